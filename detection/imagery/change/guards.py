@@ -58,8 +58,8 @@ def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[fl
     shift = measure_shift(read, newer.grid.width, newer.grid.height, newer.edges.setdefault(names[0], {}))
     pairs = [(newer.sample(name), older.sample(name)) for name in names[:BANDS_MOST]]
     valid = np.logical_and.reduce([v for pair in pairs for _, v in pair])
-    now, then = (np.stack([pair[which][0][valid] for pair in pairs]) for which in (0, 1))
-    return shift, median_ratios(now, then, np.ones(now.shape[1], bool))
+    now, then = (np.stack([pair[which][0] for pair in pairs]) for which in (0, 1))
+    return shift, median_ratios(now, then, valid)
 
 
 def find_season(ratios: tuple[float, ...] | None, before: float, after: float) -> list[str]:

@@ -95,7 +95,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     options = read_options(payload)
     scene = _find_scene(options)
     model = load_model(options.weights)
-    plan = _plan(model, options)
+    plan = plan_tiles(model, options)
     asked = ask_for(options.triage, options.known)
     facts = _facts(scene, model, plan, options, asked)
     if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
@@ -172,7 +172,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     options = read_options(payload)
     scene = _find_scene(options)
     model = load_model(options.weights)
-    plan = _plan(model, options)
+    plan = plan_tiles(model, options)
     with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         side = min(256, plan.tile)
@@ -234,13 +234,12 @@ def _find_scene(options: Options) -> Scene:
     return replace(scene, **given)
 
 
-def _plan(model: "Model", options: Options) -> Plan:
+def plan_tiles(model: "Model", options: Options) -> Plan:
+    """Return how a scene is cut for a model: as asked, else tiles as large as its width and triage let them be."""
     entry = find_entry(model.card["network"]["name"])
     small, large = TILES_PX
-    wanted = options.tile or (small if options.triage else large)
-    while wanted > small and not options.tile and _estimate_bytes(model, wanted + 2 * entry.halo_px) > TILE_BYTES:
-        wanted //= 2
-    return make_plan(model.card, entry, options.tile, options.halo, wanted)
+    fits = not options.triage and _estimate_bytes(model, large + 2 * entry.halo_px) <= TILE_BYTES
+    return make_plan(model.card, entry, options.tile, options.halo, large if fits else small)
 
 
 def _estimate_bytes(model: "Model", side: int, other: int | None = None) -> int:

@@ -141,8 +141,7 @@ def median_ratios(
     """Return per band the median of the newer over that of the older, over pixels valid in both (bands x ...)."""
     if not valid.any():
         return None
-    tops = np.median(newer[..., valid], axis=-1)
-    bottoms = np.median(older[..., valid], axis=-1)
+    tops, bottoms = (np.median(values[..., valid], axis=-1, overwrite_input=True) for values in (newer, older))
     if (bottoms <= 0).any() or (tops <= 0).any():
         return None
     return tuple(round(float(a / b), 3) for a, b in zip(tops, bottoms, strict=True))

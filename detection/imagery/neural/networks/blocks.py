@@ -144,12 +144,17 @@ class ConvUnit(nn.Sequential):
 def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy of a trained network whose units multiply by their normalisation within the convolution.
 
-    The same function within rounding; the pass over the map that each normalisation takes is spared.
+    The same function within rounding; the pass over the map that each normalisation takes is spared. A network with an
+    SRU is left as it is: rounding turns its gates.
     """
     folded = copy.deepcopy(network).eval()
+    if any(isinstance(module, Sru) for module in folded.modules()):
+        return folded
     for unit in folded.modules():
-        if isinstance(unit, ConvUnit) and isinstance(unit[1], nn.BatchNorm2d):
-            unit[0], unit[1] = fuse_conv_bn_eval(unit[0], unit[1]), nn.Identity()
+        if isinstance(unit, ConvUnit):
+            convolution, norm = unit[0], unit[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                unit[0], unit[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return folded
 
 

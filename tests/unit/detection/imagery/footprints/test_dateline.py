@@ -52,3 +52,26 @@ def test_a_station_across_the_line_is_near():
     assert distance_m(both, (179.9995, 10.0005)) == 0.0
     assert distance_m(both, (-179.9985, 10.0005)) == pytest.approx(54.8, abs=0.2)
     assert distance_m(both, (-0.0005, 10.0005)) > 1e7, "nor is a ring stretched round the earth"
+
+
+def test_many_outlines_are_measured_as_each_by_itself():
+    """Polygons of one part and of several, with holes, and places inside, in a hole, beside and far away."""
+    square = [[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]
+    hole = [[0.5, 0.5], [1.5, 0.5], [1.5, 1.5], [0.5, 1.5], [0.5, 0.5]]
+    other = [[5, 0], [6, 0], [6, 1], [5, 0]]
+    geometries = [
+        {"type": "Polygon", "coordinates": [square, hole]},
+        {"type": "MultiPolygon", "coordinates": [[square], [other]]},
+        {"type": "Polygon", "coordinates": [other]},
+    ]
+    places = {"in": (0.2, 0.2), "hole": (1.0, 1.0), "beside": (2.5, 1.0), "far": (9.0, 3.0), "corner": (5.0, 0.0)}
+    found = list_distances(geometries, places)
+    assert found == [list_distances([one], places)[0] for one in geometries]
+    assert {name: away for away, name in found[0]}["hole"] == 0.0, "outer rings only"
+    degree_m = np.radians(1.0) * 6_371_008.8
+    for one, geometry in zip(found, geometries, strict=True):
+        assert one == sorted(one)
+        outer = shapely.union_all([shapely.Polygon(part.exterior) for part in shapely.get_parts(shape(geometry))])
+        for away, name in one:  # at the equator a degree is as long to the north as to the east
+            assert away == pytest.approx(outer.distance(shapely.Point(places[name])) * degree_m, rel=2e-3)
+    assert (list_distances([], places), list_distances(geometries, {})) == ([], [[], [], []])

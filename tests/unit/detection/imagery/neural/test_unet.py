@@ -6,6 +6,7 @@ import torch
 
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.errors import ModelError
+from detection.imagery.neural.networks.blocks import fold_norms
 from detection.imagery.neural.training import Settings, segmentation_loss, split_held, train_network
 from detection.imagery.registry import build
 
@@ -87,3 +88,15 @@ def test_the_held_part_is_apart_from_the_fit_part():
     fit, held = split_held(1100, 0.15, 20)
     assert (len(fit), len(held)) == (935, 165)
     assert np.array_equal(np.sort(np.concatenate([fit, held])), np.arange(1100))
+
+
+@pytest.mark.parametrize("name", ["unet", "sbconv-resunet", "scdnn", "deeplabv3plus-resnet50"])
+def test_norms_folded_into_convolutions_change_no_answer(name):
+    torch.manual_seed(4)
+    network = build(name, 3, width=0.125).train()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        network(images)  # running means and variances that are not those of the start
+        wanted, found = network.eval()(images), fold_norms(network)(images)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()), "the network itself stays"
