@@ -33,7 +33,7 @@ from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import list_border_doubts, set_aside_borders
-from detection.imagery.scene.fill import find_fill
+from detection.imagery.scene.fill import set_aside_fills
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
@@ -103,8 +103,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
-        opened.reader.fills = find_fill(opened.reader)
-        borders = set_aside_borders(opened.reader, work)
+        fills = set_aside_fills(opened.reader, work)
+        borders = set_aside_borders(opened.reader, work, fills)
         try:
             stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
             doubts = [*find_doubts(opened.reader, stretch, model.card), *list_border_doubts(borders)]
@@ -143,7 +143,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             "terrain": {"covered_share": round(opened.terrain.covered_share, 4)} if opened.terrain else None,
             "qa": None,
             "doubts": doubts,
-            "fills": list(opened.reader.fills),
+            "fills": list(fills),
             "borders": [border._asdict() for border in borders],
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "warnings": [],

@@ -9,10 +9,9 @@ from scipy import ndimage
 
 from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.components import Component, Labelling
-from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut
-from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, read_border
+from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, read_border, write_mask
 from detection.imagery.scene.reader import BandReader
 
 # Colour of a border, and its value before it was compressed.
@@ -32,7 +31,7 @@ BOUND_LEAST: Final = 0.25
 # Of the rest of the scene hardly anything may come as near to the border's value as this.
 SCENE: Final = 24
 SCENE_SHARE_MOST: Final = 0.05
-# Below this share of pixels beside the exact value nothing was compressed: `fill.find_fill` has found the border.
+# Below this share of pixels beside the exact value nothing was compressed: `fill.set_aside_fills` has found the border.
 NOISY_LEAST: Final = 0.005
 # What may be a border and may be ground is worth a doubt from this share of the scene on.
 DOUBT_SHARE: Final = 0.01
@@ -50,7 +49,7 @@ class Border(NamedTuple):
     left_share: float
 
 
-def set_aside_borders(reader: BandReader, work: Path) -> list[Border]:
+def set_aside_borders(reader: BandReader, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:
     """Mask the noisy borders of a scene, and return what was found.
 
     A border hangs together from the edge inwards, is large, lies within a few counts of 0 (or, in 8 bits, of 255) in
@@ -59,8 +58,9 @@ def set_aside_borders(reader: BandReader, work: Path) -> list[Border]:
     no counts to go by and are left alone.
 
     Args:
-        reader: the bands of the model, its `fills` known; it gets the masks.
+        reader: the bands of the model; it gets the masks.
         work: folder for them, for as long as the reader is open.
+        fills: the values that `fill.set_aside_fills` found.
     """
     types, found = reader.spectral_types, []
     if not all(np.issubdtype(kind, np.integer) for kind in types):
@@ -68,7 +68,7 @@ def set_aside_borders(reader: BandReader, work: Path) -> list[Border]:
     for colour, value in VALUES.items():
         if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(reader, value):
             continue
-        if border := _set_aside(reader, colour, work):
+        if border := _set_aside(reader, colour, work, fills):
             found.append(border)
     return found
 
@@ -99,10 +99,10 @@ def _reaches_edge(reader: BandReader, value: float) -> bool:
     return near >= max(LEAST_PX, LEAST_SHARE * seen)
 
 
-def _set_aside(reader: BandReader, colour: str, work: Path) -> Border | None:
+def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, ...]) -> Border | None:
     grid = reader.grid
     drawn = ByteRaster(work / f"{colour}.tif", grid, nodata=None)
-    reached, rest, near = _draw(reader, VALUES[colour], drawn)
+    reached, rest, near = _draw(reader, VALUES[colour], drawn, fills)
     with drawn.reading() as read:
         labelling = Labelling(read, grid.width, grid.height, REACHED)
         sums = _add_up(labelling)
@@ -120,12 +120,14 @@ def _set_aside(reader: BandReader, colour: str, work: Path) -> Border | None:
         at_corner = any((left or right) and (top or bottom) for left, top, right, bottom in met)
         sure = alike & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
         if sure.any():
-            reader.add_mask(_write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))
+            reader.add_mask(write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))
     every = grid.width * grid.height
     return Border(colour, float(pixels[sure].sum()) / every, float(pixels[~sure].sum()) / every)
 
 
-def _draw(reader: BandReader, value: float, target: ByteRaster) -> tuple[int, int, int]:
+def _draw(
+    reader: BandReader, value: float, target: ByteRaster, fills: tuple[float, ...]
+) -> tuple[int, int, int]:  # fmt: skip
     """Draw the pixels that may belong to a border.
 
     Returns:
@@ -147,7 +149,7 @@ def _draw(reader: BandReader, value: float, target: ByteRaster) -> tuple[int, in
             codes = np.where(reached, REACHED, 0).astype(np.uint8)
             codes[reached & flat] |= FLAT
             codes[reached & (values == value).any(axis=0)] |= BOUND
-            for fill in reader.fills:
+            for fill in fills:
                 codes[reached & (values == fill).all(axis=0)] |= EXACT
             write(codes[tile.crop], tile.own_column, tile.own_row)
             rest = (valid & ~reached)[tile.crop]
@@ -170,12 +172,3 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
 def _list_sides(body: Component, width: int, height: int) -> tuple[bool, bool, bool, bool]:
     """Whether a component reaches the left, upper, right and lower edge."""
     return body.left == 0, body.top == 0, body.right == width, body.bottom == height
-
-
-def _write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, reader: BandReader) -> Mask:
-    """Write 0 on the chosen components, by their places, and 1 elsewhere."""
-    raster = ByteRaster(path, reader.grid, nodata=None)
-    with raster.writing() as write:
-        for top, places, _ in labelling.places():
-            write((~np.isin(places, chosen)).astype(np.uint8), 0, top)
-    return Mask(path, "mask")

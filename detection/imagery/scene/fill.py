@@ -1,39 +1,108 @@
-"""Nodata that no tag names: one value in every band, at the edge of the scene, again and again."""
+"""Nodata that no tag names: one value in every band, unbroken along the edge, and what hangs together with it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.errors import TruncatedRasterError
+from detection.imagery.raster.components import Labelling
+from detection.imagery.raster.masks import Mask
+from detection.imagery.raster.raster import ByteRaster
+from detection.imagery.raster.tiling import cut
 from detection.imagery.scene.reader import BandReader
 
 # A border holds a fill value when so many of its valid pixels repeat one value in every band.
 LEAST_SHARE: Final = 0.01
 LEAST_PX: Final = 16
+# A fill runs on along the edge. Dark water and bright ground hold the same values here and there: a run of so many
+# pixels is of a fill, and such runs are at least this share of the value's pixels at the edge.
+RUN_PX: Final = 16
+RUN_SHARE: Final = 0.5
+# Away from the edge, so many pixels of a fill that hang together are a hole of a mosaic; fewer are ground.
+HOLE_PX: Final = 400
 STRIP_PX: Final = 4096
+TILE_PX: Final = 512
 # Values that writers fill with; any other value repeats at an edge by chance only.
 FILLS: Final = (0.0, 1.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
 
 
-def find_fill(reader: BandReader) -> tuple[float, ...]:
-    """Return the fill values of a scene that its files do not declare.
+def set_aside_fills(reader: BandReader, work: Path) -> tuple[float, ...]:
+    """Mask the nodata of a scene that its files do not declare, and return its values.
 
     Looked at are the outermost pixels of all four sides, in the values of the files: a mosaic or a rotated scene ends
-    there in its fill. What is declared (nodata, mask, alpha) is not valid already and does not count.
+    there in its fill. What is declared (nodata, mask, alpha) is not valid already and does not count. Set aside is what
+    hangs together from the edge inwards, and holes; a lone pixel of the same value is ground.
 
     Args:
-        reader: the bands of the model; nothing is set aside yet.
+        reader: the bands of the model, nothing is set aside yet; it gets the masks.
+        work: folder for them, for as long as the reader is open.
     """
-    counts = dict.fromkeys(FILLS, 0)
+    fills = _find_fills(reader)
+    for fill in fills:
+        _set_aside(reader, fill, work)
+    return fills
+
+
+def _find_fills(reader: BandReader) -> tuple[float, ...]:
+    counts, in_runs = dict.fromkeys(FILLS, 0), dict.fromkeys(FILLS, 0)
     seen = 0
     for values, valid in read_border(reader):
         seen += int(valid.sum())
         for fill in FILLS:
-            counts[fill] += int(np.count_nonzero((values == fill).all(axis=0) & valid))
+            held = ((values == fill).all(axis=0) & valid).ravel()  # a row or a column, in order
+            if held.any():
+                runs = _measure_runs(held)
+                counts[fill] += int(runs.sum())
+                in_runs[fill] += int(runs[runs >= RUN_PX].sum())
     least = max(LEAST_PX, LEAST_SHARE * seen)
-    return tuple(fill for fill, count in counts.items() if count >= least)
+    return tuple(fill for fill in FILLS if in_runs[fill] >= max(least, RUN_SHARE * counts[fill]))
+
+
+def _measure_runs(held: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Lengths of the unbroken runs, in order.
+
+    >>> _measure_runs(np.array([True, True, False, True])).tolist()
+    [2, 1]
+    """
+    turns = np.flatnonzero(np.diff(held.astype(np.int8), prepend=0, append=0))
+    return np.asarray(turns[1::2] - turns[::2], dtype=np.int64)
+
+
+def _set_aside(reader: BandReader, fill: float, work: Path) -> None:
+    grid = reader.grid
+    drawn = ByteRaster(work / f"fill{fill:g}.tif", grid, nodata=None)
+    with drawn.writing() as write:
+        for tile in cut(grid.width, grid.height, TILE_PX, 0):
+            held = np.zeros((tile.own_height, tile.own_width), np.uint8)
+            try:
+                values, valid = reader.read_spectral(tile.own_column, tile.own_row, tile.own_width, tile.own_height)
+                held[(values == fill).all(axis=0) & valid] = 1
+            except TruncatedRasterError:  # said where the block is needed
+                pass
+            write(held, tile.own_column, tile.own_row)
+    with drawn.reading() as read:
+        labelling = Labelling(read, grid.width, grid.height, 1)
+        chosen = [
+            place for place, body in enumerate(labelling.components, start=1)
+            if body.pixels >= HOLE_PX or (
+                body.pixels >= RUN_PX and (
+                    body.left == 0 or body.top == 0 or body.right == grid.width or body.bottom == grid.height
+                )
+            )
+        ]  # fmt: skip
+        reader.add_mask(write_mask(labelling, np.array(chosen), work / f"fill{fill:g}-mask.tif", reader))
+
+
+def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, reader: BandReader) -> Mask:
+    """Write 0 on the chosen components, by their places, and 1 elsewhere."""
+    raster = ByteRaster(path, reader.grid, nodata=None)
+    with raster.writing() as write:
+        for top, places, _ in labelling.places():
+            write((~np.isin(places, chosen)).astype(np.uint8), 0, top)
+    return Mask(path, "mask")
 
 
 def read_border(reader: BandReader) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:

@@ -84,7 +84,6 @@ class BandReader:
         self._bands, self._limits = dict(bands), limits
         self._gain, self._offset = np.float32(gain), np.float32(offset)
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
-        self.fills: tuple[float, ...] = ()  # values that are nodata where all spectral bands of a pixel have them
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
         self._stack = ExitStack()
@@ -185,8 +184,6 @@ class BandReader:
     def _read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
         values, valid = self._read_bands(column, row, width, height)
-        for fill in self.fills:
-            valid &= (values[self._spectral] != fill).any(axis=0)
         if self._gain != 1:
             values[self._spectral] *= self._gain
         if self._offset:

@@ -289,6 +289,30 @@ def test_black_and_white_borders_of_a_picture_are_no_landslide(tmp_path, capsys,
         assert answer["valid_share"] == pytest.approx(1 - 30 / SIZE, abs=0.02)
 
 
+@pytest.mark.parametrize("levels", [np.arange(2), np.arange(4), np.array([0, 0, 0, 1])])
+def test_water_that_repeats_a_fill_value_here_and_there_stays_whole(tmp_path, capsys, drawn, levels):
+    """The darkest water: all bands share 0 and 1. Nodata at those pixels alone would make a sieve of it."""
+    path = write(tmp_path / "a.tif", lake(pictured(drawn), levels, SIZE // 2), nodata=None)
+    code, (answer,), err = detect(path, capsys, "--model", "landslide4sense")
+    assert code == 0
+    assert (answer["fills"], answer["valid_share"]) == ([], 1.0)
+    assert "fills the edge" not in err
+
+
+def test_a_thin_line_a_slanted_border_and_a_hole_are_set_aside_and_lone_pixels_of_the_value_are_not(
+    tmp_path, capsys, drawn
+):
+    rows, columns = np.indices((SIZE, SIZE))
+    hole = (abs(rows - 30) < 12) & (abs(columns - 60) < 12)
+    for where in (columns == SIZE - 1, columns - rows > SIZE // 2, (columns == SIZE - 1) | hole):
+        bands = lake(pictured(drawn), np.arange(2), SIZE // 2)
+        assert (bands == 255).all(axis=0).any(), "bright ground has the value too"
+        bands[:, where] = 255
+        _, (answer,), _ = detect(write(tmp_path / "a.tif", bands, nodata=None), capsys, "--model", "landslide4sense")
+        assert answer["fills"] == [255]
+        assert answer["valid_share"] == pytest.approx(1 - where.mean(), abs=0.002)
+
+
 # ---- borders that compression has blurred -----------------------------------------------------------------------
 def slanted() -> np.ndarray:
     """A border as mosaics have it: slanted, along two sides and three corners of the image."""
