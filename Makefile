@@ -80,7 +80,7 @@ words: setup ## Texts for the catalogues gathered anew; what is new or changed w
 	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --omit-header --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
 
 docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
-	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor/domain monitor/series monitor/criteria monitor/logs.py forecasting detection tests/architecture
+	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py
