@@ -272,4 +272,5 @@ def _join(one: Recipient, other: Recipient) -> Recipient:
         ledgers=tuple(dict.fromkeys((*one.ledgers, *other.ledgers))),
         escalate_after_s=min(waits, default=None),
         people=tuple(dict.fromkeys((*one.people, *other.people))),
+        language=one.language or other.language,
     )

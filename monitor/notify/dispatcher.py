@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
+from monitor.language.catalogue import ENGLISH
+from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
@@ -52,6 +54,7 @@ class Dispatcher:
         jitter: source of numbers in [0, 1) for the backoff.
         lease_s: how long a worker may hold a message.
         poll_s: how often to look.
+        language: of recipients who chose none.
     """
 
     def __init__(
@@ -65,7 +68,9 @@ class Dispatcher:
         jitter: Callable[[], float] = random.random,
         lease_s: float = LEASE_S,
         poll_s: float = POLL_S,
+        language: str = ENGLISH,
     ) -> None:
+        self._language = language
         self._db, self._sites, self._clock = db, sites, clock
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
@@ -186,6 +191,9 @@ class Dispatcher:
         site = self._sites.get(site_id)
         return gather_recipients(self._sites.values()) if site is None else site.recipients
 
+    def _find_language(self, site_id: str, recipient: str) -> str:
+        return find_language(self._recipients(site_id), recipient, self._language)
+
     def _worker(self, channel: str, now: datetime) -> ChannelWorker:
         worker = self._workers.get(channel)
         if worker is not None and worker.is_stuck(now) and self._abandoned.get(channel, 0) < MOST_ABANDONED:
@@ -195,7 +203,8 @@ class Dispatcher:
             worker = None
         if worker is None:
             worker = ChannelWorker(
-                self._db, channel, self._clock, self._jitter, self._environ, self._limits, self._lease_s
+                self._db, channel, self._clock, self._jitter, self._environ, self._limits, self._lease_s,
+                self._find_language,
             )
             self._workers[channel] = worker
             worker.start()

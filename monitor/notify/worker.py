@@ -10,8 +10,10 @@ from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
+from monitor.language.catalogue import ENGLISH
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
+from monitor.notify.message import deliver_in
 from monitor.notify.notifier import Notifier, open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
@@ -45,7 +47,9 @@ class ChannelWorker:
         environ: Mapping[str, str],
         limits: Limits,
         lease_s: float = LEASE_S,
+        find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
     ) -> None:
+        self._find_language = find_language
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
@@ -131,7 +135,8 @@ class ChannelWorker:
         try:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ)
-            self._notifier.deliver(notification)
+            language = self._find_language(notification.site, notification.recipient)
+            deliver_in(language, self._notifier, notification)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
         except DeliveryError as error:

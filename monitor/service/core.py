@@ -125,7 +125,10 @@ class Core:
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         self._make_inboxes()
-        self.dispatcher = Dispatcher(self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ))
+        self.dispatcher = Dispatcher(
+            self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
+            language=self.config.language.default,
+        )  # fmt: skip
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)

@@ -11,6 +11,8 @@ from typing import Final
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
+from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
+from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
 from monitor.service.notice_record import Address, Told, ToldFile
 
@@ -49,6 +51,7 @@ class Herald:
         clock: gives the present, aware UTC.
         on_over: called with what was told and how, when it is over.
         file: holds what is told over a restart.
+        find_language: of a recipient, by name.
     """
 
     def __init__(
@@ -59,7 +62,11 @@ class Herald:
         clock: Callable[[], datetime],
         on_over: Callable[[str, int, int], None],
         file: ToldFile,
+        find_language: Callable[[str], str] = lambda _recipient: ENGLISH,
     ) -> None:
+        self._find_language = find_language
+        for code in LANGUAGES:
+            open_catalogue(code)  # now: a disk that hangs later must keep nobody from being told
         self._find_addresses, self._describe, self._environ = find_addresses, describe, environ
         self._clock, self._on_over, self._file = clock, on_over, file
         self._trouble = ""  # the last that was seen
@@ -210,7 +217,8 @@ class Herald:
                 queued_at=self._clock(),
             )  # fmt: skip
             try:
-                open_notifier(address.channel, self._environ).deliver(notification)
+                language = self._find_language(address.recipient)
+                deliver_in(language, open_notifier(address.channel, self._environ), notification)
             except DeliveryError as error:
                 log.error("%s was not notified by %s: %s", address.recipient, address.channel.partition(":")[0], error)  # noqa: TRY400
                 if error.permanent or over.wait(AGAIN_S):

@@ -95,7 +95,9 @@ class Supervisor:
         self.herald = Herald(
             self._list_addresses, self._describe_levels, channel_settings(config, os.environ), _now_utc,
             self._note_told, ToldFile(_find_told_path(config)),
+            lambda name: self._languages.get(name) or config.language.default,
         )  # fmt: skip
+        self._languages: dict[str, str] = {}  # of recipients, by name
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read
         self._levels: list[str] = []
         self._head = ""  # of the audit log
@@ -163,7 +165,9 @@ class Supervisor:
 
     def _list_addresses(self) -> list[Address]:
         """Whom the files name and whom the versions in force name: the database need not answer."""
-        return list_addresses([*read_sites(self.config), *self._known])
+        sites = [*read_sites(self.config), *self._known]
+        self._languages = {r.name: r.language for r in gather_recipients(sites)}
+        return list_addresses(sites)
 
     def _describe_levels(self) -> list[str]:
         return self._levels or ["No level is known."]
@@ -181,6 +185,7 @@ class Supervisor:
     def _read_known(self, c: Connection) -> None:
         """Keep what is needed when the database is away: the sites in force and their last levels."""
         self._known = list(load_in_force(c))
+        self._languages |= {r.name: r.language for r in gather_recipients(self._known)}
         rows = load_view(c, "site_status", order_by=["site"])
         self._levels = [
             f"{row['site']}: level {row['level_name']} was stored last at {str(row['evaluated_at'])[:19]} UTC"

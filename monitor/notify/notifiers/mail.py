@@ -9,6 +9,7 @@ from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, UnsetError
+from monitor.language.sayings import say
 from monitor.notify.notifier import read_secret
 
 PREFIX: Final = "SLOPEWARD_SMTP__"
@@ -81,7 +82,7 @@ def compose(notification: Notification, sender: str, to: str) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence note answers
     if notification.level >= 2:
         message["Importance"] = "high"
-    message.set_content(f"{notification.body}\n\n-- \n{notification.site}, for {notification.recipient}\n")
+    message.set_content(f"{notification.body}\n\n-- \n{say(f'{notification.site}, for {notification.recipient}')}\n")
     return message
 
 

@@ -16,6 +16,7 @@ from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.errors import ConfigError, DeliveryError
+from monitor.language.catalogue import current
 from monitor.notify.notifier import read_secret
 
 RETRYABLE: Final = frozenset({408, 425, 429})
@@ -75,7 +76,8 @@ def payload(notification: Notification) -> str:
     return canonical_json({
         "idempotency_key": n.idempotency_key, "notification_id": n.id, "alert_id": n.alert_id, "event_id": n.event_id,
         "site": n.site, "ledger": n.ledger, "level": n.level, "level_name": n.level_name, "recipient": n.recipient,
-        "exercise": n.exercise, "subject": n.subject, "body": n.body, "queued_at": spell(n.queued_at),
+        "exercise": n.exercise, "language": current(), "subject": n.subject, "body": n.body,
+        "queued_at": spell(n.queued_at),
     })  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import paho.mqtt.client as paho
 import pytest
@@ -703,3 +704,26 @@ def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
     dispatcher = Dispatcher(database, sites, clock, environ={"OK": f"{hooks.base}/ok"})
     assert dispatcher.escalate_once(T0 + timedelta(minutes=10)) == 1
     assert [r.alert_id for r in rows(database).values() if r.state == "queued"] == [stands]
+
+
+def test_each_recipient_reads_his_own_language(database, hooks):
+    sites = {
+        "north": SimpleNamespace(
+            recipients=(
+                Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)),
+            )
+        )
+    }  # fmt: skip
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        said = {"subject": "[pit] RED: red: nothing asks for more", "body": "red: nothing asks for more"}
+        for channel, recipient in (("webhook:IT", "sala"), ("webhook:ES", "duty"), ("webhook:GONE", "moved")):
+            add_message(c, alert_id, channel, recipient=recipient, **said)
+    environ = {name: f"{hooks.base}/{name}" for name in ("IT", "ES", "GONE")}
+    with running(database, environ, sites, language="es"):
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+    got = {path: json.loads(body) for path, _, body in hooks.got}
+    assert got["/IT"]["subject"] == "[pit] ROSSO: rosso: nulla richiede di più"
+    assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide más"
+    assert {row.subject for row in rows(database).values()} == {said["subject"]}, "what is stored stays English"
