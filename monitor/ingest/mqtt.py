@@ -13,6 +13,7 @@ from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from monitor.broker.access import Access
 from monitor.ingest.message import Message
@@ -38,6 +39,9 @@ class Connected:
 class Session:
     """One client with a fixed id and a session that never expires.
 
+    A message that is retained where none is kept is read, and cleared from the broker as it comes: whoever may publish
+    under ever new names must not fill the broker's memory with them.
+
     Callbacks only enqueue. `acknowledge` may be called from another thread; an acknowledgement of an earlier connection
     is dropped, because the broker counts anew after each connect and sends the message again.
     """
@@ -45,7 +49,7 @@ class Session:
     def __init__(
         self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
-        receive_maximum: int = RECEIVE_MAXIMUM,
+        receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         self.name = name
         self.connected = False
@@ -54,9 +58,11 @@ class Session:
         self.refused = ""  # the subscription that the broker does not grant; stays until it does
         self.epoch = 0
         self.dropped_acknowledgements = 0
+        self.cleared = 0
         self._access, self._client_id = access, client_id
         self._filters = tuple(filters)
         self._receive_maximum = receive_maximum
+        self._keeps = keeps
         self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
         self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
@@ -105,7 +111,11 @@ class Session:
             self.connected = True
         self.problem = ""
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
-        client.subscribe([(topic, 1) for topic in self._filters])
+        if self._access.mqtt5:  # tells what is retained as it comes, and not what we clear ourselves
+            how = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True)
+            client.subscribe([(topic, how) for topic in self._filters])
+        else:
+            client.subscribe([(topic, 1) for topic in self._filters])
         self._on_connected_event(Connected(self.name, self._client_id, flags.session_present, self._clock()))
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
@@ -135,11 +145,17 @@ class Session:
         self.refused = refused
         self.listening = self.connected and not any(reason.is_failure for reason in reasons)
 
-    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+    def _on_message(self, client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
             topic = message.topic
         except UnicodeDecodeError:
             topic = repr(message._topic)  # noqa: SLF001 - only the raw bytes tell what came
+        else:
+            if message.retain and not message.payload and not message.qos:
+                return  # our other session has cleared it
+            if message.retain and message.payload and not self._keeps(topic):
+                client.publish(topic, b"", qos=0, retain=True)
+                self.cleared += 1
         self._hand_over(
             Message(topic, bytes(message.payload), self._clock(), self.name, message.mid, message.qos, self.epoch)
         )

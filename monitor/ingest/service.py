@@ -14,7 +14,7 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
-from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message
+from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message, locate
 from monitor.ingest.mqtt import Connected, Session
 from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
 from monitor.store.database.engine import Database
@@ -71,11 +71,13 @@ class Ingest:
         access, client_id = find_access(service_config.broker), service_config.broker.client_id
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
         self._live = Session(
-            "live", access, client_id, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock
-        )
+            "live", access, client_id, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock,
+            keeps=self._keeps,
+        )  # fmt: skip
         self._backfill = Session(
-            "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock
-        )
+            "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock,
+            keeps=self._keeps,
+        )  # fmt: skip
         self._sessions = {"live": self._live, "backfill": self._backfill}
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = clock()
@@ -85,6 +87,15 @@ class Ingest:
         self._newest: datetime | None = None
         counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
         self._counts = dict.fromkeys(counted, 0)
+
+    def _keeps(self, topic: str) -> bool:
+        """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
+        sites, place = self._pipeline.sites, locate(topic)
+        if place is None:
+            own = {t for site in sites.values() for t, _ in site.decoders}
+            return topic in own
+        site = sites.get(place.site)
+        return site is not None and (place.kind != "native" or site.station(place.station) is not None)
 
     # ---- life --------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -121,6 +132,7 @@ class Ingest:
             "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
             "newest_received_at": None if self._newest is None else spell(self._newest),
             "dropped_qos0": self._inbox.dropped_qos0,
+            "retained_cleared": sum(s.cleared for s in self._sessions.values()),
             "dropped_acknowledgements": sum(s.dropped_acknowledgements for s in self._sessions.values()),
             **self._counts,
         }

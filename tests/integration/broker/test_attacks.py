@@ -14,7 +14,7 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import DOCTOR, LoginBook, lend_login
 from monitor.config.service import parse_service
-from monitor.domain.site import Level, Recipient, Site
+from monitor.domain.site import Level, Recipient, Site, Station
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest
@@ -24,8 +24,9 @@ from tests.data.mqtt_client import calling
 
 pytestmark = pytest.mark.server
 LEVELS = (Level(0, "green", False),)
+G1 = Station("G1", 46.0, 9.0, None, None, None, None, None, None, True, ())
 SITES = [
-    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (), (), decoders=(("gateway/up", "rows"), ("#", "rows")),
+    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (G1,), (), decoders=(("gateway/up", "rows"), ("#", "rows")),
          recipients=(Recipient("siren", ("mqtt:siren/north",), (0,)),)),
     Site("south", "South", 46.0, 9.0, "UTC", LEVELS, (), ()),
 ]  # fmt: skip
@@ -55,10 +56,11 @@ def house(tmp_path, sqlite_url):
         site=enter("north"), listener=enter("north", listens=True), access=find_access(config.broker),
     )  # fmt: skip
     database = Database(sqlite_url)
-    made.ingest = Ingest(
+    made.make_ingest = lambda: Ingest(
         database, config, {s.id: replace(s, decoders=()) for s in SITES}, lambda _: None, lambda _: None,
         lambda: datetime.now(UTC),
     )  # fmt: skip
+    made.ingest = made.make_ingest()
     made.ingest.start()
     wait_for(lambda: all(made.ingest.status()["connected"].values()), what="ingest")
     yield made
@@ -252,3 +254,34 @@ def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
     assert json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"] == {
         "write": ["gateway/up"], "read": ["siren/north"]
     }  # fmt: skip
+
+
+def retained(house):
+    """What a client that comes now is given at once: all that the broker retains of readings of the site."""
+    with calling(house.access, "slopeward-look") as one:
+        one.listen("slopeward/v1/north/#", "gateway/#", "slopeward/doctor/end")
+        with calling(house.access, "slopeward-end") as other:
+            other.publish("slopeward/doctor/end", "end")
+        one.wait(lambda: ("slopeward/doctor/end", b"end") in one.heard, "the last message")
+        return {topic for topic, payload in one.heard if payload and topic != "slopeward/doctor/end"}
+
+
+def test_retained_messages_under_ever_new_names_do_not_stay_with_the_broker(house):
+    """Of declared stations one for each topic stays; all others are read and cleared, also those of before a start."""
+    kept, large = {"slopeward/v1/north/G1/obs"}, READING + " " * 10_000
+    with calling(house.site) as gateway:
+        for n in range(40):
+            gateway.publish(f"slopeward/v1/north/X{n}/obs", large, retain=True)
+        gateway.publish("slopeward/v1/north/G1/obs", large, retain=True)
+        gateway.publish("slopeward/v1/north/Y/backfill/obs", large, retain=True)
+        wait_for(lambda: house.ingest.status()["messages"] == 42, what="all of them read")
+        wait_for(lambda: retained(house) == kept, what="the clearing")
+        house.ingest.stop()
+        gateway.publish("slopeward/v1/north/Z1/obs", large, retain=True)
+    assert retained(house) == kept | {"slopeward/v1/north/Z1/obs"}
+    house.ingest = house.make_ingest()
+    house.ingest.start()
+    wait_for(lambda: retained(house) == kept, what="the clearing after a start")
+    with house.ingest._db.read() as c:
+        rejected = c.exec_driver_sql("SELECT count(*) FROM rejected_message").scalar()
+    assert rejected == 0, "what was cleared is no message"
