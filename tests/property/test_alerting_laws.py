@@ -44,8 +44,8 @@ def _timeless(item, spec, quantity, at_s, now_s):
     return f"flag {item.flags[0]}" if item.flags else None
 
 
-def _never_old(memory, words, criteria, steps_, view):
-    found = VOTES(memory, words, criteria, steps_, view)
+def _never_old(windows, words, criteria, steps_):
+    found = VOTES(windows, words, criteria, steps_)
     return {k: records.Vote(v.level, v.newest_s, v.valid_until_s + 30 * DAY_S, v.reason) for k, v in found.items()}
 
 

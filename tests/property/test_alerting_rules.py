@@ -458,8 +458,8 @@ def _clear_when_missing(key, level, votes, steps_, fresh, pended):
     return key not in fresh or votes[key].level < level
 
 
-def _vote_of_reception(memory, words, criteria, steps_, view):
-    found = ORIGINAL_VOTES(memory, words, criteria, steps_, view)
+def _vote_of_reception(windows, words, criteria, steps_):
+    found = ORIGINAL_VOTES(windows, words, criteria, steps_)
     return {k: replace(v, valid_until_s=v.valid_until_s + 30 * DAY_S) for k, v in found.items()}
 
 

@@ -4,6 +4,9 @@ import os
 import random
 from dataclasses import replace
 
+import pytest
+
+from monitor.alerting.decision import decide
 from monitor.domain.decision import OffsetFact, View, seconds
 from tests.property.alerting_histories import (
     DAY_S,
@@ -66,6 +69,15 @@ def test_offsets_of_the_size_of_the_movement_keep_no_falling_slope_green():
         "as measured, without offset" in r and "of ada, which no second person has confirmed" in r for r in reasons
     )
     assert max(levels(run(history, alter=declare(hide(FALL), "bo")))) == 0, "what two people declare counts"
+
+
+@pytest.mark.parametrize("broken", ["measure", "merge"])
+def test_a_broken_variant_is_caught(broken, monkeypatch):
+    variants = {"measure": lambda windows: windows, "merge": lambda windows, declared, measured: list(declared)}
+    history = quiet(5, motions=FALL)
+    plain = run(history)
+    monkeypatch.setattr(decide, broken, variants[broken])
+    assert find_lower(plain, run(history, alter=declare(hide(FALL)))) != []
 
 
 def test_an_unconfirmed_offset_counts_below_and_is_told_urgently_while_a_level_stands():
