@@ -21,49 +21,31 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import forecast as forecasts
 from monitor.store.upkeep.migrate import upgrade
+from tests.data.site_text import THREE, head, series, station
 
 START = datetime(2023, 1, 1, tzinfo=UTC)
-HEAD = """
-[site]
-id = "{name}"
-name = "{name}"
-latitude = 46.2
-longitude = 8.9
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "red"]
-[forecast]
-models = ["auto", "gru"]
-horizons = ["1d", "7d", "30d"]
-"""
-STATION = """
-[[station]]
-id = "G{i}"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-"""
+FORECAST = {"models": ["auto", "gru"], "horizons": ["1d", "7d", "30d"]}
 
 
 def draw_site(name: str, stations: int) -> Site:
     """A site of daily stations that asks for `auto` and `gru`."""
-    return parse_site(HEAD.format(name=name) + "".join(STATION.format(i=i) for i in range(stations)), f"{name}.toml")
+    daily = series("displacement", "mm", "1d", max_silence="3d")
+    text = head(name, name, 46.2, 8.9, timezone="UTC", levels=THREE, forecast=FORECAST)
+    return parse_site(text + "".join(station(f"G{i}", daily) for i in range(stations)), f"{name}.toml")
 
 
 def fill(db: Database, site: Site, days: int, seed: int) -> None:
     """Creep that quickens and slackens, with the noise of a GNSS day."""
     noise = random.Random(seed)
     rows = []
-    for i, station in enumerate(site.stations):
+    for i, one in enumerate(site.stations):
         level, rate = 0.0, 0.2 + 0.05 * i
         for day in range(days):
             rate = max(0.0, rate + noise.gauss(0.0, 0.01))
             level += rate
             at = START + timedelta(days=day)
             value = level + noise.gauss(0.0, 0.8)
-            rows.append(Observation(site.id, station.id, "displacement", "mm", at, at + timedelta(minutes=5), value))
+            rows.append(Observation(site.id, one.id, "displacement", "mm", at, at + timedelta(minutes=5), value))
     with db.write() as c:
         add_observations(c, rows, START + timedelta(days=days))
 

@@ -18,29 +18,14 @@ from packaging.utils import canonicalize_name
 from detection.imagery.data.generate import write_scene
 from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.running import Service, hide_mosquitto, publish
+from tests.data.site_text import head, series, station
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
-SITE = """
-[site]
-id = "s"
-name = "First"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[[station]]
-id = "E1"
-[[station.series]]
-quantity = "crack_opening"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
+SITE = (
+    head("s", "First", 46.2, 8.9, timezone="Europe/Zurich")
+    + station("E1", series("crack_opening", "mm", max_silence="6h"))
+    + station("R1", series("rain", "mm", max_silence="6h"))
+    + """
 [[criterion]]
 kind = "level"
 series = "E1.crack_opening"
@@ -63,6 +48,7 @@ name = "duty"
 channels = ["log"]
 levels = ["yellow", "orange", "red"]
 """
+)
 
 
 # Every module of the service is imported, then verbs run one after the other in the same process.

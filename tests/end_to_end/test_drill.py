@@ -33,39 +33,16 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import metadata
 from tests.data.playing import Listener
+from tests.data.site_text import FOUR, head, series, station
 
 ADA = Actor("Ada Berg")
 NOW = datetime.now(UTC).replace(microsecond=0)
-SITE = """
-[site]
-id = "ridge"
-name = "Ridge"
-latitude = 46.0
-longitude = 9.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]
-[[station]]
-id = "G1"
-reference = "A"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 1.0
-verify_step_mm = 60.0
-[[station]]
-id = "G2"
-reference = "B"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
-noise_floor_mm = 1.0
-verify_step_mm = 60.0
+MOVES = series("displacement", "mm", "1d", max_silence="3d", noise_floor_mm=1.0, verify_step_mm=60.0)
+SITE = (
+    head("ridge", longitude=9.0, timezone="UTC", levels=FOUR)
+    + station("G1", MOVES, reference="A")
+    + station("G2", MOVES, reference="B")
+    + """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -80,6 +57,7 @@ name = "hook"
 channels = ["webhook:HOOK"]
 levels = ["yellow", "orange", "red"]
 """
+)
 # what a drill may add rows to; every other table must be as it was
 OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
 

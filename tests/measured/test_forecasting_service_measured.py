@@ -12,39 +12,19 @@ from forecasting.data.sources import read_recipe, read_record
 from monitor.cli.main import run_verb
 from monitor.worker import compute
 from tests.data.crossing import cross, hurry
+from tests.data.site_text import THREE, head, series, station
 
 pytestmark = pytest.mark.data
 
 RECIPES = Path(__file__).resolve().parents[2] / "configs" / "forecasting"
-HEAD = """
-[site]
-id = "{site}"
-name = "{site}"
-latitude = 60.0
-longitude = 10.0
-timezone = "UTC"
-[levels]
-names = ["green", "yellow", "red"]
-[forecast]
-models = {models}
-horizons = {horizons}
-"""
-STATION = """
-[[station]]
-id = "{station}"
-[[station.series]]
-quantity = "{quantity}"
-unit = "mm"
-interval = "{interval}"
-max_silence = "{silence}"
-"""
 
 
 def write_service(folder, site, models, horizons, stations):
     """A service file, one site file, and the option that names them."""
     (folder / "sites").mkdir()
-    text = HEAD.format(site=site, models=json.dumps(models), horizons=json.dumps(horizons))
-    (folder / "sites" / f"{site}.toml").write_text(text + "".join(STATION.format(**one) for one in stations))
+    forecast = {"models": models, "horizons": horizons}
+    text = head(site, site, 60.0, 10.0, timezone="UTC", levels=THREE, forecast=forecast)
+    (folder / "sites" / f"{site}.toml").write_text(text + "".join(stations))
     config = folder / "slopeward.toml"
     config.write_text(
         f'[database]\nurl = "sqlite:///{folder / "s.db"}"\n[paths]\nsites = "{folder / "sites"}"\n'
@@ -90,9 +70,7 @@ def call(monkeypatch, capsys):
 def test_a_quarter_of_an_hour_by_a_site_file(measured, tmp_path, call):
     measured("bowdoin-gnss15min/B1601_15min.dat")
     panel = write_long(tmp_path / "b.csv", "bowdoin")
-    stations = [
-        {"station": s, "quantity": "displacement", "interval": "15m", "silence": "2h"} for s in panel.stations
-    ]  # fmt: skip
+    stations = [station(s, series("displacement", "mm", "15m", max_silence="2h")) for s in panel.stations]
     config = write_service(tmp_path, "glacier", ["auto", "gru"], ["15m", "3h", "1d"], stations)
     assert call("db", "upgrade", *config)[0] == 0
     code, said = call("ingest", str(tmp_path / "b.csv"), "--site", "glacier", *config)
@@ -115,8 +93,8 @@ def test_eleven_days_with_rain_by_a_site_file(measured, tmp_path, call):
     panel = write_long(tmp_path / "l.csv", "lamosano")
     assert panel.values.shape[0] == 161
     stations = [
-        {"station": "P5", "quantity": "displacement", "interval": "11d", "silence": "40d"},
-        {"station": "R1", "quantity": "rain", "interval": "11d", "silence": "40d"},
+        station("P5", series("displacement", "mm", "11d", max_silence="40d")),
+        station("R1", series("rain", "mm", "11d", max_silence="40d")),
     ]
     config = write_service(tmp_path, "village", ["auto", "multi-source"], ["11d", "33d"], stations)
     assert call("db", "upgrade", *config)[0] == 0

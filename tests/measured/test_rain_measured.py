@@ -17,6 +17,7 @@ from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
 from monitor.series.assessment import Windows
 from tests.data.measured import measured_site, read_baijiabao, read_outang
+from tests.data.site_text import head, series, station
 
 pytestmark = pytest.mark.data
 
@@ -182,18 +183,10 @@ def test_thresholds_are_learned_from_bazimen_and_refused_on_too_little(measured,
     parse_site(DAILY.partition("[[criterion]]")[0] + found["criterion"], "learned.toml")
 
 
-SLOPE = """
-[site]
-id = "bluff"
-name = "Bluff"
-latitude = 47.9
-longitude = -122.3
-[[station]]
-id = "P1"
-[[station.series]]
-quantity = "pore_pressure"
-unit = "kPa"
-interval = "15m"
+SLOPE = (
+    head("bluff", latitude=47.9, longitude=-122.3)
+    + station("P1", series("pore_pressure", "kPa", "15m"))
+    + """
 [[criterion]]
 kind = "factor_of_safety"
 series = "P1.pore_pressure"
@@ -206,38 +199,24 @@ friction_sd_deg = 2.0
 unit_weight_kn_m3 = 19.0
 suction = true
 """
-RESERVOIR = """
-[site]
-id = "reservoir"
-name = "Reservoir"
-latitude = 30.9
-longitude = 110.7
-[[station]]
-id = "RES"
-on_slope = false
-[[station.series]]
-quantity = "reservoir_level"
-unit = "m"
-interval = "1d"
+)
+RESERVOIR = (
+    head("reservoir", latitude=30.9, longitude=110.7)
+    + station("RES", series("reservoir_level", "m", "1d"), on_slope=False)
+    + """
 [[criterion]]
 kind = "drawdown"
 series = "RES.reservoir_level"
 yellow = {over = 0.4, window = "7d"}
 """
-DAILY = """
-[site]
-id = "pond"
-name = "Pond"
-latitude = 49.0
-longitude = -80.0
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1d"
+)
+DAILY = (
+    head("pond", latitude=49.0, longitude=-80.0)
+    + station("R1", series("rain", "mm", "1d"))
+    + """
 [[criterion]]
 kind = "rain_sum"
 series = "R1.rain"
 yellow = {over = 60.0, window = "7d"}
 """
+)

@@ -33,7 +33,7 @@ from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import list_border_doubts, set_aside_borders
-from detection.imagery.scene.fill import set_aside_fills
+from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
@@ -103,8 +103,9 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
-        fills = set_aside_fills(opened.reader, work)
-        borders = set_aside_borders(opened.reader, work, fills)
+        rim = read_rim(opened.reader)
+        fills = set_aside_fills(opened.reader, rim, work)
+        borders = set_aside_borders(opened.reader, rim, work, fills)
         try:
             stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
             doubts = [*find_doubts(opened.reader, stretch, model.card), *list_border_doubts(borders)]

@@ -11,7 +11,7 @@ from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.components import Component, Labelling
 from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut
-from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, read_border, write_mask
+from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, Rim, write_mask
 from detection.imagery.scene.reader import BandReader
 
 # Colour of a border, and its value before it was compressed.
@@ -49,7 +49,7 @@ class Border(NamedTuple):
     left_share: float
 
 
-def set_aside_borders(reader: BandReader, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:
+def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:
     """Mask the noisy borders of a scene, and return what was found.
 
     A border hangs together from the edge inwards, is large, lies within a few counts of 0 (or, in 8 bits, of 255) in
@@ -59,6 +59,7 @@ def set_aside_borders(reader: BandReader, work: Path, fills: tuple[float, ...] =
 
     Args:
         reader: the bands of the model; it gets the masks.
+        rim: as `fill.read_rim` gives it.
         work: folder for them, for as long as the reader is open.
         fills: the values that `fill.set_aside_fills` found.
     """
@@ -66,7 +67,7 @@ def set_aside_borders(reader: BandReader, work: Path, fills: tuple[float, ...] =
     if not all(np.issubdtype(kind, np.integer) for kind in types):
         return []
     for colour, value in VALUES.items():
-        if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(reader, value):
+        if (colour == WHITE and types != {"uint8"}) or not _reaches_edge(rim, value):
             continue
         if border := _set_aside(reader, colour, work, fills):
             found.append(border)
@@ -91,9 +92,9 @@ def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.f
     return np.asarray(np.abs(values - np.float32(value)).max(axis=0))
 
 
-def _reaches_edge(reader: BandReader, value: float) -> bool:
+def _reaches_edge(rim: Rim, value: float) -> bool:
     near = seen = 0
-    for values, valid in read_border(reader):
+    for values, valid in rim:
         seen += int(np.count_nonzero(valid))
         near += int(np.count_nonzero(valid & (_measure_distance(values, value) <= NOISE)))
     return near >= max(LEAST_PX, LEAST_SHARE * seen)

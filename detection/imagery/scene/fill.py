@@ -1,6 +1,5 @@
 """Nodata that no tag names: one value in every band, unbroken along the edge, and what hangs together with it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,11 +24,12 @@ RUN_SHARE: Final = 0.5
 HOLE_PX: Final = 400
 STRIP_PX: Final = 4096
 TILE_PX: Final = 512
+Rim = list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
 # Values that writers fill with; any other value repeats at an edge by chance only.
 FILLS: Final = (0.0, 1.0, -9999.0, -32768.0, -999.0, 255.0, 65535.0, 32767.0)
 
 
-def set_aside_fills(reader: BandReader, work: Path) -> tuple[float, ...]:
+def set_aside_fills(reader: BandReader, rim: Rim, work: Path) -> tuple[float, ...]:
     """Mask the nodata of a scene that its files do not declare, and return its values.
 
     Looked at are the outermost pixels of all four sides, in the values of the files: a mosaic or a rotated scene ends
@@ -38,18 +38,19 @@ def set_aside_fills(reader: BandReader, work: Path) -> tuple[float, ...]:
 
     Args:
         reader: the bands of the model, nothing is set aside yet; it gets the masks.
+        rim: as `read_rim` gives it.
         work: folder for them, for as long as the reader is open.
     """
-    fills = _find_fills(reader)
+    fills = _find_fills(rim)
     for fill in fills:
         _set_aside(reader, fill, work)
     return fills
 
 
-def _find_fills(reader: BandReader) -> tuple[float, ...]:
+def _find_fills(rim: Rim) -> tuple[float, ...]:
     counts, in_runs = dict.fromkeys(FILLS, 0), dict.fromkeys(FILLS, 0)
     seen = 0
-    for values, valid in read_border(reader):
+    for values, valid in rim:
         seen += int(valid.sum())
         for fill in FILLS:
             held = ((values == fill).all(axis=0) & valid).ravel()  # a row or a column, in order
@@ -105,13 +106,15 @@ def write_mask(labelling: Labelling, chosen: NDArray[np.int64], path: Path, read
     return Mask(path, "mask")
 
 
-def read_border(reader: BandReader) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
-    """Yield the outermost pixels of a scene piece by piece: values of the files, bands x h x w, and where valid."""
+def read_rim(reader: BandReader) -> Rim:
+    """The outermost pixels of a scene piece by piece: values of the files, bands x h x w, and where valid."""
     width, height = reader.grid.width, reader.grid.height
     across = [(c, r, min(STRIP_PX, width - c), 1) for r in {0, height - 1} for c in range(0, width, STRIP_PX)]
     down = [(c, r, 1, min(STRIP_PX, height - r)) for c in {0, width - 1} for r in range(0, height, STRIP_PX)]
+    rim = []
     for box in (*across, *down):
         try:
-            yield reader.read_spectral(*box)
+            rim.append(reader.read_spectral(*box))
         except TruncatedRasterError:  # said where the block is needed
             continue
+    return rim

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import ConfigError, PayloadError
+from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import TableMapping, check_columns, is_missing, widen
 from monitor.ingest.files.reader import Line, Said
-from monitor.ingest.files.tables import SURPLUS, Row, open_rows, require_columns
+from monitor.ingest.files.tables import Row, find_surplus, open_rows, require_columns
 
 _NEEDED: Final = ("time", "station", "quantity", "value")
 _OFFERED: Final = (*_NEEDED, "sigma", "site", "solution", "unit")
@@ -29,7 +29,7 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 
 def _read_long(row: Row) -> Line:
-    if error := _find_surplus(row):
+    if error := find_surplus(row):
         return Line(((row, error),))
     if is_missing(row.get("value")):
         return Line(missing=1)
@@ -54,16 +54,7 @@ def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
 
 
 def _read_wide(row: Row, mapping: TableMapping) -> Line:
-    if error := _find_surplus(row):
+    if error := find_surplus(row):
         return Line(((row, error),))
     found = widen(row, mapping)
     return Line(tuple(found), len(mapping.columns) - len(found))
-
-
-def _find_surplus(row: Row) -> PayloadError | None:
-    """A row with more cells than the header: which of them is the value cannot be known."""
-    if SURPLUS not in row:
-        return None
-    return PayloadError(
-        "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
-    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PayloadError
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 SURPLUS: Final = (
@@ -146,3 +146,12 @@ def _walk_parquet(file: Any, path: Path) -> Iterator[Row]:
             size = f"{batch.num_rows} rows unpack to {batch.nbytes >> 20} MiB"
             raise ConfigError(f"{path}: {size}; at most {BATCH_BYTES >> 20} MiB are read")
         yield from batch.to_pylist()
+
+
+def find_surplus(row: Row) -> PayloadError | None:
+    """A row with more cells than the header: which of them is the value cannot be known."""
+    if SURPLUS not in row:
+        return None
+    return PayloadError(
+        "cell_count", f"{len(row[SURPLUS])} cells more than the header has columns; is there a decimal comma?"
+    )

@@ -8,7 +8,7 @@ Mail addresses of people are read by accounts of all sites alone; everybody else
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from fastapi import Request
@@ -61,15 +61,12 @@ class Veil:
         """Plain data with every text put aside that names others; an entry under such a name is left out."""
         if self._names is None:
             return value
-        if isinstance(value, str):
-            return WITHHELD if self.hides(value) else value
-        if isinstance(value, Mapping):
-            kept = {k: v for k, v in value.items() if not (isinstance(k, str) and self.hides(k))}
-            kept |= {"recipient": SOMEBODY} if "recipient" in kept else {}  # all whom any site names are told
-            return {k: v if k in STRUCTURE and isinstance(v, str) else self.cover(v) for k, v in kept.items()}
-        if isinstance(value, list | tuple):
-            return [self.cover(one) for one in value]
-        return value
+        return _walk(value, lambda text: WITHHELD if self.hides(text) else text, self._cover_table)
+
+    def _cover_table(self, table: Mapping[Any, Any]) -> dict[Any, Any]:
+        kept = {k: v for k, v in table.items() if not (isinstance(k, str) and self.hides(k))}
+        kept |= {"recipient": SOMEBODY} if "recipient" in kept else {}  # all whom any site names are told
+        return {k: v if k in STRUCTURE and isinstance(v, str) else self.cover(v) for k, v in kept.items()}
 
     def cover_service(self, value: T) -> T:
         """The same of rows of the service itself alone, wherever in the data they stand."""
@@ -96,14 +93,23 @@ class Veil:
         """
         if self._addresses:
             return value
-        if isinstance(value, str):
-            numbers = self._numbers
-            return MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", value)
-        if isinstance(value, Mapping):
-            return {self.hide_addresses(k): self.hide_addresses(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.hide_addresses(one) for one in value]
-        return value
+        hide, numbers = self.hide_addresses, self._numbers
+        return _walk(
+            value,
+            lambda text: MAIL.sub(lambda found: f"address {numbers.setdefault(found[0], len(numbers) + 1)}", text),
+            lambda table: {hide(k): hide(v) for k, v in table.items()},
+        )
+
+
+def _walk(value: Any, of_text: Callable[[str], Any], of_table: Callable[[Mapping[Any, Any]], Any]) -> Any:
+    """Plain data with its texts and tables made anew, lists one by one."""
+    if isinstance(value, str):
+        return of_text(value)
+    if isinstance(value, Mapping):
+        return of_table(value)
+    if isinstance(value, list | tuple):
+        return [_walk(one, of_text, of_table) for one in value]
+    return value
 
 
 def veil_of(request: Request, c: Connection) -> Veil:

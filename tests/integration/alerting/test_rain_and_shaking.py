@@ -18,28 +18,14 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
+from tests.data.site_text import head, series, station
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
 SITE = parse_site(
-    """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-[[station.series]]
-quantity = "rain_next_12h"
-unit = "mm"
-interval = "6h"
-max_silence = "24h"
+    head("slope")
+    + station("R1", series("rain", "mm", max_silence="6h"), series("rain_next_12h", "mm", "6h", max_silence="24h"))
+    + """
 [[quantity]]
 name = "rain_next_12h"
 unit = "mm"
@@ -193,34 +179,12 @@ def test_a_flood_of_other_events_pushes_no_earthquake_out(slope, monkeypatch):
     assert [f.kind for f in facts] == ["work", "work", "earthquake"]
 
 
-LONG = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 8.0
-[levels]
-names = ["green", "yellow", "orange", "red"]
-[[station]]
-id = "E1"
-reference = "A"
-[[station.series]]
-quantity = "crack_opening"
-unit = "mm"
-interval = "1d"
-max_silence = "4d"
-noise_floor_mm = 1.0
-verify_step_mm = 20.0
-[[station]]
-id = "E2"
-reference = "B"
-[[station.series]]
-quantity = "crack_opening"
-unit = "mm"
-interval = "1d"
-max_silence = "4d"
-noise_floor_mm = 1.0
-verify_step_mm = 20.0
+CRACK = series("crack_opening", "mm", "1d", max_silence="4d", noise_floor_mm=1.0, verify_step_mm=20.0)
+LONG = (
+    head("slope", levels={"names": ["green", "yellow", "orange", "red"]})
+    + station("E1", CRACK, reference="A")
+    + station("E2", CRACK, reference="B")
+    + """
 [[criterion]]
 kind = "rate"
 stations = ["E*"]
@@ -230,6 +194,7 @@ orange = {over = 2.0, window = "30d"}
 red = {over = 10.0, window = "10d"}
 valid_for = "12d"
 """
+)
 
 
 def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):

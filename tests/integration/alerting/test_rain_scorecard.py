@@ -5,30 +5,16 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from monitor.cli.main import run_verb
+from tests.data.site_text import head, series, station
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 YEARS = 3
 
-HEAD = """
-[site]
-id = "made"
-name = "Made slope"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1d"
-[[station]]
-id = "G1"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-noise_floor_mm = 0.5
-"""
+HEAD = (
+    head("made", "Made slope")
+    + station("R1", series("rain", "mm", "1d"))
+    + station("G1", series("displacement", "mm", "1d", noise_floor_mm=0.5))
+)
 RULES = """
 [[criterion]]
 id = "published"

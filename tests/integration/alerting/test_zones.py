@@ -20,31 +20,15 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.points import Point, add_point_observations, add_points, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view as load_rows
+from tests.data.site_text import head, series, station
 
 T0 = parse("2026-01-01T06:00:00Z")
 DAY = timedelta(days=1)
-TEXT = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "G1"
-latitude = 46.0
-longitude = 8.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-[[station]]
-id = "G2"
-latitude = 46.01
-longitude = 8.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
+TEXT = (
+    head("bench")
+    + station("G1", series("displacement", "mm", "1d"), latitude=46.0, longitude=8.0)
+    + station("G2", series("displacement", "mm", "1d"), latitude=46.01, longitude=8.0)
+    + """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -71,6 +55,7 @@ stations = ["*"]
 level = "yellow"
 valid_for = "10d"
 """
+)
 SITE = parse_site(TEXT, "bench.toml")
 
 

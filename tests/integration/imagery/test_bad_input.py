@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-import torch
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
@@ -26,13 +25,6 @@ from monitor.cli.main import run_verb
 SIZE = 96
 PLACE = grid_around(141.95, 42.73, SIZE, 10.0)
 NAMES = ("B4", "B3", "B2")
-
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

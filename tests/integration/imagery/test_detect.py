@@ -32,14 +32,6 @@ from detection.imagery.scene.scene import read_scene
 OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
 
 
-@pytest.fixture(autouse=True)
-def torch_as_it_was():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=False)
-
-
 def read_mask(path: Path) -> np.ndarray:
     with rasterio.open(path) as source:
         return source.read(1)

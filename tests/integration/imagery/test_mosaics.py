@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-import torch
 
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import TruncatedRasterError
@@ -23,13 +22,6 @@ MOSAIC = """<VRTDataset rasterXSize="{w}" rasterYSize="96"><SRS>EPSG:32654</SRS>
 PART = """<SimpleSource><SourceFilename relativeToVRT="1">{file}</SourceFilename><SourceBand>1</SourceBand>
 <SrcRect xOff="0" yOff="0" xSize="48" ySize="96"/><DstRect xOff="{at}" yOff="0" xSize="48" ySize="96"/>
 </SimpleSource>"""
-
-
-@pytest.fixture(autouse=True)
-def torch_as_it_was():
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_half(path, array, column: int) -> None:

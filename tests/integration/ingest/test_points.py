@@ -25,25 +25,14 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.points import load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
+from tests.data.site_text import head, series, station
 
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-TEXT = """
-[site]
-id = "bench"
-name = "Bench"
-latitude = 46.0
-longitude = 8.0
-timezone = "UTC"
-[[station]]
-id = "G1"
-latitude = 46.0
-longitude = 8.0
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1d"
-max_silence = "3d"
+TEXT = (
+    head("bench", timezone="UTC")
+    + station("G1", series("displacement", "mm", "1d", max_silence="3d"), latitude=46.0, longitude=8.0)
+    + """
 [[criterion]]
 kind = "insar_rate"
 id = "radar"
@@ -54,6 +43,7 @@ near_m = 150
 valid_for = "24d"
 yellow = {over = 0.3}
 """
+)
 SITE = parse_site(TEXT, "bench.toml")
 DESC = Said(None, "desc", "los-towards", "mm")
 COLUMNS = "time,point,latitude,longitude,value,sigma"

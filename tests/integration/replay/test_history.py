@@ -23,36 +23,16 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import observation_flag, report, site_event
+from tests.data.site_text import FOUR, head, series, station
 
 START = datetime(2025, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAYS = 12
-SITE = """
-[site]
-id = "slope"
-name = "Slope"
-latitude = 46.0
-longitude = 9.0
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]
-[[station]]
-id = "G1"
-reference = "A"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-noise_floor_mm = 1.0
-[[station]]
-id = "P1"
-[[station.series]]
-quantity = "pore_pressure"
-unit = "kPa"
-interval = "1h"
-max_silence = "6h"
+SITE = (
+    head("slope", longitude=9.0, timezone="Europe/Zurich", levels=FOUR)
+    + station("G1", series("displacement", "mm", max_silence="6h", noise_floor_mm=1.0), reference="A")
+    + station("P1", series("pore_pressure", "kPa", max_silence="6h"))
+    + """
 [[criterion]]
 kind = "velocity"
 stations = ["G1"]
@@ -63,6 +43,7 @@ kind = "report"
 kinds = ["crack"]
 level = "yellow"
 """
+)
 
 
 @pytest.fixture

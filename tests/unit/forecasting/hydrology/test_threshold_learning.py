@@ -22,6 +22,7 @@ from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import Memory, View, instant
 from monitor.domain.observation import Reading
 from monitor.series.assessment import Windows
+from tests.data.site_text import head, series, station
 
 DAY = 86400.0
 START = datetime(2018, 1, 1, tzinfo=UTC).timestamp()
@@ -113,19 +114,7 @@ def test_too_few_events_and_one_year_alone_are_refused():
         learn_threshold(days, rain, DAY, find_events(days[:-1], rates, 5.0, 5 * DAY), [DAY], [DAY], 3)
 
 
-HEAD = """
-[site]
-id = "s"
-name = "S"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1d"
-"""
+HEAD = head("s") + station("R1", series("rain", "mm", "1d"))
 
 
 def write(path, days, rain, moved, quantity="rain_mm"):

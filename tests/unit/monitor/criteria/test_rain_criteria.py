@@ -18,50 +18,23 @@ from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
 from monitor.series.assessment import Windows
 from tests.data.figures import bare_figures
+from tests.data.site_text import head, series, station
 
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H, DAY = 3600.0, 86400.0
-HEAD = """
-[site]
-id = "s"
-name = "S"
-latitude = 46.0
-longitude = 8.0
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "1h"
-max_silence = "6h"
-stamp = "{stamp}"
-[[station.series]]
-quantity = "rain_next_24h"
-unit = "mm"
-interval = "12h"
-[[station]]
-id = "P1"
-[[station.series]]
-quantity = "pore_pressure"
-unit = "kPa"
-interval = "1h"
-[[station.series]]
-quantity = "groundwater_level"
-unit = "m"
-interval = "1h"
-[[station]]
-id = "RES"
-on_slope = false
-[[station.series]]
-quantity = "reservoir_level"
-unit = "m"
-interval = "1h"
+HEAD = (
+    head("s")
+    + station("R1", series("rain", "mm", max_silence="6h", stamp="{stamp}"), series("rain_next_24h", "mm", "12h"))
+    + station("P1", series("pore_pressure", "kPa"), series("groundwater_level", "m"))
+    + station("RES", series("reservoir_level", "m"), on_slope=False)
+    + """
 [[quantity]]
 name = "rain_next_24h"
 unit = "mm"
 [[criterion]]
 id = "c"
 """
+)
 SLOPE = """
 slope_deg = 30.0
 depth_m = 2.0

@@ -1,0 +1,30 @@
+"""Pieces of site files: head, stations and series, for tests that add the criteria they are about."""
+
+import json
+from typing import Any, Final
+
+THREE: Final = {"names": ["green", "yellow", "red"]}
+FOUR: Final = {"names": ["green", "yellow", "orange", "red"], "auto_lower": ["yellow"]}
+
+
+def head(site: str, name: str = "", latitude: float = 46.0, longitude: float = 8.0, **more: Any) -> str:
+    """`[site]`; a table of `more` (`levels={...}`) follows it."""
+    tables = {key: table for key, table in more.items() if isinstance(table, dict)}
+    facts = {"id": site, "name": name or site.capitalize(), "latitude": latitude, "longitude": longitude} | more
+    return _spell("[site]", {k: v for k, v in facts.items() if k not in tables}) + "".join(
+        _spell(f"[{key}]", table) for key, table in tables.items()
+    )
+
+
+def station(name: str, *series: str, **facts: Any) -> str:
+    """`[[station]]` with its series."""
+    return _spell("[[station]]", {"id": name} | facts) + "".join(series)
+
+
+def series(quantity: str, unit: str, interval: str = "1h", **facts: Any) -> str:
+    """`[[station.series]]`."""
+    return _spell("[[station.series]]", {"quantity": quantity, "unit": unit, "interval": interval} | facts)
+
+
+def _spell(table: str, facts: dict[str, Any]) -> str:
+    return f"{table}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in facts.items())
