@@ -7,7 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from detection.imagery.change.dates import DATES_MOST, Date, classes_of, find_unseen
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from detection.imagery.change.dates import DATES_MOST, Date, classes_of, join_windows
 from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, landslide_shares, lay_together, scene_of
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
@@ -22,16 +26,19 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.scene.border import list_doubtful
 
 log = logging.getLogger(__name__)
+BORDER = "touches nearly black ground at the edge of the scene{}, which may be a border"
 
 
 def as_date(result: dict[str, Any], scene_path: str | Path) -> dict[str, Any]:
     """Return what `compare` needs of a result of `lane.detect` that was made with an `out_dir`."""
     keys = ("scene_hash", "acquired_at", "threshold", "minimum_area_m2", "polygons", "classes")
-    facts = {key: result[key] for key in keys} | {"doubts": result.get("doubts") or []}
-    kept = {"prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": list_unseen(result)}
-    return {**facts, **kept}
+    return {key: result[key] for key in keys} | {
+        "doubts": result.get("doubts") or [], "doubtful": list_doubtful(result.get("borders") or ()),
+        "prob": result["outputs"]["prob"], "scene_path": str(scene_path), "unseen": list_unseen(result),
+    }  # fmt: skip
 
 
 def compare(
@@ -46,6 +53,7 @@ def compare(
             footprints are judged within their own class (key `class`; the first where absent). `dem`: heights in place
             of the scene's own.
             `unseen`: windows (column, row, width, height) that nobody looked at: as nodata, they prove nothing.
+            `doubtful`: windows that may hold a border: what is found or compared there is advice.
         earlier: dates before it, of the same model, in any order, with the same keys. Their polygons may carry what is
             known of them: root_id, first_seen_at, anchor_scene (scene_hash of the date on which the outline was last
             declared new, grown or single).
@@ -64,7 +72,7 @@ def compare(
     grid = read_grid(Path(newer["prob"]))
     warnings: list[str] = []
     with ExitStack() as stack:
-        own = Date(newer, _open_layers(stack, newer, grid), unseen=find_unseen(newer, grid, grid))
+        own = _make_date(stack, newer, grid, grid)
         if not _is_kept(own):
             raise OutputError(f"{newer['prob']} is of another scene now")
         dates = [
@@ -76,7 +84,7 @@ def compare(
         compared = [_tell(date) for date in dates]
         usable = [d for d in dates if d.shift is None or d.shift.px <= SHIFT_MOST_PX]
         answer = judge_dates(own, usable, grid)
-        _doubt(answer, newer.get("doubts") or [])
+        _doubt(answer, own, usable, grid)
         answer["pixels"] = write_change(own, usable, grid, out_dir)
     warnings += [f"compared with {d.day}: {text}" for d in usable for text in d.cautions]
     if usable and answer["pixels"]["joint_share"] < 1:
@@ -92,12 +100,22 @@ def compare(
     return {**answer, "compared": compared, "warnings": warnings, "outputs": outputs}
 
 
-def _doubt(answer: dict[str, Any], doubts: list[str]) -> None:
-    """What a network says of a scene unlike its training is advice: every judgement carries the reason."""
-    if doubts:
-        why = f"unlike the training: {'; '.join(doubts)}"
-        for word in (*answer["changes"].values(), *answer["vanished"]):
-            word["caution"] = "; ".join(filter(None, (word.get("caution"), why)))
+def _doubt(answer: dict[str, Any], own: Date, dates: list[Date], grid: Grid) -> None:
+    """What a network says of a scene unlike its training, or beside a border, is advice: each word says why."""
+    pairs = [(p["geometry"], answer["changes"][p["polygon_id"]]) for p in own.facts["polygons"]]
+    pairs += [(word["geometry"], word) for word in answer["vanished"]]
+    reasons: list[tuple[str, NDArray[np.bool_] | None]] = []  # None: of all of them
+    if doubts := own.facts.get("doubts"):
+        reasons.append((f"unlike the training: {'; '.join(doubts)}", None))
+    outlines = to_pixels(shapes_of([geometry for geometry, _ in pairs]), grid)
+    for date in (own, *dates):
+        if date.doubtful is not None:
+            where = "" if date is own else f" of {date.day}"
+            reasons.append((BORDER.format(where), shapely.intersects(outlines, date.doubtful)))
+    for why, touched in reasons:
+        for number, (_, word) in enumerate(pairs):
+            if touched is None or touched[number]:
+                word["caution"] = "; ".join(filter(None, (word.get("caution"), why)))
 
 
 def _draw(newer: dict[str, Any], grid: Grid, answer: dict[str, Any], out_dir: Path) -> bool:
@@ -129,6 +147,11 @@ def _open_layers(stack: ExitStack, facts: dict[str, Any], grid: Grid) -> dict[st
     }
 
 
+def _make_date(stack: ExitStack, facts: dict[str, Any], own: Grid, grid: Grid) -> Date:
+    unseen, doubtful = (join_windows(facts.get(key) or (), own, grid) for key in ("unseen", "doubtful"))
+    return Date(facts, _open_layers(stack, facts, grid), unseen=unseen, doubtful=doubtful)
+
+
 def _is_kept(date: Date) -> bool:
     """Whether the kept file is still of this date's scene."""
     wanted = date.facts["scene_hash"]
@@ -139,8 +162,8 @@ def _open(stack: ExitStack, facts: dict[str, Any], own: Date, grid: Grid, warnin
     """One earlier date, or None with a warning where its kept files do not serve."""
     day = str(facts["acquired_at"])[:10]
     try:
-        unseen = find_unseen(facts, read_grid(Path(facts["prob"])), grid)
-        date = Date(facts, _open_layers(stack, facts, grid), unseen=unseen, cautions=list(facts.get("doubts") or ()))
+        date = _make_date(stack, facts, read_grid(Path(facts["prob"])), grid)
+        date.cautions = list(facts.get("doubts") or ())
     except ImageryError as error:
         warnings.append(f"not compared with {day}: {error}")
         return None

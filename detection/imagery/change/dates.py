@@ -1,6 +1,6 @@
 """Dates of one ground beside each other: which earlier one shows a pixel last, class by class of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,6 +35,7 @@ class Date:
     polygons: list[dict[str, Any]] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
+    doubtful: Any = None  # ground that may be a border, in pixels
     _rows: dict[str, Rows] = field(default_factory=dict)
     _found: dict[str, Near] = field(default_factory=dict)
 
@@ -104,15 +105,15 @@ def class_of(polygon: dict[str, Any], classes: Sequence[str]) -> str:
     return str(polygon.get("class") or classes[0])
 
 
-def find_unseen(facts: dict[str, Any], own: Grid, grid: Grid) -> Any:
-    """Windows of a date's own grid that nobody looked at, as one outline in pixels of another; None: none."""
-    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in facts.get("unseen") or ()]
+def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:
+    """Windows (column, row, width, height) of a date's own grid as one outline in pixels of another; None: none."""
+    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in windows]
     if not boxes:
         return None
-    unseen = shapely.union_all(boxes)
+    joined = shapely.union_all(boxes)
     if same_grid(own, grid):
-        return unseen
-    ground = map_outline(shapely.segmentize(unseen, UNSEEN_STEP_PX), own.to_crs)
+        return joined
+    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), own.to_crs)
     return to_pixels(map_outline(ground, own.to_lonlat), grid)
 
 

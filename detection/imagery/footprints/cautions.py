@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
-from detection.imagery.scene.border import NOISE, VALUES
+from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import Scene
 
@@ -36,6 +36,12 @@ def list_cautions(
         f"a {border['colour']} border with the noise of compression, {border['share']:.1%} of the scene, is declared "
         "nowhere: taken as nodata"
         for border in result["borders"] if border["share"]
+    ]  # fmt: skip
+    found += [
+        f"{border['left_share']:.1%} of the scene, at its edge, is nearly {border['colour']} in every band: dark "
+        "water, shadow or a border; it is taken as ground, and footprints that touch it count for no warning level; "
+        "if it is a border, mask it or set nodata"
+        for border in result["borders"] if list_doubtful([border])
     ]  # fmt: skip
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")

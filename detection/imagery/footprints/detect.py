@@ -32,7 +32,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
-from detection.imagery.scene.border import list_border_doubts, set_aside_borders
+from detection.imagery.scene.border import set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.radiometry import measure_stretch
 from detection.imagery.scene.reader import BandReader, open_scene
@@ -108,7 +108,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         borders = set_aside_borders(opened.reader, rim, work, fills)
         try:
             stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
-            doubts = [*find_doubts(opened.reader, stretch, model.card), *list_border_doubts(borders)]
+            doubts = find_doubts(opened.reader, stretch, model.card)
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
         except (DomainError, RadiometryError) as error:

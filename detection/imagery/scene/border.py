@@ -1,7 +1,8 @@
 """Borders that no tag names and that compression has blurred: nearly black or nearly white, from the edge inwards."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +38,25 @@ NOISY_LEAST: Final = 0.005
 DOUBT_SHARE: Final = 0.01
 TILE_PX: Final = 512
 HALO_PX: Final = 16
+CELL_PX: Final = 16  # by which it is told where a doubtful one lies
 # Of a pixel that may belong to a border: within the noise, at the value in some band, a known fill value.
 REACHED, FLAT, BOUND, EXACT = 1, 2, 4, 8
 
 
 class Border(NamedTuple):
-    """A border of a scene, by its colour; shares of all pixels that were set aside, and left because it is not sure."""
+    """A border of a scene.
+
+    Attributes:
+        colour: black or white.
+        share: of all pixels, those that were set aside.
+        left_share: those that were left because it is not sure.
+        left: where these lie, by windows (column, row, width, height) of whole cells.
+    """
 
     colour: str
     share: float
     left_share: float
+    left: list[list[int]]
 
 
 def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[float, ...] = ()) -> list[Border]:
@@ -74,17 +84,13 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
     return found
 
 
-def list_border_doubts(borders: list[Border]) -> list[str]:
-    """Say which parts of a scene may be a border and are taken as ground.
+def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[list[int]]:
+    """Return the windows of what may be a border and is taken as ground, of the borders of a record.
 
-    White ones are not told: what is as bright is a cloud as likely, and those have guards of their own.
+    White ones are not among them: what is as bright is a cloud as likely, and those have guards of their own.
     """
-    return [
-        f"{border.left_share:.1%} of the scene, at its edge, is nearly {border.colour} in every band: dark water, "
-        "shadow or a border; it is taken as ground; if it is a border, mask it or set nodata"
-        for border in borders
-        if border.colour == BLACK and border.left_share >= DOUBT_SHARE
-    ]
+    told = (b for b in borders if b["colour"] == BLACK and b["left_share"] >= DOUBT_SHARE)
+    return [window for border in told for window in border.get("left", ())]
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:
@@ -122,8 +128,9 @@ def _set_aside(reader: BandReader, colour: str, work: Path, fills: tuple[float, 
         sure = alike & at_corner & (near + inner <= SCENE_SHARE_MOST * (rest + inner))
         if sure.any():
             reader.add_mask(write_mask(labelling, np.array(edge)[sure], work / f"{colour}-border.tif", reader))
+        left = [] if sure.all() else _list_windows(labelling, np.array(edge)[~sure], reader)
     every = grid.width * grid.height
-    return Border(colour, float(pixels[sure].sum()) / every, float(pixels[~sure].sum()) / every)
+    return Border(colour, float(pixels[sure].sum()) / every, float(pixels[~sure].sum()) / every, left)
 
 
 def _draw(
@@ -173,3 +180,18 @@ def _add_up(labelling: Labelling) -> NDArray[np.int64]:
 def _list_sides(body: Component, width: int, height: int) -> tuple[bool, bool, bool, bool]:
     """Whether a component reaches the left, upper, right and lower edge."""
     return body.left == 0, body.top == 0, body.right == width, body.bottom == height
+
+
+def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:
+    """Windows over the chosen components: of each row of cells those that lie side by side."""
+    width, height = reader.grid.width, reader.grid.height
+    cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX) + 2), np.int8)  # a frame to both sides
+    for top, places, _ in labelling.places():
+        rows, columns = np.nonzero(np.isin(places, chosen))
+        cells[(rows + top) // CELL_PX, columns // CELL_PX + 1] = 1
+    found = []
+    for number, row in enumerate(cells):
+        top, ends = number * CELL_PX, np.flatnonzero(np.diff(row)) * CELL_PX
+        for left, right in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
+            found.append([left, top, min(right, width) - left, min(CELL_PX, height - top)])
+    return found

@@ -50,7 +50,8 @@ def load_dates(c: Connection, site: str) -> list[KnownDate]:
             KnownDate(
                 row.scene_hash, row.name, row.acquired_at, run["model_hash"], row.out_dir, run["outputs"]["prob"],
                 row.path, run["threshold"], run["minimum_area_m2"], tuple(run.get("classes") or ["landslide"]),
-                tuple(map(tuple, run.get("unseen") or ())), tuple(run.get("doubts") or ()),
+                tuple(map(tuple, run.get("unseen") or ())), tuple(map(tuple, run.get("doubtful") or ())),
+                tuple(run.get("doubts") or ()),
                 tuple(print_ for _, print_ in list_names(row)),
                 tuple(map(known_outline, load_footprints(c, row.scene_hash, run["model_hash"]))),
             )
@@ -113,6 +114,7 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         "threshold": answer.threshold, "minimum_area_m2": answer.minimum_area_m2,
         # what triage passed over was not looked at: it proves nothing for other dates
         "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
+        "doubtful": [list(window) for window in answer.doubtful],
     }  # fmt: skip
 
 

@@ -49,6 +49,7 @@ class KnownDate:
         minimum_area_m2: of its footprints.
         classes: of its probabilities, in the order of the bands.
         unseen: windows that nobody looked at.
+        doubtful: windows that may hold a border.
         doubts: why it lies outside of what the network was trained on.
         prints: marks of its files as they came.
         polygons: its footprints.
@@ -65,6 +66,7 @@ class KnownDate:
     minimum_area_m2: float
     classes: tuple[str, ...]
     unseen: tuple[Window, ...]
+    doubtful: tuple[Window, ...]
     doubts: tuple[str, ...]
     prints: tuple[str, ...]
     polygons: tuple[KnownOutline, ...]
@@ -186,6 +188,7 @@ class ReadScene:
     warnings: tuple[str, ...]
     doubts: tuple[str, ...] = ()
     unseen: tuple[Window, ...] = ()
+    doubtful: tuple[Window, ...] = ()
     outputs: dict[str, Any]
     polygons: tuple[Outline, ...]
     weights_path: str

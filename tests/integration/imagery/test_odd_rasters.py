@@ -22,6 +22,7 @@ from detection.imagery.footprints.detect import detect as find
 from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.registry import CLASSIFIERS
+from detection.imagery.scene.border import list_doubtful
 from monitor.cli.main import run_verb
 
 SIZE = 96
@@ -409,7 +410,14 @@ def test_dark_ground_stays_ground_bit_for_bit_and_is_doubted_where_it_may_be_a_b
         with rasterio.open(out / "prob.tif") as source:
             found.append((source.read(1).tobytes(), answer["polygons"]))
         if look:
-            assert any("of the scene, at its edge, is nearly black" in doubt for doubt in answer["doubts"]) == doubted
+            assert any("of the scene, at its edge, is nearly black" in said for said in answer["warnings"]) == doubted
+            # only where it is, and not the whole scene
+            assert not any("black" in doubt for doubt in answer["doubts"])
+            told = np.zeros((SIZE, SIZE), bool)
+            for column, row, width, height in list_doubtful(answer["borders"]):
+                told[row : row + height, column : column + width] = True
+            assert told.any() == doubted
+            assert not ("water" in case and told[:, SIZE // 2 :].any())
             assert not any(border["share"] for border in answer["borders"])
     assert found[0] == found[1]
 

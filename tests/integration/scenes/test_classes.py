@@ -98,5 +98,5 @@ def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
         save_scene(c, replace(row, run=old), list_footprints(answer, site), TAKEN)
     with database.read() as c:
         (date,) = load_dates(c, "bench")
-    assert (date.classes, date.unseen, date.doubts, date.prints) == (("landslide",), (), (), ("",))
+    assert (date.classes, date.unseen, date.doubtful, date.doubts, date.prints) == (("landslide",), (), (), (), ("",))
     assert len(date.polygons) == 3

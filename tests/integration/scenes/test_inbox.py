@@ -167,6 +167,32 @@ def test_what_triage_passed_over_proves_nothing(database, config, site, inbox, m
     assert ("G1", 7) not in {(r.station, r.observed_at.day) for r in rows}
 
 
+def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, config, site, inbox, monkeypatch):
+    """The rest of the scene keeps its votes; what is compared with the doubtful ground has none; judged anew alike."""
+    from monitor.jobs.scenes import worker
+
+    by_hand = worker.detect
+
+    def detect(payload):
+        left = [[0, 0, 16, 64]] if payload["scene_path"].endswith("b") else []
+        border = {"colour": "black", "share": 0.0, "left_share": 0.25 if left else 0.0, "left": left}
+        return by_hand(payload) | {"borders": [border]}
+
+    monkeypatch.setattr(worker, "detect", detect)
+    touching, apart = (8, 8, 24, 24), SCAR
+    write_date(inbox / "a", may(7), [])
+    write_date(inbox / "b", may(12), [touching, apart])
+    scene_inbox.run(database, config, site, may(13))
+    write_date(inbox / "late", may(8), [])  # the date of the 12th is judged again
+    write_date(inbox / "c", may(17), [touching, apart, (0, 44, 8, 60)])
+    scene_inbox.run(database, config, site, may(18))
+    found = {(p["scene"], p["change"], p["caution"]) for p in polygons(database)}
+    why = "touches nearly black ground at the edge of the scene{}, which may be a border"
+    assert {one for one in found if one[0] == "b"} == {("b", "new", None), ("b", "new", why.format(""))}
+    then = why.format(" of 2026-05-12")
+    assert {one for one in found if one[0] == "c"} == {("c", "known", None), ("c", "known", then), ("c", "new", then)}
+
+
 def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
     write_date(inbox / "b", may(12), [SCAR])
     scene_inbox.run(database, config, site, may(13))
