@@ -15,9 +15,10 @@ from monitor.language.vocabulary import LEVELS, WORDS
 
 T = TypeVar("T")
 LONGEST: Final = 20_000  # a longer text is no sentence
+WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 # of answers to programs: what is a sentence
 TEXTS: Final = frozenset({"reason", "reasons", "text", "withdrawn_reason"})
-_DEPTH: Final = 6
+_DEPTH: Final = 8
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
@@ -73,6 +74,8 @@ def _fits(name: str, value: str) -> bool:
     kind = _kind(name)
     if kind in FIGURES:
         return _NUMBER.fullmatch(value) is not None
+    if kind == "station":
+        return " " not in value
     if kind == "known":
         return value.lower() in LEVELS
     if kind == "word":
@@ -97,13 +100,37 @@ def _say_part(text: str, language: str, depth: int) -> str:
     whole = _say_whole(text, language, depth)
     if whole is not None or depth == 0:
         return text if whole is None else whole
-    if "; " in text:
-        return "; ".join(_say_part(part, language, depth - 1) for part in text.split("; "))
     head, colon, tail = text.partition(": ")
-    if colon:  # "orange: ...", "G1: ..."
-        said = say_level(head, language) if head.lower() in LEVELS else _say_whole(head, language, 0) or head
-        return f"{said}: {_say_part(tail, language, depth - 1)}"
-    return text
+    first = _say_head(head, language) if colon else None
+    if first is not None:  # "orange: ...", "health urgent: ..."
+        return f"{first}: {_say_part(tail, language, depth - 1)}"
+    parts = split_parts(text)
+    if len(parts) > 1:
+        return "; ".join(_say_part(part, language, depth - 1) for part in parts)
+    return f"{head}: {_say_part(tail, language, depth - 1)}" if colon else text  # "G1: ..."
+
+
+def split_parts(text: str) -> list[str]:
+    """A text at its semicolons, but not inside brackets.
+
+    >>> split_parts("step at G1 (M 4; event 3); waits; decide")
+    ['step at G1 (M 4; event 3)', 'waits', 'decide']
+    """
+    parts, depth = [""], 0
+    for piece in re.split(r"(; |[()])", text):
+        depth += (piece == "(") - (piece == ")")
+        if piece == "; " and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return parts
+
+
+def _say_head(head: str, language: str) -> str | None:
+    """What stands before a colon, where it is a level, a sentence or a witness without a station; None elsewhere."""
+    if head.lower() in LEVELS:
+        return say_level(head, language)
+    return None if head in WORDS and head not in WITNESSES else _say_whole(head, language, 0)
 
 
 def _say_whole(text: str, language: str, depth: int) -> str | None:

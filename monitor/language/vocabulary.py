@@ -45,7 +45,8 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # what an alert turned out to be
     N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),
     # who and by which way
-    N_("person"), N_("service"), N_("program"), N_("page"), N_("command"), N_("token"), N_("viewer"), N_("operator"),
+    N_("person"), N_("service"), N_("program"), N_("observers"), N_("page"),
+    N_("command"), N_("token"), N_("viewer"), N_("operator"),
     N_("admin"), N_("read"), N_("act"), N_("witness"), N_("part"),
     # what changed on a scene; what was reported
     N_("new"), N_("known"), N_("grown"), N_("single"), N_("vanished"), N_("crack"), N_("rockfall"),

@@ -10,6 +10,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
@@ -17,12 +18,14 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
+from monitor.language.sayings import say
 from monitor.movement.update import update_movement
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
 from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.alerting.sites import save_site
+from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
@@ -170,6 +173,24 @@ def check_units(slope, status_line, caplog):
     assert not any(found.values()), {room: bare for room, bare in found.items() if bare}
 
 
+def check_languages(slope):
+    """Every sentence that the story stored is recognised: nothing of it stays English, and no figure changes."""
+    with slope.database.read() as c:
+        texts = {r["reason"] for r in load_view(c, "alert_history", site=slope.site.id)}
+        texts |= {r["reasons"] for r in load_view(c, "movement_history", site=slope.site.id)}
+        texts |= {h["reason"] for h in load_view(c, "station_health", site=slope.site.id)} - {None}
+        bodies = set(c.execute(select(notification.c.body)).scalars())
+    texts |= {line for body in bodies for line in body.splitlines() if not line.startswith("Action: ")}
+    assert len(texts) > 10
+    english = re.compile(r"\b(the|of|with|over|in|is|no|and|needed|data|since|not|by)\b")
+    for text in texts:
+        said = say(text, "zh")
+        assert not english.search(said), (text, said)
+        for language in ("it", "zh", "es"):
+            figures = re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)
+            assert sorted(re.findall(r"(?<![\w.])\d+(?:\.\d+)?", say(text, language))) == sorted(figures), text
+
+
 def check_status_command(status, database, tmp_path, capsys):
     """`slopeward status` prints the row of SQL; returns what it said, its count of alerts with the column's name."""
     service = tmp_path / "slopeward.toml"
@@ -204,5 +225,6 @@ def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(databas
         seen.append((before_h, status["level_name"], status["movement_stage"], status["trend"]))
     print(seen)
     check_units(slope, check_status_command(status, database, tmp_path, capsys), caplog)
+    check_languages(slope)
     assert seen[0][1] == "green"
     assert seen[-1][1:] == ("red", "progressive", "progressive"), seen
