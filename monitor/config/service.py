@@ -131,6 +131,12 @@ class WebSection(Section):
     public_url: str = ""
     login_to_read: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _are_names(cls, value: Any) -> Any:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

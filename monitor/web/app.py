@@ -1,6 +1,7 @@
 """Put the web application together: middleware, routes, answers to errors. Nothing here knows how a page looks."""
 
 import logging
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,6 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import Scope
 
 from monitor.config.service import ServiceConfig
@@ -29,7 +29,7 @@ from monitor.errors import (
 )  # fmt: skip
 from monitor.language.sayings import say
 from monitor.store.database.engine import Database
-from monitor.web.access.guard import Guard, HeadOnly
+from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
@@ -95,7 +95,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
     app.add_middleware(GZipMiddleware, minimum_size=2000)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=_hosts(config), www_redirect=False)
+    app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
     app.add_middleware(Reader, default=config.language.default)
@@ -113,10 +113,18 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
 
 def _hosts(config: ServiceConfig) -> list[str]:
     """Host names that are answered; another one is a rebinding attack or a proxy that public_url does not name."""
-    if config.web.host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-        return ["*"]
     public = urlsplit(config.web.public_url).hostname
-    return ["127.0.0.1", "localhost", "[::1]", config.web.host, *([public] if public else [])]
+    found = ["127.0.0.1", "localhost", "::1", config.web.host, *config.web.allowed_hosts, *([public] if public else [])]
+    if _is_open(config):
+        whole = socket.gethostname()
+        short = whole.partition(".")[0]
+        found += [whole, short, f"{short}.local"]
+    return found
+
+
+def _is_open(config: ServiceConfig) -> bool:
+    """Whether the page listens on all addresses of the machine."""
+    return config.web.host in {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def _answer(request: Request, status: int, text: str) -> Response:

@@ -2,6 +2,8 @@
 
 import hashlib
 import hmac
+from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -65,6 +67,51 @@ class Guard:
             await send(message)
 
         await self.app(scope, bounded, closed)
+
+
+class Hosts:
+    """ASGI middleware: answers only for known names, so that no page elsewhere reads this one by a name of its own.
+
+    Args:
+        app: what answers.
+        names: that are answered; `*` = every one.
+        by_address: also every address: who asks by an address was led here by no name (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, names: Iterable[str], *, by_address: bool) -> None:
+        self.app, self.names, self.by_address = app, frozenset(name.lower() for name in names), by_address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request through."""
+        if scope["type"] == "http" and "*" not in self.names:
+            name = _read_host(dict(scope["headers"]).get(b"host", b""))
+            if name not in self.names and not (self.by_address and _is_address(name)):
+                shown = "".join(k for k in name if k.isalnum() or k in "-._:")[:80]
+                text = (
+                    f"this page does not answer for the host '{shown}'; if it is its own, add it to web.allowed_hosts"
+                )
+                await _refuse(send, 400, text)
+                return
+        await self.app(scope, receive, send)
+
+
+def _read_host(header: bytes) -> str:
+    """The name or address of a Host header, in small letters and without port; empty where it is none.
+
+    >>> [_read_host(h) for h in (b"Slopes.example.org.:8080", b"[::1]:8080", b"[", b"")]
+    ['slopes.example.org', '::1', '', '']
+    """
+    try:
+        return (urlsplit(f"//{header.decode('ascii')}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 class HeadOnly:

@@ -171,6 +171,32 @@ def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, 
         assert ("Log out" in planted.text, "Log out" in own.text) == (False, True)
 
 
+def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_database, clock):
+    """A name that somebody else lets point here is refused in one line; addresses and the names of the file are not."""
+    short = socket.gethostname().partition(".")[0]
+    own = [
+        "localhost",
+        "127.0.0.1:8080",
+        "[::1]",
+        "192.0.2.7",
+        "[2001:db8::7]:80",
+        short,
+        f"{short}.local",
+        "Slopes.lan.",
+    ]
+    open_to_all = '[web]\nhost = "0.0.0.0"\nallowed_hosts = ["slopes.lan", "x.example"]\n'
+    with serving(filled_database, clock, open_to_all) as address:
+        for name in [*own, "X.example"]:
+            assert httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False).status_code == 200, name
+        for name in ("evil.example", "192.0.2.7.evil.example", "slopes.lan.evil.example", ""):
+            answer = httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False)
+            assert (answer.status_code, "add it to web.allowed_hosts" in answer.json()["error"]) == (400, True), name
+    with serving(filled_database, clock) as address:  # on loopback another address is no name of its own
+        assert httpx.get(f"{address}/login", headers={"Host": "192.0.2.7"}, trust_env=False).status_code == 400
+    with serving(filled_database, clock, '[web]\nallowed_hosts = ["*"]\n') as address:
+        assert httpx.get(f"{address}/login", headers={"Host": "any.example"}, trust_env=False).status_code == 200
+
+
 def test_without_https_the_cookie_keeps_its_plain_name(browsers):
     person = browsers()
     cookie = log_in(person).headers["set-cookie"]
