@@ -76,8 +76,8 @@ release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (Cyclon
 
 words: setup ## Texts for the catalogues gathered anew; what is new or changed waits in the .po files for its translation
 	@mkdir -p build
-	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ --no-location --sort-output -o build/words.pot monitor
-	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --omit-header --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
+	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/words.pot monitor
+	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
 
 docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture

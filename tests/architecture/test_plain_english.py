@@ -41,7 +41,7 @@ STORED = {
     # the templates of the same sentences
     *(
         ("monitor/language/sentences.py", phrase)
-        for phrase in ("person's word", "asked again", "your word", "speak", "hears")
+        for phrase in ("person's word", "asked again", "your word", "speak", "speaks", "hears")
     ),
 }  # fmt: skip
 

@@ -187,3 +187,24 @@ def test_a_draft_does_not_count(tmp_path):
         read = catalogues.Catalogue(opened)
     assert read.entries() == {"c": "d e", ("row", 0): "r", ("row", 1): "rr"}
     assert (read.ngettext("row", "rows", 0), read.ngettext("row", "rows", 2), read.gettext("a")) == ("r", "rr", "a")
+
+
+def test_the_catalogues_are_as_make_words_writes_them(tmp_path):
+    """The steps of docs/how-to/languages.md, run on copies: nothing waits for a translation, nothing moves."""
+    frontend = pytest.importorskip("babel.messages.frontend")
+    root = Path(catalogues.__file__).parents[2]
+    recipe = re.search(r"^words:.*\n((?:\t.*\n)+)", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    extract, update = re.findall(r"\$\(BIN\)/(pybabel .*?)(?:;|\n)", recipe)
+    pot = tmp_path / "words.pot"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(root)
+        frontend.CommandLineInterface().run(extract.replace("build/words.pot", str(pot)).split())
+        for language in OTHERS:
+            kept = root / "monitor" / "language" / "catalogues" / f"{language}.po"
+            written = tmp_path / kept.name
+            written.write_bytes(kept.read_bytes())
+            steps = update.replace("build/words.pot", str(pot)).replace("$$code", language)
+            frontend.CommandLineInterface().run(
+                steps.replace(f"monitor/language/catalogues/{language}.po", str(written)).split()
+            )
+            assert written.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "run make words"
