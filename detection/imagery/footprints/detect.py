@@ -34,7 +34,8 @@ from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
-from detection.imagery.scene.radiometry import measure_stretch
+from detection.imagery.scene.offsets import find_landsat
+from detection.imagery.scene.radiometry import measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash
@@ -112,7 +113,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         except NoValidPixelsError as error:
             raise NoValidPixelsError(f"{scene.path}: {error}") from None
         except (DomainError, RadiometryError) as error:
-            raise type(error)(f"{scene.path}: refused by {model.card['name']}: {error}") from None
+            hint = _name_product(opened.reader, scene)
+            raise type(error)(f"{scene.path}: refused by {model.card['name']}: {error}{hint}") from None
         segmenter = Segmenter(model)
         passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
@@ -121,6 +123,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, told, wants)
         chosen = passing.tell() if passing else None
         if not valid:
+            if hint := _name_product(opened.reader, scene):
+                raise RadiometryError(f"{scene.path}: refused by {model.card['name']}: as bright as a cloud{hint}")
             raise NoValidPixelsError(
                 f"{scene.path}: all pixels of the scene are nodata, masked, as bright as a cloud, or outside of the aoi"
             )
@@ -158,6 +162,17 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             write_outputs(result, scene, steps, work, options.out_dir, options.formats, unreadable, told)
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
+
+
+def _name_product(reader: BandReader, scene: Scene) -> str:
+    """Of which product the counts of a refused scene may be, and what to do; empty where nothing says so."""
+    if scene.calibration:
+        return ""
+    try:
+        found = find_landsat(sample_pixels(reader))
+    except SceneError:
+        return ""
+    return f"; {found}" if found else ""
 
 
 def survey(payload: dict[str, Any]) -> dict[str, Any]:

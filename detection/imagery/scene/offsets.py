@@ -13,6 +13,13 @@ from numpy.typing import NDArray
 PRODUCT: Final = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{4})_")
 BASELINE: Final = 400
 SENTINEL_OFFSET: Final = -1000.0
+# Bands of surface reflectance of Landsat Collection 2, level 2: reflectance = 0.0000275 x count - 0.2, valid from 7273
+# to 43636 (USGS, "How do I use a scale factor with Landsat Level-2 science products?"; names: LSDS-1328).
+LANDSAT: Final = re.compile(r"L[COET]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_(?:T1|T2|RT)_SR_B\d", re.IGNORECASE)
+LANDSAT_SCALE, LANDSAT_OFFSET = 0.0000275, -0.2
+# Its ground where nobody applied that: water and shadow reflect 0 to 9 %, the middle of a band 1 to 35 %.
+LANDSAT_DARKEST: Final = (6800.0, 10_500.0)
+LANDSAT_MEDIANS: Final = (7600.0, 20_000.0)
 TAGS: Final = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
 # Counts of reflectance: 10000 is 1.
 COUNT: Final = 1e-4
@@ -46,14 +53,20 @@ def read_calibration(files: Iterable[Path], facts: Iterable[Any]) -> Calibration
         if named:
             offset = SENTINEL_OFFSET if int(named[1]) >= BASELINE else 0.0
             return Calibration(1.0, offset, f"processing baseline {named[1][:2]}.{named[1][2:]} in the product's name")
+        if LANDSAT.search(path.name):
+            return _in_counts(LANDSAT_SCALE, LANDSAT_OFFSET, "Landsat Collection 2 level 2 in the product's name")
     for fact in facts:
         if (said := _offset_in(fact.tags)) is not None:
             return Calibration(1.0, said[1], f"tag {said[0]}")
         scale, offset = fact.scales[0], fact.offsets[0]
         if (scale, offset) != (1.0, 0.0) and SCALES[0] <= scale <= SCALES[1]:
-            text = f"scale {scale:g} and offset {offset:g} in the header"
-            return Calibration(scale / COUNT, round(offset / COUNT, 6), text)
+            return _in_counts(scale, offset, f"scale {scale:g} and offset {offset:g} in the header")
     return Calibration()
+
+
+def _in_counts(scale: float, offset: float, source: str) -> Calibration:
+    """From what turns values into reflectance to what turns them into counts of reflectance."""
+    return Calibration(round(scale / COUNT, 9), round(offset / COUNT, 6), source)
 
 
 def _offset_in(tags: Mapping[str, str]) -> tuple[str, float] | None:
@@ -78,4 +91,21 @@ def find_missing_offset(counts: NDArray[np.floating]) -> str | None:
     return (
         f"the darkest pixels of every band have {darkest.min():,.0f} counts or more: the offset of Sentinel-2 products "
         "since 2022 seems to be missing; give --offset -1000, or `offset = -1000` in scene.toml"
+    )
+
+
+def find_landsat(counts: NDArray[np.floating]) -> str | None:
+    """Say that counts bands x n are those of Landsat Collection 2, and what to do; None where nothing says so.
+
+    >>> (find_landsat(np.linspace(7400, 14000, 9999)[None].repeat(3, axis=0)) or "")[:62]
+    'the counts look like Landsat Collection 2 level 2 (reflectance'
+    """
+    darkest, middle = np.quantile(counts, [0.005, 0.5], axis=1)
+    low, high = LANDSAT_MEDIANS
+    if not LANDSAT_DARKEST[0] <= darkest.min() <= LANDSAT_DARKEST[1] or (middle < low).any() or (middle > high).any():
+        return None
+    return (
+        f"the counts look like Landsat Collection 2 level 2 (reflectance is {LANDSAT_SCALE:.7f} x count "
+        f"{LANDSAT_OFFSET:+g}): keep the names of the product's files (..._SR_B4.TIF), or write it into the file: "
+        f"gdal_edit.py -scale {LANDSAT_SCALE:.7f} -offset {LANDSAT_OFFSET:g} FILE"
     )

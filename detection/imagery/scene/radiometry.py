@@ -131,12 +131,12 @@ def measure_stretch(
     spectral = np.array([name not in UNITS for name in reader.names])
     if kind != "local-max":
         if kind == "band-mean" and scale is None:
-            factors = _match_means(_sample(reader), card)
+            factors = _match_means(sample_pixels(reader), card)
         else:
             given = np.asarray(card["radiometry"]["scale"] if scale is None else scale, np.float32)
             factors = np.where(spectral, given, np.float32(1)).astype(np.float32)
             if scale is None:
-                _check_range(np.median(_sample(reader), axis=1) * factors, card)
+                _check_range(np.median(sample_pixels(reader), axis=1) * factors, card)
         highs = np.array([high for _, high in card["normalisation"]["value_range"]], np.float32)
         ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
         return Stretch(factors, None, 1, ceilings, clouds)
@@ -184,8 +184,8 @@ def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArra
     return np.asarray(np.array(card["normalisation"]["mean"]) / means, np.float32)
 
 
-def _sample(reader: BandReader) -> NDArray[np.float32]:
-    """Valid pixels, bands x n, of windows spread evenly over the scene; of all of it when those hold nothing valid."""
+def sample_pixels(reader: BandReader) -> NDArray[np.float32]:
+    """Return valid pixels, bands x n, of windows spread evenly over the scene; of all of it when they hold none."""
     width, height = reader.grid.width, reader.grid.height
     every = max(1, int(np.sqrt(width * height / SAMPLE_PX)))
     for step, thin in dict.fromkeys(((every, 1 + (every > 1)), (1, every))):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2
-from detection.imagery.scene.offsets import find_missing_offset
+from detection.imagery.scene.offsets import find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
 
@@ -141,7 +141,8 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
         looks.append(look_at(values, valid))
         negative.append(float((found[:, valid] < 0).mean()))
         counts.append(found[:, valid][:, ::7])
-    missing = find_missing_offset(np.concatenate(counts, axis=1)) if looks else None
+    every = np.concatenate(counts, axis=1) if looks else None
+    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
     if looks:
         _refuse(looks, negative, domain)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:

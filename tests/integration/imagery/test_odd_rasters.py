@@ -257,6 +257,32 @@ def test_an_older_baseline_has_no_offset(tmp_path, capsys, drawn):
     assert "02.09" in answer["calibration"]["source"]
 
 
+@pytest.mark.parametrize("said", ["product name", "tags"])
+def test_counts_of_landsat_are_read_by_name_or_tags(tmp_path, capsys, drawn, said):
+    """Surface reflectance of Collection 2: 0.0000275 x count - 0.2 (USGS)."""
+    _, (plain,), _ = detect(write(tmp_path / "plain.tif", drawn), capsys)
+    name = "LC08_L2SP_107030_20180911_20200831_02_T1_SR_B4.TIF" if said == "product name" else "a.tif"
+    path = write(tmp_path / name, np.rint((drawn / 1e4 + 0.2) / 0.0000275).astype(np.uint16))
+    if said == "tags":
+        with rasterio.open(path, "r+") as target:
+            target.scales, target.offsets = (0.0000275,) * 3, (-0.2,) * 3
+    code, (answer,), err = detect(path, capsys)
+    assert code == 0
+    assert total_m2(answer) == pytest.approx(total_m2(plain), rel=0.02)
+    assert f"counts are 0.275 x value -2000 ({answer['calibration']['source']})" in err
+
+
+@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+def test_counts_of_landsat_without_name_and_tags_are_named(tmp_path, capsys, drawn, weights):
+    """In the line of the refusal where the weights know a brightness, in that of the doubt where they know ratios."""
+    path = write(tmp_path / "a.tif", np.rint((drawn / 1e4 + 0.2) / 0.0000275).astype(np.uint16))
+    code, _, err = detect(path, capsys, "--model", weights)
+    (line,) = [line for line in err.splitlines() if "Landsat" in line]
+    assert "the counts look like Landsat Collection 2 level 2 (reflectance is 0.0000275 x count -0.2)" in line
+    assert line.endswith("gdal_edit.py -scale 0.0000275 -offset -0.2 FILE")
+    assert (code, "outside of the training" in line) == ((0, True) if weights == "landslide4sense" else (1, False))
+
+
 # ---- nodata that nobody declares -------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("fill", "dtype", "where"),
