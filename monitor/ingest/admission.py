@@ -48,7 +48,7 @@ class Admission:
         if message.client not in BY_BROKER:
             return decoded
         readings = len(decoded.observations)
-        if self._is_too_fast(message, max(readings, 1)):
+        if self._is_too_fast(message, decoded):
             source, limit = find_source(message.topic, message.client), self._limits.readings_per_s
             reason = (
                 f"{source} sends more than {limit:g} readings a second for long; slow it down, or raise"
@@ -74,12 +74,13 @@ class Admission:
             self._buckets[source] = _Bucket(left, at)
         self._before.clear()
 
-    def _is_too_fast(self, message: Message, readings: int) -> bool:
+    def _is_too_fast(self, message: Message, decoded: Decoded) -> bool:
         limits, source = self._limits, find_source(message.topic, message.client)
+        readings = max(len(decoded.observations), 1)
         bucket = self._buckets.get(source)
         if bucket is None:
             is_one_of_many = len(self._buckets) >= MOST_SOURCES and not self._is_declared(source)
-            source = OTHERS if is_one_of_many else source
+            source = self._name_one_of_many(decoded) if is_one_of_many else source
             bucket = self._buckets.setdefault(source, _Bucket(limits.readings_at_once, message.received_at))
         if source not in self._before:
             self._before[source] = bucket.left, bucket.at
@@ -91,6 +92,17 @@ class Admission:
             return True
         bucket.left -= readings
         return False
+
+    def _name_one_of_many(self, decoded: Decoded) -> str:
+        """Whose bound counts beyond so many senders: on topics of decoders that of the declared station they read for.
+
+        It is not the bound of the station's own topic, so that who says its name elsewhere takes nothing of that.
+        """
+        stations = {(o.site, o.station) for o in decoded.observations}
+        if not stations or any(name not in self._declared.get(site, ()) for site, name in stations):
+            return OTHERS
+        site, name = min(stations)
+        return f"{site}/{name} by {OTHERS}"
 
     def _is_declared(self, source: str) -> bool:
         """Whether a sender is a station of a site file: however many names others invent, it keeps its own bound."""

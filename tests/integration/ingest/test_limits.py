@@ -1,6 +1,7 @@
 """A sender that floods, invents stations or sends rubbish without end: the others do not feel it, and it is told."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,6 +101,25 @@ def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipelin
     outcome = pipeline.store([reading(n) for n in range(50)])
     assert (outcome.added.stored, outcome.rejected) == (50, 0)
     assert pipeline.store([reading(n, "X400") for n in range(5)]).rejected == 5
+
+
+def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bound(database, clock, monkeypatch):
+    """Who floods for invented stations, or for one that is declared, is bounded apart from the devices of another."""
+    monkeypatch.setattr(admission, "MOST_SOURCES", 3)
+    site = replace(SITE, decoders=(("app/+/up", "rows"),))
+    pipeline = Pipeline(database, {"north": site}, clock, parse_service(LIMITS, "test").limits)
+
+    def by_device(n, station, device):
+        body = {**json.loads(reading(n).payload), "station": station, "quantity": "rain_mm", "value": 1.0}
+        body.pop("rain_mm")
+        return Message(f"app/{device}/up", json.dumps({"rows": [body]}).encode(), NOW, "live")
+
+    for station in ("X", "G1"):
+        flood = pipeline.store([by_device(n, station, f"{station}{n}") for n in range(400)])
+        assert flood.rejected >= 290
+    outcome = pipeline.store([by_device(n, "G2", "an honest one") for n in range(60)])
+    assert (outcome.added.stored, outcome.rejected) == (60, 0)
+    assert pipeline.store([reading(1000 + n, "G1") for n in range(60)]).rejected == 0, "its own topic is its own"
 
 
 def test_a_batch_that_comes_again_while_the_database_is_locked_costs_nothing(pipeline, database, monkeypatch):
