@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE
 failed=.pytest_cache/v/cache/lastfailed
 rm -f "$failed"
+# Once for all workers, which load the result: to rewrite the assertions of all modules costs each of them as much again.
+.venv/bin/python -m pytest "$@" -n 0 --collect-only -qq > /dev/null 2>&1
 .venv/bin/python -m pytest "$@"
 status=$?
 [ "$status" -eq 1 ] && [ -s "$failed" ] || exit "$status"

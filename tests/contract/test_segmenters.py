@@ -156,12 +156,12 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_twenty_steps_halve_the_loss(name):
+def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)
     images, truth = blobs(4, 64)
     optimiser = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-2))
     losses = []
-    for _ in range(21):
+    while len(losses) < 21 and not (losses and losses[-1] < losses[0] / 2):
         optimiser.zero_grad()
         logits = network(images)
         if name in CLASSIFIERS:

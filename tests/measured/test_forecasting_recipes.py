@@ -95,16 +95,3 @@ def test_a_season_is_chosen_from_the_past(measured, capsys):
     assert {r["best_baseline"] for r in rows} <= {"seasonal", "climatology"}
     assert mean(rows, "mae", "gated", "30d") <= 18.0
     assert mean(rows, "mae", "persistence", "30d") == pytest.approx(26.35, abs=0.05)
-
-
-@pytest.mark.slow
-def test_the_expert_average_and_the_choice_on_a_year_of_stations(measured, capsys):
-    """Bars F3 and F3b."""
-    measured("benchmarks/SK.csv")
-    bars = {("SK", "ewa", "1d"): 0.07, ("SK", "ewa", "7d"): 0.20, ("K", "ewa", "1d"): 0.11, ("K", "ewa", "7d"): 0.12}
-    bars["K", "auto", "30d"] = 0.16
-    for name in ("SK", "K"):
-        rows = rows_of(capsys, "--data", name, "--models", "ewa,auto")
-        for (data, model, horizon), bar in bars.items():
-            if data == name:
-                assert mean(rows, "skill_persistence", model, horizon) >= bar

@@ -3,15 +3,16 @@
 States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a mover goes on only if one row changed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, case, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from monitor.domain.alert import AlertState, DeliveryState, Notification, is_urgent
+from monitor.domain.instants import EPOCH
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -98,28 +99,39 @@ def load_top_levels(c: Connection) -> dict[str, int]:
     }
 
 
-def _due(table: Any, now: datetime) -> Any:
+def _due(table: Any, times: Mapping[str, Any]) -> Any:
+    at = table.c.next_attempt_at
     return and_(
-        table.c.state.in_(WAITING),
-        or_(
-            table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= now,
-            table.c.next_attempt_at > now + LONGEST_WAIT + CLOCK_MARGIN,
-        ),
-    )
+        table.c.state.in_(WAITING), or_(at.is_(None), at <= times["now"], at > times["beyond_any_wait"])
+    )  # fmt: skip
 
 
-def _expired(now: datetime) -> Any:
+def _expired(times: Mapping[str, Any]) -> Any:
     """A lease that ran out, or that nobody gave: none, or longer than any."""
     until = notification.c.lease_until
     return and_(
         notification.c.state == DeliveryState.CLAIMED,
-        or_(until.is_(None), until <= now, until > now + LONGEST_LEASE + CLOCK_MARGIN),
+        or_(until.is_(None), until <= times["now"], until > times["beyond_any_lease"]),
     )
+
+
+def _times(now: datetime) -> dict[str, Any]:
+    return {
+        "now": now,
+        "beyond_any_wait": now + LONGEST_WAIT + CLOCK_MARGIN,
+        "beyond_any_lease": now + LONGEST_LEASE + CLOCK_MARGIN,
+    }
+
+
+# Asked twice a second for ever: put together once, the instants are given with each question.
+_LATER: Final[dict[str, Any]] = {name: bindparam(name) for name in _times(EPOCH)}
+_DUE_CHANNELS: Final = select(notification.c.channel).where(_due(notification, _LATER)).distinct()
+_HAS_EXPIRED: Final = select(exists().where(_expired(_LATER)))
 
 
 def due_channels(c: Connection, now: datetime) -> set[str]:
     """Channels that have a message to send at `now`."""
-    return set(c.execute(select(notification.c.channel).where(_due(notification, now)).distinct()).scalars())
+    return set(c.execute(_DUE_CHANNELS, _times(now)).scalars())
 
 
 def load_waiting(c: Connection, channel: str) -> list[Waiting]:
@@ -169,12 +181,12 @@ def claim_due(
     n, newer = notification, notification.alias("newer")
     blocked = exists().where(
         newer.c.alert_id == n.c.alert_id, newer.c.recipient == n.c.recipient, newer.c.channel == n.c.channel,
-        newer.c.id > n.c.id, _due(newer, now), *([] if only is None else [newer.c.id.in_(only)]),
+        newer.c.id > n.c.id, _due(newer, _times(now)), *([] if only is None else [newer.c.id.in_(only)]),
     )  # fmt: skip
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
-        .where(n.c.channel == channel, _due(n, now), ~blocked)
+        .where(n.c.channel == channel, _due(n, _times(now)), ~blocked)
         .order_by(n.c.exercise, case((n.c.level == 0, 1), else_=0), rank, n.c.level.desc(), n.c.id.desc())
     )
     if only is not None:
@@ -308,7 +320,7 @@ def release_expired(c: Connection, now: datetime) -> int:
     n = notification
     return c.execute(
         update(n)
-        .where(_expired(now))
+        .where(_expired(_times(now)))
         .values(
             state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now,
             last_error="lease expired before the outcome was known",
@@ -318,7 +330,7 @@ def release_expired(c: Connection, now: datetime) -> int:
 
 def has_expired(c: Connection, now: datetime) -> bool:
     """Whether any lease ran out; a cheap look before a write transaction is opened."""
-    return bool(c.execute(select(exists().where(_expired(now)))).scalar())
+    return bool(c.execute(_HAS_EXPIRED, _times(now)).scalar())
 
 
 def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:
