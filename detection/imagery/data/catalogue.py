@@ -23,6 +23,7 @@ class Source:
         tried: whether the reader was tried on the originals; else on files made after the published layout.
         options: further keys of `[data]` that the reader takes.
         pixel_size_m: ground size of a pixel, after `size_px`; None: as the files say.
+        undated: why nobody knows when the images were taken, where the files do not say it.
     """
 
     reader: str
@@ -32,6 +33,7 @@ class Source:
     tried: bool
     pixel_size_m: float | None
     options: tuple[str, ...] = ()
+    undated: str = "not stated by the data set"
 
     def read(self, folder: Path, part: str, data: dict[str, Any]) -> Patches:
         """Read one part by the table `[data]` of a recipe."""
@@ -55,6 +57,7 @@ SOURCES: dict[str, Source] = {
         tried=True,
         pixel_size_m=10.0,
         options=("train", "test"),
+        undated="drawn scenes have no date",
     ),
     "landslide4sense-rgb": Source(
         "detection.imagery.data.landslide4sense:read_png",
@@ -117,6 +120,7 @@ SOURCES: dict[str, Source] = {
         tried=True,
         pixel_size_m=None,
         options=("bands", "pixel_size_m"),
+        undated="not every tile has a tag ACQUIRED_AT or a date in its name",
     ),
 }
 

@@ -50,7 +50,17 @@ def read(folder: Path, part: str, *, bands: tuple[str, ...] = (), pixel_size_m: 
     if not pairs:
         raise RecipeError(f"{root}: no pair of images/NAME.tif and masks/NAME.tif")
     patches = read_pairs(root, pairs, tuple(name_band(band) for band in bands or _describe(pairs[0][0])))
-    return replace(patches, pixel_size_m=_measure_pixels(root, [image for image, _ in pairs], pixel_size_m))
+    images = [image for image, _ in pairs][:: max(1, len(pairs) // PLACES_MOST)]
+    return replace(patches, pixel_size_m=_measure_pixels(root, images, pixel_size_m), months=_list_months(images))
+
+
+def _list_months(images: list[Path]) -> tuple[int, ...]:
+    """The months in which tiles were taken, by their tags or names; none where one of them does not say it."""
+    from detection.imagery.raster.raster import inspect
+    from detection.imagery.scene.scene import find_date
+
+    dates = [find_date(image, {} if image.suffix.lower() == ".png" else inspect(image).tags) for image in images]
+    return tuple(sorted({date.month for date in dates if date})) if all(dates) else ()
 
 
 def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> float | None:
@@ -59,7 +69,7 @@ def _measure_pixels(root: Path, images: list[Path], given_m: float | None) -> fl
     from detection.imagery.raster.raster import read_grid
 
     sides_m = []
-    for image in images[:: max(1, len(images) // PLACES_MOST)]:
+    for image in images:
         with suppress(NoCrsError, ImpossibleCrsError, NotARasterError):
             sides_m.append(geodesic_pixel_m2(read_grid(image)) ** 0.5)
     if not sides_m:

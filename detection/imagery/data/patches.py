@@ -34,12 +34,14 @@ class Patches:
         bands: names of the image's bands, in order.
         load: reads the patch of a position: image and mask.
         pixel_size_m: side of their pixels on the ground, as the files say; None where they do not.
+        months: in which they were taken (1 to 12), as the files say; empty where not all of them do.
     """
 
     names: tuple[str, ...]
     bands: tuple[str, ...]
     load: Callable[[int], tuple[NDArray[Any], NDArray[np.uint8]]]
     pixel_size_m: float | None = None
+    months: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
+from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.scene import Scene
+from detection.imagery.training.domain import find_season
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
@@ -68,6 +72,8 @@ def list_cautions(
                 f"pixels of {pixel_m:.3g} m, the model was trained at {trained_m} m; --resample-to {trained_m} brings "
                 "the scene to them"
             )
+    if season := find_season(card.get("domain") or {}, scene.acquired_at.month, _latitude(grid)):
+        found.append(season)
     if result["valid_share"] < 1:
         found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them")
     if result["unreadable_share"]:
@@ -90,3 +96,10 @@ def list_cautions(
             f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
         )
     return found
+
+
+def _latitude(grid: Grid) -> float | None:
+    """Of the middle of a grid; None where it has no place."""
+    if not grid.placed:
+        return None
+    return float(grid.to_lonlat(*grid.to_crs(np.array([grid.width / 2]), np.array([grid.height / 2])))[1][0])

@@ -289,8 +289,7 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         name = name_band((description or "").strip()) or BAND_NAMES.get(colour, "")
         if name:
             bands.setdefault(name, Band(path, index))
-    tag = next((value for key, value in facts.tags.items() if key.upper() == "ACQUIRED_AT"), None)
-    taken_at = _instant(tag) or acquired_at or _date_in(path.name)
+    taken_at = _tagged(facts.tags) or acquired_at or _date_in(path.name)
     if taken_at is None or taken_at.tzinfo is None:
         raise ManifestError(
             f"{path}: acquisition time unknown; write a folder with {MANIFEST}, or set the tag ACQUIRED_AT"
@@ -300,6 +299,15 @@ def _read_raster(path: Path, acquired_at: datetime | None) -> Scene:
         path=path, bands=bands, acquired_at=taken_at.astimezone(UTC), gain=said.gain, offset=said.offset,
         calibration=said.source,
     )  # fmt: skip
+
+
+def find_date(path: Path, tags: Mapping[str, str]) -> datetime | None:
+    """Return when a raster says it was taken: by the tag `ACQUIRED_AT`, else by a date in its name; None: nowhere."""
+    return _tagged(tags) or _date_in(path.name)
+
+
+def _tagged(tags: Mapping[str, str]) -> datetime | None:
+    return _instant(next((value for key, value in tags.items() if key.upper() == "ACQUIRED_AT"), None))
 
 
 def _instant(value: Any) -> datetime | None:

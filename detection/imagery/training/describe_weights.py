@@ -5,17 +5,17 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from detection.imagery.data.catalogue import find_pixel_size
+from detection.imagery.data.catalogue import SOURCES, find_pixel_size
 from detection.imagery.data.patches import Patches
 from detection.imagery.neural.checkpoint import weights_path
 from detection.imagery.training.domain import describe
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 
 
-def add_to_card(path: Path, patches: Patches, pixel_size_m: float) -> None:
+def add_to_card(path: Path, patches: Patches, pixel_size_m: float, undated: str) -> None:
     """Write the description of the training tiles into the card of weights that were trained before there was one."""
     card = json.loads(path.read_text(encoding="utf-8"))
-    card["domain"] = describe(patches, pixel_size_m)
+    card["domain"] = describe(patches, pixel_size_m, undated)
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -26,7 +26,8 @@ def main(names: Iterable[str], data: Path) -> None:
         native, _ = read_parts(recipe, data)
         size_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
         patches = native.resize(int(size_px)) if size_px else native
-        add_to_card(weights_path(name).with_suffix(".json"), patches, find_pixel_size(recipe.data, native))
+        size_m, undated = find_pixel_size(recipe.data, native), SOURCES[recipe.data["source"]].undated
+        add_to_card(weights_path(name).with_suffix(".json"), patches, size_m, undated)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
+from calendar import month_name
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -35,6 +36,8 @@ NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
 # (brightest - darkest) / brightest of red, green and blue: the median of a window of ground is hardly ever below 0.1
 # (Landslide4Sense: 0.08 and more in 500 tiles); a cloud or snow has 0.03.
 COLOUR_LEAST: Final = 0.06
+TROPIC_DEG: Final = 23.4
+WINTER, SOUTHERN_WINTER = (11, 12, 1, 2, 3), (5, 6, 7, 8, 9)
 SAME: Final = 0.9999  # correlation of bands that are copies of one
 # Ground differs more in red than in blue: of 1,827 measured tiles (Landslide4Sense, Bijie, Hokkaido at 3 m and 10 m)
 # none has in red less than this share of the contrast in blue, both as it is and over the median.
@@ -85,12 +88,13 @@ def _correlate(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     return float((a * b).sum()) / power if power > 0 else 0.0
 
 
-def describe(patches: Patches, pixel_size_m: float) -> dict[str, Any]:
+def describe(patches: Patches, pixel_size_m: float, undated: str) -> dict[str, Any]:
     """Describe the training tiles for the card of a model: 1 % and 99 % points of what `look_at` measures.
 
     Args:
         patches: as the network saw them, in model values.
         pixel_size_m: side of their pixels on the ground.
+        undated: why nobody knows their season, where they do not say it.
     """
     spectral = [k for k, name in enumerate(patches.bands) if name not in UNITS]
     looks, types, values = [], set(), []
@@ -103,7 +107,8 @@ def describe(patches: Patches, pixel_size_m: float) -> dict[str, Any]:
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
         "tiles": len(looks), "bands": [patches.bands[k] for k in spectral], "types": sorted(types),
-        "pixel_size_m": pixel_size_m, "season": None,  # no set of patches here says when its images were taken
+        "pixel_size_m": pixel_size_m,
+        "season": list(patches.months) or None, "season_note": None if patches.months else undated,
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
         "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
         "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
@@ -151,6 +156,34 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     if not looks:
         return []
     return [*([missing] if missing else []), *_list_outside(looks, domain)]
+
+
+def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -> str | None:
+    """Say that the month of a scene lies outside of the training, or that this cannot be known where it matters.
+
+    It matters outside of the tropics, in the half of the year with snow, bare trees and a low sun.
+
+    Args:
+        domain: of a card; `season` holds the months of the training.
+        month: of the scene.
+        latitude: of its centre; None where it has no place.
+
+    >>> find_season({"season": [5, 6]}, 12, 46.0)
+    'taken in December, trained on images of May, June'
+    >>> find_season({"season": [5, 6]}, 7, 46.0) is None, find_season({"season": None}, 12, 5.0) is None
+    (True, True)
+    """
+    if known := domain.get("season"):
+        if min((month - one) % 12 for one in known) <= 1 or min((one - month) % 12 for one in known) <= 1:
+            return None
+        return f"taken in {month_name[month]}, trained on images of {', '.join(month_name[one] for one in known)}"
+    if latitude is None or abs(latitude) <= TROPIC_DEG or month not in (WINTER if latitude > 0 else SOUTHERN_WINTER):
+        return None
+    why = domain.get("season_note") or "the card does not say"
+    return (
+        f"taken in {month_name[month]}; the season of the training is not known ({why}): snow, bare trees and long "
+        "shadows may mislead the network"
+    )
 
 
 def _read_windows(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from detection.imagery.data.catalogue import find_pixel_size, open_data
+from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.errors import ImageryError, RecipeError
 from detection.imagery.training.model_card import make_card, render_card
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
@@ -60,7 +60,7 @@ def run_recipe(
         "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
         "pixel_size_m": find_pixel_size(recipe.data, native),
     }  # fmt: skip
-    facts["domain"] = describe(train, facts["pixel_size_m"])
+    facts["domain"] = describe(train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated)
     kept = out.with_suffix(".recipe.toml")
     facts["recipe_file"] = kept.name if recipe.text else None
     facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))

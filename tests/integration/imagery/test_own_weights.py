@@ -143,3 +143,34 @@ def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path
     assert by_colour["images"] == 4
     assert run_verb([*ask, "--part", "train", "--bands", "blue,green,red"]) == 0
     assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_scene_of_another_season_than_the_tiles_is_said(trained, tmp_path, capsys):
+    domain = json.loads(trained.with_suffix(".json").read_text())["domain"]
+    assert (domain["season"], domain["season_note"]) == ([5], None), "by the tag of every tile"
+    scene = draw_scene(9, SIZE, scars=1)
+    values = np.stack([scene.bands[name] for name in BANDS]).astype(np.float32) / 1e4
+    said = {}
+    for month in (6, 12):
+        path = tmp_path / f"{month}.tif"
+        write(path, values, 0.5)
+        with rasterio.open(path, "r+") as target:
+            target.update_tags(ACQUIRED_AT=f"2024-{month:02}-06T00:00:00Z")
+        assert run_verb(["scenes", "detect", str(path), "--model", str(trained)]) == 0
+        said[month] = "taken in December, trained on images of May" in capsys.readouterr().err
+    assert said == {6: False, 12: True}
+
+
+def test_the_season_of_tiles_is_known_where_all_of_them_say_it(tmp_path):
+    """By the tag, or by a date in the name; one that says nothing leaves the season unknown."""
+    root = tmp_path / "own" / "train"
+    for number, name in enumerate(("20230401-a", "20230815-b")):
+        write(root / "images" / f"{name}.tif", np.ones((3, 8, 8), np.float32), 0.5, number)
+        write(root / "masks" / f"{name}.tif", np.ones((1, 8, 8), np.uint8), 0.5, number)
+        with rasterio.open(root / "images" / f"{name}.tif", "r+") as target:
+            target.update_tags(ACQUIRED_AT="")
+    assert folder.read(tmp_path / "own", "train").months == (4, 8)
+    for kind in ("images", "masks"):
+        (root / kind / "20230815-b.tif").rename(root / kind / "b.tif")
+    assert folder.read(tmp_path / "own", "train").months == ()
