@@ -92,9 +92,11 @@ class Windows:
             if station is None:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
-                tracker = self.warm.get(key)
+                # as measured apart from as declared: no station has such a name
+                kept = key if self.as_declared is None else (criterion.id, f"{station_id}~measured")
+                tracker = self.warm.get(kept)
                 if tracker is None or tracker.criterion != criterion:
-                    tracker = self.warm[key] = Tracker(self.site, station, criterion)
+                    tracker = self.warm[kept] = Tracker(self.site, station, criterion)
                 self._tracks[key] = tracker.track(self.view, self.now_s)
         return self._tracks[key]
 

@@ -44,7 +44,7 @@ def measure(declared: Windows) -> Windows:
     view = replace(declared.view, readings={**declared.view.readings, **undone})
     touched = frozenset(fact.station for facts in alone.values() for fact in facts)
     return Windows(
-        declared.site, view, declared.memory, declared.now_s, as_declared=declared, touched=touched
+        declared.site, view, declared.memory, declared.now_s, declared.warm, as_declared=declared, touched=touched
     )  # fmt: skip
 
 

@@ -106,7 +106,8 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
         if not rows:
             check_site(c, config, site)
     for row in rows:
-        state = "revoked" if row["revoked_at"] else "confirmed" if row["confirmed_at"] else "declared"
+        by = row["confirmed_by"]
+        state = "revoked" if row["revoked_at"] else f"confirmed by {by}, declared" if by else "declared"
         series = f"{row['site']} {row['station']} {row['quantity']}"
         line = (
             f"{row['offset_id']:>4} {series} {row['size']:+g} {row['unit']} at {row['at']} {state} by {row['author']}"

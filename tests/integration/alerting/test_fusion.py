@@ -17,7 +17,7 @@ from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.offsets import add_offset, confirm_offset, load_offset_facts, revoke_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
-from monitor.store.schema.tables import audit_entry, decision
+from monitor.store.schema.tables import alert, audit_entry, decision, notification
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -192,6 +192,9 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         for number in c.execute(select(decision.c.id)).scalars():
             row = load_decision(c, number)
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
+        told = select(alert.c.key).join(notification, notification.c.alert_id == alert.c.id)
+        keys = set(c.execute(told.where(alert.c.key.like("%:offset_%"))).scalars())
+    assert (len(keys) > 10) == (level > 0), "the recipients hear of each that is declared while the slope moves"
     if level:
         row, _ = frozen(slope)
         assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))

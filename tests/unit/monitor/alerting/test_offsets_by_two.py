@@ -106,6 +106,15 @@ def test_an_antenna_that_was_moved_asks_for_a_second_person_and_raises_nothing()
     assert levels_of == [2, 2, 0]
 
 
+def test_what_is_held_of_the_values_as_measured_changes_no_decision():
+    warm = {}
+    offsets = [*hide(FALL), ("C", 20, 5.0)]
+    history = quiet(5, motions=FALL)
+    cold = [look.decision.spell() for look in run(history, alter=declare(offsets))]
+    assert [look.decision.spell() for look in run(history, alter=declare(offsets), warm=warm)] == cold
+    assert {station for _, station in warm} >= {"A", "A~measured", "B~measured", "C~measured"}
+
+
 def test_offsets_that_a_version_before_froze_count_as_they_did_there():
     before = {"id": 1, "station": "A", "at_s": T0, "by": "ada", "second_by": None}
     view = View.read({**View().spell(), "offsets": [before]})
