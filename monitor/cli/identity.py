@@ -38,6 +38,7 @@ ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
     "`slopeward users add NAME --role admin` lets names count"
 )
+SERVICE_SITE: Final = "status"  # alarms of the service itself
 _NO_UID: Final = 2**32 - 1  # of the kernel: nobody logged in
 
 
@@ -109,6 +110,30 @@ def sites_of_reader(c: Connection) -> frozenset[str] | None:
     """The sites that a list shows to this user of the operating system: those of the bound account; None = all."""
     here = name_os_user()
     return next((u.sites for u in load_users(c) if u.os_user == here), None)
+
+
+def narrow_to_reader(c: Connection, site: str | None) -> str | frozenset[str] | None:
+    """The sites of a list: the one asked for, or all that this user of the operating system may read (None = all).
+
+    Raises:
+        RefusedError: the one asked for is not among them.
+    """
+    if site is not None:
+        require_readable(c, site)
+        return site
+    sites = sites_of_reader(c)
+    return None if sites is None else sites | {SERVICE_SITE}
+
+
+def require_readable(c: Connection, site: str) -> None:
+    """Make sure that the account of this user of the operating system is for a site; alarms of the service are all's.
+
+    Raises:
+        RefusedError: it is for others only. It keeps nobody from the database who may open it.
+    """
+    sites = sites_of_reader(c)
+    if sites is not None and site not in sites | {SERVICE_SITE}:
+        raise RefusedError(f"this OS user is bound to an account for {', '.join(sorted(sites))} only")
 
 
 def name_helper() -> Actor:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import SERVICE_SITE, act_by_two, narrow_to_reader, prove, require_readable
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.cli.site import explaining
 from monitor.domain.alert import Actor, Ledger
@@ -26,7 +26,6 @@ from monitor.store.people.countersign import SharedAct
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 explaining.register(app)
 AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
-SERVICE_SITE = "status"  # what alerts of the service itself stand under
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
@@ -48,7 +47,7 @@ def list_(
     if ledger is not None and ledger not in list(Ledger):
         raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
     with closing(open_database(config)) as db, db.read() as c:
-        found = store.load_alerts(c, site, open_only=not everything, ledger=ledger, limit=limit)
+        found = store.load_alerts(c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit)
         if not found:
             check_site(c, config, None if site == SERVICE_SITE else site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
@@ -69,6 +68,7 @@ def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = 
     """
     with closing(open_database(config)) as db, db.read() as c:
         alert = _find(store.find_alert(c, alert_id), alert_id)
+        require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
     lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]

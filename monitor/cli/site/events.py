@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import act_by_two, narrow_to_reader, prove
 from monitor.cli.session import (
     NOTHING,
     ConfigOption,
@@ -212,8 +212,9 @@ def list_events(
 
     Example: slopeward events list --site north-bench
     """
-    only = {} if site is None else {"site": site}
     with open_database(config) as db, db.read() as c:
+        sites = narrow_to_reader(c, site)
+        only: dict[str, Any] = {} if sites is None else {"site": sites}
         rows = load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=limit, **only)
         if not rows:
             check_site(c, config, site)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from monitor.cli.identity import require_readable
 from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
@@ -83,6 +84,7 @@ def _find(db: Database, alert_id: int) -> tuple[Alert, DecisionRow, str | None]:
         alert = find_alert(c, alert_id)
         if alert is None:
             raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        require_readable(c, alert.site)
         if alert.decision_id is None:
             raise NotFoundError(f"alert {alert_id} has no frozen decision")
         return alert, load_decision(c, alert.decision_id), find_seal(c, alert.decision_id)
@@ -163,6 +165,8 @@ def export(
     assert alert_id is not None
     path = to or Path(f"alert-{alert_id}.zip")
     with closing(open_database(config)) as db, db.read() as c:
+        if (alert := find_alert(c, alert_id)) is not None:
+            require_readable(c, alert.site)
         files = build_pack(load_material(c, alert_id))
     digest = write_pack(files, path)
     say(f"SHA-256 of the manifest (keep it elsewhere: it proves the whole pack): {digest}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.identity import act_by_two, prove
+from monitor.cli.identity import act_by_two, narrow_to_reader, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell
@@ -100,7 +100,7 @@ def list_(
     Example: slopeward maintenance list --site north-bench --all
     """
     with closing(open_database(config)) as db, db.read() as c:
-        found = store.load_maintenance(c, site, datetime.now(UTC), everything=everything)
+        found = store.load_maintenance(c, narrow_to_reader(c, site), datetime.now(UTC), everything=everything)
         if not found:
             check_site(c, config, site)
     for one in found:

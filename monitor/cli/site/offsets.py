@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.identity import prove
+from monitor.cli.identity import narrow_to_reader, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
@@ -100,8 +100,9 @@ def list_offsets(site: Site = None, config: ConfigOption = None, as_json: JsonOp
 
     Example: slopeward offsets list --site north-bench
     """
-    only: dict[str, Any] = {} if site is None else {"site": site}
     with open_database(config) as db, db.read() as c:
+        sites = narrow_to_reader(c, site)
+        only: dict[str, Any] = {} if sites is None else {"site": sites}
         rows = load_view(c, "offsets", order_by=("offset_id",), **only)
         if not rows:
             check_site(c, config, site)

@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import spell_effect
-from monitor.cli.identity import prove
+from monitor.cli.identity import narrow_to_reader, prove, require_readable
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
 from monitor.config.service import parse_site
 from monitor.domain.instants import spell
@@ -72,9 +72,11 @@ def proposals(
 
     with closing(open_database(config)) as db, db.read() as c:
         if number is not None:
-            _print(load_proposal(c, number), as_json)
+            one = load_proposal(c, number)
+            require_readable(c, one.site)
+            _print(one, as_json)
             return
-        found = load_proposals(c, site, everything=everything)
+        found = load_proposals(c, narrow_to_reader(c, site), everything=everything)
         if not found:
             check_site(c, config, site)
     for one in found:

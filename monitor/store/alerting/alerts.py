@@ -419,14 +419,14 @@ def _act(
 
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_alerts(
-    c: Connection, site: str | None = None, *, open_only: bool = False, ledger: str | None = None,
+    c: Connection, site: str | frozenset[str] | None = None, *, open_only: bool = False, ledger: str | None = None,
     limit: int | None = None,
 ) -> list[Alert]:  # fmt: skip
-    """Alerts, newest first."""
+    """Alerts of a site, of several, or of all, newest first."""
     a = t.alert.c
     wanted = select(t.alert).order_by(a.raised_at.desc(), a.id.desc())
     if site is not None:
-        wanted = wanted.where(a.site == site)
+        wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
     if ledger is not None:
         wanted = wanted.where(a.ledger == ledger)
     if open_only:

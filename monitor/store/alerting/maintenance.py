@@ -113,13 +113,13 @@ def find_site_of_maintenance(c: Connection, number: int) -> str | None:
 
 
 def load_maintenance(
-    c: Connection, site_id: str | None, now: datetime, *, everything: bool = False
+    c: Connection, site_id: str | frozenset[str] | None, now: datetime, *, everything: bool = False
 ) -> list[Maintenance]:
     """Windows that are not over, oldest first; all that ever were where asked for."""
     m = t.maintenance.c
     wanted = select(t.maintenance).order_by(m.from_at, m.id)
     if site_id is not None:
-        wanted = wanted.where(m.site == site_id)
+        wanted = wanted.where(m.site.in_([site_id] if isinstance(site_id, str) else sorted(site_id)))
     if not everything:
         wanted = wanted.where(*_standing(now))
     return [Maintenance(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping

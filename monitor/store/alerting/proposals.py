@@ -54,12 +54,14 @@ def add_proposal(
     return inserted_id(done)
 
 
-def load_proposals(c: Connection, site: str | None = None, *, everything: bool = False) -> list[Proposal]:
+def load_proposals(
+    c: Connection, site: str | frozenset[str] | None = None, *, everything: bool = False
+) -> list[Proposal]:
     """Proposals that wait, oldest first; all where asked for."""
     p = t.site_proposal.c
     wanted = select(t.site_proposal).order_by(p.id)
     if site is not None:
-        wanted = wanted.where(p.site == site)
+        wanted = wanted.where(p.site.in_([site] if isinstance(site, str) else sorted(site)))
     if not everything:
         wanted = wanted.where(p.state == PROPOSED)
     return [Proposal(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from monitor.alerting.acts.change_control import propose
 from monitor.alerting.acts.operator_acts import set_level
 from monitor.cli import rules
-from monitor.cli.identity import prove
+from monitor.cli.identity import name_os_user, prove
 from monitor.cli.main import VERBS, run_verb
 from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
@@ -171,6 +171,51 @@ def things(bench):
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
     assert (event, work, offset, change.id) == (1, 1, 1, 1)
+
+
+# what commands that only read show of a site: lists, and one thing by its number
+SHOWN = {
+    "alerts list": (), "events list": (), "maintenance list": (), "offsets list": (), "signatures list": (),
+    "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
+}  # fmt: skip
+# of the service as a whole, or of files that everybody here may read
+WHOLE = {
+    "backtest", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
+    "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
+    "users list",
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("things")
+def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch, capsys, tmp_path):
+    """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
+    monkeypatch.chdir(tmp_path)
+    reading = {name for name, rule in rules.RULES.items() if rule == rules.READS}
+    of_models = ("forecast ", "scenes ", "anomalies ", "thresholds ", "failure-time ")
+    by_site = {name for name in reading if not name.startswith(of_models)}
+    assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"
+
+    def call(command, *more):
+        status = run_verb([*command.split(), *SHOWN[command], *more])
+        return status, "".join(capsys.readouterr())
+
+    def look():
+        return {command: call(command) for command in SHOWN}
+
+    with bench.database.write() as c:
+        add_user(c, "Ed", WORDS["Ed"], "operator", NOW)
+        c.execute(user_account.update().values(os_user=name_os_user(), sites=["bench"]))
+    before = look()
+    assert {status for status, _ in before.values()} == {0}
+    with bench.database.write() as c:
+        c.execute(user_account.update().values(sites=["elsewhere"]))
+    for command, (status, said) in look().items():
+        single = bool(SHOWN[command])
+        refused = "bound to an account for elsewhere only" in said
+        assert (status, refused) == ((1, True) if single else (4, False)), command
+        assert "new mast" not in said, command
+        if not single and command != "signatures list":
+            assert call(command, "--site", "bench")[0] == 1, command
 
 
 @pytest.mark.usefixtures("things")
