@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 from monitor.language.catalogue import ENGLISH, current, open_catalogue
 from monitor.language.sentences import SENTENCES
-from monitor.language.vocabulary import LEVELS, WORDS
+from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
 T = TypeVar("T")
 LONGEST: Final = 20_000  # a longer text is no sentence
@@ -23,7 +23,7 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
 FIGURES: Final = frozenset({"n", "count"})
-TERMS: Final = frozenset({"level", "known", "quantity", "word"})  # a word of the vocabulary
+TERMS: Final = frozenset({"level", "known", "mon", "quantity", "word"})  # a word of the vocabulary
 PHRASES: Final = frozenset({"text"})  # a sentence of its own
 # texts of people and programs, which may hold anything; what stands at every other place is one part of a sentence
 FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", "reason", "report", "title", "what"})
@@ -76,6 +76,8 @@ def _fits(name: str, value: str) -> bool:
         return _NUMBER.fullmatch(value) is not None
     if kind == "station":
         return " " not in value
+    if kind == "mon":
+        return value in MONTHS
     if kind == "known":
         return value.lower() in LEVELS
     if kind == "word":
@@ -166,7 +168,7 @@ def _say_word(value: str, language: str) -> str:
     if value.lower() in LEVELS:
         return say_level(value, language)
     word = value.replace("_", " ")
-    return open_catalogue(language).gettext(word) if word in WORDS else value
+    return open_catalogue(language).gettext(word) if word in WORDS or word in MONTHS else value
 
 
 def say_level(name: str, language: str) -> str:

@@ -1,7 +1,7 @@
 """Templates of the sentences that the service stores or sends, for whoever reads them in another language.
 
-A place in braces is a value: `n` and `count` a figure, `level`, `known` and `word` a word of the vocabulary, `text` a sentence of
-its own, `names` a list; all other places pass as they are. `tests/unit/monitor/language` compares the list with the code.
+A place in braces is a value: `n` and `count` a figure, `level`, `known`, `word` and `mon` a word of the vocabulary, `text` a
+sentence of its own, `names` a list; all other places pass as they are. `tests/unit/monitor/language` compares the list with the code.
 """
 
 from typing import Final
@@ -264,7 +264,7 @@ SENTENCES: Final = (
     N_("no valid data from the stations behind this level: decide by other means"),
     N_("catching up: readings that waited are being read, silence is judged when they are in"),
     N_("{known}, {text}: {at} to {at2}"),
-    N_("{word} {n}"),
+    N_("{mon} {n}"),
     N_("Nothing is decided at this moment: {text}. Levels below are old; watch by other means."),
     N_("The service has never run on this database. Levels below are not being evaluated."),
     N_("The service was stopped. Nothing is being evaluated or notified."),
@@ -473,4 +473,7 @@ SENTENCES: Final = (
     N_("event {n} by {word}, confirmed by {names}"),
     N_("event {n} by {way}, confirmed by {names}"),
     N_("event {n} by {way}, which nobody has confirmed"),
+    N_("touches nearly black ground at the edge of the scene, which may be a border"),
+    N_("touches nearly black ground at the edge of the scene of {day}, which may be a border"),
+    N_("taken in {month}, trained on images of {months}"),
 )  # fmt: skip

@@ -10,6 +10,10 @@ LEVELS: Final = frozenset({
     N_("black"), N_("normal"), N_("attention"), N_("watch"), N_("advisory"), N_("caution"), N_("warning"), N_("alert"),
     N_("alarm"), N_("emergency"), N_("evacuation"),
 })  # fmt: skip
+MONTHS: Final = (
+    N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun"), N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"),
+    N_("Nov"), N_("Dec"),
+)  # fmt: skip
 QUANTITIES: Final = frozenset({
     N_("displacement"), N_("displacement east"), N_("displacement north"), N_("displacement up"),
     N_("displacement downslope"), N_("displacement los"), N_("displacement distance"), N_("velocity"), N_("tilt"),
@@ -61,6 +65,5 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("observed"), N_("received"), N_("revision"), N_("raw"), N_("offset"), N_("value"), N_("sigma"), N_("flags"),
     N_("extra"), N_("reason"), N_("forecasts"), N_("anomalies"), N_("footprints"), N_("reports"), N_("events"),
     N_("failures"), N_("points"), N_("open"), N_("exceeded"), N_("waits"), N_("yes"), N_("no"), N_("not said"),
-    N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun"), N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"),
-    N_("Nov"), N_("Dec"), N_(" and "),
+    N_(" and "),
 })  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.language.sayings import FIGURES, LISTS, PHRASES, match, say, say_level
 from monitor.language.sentences import SENTENCES
-from monitor.language.vocabulary import LEVELS, WORDS
+from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 PLACE = re.compile(r"\{(\w+)\}")
@@ -35,6 +35,8 @@ def fill(draw, template):
         elif kind in {"level", "known"}:
             values[name] = draw(st.sampled_from(sorted(LEVELS)))
             levels.append(values[name])
+        elif kind == "mon":
+            values[name] = draw(st.sampled_from(MONTHS))
         elif kind in {"word", "quantity"}:
             values[name] = draw(st.sampled_from(sorted(WORDS - LEVELS - {" and "})))
         elif kind in PHRASES:
@@ -59,16 +61,22 @@ def test_everything_that_a_sentence_says_comes_out_of_its_translation(language, 
     for level in levels:
         assert say_level(level, language) in said, (sentence, said)
     # nothing is added either: the figures are those of the sentence
-    figures = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?")
-    assert sorted(figures.findall(said)) == sorted(figures.findall(sentence)) or "月" in said or "“" in said, (
-        sentence,
-        said,
-    )
+    figures = re.compile(r"(?<![A-Za-z0-9_.])[-+]?\d+(?:\.\d+)?")
+    if "{mon}" not in template:  # in Chinese a month is a number
+        assert sorted(figures.findall(said)) == sorted(figures.findall(sentence)), (sentence, said)
 
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_every_template_is_recognised_by_its_own_translation(language):
-    samples = {"n": "12.5", "count": "3", "level": "orange", "known": "orange", "word": "creep", "quantity": "tilt_x"}
+    samples = {
+        "n": "12.5",
+        "count": "3",
+        "level": "orange",
+        "known": "orange",
+        "word": "creep",
+        "mon": "Nov",
+        "quantity": "tilt_x",
+    }
     faults = []
     for template in SENTENCES:
         names = PLACE.findall(template)

@@ -13,7 +13,7 @@ from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
 from monitor.language.sayings import FIGURES, FREE, LISTS, PHRASES, TERMS
 from monitor.language.scripts import FOLDER, find_script_texts
 from monitor.language.sentences import SENTENCES
-from monitor.language.vocabulary import LEVELS, QUANTITIES, WORDS
+from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
@@ -40,7 +40,7 @@ def page_texts() -> frozenset[str | tuple[str, str]]:
 
 
 def every_text() -> set[str | tuple[str, str]]:
-    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, "never"}
+    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, *MONTHS, "never"}
 
 
 @pytest.mark.parametrize("language", OTHERS)
