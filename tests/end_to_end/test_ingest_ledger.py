@@ -22,6 +22,7 @@ from monitor.store.database.engine import Database
 from tests.bench.record import record
 from tests.conftest import wait_for
 from tests.data.running import Service
+from tests.data.site_text import FOUR, head, series, station
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(1800)]
 ENTRY = Path(__file__).with_name("ingest_only.py")
@@ -97,15 +98,9 @@ def lock_database(database, seconds):
         time.sleep(seconds)
 
 
-SITE = """
-[site]
-id = "north"
-name = "Ledger"
-latitude = 46.2
-longitude = 8.9
-timezone = "Asia/Shanghai"
-[levels]
-names = ["green", "yellow", "orange", "red"]
+SITE = (
+    head("north", "Ledger", 46.2, 8.9, timezone="Asia/Shanghai", levels={"names": FOUR["names"]})
+    + """
 [[criterion]]
 kind = "level"
 stations = ["G*"]
@@ -122,17 +117,8 @@ verify_within = "1d"
 name = "duty"
 channels = ["log"]
 levels = ["yellow", "orange", "red"]
-""" + "".join(
-    f"""
-[[station]]
-id = "G{i}"
-[[station.series]]
-quantity = "displacement_east"
-unit = "mm"
-interval = "1s"
-max_silence = "1d"
 """
-    for i in range(1, 9)
+    + "".join(station(f"G{i}", series("displacement_east", "mm", "1s", max_silence="1d")) for i in range(1, 9))
 )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from monitor.store.database.engine import Database
 from tests import conftest
 from tests.data.running import Service, publish
+from tests.data.site_text import FOUR, head, series, station
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
 MINUTE = timedelta(minutes=1)
@@ -22,16 +23,8 @@ OPEN: dict[str, Database] = {}  # what a test looks through, closed behind it
 
 def site_file(stations: dict[str, str], max_silence: str = "20s", site: str = "s") -> str:
     """A site with one velocity criterion; stations: id -> reference."""
-    head = """
-[site]
-id = "s"
-name = "Scripted"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]
+    moves = series("displacement", "mm", "15s", max_silence=max_silence, noise_floor_mm=0.5, verify_step_mm=20.0)
+    rules = """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -52,22 +45,8 @@ name = "duty"
 channels = ["log"]
 levels = ["yellow", "orange", "red"]
 """
-    head = head.replace('id = "s"', f'id = "{site}"', 1)
-    return head + "".join(
-        f"""
-[[station]]
-id = "{name}"
-reference = "{reference}"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "15s"
-max_silence = "{max_silence}"
-noise_floor_mm = 0.5
-verify_step_mm = 20.0
-"""
-        for name, reference in stations.items()
-    )
+    begin = head(site, "Scripted", 46.2, 8.9, timezone="Europe/Zurich", levels=FOUR)
+    return begin + rules + "".join(station(name, moves, reference=other) for name, other in stations.items())
 
 
 def samples(

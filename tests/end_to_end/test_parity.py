@@ -21,6 +21,7 @@ from monitor.store.database.seals import ACTION as SEAL
 from monitor.store.schema.tables import alert, alert_event
 from monitor.store.schema.views import NAMES
 from tests.data.playing import Clock, Player
+from tests.data.site_text import FOUR, head, series, station
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -30,16 +31,10 @@ BLOCK = timedelta(hours=6)  # evaluated at its end only: there every order has b
 BLOCKS = 8
 Messages = list[tuple[str, bytes]]
 
-SITE = """
-[site]
-id = "parity"
-name = "Parity"
-latitude = 46.2
-longitude = 8.9
-timezone = "Europe/Zurich"
-[levels]
-names = ["green", "yellow", "orange", "red"]
-auto_lower = ["yellow"]
+MOVES = series("displacement", "mm", "30m", max_silence="3h", noise_floor_mm=0.5)
+SITE = (
+    head("parity", "Parity", 46.2, 8.9, timezone="Europe/Zurich", levels=FOUR)
+    + """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -62,27 +57,10 @@ reason = "parity"
 name = "duty"
 channels = ["log"]
 levels = ["yellow", "orange", "red"]
-""" + "".join(
-    f"""
-[[station]]
-id = "G{i}"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "30m"
-max_silence = "3h"
-noise_floor_mm = 0.5
 """
-    for i in range(3)
-) + """
-[[station]]
-id = "R1"
-[[station.series]]
-quantity = "rain"
-unit = "mm"
-interval = "30m"
-max_silence = "3h"
-"""  # fmt: skip
+    + "".join(station(f"G{i}", MOVES) for i in range(3))
+    + station("R1", series("rain", "mm", "30m", max_silence="3h"))
+)
 
 
 def record(solution: str | None = None) -> list[Messages]:

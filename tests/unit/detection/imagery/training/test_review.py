@@ -23,27 +23,11 @@ from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
+from tests.data.tiny_recipe import tiny
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
 WHO = Actor("R. Mori", "person")
-RECIPE = """
-name = "tiny"
-bands = ["B4", "B3", "B2"]
-seed = 3
-[data]
-source = "generated"
-train = 40
-test = 4
-size_px = 48
-[radiometry]
-stretch = "reflectance"
-scale = 1e-4
-[training]
-width = 0.0625
-epochs = 4
-batch = 4
-warmup_steps = 4
-"""
+RECIPE = tiny(40, 4, 4)
 
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -33,28 +33,12 @@ from detection.imagery.training.recipe import main
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
 from monitor.cli.main import run_verb
+from tests.data.tiny_recipe import tiny
 
 REPOSITORY = Path(__file__).resolve().parents[5]
 SHIPPED = sorted(path.stem for path in WEIGHTS_FOLDER.glob("*.safetensors"))
 QUICK = Settings(seed=5, width=0.0625, epochs=3, batch=4, warmup_steps=2, blank_share=0.2, held_share=0.25)
-RECIPE = """
-name = "tiny"
-bands = ["B4", "B3", "B2"]
-seed = 3
-[data]
-source = "generated"
-train = 24
-test = 6
-size_px = 48
-[radiometry]
-stretch = "reflectance"
-scale = 1e-4
-[training]
-width = 0.0625
-epochs = 3
-batch = 4
-warmup_steps = 4
-"""
+RECIPE = tiny(24, 6, 3)
 
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
