@@ -31,7 +31,28 @@ action = "Close the road and clear the run-out area"
 review_every = "30m"
 """
 
-TAIL: Final = """
+RAIN_RULE: Final = """
+[[criterion]]
+kind = "rain_intensity_duration"
+series = "R1.rain"
+a = 14.82
+b = 0.39
+c = 0.0
+duration = ["1h", "240h"]
+min_coverage = 0.8
+level = "yellow"
+author = "simulator"
+reason = "published global curve (Caine 1980), unverified for any site"
+"""
+RECIPIENT: Final = """
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]
+levels = ["yellow", "orange", "red"]
+escalate_after = "10m"
+"""
+TAIL: Final = (
+    """
 [[criterion]]
 kind = "velocity"
 stations = ["G*"]
@@ -77,19 +98,9 @@ kind = "scene"
 level = "yellow"
 author = "simulator"
 reason = "advice only: a footprint on a single date"
-
-[[criterion]]
-kind = "rain_intensity_duration"
-series = "R1.rain"
-a = 14.82
-b = 0.39
-c = 0.0
-duration = ["1h", "240h"]
-min_coverage = 0.8
-level = "yellow"
-author = "simulator"
-reason = "published global curve (Caine 1980), unverified for any site"
-
+"""
+    + RAIN_RULE
+    + """
 [fusion]
 top_needs = 2
 hold_when_missing = "3d"
@@ -111,13 +122,9 @@ every = "1h"
 models = ["auto", "gru"]
 horizons = ["1d", "7d", "30d"]
 every = "6h"
-
-[[recipient]]
-name = "duty engineer"
-channels = ["log"]
-levels = ["yellow", "orange", "red"]
-escalate_after = "10m"
 """
+    + RECIPIENT
+)
 
 SERIES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "gnss": (("displacement", "mm", "noise_floor_mm = 1.5\nverify_step_mm = 25.0\n"),),
