@@ -6,7 +6,7 @@ from typing import Final
 # module -> (its name and what needs it, the extra of pyproject.toml that brings it)
 EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
-    "statsmodels": ("statsmodels is not installed; the decomposition stl needs it", "models"),
+    "statsmodels": ("statsmodels is not installed; sarimax, uc, stl and the tests of a series need it", "models"),
     "sklearn": ("scikit-learn is not installed; the learners beside the networks need it", "compare"),
     "h5py": ("h5py is not installed; images in HDF5 files need it", "imagery"),
     "distributed": ("Dask is not installed; compute.dask needs it", "dask"),

@@ -103,7 +103,8 @@ def audit(
 ) -> None:
     """Say whether a record can be scored at these horizons; exit 1 where it is interpolated or beyond all measure.
 
-    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps.
+    Named with line or time and value, exit 0: rows without a number, doubled rows, lone spikes, jumps, gaps. One line
+    per station says what ADF, KPSS and Ljung-Box find in its series.
     """
     from forecasting.data.sources import find_file
     from forecasting.errors import RefusedInputError
@@ -120,6 +121,7 @@ def audit(
             print_json(one.to_json())
         else:
             print(f"{one.station}: {one.code}: {one.text}")
+    _test_series(record.panel, as_json)
     refused = [one for one in findings if one.refuses]
     if refused:
         spans = sorted({h for one in refused for h in one.refused_horizons})
@@ -128,7 +130,26 @@ def audit(
             f"horizons {', '.join(spans)} refused: {refused[0].text}"
         )
     if not findings and not as_json:
-        print(f"{len(record.panel.stations)} stations, nothing found")
+        print(f"{len(record.panel.stations)} stations, nothing found that spoils a score")
+
+
+def _test_series(panel: "Panel", as_json: bool) -> None:
+    """One line per station on what kind of series it is; one line in all where that cannot be tested."""
+    from forecasting.evaluation.stationarity import run_series_tests
+    from forecasting.simple.auto import MANY_STATIONS
+    from monitor.extras import describe_missing, is_installed
+
+    if not is_installed("statsmodels"):
+        say(describe_missing("statsmodels"))
+        return
+    if len(panel.stations) > MANY_STATIONS:
+        say(f"ADF, KPSS and Ljung-Box are not run on more than {MANY_STATIONS} stations")
+        return
+    for one in run_series_tests(panel):
+        if as_json:
+            print_json(one.to_json())
+        else:
+            print(f"{one.station}: series_tests: {one.text}")
 
 
 def leak_test(
