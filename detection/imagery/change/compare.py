@@ -75,9 +75,8 @@ def compare(
         own = _make_date(stack, newer, grid, grid)
         if not _is_kept(own):
             raise OutputError(f"{newer['prob']} is of another scene now")
-        dates = [
-            date for facts in _order(newer, earlier) if (date := _open(stack, facts, own, grid, warnings)) is not None
-        ]
+        opened = (_open(stack, facts, own, grid, warnings) for facts in choose_before(newer, earlier))
+        dates = [date for date in opened if date is not None]
         image = stack.enter_context(Image(newer, grid))
         for date in dates if guards else ():
             _guard(date, own, image, warnings)
@@ -129,13 +128,13 @@ def _draw(newer: dict[str, Any], grid: Grid, answer: dict[str, Any], out_dir: Pa
     return True
 
 
-def _order(newer: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Earlier dates, the newest first; at most so many, and those on which outlines rest."""
+def choose_before(newer: dict[str, Any], earlier: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the earlier dates that count, the newest first: at most so many, and those on which outlines rest."""
     taken = datetime.fromisoformat(newer["acquired_at"])
     before = [e for e in earlier if datetime.fromisoformat(e["acquired_at"]) < taken]
     before.sort(key=lambda e: (datetime.fromisoformat(e["acquired_at"]), e["scene_hash"]), reverse=True)
     near = before[:DATES_MOST]
-    anchors = {p.get("anchor_scene") for e in near for p in e["polygons"]}
+    anchors = {p.get("anchor_scene") for e in near for p in e["polygons"] or ()}
     return near + [e for e in before[DATES_MOST:] if e["scene_hash"] in anchors]
 
 

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 STILL_WRITTEN = "is still being written"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
-ATTEMPTS = 3  # another scene of the site may be stored while a worker runs
+ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
 LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
 LONGEST_S = 20.0  # a raster that is still being written then waits for the next run
@@ -166,12 +166,17 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
     print_, name = fingerprint(entry), name_of(entry)
     # a folder for each delivery: scenes that come by one name do not write over each other
     out_dir = results / name / print_[:12]
+    everything = False  # most scenes are newer than all others, and need the footprints of few
     for _ in range(ATTEMPTS):
         with db.read() as c:
-            dates, mark = [_mark_replaced(date) for date in load_dates(c, site.id)], mark_dates(c, site.id)
+            dates = [_mark_replaced(date) for date in load_dates(c, site.id, everything=everything)]
+            mark = mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
         told = _ask(config, site, entry, out_dir, dates, versions, known)
+        if told.lacks and not everything:
+            everything = True
+            continue
         if told.waiting:
             return store_waiting(db, site, entry, print_, told.waiting, now, at_once=not told.comes)
         if (answer := told.read) is None:

@@ -1,6 +1,7 @@
 """From what a worker answered of a scene to rows: footprints, judgements, series; and back to what a worker asks."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,8 @@ from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site that a worker is given, the newest by acquisition.
 DATES_MOST: Final = 24
+# Of them so many by a model come with their footprints, which a scene newer than all of them is compared with.
+NEAR_MOST: Final = 5
 NAME_MOST: Final = 200
 
 
@@ -39,10 +42,28 @@ def list_places(site: Site) -> dict[str, Place]:
     }
 
 
-def load_dates(c: Connection, site: str) -> list[KnownDate]:
-    """The newest scenes of a site that are done, by acquisition, as a worker compares them."""
+def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[KnownDate]:
+    """The newest scenes of a site that are done, by acquisition, as a worker compares them.
+
+    Args:
+        c: the connection.
+        site: its id.
+        everything: with the footprints of all; else of the newest by each model, and of those on which these rest.
+    """
+    rows = _list_done(c, site)
+    outlines: dict[str, tuple[KnownOutline, ...]] = {}
+    taken: Counter[str] = Counter()
+    for row in rows:
+        model_hash = (row.run or {})["model_hash"]
+        taken[model_hash] += 1
+        if everything or taken[model_hash] <= NEAR_MOST:
+            outlines[row.scene_hash] = _load_outlines(c, row)
+    anchors = {one.anchor_scene for of_date in outlines.values() for one in of_date}
+    for row in rows:
+        if row.scene_hash in anchors and row.scene_hash not in outlines:
+            outlines[row.scene_hash] = _load_outlines(c, row)
     found = []
-    for row in _list_done(c, site):
+    for row in rows:
         run = row.run or {}
         assert row.acquired_at is not None
         assert row.out_dir is not None
@@ -52,11 +73,14 @@ def load_dates(c: Connection, site: str) -> list[KnownDate]:
                 row.path, run["threshold"], run["minimum_area_m2"], tuple(run.get("classes") or ["landslide"]),
                 tuple(map(tuple, run.get("unseen") or ())), tuple(map(tuple, run.get("doubtful") or ())),
                 tuple(run.get("doubts") or ()),
-                tuple(print_ for _, print_ in list_names(row)),
-                tuple(map(known_outline, load_footprints(c, row.scene_hash, run["model_hash"]))),
+                tuple(print_ for _, print_ in list_names(row)), outlines.get(row.scene_hash),
             )
         )  # fmt: skip
     return found
+
+
+def _load_outlines(c: Connection, row: SceneRow) -> tuple[KnownOutline, ...]:
+    return tuple(map(known_outline, load_footprints(c, row.scene_hash, (row.run or {})["model_hash"])))
 
 
 def mark_dates(c: Connection, site: str) -> frozenset[str]:

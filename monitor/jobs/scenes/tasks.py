@@ -52,7 +52,7 @@ class KnownDate:
         doubtful: windows that may hold a border.
         doubts: why it lies outside of what the network was trained on.
         prints: marks of its files as they came.
-        polygons: its footprints.
+        polygons: its footprints; None: not given, ask for them.
     """
 
     scene_hash: str
@@ -69,7 +69,7 @@ class KnownDate:
     doubtful: tuple[Window, ...]
     doubts: tuple[str, ...]
     prints: tuple[str, ...]
-    polygons: tuple[KnownOutline, ...]
+    polygons: tuple[KnownOutline, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +200,16 @@ class ReadScene:
 
 @dataclass(frozen=True, slots=True)
 class SceneAnswer:
-    """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used."""
+    """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used.
+
+    `lacks`: footprints of dates are needed that were not given.
+    """
 
     read: ReadScene | None = None
     waiting: str = ""
     comes: bool = False
     error: str = ""
+    lacks: bool = False
 
 
 READ_ONE: Final = Task("monitor.jobs.scenes.worker:read_one", SceneAsked, SceneAnswer)

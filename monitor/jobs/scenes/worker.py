@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from detection.imagery.change.compare import as_date, compare
+from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.outlines import read_outlines
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
@@ -47,6 +47,8 @@ def read_one(asked: SceneAsked) -> SceneAnswer:
     try:
         with placing(None if asked.local is None else asdict(asked.local)):
             return SceneAnswer(read=_read_one(asked))
+    except _LacksError:
+        return SceneAnswer(lacks=True)
     except _WaitingError as waiting:
         return SceneAnswer(waiting=str(waiting), comes=waiting.comes)
     except ImageryError as error:
@@ -59,6 +61,10 @@ class _WaitingError(Exception):
     def __init__(self, reason: str, *, comes: bool) -> None:
         super().__init__(reason)
         self.comes = comes
+
+
+class _LacksError(Exception):
+    """Footprints of dates are needed that were not given."""
 
 
 def _read_one(asked: SceneAsked) -> ReadScene:
@@ -78,6 +84,10 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         ]  # fmt: skip
         gone = {answer["scene_hash"], *(v.scene_hash for v in replaced)}
         same = [d for d in dates if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
+        # where later dates are judged again, each is laid beside dates of its own
+        needed = same if any(_at(d) > _at(own) for d in same) else choose_before(own, same)
+        if any(d["polygons"] is None for d in needed):
+            raise _LacksError
         before = [_plain_outline(p) for v in replaced for p in v.polygons]
         judgements = _judge(own, same, asked.out_dir, before)
     except IncompleteSceneError as error:
@@ -120,7 +130,8 @@ def _plain_outline(one: KnownOutline) -> dict[str, Any]:
 def _plain_date(date: KnownDate) -> dict[str, Any]:
     return {
         **{field.name: getattr(date, field.name) for field in fields(date)},
-        "acquired_at": date.acquired_at.isoformat(), "polygons": [_plain_outline(p) for p in date.polygons],
+        "acquired_at": date.acquired_at.isoformat(),
+        "polygons": None if date.polygons is None else [_plain_outline(p) for p in date.polygons],
     }  # fmt: skip
 
 

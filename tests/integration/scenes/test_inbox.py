@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from detection.imagery.change.dates import DATES_MOST
 from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes import rows
 from monitor.jobs.scenes.sweep import sweep
 from monitor.jobs.scenes.tasks import Judgement, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
@@ -191,6 +193,30 @@ def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, 
     assert {one for one in found if one[0] == "b"} == {("b", "new", None), ("b", "new", why.format(""))}
     then = why.format(" of 2026-05-12")
     assert {one for one in found if one[0] == "c"} == {("c", "known", None), ("c", "known", then), ("c", "new", then)}
+
+
+def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, config, site, inbox, monkeypatch):
+    """Those of the newest dates and of the anchor for a scene newer than all; all of them for one that comes late."""
+    asked = []
+    run = scene_inbox.run_in_worker
+
+    def watch(plan, task, question, **paths):
+        asked.append([date.name for date in question.dates if date.polygons is not None])
+        return run(plan, task, question, **paths)
+
+    monkeypatch.setattr(scene_inbox, "run_in_worker", watch)
+    assert rows.NEAR_MOST == DATES_MOST
+    names = [f"d{day:02}" for day in range(1, 10)]
+    for day, name in enumerate(names, start=1):
+        write_date(inbox / name, may(day), [] if day < 3 else [SCAR])
+        assert "footprints" in scene_inbox.run(database, config, site, may(day) + HOUR)
+    assert asked[-1] == ["d08", "d07", "d06", "d05", "d04", "d03"], "its outline was declared on the third"
+    write_date(inbox / "late", may(2) + 2 * HOUR, [SCAR])
+    assert "1 footprints" in scene_inbox.run(database, config, site, may(10))
+    assert [len(one) for one in asked[-2:]] == [6, 9]
+    assert [(p["scene"], p["change"]) for p in polygons(database)] == [
+        ("late", "new"), *((name, "known") for name in names[2:7]), ("d08", "known"), ("d09", "known"),
+    ]  # fmt: skip
 
 
 def test_results_that_no_scene_names_are_swept(database, config, site, inbox):
