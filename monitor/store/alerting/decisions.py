@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, and_, case, func, insert, select
+from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, func, insert, select
 
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
@@ -246,43 +247,41 @@ def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[Foreca
 
 def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[AnomalyFact, ...]:
     """Scores beyond their threshold in a time."""
+    rows = c.execute(_plan_anomaly_facts(), {"site_id": site, "since": since, "now": now})
+    return tuple(AnomalyFact(r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold) for r in rows)
+
+
+@cache  # what is asked at every look is put together once
+def _plan_anomaly_facts() -> Select[Any]:
     a, s = t.anomaly.c, t.series.c
-    rows = c.execute(
+    return (
         select(t.anomaly, s.station, s.quantity)
         .join(t.series, s.id == a.series_id)
-        .where(s.site == site, a.alerted, a.at > since, a.at <= now, a.scored_at <= now)
+        .where(
+            s.site == bindparam("site_id"),
+            a.alerted,
+            a.at > bindparam("since"),
+            a.at <= bindparam("now"),
+            a.scored_at <= bindparam("now"),
+        )
         .order_by(a.at.desc(), s.station, s.quantity, a.detector)
         .limit(ADVICE_LIMIT)
     )
-    return tuple(AnomalyFact(r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold) for r in rows)
 
 
 def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:
     """Footprints of scenes taken in a time whose change was, as known at its end, new, grown or not judged."""
-    g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
-    taken = (s.site == site, s.acquired_at > since, s.acquired_at <= now)
+    taken = {"site_id": site, "since": since, "now": now}
     judged: dict[tuple[str, str, str], Any] = {}
-    for r in c.execute(
-        select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at)
-    ):
+    judgements, footprints = _plan_footprint_facts()
+    for r in c.execute(judgements, taken):
         key = (r.scene_hash, r.model_hash, r.polygon_id)
         if r.judged_at <= now:
             judged[key] = r
         else:
             judged.setdefault(key, None)  # nothing was judged yet: then it was a footprint of one date
-    rows = c.execute(
-        select(
-            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
-            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.near_stations, s.name,
-            s.acquired_at, g["class"].label("kind"),
-        )
-        .join(t.scene, s.scene_hash == g.scene_hash)
-        .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
-        # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
-        .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id)
-    )  # fmt: skip
     found = []
-    for r in rows:
+    for r in c.execute(footprints, taken):
         word = judged.get((r.scene_hash, r.model_hash, r.polygon_id), r)
         change = "single" if word is None else word.change
         if change not in SCENE_CHANGES:
@@ -301,6 +300,26 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
         if len(found) == ADVICE_LIMIT:
             break
     return tuple(found)
+
+
+@cache
+def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
+    """Judgements of change, and footprints, of the scenes of a time."""
+    g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c
+    now: Any = bindparam("now")
+    taken = (s.site == bindparam("site_id"), s.acquired_at > bindparam("since"), s.acquired_at <= now)
+    return (
+        select(t.scene_change).join(t.scene, s.scene_hash == h.scene_hash).where(*taken).order_by(h.judged_at),
+        select(
+            g.scene_hash, g.model_hash, g.polygon_id, g.change, g.area_m2, g.nearest_station, g.distance_m,
+            g.detected_at, g.grown_m2, g.parent_id, g.since_at, g.caution, g.near_stations, s.name,
+            s.acquired_at, g["class"].label("kind"),
+        )
+        .join(t.scene, s.scene_hash == g.scene_hash)
+        .where(*taken, g.detected_at <= now, g.distance_m.is_not(None))
+        # the nearest first: an image with hundreds of outlines must not crowd out the one beside a station
+        .order_by(g.distance_m, s.acquired_at.desc(), g.polygon_id),
+    )  # fmt: skip
 
 
 def load_report_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[ReportFact, ...]:

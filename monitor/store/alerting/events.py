@@ -3,9 +3,23 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from monitor.domain.alert import COMMAND, PAGE, SERVICE, Actor
 from monitor.domain.canonical import canonical_json
@@ -225,7 +239,7 @@ def load_words(c: Connection, events: Sequence[int], now: datetime | None) -> di
     return found
 
 
-def _stands(columns: Any, now: datetime | None) -> ColumnElement[bool]:
+def _stands(columns: Any, now: Any) -> ColumnElement[bool]:
     """What nobody had taken back at an instant (None: until today)."""
     stands: ColumnElement[bool] = columns.withdrawn_at.is_(None)
     return stands if now is None else or_(stands, columns.withdrawn_at > now)
@@ -248,19 +262,14 @@ def load_event_facts(
         as_said: an event counts as known from when people said it was, not from when the service heard of it.
         strict_s: for how long an earthquake may make bounds stricter.
     """
-    e, k = t.site_event.c, t.event_confirmation.c
-    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
-    is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
-    is_strict = and_(is_quake, e.from_at >= now - timedelta(seconds=strict_s), e.value > 0.0, e.value <= PLAUSIBLE_G)
-    is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))
-    rank = case((is_confirmed, 0), (is_strict, 1), (is_quake, 2), else_=3)
+    k = t.event_confirmation.c
+    strict_from = now - timedelta(seconds=strict_s)
     found: Sequence[Any] = c.execute(
-        select(t.site_event)
-        .where(e.site == site, e.to_at >= since, e.from_at <= now, known_at <= now)
-        .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
-        .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
-        .limit(READ_AT_MOST)
+        _plan_event_facts(as_said),
+        {"site_id": site, "since": since, "now": now, "strict_from": strict_from, "at_most": READ_AT_MOST},
     ).all()
+    if not found:
+        return ()
     rows = sorted(found, key=lambda x: (-seconds(x.from_at), x.id))
     words = load_words(c, [x.id for x in rows], now)
     if as_said:  # who adds an event of the past says since when it was known; so did those who stand behind it
@@ -276,6 +285,23 @@ def load_event_facts(
         )
         for x in rows
     )  # fmt: skip
+
+
+@cache  # put together once: it is asked at every look
+def _plan_event_facts(as_said: bool) -> Select[Any]:
+    e, k, now = t.site_event.c, t.event_confirmation.c, bindparam("now", type_=t.site_event.c.to_at.type)
+    known_at = func.coalesce(e.known_from, e.received_at) if as_said else e.received_at
+    is_quake = func.lower(func.trim(e.kind)) == EARTHQUAKE
+    is_strict = and_(is_quake, e.from_at >= bindparam("strict_from"), e.value > 0.0, e.value <= PLAUSIBLE_G)
+    is_confirmed = and_(is_quake, exists().where(k.event_id == e.id))
+    rank = case((is_confirmed, 0), (is_strict, 1), (is_quake, 2), else_=3)
+    return (
+        select(t.site_event)
+        .where(e.site == bindparam("site_id"), e.to_at >= bindparam("since"), e.from_at <= now, known_at <= now)
+        .where(or_(_stands(e, now), is_confirmed))  # what explained and was withdrawn brings its questions back
+        .order_by(rank, case((rank == 1, -e.value), else_=0.0), e.from_at.desc(), e.id)
+        .limit(bindparam("at_most"))
+    )
 
 
 # ---- databases of before -----------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
@@ -220,16 +221,7 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
 
     Those of the last year, and those that one person alone stands behind, however old.
     """
-    e, s = offset_entry.c, series.c
-    rows = connection.execute(
-        select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
-        .join(series, s.id == e.series_id)
-        .where(
-            s.site == site, (e.at >= now - FACTS_KEPT) | e.needs_second, e.known_from <= now,
-            e.revoked_at.is_(None) | (e.revoked_at > now),
-        )
-        .order_by(e.at, e.id)
-    )  # fmt: skip
+    rows = connection.execute(_plan_offset_facts(), {"site_id": site, "now": now, "kept_from": now - FACTS_KEPT})
     return tuple(
         OffsetFact(
             id=r.id, station=r.station, at_s=seconds(r.at), by=r.author,
@@ -237,6 +229,20 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
             alone=size_of_offset(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
         )
         for r in rows if r.at >= now - FACTS_KEPT or is_alone(r, now)
+    )  # fmt: skip
+
+
+@cache  # put together once: it is asked at every look
+def _plan_offset_facts() -> Select[Any]:
+    e, s = offset_entry.c, series.c
+    return (
+        select(offset_entry, s.station, s.quantity, s.unit.label("stored"))
+        .join(series, s.id == e.series_id)
+        .where(
+            s.site == bindparam("site_id"), (e.at >= bindparam("kept_from")) | e.needs_second,
+            e.known_from <= bindparam("now"), e.revoked_at.is_(None) | (e.revoked_at > bindparam("now")),
+        )
+        .order_by(e.at, e.id)
     )  # fmt: skip
 
 

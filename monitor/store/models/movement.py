@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, func, or_, select, update
 
 from monitor.domain.decision import FailureFact, seconds
 from monitor.store.database.engine import add_if_absent, insert
@@ -125,28 +126,34 @@ def mark_withdrawn(c: Connection, series_id: int, method: str, now: datetime, re
 
 def load_failure_facts(c: Connection, site: str, now: datetime) -> tuple[FailureFact, ...]:
     """The newest window of each series and method that stood at an instant, as known then."""
-    f, s = t.failure_time.c, t.series.c
-    standing = [f.issued_at <= now, or_(f.withdrawn_at.is_(None), f.withdrawn_at > now)]
-    newest = (
-        select(f.series_id, f.method, func.max(f.id).label("id"))
-        .join(t.series, s.id == f.series_id)
-        .where(s.site == site, *standing)
-        .group_by(f.series_id, f.method)
-        .subquery()
-    )
-    rows = c.execute(
-        select(t.failure_time, s.station, s.quantity)
-        .join(newest, newest.c.id == f.id)
-        .join(t.series, s.id == f.series_id)
-        .order_by(s.station, s.quantity, f.method)
-    )
     return tuple(
         FailureFact(
             r.station, r.quantity, r.method, seconds(r.issued_at), seconds(r.data_until), seconds(r.window_from),
             seconds(r.window_mid), seconds(r.window_to), r.velocity_mm_per_day or 0.0, bool(r.trusted), r.reasons,
         )
-        for r in rows
+        for r in c.execute(_plan_failure_facts(), {"site_id": site, "now": now})
     )  # fmt: skip
+
+
+@cache  # put together once: it is asked at every look
+def _plan_failure_facts() -> Select[Any]:
+    f, s = t.failure_time.c, t.series.c
+    now: Any = bindparam("now")
+    newest = (
+        select(f.series_id, f.method, func.max(f.id).label("id"))
+        .join(t.series, s.id == f.series_id)
+        .where(
+            s.site == bindparam("site_id"), f.issued_at <= now, or_(f.withdrawn_at.is_(None), f.withdrawn_at > now)
+        )
+        .group_by(f.series_id, f.method)
+        .subquery()
+    )
+    return (
+        select(t.failure_time, s.station, s.quantity)
+        .join(newest, newest.c.id == f.id)
+        .join(t.series, s.id == f.series_id)
+        .order_by(s.station, s.quantity, f.method)
+    )
 
 
 def find_shown_forecast(c: Connection, series_ids: Sequence[int], now: datetime) -> dict[int, ShownForecast]:
