@@ -31,7 +31,8 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
-         "alerts export", "maintenance list", "offsets list", "events list", "signatures list", "users list",
+         "alerts export", "alerts cap",
+         "maintenance list", "offsets list", "events list", "signatures list", "users list",
          "tokens list", "broker list", "broker keys"),
         READS,
     ),

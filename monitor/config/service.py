@@ -271,6 +271,12 @@ class LanguageSection(Section):
     """[language]."""
 
     default: Language = ENGLISH
+    cap: tuple[Language, ...] = Field(default=(ENGLISH,), min_length=1)
+
+    @field_validator("cap", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
 
 class ServiceConfig(Section):

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 from monitor.cli.identity import SERVICE_SITE, act_by_two, narrow_to_reader, prove, require_readable
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.cli.site import explaining
+from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.site import Site
@@ -29,6 +31,40 @@ AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopewar
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
+
+
+@app.command("cap")
+def write_message(
+    alert_id: AlertId,
+    language: Annotated[
+        list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print a hazard alert as a CAP 1.2 message, for other warning systems.
+
+    Example: slopeward alerts cap 12 --language it --language en > alert-12.xml
+    """
+    from monitor.language.catalogue import read_language
+    from monitor.notify.cap import Source, write_cap
+    from monitor.store.pages import load_cards
+
+    service = load_service(config)
+    try:
+        languages = [read_language(one) for one in language or service.language.cap]
+    except ValueError as error:
+        raise RefusedError(f"--language: {error}") from None
+    with closing(open_database(config)) as db, db.read() as c:
+        alert = store.find_alert(c, alert_id)
+        if alert is None:
+            raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+        require_readable(c, alert.site)
+        events, cards = store.load_alert_events(c, alert_id), load_cards(c, alert.site)
+    if not cards:
+        raise RefusedError(f"alert {alert_id} is of {alert.ledger}: CAP warns of hazards only")
+    host = urlsplit(service.web.url).hostname or "localhost"
+    source = Source(f"slopeward@{host}", service.web.url)
+    typer.echo(write_cap(alert, events, cards[0], source, languages), nl=False)
 
 
 @app.command("list")

@@ -177,6 +177,7 @@ def things(bench):
 SHOWN = {
     "alerts list": (), "events list": (), "maintenance list": (), "offsets list": (), "signatures list": (),
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
+    "alerts cap": ("1",),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -40,7 +40,7 @@ def page_texts() -> frozenset[str | tuple[str, str]]:
 
 
 def every_text() -> set[str | tuple[str, str]]:
-    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, *MONTHS, "never"}
+    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, *MONTHS, "never", "Landslide hazard"}
 
 
 @pytest.mark.parametrize("language", OTHERS)
