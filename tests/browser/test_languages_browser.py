@@ -3,7 +3,7 @@
 import pytest
 
 from monitor.language.catalogue import ENGLISH, LANGUAGES
-from tests.browser.test_web_browser import chromium, served, watch  # noqa: F401 - fixtures
+from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SAID = {  # a word of the page, one of its data, one of its scripts
@@ -35,6 +35,17 @@ def test_a_language_fits_on_every_page(served, watch, language, tmp_path):  # no
             )
             assert cut == [], (path, width)
             w.page.screenshot(path=str(tmp_path / f"{language}-{width}{path.replace('/', '-')}.png"), full_page=True)
+        if width < 1000:
+            w.page.goto(f"{base}/login?to=/account")
+            w.page.locator("[name=name]").fill("ada")
+            w.page.locator("[name=password]").fill(story.PASSWORD)
+            w.page.locator("main form button").click()
+            w.page.locator("#h-sessions").wait_for()
+            for path in ("/account", "/admin", "/signatures", "/sites/north-bench/proposals", "/nothing", shown[2]):
+                w.page.goto(f"{base}{path}")
+                assert w.page.evaluate("document.documentElement.scrollWidth") <= width, path
+                w.page.screenshot(path=str(tmp_path / f"{language}-in{path.replace('/', '-')}.png"), full_page=True)
+            w.complaints.clear()  # a page that is not there
         w.page.goto(f"{base}/sites/north-bench")
         assert data_word in w.page.locator(".headline .level .big").inner_text().lower()
         first = w.page.locator("figure.chart").first

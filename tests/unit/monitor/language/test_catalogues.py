@@ -157,6 +157,12 @@ def test_every_quantity_is_a_word_of_the_vocabulary():
     assert {name.replace("_", " ") for name in KNOWN} == QUANTITIES
 
 
+def test_every_kind_of_criterion_is_a_word_of_the_vocabulary():
+    from monitor.criteria.table import CRITERIA
+
+    assert {kind.replace("_", " ") for kind in CRITERIA} <= WORDS
+
+
 def test_places_of_sentences_are_known_and_stand_once():
     for template in SENTENCES:
         names = re.findall(r"\{(\w+)\}", template)

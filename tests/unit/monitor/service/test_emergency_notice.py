@@ -214,3 +214,21 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str] | None:
         return subprocess.run(words, capture_output=True, text=True, check=False, timeout=250)
     except FileNotFoundError:
         return None
+
+
+def test_each_is_told_in_the_own_language(world: World) -> None:
+    ids = {"ada": "it", "ben": "zh"}
+    mails = [Address("ada", "email:a@example.org"), Address("ben", "email:b@example.org")]
+    world.herald = Herald(
+        lambda: mails, lambda: ["pit: level orange was stored last at 2026-03-01 05:59:00 UTC"], {}, lambda: NOW,
+        lambda *told: None, ToldFile(world.path.with_name("other.json")), ids.__getitem__,
+    )  # fmt: skip
+    trouble = "database takes no writes since 2026-03-01 06:00:00 UTC"
+    world.pass_time(TELL_AFTER_S + 2, trouble)
+    world.pass_time(OVER_AFTER_S + 2, "")
+    world.settle()
+    said = {(who, subject): body for who, subject, body in world.sent}
+    told = said["ada", "decisione impossibile: il database non accetta scritture dal 2026-03-01 06:00:00 UTC"]
+    assert "pit: livello arancione salvato l'ultima volta il 2026-03-01 05:59:00 UTC" in told.splitlines()
+    assert ("ada", "finita: decide di nuovo") in said
+    assert any("2026-03-01 06:00:00 UTC" in subject and "\u65e0\u6cd5\u5224\u5b9a" in subject for _, subject in said)
