@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Owned sides of exact tiles, the smallest and the largest: what lies around a large one is read less often.
-TILES_PX = 512, 1024
-TILE_BYTES = 300 << 20
+TILES_PX = 512, 768
+TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"

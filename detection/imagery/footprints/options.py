@@ -22,7 +22,7 @@ class Options:
         threshold: probability from which a pixel counts; None: the card's.
         minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled; None: the
             card's, else 900.
-        tile: side of the owned tiles; None: 512 or, for a narrow network, 1024; the training patch's where tiles are
+        tile: side of the owned tiles; None: 512 or, for a narrow network, 768; the training patch's where tiles are
             blended.
         halo: pixels read around a tile; None: as far as the network sees, so that tiles leave no trace.
         scale: factor from counts to the model's values, replaces the card's.
