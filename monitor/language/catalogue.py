@@ -21,11 +21,12 @@ ENGLISH: Final = "en"
 LANGUAGES: Final[dict[str, str]] = {ENGLISH: "English", "it": "Italiano", "zh": "中文", "es": "Español"}
 _ENTRY: Final = re.compile(r'^(msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', re.MULTILINE)
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_PLACE: Final = re.compile(r"%\(\w+\)s|\{\w+\}|%%?")
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
 
 
 class Catalogue(GNUTranslations):
-    """One .po file; drafts (`fuzzy`) and empty translations do not count.
+    """One .po file; drafts (`fuzzy`), empty translations and those that lost a place do not count.
 
     gettext names `_parse` as the place to override for another form of file.
     """
@@ -49,8 +50,9 @@ class Catalogue(GNUTranslations):
             self.plural = c2py(form[1]) if form else self.plural
         elif "msgid_plural" in entry:
             forms = {int(key[7:-1]): value for key, value in entry.items() if key.startswith("msgstr[")}
-            self._catalog |= {(msgid, n): value for n, value in forms.items() if value}
-        elif entry["msgstr"]:
+            english = (msgid, entry["msgid_plural"])
+            self._catalog |= {(msgid, n): v for n, v in forms.items() if v and _keeps_places(english[min(n, 1)], v)}
+        elif entry["msgstr"] and _keeps_places(msgid, entry["msgstr"]):
             self._catalog[msgid] = entry["msgstr"]
 
     def entries(self) -> dict[Any, str]:
@@ -70,6 +72,15 @@ def _read_entry(block: str) -> dict[str, str]:
         m[1] + (f"[{m[2]}]" if m[2] else ""): "".join(ast.literal_eval(t) for t in _TEXT.findall(block[m.end() : end]))
         for m, end in zip(starts, ends, strict=True)
     }
+
+
+def _keeps_places(english: str, said: str) -> bool:
+    """Whether a translation takes the same values; one that does not would lose a figure, or raise.
+
+    >>> _keeps_places("{n} mm at {station}", "{station}: {n} mm"), _keeps_places("{n} mm", "{m} mm")
+    (True, False)
+    """
+    return sorted(_PLACE.findall(english)) == sorted(_PLACE.findall(said))
 
 
 @cache

@@ -32,16 +32,19 @@ LISTS: Final = frozenset({"names"})  # "G1, G2 and G3"
 
 @cache
 def _templates() -> dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]]:
-    """Templates by their first word, the one with the most text of its own first; those that begin with a place by ''.
+    """Templates that a text can have been made from, by its first word; those of any other first word by ''.
 
-    Each as English text, the literal parts, and the names of the places between them.
+    The one with the most text of its own first; each as English text, the literal parts, and the names of the places
+    between them.
     """
     found: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
-    for template in sorted(SENTENCES, key=lambda t: -len(_PLACE.sub("", t))):
+    for template in SENTENCES:
         parts = _PLACE.split(template)
         first = parts[0].partition(" ")[0] if " " in parts[0] or len(parts) == 1 else ""
         found.setdefault(first, []).append((template, tuple(parts[::2]), tuple(parts[1::2])))
-    return found
+    anyhow = found.pop("", [])
+    every = {first: [*templates, *anyhow] for first, templates in found.items()} | {"": anyhow}
+    return {first: sorted(templates, key=lambda t: -sum(map(len, t[1]))) for first, templates in every.items()}
 
 
 def match(text: str, literals: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str] | None:
@@ -99,11 +102,13 @@ def _say(text: str, language: str) -> str:
 
 
 def _say_part(text: str, language: str, depth: int) -> str:
+    if not text or depth < 0:
+        return text
     whole = _say_whole(text, language, depth)
     if whole is not None or depth == 0:
         return text if whole is None else whole
     head, colon, tail = text.partition(": ")
-    first = _say_head(head, language) if colon else None
+    first = _say_head(head, language, depth - 1) if colon else None
     if first is not None:  # "orange: ...", "health urgent: ..."
         return f"{first}: {_say_part(tail, language, depth - 1)}"
     parts = split_parts(text)
@@ -128,11 +133,11 @@ def split_parts(text: str) -> list[str]:
     return parts
 
 
-def _say_head(head: str, language: str) -> str | None:
+def _say_head(head: str, language: str, depth: int) -> str | None:
     """What stands before a colon, where it is a level, a sentence or a witness without a station; None elsewhere."""
     if head.lower() in LEVELS:
         return say_level(head, language)
-    return None if head in WORDS and head not in WITNESSES else _say_whole(head, language, 0)
+    return None if head in WORDS and head not in WITNESSES else _say_whole(head, language, depth)
 
 
 def _say_whole(text: str, language: str, depth: int) -> str | None:
@@ -142,9 +147,8 @@ def _say_whole(text: str, language: str, depth: int) -> str | None:
         return catalogue.gettext(word)
     if text.lower() in LEVELS:
         return say_level(text, language)
-    first = text.partition(" ")[0]
-    candidates = sorted((*_templates().get(first, ()), *_templates().get("", ())), key=lambda t: -sum(map(len, t[1])))
-    for template, literals, names in candidates:
+    templates = _templates()
+    for template, literals, names in templates.get(text.partition(" ")[0], templates[""]):
         values = match(text, literals, names)
         if values is None:
             continue
@@ -158,7 +162,7 @@ def _say_place(name: str, value: str, language: str, depth: int) -> str:
     if kind in TERMS:
         return _say_word(value, language)
     if kind in PHRASES:
-        return _say_part(value, language, max(depth - 1, 0))
+        return _say_part(value, language, depth - 1)
     if kind in LISTS:
         return value.replace(" and ", open_catalogue(language).gettext(" and "))
     return value

@@ -105,6 +105,14 @@ def test_no_text_takes_long(parts):
     say("velocity 1 ± 1 mm in " + "".join(parts), "it")  # linear: no part of it is looked at again and again
 
 
+@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize("head", ["over: ", "EXERCISE: ", "if the acceleration goes on: "])
+def test_a_text_of_many_layers_is_translated_where_it_begins(language, head):
+    said = say(head * 400 + "x", language)
+    assert said.endswith(head * 300 + "x")
+    assert not said.startswith(head)
+
+
 def test_english_is_never_touched():
     for template in SENTENCES:
         assert say(template, ENGLISH) is template

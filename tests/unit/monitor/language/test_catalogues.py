@@ -195,6 +195,14 @@ def test_a_draft_does_not_count(tmp_path):
     assert (read.ngettext("row", "rows", 0), read.ngettext("row", "rows", 2), read.gettext("a")) == ("r", "rr", "a")
 
 
+@pytest.mark.parametrize("said", ["{m} mm", "mm", "{n} mm 5 %", "%(n)s mm"])
+def test_a_translation_that_lost_a_place_does_not_count(tmp_path, said):
+    file = tmp_path / "xx.po"
+    file.write_text(f'msgid "{{n}} mm"\nmsgstr "{said}"\n')
+    with file.open("rb") as opened:
+        assert catalogues.Catalogue(opened).gettext("{n} mm") == "{n} mm"
+
+
 def test_the_catalogues_are_as_make_words_writes_them(tmp_path):
     """The steps of docs/how-to/languages.md, run on copies: nothing waits for a translation, nothing moves."""
     frontend = pytest.importorskip("babel.messages.frontend")
