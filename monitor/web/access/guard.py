@@ -43,6 +43,7 @@ class Guard:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             await _refuse(send, 400, "a NUL character has no place in an address")
             return
+        scope["headers"] = [(name, _plain_cookies(v) if name == b"cookie" else v) for name, v in scope["headers"]]
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > LARGEST_BODY:
@@ -67,6 +68,14 @@ class Guard:
             await send(message)
 
         await self.app(scope, bounded, closed)
+
+
+def _plain_cookies(header: bytes) -> bytes:
+    """Cookies without those that hold a backslash: none of ours does, and Python takes seconds over many of them.
+
+    It does so up to 3.11.9 and 3.12.5 (CVE-2024-7592).
+    """
+    return b";".join(part for part in header.split(b";") if b"\\" not in part) if b"\\" in header else header
 
 
 class Hosts:

@@ -1,7 +1,6 @@
 """In which language who asks reads: by the choice of this browser, else what the browser asks for, else the default."""
 
-from http.cookies import SimpleCookie
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -54,13 +53,10 @@ class Reader:
 
 
 def _read_cookie(headers: Headers) -> str:
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(headers.get("cookie", ""))
-    except Exception:  # a cookie that nobody can read is none
-        return ""
-    kept: Any = jar.get(COOKIE)
-    return kept.value if kept is not None and kept.value in LANGUAGES else ""
+    """The choice of this browser; what other pages of the same host keep beside it may have any form."""
+    pairs = (part.strip().partition("=") for part in headers.get("cookie", "").split(";"))
+    kept = {name: value for name, _, value in pairs}.get(COOKIE, "")
+    return kept if kept in LANGUAGES else ""
 
 
 def _bake(language: str) -> str:

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from monitor.language.catalogue import current, gettext
+from monitor.web.access.guard import Guard
 from monitor.web.access.reader import COOKIE, Reader
 
 
@@ -84,3 +85,21 @@ def test_a_refresh_chooses_nothing_for_later(browser):
     answer = browser.get("/live/overview?lang=zh")
     assert answer.text == "zh 预警"
     assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("other", ['pref={"a":"b"}', "a@{}=1 2", "x", 'q="\\"'])
+def test_cookies_of_other_pages_do_not_hide_the_choice(browser, other):
+    assert browser.get("/", headers={"Cookie": f"{other}; {COOKIE}=it"}).text == "it Allerte"
+
+
+def test_a_cookie_of_backslashes_takes_no_time():
+    """Python takes 2 s over one of 30 kB (CVE-2024-7592), and nobody else is answered meanwhile."""
+    app = Guard(Starlette(routes=[Route("/", lambda request: PlainTextResponse(str(request.cookies)))]))
+
+    async def ask(cookie):
+        transport = httpx.ASGITransport(Reader(app, "es"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
+            return (await client.get("/", headers={"Cookie": cookie})).text
+
+    assert asyncio.run(ask('a="' + "\\" * 30_000 + '"; b="2"')) == "{'b': '2'}"
+    assert asyncio.run(ask('a="2"; b=3')) == "{'a': '2', 'b': '3'}"
