@@ -17,7 +17,7 @@ PARTS = 4
 STORIES = (10_000 if SOAK else 300) // PARTS
 AT_LEAST = {
     "top": 0.2, "gaps": 0.2, "down": 0.08, "verify": 0.2, "rain": 0.15, "rule": 0.1, "fast": 0.2, "lowered": 0.1,
-    "covered": 0.03, "alone": 0.1, "pair": 0.03, "disturbed": 0.005,
+    "covered": 0.02, "alone": 0.1, "pair": 0.03, "disturbed": 0.005,
 }  # fmt: skip
 
 
