@@ -77,7 +77,7 @@ def _fits(name: str, value: str) -> bool:
     kind = _kind(name)
     if kind in FIGURES:
         return _NUMBER.fullmatch(value) is not None
-    if kind == "station":
+    if kind in {"account", "station"}:
         return " " not in value
     if kind == "mon":
         return value in MONTHS

@@ -5,6 +5,9 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+from monitor.language.sayings import say
 from monitor.language.sentences import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -50,3 +53,25 @@ def test_every_part_of_a_template_still_stands_in_the_code():
             gone += [(template, p) for p in pieces if re.search("[a-z]{2}", p) and count_cuts(p, texts) > 2]
     gone = [(t, p) for t, p in gone if p not in PLURALS]
     assert gone == []
+
+
+WORST = """\
+database takes no writes since 2026-03-01 06:00:00 UTC (database or disk is full)
+ann and bo do not count as two people yet: ann made the account of bo at 2026-03-01T06:00Z, less than a day ago. \
+Let a third person sign, or sign again after 2026-03-02T06:00Z
+alert 7: the condition stands; one person may not close it, name a second one
+alert 7 is closed: nothing to acknowledge
+'north' is no site of ann
+there is no station north/G1
+scene a.tif was delivered again: 2 outlines that were called new or grown are withdrawn, the nearest 1,200 m from G1; \
+what they raised stays until it ages out or a person lowers it
+"""
+
+
+@pytest.mark.parametrize("text", WORST.splitlines())
+@pytest.mark.parametrize("language", ["it", "zh", "es"])
+def test_what_people_read_at_the_worst_moment_is_translated(text, language):
+    said = say(text, language)
+    assert said != text
+    assert set(re.findall(r"\d+", text)) == set(re.findall(r"\d+", said))
+    assert not re.search(r"\b(the|of|is|are|not)\b", said.replace("or disk is full", ""))
