@@ -1,6 +1,7 @@
 """Alerts with their ISA-18.2 chain of events, and the outbox rows that each event brings, in one transaction."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,8 @@ from monitor.store.schema import tables as t
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
 SUBJECT_LENGTH: Final = 200
+_ENDS: Final = (", ", "; ", "，", "；")  # of parts of a sentence, in Chinese as well
+_FIGURE: Final = re.compile(r"(?:[ ，；][-+±]?[\d.]*)+$")  # whose unit was cut off
 _HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 
 
@@ -252,8 +255,10 @@ def shorten(text: str, most: int = SUBJECT_LENGTH) -> str:
     if len(text) <= most:
         return text
     left = text[: most - 2]
-    cut = max(left.rfind(", "), left.rfind("; "))
-    return f"{left[: cut if cut > most // 2 else max(left.rfind(' '), most // 2)]} …"
+    cut = max(left.rfind(end) for end in _ENDS)
+    if cut > most // 2:
+        return f"{left[:cut]} …"
+    return f"{_FIGURE.sub('', left[: max(left.rfind(' '), most // 2)])} …"
 
 
 # ---- what people do --------------------------------------------------------------------------------------------
