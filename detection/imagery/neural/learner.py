@@ -35,6 +35,8 @@ class Settings:
 
     Attributes:
         options: options of the network's family.
+        start: weights (shipped name or path) of the same bands and stretch to go on from, with their network and
+            normalisation; empty: fresh ones.
         epochs: passes over the fit part; None: as many as make `STEPS_LEAST` steps, see `fitted`.
         steps: if not 0, this many steps instead of `epochs`, in whole passes.
         time_limit_cpu_s: stop after the epoch in which this much CPU time is spent; 0 = none. A run that is cut
@@ -54,6 +56,7 @@ class Settings:
     network: str = "unet"
     width: float = 0.125
     options: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
     epochs: int | None = None
     steps: int = 0
     time_limit_cpu_s: float = 0.0

@@ -74,6 +74,7 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
         "training": {**asdict(settings), "best_epoch": trained.best_epoch, "cpu_s": round(trained.cpu_s, 1)},
         "domain": facts["domain"],
         "recipe_file": facts["recipe_file"],
+        "begun_from": facts["begun_from"],
         "history": trained.history,
         "limits": [
             *([ONE_DATE] if len(recipe.bands) <= 3 else []),
@@ -98,6 +99,8 @@ def render_card(card: dict[str, Any]) -> str:
         f"(best: {training['best_epoch']}), {training['cpu_s']:.0f} CPU seconds on one thread, "
         f"seed {training['seed']}. {card['metrics']['chosen_on']}."
     )
+    if begun := card.get("begun_from"):
+        how += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
     shown = [f"{word} {test[key]}" for key, word in _SHOWN if test.get(key) is not None]
     lines = [
         f"# Weights `{card['name']}`",

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.errors import ImageryError, RecipeError
+from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.training.model_card import make_card, render_card
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
 
 if TYPE_CHECKING:
-    from detection.imagery.neural.learner import Hooks
+    from detection.imagery.neural.checkpoint import Model
+    from detection.imagery.neural.learner import Hooks, Settings
 
 log = logging.getLogger(__name__)
+# Of a run that goes on from weights, where the recipe does not say it: it has less to learn, and could unlearn more.
+START_EPOCHS, START_RATE = 12, 5e-4
 
 
 def run_recipe(
@@ -44,11 +48,15 @@ def run_recipe(
     """
     from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
-    from detection.imagery.registry import CLASSIFIERS, find_doubts
+    from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
     from detection.imagery.training.learning_curve import write_curve
 
-    settings = recipe.settings()
+    settings, begun = recipe.settings(), None
+    if settings.start:
+        settings, begun = _take_up(recipe, settings)
+        if folds or tune:
+            raise RecipeError(f"recipe {recipe.name}: folds and trials of settings start from nothing; leave out start")
     native, test = open_data(recipe.data, recipe.bands, recipe.seed, data_folder)
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     train = (native.resize(int(resize_px)) if resize_px else native).remember()
@@ -62,6 +70,7 @@ def run_recipe(
     }  # fmt: skip
     facts["domain"] = describe(train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated)
     kept = out.with_suffix(".recipe.toml")
+    facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
     facts["recipe_file"] = kept.name if recipe.text else None
     facts["doubts"] = find_doubts(settings.network, min(train.read(0).mask.shape))
     for doubt in facts["doubts"]:
@@ -73,13 +82,15 @@ def run_recipe(
         facts["test"] = evaluate_triage(trained, test, facts["tile_px"])
     else:
         from detection.imagery.neural.training import evaluate, train_patches
+        from detection.imagery.training.retraining import read_normalisation
         from detection.imagery.training.search import search, train_folds
 
         if tune:
             settings, facts["tuning"] = search(train, settings, tune, out.with_suffix(".tuning.jsonl"))
         if folds:
             facts["folds"] = train_folds(train, settings, folds)
-        trained = train_patches(train, settings, hooks)
+        network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
+        trained = train_patches(train, settings, hooks, network=network, normalisation=normalisation)
         facts["test"] = evaluate(trained, test, resize_px)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
@@ -89,6 +100,34 @@ def run_recipe(
     write_curve(trained.history, out)
     place.unlink(missing_ok=True)
     return card
+
+
+def _take_up(recipe: Recipe, settings: "Settings") -> tuple["Settings", "Model"]:
+    """The settings of a run that goes on from weights, and these.
+
+    Raises:
+        RecipeError: they read other bands, or values of another stretch.
+        ModelError: there are none of that name.
+    """
+    from detection.imagery.neural.checkpoint import load_model
+
+    begun = load_model(settings.start)
+    card = begun.card
+    own = recipe.radiometry, list(recipe.bands)
+    if own != (card["radiometry"], card["bands"]):
+        raise RecipeError(
+            f"recipe {recipe.name}: {settings.start} reads bands {', '.join(card['bands'])} by {card['radiometry']}, "
+            f"the recipe {', '.join(recipe.bands)} by {recipe.radiometry}: training cannot go on from there"
+        )
+    network = card["network"]
+    if network["name"] in CLASSIFIERS or settings.network in CLASSIFIERS:
+        raise RecipeError(f"recipe {recipe.name}: triage is trained from nothing; leave out start")
+    rate = settings.learning_rate if "learning_rate" in recipe.training else START_RATE
+    settings = replace(
+        settings, network=network["name"], width=network["width"], options=dict(network["options"]),
+        epochs=settings.epochs or START_EPOCHS, learning_rate=rate, clip=bool(card["normalisation"].get("clip")),
+    )  # fmt: skip
+    return settings, begun
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -93,7 +93,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     settings = replace(
         old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0, threshold=0.0
     )
-    normalisation = _normalisation(card)
+    normalisation = read_normalisation(card)
     candidate = train_patches(
         learnt, settings, parts=parts, network=load_model(str(payload["weights"])).network, normalisation=normalisation
     )
@@ -181,7 +181,7 @@ def cut_reviews(reviews: Sequence[Review], model: "Model") -> Patches:
                 known[: size[1], : size[0]] = valid
                 mask = paint_verdict(outline, reviews[number].verdict, redrawn, (column, row), side)
                 mask[~known] = IGNORED
-                image[:, ~known] = _normalisation(model.card)[0][:, None]
+                image[:, ~known] = read_normalisation(model.card)[0][:, None]
                 images[number], masks[number] = image, mask
     order = range(len(reviews))
     return hold_arrays(np.stack([images[n] for n in order]), np.stack([masks[n] for n in order]), model.bands)
@@ -237,7 +237,8 @@ def _known(training: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in training.items() if key in names}
 
 
-def _normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation by band, as a card keeps them."""
     mean, std = (np.array(card["normalisation"][key], np.float32) for key in ("mean", "std"))
     return mean, std
 

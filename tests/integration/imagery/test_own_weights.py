@@ -11,6 +11,7 @@ from affine import Affine
 from detection.imagery.data import folder
 from detection.imagery.data.generate import draw_patches, draw_scene
 from detection.imagery.errors import RecipeError
+from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Settings
 from monitor.cli.main import run_verb
 
@@ -143,6 +144,33 @@ def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path
     assert by_colour["images"] == 4
     assert run_verb([*ask, "--part", "train", "--bands", "blue,green,red"]) == 0
     assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_training_goes_on_from_weights_of_the_same_bands_and_stretch(trained, tmp_path, capsys):
+    def train(name: str, start: str, *more: str, bands: str = '"B4", "B3", "B2"') -> int:
+        text = RECIPE.replace('bands = ["B4", "B3", "B2"]\nseed', f"bands = [{bands}]\nseed")
+        (tmp_path / f"{name}.toml").write_text(text.replace("epochs = 12", f'epochs = 1\nstart = "{start}"'))
+        out = str(tmp_path / f"{name}.safetensors")
+        recipe, data = str(tmp_path / f"{name}.toml"), str(trained.parent)
+        return run_verb(["scenes", "train", "--recipe", recipe, "--data", data, "--out", out, *more])
+
+    assert train("on", str(trained)) == 0
+    old, new = (json.loads(one.with_suffix(".json").read_text()) for one in (trained, tmp_path / "on.safetensors"))
+    assert new["begun_from"] == {"weights": str(trained), "model_hash": load_model(str(trained)).model_hash}
+    assert new["normalisation"]["mean"] == pytest.approx(old["normalisation"]["mean"], rel=1e-6)
+    assert (new["network"], new["training"]["learning_rate"]) == (old["network"], 5e-4)
+    assert new["history"][0]["loss"] < 0.8 * old["history"][0]["loss"], "it does not begin anew"
+    assert "Went on from the weights" in (tmp_path / "on.md").read_text()
+    capsys.readouterr()
+    for name, start, more, bands, why in (
+        ("others", str(trained), (), '"B4", "B3"', "reads bands B4, B3, B2 by"),
+        ("stretch", "landslide4sense", (), '"B4", "B3", "B2"', "training cannot go on from there"),
+        ("folds", str(trained), ("--folds", "2"), '"B4", "B3", "B2"', "start from nothing; leave out start"),
+        ("none", "nothing", (), '"B4", "B3", "B2"', "no weights at nothing"),
+    ):
+        assert train(name, start, *more, bands=bands) == 1
+        assert why in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("one_torch_thread")
