@@ -196,7 +196,7 @@ def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
 def test_a_long_subject_is_cut_behind_a_whole_part_of_its_sentence():
     assert shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30) == "G1: 62 mm/day in 6h …"
     chinese = "G1: 6h 内速率 62.3 ± 1.2 mm/day，3 个数据历元高于 30 mm/day"
-    assert {shorten(chinese, n) for n in range(30, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
+    assert {shorten(chinese, n) for n in range(31, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
     assert {shorten(chinese, n) for n in range(14, 20)} == {"G1: 6h 内速率 …"}
     assert shorten("[Passo Alto] RED: G1: velocity 62.3 ± 1.2 mm/day", 43) == "[Passo Alto] RED: G1: velocity …"
     assert shorten("a subject that fits", 30) == "a subject that fits"
