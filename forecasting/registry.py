@@ -21,6 +21,12 @@ BASELINES = {
     "ewa": "forecasting.simple.averaging:fit_ewa",
     "auto": "forecasting.simple.auto:fit_auto",
 }
+STATISTICAL = {
+    "sarimax": "forecasting.simple.state_space:fit_sarimax",
+    "uc": "forecasting.simple.state_space:fit_uc",
+}
+"""Simple forecasts that statsmodels fits (extra `slopeward[models]`): daily and slower series, made when asked for."""
+SIMPLE = BASELINES | STATISTICAL
 NETWORKS = {
     "gru": "forecasting.neural.networks.gru:Gru",
     "lstm": "forecasting.neural.networks.lstm:Lstm",
@@ -45,8 +51,8 @@ NETWORKS = {
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
 }
 
-READS_DRIVERS = frozenset({"multi-source"})
-"""Networks that take rain, water and image series besides the movement."""
+READS_DRIVERS = frozenset({"multi-source", *STATISTICAL})
+"""Models that take rain and water besides the movement, `multi-source` image series too."""
 
 COMPARISONS = {
     "random-forest": "forecasting.simple.comparison:make_forest",
@@ -56,22 +62,22 @@ COMPARISONS = {
 """Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
 
 
-SERVED = (*BASELINES, *NETWORKS)
+SERVED = (*SIMPLE, *NETWORKS)
 """What a site may ask for."""
 
 
 def model_ids() -> tuple[str, ...]:
     """Every id that can be compared; `gated` stands for what the service would have shown."""
-    return (*BASELINES, *COMPARISONS, *NETWORKS, "gated")
+    return (*SIMPLE, *COMPARISONS, *NETWORKS, "gated")
 
 
 def load(name: str) -> Any:
-    """The object behind a model id: a fitting function of a baseline or the class of a network.
+    """The object behind a model id: a fitting function of a simple forecast or the class of a network.
 
     Raises:
         UnknownModelError: No model of that name.
     """
-    path = (BASELINES | COMPARISONS | NETWORKS).get(name)
+    path = (SIMPLE | COMPARISONS | NETWORKS).get(name)
     if path is None:
         raise UnknownModelError(f"no model is called {name}; there are {', '.join(model_ids())}")
     module, _, attribute = path.partition(":")

@@ -11,10 +11,10 @@ from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
-from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, load
+from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, load
 from forecasting.serving.calibration import judge
 from forecasting.serving.jobs import drop_horizons
-from forecasting.serving.quantiles import conform, point_fan, widen
+from forecasting.serving.quantiles import conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.averaging import WARM_UP_ROWS
 from forecasting.simple.baselines import Baseline, fit_baseline, fit_lld
@@ -180,7 +180,7 @@ def _simple_answers(
         reasons = [f"simple forecast {chosen}, the best on calibration" for chosen in auto.chosen]
         fans, seconds = simple, cost
     else:
-        reasons = ["simple forecast" if name in BASELINES else "for comparison, never shown"] * len(horizons_s)
+        reasons = ["simple forecast" if name in SIMPLE else "for comparison, never shown"] * len(horizons_s)
         begun = time.perf_counter()
         steps = tuple(panel.steps(h) for h in horizons_s)
         if name in COMPARISONS:
@@ -194,7 +194,7 @@ def _simple_answers(
     if count := count_unsettled(fitted):
         one, was = ("fit", "was") if count == 1 else ("fits", "were")
         told(f"{at}: {count} {one} (of a station by a model) {was} ended after {ROUNDS} rounds, before its best")
-    shown = name in BASELINES
+    shown = name in SIMPLE
     return [
         [Answer(name, "plain", fan[..., 2], fan, Verdict(None, shown=shown, reason=reason, seconds=seconds))]
         for fan, reason in zip(fans, reasons, strict=True)
@@ -205,11 +205,10 @@ def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float,
     """Fans of a simple forecast on the test origins, adapted from 150 rows before calibration on."""
     begin = max(0, parts.calibration.first - WARM_UP_ROWS)
     origins = np.arange(begin, parts.test.end, dtype=np.int64)
-    points = fitted.predict(panel.values, origins)
+    fans = simple_fans(fitted, panel.values, origins)
     first = parts.test.first - begin
     out = []
-    for i, horizon_s in enumerate(horizons_s):
-        fan = point_fan(points[:, :, i])
+    for fan, horizon_s in zip(fans, horizons_s, strict=True):
         conformed = conform(fan, panel.values, origins, panel.steps(horizon_s), horizon_s)
         out.append(widen(fan, conformed.margins)[first:])
     return out

@@ -13,7 +13,7 @@ from forecasting.data.windows import targets
 from forecasting.decomposition.components import METHODS, display_whole
 from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
 from forecasting.errors import NotEnoughDataError, UnknownModelError
-from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, model_ids
+from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, model_ids
 from forecasting.simple.baselines import Baseline, fit_baseline
 
 SIZES = {"cheap": 1000, "network": 20, "decomposition": 5}
@@ -75,7 +75,7 @@ def run_leak_test(
     parts = split(rows, first)
     steps = tuple(panel.steps(h) for h in horizons_s)
     for name in models:
-        if name in BASELINES or name in COMPARISONS:
+        if name in SIMPLE or name in COMPARISONS:
             fit = _fitting(name, parts.calibration, steps)
             wanted = SIZES["cheap"] if count is None else count
             yield _test_simple(name, fit, panel, first, len(steps), count=wanted, seed=seed)
@@ -170,8 +170,8 @@ def _test_simple(name: str, fit: Fit, panel: Panel, first: int, horizons: int, *
         if moved[0] == 0:
             break
         origins = rng.choice(np.arange(first, rows), max(1, min(8, rows - first)), replace=False)
-    other = Panel(panel.start_s, panel.step_s, panel.stations, _disturb(panel.values, first - 1, rng), panel.xy_m)
-    again = fit(other)
+    values, drivers = _disturb(panel.values, first - 1, rng), _disturb_drivers(panel, first - 1, rng)
+    again = fit(replace(panel, values=values, drivers=drivers))
     at = np.arange(max(0, first - 5), first)
     same = again.to_json() == fitted.to_json() and np.array_equal(
         again.predict(panel.values, at), fitted.predict(panel.values, at), equal_nan=True

@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.data.series import Floats
 from forecasting.metrics import coverage, mae, skill
-from forecasting.registry import BASELINES
+from forecasting.registry import SIMPLE
 from forecasting.serving.records import Forecast
 from forecasting.simple.auto import cautious_gap
 
@@ -168,7 +168,7 @@ def _mark(row: Forecast, winner: Forecast) -> Forecast:
 
 
 _BASELINE_ORDER = (
-    *(name for name in BASELINES if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
+    *(name for name in SIMPLE if name not in {"auto", "seasonal", "drift", "persistence", "lld"}),
     "seasonal",
     "drift",
     "persistence",

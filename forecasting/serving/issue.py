@@ -1,6 +1,7 @@
 """One moment of issue: past and present forecasts of one model on one panel, turned into rows or reasons."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,9 @@ from forecasting.data.series import Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
-from forecasting.registry import BASELINES, NETWORKS
+from forecasting.registry import NETWORKS, SIMPLE
 from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin
-from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, point_fan, rebase, widen
+from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, rebase, simple_fans, widen
 from forecasting.serving.records import Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
@@ -40,6 +41,8 @@ class Issue:
     best: Floats  # (N, S, H)
     gates: Mapping[str, Any] | None
     silent: dict[str, str]
+    waited_s: float  # for the choice of `auto`, which all models share
+    unsettled: frozenset[str] = frozenset()  # stations whose fit was ended before its best
 
 
 def open_issue(
@@ -64,16 +67,21 @@ def open_issue(
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
     silent = _silent(panel)
-    if model in BASELINES:
+    if model in SIMPLE:
         steps = tuple(panel.steps(h) for h in horizons_s)
+        begun = time.perf_counter()
         auto = fit_auto(panel, calibration, steps)
+        waited_s = time.perf_counter() - begun
         best = auto.predict(panel.values, origins)
         fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
-        made = best if model == "auto" else fitted.predict(panel.values, origins)
-        fans = [point_fan(made[:, :, i]) for i in range(len(steps))]
-        return Issue(panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent)
+        fans = simple_fans(fitted, panel.values, origins)
+        settled = getattr(fitted, "settled", ())
+        unsettled = frozenset(name for name, ok in zip(panel.stations, settled, strict=False) if not ok)
+        return Issue(
+            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, waited_s, unsettled
+        )  # fmt: skip
     if model not in NETWORKS:
-        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*BASELINES, *NETWORKS])}")
+        raise UnknownModelError(f"no model is called {model}; there are {', '.join([*SIMPLE, *NETWORKS])}")
     if not checkpoint:
         raise CheckpointError(f"{model} needs a checkpoint")
     from forecasting.neural.checkpoint import read
@@ -95,7 +103,9 @@ def open_issue(
         gap = np.array([i < 0 for i in order])
         made, base = made[:, order], base[:, order]
         made[:, gap], base[:, gap] = np.nan, np.nan
+    begun = time.perf_counter()
     auto = fit_auto(panel, calibration, tuple(panel.steps(h) for h in known)) if known else Auto("auto", (), (), (), {})
+    waited_s = time.perf_counter() - begun
     best = auto.predict(panel.values, origins) if known else np.empty((0, 0, 0))
     fans = []
     for k, horizon_s in enumerate(known):
@@ -106,7 +116,7 @@ def open_issue(
             weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
             fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
     digest = str(card["model_hash"])
-    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent)
+    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, waited_s)
 
 
 def forecast_horizon(
@@ -172,6 +182,8 @@ def _row(
     if issue.gates is not None:
         verdict = issue.gates[horizon_key(horizon_s)]
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])
+    if panel.stations[column] in issue.unsettled:
+        reason += "; its fit was ended before its best"
     if borrowed:
         reason += "; interval from the errors of all stations"
     return Forecast(

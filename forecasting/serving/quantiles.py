@@ -7,9 +7,12 @@ import numpy as np
 from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import targets
 from forecasting.serving.conformal import ConformalState, replay
+from forecasting.simple.baselines import Baseline, Spreading
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
 NAMES = ("q025", "q10", "q50", "q90", "q975")
+NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])
+"""The same quantiles of a normal distribution."""
 LEVELS = {0.8: (1, 3), 0.95: (0, 4)}
 """Nominal coverage to the positions of its two quantiles."""
 
@@ -30,6 +33,15 @@ class Conformed:
 def point_fan(point: Floats) -> Floats:
     """A fan without width, shape (N, S) -> (N, S, 5): all width then comes from past errors."""
     return np.repeat(point[..., None], len(QUANTILES), axis=-1)
+
+
+def simple_fans(fitted: Baseline, values: Floats, origins: Ints) -> list[Floats]:
+    """One fan (N, S, 5) per horizon of a simple forecast: of the width that it states, else without width."""
+    if isinstance(fitted, Spreading):
+        points, sizes = fitted.spread(values, origins)
+        return [points[:, :, i, None] + sizes[:, :, i, None] * NORMAL for i in range(points.shape[2])]
+    points = fitted.predict(values, origins)
+    return [point_fan(points[:, :, i]) for i in range(points.shape[2])]
 
 
 def blend_fan(base: Floats, quantiles: Floats, weight: float) -> Floats:

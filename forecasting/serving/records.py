@@ -31,7 +31,8 @@ class Forecast:
         skill: Over it on calibration, of a network.
         shown: Whether it may be the forecast that people see.
         reason: Why, or why not.
-        latency_ms: What all forecasts of the model took together.
+        latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
+            all models share, counts for `auto`.
     """
 
     station: str

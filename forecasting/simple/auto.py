@@ -1,8 +1,9 @@
 """Chooses, on past data only, the simple forecast that a site and horizon ask for."""
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Auto:
         members: The fitted candidates.
         chosen: Name of the member used, per horizon.
         errors_mm: Calibration MAE per member and horizon.
+        seconds: What fitting all members and choosing took.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Auto:
     members: tuple[Baseline, ...]
     chosen: tuple[str, ...]
     errors_mm: dict[str, tuple[float, ...]]
+    seconds: float = field(default=0.0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); where the chosen member knows nothing, `lld` steps in."""
@@ -113,7 +116,9 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
     if key not in _recent:
         while len(_recent) >= _KEPT:
             _recent.pop(next(iter(_recent)))
-        _recent[key] = _choose(panel, calibration, steps)
+        begun = time.perf_counter()
+        chosen = _choose(panel, calibration, steps)
+        _recent[key] = replace(chosen, seconds=time.perf_counter() - begun)
     return _recent[key]
 
 

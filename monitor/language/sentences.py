@@ -411,6 +411,7 @@ SENTENCES: Final = (
     N_("simple forecast {model}"),
     N_("simple forecast {model}, the best on calibration"),
     N_("interval from the errors of all stations"),
+    N_("its fit was ended before its best"),
     N_("the record is too short for this model"),
     N_("stale: no observation at all"),
     N_("stale: newest observation is older than {n} intervals"),

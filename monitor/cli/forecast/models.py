@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,9 @@ from monitor.errors import RefusedError
 from monitor.store.people.countersign import SharedAct
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from forecasting.serving.promotion import Scored
     from monitor.store.models.registry import GateRow, ModelRow
 
 HashArgument = Annotated[str, typer.Argument(metavar="HASH", help="Beginning of its hash, see `forecast models`.")]
@@ -117,7 +121,7 @@ def compare(
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
                         "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
-                        "stage": stage if stage is None else stage or "not stated",
+                        "stage": stage if stage is None else stage or "not stated", "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
                     show(facts, _compare_line(facts), as_json)
@@ -228,7 +232,17 @@ def _compare_line(facts: dict[str, Any]) -> str:
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
     stage = "" if facts["stage"] is None else f"{facts['stage']}: "
-    return f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+    time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
+    return (
+        f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
+        f"{time}"
+    )
+
+
+def _usual_ms(rows: "Sequence[Scored]") -> float | None:
+    """Median of what an issue took, where it is known."""
+    taken = [r.latency_ms for r in rows if r.latency_ms is not None]
+    return median(taken) if taken else None
 
 
 def _share(value: float | None) -> str:

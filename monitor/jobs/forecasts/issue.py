@@ -55,7 +55,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         since = history_since(now, step, HISTORY_STEPS)
         samples = load_displacements(c, site, since, now, grid_s=step) if probe else []
         standings = load_standings(c, site, now) if probe else []
-        reads = any(s.row.kind in READS_DRIVERS for s in standings)
+        reads = any(m in READS_DRIVERS for m in (*models, *(s.row.kind for s in standings)))
         drivers = load_drivers(c, site, since, now) if reads else {}
         expected = load_expected(c, site, since, now) if reads else ()
         states = load_conformal(c, [s.series_id for s in samples])

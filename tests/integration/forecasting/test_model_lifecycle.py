@@ -500,6 +500,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     rows = {json.loads(line)["model_hash"]: json.loads(line) for line in out.splitlines()}
     assert [rows[h]["n"] for h in (A, B, "")] == [60, 60, 60]
     assert rows[""]["shown"]
+    assert all("latency_ms" in row for row in rows.values())
     assert rows[A]["champion"] == "auto"
     assert rows[A]["p"] < 0.001
     assert rows[A]["statistic"] < 0
