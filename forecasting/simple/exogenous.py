@@ -85,7 +85,7 @@ def read_exogenous(panel: Panel, until: int, steps: int) -> Exogenous | None:
         held = antecedent(np.where(np.isfinite(rain), rain, usual[:rows]), keep)
         mean = float(held[:until].mean())
         total = np.cumsum(held - mean)
-        scale = float(total[:until].std()) or 1.0
+        scale = _usual_step(total[:until])
         columns.append(total / scale)
         names.append("rain")
     for i, (name, kind) in enumerate(zip(drivers.names, drivers.kinds, strict=True)):
@@ -157,13 +157,18 @@ def _expected(panel: Panel) -> Floats:
 
 
 def _carried(level: Floats, until: int) -> Floats:
-    """A level in units of its spread before `until`, its newest value in gaps, its mean before its first."""
-    known = level[:until]
-    mean, spread = float(np.nanmean(known)), float(np.nanstd(known))
+    """A level about its mean before `until` in units of its steps there; its newest value in gaps, else the mean."""
+    mean = float(np.nanmean(level[:until]))
     seen = np.isfinite(level)
     rows = np.maximum.accumulate(np.where(seen, np.arange(level.size), -1))
-    out: Floats = np.where(rows >= 0, (level[np.maximum(rows, 0)] - mean) / spread, 0.0)
+    about = np.where(rows >= 0, level[np.maximum(rows, 0)] - mean, 0.0)
+    out: Floats = about / _usual_step(about[:until])
     return out
+
+
+def _usual_step(values: Floats) -> float:
+    """Root mean square of the steps, as the displacement is scaled: weights of size one are found in fewer rounds."""
+    return float(np.sqrt(np.mean(np.diff(values) ** 2))) or 1.0
 
 
 def _is_known(values: Floats, until: int) -> bool:

@@ -18,6 +18,7 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.data.windows import last_value
 from forecasting.errors import HorizonError, PanelError
+from forecasting.simple.auto import MINIMUM_PAIRS, cautious_gap
 from forecasting.simple.exogenous import Exogenous, read_exogenous
 from forecasting.simple.least_squares import ROUNDS
 
@@ -37,7 +38,7 @@ class StateSpace:
         name: `sarimax` or `uc`.
         steps: Horizons in rows.
         season: Rows of a yearly season, 0 without one.
-        columns: Names of the drivers read.
+        columns: Names of the drivers that proved their worth.
         params: Zero in mm, unit in mm and the model's parameters per station; empty where none could be fitted.
         exogenous: The drivers, on the rows of the panel that it was fitted to.
         settled: Whether the fit of each station came to its best within its rounds; known after a fit alone.
@@ -132,6 +133,8 @@ def fit_uc(panel: Panel, calibration: Block, steps: Sequence[int]) -> StateSpace
 def _fit(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> StateSpace:
     """Maximum likelihood per station on the newest 730 rows before the end of `calibration`, at most 40 rounds.
 
+    Drivers are read where the same model, fitted before calibration, was better with them there (`_drivers_help`).
+
     Raises:
         HorizonError: The rows are closer than a day.
         PanelError: There are more than 100 stations.
@@ -141,8 +144,13 @@ def _fit(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> S
     if len(panel.stations) > MOST_STATIONS:
         raise PanelError(f"{name} is fitted station by station: at most {MOST_STATIONS}, not {len(panel.stations)}")
     end = calibration.end
+    helps = _drivers_help(name, panel, calibration, steps)
+    return _fit_rows(name, panel, read_exogenous(panel, end, max(steps)) if helps else None, end, steps)
+
+
+def _fit_rows(name: str, panel: Panel, drivers: Exogenous | None, end: int, steps: Sequence[int]) -> StateSpace:
+    """Every station on the newest 730 rows before `end`."""
     first = max(0, end - FIT_ROWS)
-    drivers = read_exogenous(panel, end, max(steps))
     past = None if drivers is None else drivers.past[first:end]
     season = round(_YEAR_MONTHS * MONTH_S / panel.step_s)
     if season > _YEAR_MONTHS or season < 2 or end - first < SEASON_YEARS * season:
@@ -152,6 +160,23 @@ def _fit(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> S
     return StateSpace(
         name, tuple(steps), season, columns, tuple(params for params, _ in found), drivers, tuple(ok for _, ok in found)
     )
+
+
+def _drivers_help(name: str, panel: Panel, calibration: Block, steps: Sequence[int]) -> bool:
+    """Whether the model with drivers, fitted before calibration, beat the one without there by more than chance."""
+    before = calibration.first
+    drivers = read_exogenous(panel, before, max(steps)) if before >= MINIMUM_ROWS else None
+    if drivers is None:
+        return False
+    origins = calibration.origins
+    pair = [_fit_rows(name, panel, one, before, steps).predict(panel.values, origins) for one in (drivers, None)]
+    gaps = []
+    for i, h in enumerate(steps):
+        came = calibration.targets(panel.values, origins, h)
+        error, other = (np.abs(came - made[:, :, i]) for made in pair)
+        if np.isfinite(error).sum() >= MINIMUM_PAIRS:
+            gaps.append(cautious_gap(error, other, h))
+    return bool(gaps) and float(np.mean(gaps)) < 0.0
 
 
 def _fit_one(name: str, series: Floats, past: Floats | None, season: int) -> tuple[tuple[float, ...], bool]:
@@ -187,4 +212,3 @@ def _build(name: str, series: Floats, past: Floats | None, season: int) -> Any:
             return UnobservedComponents(series, level="lltrend", exog=past, freq_seasonal=wave)
         yearly = (1, 0, 0, season) if season else (0, 0, 0, 0)
         return SARIMAX(series, exog=past, order=(2, 1, 1), seasonal_order=yearly, trend="c")
-
