@@ -75,8 +75,8 @@ def open_issue(
         best = auto.predict(panel.values, origins)
         fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
         fans = simple_fans(fitted, panel.values, origins)
-        settled = getattr(fitted, "settled", ())
-        unsettled = frozenset(name for name, ok in zip(panel.stations, settled, strict=False) if not ok)
+        at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
+        unsettled = frozenset(name for name, ok in zip(panel.stations, at_best, strict=False) if not ok)
         return Issue(
             panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, waited_s, unsettled
         )  # fmt: skip
