@@ -238,7 +238,7 @@ def _read_event(value: Mapping[str, Any]) -> EventFact:
 def _spell_reading(r: Reading) -> list[Any]:
     return [
         spell(r.observed_at), spell(r.received_at), r.revision, r.value_raw, r.offset_applied, r.value, r.sigma,
-        list(r.flags), r.extra,
+        list(r.flags), r.extra, *([] if r.first is None else [_spell_reading(r.first)]),
     ]  # fmt: skip
 
 
@@ -246,6 +246,7 @@ def _read_reading(v: list[Any]) -> Reading:
     return Reading(
         observed_at=parse(v[0]), received_at=parse(v[1]), revision=v[2], value_raw=v[3], offset_applied=v[4],
         value=v[5], sigma=v[6], flags=tuple(v[7]), extra=v[8],
+        first=_read_reading(v[9]) if len(v) > 9 else None,
     )  # fmt: skip
 
 

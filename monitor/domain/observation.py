@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+BROUGHT_BY: Final = "brought_by"  # in `extra`: who read in a file with another value of an epoch that had one
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Reading:
     sigma: float | None
     flags: tuple[str, ...]
     extra: str | None = None
+    first: "Reading | None" = None  # what the epoch said first, where another value or error of it speaks now
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,8 +232,10 @@ class Pipeline:
         fault = Fault("store_refused", f"the database refused it: {cause}", message.payload)
         return self._commit([(message, Decoded(faults=(fault,)))])
 
-    def store_rows(self, observations: Sequence[Observation], rejected: Sequence[Rejected]) -> AddResult:
-        """Store what was read from a file; the same rules as for messages.
+    def store_rows(
+        self, observations: Sequence[Observation], rejected: Sequence[Rejected], by: str | None = None
+    ) -> AddResult:
+        """Store what somebody read in from a file; the same rules as for messages.
 
         Raises:
             StoreBusyError: nothing was written, call again.
@@ -242,7 +244,7 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    result = add_observations(connection, observations, now, self._ids)
+                    result = add_observations(connection, observations, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

@@ -3,7 +3,7 @@
 import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain, count
 from math import inf
@@ -115,14 +115,24 @@ class _Window:
         return self.shown
 
     def _read(self, revisions: Sequence[Stored]) -> Reading:
-        stored = revisions[0]
+        stored = first = revisions[0]
         for other in revisions[1:]:
             if rank(other.solution) >= rank(stored.solution):
                 stored = other
+            if rank(other.solution) < rank(first.solution) == rank("corrected"):
+                first = other
         total = 0.0
         for at_s, size in self.active:
             if at_s <= stored.observed_s:
                 total += size
+        spoken, before = self._say(stored, total), self._say(first, total)
+        if (before.value_raw, before.sigma, before.flags, before.extra) == (
+            spoken.value_raw, spoken.sigma, spoken.flags, spoken.extra,
+        ):  # fmt: skip
+            return spoken
+        return replace(spoken, first=before)
+
+    def _say(self, stored: Stored, total: float) -> Reading:
         flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))
         return Reading(
             stored.observed_at, stored.known_at, stored.revision, stored.value, total, stored.value - total,

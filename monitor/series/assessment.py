@@ -69,8 +69,9 @@ class Windows:
     """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
 
     Attributes:
-        as_declared: The windows with all offsets, where these are without those that one person alone stands behind.
+        as_declared: The windows with all offsets and corrections, where these are without those of one person alone.
         touched: Stations whose readings differ from those.
+        kept_as: What is held of these is told apart by; no station has such a name.
     """
 
     site: Site
@@ -80,6 +81,7 @@ class Windows:
     warm: dict[tuple[str, str], Tracker] = field(default_factory=dict)  # of this site, from evaluations before
     as_declared: "Windows | None" = None
     touched: frozenset[str] = frozenset()
+    kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
@@ -92,8 +94,7 @@ class Windows:
             if station is None:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
-                # as measured apart from as declared: no station has such a name
-                kept = key if self.as_declared is None else (criterion.id, f"{station_id}~measured")
+                kept = key if self.as_declared is None else (criterion.id, f"{station_id}{self.kept_as}")
                 tracker = self.warm.get(kept)
                 if tracker is None or tracker.criterion != criterion:
                     tracker = self.warm[kept] = Tracker(self.site, station, criterion)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from monitor.alerting.decision.ladder import Rung
-from monitor.alerting.decision.single_offsets import list_waiting
+from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
 from monitor.domain.alert import AlertChange, Ledger
@@ -36,6 +36,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     found |= list_reminders(windows, steps)
     found |= _list_offsets(windows, windows.memory, steps)
     found |= list_waiting(situation)
+    found |= list_corrected(situation)
     for reference, stations in situation.common.stations.items():
         text = f"{', '.join(stations)} move as one on reference {reference} and nothing else moves"
         found |= _list_question(windows, f"reference:{reference}", situation.common.since_s[reference], text)

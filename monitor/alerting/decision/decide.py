@@ -23,6 +23,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.bounds import lower_bounds
+from monitor.series.corrections import as_arrived, find_corrections, list_questions
 from monitor.series.coseismic_steps import find_shaken, next_page_s
 from monitor.series.maintenance import Cover, find_covers
 from monitor.series.neighbours import ask_neighbours
@@ -88,6 +89,11 @@ def size_up(windows: Windows, factor: float) -> Situation:
     if windows is not declared:
         measured = assess(windows)
         assessments = merge(windows, assessments, measured)
+    corrections = find_corrections(windows)
+    if corrections:
+        arrived = as_arrived(windows, corrections)
+        measured = assess(arrived)
+        assessments = merge(arrived, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
@@ -133,6 +139,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
         healths=healths,
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
+        corrected=list_questions(windows, corrections),
     )  # fmt: skip
 
 
@@ -149,7 +156,7 @@ def remember(situation: Situation, newest_s: float | None) -> Memory:
     changed = level != before.level
     since_s = situation.common.since_s
     unclear = find_lasting(situation.site, assessments, situation.votes, now_s)
-    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear}
+    lasting = {*(f"{REFERENCE}{r}" for r in since_s), *asked, *unclear, *situation.corrected}
     answers = keep_answers(before.answers, lasting, now_s)
     return Memory(
         started_s=before.started_s, level=level, level_source="auto" if changed else before.level_source,

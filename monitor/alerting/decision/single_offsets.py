@@ -1,4 +1,4 @@
-"""What one person alone declared as an offset never lowers or holds down one of the two highest levels.
+"""What one person alone declared as an offset, or corrected, never lowers or holds down the two highest levels.
 
 There a series is judged as declared and as measured, and what asks for more counts. Below, it counts as declared.
 """
@@ -10,6 +10,7 @@ from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
 from monitor.domain.site import Site
 from monitor.series.assessment import Assessment, Windows
+from monitor.series.corrections import ARRIVED
 from monitor.series.steps import high_level
 
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`
@@ -40,6 +41,8 @@ def _merge(windows: Windows, declared: Assessment, measured: Assessment) -> Asse
 
 
 def _say_without(windows: Windows, station: str) -> str:
+    if windows.kept_as == ARRIVED:
+        return "as it arrived, without corrections that no two people have confirmed"
     mine = [o for o in windows.view.offsets if o.alone and o.station == station]
     if not mine:
         return "as measured"
@@ -61,7 +64,23 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
     }  # fmt: skip
 
 
+def list_corrected(situation: Situation) -> dict[str, Condition]:
+    """A question for each station whose values were changed after they had arrived; urgent while a level stands."""
+    site, answers = situation.site, situation.windows.memory.answers
+    level = 2 if max(situation.rung.level, situation.ask.level) > 0 else 1
+    return {
+        f"health:{question}:verify": Condition(
+            "health", level, situation.windows.now_s,
+            f"verify now: {said}; {_name_high(site)} until two people say that they are right",
+        )
+        for question, said in situation.corrected.items() if answers.get(question) is None
+    }  # fmt: skip
+
+
+def _name_high(site: Site) -> str:
+    names = " and ".join(level.name for level in site.levels[high_level(site):])
+    return f"for {names} the values count as measured as well"
+
+
 def _say_effect(site: Site) -> str:
-    high = high_level(site)
-    names = " and ".join(level.name for level in site.levels[high:])
-    return f"for {names} the values count as measured as well" + (", below they count with it" if high > 1 else "")
+    return _name_high(site) + (", below they count with it" if high_level(site) > 1 else "")

@@ -64,6 +64,7 @@ class Situation:
         ask: What they ask for together.
         rung: Where the ladder stands now.
         outlook: What could be seen and raised.
+        corrected: Questions about values that were changed after they had arrived.
     """
 
     windows: Windows
@@ -84,6 +85,7 @@ class Situation:
     ask: Ask
     rung: Rung
     outlook: Outlook
+    corrected: Mapping[str, str]
 
     @property
     def site(self) -> Site:

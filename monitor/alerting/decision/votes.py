@@ -8,6 +8,7 @@ from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
+from monitor.series.corrections import CORRECTED
 from monitor.series.neighbours import ALONE
 from monitor.series.steps import MOVEMENT, OFFSET, QUIET, high_level, says_no
 
@@ -68,7 +69,9 @@ def outgrow(
 
 
 def find_height(site: Site, question: str, votes: Mapping[VoteKey, Vote], now_s: float) -> int:
-    """The highest level that the motion behind a question asks for."""
+    """The highest level that the motion behind a question asks for; whatever a correction might hide is the top one."""
+    if question.startswith(CORRECTED):
+        return site.top_level
     motions = {c.id for c in site.criteria if c.kind.motion}
     behind = {s.id for s in site.stations if question in {f"{REFERENCE}{s.reference}", f"{ALONE}{s.id}"}}
     found = (

@@ -187,7 +187,7 @@ def _read_table(
     def read(*, accept: bool) -> FileResult:
         return read_file(
             file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
-            accept_units=accept, on_progress=_show_progress,
+            accept_units=accept, on_progress=_show_progress, by=name_helper().name,
         )  # fmt: skip
 
     try:

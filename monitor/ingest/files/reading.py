@@ -51,7 +51,7 @@ class FileResult:
 def read_file(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
     mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False,
-    on_progress: Callable[[FileResult], None] = lambda _: None,
+    on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None,
 ) -> FileResult:  # fmt: skip
     """Read a file in chunks and store it, or only look at it.
 
@@ -65,6 +65,7 @@ def read_file(
         dry_run: store nothing.
         accept_units: a person has said that the declared units are right, however doubtful they look.
         on_progress: called after each chunk.
+        by: who reads it in; it stands with the values that it changes.
 
     Raises:
         ConfigError: the file is no such table.
@@ -82,7 +83,7 @@ def read_file(
             observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
             _count(result, observations, rejected, pipeline.sites)
             if not dry_run:
-                added = _store(pipeline, observations, [r for r, _ in rejected])
+                added = _store(pipeline, observations, [r for r, _ in rejected], by)
                 result.stored += added[0]
                 result.duplicates += added[1]
                 result.revisions += added[2]
@@ -159,11 +160,13 @@ def _find_site(row: Mapping[str, Any], sites: Mapping[str, Site], default: Site 
     return sites[str(name)]
 
 
-def _store(pipeline: Pipeline, observations: list[Observation], rejected: list[Rejected]) -> tuple[int, int, int]:
+def _store(
+    pipeline: Pipeline, observations: list[Observation], rejected: list[Rejected], by: str | None
+) -> tuple[int, int, int]:
     last: StoreBusyError | None = None
     for _ in range(12):  # each waits as long as the database's own limit: a minute on SQLite
         try:
-            added = pipeline.store_rows(observations, rejected)
+            added = pipeline.store_rows(observations, rejected, by)
             return added.stored, added.duplicates, added.revisions
         except StoreBusyError as error:
             last = error

@@ -6,6 +6,7 @@ final one is kept and does not replace it, and the order of arrival does not dec
 an epoch already has is a duplicate; to take back a correction, send the value as `corrected`.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
-from monitor.domain.observation import Observation, Reading
+from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert
 from monitor.errors import StoreError
 from monitor.store.database.engine import insert
@@ -113,6 +115,7 @@ def add_observations(
     observations: Sequence[Observation],
     now: datetime,
     known_series: MutableMapping[SeriesKey, tuple[int, str]] | None = None,
+    by: str | None = None,
 ) -> AddResult:
     """Store observations; those already there are left out, other values become new revisions.
 
@@ -121,6 +124,7 @@ def add_observations(
         observations: in order of arrival.
         now: when series that are new here came into being.
         known_series: memory of series ids between calls; the caller clears it when the transaction fails.
+        by: who brings them in a file; it stands with each value of an epoch that had one before.
 
     Raises:
         StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
@@ -146,9 +150,8 @@ def add_observations(
         revisions += revision > 0
         received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
         flags = ",".join(item.flags)
-        rows.append(
-            (series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, item.extra),
-        )
+        extra = item.extra if by is None or not revision else _note_who(item.extra, by)
+        rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
         sites.add(item.site)
         if "future" not in item.flags:
             best = latest.get(series_id)
@@ -157,6 +160,11 @@ def add_observations(
     _insert(connection, rows)
     _renew_latest(connection, list(latest.values()))
     return AddResult(len(rows), duplicates, revisions, frozenset(sites))
+
+
+def _note_who(extra: str | None, by: str) -> str:
+    known = json.loads(extra) if extra else {}
+    return canonical_json({**known, BROUGHT_BY: by})
 
 
 def load_stations(connection: Connection) -> dict[str, set[str]]:
@@ -325,20 +333,21 @@ def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: d
 
 
 def make_readings(
-    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
 ) -> list[Reading]:
-    """Readings of rows ordered by epoch, one of each, with what was known of offsets and later flags."""
+    """Readings of pairs ordered by epoch (`choose_speaking`), with what was known of offsets and later flags."""
     return list(iter_readings(rows, offsets, later))
 
 
 def iter_readings(
-    rows: Iterable[Sequence[Any]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
 ) -> Iterator[Reading]:
     """As `make_readings`, one after the other."""
     read = datetime.fromisoformat
     total, upcoming = 0.0, 0
     spelled, received_at = "", None
-    for observed, received, revision, value, sigma, _, flags, extra in rows:
+    for row, former in rows:
+        observed, received, revision, value, sigma, _, flags, extra = row
         while upcoming < len(offsets) and offsets[upcoming][0] <= observed:
             total += offsets[upcoming][1]
             upcoming += 1
@@ -349,26 +358,35 @@ def iter_readings(
             spelled, received_at = received, read(received)
         # an instant is stored in one spelling only, that of UTC; without an offset both values are one object
         corrected = value - total if total else value
-        yield Reading(read(observed), received_at, revision, value, total, corrected, sigma, flagged, extra)
+        at, first = read(observed), None
+        if former is not row:
+            before = tuple(f for f in former[6].split(",") if f)
+            before = change_flags(before, later.get((observed, former[2]), ()))
+            if (former[3], former[4], before, former[7]) != (value, sigma, flagged, extra):
+                first = Reading(
+                    at, read(former[1]), former[2], former[3], total, former[3] - total, former[4], before, former[7]
+                )
+        yield Reading(at, received_at, revision, value, total, corrected, sigma, flagged, extra, first)
 
 
-def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Of rows ordered by epoch and revision the one of each epoch that speaks."""
+def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """Of rows ordered by epoch and revision the one of each epoch that speaks, and the one that spoke first."""
     return list(iter_speaking(rows))
 
 
-def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """As `choose_speaking`, one after the other."""
-    chosen = None
+    chosen = first = None
     for row in rows:
         if chosen is not None and row[0] == chosen[0]:
             chosen = row if rank(row[5]) >= rank(chosen[5]) else chosen
+            first = row if rank(row[5]) < rank(first[5]) == rank("corrected") else first
             continue
         if chosen is not None:
-            yield chosen
-        chosen = row
+            yield chosen, first
+        chosen = first = row
     if chosen is not None:
-        yield chosen
+        yield chosen, first
 
 
 def change_flags(flags: tuple[str, ...], changes: Iterable[str]) -> tuple[str, ...]:

@@ -1,0 +1,151 @@
+"""Values that were changed after they had arrived: what they hide, and the question to two people whether it is right.
+
+A final solution that replaces a rapid one within the usual scatter is no correction. What goes beyond counts at once
+below the two highest levels. For those each series is judged as it arrived as well, until two people said that the
+values of before were wrong.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+from monitor.domain.decision import instant, seconds
+from monitor.domain.instants import parse, spell
+from monitor.domain.observation import BROUGHT_BY, Reading
+from monitor.domain.site import SeriesSpec
+from monitor.series.assessment import Windows
+from monitor.series.noise import scatter_of
+from monitor.series.steps import says_no
+
+CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
+SIGMAS: Final = 5.0  # of the scatter: two solutions of one epoch seldom differ by more
+VERIFY: Final = ":verify"
+ARRIVED: Final = "~arrived"  # how tracks as they arrived are told apart
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What was changed of one series and nobody has answered: readings in order of their epochs."""
+
+    series: str
+    unit: str
+    readings: tuple[Reading, ...]
+
+    @property
+    def station(self) -> str:
+        """Whose series it is."""
+        return self.series.partition(".")[0]
+
+    def describe(self) -> str:
+        """Series, span, size and who, for people."""
+        values = [r for r in self.readings if r.first is not None]
+        largest = max((r.value_raw - r.first.value_raw for r in values if r.first), key=abs)
+        who = ", ".join(sorted({_name_who(r.extra) for r in self.readings}))
+        count, begin, end = len(values), spell(values[0].observed_at), spell(values[-1].observed_at)
+        return (
+            f"{count} values of {self.series} from {begin} to {end} were changed by up to {largest:+.1f} {self.unit} "
+            f"after they had arrived ({who})"
+        )
+
+
+def find_corrections(windows: Windows) -> list[Correction]:
+    """What was changed beyond the usual scatter in the series that decisions look at, answered ones left out."""
+    found = []
+    for name, readings in windows.view.readings.items():
+        if not any(r.first is not None for r in readings):
+            continue
+        station, _, quantity = name.partition(".")
+        spec = windows.site.series(station, quantity)
+        if spec is None:
+            continue
+        usual = _measure_scatter(readings, spec)
+        until_s = _answered_s(windows, station)
+        mine = tuple(r for r in readings if seconds(r.received_at) > until_s and is_correction(r, spec, usual))
+        if mine:
+            found.append(Correction(name, spec.unit, mine))
+    return found
+
+
+def is_correction(reading: Reading, spec: SeriesSpec, usual: float) -> bool:
+    """True where a value, or what it says of its error, differs from the first by more than two solutions do."""
+    first = reading.first
+    if first is None or (first.flags and not reading.flags):
+        return False  # what was no sound value hides nothing
+    error = max(first.sigma or 0.0, spec.noise_floor) or usual
+    return (
+        abs(reading.value_raw - first.value_raw) > SIGMAS * error
+        or (reading.sigma or 0.0) > SIGMAS * error
+        or bool(reading.flags and not first.flags)
+    )
+
+
+def _measure_scatter(readings: Sequence[Reading], spec: SeriesSpec) -> float:
+    if spec.noise_floor:
+        return 0.0
+    return scatter_of(sorted((b.first or b).value_raw - (a.first or a).value_raw for a, b in pairwise(readings)))
+
+
+def _answered_s(windows: Windows, station: str) -> float:
+    """Corrections of a station that came up to this instant are right, say two people."""
+    begin = f"{CORRECTED}{station}@"
+    answers = windows.memory.answers.items()
+    said = [seconds(parse(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
+    return max(said, default=float("-inf"))
+
+
+def as_arrived(windows: Windows, corrections: Iterable[Correction]) -> Windows:
+    """The same windows with each corrected station as it arrived; the very same where nothing was corrected."""
+    stations = frozenset(c.station for c in corrections)
+    if not stations:
+        return windows
+    readings = {
+        name: tuple(_undo(rows, _answered_s(windows, station)))
+        if (station := name.partition(".")[0]) in stations else rows
+        for name, rows in windows.view.readings.items()
+    }  # fmt: skip
+    return Windows(
+        windows.site, replace(windows.view, readings=readings), windows.memory, windows.now_s, windows.warm,
+        as_declared=windows, touched=stations, kept_as=ARRIVED,
+    )  # fmt: skip
+
+
+def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:
+    for reading in readings:
+        first = reading.first
+        if first is None or (first.flags and not reading.flags) or seconds(reading.received_at) <= answered_s:
+            yield reading
+        elif first.offset_applied == reading.offset_applied:
+            yield first
+        else:
+            applied = reading.offset_applied
+            yield replace(first, offset_applied=applied, value=first.value_raw - applied)
+
+
+def list_questions(windows: Windows, corrections: Sequence[Correction]) -> dict[str, str]:
+    """By question (`corrected:STATION@INSTANT`) what is asked: one for each station, on what came up to its instant.
+
+    A question that is open stays the same until it is answered, so that a signature on it finds its second.
+    """
+    found: dict[str, str] = {}
+    for station in sorted({c.station for c in corrections}):
+        mine = [c for c in corrections if c.station == station]
+        came = sorted({seconds(r.received_at) for c in mine for r in c.readings})
+        begin = f"{CORRECTED}{station}@"
+        asked = [k for k in windows.memory.conditions if k.startswith(f"health:{begin}")]
+        until = [seconds(parse(k.removeprefix(f"health:{begin}").removesuffix(VERIFY))) for k in asked]
+        at_s = next((s for s in sorted(until) if s >= came[0]), came[-1])
+        found[f"{begin}{spell(instant(at_s))}"] = "; ".join(c.describe() for c in mine[:3])
+    return found
+
+
+def _name_who(extra: str | None) -> str:
+    if extra is not None and BROUGHT_BY in extra:
+        try:
+            who = json.loads(extra).get(BROUGHT_BY)
+        except (ValueError, AttributeError):
+            who = None
+        if who:
+            return f"file of {who}"
+    return "message"

@@ -1,0 +1,102 @@
+"""Values that are changed after they arrived hide no movement on one word."""
+
+import pytest
+from sqlalchemy import select
+
+from monitor.alerting.acts.operator_acts import verify
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.domain.alert import Actor
+from monitor.domain.observation import Observation
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.tables import decision
+from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
+
+FALL = {"G1": 150.0, "G2": 140.0}
+ADA, BO = Actor("Ada", "person"), Actor("Bo", "person")
+RED, HOURS = 3, 12
+
+
+def correct(slope, hours, value, *, solution="corrected", sigma=None, by="mallory"):
+    """Other values for the last hours of both rovers, in one file; then a look."""
+    rows = [
+        Observation("bench", name, "crack_opening", "mm", slope.now - back * HOUR, slope.now, value(name, back), sigma,
+                    solution)
+        for back in reversed(range(hours)) for name in FALL
+    ]  # fmt: skip
+    with slope.database.write() as c:
+        add_observations(c, rows, slope.now, by=by)
+    return look(slope)
+
+
+def look(slope):
+    return evaluate_site(slope.database, slope.site, slope.now, "data")
+
+
+def find_questions(result):
+    return {k: c for k, c in result.decision.memory.conditions.items() if k.startswith("health:corrected:")}
+
+
+@pytest.fixture
+def quiet(database):
+    slope = WatchedSlope(database)
+    slope.live(26, looks=1)
+    slope.flat = lambda *_: slope.rng.gauss(0.0, 0.3)
+    return slope
+
+
+def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_slope_green(quiet):
+    for _ in range(HOURS):
+        quiet.live(1, FALL)
+        seen = correct(quiet, 1, quiet.flat)
+    assert seen.level == RED
+    found = find_questions(seen)
+    assert {c.level for c in found.values()} == {2}
+    said = next(iter(found.values())).reason
+    assert all(part in said for part in ("G1.crack_opening", "2026-03-02T", "file of mallory", "mm")), said
+    assert "as it arrived" in seen.decision.evidence["sentence"]
+    with quiet.database.read() as c:
+        for number in c.execute(select(decision.c.id)).scalars().all():
+            row = load_decision(c, number)
+            assert recompute(row, load_site_source(c, row.config_sha256)).differences == (), number
+
+
+def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_people_say_that_it_is_right(quiet):
+    assert quiet.live(12, FALL).level == RED
+    held = correct(quiet, 12, quiet.flat)
+    assert all(v.level == RED for v in held.decision.memory.votes.values())
+    questions = [k.removeprefix("health:").removesuffix(":verify") for k in find_questions(held)]
+    assert len(questions) == 2
+    for who, level in ((ADA, RED), (BO, 0)):
+        for question in questions:
+            seen = verify(quiet.database, quiet.site, question, "instrument", who, "levelled by hand", quiet.now)
+        assert {v.level for v in seen.decision.memory.votes.values()} == {level}, who
+    assert (seen.level, find_questions(seen)) == (RED, {}), "the level itself falls by people"
+    # what is changed after that is asked anew
+    quiet.live(2, FALL)
+    assert len(find_questions(correct(quiet, 2, quiet.flat))) == 2
+
+
+def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_more_counts_at_once(quiet):
+    silent = correct(quiet, 20, quiet.flat, solution="final")
+    assert (find_questions(silent), silent.level) == ({}, 0)
+    shown = correct(quiet, 12, lambda name, back: (12 - back) * FALL[name] / 24.0)
+    assert shown.level == RED
+
+
+def test_a_larger_error_hides_no_movement(quiet):
+    for _ in range(HOURS):
+        quiet.live(1, FALL)
+        seen = correct(quiet, 1, lambda name, _: quiet.position[name], sigma=500.0)
+    assert seen.level == RED
+
+
+def test_below_the_two_highest_levels_a_correction_counts(database):
+    slope = WatchedSlope(database, SITE_TEXT)
+    slope.live(26, looks=1)
+    assert slope.live(24, {"G1": 12.0, "G2": 12.0}).level == 1
+    seen = correct(slope, 30, lambda *_: slope.rng.gauss(0.0, 0.3))
+    assert {v.level for v in seen.decision.memory.votes.values()} == {0}
+    assert len(find_questions(seen)) == 2
