@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from monitor.domain.decision import Memory, View
 from monitor.domain.keys import VoteKey
@@ -10,6 +10,7 @@ from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.series.tracks import Track, Tracker
 from monitor.series.vectors import Vector
 
+ARRIVED: Final = "~arrived"  # windows without corrections that wait for two people
 Measured = tuple[Vector | None, float]  # a rate per day by component, and its error
 
 

@@ -15,14 +15,13 @@ from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
-from monitor.series.assessment import Windows
+from monitor.series.assessment import ARRIVED, Windows
 from monitor.series.noise import scatter_of
 from monitor.series.steps import says_no
 
 CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
 SIGMAS: Final = 5.0  # of the scatter: two solutions of one epoch seldom differ by more
 VERIFY: Final = ":verify"
-ARRIVED: Final = "~arrived"  # how tracks as they arrived are told apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +39,15 @@ class Correction:
 
     def describe(self) -> str:
         """Series, span, size and who, for people."""
-        values = [r for r in self.readings if r.first is not None]
-        largest = max((r.value_raw - r.first.value_raw for r in values if r.first), key=abs)
+        largest = max((r.value_raw - (r.first or r).value_raw for r in self.readings), key=abs)
         who = ", ".join(sorted({_name_who(r.extra) for r in self.readings}))
-        count, begin, end = len(values), spell(values[0].observed_at), spell(values[-1].observed_at)
-        return (
-            f"{count} values of {self.series} from {begin} to {end} were changed by up to {largest:+.1f} {self.unit} "
-            f"after they had arrived ({who})"
-        )
+        begin, end = (spell(self.readings[k].observed_at) for k in (0, -1))
+        if largest:
+            what = f"were changed by up to {largest:+.1f} {self.unit}"
+        else:
+            what = f"were given errors of up to {max(r.sigma or 0.0 for r in self.readings):.1f} {self.unit}"
+        span = f"{len(self.readings)} values of {self.series} from {begin} to {end}"
+        return f"{span} {what} after they had arrived, brought by {who}"
 
 
 def find_corrections(windows: Windows) -> list[Correction]:
@@ -147,5 +147,5 @@ def _name_who(extra: str | None) -> str:
         except (ValueError, AttributeError):
             who = None
         if who:
-            return f"file of {who}"
-    return "message"
+            return str(who)
+    return "MQTT or a job"

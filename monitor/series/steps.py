@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from monitor.domain.decision import OLD_RULE, EventFact, Memory, OffsetFact, Step, seconds
 from monitor.domain.keys import StepKey, StepVote
 from monitor.domain.site import Criterion, Site
-from monitor.series.assessment import Windows, bound_of
+from monitor.series.assessment import ARRIVED, Windows, bound_of
 from monitor.series.doubts import find_doubt
 from monitor.series.offset_answers import find_offsets, is_told
 from monitor.series.paired_steps import COMPANY, find_partners, is_confirmed, list_unresolved
@@ -335,17 +335,29 @@ def _is_answered_by_offset(windows: Windows, key: StepKey, step: Step) -> bool:
 
 
 def _note_offset(windows: Windows, key: StepKey, step: Step) -> Step:
-    """A step that waits, or counts for no high level: explained while one person alone says so by an offset.
+    """A step that waits is explained while one person alone says so by an offset, or a correction took it away.
+
+    By an offset also one that counts for no high level.
 
     It stays known, so that silence after it, and a step of an independent station, count for a high level as ever.
     """
-    alone = find_alone(windows, key.station, step.at_s)
+    alone = bool(find_alone(windows, key.station, step.at_s))
+    corrected = _is_corrected_away(windows, key)
     low = asked_level(step) < high_level(windows.site)
-    if alone and (step.state == "pending" or (step.state in ACTIVE and low)):
+    if ((alone or corrected) and step.state == "pending") or (alone and step.state in ACTIVE and low):
         return replace(step, state=OFFSET, words=None)
-    if step.state == OFFSET and not alone:
+    if step.state == OFFSET and not (alone or corrected):
         return replace(step, state="pending", known_s=windows.now_s)
     return step
+
+
+def _is_corrected_away(windows: Windows, key: StepKey) -> bool:
+    """True for a step that is seen in the values as they arrived and no more in those that replaced them."""
+    spoken, station = windows.as_declared, key.station
+    if windows.kept_as != ARRIVED or spoken is None or station not in windows.touched:
+        return False
+    tracks = (spoken.track(c, station) for c in windows.site.criteria if station in c.stations and c.kind.followed)
+    return not any(jump.at_s == key.at_s for track in tracks for jump in track.jumps)
 
 
 def has_offset(windows: Windows, station: str, at_s: float) -> bool:

@@ -90,10 +90,11 @@ def size_up(windows: Windows, factor: float) -> Situation:
         measured = assess(windows)
         assessments = merge(windows, assessments, measured)
     corrections = find_corrections(windows)
+    questions = list_questions(windows, corrections)
     if corrections:
-        arrived = as_arrived(windows, corrections)
-        measured = assess(arrived)
-        assessments = merge(arrived, assessments, measured)
+        windows = as_arrived(windows, corrections)
+        measured = assess(windows)
+        assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations
@@ -139,7 +140,7 @@ def size_up(windows: Windows, factor: float) -> Situation:
         healths=healths,
         senses=senses, common=common, companions=companions, votes=votes, standings=standings, covered=covered,
         rulings=rulings, counted=counted, ask=ask, rung=rung, outlook=look_out(windows, rung, senses, steps, groups),
-        corrected=list_questions(windows, corrections),
+        corrected=questions,
     )  # fmt: skip
 
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from monitor.alerting.decision.situation import Situation
 from monitor.domain.decision import Condition
 from monitor.domain.site import Site
-from monitor.series.assessment import Assessment, Windows
-from monitor.series.corrections import ARRIVED
+from monitor.series.assessment import ARRIVED, Assessment, Windows
 from monitor.series.steps import high_level
 
 WAITS = ":offset_"  # in the alert key of the notice: `health:STATION:offset_NUMBER`

@@ -333,14 +333,18 @@ def _span(series_id: int, from_at: datetime | None, to_at: datetime, known_at: d
 
 
 def make_readings(
-    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]],
+    offsets: Sequence[tuple[str, float]],
+    later: Mapping[tuple[str, int], Iterable[str]],
 ) -> list[Reading]:
     """Readings of pairs ordered by epoch (`choose_speaking`), with what was known of offsets and later flags."""
     return list(iter_readings(rows, offsets, later))
 
 
 def iter_readings(
-    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]], offsets: Sequence[tuple[str, float]], later: Mapping[tuple[str, int], Iterable[str]]
+    rows: Iterable[tuple[Sequence[Any], Sequence[Any]]],
+    offsets: Sequence[tuple[str, float]],
+    later: Mapping[tuple[str, int], Iterable[str]],
 ) -> Iterator[Reading]:
     """As `make_readings`, one after the other."""
     read = datetime.fromisoformat
@@ -376,7 +380,8 @@ def choose_speaking(rows: Iterable[Any]) -> list[tuple[Any, Any]]:
 
 def iter_speaking(rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     """As `choose_speaking`, one after the other."""
-    chosen = first = None
+    chosen: Any = None
+    first: Any = None
     for row in rows:
         if chosen is not None and row[0] == chosen[0]:
             chosen = row if rank(row[5]) >= rank(chosen[5]) else chosen

@@ -55,7 +55,7 @@ def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_s
     found = find_questions(seen)
     assert {c.level for c in found.values()} == {2}
     said = next(iter(found.values())).reason
-    assert all(part in said for part in ("G1.crack_opening", "2026-03-02T", "file of mallory", "mm")), said
+    assert all(part in said for part in ("G1.crack_opening", "2026-03-02T", "brought by mallory", "mm")), said
     assert "as it arrived" in seen.decision.evidence["sentence"]
     with quiet.database.read() as c:
         for number in c.execute(select(decision.c.id)).scalars().all():

@@ -1,0 +1,79 @@
+"""A correction that no two people confirmed lowers neither of the two highest levels, at any look."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from monitor.alerting.decision import decide
+from monitor.domain.decision import View, seconds
+from monitor.domain.observation import Reading
+from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, run, seeded
+from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, SEEDS, find_lower, levels
+
+T0 = START.timestamp()
+
+
+def flatten(motions, share=1.0, *, sigma=None):
+    """Every value without a share of the movement so far, brought as a correction as soon as it had arrived."""
+
+    def alter(now_s, view):
+        readings = dict(view.readings)
+        for name, motion in motions.items():
+            rows = []
+            for r in view.readings.get(f"{name}.displacement", ()):
+                moved = share * motion.rate / DAY_S * max(0.0, seconds(r.observed_at) - T0 - motion.from_epoch * STEP_S)
+                value = r.value_raw - moved
+                rows.append(
+                    replace(r, value_raw=value, value=value - r.offset_applied, revision=1, first=r,
+                            sigma=r.sigma if sigma is None else sigma)
+                )  # fmt: skip
+            readings[f"{name}.displacement"] = tuple(rows)
+        return replace(view, readings=readings)
+
+    return alter
+
+
+def test_corrections_of_the_size_of_the_movement_keep_no_falling_slope_green():
+    history = quiet(5, motions=FALL)
+    plain = run(history)
+    assert max(levels(plain)) == SITE.top_level
+    one = run(history, alter=flatten(FALL))
+    assert find_lower(plain, one) == []
+    assert find_lower(plain, run(history, alter=flatten(FALL, 0.0, sigma=900.0))) == []
+
+
+@pytest.mark.parametrize("broken", ["as_arrived", "merge", "find_corrections"])
+def test_a_broken_variant_is_caught(broken, monkeypatch):
+    variants = {
+        "as_arrived": lambda windows, _: windows, "merge": lambda windows, declared, arrived: list(declared),
+        "find_corrections": lambda windows: [],
+    }  # fmt: skip
+    history = quiet(5, motions=FALL)
+    plain = run(history)
+    monkeypatch.setattr(decide, broken, variants[broken])
+    assert find_lower(plain, run(history, alter=flatten(FALL))) != []
+
+
+def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
+    warm, history = {}, quiet(5, motions=FALL)
+    cold = [look.decision.spell() for look in run(history, alter=flatten(FALL))]
+    assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
+    assert {station for _, station in warm} >= {"A", "A~arrived", "B~arrived"}
+
+
+def test_what_was_frozen_holds_the_value_that_came_first():
+    view = flatten(FALL)(0.0, View({"A.displacement": (Reading(START, START, 0, 5.0, 0.0, 5.0, 1.0, ()),)}))
+    assert View.read(view.spell()) == view
+    assert View.read(view.spell()).readings["A.displacement"][0].first.value == 5.0
+
+
+def test_corrections_lower_no_high_level_at_any_look_of_drawn_stories():
+    met = 0
+    for seed in range(SEEDS):
+        rng, history = random.Random(seed), seeded(seed)
+        plain = run(history)
+        corrected = run(history, alter=flatten(history.motions, rng.choice((0.5, 1.0, 1.5))))
+        assert find_lower(plain, corrected) == [], seed
+        met += max(levels(plain)) >= HIGH
+    assert met >= SEEDS // 3, "hardly any high level was at stake"
