@@ -1,5 +1,7 @@
 """Values that are changed after they arrived hide no movement on one word."""
 
+import json
+
 import pytest
 from sqlalchemy import select
 
@@ -7,7 +9,10 @@ from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import add_observations
@@ -84,6 +89,30 @@ def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_mor
     assert (find_questions(silent), silent.level) == ({}, 0)
     shown = correct(quiet, 12, lambda name, back: (12 - back) * FALL[name] / 24.0)
     assert shown.level == RED
+
+
+def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
+    """It says of itself no more than the station, to which its login is bound."""
+    pipeline = Pipeline(quiet.database, {"bench": quiet.site}, lambda: quiet.now)
+    for _ in range(HOURS):
+        quiet.live(1, FALL)
+        for name in FALL:
+            sample = {"time": spell(quiet.now), "crack_opening_mm": quiet.flat(), "solution": "corrected"}
+            payload = json.dumps({**sample, "meta": {"brought_by": "Ada"}}).encode()
+            outcome = pipeline.store([Message(f"slopeward/v1/bench/{name}/obs", payload, quiet.now, "live")])
+            assert (outcome.added.revisions, outcome.rejected) == (1, 0)
+        seen = look(quiet)
+    assert seen.level == RED
+    assert {c.reason.partition("brought by ")[2].partition(";")[0] for c in find_questions(seen).values()} == {
+        "MQTT or a job"
+    }
+
+
+def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
+    for _ in range(HOURS):
+        quiet.live(1, FALL)
+        seen = correct(quiet, 1, lambda *_: 5.0)
+    assert seen.level == RED
 
 
 def test_a_larger_error_hides_no_movement(quiet):
