@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
+from monitor.cli.identity import name_helper
 from monitor.cli.main import run_verb
 from monitor.store.database.engine import Database
 
@@ -85,6 +86,16 @@ def test_a_long_file_is_stored_once(place, run):
         ("G1", "displacement", "mm", "2026-03-01T23:00:00.000000Z", 2.0, None, None, ""),
         ("R1", "reservoir_level", "m", "2026-03-04T00:00:00.000000Z", 175.2, None, None, "undeclared"),
     ]
+
+
+def test_who_reads_in_other_values_of_stored_epochs_stands_with_them(place, run):
+    Path("a.csv").write_text(LONG)
+    Path("b.csv").write_text(LONG.replace(",1.0,", ",0.2,"))
+    assert [run("ingest", name)[0] for name in ("a.csv", "b.csv")] == [0, 0]
+    found = ask(place, "select revision, extra from observation order by revision desc")
+    assert found[0][0] == 1
+    assert json.loads(found[0][1]) == {"brought_by": name_helper().name}
+    assert set(found[1:]) == {(0, None)}
 
 
 def test_bad_rows_wait_and_are_read_again_when_the_site_file_knows_more(place, run):
