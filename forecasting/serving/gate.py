@@ -9,7 +9,7 @@ import numpy as np
 from forecasting.data.series import Floats
 from forecasting.metrics import coverage, mae, skill
 from forecasting.registry import SIMPLE
-from forecasting.serving.records import Forecast
+from forecasting.serving.records import ENDED, Forecast
 from forecasting.simple.auto import cautious_gap
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -164,6 +164,8 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
 def _mark(row: Forecast, winner: Forecast) -> Forecast:
     shown = row is winner and _merit(winner)[0] >= 0
     reason = f"not shown: {winner.model} is the forecast of this horizon" if row.shown and not shown else row.reason
+    if ENDED in row.reason and ENDED not in reason:
+        reason += ENDED
     return replace(row, shown=shown, reason=reason)
 
 

@@ -15,7 +15,7 @@ from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import NETWORKS, SIMPLE
 from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin
 from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, rebase, simple_fans, widen
-from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.records import ENDED, Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
 
@@ -183,7 +183,7 @@ def _row(
         verdict = issue.gates[horizon_key(horizon_s)]
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])
     if panel.stations[column] in issue.unsettled:
-        reason += "; its fit was ended before its best"
+        reason += ENDED
     if borrowed:
         reason += "; interval from the errors of all stations"
     return Forecast(

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from forecasting.serving.conformal import ConformalState
+
+ENDED: Final = "; its fit was ended before its best"
+"""Follows the reason of a forecast, whether it is shown or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from forecasting.simple.baselines import fit_baseline
 from forecasting.simple.exogenous import read_exogenous
 from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked, SiteRecord
 from monitor.jobs.forecasts.worker import forecast_site
+from monitor.language.sayings import say
 
 pytest.importorskip("statsmodels")
 
@@ -159,3 +160,7 @@ def test_an_ended_fit_is_said_with_the_forecast(monkeypatch):
     monkeypatch.setattr("forecasting.simple.state_space.ROUNDS", 1)
     made = forecast(PANEL, "uc", (DAY_S,))
     assert {row.reason for row in made.rows} == {"simple forecast uc; its fit was ended before its best"}
+    both = forecast_site(asked(DAY_S, (DAY_S,), ("auto", "uc")))
+    hidden = {row.reason for row in both.rows if row.model == "uc"}
+    assert hidden == {"not shown: auto is the forecast of this horizon; its fit was ended before its best"}
+    assert say(hidden.pop(), "it").endswith("; il suo adattamento è stato terminato prima del suo ottimo")
