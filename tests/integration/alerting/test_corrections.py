@@ -115,6 +115,34 @@ def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
     assert seen.level == RED
 
 
+def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
+    """A wrong scale for three hours: the question stays, the level does not."""
+    quiet.position["G1"] += 60.0
+    assert "health:G1:verify" in quiet.live(3).decision.memory.conditions
+    quiet.position["G1"] -= 60.0
+    seen = correct(quiet, 3, quiet.flat, solution="final")
+    assert {s.state for s in seen.decision.memory.steps.values()} == {"offset"}
+    for _ in range(26):
+        seen = quiet.live(1)
+        assert seen.level == 0
+    (question,) = find_questions(seen)
+    assert question.startswith("health:corrected:G1@")
+    for who in (ADA, BO):
+        seen = verify(quiet.database, quiet.site, question.removeprefix("health:").removesuffix(":verify"),
+                      "instrument", who, "the scale was wrong", quiet.now)  # fmt: skip
+    assert (seen.level, seen.decision.memory.steps, find_questions(seen)) == (0, {}, {})
+
+
+def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quiet):
+    levels = []
+    for _ in range(8):
+        for name in FALL:
+            quiet.position[name] += 60.0 if not levels else 0.0
+        quiet.live(1)
+        levels.append(correct(quiet, 1, quiet.flat).level)
+    assert levels[-1] >= RED - 1, levels
+
+
 def test_a_larger_error_hides_no_movement(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
