@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # many tests wait for a process or a clock, 35 minutes in all: half of the workers begin with those, the others compute
-WORKERS ?= 5
+WORKERS ?= 6
 DEMO_FLAGS ?=
 RUN_FLAGS ?=
 PYTEST_FLAGS ?=

@@ -14,7 +14,7 @@ SAID = {  # a word of the page, one of its data, one of its scripts
 
 
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != ENGLISH])
-def test_a_language_fits_on_every_page(served, watch, language, tmp_path):  # noqa: F811
+def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
     base, _, ids, _ = served
     page_word, data_word, script_word = SAID[language]
     shown = ("/sites/north-bench", "/sites/north-bench/movement", f"/alerts/{ids['hazard_alert']}", "/alerts", "/login")
@@ -34,7 +34,6 @@ def test_a_language_fits_on_every_page(served, watch, language, tmp_path):  # no
                 ".map((e) => e.textContent.trim())"
             )
             assert cut == [], (path, width)
-            w.page.screenshot(path=str(tmp_path / f"{language}-{width}{path.replace('/', '-')}.png"), full_page=True)
         if width < 1000:
             w.page.goto(f"{base}/login?to=/account")
             w.page.locator("[name=name]").fill("ada")
@@ -44,7 +43,6 @@ def test_a_language_fits_on_every_page(served, watch, language, tmp_path):  # no
             for path in ("/account", "/admin", "/signatures", "/sites/north-bench/proposals", "/nothing", shown[2]):
                 w.page.goto(f"{base}{path}")
                 assert w.page.evaluate("document.documentElement.scrollWidth") <= width, path
-                w.page.screenshot(path=str(tmp_path / f"{language}-in{path.replace('/', '-')}.png"), full_page=True)
             w.complaints.clear()  # a page that is not there
         w.page.goto(f"{base}/sites/north-bench")
         assert data_word in w.page.locator(".headline .level .big").inner_text().lower()

@@ -203,11 +203,14 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     assert w.hosts == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("scheme", ["dark", "light"])
+# colours alone differ between the schemes: one page shows that the other one loads
 @pytest.mark.parametrize(
-    "path",
-    ["/", "/sites/north-bench", "/sites/north-bench/movement", "/alerts/2", "/alerts", "/notifications", "/login"],
-)
+    ("path", "scheme"),
+    [
+        ("/", "dark"), ("/", "light"), ("/sites/north-bench", "light"), ("/sites/north-bench/movement", "light"),
+        ("/alerts/2", "light"), ("/alerts", "light"), ("/notifications", "light"), ("/login", "light"),
+    ],
+)  # fmt: skip
 def test_nothing_spills_at_the_width_of_a_phone(served, watch, path, scheme):
     base, *_ = served
     w = watch(width=390, height=844, scheme=scheme)

@@ -189,7 +189,8 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert 'criterion strange: role = "witness" is not proven on this site' in capsys.readouterr().err
     path.write_text(text.replace('models = ["auto"]', 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
-    assert "none of the chosen models reads R1.rain; add one that does (multi-source)" in capsys.readouterr().err
+    unread = "none of the chosen models reads R1.rain; add one that does (multi-source, sarimax, uc)"
+    assert unread in capsys.readouterr().err
     path.write_text(
         text.replace('models = ["auto"]', 'models = ["auto", "multi-source"]\ncovariates = ["R1.rain"]')
         + '\n[anomaly]\ndetectors = ["oracle"]\n'
