@@ -2,7 +2,8 @@
 
 Before the first account a name is enough, as on a fresh machine. With accounts, who acts is one of them and proves it:
 the user of the operating system is bound to it, or its password is in the environment, comes by a file descriptor, or
-is asked for on the terminal. An act that takes two takes two such people, each by their own command.
+is asked for on the terminal. An act that takes two takes two such people, each by their own command. A program that
+acknowledges or reports gives a token of its owner instead.
 """
 
 import getpass
@@ -18,21 +19,24 @@ from typing import Any, Final, TypeVar
 import typer
 from sqlalchemy import Connection
 
-from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note
-from monitor.domain.alert import COMMAND, Actor
-from monitor.domain.names import fold_name
+from monitor.cli.rules import ADMIN, OPERATOR, needed_role, note, require_person
+from monitor.domain.alert import COMMAND, TOKEN, Actor
+from monitor.domain.names import fold_name, is_same_person
 from monitor.errors import NeedsSecondError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people import countersign
+from monitor.store.people.api_tokens import find_bearer
 from monitor.store.people.countersign import SharedAct
 from monitor.store.people.guesses import LONGEST_S, forget_attempts, take_turn_to_prove
-from monitor.store.people.users import User, check_password, find_account, is_open, load_users
+from monitor.store.people.users import ROLES, User, check_password, find_account, is_open, load_users
 
 PASSWORD: Final = "SLOPEWARD_BY_PASSWORD"  # noqa: S105 - the name of a variable
 PASSWORD_FD: Final = "SLOPEWARD_BY_PASSWORD_FD"  # noqa: S105 - the name of a variable
+BEARER: Final = "SLOPEWARD_BY_TOKEN"  # the name of a variable
+BEARER_FD: Final = "SLOPEWARD_BY_TOKEN_FD"
 WAITS: Final = 3  # exit status: signed by one, not done yet
-LONGEST: Final = 4096  # bytes of a password by file descriptor
+LONGEST: Final = 4096  # bytes of a password or token by file descriptor
 T = TypeVar("T")
 ADVICE: Final = (
     "there are no accounts: any name is believed, and one person may sign as two; "
@@ -80,6 +84,8 @@ def prove(
     if by is not None and not fold_name(by):
         raise RefusedError(f"--by: a name is needed, and {by!r} is none")
     here = name_os_user()
+    if (token := _read_secret(BEARER, BEARER_FD)) is not None:
+        return _prove_by_token(db, token, by, where, here)
     with db.read() as c:
         accounts = load_users(c)
     needed = needed_role()
@@ -99,11 +105,31 @@ def prove(
         raise RefusedError(
             f"{account.name!r} has no open account as {needed}, which is needed for this; see `slopeward users list`"
         )
-    if account.sites is not None and needed != "viewer":
-        _require_site(db, account, where)
+    if needed != "viewer":
+        _require_site(db, account.name, account.sites, where)
     proof = _prove(db, account, here)
     db.closed_because = None
     return Actor(account.name, "person", COMMAND, here, proof)
+
+
+def _prove_by_token(
+    db: Database, token: str, by: str | None, where: str | Callable[[Connection], str | None] | None, here: str
+) -> Actor:  # fmt: skip
+    """The owner of a token, for the acts that a program may do."""
+    require_person()
+    with db.read() as c:
+        bearer = find_bearer(c, token, datetime.now(UTC))
+    if bearer is None:
+        raise RefusedError(
+            "the token is unknown, expired or revoked, or its account is locked; see `slopeward tokens list`"
+        )
+    if by is not None and not is_same_person(by, bearer.name):
+        raise RefusedError(f"the token is that of {bearer.name!r}, and --by says {by!r}")
+    if ROLES.index(bearer.role) < ROLES.index(OPERATOR):
+        raise RefusedError(f"the token of {bearer.name} only reads; its owner makes one with `--scope act`")
+    _require_site(db, f"the token of {bearer.name}", bearer.sites, where)
+    db.closed_because = None
+    return Actor(bearer.name, "person", TOKEN, here, TOKEN)
 
 
 def sites_of_reader(c: Connection) -> frozenset[str] | None:
@@ -196,14 +222,18 @@ def _find_account(accounts: list[User], by: str | None, here: str) -> User:
     )
 
 
-def _require_site(db: Database, account: User, where: str | Callable[[Connection], str | None] | None) -> None:
+def _require_site(
+    db: Database, who: str, sites: frozenset[str] | None, where: str | Callable[[Connection], str | None] | None
+) -> None:  # fmt: skip
     """Refuse who is for some sites only, and acts elsewhere or on all."""
+    if sites is None:
+        return
     if callable(where):
         with db.read() as c:
             where = where(c)
-    if account.sites is not None and where not in account.sites:
-        only = ", ".join(sorted(account.sites))
-        raise RefusedError(f"{account.name} is for {only} only, and this is {where or 'not of one of these sites'}")
+    if where not in sites:
+        only = ", ".join(sorted(sites))
+        raise RefusedError(f"{who} is for {only} only, and this is {where or 'not of one of these sites'}")
 
 
 def _prove(db: Database, account: User, here: str) -> str:
@@ -235,19 +265,26 @@ def _wait_until(turn: datetime) -> None:
 
 
 def _read_password(name: str) -> str:
-    if (given := os.environ.get(PASSWORD)) is not None:
+    if (given := _read_secret(PASSWORD, PASSWORD_FD)) is not None:
         return given
-    if (number := os.environ.get(PASSWORD_FD)) is not None:
-        try:
-            return os.read(int(number), LONGEST).split(b"\n")[0].decode().rstrip("\r")
-        except (OSError, ValueError) as error:
-            raise RefusedError(f"{PASSWORD_FD}={number}: cannot be read ({error})") from None
     if sys.stdin.isatty():
         return getpass.getpass(f"Password of {name}: ")
     raise RefusedError(
         f"whoever acts as {name} proves it: give the password on a terminal, in {PASSWORD}, or by the file descriptor "
         f"that {PASSWORD_FD} names"
     )
+
+
+def _read_secret(name: str, fd_name: str) -> str | None:
+    """A secret of the environment, or the first line of the file descriptor that the environment names."""
+    if (given := os.environ.get(name)) is not None:
+        return given
+    if (number := os.environ.get(fd_name)) is None:
+        return None
+    try:
+        return os.read(int(number), LONGEST).split(b"\n")[0].decode().rstrip("\r")
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"{fd_name}={number}: cannot be read ({error})") from None
 
 
 def _name_uid(pwd: Any, uid: int) -> str:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
+from monitor.errors import RefusedError
 from monitor.store.database.engine import Database
 
 READS: Final = "reads"  # writes nothing into the database
@@ -68,6 +69,10 @@ RULES: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
+# What a program may do in the name of its owner, as on the page: it explains nothing away and manages no accounts.
+BY_TOKEN: Final = frozenset({"alerts ack", "report add"})
+
+
 @dataclass(slots=True)
 class Running:
     """The command that runs, such as `alerts ack`, and what is said once it is done."""
@@ -99,6 +104,16 @@ def needed_role() -> str:
     """The role that the person who acts by this command needs."""
     now = _RUNNING.get()
     return ADMIN if now is not None and now.rule == ADMIN else OPERATOR
+
+
+def require_person() -> None:
+    """Refuse a token for what takes somebody who is there; raises RefusedError."""
+    now = _RUNNING.get()
+    if now is not None and now.command not in BY_TOKEN:
+        raise RefusedError(
+            f"a token serves for {' and '.join(f'`slopeward {one}`' for one in sorted(BY_TOKEN))}; "
+            f"`slopeward {now.command}` takes a person: --by NAME and the password"
+        )
 
 
 def note(line: str) -> None:

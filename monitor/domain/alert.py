@@ -54,7 +54,7 @@ class Actor:
     kind: str = "person"
     via: str | None = None  # by which way a person acted: `command`, `page` or `token`; None = by neither
     os_user: str | None = None  # at a command: the user of the operating system, whoever the name is
-    proof: str | None = None  # at a command: how the name was proved, `password` or `os_user`; None = it was not
+    proof: str | None = None  # at a command: `password`, `os_user` or `token` proved the name; None = nothing did
 
     def __post_init__(self) -> None:
         """Write the name down as names are written down."""

@@ -24,6 +24,7 @@ from monitor.errors import RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people import guesses
+from monitor.store.people.api_tokens import add_api_token, revoke_api_token
 from monitor.store.people.countersign import SharedAct, keep_first
 from monitor.store.people.independence import COOLING, DONE, require_independent
 from monitor.store.people.users import add_user, disable_user, enable_user, set_sites
@@ -344,6 +345,39 @@ def test_a_password_comes_by_file_descriptor_too(accounts, call, monkeypatch):
     status, _, said = call("level", "set", "bench", "red", "--reason", "it fails", "--by", "Ada")
     assert status == 1
     assert "SLOPEWARD_BY_PASSWORD_FD" in said
+
+
+def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(accounts, call, monkeypatch):
+    database = accounts.database
+
+    def make(user, scope, sites=None):
+        with database.write() as c:
+            return add_api_token(c, user, "gateway", scope, sites, 3600.0, NOW)
+
+    with database.read() as c:
+        alert = c.execute(select(t.alert.c.id).order_by(t.alert.c.id)).scalars().first()
+    ack = ("alerts", "ack", alert, "--reason", "on my way")
+    number, token = make("Ada", "act")
+    monkeypatch.setenv("SLOPEWARD_BY_TOKEN", token)
+    assert call(*ack)[0] == 0
+    assert call("report", "add", "--site", "bench", "--kind", "crack", "--text", "wider", "--by", "Ada")[0] == 0
+    with database.read() as c:
+        acts = c.execute(select(t.audit_entry.c.actor, t.audit_entry.c.detail).order_by(t.audit_entry.c.id)).all()
+    by_token = [(who, json.loads(told)) for who, told in acts if '"proof":"token"' in told]
+    assert [(who, told["via"]) for who, told in by_token] == [("Ada", "token")] * 2
+    status, _, said = call("level", "set", "bench", "yellow", "--reason", "it is over")
+    assert (status, "takes a person" in said) == (1, True)
+    status, _, said = call(*ack, "--by", "Bo")
+    assert (status, "that of 'Ada'" in said) == (1, True)
+    monkeypatch.setenv("SLOPEWARD_BY_TOKEN", make("Cy", "read")[1])
+    status, _, said = call(*ack)
+    assert (status, "only reads" in said) == (1, True)
+    with database.write() as c:
+        revoke_api_token(c, number, NOW)
+    for wrong in (token, "slopeward_invented", ""):
+        monkeypatch.setenv("SLOPEWARD_BY_TOKEN", wrong)
+        status, _, said = call(*ack)
+        assert (status, "unknown, expired or revoked" in said) == (1, True)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
