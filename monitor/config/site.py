@@ -16,7 +16,7 @@ from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
-from monitor.domain.quantities import QUANTITIES, UNITS, convert
+from monitor.domain.quantities import QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
     AnomalyPlan,
     Criterion,
@@ -291,8 +291,7 @@ def _read_series(
             return None
         try:
             # a span (noise, step) knows no zero point
-            zero = convert(0.0, unit, canonical) if span else 0.0
-            return convert(value, unit, canonical) - zero
+            return (convert_difference if span else convert)(value, unit, canonical)
         except ValueError as error:
             raise ConfigError(f"{where}.{key}: {error}") from None
 

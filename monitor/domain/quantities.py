@@ -129,6 +129,18 @@ def convert(value: float, unit: str, canonical: str) -> float:
     return (value * factor + offset) * bridge
 
 
+def convert_difference(size: float, unit: str, canonical: str) -> float:
+    """Convert a step, a spread or an offset: the zero of a scale (degC, K) cancels out.
+
+    >>> convert_difference(5.0, "K", "degC")
+    5.0
+
+    Raises:
+        ValueError: the units do not fit.
+    """
+    return size if unit == canonical else convert(size, unit, canonical) - convert(0.0, unit, canonical)
+
+
 def split_suffix(name: str) -> tuple[str, str] | None:
     """Split `rain_mm` into quantity and unit by its suffix; None when no unit suffix is there.
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.observation import Observation
-from monitor.domain.quantities import QUANTITIES, convert, split_suffix
+from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 
@@ -32,9 +32,7 @@ class Field:
 
     def spread_to_canonical(self, sigma: float) -> float:
         """A standard deviation in the canonical unit: the zero of the scale does not matter."""
-        if self.given_unit == self.unit:
-            return sigma
-        return convert(sigma, self.given_unit, self.unit) - convert(0.0, self.given_unit, self.unit)
+        return convert_difference(sigma, self.given_unit, self.unit)
 
 
 class Vocabulary:

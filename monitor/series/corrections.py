@@ -70,15 +70,20 @@ def find_corrections(windows: Windows) -> list[Correction]:
 
 def is_correction(reading: Reading, spec: SeriesSpec, usual: float) -> bool:
     """True where a value, or what it says of its error, differs from the first by more than two solutions do."""
-    first = reading.first
-    if first is None or (first.flags and not reading.flags):
-        return False  # what was no sound value hides nothing
+    if (first := _first_sound(reading)) is None:
+        return False
     error = max(first.sigma or 0.0, spec.noise_floor) or usual
     return (
         abs(reading.value_raw - first.value_raw) > SIGMAS * error
         or (reading.sigma or 0.0) > SIGMAS * error
         or bool(reading.flags and not first.flags)
     )
+
+
+def _first_sound(reading: Reading) -> Reading | None:
+    """What a changed value was when it arrived; what was no sound value hides nothing."""
+    first = reading.first
+    return None if first is None or (first.flags and not reading.flags) else first
 
 
 def _measure_scatter(readings: Sequence[Reading], spec: SeriesSpec) -> float:
@@ -113,8 +118,8 @@ def as_arrived(windows: Windows, corrections: Iterable[Correction]) -> Windows:
 
 def _undo(readings: Iterable[Reading], answered_s: float) -> Iterator[Reading]:
     for reading in readings:
-        first = reading.first
-        if first is None or (first.flags and not reading.flags) or seconds(reading.received_at) <= answered_s:
+        first = _first_sound(reading)
+        if first is None or seconds(reading.received_at) <= answered_s:
             yield reading
         elif first.offset_applied == reading.offset_applied:
             yield first

@@ -51,12 +51,11 @@ def _say_without(windows: Windows, station: str) -> str:
 
 def list_waiting(situation: Situation) -> dict[str, Condition]:
     """A notice for each offset that waits for a second person; urgent while a level stands or is asked for."""
-    site, rung, ask = situation.site, situation.rung, situation.ask
-    level = 2 if max(rung.level, ask.level) > 0 else 1
+    level = _urgency(situation)
     return {
         f"health:{o.station}{WAITS}{o.id}": Condition(
             "health", level, situation.windows.now_s,
-            f"offset {o.id} of {o.by} on {o.station}.{o.quantity}: {_say_effect(site)} until a "
+            f"offset {o.id} of {o.by} on {o.station}.{o.quantity}: {_say_effect(situation.site)} until a "
             f"second person confirms it (slopeward offsets confirm {o.id})",
         )
         for o in situation.windows.view.offsets if o.alone
@@ -66,7 +65,7 @@ def list_waiting(situation: Situation) -> dict[str, Condition]:
 def list_corrected(situation: Situation) -> dict[str, Condition]:
     """A question for each station whose values were changed after they had arrived; urgent while a level stands."""
     site, answers = situation.site, situation.windows.memory.answers
-    level = 2 if max(situation.rung.level, situation.ask.level) > 0 else 1
+    level = _urgency(situation)
     return {
         f"health:{question}:verify": Condition(
             "health", level, situation.windows.now_s,
@@ -74,6 +73,10 @@ def list_corrected(situation: Situation) -> dict[str, Condition]:
         )
         for question, said in situation.corrected.items() if answers.get(question) is None
     }  # fmt: skip
+
+
+def _urgency(situation: Situation) -> int:
+    return 2 if max(situation.rung.level, situation.ask.level) > 0 else 1
 
 
 def _name_high(site: Site) -> str:

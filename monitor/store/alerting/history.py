@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, String, func, select, tuple_, type_coerce
 
-from monitor.domain.quantities import convert
+from monitor.domain.quantities import convert_difference
 from monitor.store.readings.flags import BY, OF_FILE
 from monitor.store.readings.observations import SeriesRow
 from monitor.store.schema import tables as t
@@ -102,10 +102,8 @@ def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
     """Every offset ever declared for a series, by epoch."""
     e = t.offset_entry.c
     found = c.execute(select(t.offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
-    # a difference: the zero of a scale (degC, K) cancels out
     return [
-        OffsetSpan(r.at, convert(r.size, r.unit, row.unit) - convert(0.0, r.unit, row.unit), r.known_from, r.revoked_at)
-        for r in found
+        OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found
     ]
 
 

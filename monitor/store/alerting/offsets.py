@@ -11,12 +11,12 @@ from monitor.domain.alert import Actor
 from monitor.domain.decision import OffsetFact, seconds
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
-from monitor.domain.quantities import convert
+from monitor.domain.quantities import convert_difference
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.independence import require_independent
 from monitor.store.people.users import require_account
-from monitor.store.readings.observations import is_alone, is_second, size_of_offset
+from monitor.store.readings.observations import is_alone, is_second
 from monitor.store.schema.tables import offset_entry, series
 
 FACTS_KEPT: Final = timedelta(days=366)
@@ -85,7 +85,7 @@ def add_offset(
         raise NotFoundError(f"there is no series {series_id}")
     _check(at, known_from, kind, reason, now)
     try:
-        converted = convert(size, unit, stored_unit) - convert(0.0, unit, stored_unit)  # a difference has no zero
+        converted = convert_difference(size, unit, stored_unit)
     except ValueError as error:
         raise RefusedError(f"offset in {unit!r} for a series in {stored_unit!r}: {error}") from error
     if converted == 0.0 or not -1e300 < converted < 1e300:
@@ -226,7 +226,7 @@ def load_offset_facts(connection: Connection, site: str, now: datetime) -> tuple
         OffsetFact(
             id=r.id, station=r.station, at_s=seconds(r.at), by=r.author,
             second_by=r.confirmed_by if is_second(r, now) else None, quantity=r.quantity,
-            alone=size_of_offset(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
+            alone=convert_difference(r.size, r.unit, r.stored) if is_alone(r, now) else 0.0,
         )
         for r in rows if r.at >= now - FACTS_KEPT or is_alone(r, now)
     )  # fmt: skip

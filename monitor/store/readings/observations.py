@@ -19,7 +19,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.names import is_same_person
 from monitor.domain.observation import BROUGHT_BY, Observation, Reading
-from monitor.domain.quantities import convert
+from monitor.domain.quantities import convert_difference
 from monitor.errors import StoreError
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, station
@@ -410,13 +410,9 @@ def load_offsets(
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
     found = connection.execute(_KNOWN_OFFSETS, {"series_id": series_id, "known_at": known_at})
     return [
-        (spell(r.at), size_of_offset(r.size, r.unit, r.stored)) for r in found if not (by_two and is_alone(r, known_at))
-    ]
-
-
-def size_of_offset(size: float, unit: str, stored: str) -> float:
-    """An offset in the unit of its series; a difference, so that the zero of a scale (degC, K) cancels out."""
-    return convert(size, unit, stored) - convert(0.0, unit, stored)
+        (spell(r.at), convert_difference(r.size, r.unit, r.stored))
+        for r in found if not (by_two and is_alone(r, known_at))
+    ]  # fmt: skip
 
 
 def is_alone(offset: Row[Any], known_at: datetime) -> bool:
