@@ -176,6 +176,5 @@ def print_help() -> None:
     )
 
 
-
 if __name__ == "__main__":
     main()

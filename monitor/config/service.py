@@ -33,7 +33,10 @@ DEFAULT_PATH: Final = "configs/slopeward.toml"
 PREFIX: Final = "SLOPEWARD_"
 # secrets never stand in a file that is committed: environment, or a file named by <key>_file
 SECRETS: Final = {
-    ("broker", "password"), ("smtp", "password"), ("signing", "keys"), ("oidc", "client_secret"),
+    ("broker", "password"),
+    ("smtp", "password"),
+    ("signing", "keys"),
+    ("oidc", "client_secret"),
     ("second_factor", "key"),
 }
 log = logging.getLogger(__name__)

@@ -333,4 +333,3 @@ def _accepts(host: str, port: int) -> bool:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else "it said nothing"
-

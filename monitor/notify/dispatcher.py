@@ -203,7 +203,13 @@ class Dispatcher:
             worker = None
         if worker is None:
             worker = ChannelWorker(
-                self._db, channel, self._clock, self._jitter, self._environ, self._limits, self._lease_s,
+                self._db,
+                channel,
+                self._clock,
+                self._jitter,
+                self._environ,
+                self._limits,
+                self._lease_s,
                 self._find_language,
             )
             self._workers[channel] = worker

@@ -33,8 +33,7 @@ def find_shaken(site: Site, steps: Mapping[StepKey, Step]) -> list[StepKey]:
         known = site.station(station)
         near_s = SHAKING_S + 2.0 * max((s.interval_s for s in known.series), default=0.0) if known else SHAKING_S
         return any(
-            groups.get(k.station) != groups.get(station) and abs(other.at_s - step.at_s) <= near_s
-            for k, other in found
+            groups.get(k.station) != groups.get(station) and abs(other.at_s - step.at_s) <= near_s for k, other in found
         )
 
     return [k for k, s in found if is_shared(k, s)]

@@ -50,8 +50,6 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _without(environ: Mapping[str, str], *, page: bool) -> dict[str, str]:
     """What is left without the secrets of the page, or without those of core; files with them are not read either."""
-    others = {
-        f"{PREFIX}{section}__{key}".upper() for section, key in SECRETS if (section in CORE_ALONE) is not page
-    }
+    others = {f"{PREFIX}{section}__{key}".upper() for section, key in SECRETS if (section in CORE_ALONE) is not page}
     kept = {name: value for name, value in environ.items() if name not in others}
     return kept | {f"{name}_FILE": "" for name in others}

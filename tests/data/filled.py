@@ -435,7 +435,9 @@ def _fill_records(c: Connection) -> None:
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
     blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)
     events.add_event(c, blast, NOW - days(7), "bo", via="mqtt")
-    quake = SiteEvent("north-bench", NOW - days(6), NOW - days(6) + STEP, "earthquake", "M 3.9, felt in the office", 0.02)
+    quake = SiteEvent(
+        "north-bench", NOW - days(6), NOW - days(6) + STEP, "earthquake", "M 3.9, felt in the office", 0.02
+    )
     number = events.add_event(c, quake, NOW - days(6), "seismic feed", via="mqtt")
     assert number is not None
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))

@@ -141,9 +141,7 @@ def providing(now=time.time, host="127.0.0.1"):
 
         def do_POST(self):
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            self.answer(
-                *provider.redeem({k: v[0] for k, v in form.items()}, self.headers.get("Authorization"))
-            )
+            self.answer(*provider.redeem({k: v[0] for k, v in form.items()}, self.headers.get("Authorization")))
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     provider = OidcProvider(f"http://{host}:{server.server_port}", now)

@@ -29,9 +29,7 @@ def needs_two(site: Site, height: int) -> bool:
     return height >= high_level(site)
 
 
-def counts_with(
-    c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime
-) -> bool:
+def counts_with(c: Connection, first: Signature | None, answer: str, height: int, actor: Actor, now: datetime) -> bool:
     """True when another person has signed the same answer, of no less than what is asked for now.
 
     Raises:

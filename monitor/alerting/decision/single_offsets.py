@@ -80,7 +80,7 @@ def _urgency(situation: Situation) -> int:
 
 
 def _name_high(site: Site) -> str:
-    names = " and ".join(level.name for level in site.levels[high_level(site):])
+    names = " and ".join(level.name for level in site.levels[high_level(site) :])
     return f"for {names} the values count as measured as well"
 
 

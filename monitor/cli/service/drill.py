@@ -89,6 +89,7 @@ def _end(
     db: Database, service: ServiceConfig, number: int | None, by: str | None, reason: str, *, as_json: bool
 ) -> None:
     sites, _ = scan_sites(service.paths.sites)
+
     def find_site(c: Connection) -> str | None:
         held = load_drills(c, running_only=True)
         return next((d.site for d in held if number is None or d.id == number), None)

@@ -129,7 +129,12 @@ def sort_configs(files: list[Path]) -> tuple[Path | None, Path | None]:
 
 @contextmanager
 def open_past(
-    data: Path | None, mapping: Path | None, site_file: Path | None, site_id: str | None, service_file: Path | None, *,
+    data: Path | None,
+    mapping: Path | None,
+    site_file: Path | None,
+    site_id: str | None,
+    service_file: Path | None,
+    *,
     accept_units: bool,
 ) -> Iterator[tuple[Database, Site]]:
     """The database that holds the past, and the site: of the service, or of a file of readings alone."""

@@ -72,9 +72,7 @@ def ingest(
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
     ] = False,
-    by: Annotated[
-        str | None, typer.Option("--by", help="Who does it; else the account of the OS user")
-    ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

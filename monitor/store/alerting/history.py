@@ -102,9 +102,7 @@ def load_past_offsets(c: Connection, row: SeriesRow) -> list[OffsetSpan]:
     """Every offset ever declared for a series, by epoch."""
     e = t.offset_entry.c
     found = c.execute(select(t.offset_entry).where(e.series_id == row.id).order_by(e.at, e.id))
-    return [
-        OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found
-    ]
+    return [OffsetSpan(r.at, convert_difference(r.size, r.unit, row.unit), r.known_from, r.revoked_at) for r in found]
 
 
 def load_past_flags(c: Connection, series_id: int) -> list[FlagSpan]:

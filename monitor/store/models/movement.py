@@ -142,9 +142,7 @@ def _plan_failure_facts() -> Select[Any]:
     newest = (
         select(f.series_id, f.method, func.max(f.id).label("id"))
         .join(t.series, s.id == f.series_id)
-        .where(
-            s.site == bindparam("site_id"), f.issued_at <= now, or_(f.withdrawn_at.is_(None), f.withdrawn_at > now)
-        )
+        .where(s.site == bindparam("site_id"), f.issued_at <= now, or_(f.withdrawn_at.is_(None), f.withdrawn_at > now))
         .group_by(f.series_id, f.method)
         .subquery()
     )

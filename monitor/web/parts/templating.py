@@ -146,8 +146,14 @@ ENVIRONMENT: Final = Environment(
 )
 ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
 ENVIRONMENT.filters.update(
-    told=shorten_instants, minute=spell_minute, number=spell_number, instant=as_instant, pretty=pretty_json,
-    span=spell_span, say=say, cell=say_cell,
+    told=shorten_instants,
+    minute=spell_minute,
+    number=spell_number,
+    instant=as_instant,
+    pretty=pretty_json,
+    span=spell_span,
+    say=say,
+    cell=say_cell,
 )
 _VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(

@@ -44,9 +44,7 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
             "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
             "codes_left": count_recovery_codes(c, caller.name),
         }  # fmt: skip
-    return render(
-        request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values
-    )
+    return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values)
 
 
 @router.post("/account/password", include_in_schema=False)

@@ -28,9 +28,7 @@ def begin(request: Request, password: Password, csrf: Csrf) -> Response:
     actor, context = actor_of(request, csrf), context_of(request)
     prove_again(request, actor, password)
     with context.db.write() as c:
-        address = store.add_second_factor(
-            c, open_vault(context.config), actor.name, context.clock(), pending=True
-        )
+        address = store.add_second_factor(c, open_vault(context.config), actor.name, context.clock(), pending=True)
     picture = segno.make(address, micro=False, error="m").svg_inline(scale=5, border=4, dark="#000", light="#fff")
     secret = parse_qs(urlsplit(address).query)["secret"][0]
     spaced = " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))

@@ -56,9 +56,7 @@ class Set:
 
 
 SETS = {
-    "l4s": Set(
-        {"source": "landslide4sense-rgb", "folder": "imagery/landslide4sense-rgb"}, ("B4", "B3", "B2"), None, 8
-    ),
+    "l4s": Set({"source": "landslide4sense-rgb", "folder": "imagery/landslide4sense-rgb"}, ("B4", "B3", "B2"), None, 8),
     "bijie": Set({"source": "bijie", "folder": "imagery/bijie"}, ("B4", "B3", "B2"), 160, 24),
 }
 Job = tuple[str, str, int]

@@ -76,8 +76,6 @@ def is_running(pid: int) -> bool:
 def count_waiting(process: subprocess.Popen[bytes]) -> int:
     """Connections that it has to a server; none before it has tried."""
     try:
-        return sum(
-            os.readlink(one).startswith("socket:") for one in Path(f"/proc/{process.pid}/fd").iterdir()
-        )
+        return sum(os.readlink(one).startswith("socket:") for one in Path(f"/proc/{process.pid}/fd").iterdir())
     except OSError:
         return 0

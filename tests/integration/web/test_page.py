@@ -325,7 +325,13 @@ def test_openapi_names_every_api_route(client):
 @pytest.mark.parametrize(
     "path",
     [
-        "/", "/sites/north-bench", "/health", "/api/v1/sites", "/static/slopeward.css", "/live/overview", "/nothing",
+        "/",
+        "/sites/north-bench",
+        "/health",
+        "/api/v1/sites",
+        "/static/slopeward.css",
+        "/live/overview",
+        "/nothing",
         "/api/v1/alerts/x",
     ],
 )

@@ -113,9 +113,9 @@ def check_movement_row(c, slope, row, fine):
     """The row of one series: stage, velocity with its window, its inverse, the failure window."""
     station = row[0].split()[0]
     quantity = fine[0].replace(" ", "_")
-    newest = load_view(
-        c, "movement_history", order_by=["-at"], site=slope.site.id, station=station, quantity=quantity
-    )[0]
+    newest = load_view(c, "movement_history", order_by=["-at"], site=slope.site.id, station=station, quantity=quantity)[
+        0
+    ]
     assert row[1] == f"{newest['stage']}, trend {newest['trend']}"
     assert row[2] == spell_number(newest["velocity_mm_per_day"])
     if newest["velocity_mm_per_day"] is not None:
