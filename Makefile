@@ -100,6 +100,7 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_life
+	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
 
 bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_global $(BENCH_FLAGS)
