@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from detection.imagery.change.records import KeptDate, KnownOutline
 from detection.imagery.raster.areas import map_outline, true_area_m2
 from detection.imagery.raster.components import NODATA, Rows
 from detection.imagery.raster.grid import Grid, same_grid
@@ -17,9 +19,8 @@ from detection.imagery.scene.registration import Shift
 
 # So many earlier dates are looked at, the newest first.
 DATES_MOST = 5
-LANDSLIDE = "landslide"
 UNSEEN_STEP_PX = 64.0
-Near = list[tuple[dict[str, Any], Any]]
+Near = list[tuple[KnownOutline, Any]]
 """Footprints with their outlines in pixels."""
 
 
@@ -27,12 +28,12 @@ Near = list[tuple[dict[str, Any], Any]]
 class Date:
     """One date on the newer grid: its kept probabilities by class, its guards, its footprints in pixels."""
 
-    facts: dict[str, Any]
+    facts: KeptDate
     layers: dict[str, Layer]
     shift: Shift | None = None
     ratios: tuple[float, ...] | None = None
     cautions: list[str] = field(default_factory=list)
-    polygons: list[dict[str, Any]] = field(default_factory=list)
+    polygons: list[KnownOutline] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
     unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
     doubtful: Any = None  # ground that may be a border, in pixels
@@ -40,14 +41,14 @@ class Date:
     _found: dict[str, Near] = field(default_factory=dict)
 
     @property
-    def at(self) -> str:
-        """When it was taken, ISO."""
-        return str(self.facts["acquired_at"])
+    def at(self) -> datetime:
+        """When it was taken."""
+        return self.facts.acquired_at
 
     @property
     def day(self) -> str:
         """The day it was taken."""
-        return self.at[:10]
+        return self.at.date().isoformat()
 
     @property
     def tolerance_px(self) -> int:
@@ -77,9 +78,8 @@ class Date:
     def footprints(self, kind: str) -> Near:
         """Its footprints of a class with their outlines: a crack is not the parent of a landslide."""
         if kind not in self._found:
-            classes = classes_of(self.facts)
             pairs = zip(self.polygons, self.outlines, strict=True)
-            self._found[kind] = [pair for pair in pairs if class_of(pair[0], classes) == kind]
+            self._found[kind] = [pair for pair in pairs if pair[0].kind == kind]
         return self._found[kind]
 
     def list_near(self, outlines: Sequence[Any], kind: str) -> list[Near]:
@@ -93,16 +93,6 @@ class Date:
         for one, other in sorted(tree.query(outlines, "dwithin", self.tolerance_px).T.tolist()):
             found[one].append(pairs[other])
         return found
-
-
-def classes_of(facts: dict[str, Any]) -> tuple[str, ...]:
-    """The classes whose probabilities a date keeps, in the order of the bands."""
-    return tuple(facts.get("classes") or (LANDSLIDE,))
-
-
-def class_of(polygon: dict[str, Any], classes: Sequence[str]) -> str:
-    """The class of a footprint; one that says nothing is of the first."""
-    return str(polygon.get("class") or classes[0])
 
 
 def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:

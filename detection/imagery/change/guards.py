@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.change.records import KeptDate
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, strips
@@ -29,14 +29,13 @@ BANDS_MOST = 4
 Block = tuple[NDArray[np.float32], NDArray[np.bool_]]  # values, and where they are valid
 
 
-def scene_of(facts: dict[str, Any]) -> Scene:
+def scene_of(date: KeptDate) -> Scene:
     """Return the scene of a date by its `scene_path`.
 
     Raises:
         ImageryError: its files are gone.
-        KeyError: the date names no scene.
     """
-    return read_scene(Path(facts["scene_path"]), datetime.fromisoformat(facts["acquired_at"]))
+    return read_scene(Path(date.scene_path), date.acquired_at)
 
 
 def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[float, ...] | None]:
@@ -94,8 +93,8 @@ class Image:
     manager.
     """
 
-    def __init__(self, facts: dict[str, Any], grid: Grid) -> None:
-        self._facts, self.grid = facts, grid
+    def __init__(self, date: KeptDate, grid: Grid) -> None:
+        self._date, self.grid = date, grid
         self._stack = ExitStack()
         self._layers: dict[str, Layer] = {}
         self._blocks: dict[tuple[str, int, int, int, int], Block] = {}
@@ -111,7 +110,7 @@ class Image:
     @cached_property
     def scene(self) -> Scene:
         """The scene, as `scene_of` gives it."""
-        return scene_of(self._facts)
+        return scene_of(self._date)
 
     def read(self, name: str, column: int, row: int, width: int, height: int) -> Block:
         """Values of a band in a window, and where they are valid."""

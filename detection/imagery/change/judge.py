@@ -3,17 +3,19 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.change.dates import DATES_MOST, Date, Near, class_of, classes_of, ground_m2, lay_before
+from detection.imagery.change.dates import DATES_MOST, Date, Near, ground_m2, lay_before
 from detection.imagery.change.guards import scene_of
+from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline, Vanished, join_cautions
 from detection.imagery.change.rules import AGAIN_SHARE, Evidence, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.errors import ImageryError
-from detection.imagery.footprints.polygons import threshold_steps
+from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Box, Layer, burn, shapes_of, slope_deg, spacing_m, to_pixels, window_around
@@ -25,7 +27,7 @@ MARGIN_PX = 6
 OTHER_SHARE = 0.5
 
 
-def judge_dates(own: Date, dates: list[Date], grid: Grid) -> dict[str, Any]:
+def judge_dates(own: Date, dates: list[Date], grid: Grid) -> tuple[dict[str, Change], list[Vanished]]:
     """Say what became of each footprint of a date against earlier ones, and which of before are gone.
 
     Args:
@@ -34,18 +36,17 @@ def judge_dates(own: Date, dates: list[Date], grid: Grid) -> dict[str, Any]:
         grid: the grid of all of them.
 
     Returns:
-        `changes` (polygon_id -> word) and `vanished` (footprints of before with their word), see `comparison.compare`.
+        What became of each footprint by its polygon_id, and the footprints of before that are gone.
     """
-    changes: dict[str, Any] = {}
-    vanished: list[dict[str, Any]] = []
-    kinds = classes_of(own.facts)
+    changes: dict[str, Change] = {}
+    vanished: list[Vanished] = []
     with ExitStack() as stack:
         slope = _open_dem(own.facts, grid, stack)
-        for kind in dict.fromkeys((*kinds, *(class_of(p, kinds) for p in own.facts["polygons"]))):
+        for kind in dict.fromkeys((*own.facts.classes, *(p.kind for p in own.facts.outlines))):
             words, gone = Judgement(own, dates, grid, kind, slope).judge()
             changes |= words
             vanished += gone
-    return {"changes": changes, "vanished": vanished}
+    return changes, vanished
 
 
 class Judgement:
@@ -53,27 +54,26 @@ class Judgement:
 
     def __init__(self, own: Date, dates: list[Date], grid: Grid, kind: str, slope: Layer | None) -> None:
         self.own, self.dates, self.grid, self.kind, self._slope = own, dates, grid, kind, slope
-        self.least = threshold_steps(float(own.facts["threshold"]))
-        self.minimum_m2 = float(own.facts["minimum_area_m2"])
+        self.least = threshold_steps(own.facts.threshold)
+        self.minimum_m2 = own.facts.minimum_area_m2
 
     def before(self, box: Box) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Steps of the newest earlier date that shows a pixel, and which date that is (255: none)."""
         return lay_before(self.dates, box, self.kind)
 
-    def judge(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def judge(self) -> tuple[dict[str, Change], list[Vanished]]:
         """The word on each footprint of the class, and those of before that are gone."""
-        classes = classes_of(self.own.facts)
         words, children = {}, set()
-        polygons = [p for p in self.own.facts["polygons"] if class_of(p, classes) == self.kind]
-        outlines = to_pixels(shapes_of([p["geometry"] for p in polygons]), self.grid)
+        polygons = [p for p in self.own.facts.outlines if p.kind == self.kind]
+        outlines = to_pixels(shapes_of([p.geometry for p in polygons]), self.grid)
         of_dates = [date.list_near(outlines, self.kind) for date in self.dates]
         for number, (polygon, outline) in enumerate(zip(polygons, outlines, strict=True)):
             near = [of_date[number] for of_date in of_dates]
-            words[polygon["polygon_id"]], parents = self._judge_one(polygon, outline, near)
+            words[polygon.polygon_id], parents = self._judge_one(polygon, outline, near)
             children |= parents
         return words, list(self._find_vanished(children))
 
-    def _judge_one(self, polygon: dict[str, Any], outline: Any, near: list[Near]) -> tuple[dict[str, Any], set[str]]:
+    def _judge_one(self, polygon: KnownOutline, outline: Any, near: list[Near]) -> tuple[Change, set[str]]:
         """The word on one footprint, and the ids of those that live on in it; `near`: its neighbours, date by date."""
         single = self._word("single", polygon, None, None)
         box = window_around(outline, self.grid, MARGIN_PX)
@@ -86,7 +86,7 @@ class Judgement:
         if not sources.any():
             return single, set()
         date = self.dates[newest := int(np.argmax(sources))]
-        touched = {polygon["polygon_id"] for found in near for polygon, _ in found}
+        touched = {other.polygon_id for found in near for other, _ in found}
         parent = self._parent(outline, near, newest)
         if parent is None:
             return self._judge_orphan(polygon, body, box, date), touched
@@ -108,13 +108,12 @@ class Judgement:
                 since, grown, evidence, cautions = anchor, True, older, anchor.cautions
         word = self._word("grown" if grown else "known", polygon, known, since, cautions)
         if again and not grown:
-            word["caution"] = _join(word["caution"], f"seen on {known_at.day}, not on {date.day}")
+            word = word.doubted(f"seen on {known_at.day}, not on {date.day}")
         if grown:
-            word["grown_m2"] = round(evidence.grown * pixel_m2, 1)
-            self._gate(word, body, box)
+            word = self._gate(replace(word, grown_m2=round(evidence.grown * pixel_m2, 1)), body, box)
         return word, touched
 
-    def _judge_orphan(self, polygon: dict[str, Any], body: NDArray[np.bool_], box: Box, date: Date) -> dict[str, Any]:
+    def _judge_orphan(self, polygon: KnownOutline, body: NDArray[np.bool_], box: Box, date: Date) -> Change:
         steps, source = self.before(box)
 
         def claim(before: NDArray[np.uint8]) -> bool | None:
@@ -126,11 +125,7 @@ class Judgement:
             return self._word("single", polygon, None, None)
         doubts = [*self._doubts(body, steps, source, claim), *self._other_classes(body, box)] if new else []
         word = self._word("new" if new else "known", polygon, None, date, [*date.cautions, *doubts])
-        if new:
-            self._gate(word, body, box)
-        else:
-            word["caution"] = _join(word["caution"], f"just below the threshold on {date.day}")
-        return word
+        return self._gate(word, body, box) if new else word.doubted(f"just below the threshold on {date.day}")
 
     def _doubts(
         self, body: NDArray[np.bool_], steps: NDArray[np.uint8], source: NDArray[np.uint8],
@@ -146,31 +141,29 @@ class Judgement:
         """Cautions where another class lay before: a word that flips between classes is no change of the ground."""
         return [
             f"lies where {other} was seen before"
-            for other in classes_of(self.own.facts)
+            for other in self.own.facts.classes
             if other != self.kind
             and OTHER_SHARE * np.count_nonzero(body)
             < _count_at_least(lay_before(self.dates, box, other)[0], body, self.least)
         ]
 
     def _word(
-        self, change: str, polygon: dict[str, Any], parent: dict[str, Any] | None, since: Date | None,
+        self, change: str, polygon: KnownOutline, parent: KnownOutline | None, since: Date | None,
         cautions: Iterable[str] = (),
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> Change:  # fmt: skip
         own = self.own.facts
-        declared = change in {"new", "grown", "single"}
-        first = own["acquired_at"]
-        root = polygon["polygon_id"]
-        anchor = own["scene_hash"]
+        first, root, anchor = own.acquired_at, polygon.polygon_id, own.scene_hash
         if parent is not None:
-            first, root = parent.get("first_seen_at") or first, parent.get("root_id") or parent["polygon_id"]
-            anchor = anchor if declared else parent.get("anchor_scene") or anchor
-        return {
-            "change": change, "parent_id": None if parent is None else parent["polygon_id"], "grown_m2": None,
-            "since_at": None if since is None else since.at, "root_id": root, "first_seen_at": first,
-            "anchor_scene": anchor, "caution": _join(*cautions),
-        }  # fmt: skip
+            first, root = parent.first_seen_at or first, parent.root_id or parent.polygon_id
+            declared = change in {"new", "grown", "single"}
+            anchor = anchor if declared else parent.anchor_scene or anchor
+        return Change(
+            change=change, parent_id=None if parent is None else parent.polygon_id, grown_m2=None,
+            since_at=None if since is None else since.at, root_id=root, first_seen_at=first,
+            anchor_scene=anchor, caution=join_cautions(*cautions),
+        )  # fmt: skip
 
-    def _parent(self, outline: Any, near: list[Near], newest: int) -> tuple[Date, dict[str, Any]] | None:
+    def _parent(self, outline: Any, near: list[Near], newest: int) -> tuple[Date, KnownOutline] | None:
         """The earlier footprint that this one continues: on the date that shows the place, else on an older one."""
         at = self.dates[newest].at
         for number in (newest, *(k for k, date in enumerate(self.dates) if k != newest and date.at < at)):
@@ -180,23 +173,25 @@ class Judgement:
                 continue
             polygon, other = near[number][chosen]
             if number == newest or outline.intersection(other).area >= AGAIN_SHARE * outline.area:
-                inherited = {"first_seen_at": date.at, "root_id": polygon["polygon_id"],
-                             "anchor_scene": date.facts["scene_hash"]}  # fmt: skip
-                return date, {**inherited, **{k: v for k, v in polygon.items() if v is not None}}
+                return date, replace(
+                    polygon, first_seen_at=polygon.first_seen_at or date.at,
+                    root_id=polygon.root_id or polygon.polygon_id,
+                    anchor_scene=polygon.anchor_scene or date.facts.scene_hash,
+                )  # fmt: skip
         return None
 
-    def _anchor(self, known: dict[str, Any], known_at: Date) -> Date | None:
+    def _anchor(self, known: KnownOutline, known_at: Date) -> Date | None:
         """The date on which the outline was last declared, if it is another one and at hand."""
-        wanted = known.get("anchor_scene")
-        if wanted == known_at.facts["scene_hash"]:
+        wanted = known.anchor_scene
+        if wanted == known_at.facts.scene_hash:
             return None
-        return next((d for d in self.dates if d.facts["scene_hash"] == wanted), None)
+        return next((d for d in self.dates if d.facts.scene_hash == wanted), None)
 
-    def _find_vanished(self, children: set[str]) -> Iterable[dict[str, Any]]:
+    def _find_vanished(self, children: set[str]) -> Iterable[Vanished]:
         for position, date in enumerate(self.dates[:DATES_MOST]):
             for polygon, outline in date.footprints(self.kind):
                 box = window_around(outline, self.grid, MARGIN_PX)
-                if polygon["polygon_id"] in children or box is None:
+                if polygon.polygon_id in children or box is None:
                     continue
                 body = burn(outline, box)
                 source = self.before(box)[1]
@@ -206,41 +201,38 @@ class Judgement:
                 if not has_vanished(body, newer, self.least, date.tolerance_px):
                     continue
                 shown = newer[body & (newer != NODATA)]
-                word = self._word("vanished", polygon, {"first_seen_at": date.at, **polygon}, date, date.cautions)
-                name = f"{self.own.facts['scene_hash']}:vanished:{polygon['polygon_id']}"
-                yield {
-                    **{k: polygon[k] for k in ("geometry", "bbox", "area_m2") if k in polygon}, "class": self.kind,
-                    **word,
-                    "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
-                    "mean_probability": round(float(shown.mean(dtype=np.float64)) / 200, 4),
-                }  # fmt: skip
+                parent = replace(polygon, first_seen_at=polygon.first_seen_at or date.at)
+                word = self._word("vanished", polygon, parent, date, date.cautions)
+                name = f"{self.own.facts.scene_hash}:vanished:{polygon.polygon_id}"
+                yield Vanished(
+                    Outline(
+                        hashlib.sha256(name.encode()).hexdigest()[:16], self.kind, polygon.geometry, polygon.bbox,
+                        polygon.area_m2, round(float(shown.mean(dtype=np.float64)) / STEPS, 4),
+                    ), word,
+                )  # fmt: skip
 
-    def _gate(self, word: dict[str, Any], body: NDArray[np.bool_], box: Box) -> None:
-        """Caution on flat ground, where a slope is known."""
+    def _gate(self, word: Change, body: NDArray[np.bool_], box: Box) -> Change:
+        """The same with a caution on flat ground, where a slope is known."""
         if self._slope is None:
-            return
+            return word
         heights, valid = self._slope.read(*box)
         slopes = slope_deg(heights, valid, spacing_m(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2))[body]
         slopes = slopes[np.isfinite(slopes)]
         if slopes.size and (steepest := float(np.percentile(slopes, 90))) < FLAT_DEG:
-            word["caution"] = _join(word["caution"], f"flat ground ({steepest:.0f} degrees)")
+            return word.doubted(f"flat ground ({steepest:.0f} degrees)")
+        return word
 
     def _pixel_m2(self, box: Box) -> float:
         return ground_m2(self.grid, box[0] + box[2] / 2, box[1] + box[3] / 2)
 
 
-def _open_dem(facts: dict[str, Any], grid: Grid, stack: ExitStack) -> Layer | None:
+def _open_dem(date: KeptDate, grid: Grid, stack: ExitStack) -> Layer | None:
     try:
-        given = facts.get("dem")
-        dem = Path(given) if given else scene_of(facts).dem
+        dem = Path(date.dem) if date.dem else scene_of(date).dem
         return None if dem is None else stack.enter_context(Layer(dem, grid))
-    except (ImageryError, KeyError):
+    except ImageryError:
         return None
 
 
 def _count_at_least(steps: NDArray[np.uint8], body: NDArray[np.bool_], least: int) -> int:
     return int(np.count_nonzero(body & (steps >= least) & (steps != NODATA)))
-
-
-def _join(*cautions: str | None) -> str | None:
-    return "; ".join(dict.fromkeys(c for c in cautions if c)) or None

@@ -12,6 +12,7 @@ from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, spacing_m, to_pixels, window_around
@@ -26,7 +27,7 @@ SEEN_SHARE = 0.5
 
 
 def measure_places(
-    prob: Path, scene: Scene | None, places: list[dict[str, Any]], unseen: Sequence[Sequence[int]] = ()
+    prob: Path, scene: Scene | None, places: Sequence[Place], unseen: Sequence[Sequence[int]] = ()
 ) -> dict[str, dict[str, float]]:
     """Measure the means over places of one scene.
 
@@ -34,7 +35,7 @@ def measure_places(
         prob: kept probabilities (0 to 200, 255 nodata); their grid is the grid of all means.
         scene: gives red (B4) and near infrared (B8) for the vegetation index, and a band `coherence`, where it has
             them; None: probabilities only.
-        places: each with `name` and either `lon`, `lat`, `radius_m` or a GeoJSON `geometry`.
+        places: what is measured.
         unseen: windows (column, row, width, height) that nobody looked at: they have no probability.
 
     Returns:
@@ -66,7 +67,7 @@ def measure_places(
                 values, valid = layers["coherence"].read(*box)
                 _add(means, "coherence", values, valid & body, wanted)
             if means:
-                found[str(place["name"])] = means
+                found[place.name] = means
     return found
 
 
@@ -92,13 +93,14 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
     return layers
 
 
-def outline_of(place: dict[str, Any], grid: Grid) -> Any:
-    """The outline of a place in (column, row): a GeoJSON `geometry`, or a circle of `radius_m` around `lon`, `lat`."""
-    if "geometry" in place:
-        return to_pixels(shape_of(place["geometry"]), grid)
-    column, row = grid.pixel_of(place["lon"], place["lat"])
+def outline_of(place: Place, grid: Grid) -> Any:
+    """The outline of a place in (column, row)."""
+    ground = place.ground
+    if not isinstance(ground, Circle):
+        return to_pixels(shape_of(ground), grid)
+    column, row = grid.pixel_of(ground.lon, ground.lat)
     across, down = spacing_m(grid, column, row)
-    circle = shapely.Point(0.0, 0.0).buffer(float(place["radius_m"]))
+    circle = shapely.Point(0.0, 0.0).buffer(ground.radius_m)
     scale = np.array([1 / across, 1 / down])
     return shapely.transform(circle, lambda points: points * scale + np.array([column, row]))
 

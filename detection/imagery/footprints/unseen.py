@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 
 from detection.imagery.footprints.probabilities import tile_origins
+from detection.imagery.footprints.records import Window
 from detection.imagery.raster.tiling import cut
 
-Window = tuple[int, int, int, int]  # column, row, width, height
 
-
-def list_unseen(result: Mapping[str, Any]) -> list[list[int]]:
-    """Return the windows of a result of `lane.detect` that nobody looked at, in pixels of its grid.
+def list_unseen(result: Mapping[str, Any]) -> list[Window]:
+    """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
 
     What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
     a tile that was passed over lies under tiles that were not.
@@ -22,10 +21,10 @@ def list_unseen(result: Mapping[str, Any]) -> list[list[int]]:
     []
     >>> told = {"windows": [[0, 0, 48, 40]]}
     >>> list_unseen({"passed_over": told, "blend": "crop", "tile": 32, "halo": 16, "width": 64, "height": 40})
-    [[0, 0, 32, 32]]
+    [(0, 0, 32, 32)]
     >>> told = {"windows": [[0, 0, 32, 32]]}
     >>> list_unseen({"passed_over": told, "blend": "hann", "tile": 32, "halo": 0, "width": 64, "height": 32})
-    [[0, 0, 16, 32]]
+    [(0, 0, 16, 32)]
     """
     passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
     if not passed:
@@ -41,7 +40,7 @@ def list_unseen(result: Mapping[str, Any]) -> list[list[int]]:
         down = slice(*np.searchsorted(rows, (row, row + high)))
         (hidden if is_passed else looked)[down, across] = True
     return [
-        [int(columns[c]), int(rows[r]), int(columns[c + 1] - columns[c]), int(rows[r + 1] - rows[r])]
+        (int(columns[c]), int(rows[r]), int(columns[c + 1] - columns[c]), int(rows[r + 1] - rows[r]))
         for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
     ]
 

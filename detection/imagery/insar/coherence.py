@@ -1,11 +1,13 @@
 """Coherence of a stack from date to date: means over places, and zones where it fell on the newest pair."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
+from detection.imagery.footprints.records import Place
 from detection.imagery.insar.interferogram import outline_zones
 from detection.imagery.insar.stack import Pair, Stack
 from detection.imagery.raster.grid import Grid
@@ -30,13 +32,13 @@ def list_short(stack: Stack) -> list[Pair]:
     return [newest[at] for at in sorted(newest)]
 
 
-def measure_coherence(stack: Stack, grid: Grid, places: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
     """Mean coherence over places from date to date.
 
     Args:
         stack: the interferograms.
         grid: of all of them.
-        places: each with `name` and either `lon`, `lat`, `radius_m` or a GeoJSON `geometry`.
+        places: what is measured.
 
     Returns:
         name -> rows with `from`, `at` (the two dates of the pair, ISO; the later one is the time of the value) and
@@ -48,7 +50,7 @@ def measure_coherence(stack: Stack, grid: Grid, places: list[dict[str, Any]]) ->
         outline = outline_of(place, grid)
         box = window_around(outline, grid, 1)
         if box is not None:
-            bodies.append((str(place["name"]), box, burn(outline, box), max(1.0, float(outline.area))))
+            bodies.append((place.name, box, burn(outline, box), max(1.0, float(outline.area))))
     for pair in list_short(stack) if bodies else ():
         assert pair.coherence is not None
         with Layer(pair.coherence, grid) as layer:
@@ -80,9 +82,9 @@ def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_00
     lost = seen & (was >= WAS) & (was - np.nan_to_num(layers[-1]) >= LOSS)
     return [
         {
-            "area_m2": zone["area_m2"], "was": round(float(np.median(was[zone["body"]])), 3),
-            "is": round(float(np.median(layers[-1][zone["body"]])), 3), "from": short[-1].first_at.isoformat(),
-            "to": short[-1].second_at.isoformat(), "geometry": zone["geometry"],
+            "area_m2": zone.area_m2, "was": round(float(np.median(was[zone.body])), 3),
+            "is": round(float(np.median(layers[-1][zone.body])), 3), "from": short[-1].first_at.isoformat(),
+            "to": short[-1].second_at.isoformat(), "geometry": zone.geometry,
         }
         for zone in outline_zones(lost, grid, minimum_area_m2)
     ]  # fmt: skip

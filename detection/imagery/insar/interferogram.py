@@ -218,21 +218,30 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
     for kind, sign in (("toward", 1.0), ("away", -1.0)):
         beyond = np.nan_to_num(sign * movement.rate_mm_per_year - k_sigma * sigma, nan=-1.0) > 0
         for zone in outline_zones(beyond, movement.grid, minimum_area_m2):
-            rates = movement.rate_mm_per_year[zone["body"]]
+            rates = movement.rate_mm_per_year[zone.body]
             found.append(
                 {
-                    "kind": kind, "area_m2": zone["area_m2"], "pixels": int(zone["body"].sum()),
+                    "kind": kind, "area_m2": zone.area_m2, "pixels": int(zone.body.sum()),
                     "rate_mm_per_year": round(float(np.median(rates)), 2),
                     "fastest_mm_per_year": round(float(rates[np.argmax(np.abs(rates))]), 2),
-                    "sigma_mm_per_year": round(float(np.median(sigma[zone["body"]])), 2),
-                    "geometry": zone["geometry"],
+                    "sigma_mm_per_year": round(float(np.median(sigma[zone.body])), 2),
+                    "geometry": zone.geometry,
                 }
             )  # fmt: skip
     return sorted(found, key=lambda z: -abs(z["fastest_mm_per_year"]))
 
 
-def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[dict[str, Any]]:
-    """Outline the connected parts of a mask: body (H x W), area_m2 (true), geometry (GeoJSON); small ones left out."""
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A connected part of a mask: its pixels (H x W), its true area, its outline as GeoJSON."""
+
+    body: NDArray[np.bool_]
+    area_m2: float
+    geometry: dict[str, Any]
+
+
+def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float) -> list[Zone]:
+    """Outline the connected parts of a mask; small ones are left out."""
     labels, number = ndimage.label(beyond, structure=EIGHT)
     zones = []
     for index in range(1, number + 1):
@@ -242,7 +251,7 @@ def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float)
         area = true_area_m2(ground, grid)
         if area >= minimum_area_m2:
             lonlat = shapely.set_precision(map_outline(ground, grid.to_lonlat), 1e-7)
-            zones.append({"body": body, "area_m2": round(area, 1), "geometry": mapping(shapely.normalize(lonlat))})
+            zones.append(Zone(body, round(area, 1), mapping(shapely.normalize(lonlat))))
     return zones
 
 

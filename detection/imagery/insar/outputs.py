@@ -10,6 +10,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry import shape as shape_of
 
+from detection.imagery.footprints.records import Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import Movement, find_zones, invert, list_points
 from detection.imagery.insar.stack import Stack, read_stack
@@ -62,11 +63,11 @@ def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
         "points": list_points(movement, int(payload.get("every", 1))), "warnings": list(movement.warnings),
         "outputs": {},
     }  # fmt: skip
-    own = [{"name": str(number), "geometry": zone["geometry"]} for number, zone in enumerate(answer["zones"])]
+    own = [Place(str(number), zone["geometry"]) for number, zone in enumerate(answer["zones"])]
     of_zones = measure_coherence(stack, movement.grid, own)
     for number, zone in enumerate(answer["zones"]):
         zone["coherence"] = of_zones.get(str(number), [])
-    answer["coherence_series"] = measure_coherence(stack, movement.grid, list(payload.get("places") or ()))
+    answer["coherence_series"] = measure_coherence(stack, movement.grid, tuple(payload.get("places") or ()))
     if payload.get("out_dir"):
         _write(answer, movement, Path(payload["out_dir"]))
     if payload.get("network"):

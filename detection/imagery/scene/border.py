@@ -84,13 +84,13 @@ def set_aside_borders(reader: BandReader, rim: Rim, work: Path, fills: tuple[flo
     return found
 
 
-def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[list[int]]:
+def list_doubtful(borders: Iterable[Mapping[str, Any]]) -> list[tuple[int, int, int, int]]:
     """Return the windows of what may be a border and is taken as ground, of the borders of a record.
 
     White ones are not among them: what is as bright is a cloud as likely, and those have guards of their own.
     """
     told = (b for b in borders if b["colour"] == BLACK and b["left_share"] >= DOUBT_SHARE)
-    return [window for border in told for window in border.get("left", ())]
+    return [(c, r, w, h) for border in told for c, r, w, h in border.get("left", ())]
 
 
 def _measure_distance(values: NDArray[np.float32], value: float) -> NDArray[np.float32]:

@@ -41,27 +41,29 @@ def compare(
         except NoValidPixelsError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(4) from None
-    for answer in answers:
+    for answer, line in answers:
+        day = answer["acquired_at"][:10]
         for warning in answer["warnings"]:
-            typer.echo(f"warning: {answer['acquired_at'][:10]}: {warning}", err=True)
+            typer.echo(f"warning: {day}: {warning}", err=True)
         if as_json:
             print_json(answer)
         else:
-            print(_spell(answer))
+            print(f"{day}: {line}")
 
 
 def _judge(
     scenes: list[Path], out: Path, model: str, limits: tuple[float | None, float | None], *, match: bool
-) -> list[dict[str, Any]]:
-    """One answer per date, oldest first."""
+) -> list[tuple[dict[str, Any], str]]:
+    """One answer per date, oldest first: as JSON has it, and in one line."""
     from detection.imagery.change.compare import as_date
     from detection.imagery.change.compare import compare as lay
     from detection.imagery.change.histogram_match import match_scene, write_match
+    from detection.imagery.change.records import KeptDate, remember, spell, spell_vanished
     from detection.imagery.footprints.detect import detect
     from detection.imagery.scene.scene import read_scene
 
     read = sorted((read_scene(path) for path in scenes), key=lambda s: (s.acquired_at, str(s.path)))
-    dates: list[dict[str, Any]] = []
+    dates: list[KeptDate] = []
     answers = []
     for number, one in enumerate(read):
         path, factors = one.path, None
@@ -77,22 +79,15 @@ def _judge(
             write_match(target, factors)
         date = as_date(result, path)
         found = lay(date, dates, target)
-        for polygon in date["polygons"]:
-            polygon.update(found["changes"][polygon["polygon_id"]])
-        dates.append(date)
-        answers.append(
-            {
-                "scene": str(one.path), "acquired_at": date["acquired_at"], "footprints": date["polygons"],
-                "vanished": found["vanished"], "pixels": found["pixels"], "compared": found["compared"],
-                "matched": factors,
-                "warnings": not_alone((*result["warnings"], *found["warnings"])),
-                "outputs": {**result["outputs"], **found["outputs"]},
-            }
-        )  # fmt: skip
+        dates.append(remember(date, found.changes))
+        told = found.tell()
+        answer = {
+            "scene": str(one.path), "acquired_at": result["acquired_at"],
+            "footprints": [{**p, **spell(found.changes[p["polygon_id"]])} for p in result["polygons"]],
+            "vanished": [spell_vanished(v) for v in found.vanished], "pixels": told["pixels"],
+            "compared": told["compared"], "matched": factors,
+            "warnings": not_alone((*result["warnings"], *found.warnings)),
+            "outputs": {**result["outputs"], **found.outputs},
+        }  # fmt: skip
+        answers.append((answer, spell_change(date, found)))
     return answers
-
-
-def _spell(answer: dict[str, Any]) -> str:
-    """One line per date."""
-    day = datetime.fromisoformat(answer["acquired_at"]).date().isoformat()
-    return f"{day}: {spell_change(answer['footprints'], answer['vanished'], answer['pixels']['joint_share'])}"

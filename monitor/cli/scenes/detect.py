@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone, spell_change
+from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, JsonOption, print_json, say
 
@@ -115,6 +115,7 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
 
     scene = Path(payload["scene_path"])
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
+    since = ""
     if dry_run:
         plan = survey(payload)
         _warn(plan, payload["scene_path"])
@@ -136,12 +137,14 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
         _warn({"warnings": not_alone(answer["warnings"])}, scene)
-        answer["change"] = None if earlier is None else compare_with(answer, earlier, payload, pre)
+        answer["change"] = None
+        if earlier is not None:
+            answer["change"], since = compare_with(answer, earlier, payload, pre)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
         print_json({"scene": str(scene), **answer})
     else:
-        print(_tell(answer))
+        print(_tell(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
 
 
@@ -211,7 +214,7 @@ def _progress(name: str) -> Callable[[str, float], None]:
     return tell
 
 
-def _tell(answer: dict[str, Any]) -> str:
+def _tell(answer: dict[str, Any], since: str) -> str:
     lines = [f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid"]
     found = answer["polygons"]
     for kind in answer["classes"]:
@@ -223,11 +226,8 @@ def _tell(answer: dict[str, Any]) -> str:
             lines.append(f"{len(own)} footprints ({kind}), {total:,.0f} m², pixel {answer['pixel_area_m2']} m²")
     if told := answer["passed_over"]:
         lines.append(f"{told['passed_over']} of {told['tiles']} tiles passed over by triage")
-    if (change := answer.get("change")) is not None:
-        words = [{**footprint, **change["changes"][footprint["polygon_id"]]} for footprint in found]
-        lines.append(
-            f"since the scene before: {spell_change(words, change['vanished'], change['pixels']['joint_share'])}"
-        )
+    if since:
+        lines.append(f"since the scene before: {since}")
     return "\n".join(lines)
 
 

@@ -1,12 +1,15 @@
 """`slopeward scenes detect --pre`: the scene before, what changed since, and one line that says it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monitor.cli.session import say
 from monitor.domain.instants import FUTURE_TOLERANCE
+
+if TYPE_CHECKING:
+    from detection.imagery.change.records import Comparison, KeptDate
 
 ALONE = "one date only"  # said of each scene by itself
 WORDS = ("new", "grown", "known", "single")
@@ -70,37 +73,39 @@ def detect_before(
 
 
 def compare_with(
-    answer: dict[str, Any], earlier: dict[str, Any], payload: Mapping[str, Any], pre: Path
-) -> dict[str, Any]:
-    """Say what changed since the scene before; writes `change.tif`, `change.geojson` and `change.png`."""
+    answer: Mapping[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path
+) -> tuple[dict[str, Any], str]:
+    """What changed since the scene before, as JSON has it and in one line; `change.tif` and its like are written."""
     from detection.imagery.change.compare import as_date, compare
+    from detection.imagery.change.records import spell_comparison
 
-    dem = payload.get("dem")
-    own = as_date(answer, payload["scene_path"]) | ({"dem": dem} if dem else {})
-    change = compare(own, [as_date(earlier, pre)], Path(payload["out_dir"]))
-    for warning in change["warnings"]:
+    own = as_date(answer, payload["scene_path"], payload.get("dem"))
+    found = compare(own, [as_date(earlier, pre)], Path(payload["out_dir"]))
+    for warning in found.warnings:
         say(f"warning: {warning}")
-    return change
+    return spell_comparison(found), spell_change(own, found)
 
 
-def spell_change(
-    polygons: Sequence[Mapping[str, Any]], vanished: Sequence[Mapping[str, Any]], joint_share: float
-) -> str:
-    """One line on footprints that carry their word (`change`, `grown_m2`, `caution`).
+def spell_change(date: "KeptDate", found: "Comparison") -> str:
+    """One line on what became of the footprints of a date.
 
-    >>> new = {"change": "new", "area_m2": 1200.0, "caution": None}
-    >>> spell_change([new], [{"area_m2": 900.0}], 0.595)
-    '1 new (1,200 m²), 1 vanished (900 m²); 59.5% compared'
+    >>> from detection.imagery.change.records import Areas, Comparison, KeptDate, Outline, Vanished
+    >>> gone = Vanished(Outline("v", "landslide", {}, (0, 0, 1, 1), 900.0, 0.1), None)
+    >>> found = Comparison({}, (gone,), areas={"landslide": Areas(0.0, 0.0, 900.0, 0.595)})
+    >>> spell_change(KeptDate(scene_hash="", acquired_at=None, prob="", scene_path="", threshold=.5,
+    ...                       minimum_area_m2=900.0), found)
+    '1 vanished (900 m²); 59.5% compared'
     """
+    told = [(one, found.changes[one.polygon_id]) for one in date.outlines]
     parts = []
-    for word in WORDS:
-        rows = [p for p in polygons if p["change"] == word]
+    for change in WORDS:
+        rows = [(one, word) for one, word in told if word.change == change]
         if not rows:
             continue
-        total = sum(p["grown_m2" if word == "grown" else "area_m2"] for p in rows)
-        doubtful = sum(1 for p in rows if p.get("caution")) if word in {"new", "grown"} else 0
+        total = sum(word.grown_m2 or 0.0 if change == "grown" else one.area_m2 for one, word in rows)
+        doubtful = sum(1 for _, word in rows if word.caution) if change in {"new", "grown"} else 0
         advice = f", {doubtful} advice only" if doubtful else ""
-        parts.append(f"{len(rows)} {word} ({'+' if word == 'grown' else ''}{total:,.0f} m²{advice})")
-    if vanished:
-        parts.append(f"{len(vanished)} vanished ({sum(v['area_m2'] for v in vanished):,.0f} m²)")
-    return f"{', '.join(parts) or 'no footprint'}; {joint_share:.1%} compared"
+        parts.append(f"{len(rows)} {change} ({'+' if change == 'grown' else ''}{total:,.0f} m²{advice})")
+    if found.vanished:
+        parts.append(f"{len(found.vanished)} vanished ({sum(v.outline.area_m2 for v in found.vanished):,.0f} m²)")
+    return f"{', '.join(parts) or 'no footprint'}; {found.joint_share:.1%} compared"

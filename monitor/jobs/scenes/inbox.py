@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from detection.imagery.footprints.records import Box
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
@@ -25,7 +26,7 @@ from monitor.jobs.scenes.rows import (
     save_judgements,
     save_series,
 )
-from monitor.jobs.scenes.tasks import READ_ONE, Box, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
+from monitor.jobs.scenes.tasks import READ_ONE, KnownDate, KnownVersion, SceneAnswer, SceneAsked, find_stranger
 from monitor.jobs.scenes.versions import give_way, list_versions, number_version
 from monitor.jobs.scenes.waiting import (
     clear,

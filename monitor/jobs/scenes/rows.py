@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from detection.imagery.change import records
+from detection.imagery.change.records import KnownOutline, Outline
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.jobs.scenes import tasks
 from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
-from monitor.jobs.scenes.tasks import KnownDate, KnownOutline, Outline, ReadScene
+from monitor.jobs.scenes.tasks import KnownDate, ReadScene
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import (
     Change,
@@ -69,11 +70,12 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
         assert row.out_dir is not None
         found.append(
             KnownDate(
-                row.scene_hash, row.name, row.acquired_at, run["model_hash"], row.out_dir, run["outputs"]["prob"],
-                row.path, run["threshold"], run["minimum_area_m2"], tuple(run.get("classes") or ["landslide"]),
-                tuple(map(tuple, run.get("unseen") or ())), tuple(map(tuple, run.get("doubtful") or ())),
-                tuple(run.get("doubts") or ()),
-                tuple(print_ for _, print_ in list_names(row)), outlines.get(row.scene_hash),
+                scene_hash=row.scene_hash, name=row.name, acquired_at=row.acquired_at, model_hash=run["model_hash"],
+                out_dir=row.out_dir, prob=run["outputs"]["prob"], scene_path=row.path, threshold=run["threshold"],
+                minimum_area_m2=run["minimum_area_m2"], classes=tuple(run.get("classes") or [records.LANDSLIDE]),
+                unseen=tuple(map(tuple, run.get("unseen") or ())),
+                doubtful=tuple(map(tuple, run.get("doubtful") or ())), doubts=tuple(run.get("doubts") or ()),
+                prints=tuple(print_ for _, print_ in list_names(row)), polygons=outlines.get(row.scene_hash),
             )
         )  # fmt: skip
     return found
@@ -197,7 +199,7 @@ def _footprint(
     )  # fmt: skip
 
 
-def _change(polygon_id: str, word: tasks.Change) -> Change:
+def _change(polygon_id: str, word: records.Change) -> Change:
     return Change(
         polygon_id, word.change, word.parent_id, word.grown_m2, word.since_at, word.first_seen_at, word.root_id,
         word.anchor_scene, word.caution,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from detection.imagery.footprints.records import Circle, Place
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse
@@ -24,14 +25,13 @@ NEWS: Final = timedelta(days=45)
 FOLLOWED_MOST: Final = 30
 
 
-def list_stack_places(c: Connection, site: Site) -> list[dict[str, Any]]:
+def list_stack_places(c: Connection, site: Site) -> list[Place]:
     """Circles around the stations and the newest outlines of followed landslides, as a stack is measured over them."""
     circles = [
-        {"name": name, "lon": lon, "lat": lat, "radius_m": site.scenes.near_m}
-        for name, (lon, lat) in sorted(list_places(site).items())
+        Place(name, Circle(lon, lat, site.scenes.near_m)) for name, (lon, lat) in sorted(list_places(site).items())
     ]
     outlines = [
-        {"name": f"{LANDSLIDE}{root[:12]}", "geometry": geometry}
+        Place(f"{LANDSLIDE}{root[:12]}", geometry)
         for root, geometry in load_followed(c, site.id, site.scenes.near_m, FOLLOWED_MOST)
     ]
     return [*circles, *outlines]

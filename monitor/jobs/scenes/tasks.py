@@ -6,70 +6,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline
+from detection.imagery.footprints.records import Box, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.jobs.scenes.proximity import Place
 from monitor.worker.records import Task
 
 MEASURED: Final = frozenset({"scene_probability", "ndvi", "coherence"})
-Box = tuple[float, float, float, float]
-Window = tuple[int, int, int, int]  # column, row, width, height
 
 
-@dataclass(frozen=True, slots=True)
-class KnownOutline:
-    """A footprint as it is stored, with what is known of its line; `geometry` is GeoJSON."""
-
-    polygon_id: str
-    kind: str
-    geometry: Any
-    bbox: Box
-    area_m2: float
-    mean_probability: float
-    change: str
-    parent_id: str | None
-    root_id: str | None
-    anchor_scene: str | None
-    first_seen_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class KnownDate:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDate(KeptDate):
     """A scene of the site that is done: what a worker needs to compare another with it.
 
+    Where another image lies at its `scene_path` now, that ends with `(replaced)`.
+
     Attributes:
-        scene_hash: its id.
         name: in the inbox.
-        acquired_at: when it was taken.
         model_hash: of the weights it was read by.
         out_dir: where its files are kept.
-        prob: path of its kept probabilities.
-        scene_path: where its image lay; `(replaced)` behind it where another lies there now.
-        threshold: of its footprints.
-        minimum_area_m2: of its footprints.
-        classes: of its probabilities, in the order of the bands.
-        unseen: windows that nobody looked at.
-        doubtful: windows that may hold a border.
-        doubts: why it lies outside of what the network was trained on.
         prints: marks of its files as they came.
-        polygons: its footprints; None: not given, ask for them.
     """
 
-    scene_hash: str
     name: str
-    acquired_at: datetime
     model_hash: str
     out_dir: str
-    prob: str
-    scene_path: str
-    threshold: float
-    minimum_area_m2: float
-    classes: tuple[str, ...]
-    unseen: tuple[Window, ...]
-    doubtful: tuple[Window, ...]
-    doubts: tuple[str, ...]
     prints: tuple[str, ...]
-    polygons: tuple[KnownOutline, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,32 +75,6 @@ class SceneAsked:
     stations: Mapping[str, Place]
     near_m: float
     local: LocalGrid | None
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """A footprint that was found, or that is gone; `geometry` is GeoJSON."""
-
-    polygon_id: str
-    kind: str
-    geometry: dict[str, Any]
-    bbox: Box
-    area_m2: float
-    mean_probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What became of a footprint; see `monitor.store.scenes.arrivals.Change`."""
-
-    change: str
-    parent_id: str | None
-    grown_m2: float | None
-    since_at: datetime | None
-    root_id: str
-    first_seen_at: datetime | None
-    anchor_scene: str
-    caution: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,32 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import asdict, fields
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
-from detection.imagery.change.outlines import read_outlines
+from detection.imagery.change.records import (
+    Change,
+    Comparison,
+    KeptDate,
+    KnownOutline,
+    Outline,
+    open_geometry,
+    remember,
+)
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.places import measure_places
+from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
-from monitor.jobs.scenes.tasks import (
-    Change,
-    Judgement,
-    KnownDate,
-    KnownOutline,
-    Outline,
-    PlaceValue,
-    ReadScene,
-    SceneAnswer,
-    SceneAsked,
-)
+from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAnswer, SceneAsked
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
@@ -78,18 +76,17 @@ def _read_one(asked: SceneAsked) -> ReadScene:
             "known": asked.known,
         })  # fmt: skip
         own = as_date(answer, asked.scene_path)
-        dates = [_plain_date(date) for date in asked.dates]
         replaced = [
-            v for v in asked.versions if v.acquired_at == _at(own) and v.scene_hash != answer["scene_hash"]
+            v for v in asked.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
         ]  # fmt: skip
-        gone = {answer["scene_hash"], *(v.scene_hash for v in replaced)}
-        same = [d for d in dates if d["model_hash"] == answer["model_hash"] and d["scene_hash"] not in gone]
+        gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
+        same = [d for d in asked.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
         # where later dates are judged again, each is laid beside dates of its own
-        needed = same if any(_at(d) > _at(own) for d in same) else choose_before(own, same)
-        if any(d["polygons"] is None for d in needed):
+        is_late = any(d.acquired_at > own.acquired_at for d in same)
+        needed: Sequence[KeptDate] = same if is_late else choose_before(own, same)
+        if any(d.polygons is None for d in needed):
             raise _LacksError
-        before = [_plain_outline(p) for v in replaced for p in v.polygons]
-        judgements = _judge(own, same, asked.out_dir, before)
+        judgements = _judge(own, same, asked, [p for v in replaced for p in v.polygons])
     except IncompleteSceneError as error:
         raise _WaitingError(str(error), comes=True) from error
     except ModelError as error:
@@ -102,140 +99,91 @@ def _read_one(asked: SceneAsked) -> ReadScene:
 
     return ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
-        acquired_at=_at(answer), role=answer.get("role") or "single", crs=answer["crs"],
+        acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
-        classes=tuple(answer["classes"]), threshold=answer["threshold"],
-        minimum_area_m2=answer["minimum_area_m2"], warnings=tuple(answer["warnings"]),
-        doubts=tuple(answer.get("doubts") or ()), unseen=tuple(map(tuple, own["unseen"])),
-        doubtful=tuple(map(tuple, own["doubtful"])), outputs=answer["outputs"],
-        polygons=tuple(_outline(p) for p in answer["polygons"]),
+        classes=own.classes, threshold=own.threshold,
+        minimum_area_m2=own.minimum_area_m2, warnings=tuple(answer["warnings"]),
+        doubts=own.doubts, unseen=own.unseen,
+        doubtful=own.doubtful, outputs=answer["outputs"],
+        polygons=tuple(map(_outline, own.outlines)),
         weights_path=str(weights_path(asked.weights)), card=load_model(asked.weights).card,
-        judgements=tuple(_judgement(one) for one in judgements),
-        series=tuple(_list_series(own, judgements[0], same, asked)),
+        judgements=tuple(_judgement(*one) for one in judgements),
+        series=tuple(_list_series(own, judgements[0][1], same, asked)),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
     )  # fmt: skip
 
 
-def _plain_outline(one: KnownOutline) -> dict[str, Any]:
-    """As the libraries of change take it: they read it from files too."""
-    first = one.first_seen_at
-    return {
-        "polygon_id": one.polygon_id, "class": one.kind, "geometry": one.geometry, "bbox": list(one.bbox),
-        "area_m2": one.area_m2, "mean_probability": one.mean_probability, "change": one.change,
-        "parent_id": one.parent_id, "root_id": one.root_id, "anchor_scene": one.anchor_scene,
-        "first_seen_at": None if first is None else first.isoformat(),
-    }  # fmt: skip
+def _outline(one: Outline) -> Outline:
+    """The footprint alone, without what is known of its line: so it crosses to the core."""
+    return Outline(one.polygon_id, one.kind, one.geometry, one.bbox, one.area_m2, one.mean_probability)
 
 
-def _plain_date(date: KnownDate) -> dict[str, Any]:
-    return {
-        **{field.name: getattr(date, field.name) for field in fields(date)},
-        "acquired_at": date.acquired_at.isoformat(),
-        "polygons": None if date.polygons is None else [_plain_outline(p) for p in date.polygons],
-    }  # fmt: skip
-
-
-def _outline(polygon: Mapping[str, Any]) -> Outline:
-    west, south, east, north = polygon["bbox"]
-    return Outline(
-        polygon["polygon_id"], polygon.get("class") or "landslide", polygon["geometry"], (west, south, east, north),
-        polygon["area_m2"], polygon["mean_probability"],
-    )  # fmt: skip
-
-
-def _judgement(one: Mapping[str, Any]) -> Judgement:
-    words = {**one["changes"], **{v["polygon_id"]: v for v in one["vanished"]}}
-    told = {key: one[key] for key in ("compared", "pixels", "warnings", "outputs")}
-    vanished = tuple(_outline(p) for p in one["vanished"])
-    return Judgement(one["scene_hash"], {name: _change(word) for name, word in words.items()}, vanished, told)
-
-
-def _change(word: Mapping[str, Any]) -> Change:
-    since, first = (None if word[key] is None else _instant(word[key]) for key in ("since_at", "first_seen_at"))
-    return Change(
-        word["change"], word["parent_id"], word["grown_m2"], since, word["root_id"], first, word["anchor_scene"],
-        word["caution"],
-    )  # fmt: skip
+def _judgement(date: KeptDate, found: Comparison) -> Judgement:
+    changes = {**found.changes, **{one.outline.polygon_id: one.word for one in found.vanished}}
+    return Judgement(date.scene_hash, changes, tuple(one.outline for one in found.vanished), found.tell())
 
 
 def _judge(
-    own: dict[str, Any], others: list[dict[str, Any]], out_dir: Path, replaced: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+    own: KeptDate, others: Sequence[KnownDate], asked: SceneAsked, replaced: Sequence[KnownOutline]
+) -> list[tuple[KeptDate, Comparison]]:
     """Judge this date, then again those after it, oldest first, each with what is now known of those before."""
-    found = [{"scene_hash": own["scene_hash"], **compare(own, others, out_dir)}]
-    keep_lines(own["polygons"], found[0]["changes"], read_outlines(replaced))
-    dates = [*others, _with_changes(own, found[0])]
-    later = sorted((d for d in others if _at(d) > _at(own)), key=lambda d: (_at(d), d["scene_hash"]))
+    first = compare(own, others, asked.out_dir)
+    first = replace(first, changes=keep_lines(own.outlines, first.changes, map(open_geometry, replaced)))
+    found: list[tuple[KeptDate, Comparison]] = [(own, first)]
+    dates: list[KeptDate] = [*others, remember(own, first.changes)]
+    later = sorted((d for d in others if d.acquired_at > own.acquired_at), key=lambda d: (d.acquired_at, d.scene_hash))
     for date in later[:AGAIN_MOST]:
         # what was called vanished is judged anew: only outlines found on the date itself go in
-        bare = {**date, "polygons": [p for p in date["polygons"] if p.get("change") not in {"vanished", "withdrawn"}]}
-        others_now = [d for d in dates if d["scene_hash"] != date["scene_hash"]]
+        bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
+        others_now = [d for d in dates if d.scene_hash != date.scene_hash]
         try:
-            word = {"scene_hash": date["scene_hash"], **compare(bare, others_now, Path(date["out_dir"]))}
+            judged = compare(bare, others_now, Path(date.out_dir))
         except ImageryError:
             continue  # its kept files are gone: what was judged of it stands
-        found.append(word)
-        dates = [*others_now, _with_changes(bare, word)]
+        found.append((bare, judged))
+        dates = [*others_now, remember(bare, judged.changes)]
     return found
 
 
-def _with_changes(date: dict[str, Any], judgement: dict[str, Any]) -> dict[str, Any]:
-    return {**date, "polygons": [{**p, **judgement["changes"][p["polygon_id"]]} for p in date["polygons"]]}
-
-
-def _at(date: Mapping[str, Any]) -> datetime:
-    return _instant(date["acquired_at"])
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
 def _list_series(
-    own: dict[str, Any], judgement: dict[str, Any], others: list[dict[str, Any]], asked: SceneAsked
-) -> list[PlaceValue]:
+    own: KeptDate, judged: Comparison, others: Sequence[KeptDate], asked: SceneAsked
+) -> list[PlaceValue]:  # fmt: skip
     """Means around stations and under followed footprints; of new footprints also on the date before."""
-    circles = [
-        {"name": name, "lon": lon, "lat": lat, "radius_m": asked.near_m} for name, (lon, lat) in asked.stations.items()
+    circles = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    outlines: list[tuple[Outline, Change]] = [(one, judged.changes[one.polygon_id]) for one in own.outlines]
+    outlines += [(one.outline, one.word) for one in judged.vanished]
+    distances = list_distances([one.geometry for one, _ in outlines], asked.stations)
+    near = [
+        (found[0][0], -one.area_m2, one.polygon_id, word, one)
+        for (one, word), found in zip(outlines, distances, strict=True)
+        if found and found[0][0] <= asked.near_m
     ]
-    near = []
-    polygons = [*own["polygons"], *judgement["vanished"]]
-    distances = list_distances([polygon["geometry"] for polygon in polygons], asked.stations)
-    for polygon, found in zip(polygons, distances, strict=True):
-        for away, _ in found[:1]:
-            if away <= asked.near_m:
-                word = judgement["changes"].get(polygon["polygon_id"], polygon)
-                near.append((away, -polygon["area_m2"], polygon["polygon_id"], word, polygon))
     followed = sorted(near, key=lambda item: item[:3])[:FOLLOWED_MOST]
-    outlines = [{"name": _series_name(word), "geometry": polygon["geometry"]} for *_, word, polygon in followed]
-    rows = _measure(own, [*circles, *outlines])
-    before = sorted((d for d in others if _at(d) < _at(own)), key=_at)[-1:]
-    fresh = [o for o, (*_, word, _) in zip(outlines, followed, strict=True) if word["change"] == "new"]
-    if before and fresh:
-        rows += _measure(before[0], fresh)
+    places = [Place(_series_name(word), one.geometry) for *_, word, one in followed]
+    rows = _measure(own, [*circles, *places])
+    before = max((d for d in others if d.acquired_at < own.acquired_at), key=lambda d: d.acquired_at, default=None)
+    fresh = [place for place, (*_, word, _) in zip(places, followed, strict=True) if word.change == "new"]
+    if before is not None and fresh:
+        rows += _measure(before, fresh)
     return rows
 
 
-def _series_name(word: dict[str, Any]) -> str:
-    """The station under whose name a landslide is followed over time.
-
-    >>> _series_name({"root_id": "0123456789abcdef"})
-    'F-0123456789ab'
-    """
-    return f"{LANDSLIDE}{word['root_id'][:12]}"
+def _series_name(word: Change) -> str:
+    """The station under whose name a landslide is followed over time."""
+    return f"{LANDSLIDE}{word.root_id[:12]}"
 
 
-def _measure(date: dict[str, Any], places: list[dict[str, Any]]) -> list[PlaceValue]:
+def _measure(date: KeptDate, places: Sequence[Place]) -> list[PlaceValue]:
     try:
-        scene: Scene | None = read_scene(Path(date["scene_path"]), _at(date))
+        scene: Scene | None = read_scene(Path(date.scene_path), date.acquired_at)
     except ImageryError:
         scene = None  # its files are gone: its probabilities are kept
     try:
-        means = measure_places(Path(date["prob"]), scene, places, date.get("unseen") or ())
+        means = measure_places(Path(date.prob), scene, places, date.unseen)
     except ImageryError:
         return []
     return [
-        PlaceValue(name, quantity, _at(date), value)
+        PlaceValue(name, quantity, date.acquired_at, value)
         for name, found in means.items()
         for quantity, value in found.items()
     ]

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from detection.imagery.change.records import Change, Outline
 from monitor.config.service import load_service, parse_site
 from monitor.jobs.scenes import inbox
 from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of, save_judgements
-from monitor.jobs.scenes.tasks import Change, Judgement, Outline, ReadScene, SceneAnswer
+from monitor.jobs.scenes.tasks import Judgement, ReadScene, SceneAnswer
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
 from tests.data.drawn_scenes import SITE

@@ -1,5 +1,6 @@
 """Rules of change on drawn outlines: what is new, grown, known, vanished, and where nothing can be said."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from shapely.geometry import mapping
 
 from detection.imagery.change.compare import as_date, compare
+from detection.imagery.change.records import KeptDate, read_outlines, remember
 from detection.imagery.change.rules import change_of, choose_parent, has_grown, has_vanished, is_new, weigh
 from detection.imagery.data.generate import write_scene
 from detection.imagery.errors import ImageryError
@@ -163,17 +165,21 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     polygons = list(
         find_footprints(read, grid, threshold=0.5, minimum_area_m2=900.0, minimum_hole_m2=900.0, identity=name)
     )
-    return {
-        "scene_hash": name, "acquired_at": f"2026-05-{day:02d}T00:00:00+00:00", "prob": str(path), "threshold": 0.5,
-        "minimum_area_m2": 900.0, "polygons": polygons, "scene_path": str(folder),
-    }  # fmt: skip
+    return KeptDate(
+        scene_hash=name, acquired_at=datetime(2026, 5, day, tzinfo=UTC), prob=str(path), threshold=0.5,
+        minimum_area_m2=900.0, polygons=read_outlines(polygons), scene_path=str(folder),
+    )  # fmt: skip
 
 
 def judged(date, earlier):
+    """The date with what became of its footprints, and the comparison."""
     found = compare(date, earlier, guards=False)
-    for polygon in date["polygons"]:
-        polygon.update(found["changes"][polygon["polygon_id"]])
-    return found
+    return remember(date, found.changes), found
+
+
+def place(outline):
+    """Its longitude."""
+    return shapely.geometry.shape(outline.geometry).centroid.x
 
 
 def test_growth_that_creeps_below_the_tolerance_is_caught_against_the_anchor(tmp_path):
@@ -181,50 +187,46 @@ def test_growth_that_creeps_below_the_tolerance_is_caught_against_the_anchor(tmp
     words = []
     for k in range(5):  # a pixel to the right each date: never more than the tolerance from date to date
         date = make_date(tmp_path, f"s{k}", 1 + k, [(10, 10, 30 + k, 30)])
-        judged(date, dates)
-        words.append(date["polygons"][0])
+        date, found = judged(date, dates)
+        words += found.changes.values()
+        roots = {w.root_id for w in words}
         dates.append(date)
-    assert [w["change"] for w in words] == ["single", "known", "known", "grown", "known"]
-    assert words[3]["since_at"].startswith("2026-05-01")
-    assert words[3]["grown_m2"] == pytest.approx(3 * 20 * 100, rel=0.01)
-    assert {w["root_id"] for w in words} == {words[0]["polygon_id"]}
-    assert {w["first_seen_at"] for w in words} == {"2026-05-01T00:00:00+00:00"}
+    assert [w.change for w in words] == ["single", "known", "known", "grown", "known"]
+    assert words[3].since_at == datetime(2026, 5, 1, tzinfo=UTC)
+    assert words[3].grown_m2 == pytest.approx(3 * 20 * 100, rel=0.01)
+    assert roots == {dates[0].polygons[0].polygon_id}
+    assert {w.first_seen_at for w in words} == {datetime(2026, 5, 1, tzinfo=UTC)}
 
 
 def test_each_pixel_is_compared_with_the_newest_date_that_shows_it(tmp_path):
-    first = make_date(tmp_path, "a", 1, [(40, 40, 50, 50)])
-    judged(first, [])
-    clouded = make_date(tmp_path, "b", 2, [], nodata=[(32, 0, SIZE, SIZE)])
-    judged(clouded, [first])
+    first, _ = judged(make_date(tmp_path, "a", 1, [(40, 40, 50, 50)]), [])
+    clouded, _ = judged(make_date(tmp_path, "b", 2, [], nodata=[(32, 0, SIZE, SIZE)]), [first])
     last = make_date(tmp_path, "c", 3, [(40, 40, 50, 50), (10, 10, 20, 20)])
-    found = judged(last, [clouded, first])
-    by_place = {p["centroid"][0]: p for p in last["polygons"]}
-    left, right = (by_place[k] for k in sorted(by_place))
-    assert (left["change"], left["since_at"][:10]) == ("new", "2026-05-02")
-    assert (right["change"], right["since_at"][:10]) == ("known", "2026-05-01")
-    assert right["parent_id"] == first["polygons"][0]["polygon_id"]
-    assert found["pixels"]["joint_share"] == 1.0
-    assert found["vanished"] == []
+    found = compare(last, [clouded, first], guards=False)
+    left, right = (found.changes[p.polygon_id] for p in sorted(last.polygons, key=place))
+    assert (left.change, left.since_at.day) == ("new", 2)
+    assert (right.change, right.since_at.day) == ("known", 1)
+    assert right.parent_id == first.polygons[0].polygon_id
+    assert found.joint_share == 1.0
+    assert found.vanished == ()
 
 
 def test_a_footprint_that_comes_back_is_the_old_one(tmp_path):
-    first = make_date(tmp_path, "a", 1, [(10, 10, 30, 30)])
-    judged(first, [])
-    bare = make_date(tmp_path, "b", 2, [])
-    assert len(judged(bare, [first])["vanished"]) == 1
-    again = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
-    judged(again, [bare, first])
-    (word,) = again["polygons"]
-    assert (word["change"], word["parent_id"]) == ("known", first["polygons"][0]["polygon_id"])
-    assert "not on 2026-05-02" in word["caution"]
+    first, _ = judged(make_date(tmp_path, "a", 1, [(10, 10, 30, 30)]), [])
+    bare, found = judged(make_date(tmp_path, "b", 2, []), [first])
+    assert len(found.vanished) == 1
+    again = compare(make_date(tmp_path, "c", 3, [(10, 10, 30, 30)]), [bare, first], guards=False)
+    (word,) = again.changes.values()
+    assert (word.change, word.parent_id) == ("known", first.polygons[0].polygon_id)
+    assert "not on 2026-05-02" in word.caution
 
 
 def test_where_the_earlier_date_has_nothing_the_footprint_stays_single(tmp_path):
     before = make_date(tmp_path, "a", 1, [], nodata=[(0, 0, 32, SIZE)])
     after = make_date(tmp_path, "b", 2, [(5, 5, 20, 20), (40, 40, 50, 50)])
     found = compare(after, [before], tmp_path, guards=False)
-    assert sorted(w["change"] for w in found["changes"].values()) == ["new", "single"]
-    assert found["pixels"] == {
+    assert sorted(w.change for w in found.changes.values()) == ["new", "single"]
+    assert found.tell()["pixels"] == {
         "new_m2": pytest.approx(10_000, rel=0.002), "known_m2": 0.0, "gone_m2": 0.0, "joint_share": 0.5
     }  # fmt: skip
     with Layer(tmp_path / "change.tif", read_grid(tmp_path / "change.tif"), nodata=255.0) as layer:
@@ -238,11 +240,10 @@ def test_dates_on_other_grids_are_laid_on_the_newer_one(tmp_path):
     before = make_date(tmp_path, "a", 1, [(10, 10, 30, 30)])
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)], geographic=True)
     # one degree grid, one metric grid: of other pixels, yet the same ground
-    shown = shapely.geometry.shape(before["polygons"][0]["geometry"])
-    after["polygons"][0]["geometry"] = mapping(shown)
-    found = compare(after, [before], guards=False)
-    (word,) = found["changes"].values()
-    assert word["change"] == "known"
+    shown = mapping(shapely.geometry.shape(before.polygons[0].geometry))
+    after = replace(after, polygons=(replace(after.polygons[0], geometry=shown),))
+    (word,) = compare(after, [before], guards=False).changes.values()
+    assert word.change == "known"
 
 
 def make_classes(folder, name, day, landslides, cracks, nodata=()):
@@ -252,37 +253,37 @@ def make_classes(folder, name, day, landslides, cracks, nodata=()):
     ]
     values = np.stack([steps(*boxes, nodata=nodata) for boxes in (landslides, cracks)])
     write_geotiff(folder / f"{name}.tif", values, read_grid(folder / f"{name}-l.tif"), nodata=255)
-    polygons = [
-        {**p, "class": kind} for part, kind in zip(parts, ("landslide", "crack"), strict=True) for p in part["polygons"]
-    ]
-    return {
-        **parts[0], "scene_hash": name, "prob": str(folder / f"{name}.tif"), "polygons": polygons,
-        "classes": ["landslide", "crack"],
-    }  # fmt: skip
+    kinds = ("landslide", "crack")
+    polygons = tuple(
+        replace(p, kind=kind) for part, kind in zip(parts, kinds, strict=True) for p in part.polygons
+    )  # fmt: skip
+    return replace(
+        parts[0], scene_hash=name, prob=str(folder / f"{name}.tif"), polygons=polygons, classes=kinds
+    )  # fmt: skip
 
 
 def test_each_class_is_judged_against_its_own_band(tmp_path):
     """A crack is not the parent of a landslide, and a landslide does not hide that a crack is new."""
     old, fresh = (10, 10, 30, 30), (40, 40, 50, 50)
     before = make_classes(tmp_path, "a", 1, [old], [(10, 44, 16, 52)])
-    judged(before, [])
+    before, _ = judged(before, [])
     after = make_classes(tmp_path, "b", 2, [fresh], [old, (10, 44, 16, 52)])
     found = compare(after, [before], tmp_path, guards=False)
-    words = {(p["class"], p["centroid"][0] > 141.95): found["changes"][p["polygon_id"]] for p in after["polygons"]}
-    crack, landslide = before["polygons"][1], before["polygons"][0]
-    assert words["landslide", True]["change"] == "new"
-    by_change = {found["changes"][p["polygon_id"]]["change"]: p for p in after["polygons"] if p["class"] == "crack"}
+    words = {(p.kind, place(p) > 141.95): found.changes[p.polygon_id] for p in after.polygons}
+    landslide, crack = before.polygons
+    assert words["landslide", True].change == "new"
+    by_change = {found.changes[p.polygon_id].change: p for p in after.polygons if p.kind == "crack"}
     assert set(by_change) == {"new", "known"}, "one lies where a landslide was, one where it was itself"
-    assert found["changes"][by_change["known"]["polygon_id"]]["parent_id"] == crack["polygon_id"]
-    flipped = found["changes"][by_change["new"]["polygon_id"]]
-    assert (flipped["parent_id"], flipped["caution"]) == (None, "lies where landslide was seen before")
-    assert words["landslide", True]["caution"] is None
-    assert [(v["class"], v["parent_id"]) for v in found["vanished"]] == [("landslide", landslide["polygon_id"])]
-    told = found["pixels"]["classes"]
+    assert found.changes[by_change["known"].polygon_id].parent_id == crack.polygon_id
+    flipped = found.changes[by_change["new"].polygon_id]
+    assert (flipped.parent_id, flipped.caution) == (None, "lies where landslide was seen before")
+    assert words["landslide", True].caution is None
+    assert [(v.outline.kind, v.word.parent_id) for v in found.vanished] == [("landslide", landslide.polygon_id)]
+    told = found.tell()["pixels"]["classes"]
     assert (told["landslide"]["gone_m2"], told["crack"]["new_m2"]) == (
         pytest.approx(40_000, rel=0.002), pytest.approx(40_000, rel=0.002),
     )  # fmt: skip
-    assert found["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
+    assert found.tell()["pixels"]["new_m2"] == told["landslide"]["new_m2"] == pytest.approx(10_000, rel=0.002)
     import rasterio
 
     with rasterio.open(tmp_path / "change.tif") as file:
@@ -293,33 +294,33 @@ def test_each_class_is_judged_against_its_own_band(tmp_path):
 def test_a_class_that_the_earlier_date_does_not_know_stays_single(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
     after = make_classes(tmp_path, "b", 2, [(10, 10, 30, 30)], [(40, 40, 50, 50)])
-    found = compare(after, [before], guards=False)["changes"]
-    assert [found[p["polygon_id"]]["change"] for p in after["polygons"]] == ["new", "single"]
+    found = compare(after, [before], guards=False).changes
+    assert [found[p.polygon_id].change for p in after.polygons] == ["new", "single"]
 
 
 def test_a_kept_file_of_another_scene_is_not_compared_with(tmp_path):
     before = make_date(tmp_path, "a", 1, [])
     import rasterio
 
-    with rasterio.open(before["prob"], "r+") as file:
+    with rasterio.open(before.prob, "r+") as file:
         file.update_tags(SCENE_HASH="another")
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     found = compare(after, [before], guards=False)
-    assert [w["change"] for w in found["changes"].values()] == ["single"]
-    assert "another scene now" in found["warnings"][0]
+    assert [w.change for w in found.changes.values()] == ["single"]
+    assert "another scene now" in found.warnings[0]
     (tmp_path / "a.tif").unlink()
-    assert "no such file" in compare(after, [before], guards=False)["warnings"][0]
+    assert "no such file" in compare(after, [before], guards=False).warnings[0]
 
 
 def test_beside_what_the_earlier_date_hid_a_fringe_is_not_new(tmp_path):
     """An old landslide beneath nodata whose outline now reaches one pixel farther."""
     after = make_date(tmp_path, "b", 2, [(10, 10, 30, 30)])
     for name, hidden in (("columns", (11, 0, SIZE, SIZE)), ("rows", (0, 11, SIZE, SIZE))):
-        (word,) = compare(after, [make_date(tmp_path, name, 1, [], nodata=[hidden])], guards=False)["changes"].values()
-        assert word["change"] == "single"
+        (word,) = compare(after, [make_date(tmp_path, name, 1, [], nodata=[hidden])], guards=False).changes.values()
+        assert word.change == "single"
     specks = [(k, j, k + 1, j + 1) for k in range(11, 30, 4) for j in range(11, 30, 4)]
-    (word,) = compare(after, [make_date(tmp_path, "specks", 1, [], nodata=specks)], guards=False)["changes"].values()
-    assert word["change"] == "new"
+    (word,) = compare(after, [make_date(tmp_path, "specks", 1, [], nodata=specks)], guards=False).changes.values()
+    assert word.change == "new"
 
 
 @pytest.mark.parametrize(
@@ -329,22 +330,22 @@ def test_growth_that_only_a_doubtful_date_shows_is_advice_only(tmp_path, monkeyp
     """The later of two dates shows the body down to a row, of which all from row 20 on is fresh; the older one all."""
 
     def guard(date, _own, _image, _warnings):
-        if date.facts["scene_hash"] == "a" and doubtful:
+        if date.facts.scene_hash == "a" and doubtful:
             date.cautions.append("another season")
 
     monkeypatch.setattr("detection.imagery.change.compare._guard", guard)
     first = make_date(tmp_path, "a", 1, [])
     second = make_date(tmp_path, "b", 2, [(10, 10, 30, 20)], nodata=[(0, hidden_from, SIZE, SIZE)])
     last = make_date(tmp_path, "c", 3, [(10, 10, 30, 30)])
-    (word,) = compare(last, [second, first])["changes"].values()
-    assert (word["change"], word["caution"]) == ("grown", expected)
+    (word,) = compare(last, [second, first]).changes.values()
+    assert (word.change, word.caution) == ("grown", expected)
 
 
 def test_a_date_whose_kept_file_is_another_scenes_is_not_judged(tmp_path):
     date = make_date(tmp_path, "a", 2, [(10, 10, 30, 30)])
     import rasterio
 
-    with rasterio.open(date["prob"], "r+") as file:
+    with rasterio.open(date.prob, "r+") as file:
         file.update_tags(SCENE_HASH="another")
     with pytest.raises(ImageryError, match="another scene now"):
         compare(date, [make_date(tmp_path, "b", 1, [])], guards=False)
@@ -385,15 +386,15 @@ def move(folder, name, change):
 def test_no_change_is_claimed_between_images_that_lie_apart(drawn):
     folder, (before, after) = drawn
     found = compare(after, [before])
-    assert [w["change"] for w in found["changes"].values()] == ["new"]
-    assert found["warnings"] == []
+    assert [w.change for w in found.changes.values()] == ["new"]
+    assert found.warnings == ()
 
-    shifted = {**before, "scene_path": str(move(folder, "shifted", lambda v, g: (np.roll(v, (0, 3), (0, 1)), g)))}
-    found = compare(after, [shifted])
-    assert [w["change"] for w in found["changes"].values()] == ["single"]
-    assert "3.0 px off" in found["warnings"][0]
-    assert found["compared"][0]["claimed"] is False
-    assert found["outputs"] == {}
+    moved = move(folder, "shifted", lambda v, g: (np.roll(v, (0, 3), (0, 1)), g))
+    found = compare(after, [replace(before, scene_path=str(moved))])
+    assert [w.change for w in found.changes.values()] == ["single"]
+    assert "3.0 px off" in found.warnings[0]
+    assert found.compared[0].claimed is False
+    assert found.outputs == {}
 
 
 def test_another_season_makes_change_advice_only(drawn):
@@ -402,19 +403,17 @@ def test_another_season_makes_change_advice_only(drawn):
     def dim(values, grid):
         return (values * 0.6).astype(np.uint16), grid
 
-    dimmed = {**before, "scene_path": str(move(folder, "dimmed", dim))}
-    found = compare(after, [dimmed])
-    (word,) = found["changes"].values()
-    assert word["change"] == "new"
-    assert word["caution"].startswith("season or radiometry differs")
+    found = compare(after, [replace(before, scene_path=str(move(folder, "dimmed", dim)))])
+    (word,) = found.changes.values()
+    assert word.change == "new"
+    assert word.caution.startswith("season or radiometry differs")
 
 
 def test_images_that_are_gone_make_change_advice_only(drawn):
     _, (before, after) = drawn
-    found = compare(after, [{**before, "scene_path": "/nowhere/before"}])
-    (word,) = found["changes"].values()
-    assert word["change"] == "new"
-    assert "cannot be laid on each other" in word["caution"]
+    (word,) = compare(after, [replace(before, scene_path="/nowhere/before")]).changes.values()
+    assert word.change == "new"
+    assert "cannot be laid on each other" in word.caution
 
 
 def test_a_new_outline_on_flat_ground_is_advice_only(drawn):
@@ -427,8 +426,7 @@ def test_a_new_outline_on_flat_ground_is_advice_only(drawn):
     shutil.copytree(folder / "after", flat)
     manifest = (flat / "scene.toml").read_text().split("[files]")[0]
     (flat / "scene.toml").write_text("complete = true\n" + manifest)
-    grid = read_grid(Path(after["prob"]))
+    grid = read_grid(Path(after.prob))
     write_geotiff(flat / "dem.tif", np.full((1, grid.height, grid.width), 12.0, np.float32), grid)
-    found = compare({**after, "scene_path": str(flat)}, [before])
-    (word,) = found["changes"].values()
-    assert (word["change"], word["caution"]) == ("new", "flat ground (0 degrees)")
+    (word,) = compare(replace(after, scene_path=str(flat)), [before]).changes.values()
+    assert (word.change, word.caution) == ("new", "flat ground (0 degrees)")

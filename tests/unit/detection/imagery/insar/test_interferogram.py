@@ -9,6 +9,7 @@ import shapely
 from shapely.geometry import shape
 
 from detection.imagery.errors import ManifestError, NoValidPixelsError
+from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
 from detection.imagery.insar.outputs import measure_stack
@@ -143,8 +144,8 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
     alter(short[2].coherence, hide)
     lon, lat = grid.to_lonlat(*grid.to_crs(np.array([20.5]), np.array([20.5])))
     places = [
-        {"name": "circle", "lon": float(lon[0]), "lat": float(lat[0]), "radius_m": 200.0},
-        {"name": "far", "lon": float(lon[0]) + 5, "lat": float(lat[0]), "radius_m": 200.0},
+        Place("circle", Circle(float(lon[0]), float(lat[0]), 200.0)),
+        Place("far", Circle(float(lon[0]) + 5, float(lat[0]), 200.0)),
     ]
     found = measure_coherence(stack, grid, places)
     assert set(found) == {"circle"}

@@ -1,0 +1,269 @@
+"""What change is judged from and what it answers: outlines with what is known of them, dates, words, areas."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from detection.imagery.footprints.records import Box, Window
+
+LANDSLIDE = "landslide"
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A footprint with a place on the ground: without one, change is not judged; `geometry` is GeoJSON."""
+
+    polygon_id: str
+    kind: str
+    geometry: dict[str, Any]
+    bbox: Box
+    area_m2: float
+    mean_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOutline(Outline):
+    """A footprint with what is known of its line; None where nothing was judged yet.
+
+    Attributes:
+        change: new, grown, known, single, vanished or withdrawn.
+        parent_id: the footprint of an earlier date that it continues.
+        root_id: the first footprint of its line.
+        anchor_scene: the date on which its outline was last declared new, grown or single.
+        first_seen_at: when the first image of its line was taken.
+    """
+
+    change: str | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    anchor_scene: str | None = None
+    first_seen_at: datetime | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was not found on its date, but named as missing there."""
+        return self.change in {"vanished", "withdrawn"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptDate:
+    """What is kept of a scene that was read, as another is compared with it.
+
+    Attributes:
+        scene_hash: its id.
+        acquired_at: when it was taken.
+        prob: path of its kept probabilities, a band per class.
+        scene_path: its raster or folder, for the guards and the slope.
+        threshold: of its footprints.
+        minimum_area_m2: of its footprints.
+        classes: of its probabilities, in the order of the bands; footprints are judged within their own.
+        unseen: windows that nobody looked at: as nodata, they prove nothing.
+        doubtful: windows that may hold a border: what is found or compared there is advice.
+        doubts: why it lies outside of what the network was trained on.
+        dem: heights in place of the scene's own.
+        polygons: its footprints; None: not given.
+    """
+
+    scene_hash: str
+    acquired_at: datetime
+    prob: str
+    scene_path: str
+    threshold: float
+    minimum_area_m2: float
+    classes: tuple[str, ...] = (LANDSLIDE,)
+    unseen: tuple[Window, ...] = ()
+    doubtful: tuple[Window, ...] = ()
+    doubts: tuple[str, ...] = ()
+    dem: str | None = None
+    polygons: tuple[KnownOutline, ...] | None = None
+
+    @property
+    def outlines(self) -> tuple[KnownOutline, ...]:
+        """Its footprints; none where they were not given."""
+        return self.polygons or ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a footprint.
+
+    Attributes:
+        change: new, grown, known, single or vanished.
+        parent_id: the footprint of an earlier date that it continues.
+        grown_m2: by how much; None where it has not grown.
+        since_at: the date that it is compared with.
+        root_id: the first footprint of its line.
+        first_seen_at: when the first image of its line was taken.
+        anchor_scene: the date on which its outline was last declared.
+        caution: why it is advice only.
+    """
+
+    change: str
+    parent_id: str | None
+    grown_m2: float | None
+    since_at: datetime | None
+    root_id: str
+    first_seen_at: datetime | None
+    anchor_scene: str
+    caution: str | None
+
+    def doubted(self, *cautions: str) -> "Change":
+        """The same with more cautions, each said once."""
+        return replace(self, caution=join_cautions(self.caution, *cautions))
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished:
+    """A footprint of before that is gone, under a name of its own; its probability is that of the newer date."""
+
+    outline: Outline
+    word: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured between the newer date and an earlier one.
+
+    Attributes:
+        scene_hash: the earlier one.
+        acquired_at: when it was taken.
+        shift_px: between the images; None: not measured.
+        median_ratios: of the bands, newer over older; None: not measured.
+        cautions: why change against it is advice only.
+        claimed: whether change against it is claimed at all.
+    """
+
+    scene_hash: str
+    acquired_at: datetime
+    shift_px: Mapping[str, float] | None
+    median_ratios: tuple[float, ...] | None
+    cautions: tuple[str, ...]
+    claimed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Areas:
+    """Change pixel by pixel, true m², and the share of the pixels that two dates show."""
+
+    new_m2: float
+    known_m2: float
+    gone_m2: float
+    joint_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed on one date against earlier ones.
+
+    Attributes:
+        changes: polygon_id of each footprint of the date to what became of it.
+        vanished: footprints of before that are gone.
+        compared: what was measured with each earlier date.
+        areas: by class, the first class first.
+        warnings: one sentence each.
+        outputs: name to path of what was written.
+    """
+
+    changes: dict[str, Change]
+    vanished: tuple[Vanished, ...]
+    compared: tuple[Measured, ...] = ()
+    areas: Mapping[str, Areas] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def joint_share(self) -> float:
+        """Share of the pixels that two dates show, of the first class."""
+        return next(iter(self.areas.values())).joint_share
+
+    def tell(self) -> dict[str, Any]:
+        """What was measured, as it is kept beside the words (JSON)."""
+        first, *others = self.areas.values()
+        more = {"classes": {kind: spell(areas) for kind, areas in self.areas.items()}} if others else {}
+        return {
+            "compared": [spell(one) for one in self.compared], "pixels": {**spell(first), **more},
+            "warnings": list(self.warnings), "outputs": dict(self.outputs),
+        }  # fmt: skip
+
+
+def spell_comparison(found: Comparison) -> dict[str, Any]:
+    """All that changed, as JSON has it."""
+    return {
+        "changes": {name: spell(word) for name, word in found.changes.items()},
+        "vanished": [spell_vanished(one) for one in found.vanished], **found.tell(),
+    }  # fmt: skip
+
+
+def spell(record: Any) -> dict[str, Any]:
+    """A record as JSON has it, one level deep: instants in ISO, tuples as lists.
+
+    >>> spell(Areas(1.0, 0.0, 0.0, 0.5))
+    {'new_m2': 1.0, 'known_m2': 0.0, 'gone_m2': 0.0, 'joint_share': 0.5}
+    """
+    return {one.name: _spell_value(getattr(record, one.name)) for one in fields(record)}
+
+
+def _spell_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def spell_vanished(one: Vanished) -> dict[str, Any]:
+    """A footprint that is gone, as JSON has it."""
+    told = spell(one.outline)
+    return {**{key: told[key] for key in ("geometry", "bbox", "area_m2")}, "class": one.outline.kind,
+            **spell(one.word), "polygon_id": one.outline.polygon_id,
+            "mean_probability": one.outline.mean_probability}  # fmt: skip
+
+
+def remember(date: KeptDate, changes: Mapping[str, Change]) -> KeptDate:
+    """The date with what became of its footprints, for those that are judged after it."""
+
+    def learn(one: KnownOutline) -> KnownOutline:
+        word = changes[one.polygon_id]
+        return replace(
+            one, change=word.change, parent_id=word.parent_id, root_id=word.root_id, anchor_scene=word.anchor_scene,
+            first_seen_at=word.first_seen_at,
+        )  # fmt: skip
+
+    return replace(date, polygons=tuple(map(learn, date.outlines)))
+
+
+def read_outlines(footprints: Sequence[Mapping[str, Any]]) -> tuple[KnownOutline, ...]:
+    """The footprints of a detection (JSON) as outlines of which nothing is known yet.
+
+    >>> square = {"type": "Polygon", "coordinates": []}
+    >>> found = {"polygon_id": "p", "class": "crack", "geometry": square, "bbox": [0, 1, 2, 3], "area_m2": 9.0}
+    >>> read_outlines([{**found, "mean_probability": 0.8}])[0].bbox
+    (0, 1, 2, 3)
+    """
+    return tuple(
+        KnownOutline(
+            one["polygon_id"], one["class"], one["geometry"], _box(one["bbox"]), one["area_m2"],
+            one["mean_probability"],
+        )
+        for one in footprints
+    )  # fmt: skip
+
+
+def _box(values: Sequence[float]) -> Box:
+    west, south, east, north = values
+    return west, south, east, north
+
+
+def open_geometry(outline: KnownOutline) -> KnownOutline:
+    """The same with `geometry` as an object, where it is stored as text."""
+    given: Any = outline.geometry
+    return replace(outline, geometry=json.loads(given)) if isinstance(given, str) else outline
+
+
+def join_cautions(*cautions: str | None) -> str | None:
+    """Cautions as one line, each said once; None where there is none.
+
+    >>> join_cautions("flat ground", None, "flat ground", "another season")
+    'flat ground; another season'
+    """
+    return "; ".join(dict.fromkeys(c for c in cautions if c)) or None
