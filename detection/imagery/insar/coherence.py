@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from detection.imagery.footprints.places import SEEN_SHARE, outline_of
 from detection.imagery.footprints.records import Place
 from detection.imagery.insar.interferogram import outline_zones
+from detection.imagery.insar.records import CoherenceLoss, CoherenceValue
 from detection.imagery.insar.stack import Pair, Stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, burn, window_around
@@ -32,7 +33,7 @@ def list_short(stack: Stack) -> list[Pair]:
     return [newest[at] for at in sorted(newest)]
 
 
-def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict[str, list[dict[str, Any]]]:
+def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict[str, tuple[CoherenceValue, ...]]:
     """Mean coherence over places from date to date.
 
     Args:
@@ -41,10 +42,10 @@ def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict
         places: what is measured.
 
     Returns:
-        name -> rows with `from`, `at` (the two dates of the pair, ISO; the later one is the time of the value) and
-        `value` (0 to 1). A place of which less than half is valid on a pair is left out there: nothing is made up.
+        By name the values of a place. One of which less than half is valid on a pair is left out there: nothing is
+        made up.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, tuple[CoherenceValue, ...]] = {}
     bodies = []
     for place in places:
         outline = outline_of(place, grid)
@@ -61,17 +62,17 @@ def measure_coherence(stack: Stack, grid: Grid, places: Sequence[Place]) -> dict
                 if not seen or seen < SEEN_SHARE * wanted:
                     continue
                 value = min(1.0, max(0.0, float(np.mean(values[shown], dtype=np.float64))))
-                row = {"from": pair.first_at.isoformat(), "at": pair.second_at.isoformat(), "value": round(value, 4)}
-                found.setdefault(name, []).append(row)
+                one = CoherenceValue(pair.first_at, pair.second_at, round(value, 4))
+                found[name] = (*found.get(name, ()), one)
     return found
 
 
-def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_000.0) -> list[dict[str, Any]]:
+def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_000.0) -> list[CoherenceLoss]:
     """Zones whose coherence fell on the newest short pair against the earlier ones of like length; advice only.
 
     Returns:
-        Dictionaries with area_m2, was, is (medians), from and to of the newest pair (ISO), geometry. Empty where there
-        are fewer than three short pairs with coherence. How old the newest of them is, its dates say.
+        The zones; none where there are fewer than three short pairs with coherence. How old the newest of them is, its
+        dates say.
     """
     short = list_short(stack)
     if len(short) < 3:
@@ -81,11 +82,11 @@ def find_coherence_loss(stack: Stack, grid: Grid, minimum_area_m2: float = 40_00
     was = np.where(seen, np.median(np.nan_to_num(layers[:-1]), axis=0), np.nan)
     lost = seen & (was >= WAS) & (was - np.nan_to_num(layers[-1]) >= LOSS)
     return [
-        {
-            "area_m2": zone.area_m2, "was": round(float(np.median(was[zone.body])), 3),
-            "is": round(float(np.median(layers[-1][zone.body])), 3), "from": short[-1].first_at.isoformat(),
-            "to": short[-1].second_at.isoformat(), "geometry": zone.geometry,
-        }
+        CoherenceLoss(
+            area_m2=zone.area_m2, was=round(float(np.median(was[zone.body])), 3),
+            value=round(float(np.median(layers[-1][zone.body])), 3), since=short[-1].first_at,
+            until=short[-1].second_at, geometry=zone.geometry,
+        )
         for zone in outline_zones(lost, grid, minimum_area_m2)
     ]  # fmt: skip
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 from shapely.geometry import mapping
 
 from detection.imagery.errors import MismatchedBandsError, NoValidPixelsError
+from detection.imagery.insar.records import MovingZone, PointSeries
 from detection.imagery.insar.stack import Stack
 from detection.imagery.raster.areas import map_outline, true_area_m2
 from detection.imagery.raster.components import EIGHT
@@ -198,7 +199,7 @@ def _fit_rate(
     return np.asarray(rate), np.asarray(error)
 
 
-def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: float = 40_000.0) -> list[dict[str, Any]]:
+def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: float = 40_000.0) -> list[MovingZone]:
     """Connected zones that move beyond k sigma, the fastest first.
 
     Sigma of a pixel is its own standard error and the scatter of still ground together, so that an atmosphere that all
@@ -208,10 +209,6 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
         movement: what `invert` found.
         k_sigma: how far beyond its sigma a rate must lie.
         minimum_area_m2: smaller zones are left out.
-
-    Returns:
-        Dictionaries with kind (toward, away), area_m2, pixels, rate_mm_per_year (median), fastest_mm_per_year,
-        sigma_mm_per_year, geometry (GeoJSON).
     """
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     found = []
@@ -220,15 +217,14 @@ def find_zones(movement: Movement, *, k_sigma: float = 3.0, minimum_area_m2: flo
         for zone in outline_zones(beyond, movement.grid, minimum_area_m2):
             rates = movement.rate_mm_per_year[zone.body]
             found.append(
-                {
-                    "kind": kind, "area_m2": zone.area_m2, "pixels": int(zone.body.sum()),
-                    "rate_mm_per_year": round(float(np.median(rates)), 2),
-                    "fastest_mm_per_year": round(float(rates[np.argmax(np.abs(rates))]), 2),
-                    "sigma_mm_per_year": round(float(np.median(sigma[zone.body])), 2),
-                    "geometry": zone.geometry,
-                }
+                MovingZone(
+                    kind=kind, area_m2=zone.area_m2, pixels=int(zone.body.sum()),
+                    rate_mm_per_year=round(float(np.median(rates)), 2),
+                    fastest_mm_per_year=round(float(rates[np.argmax(np.abs(rates))]), 2),
+                    sigma_mm_per_year=round(float(np.median(sigma[zone.body])), 2), geometry=zone.geometry,
+                )
             )  # fmt: skip
-    return sorted(found, key=lambda z: -abs(z["fastest_mm_per_year"]))
+    return sorted(found, key=lambda zone: -abs(zone.fastest_mm_per_year))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,17 +251,17 @@ def outline_zones(beyond: NDArray[np.bool_], grid: Grid, minimum_area_m2: float)
     return zones
 
 
-def list_points(movement: Movement, every: int = 1) -> list[dict[str, Any]]:
-    """The pixels that speak as points: pid, lon, lat and displacement in mm per date; every n-th row and column."""
+def list_points(movement: Movement, every: int = 1) -> list[PointSeries]:
+    """The pixels that have a rate as points; every n-th row and column."""
     told = np.isfinite(movement.rate_mm_per_year)
     rows, columns = np.nonzero(told)
     chosen = (rows % every == 0) & (columns % every == 0)
     rows, columns = rows[chosen], columns[chosen]
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(columns + 0.5, rows + 0.5))
     return [
-        {
-            "pid": f"r{row:04d}c{column:04d}", "lon": round(float(x), 7), "lat": round(float(y), 7),
-            "values_mm": [round(float(v), 3) for v in movement.displacement_mm[:, row, column]],
-        }
+        PointSeries(
+            f"r{row:04d}c{column:04d}", round(float(x), 7), round(float(y), 7),
+            tuple(round(float(v), 3) for v in movement.displacement_mm[:, row, column]),
+        )
         for row, column, x, y in zip(rows, columns, lon, lat, strict=True)
     ]  # fmt: skip

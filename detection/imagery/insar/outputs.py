@@ -1,6 +1,7 @@
 """What a stack of interferograms leaves behind: rasters of rate, error and coherence, zones, a picture, a record."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from shapely.geometry import shape as shape_of
 from detection.imagery.footprints.records import Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import Movement, find_zones, invert, list_points
+from detection.imagery.insar.records import CoherenceLoss, Hint, MovingZone, StackAsked, StackRates
 from detection.imagery.insar.stack import Stack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
@@ -29,69 +31,53 @@ PICTURE_PX = 900
 TOWARD, AWAY, STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
 
 
-def measure_stack(payload: dict[str, Any]) -> dict[str, Any]:
-    """Measure the movement of a stack of interferograms.
-
-    Args:
-        payload: `folder` (see `stack.read_stack`), and optionally `out_dir`, `coherence_least`, `k_sigma`,
-            `minimum_area_m2`, `reference` ([lon, lat, radius_m], in place of the manifest's), `every` (points of every
-            n-th row and column), `network` (weights of `moving`, an unvalidated hint beside the rates), `places` (see
-            `coherence.measure_coherence`).
-
-    Returns:
-        dates (ISO), pairs, direction, rate percentiles and errors in mm per year toward the satellite, zones (each
-        with its `coherence` from date to date), coherence_loss, coherence_series (name of a place -> rows), points
-        (see `interferogram.list_points`), told_share, warnings, outputs.
-    """
-    stack = read_stack(Path(payload["folder"]))
-    if payload.get("reference"):
-        lon, lat, radius_m = payload["reference"]
-        stack = replace(stack, reference=(float(lon), float(lat), float(radius_m)))
-    movement = invert(stack, float(payload.get("coherence_least", 0.3)))
-    minimum_m2 = float(payload.get("minimum_area_m2", 40_000.0))
+def measure_stack(asked: StackAsked) -> StackRates:
+    """Measure the movement of a stack of interferograms."""
+    stack = read_stack(asked.folder)
+    if asked.reference is not None:
+        stack = replace(stack, reference=asked.reference)
+    movement = invert(stack, asked.coherence_least)
+    grid, minimum_m2 = movement.grid, asked.minimum_area_m2
     rates = movement.rate_mm_per_year[np.isfinite(movement.rate_mm_per_year)]
-    answer: dict[str, Any] = {
-        "dates": [d.isoformat() for d in movement.dates], "pairs": len(stack.pairs), "direction": stack.direction,
-        "told_share": round(float(np.isfinite(movement.rate_mm_per_year).mean()), 4),
-        "rate_mm_per_year": {f"p{p}": round(float(np.percentile(rates, p)), 2) for p in (1, 5, 50, 95, 99)},
-        "error_mm_per_year": round(float(np.nanmedian(movement.error_mm_per_year)), 2),
-        "noise_mm_per_year": round(movement.noise_mm_per_year, 2),
-        "misfit_rad": round(float(np.nanmedian(movement.misfit_rad)), 3),
-        "coherence": round(float(np.nanmean(movement.coherence)), 3),
-        "zones": find_zones(movement, k_sigma=float(payload.get("k_sigma", 3.0)), minimum_area_m2=minimum_m2),
-        "coherence_loss": find_coherence_loss(stack, movement.grid, minimum_m2),
-        "points": list_points(movement, int(payload.get("every", 1))), "warnings": list(movement.warnings),
-        "outputs": {},
-    }  # fmt: skip
-    own = [Place(str(number), zone["geometry"]) for number, zone in enumerate(answer["zones"])]
-    of_zones = measure_coherence(stack, movement.grid, own)
-    for number, zone in enumerate(answer["zones"]):
-        zone["coherence"] = of_zones.get(str(number), [])
-    answer["coherence_series"] = measure_coherence(stack, movement.grid, tuple(payload.get("places") or ()))
-    if payload.get("out_dir"):
-        _write(answer, movement, Path(payload["out_dir"]))
-    if payload.get("network"):
-        answer["network"] = _ask_network(stack, str(payload["network"]), answer)
-    return answer
+    zones = find_zones(movement, k_sigma=asked.k_sigma, minimum_area_m2=minimum_m2)
+    of_zones = measure_coherence(stack, grid, [Place(str(k), zone.geometry) for k, zone in enumerate(zones)])
+    found = StackRates(
+        dates=movement.dates, pairs=len(stack.pairs), direction=stack.direction,
+        told_share=round(float(np.isfinite(movement.rate_mm_per_year).mean()), 4),
+        rate_mm_per_year={f"p{p}": round(float(np.percentile(rates, p)), 2) for p in (1, 5, 50, 95, 99)},
+        error_mm_per_year=round(float(np.nanmedian(movement.error_mm_per_year)), 2),
+        noise_mm_per_year=round(movement.noise_mm_per_year, 2),
+        misfit_rad=round(float(np.nanmedian(movement.misfit_rad)), 3),
+        coherence=round(float(np.nanmean(movement.coherence)), 3),
+        zones=tuple(replace(zone, coherence=of_zones.get(str(k), ())) for k, zone in enumerate(zones)),
+        coherence_loss=tuple(find_coherence_loss(stack, grid, minimum_m2)),
+        points=tuple(list_points(movement, asked.every)),
+        coherence_series=measure_coherence(stack, grid, asked.places), warnings=movement.warnings,
+    )  # fmt: skip
+    if asked.out_dir is not None:
+        found = _write(found, movement, asked.out_dir)
+    return found if asked.network is None else _ask_network(found, stack, asked.network, asked.out_dir)
 
 
-def _ask_network(stack: Stack, weights: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _ask_network(found: StackRates, stack: Stack, weights: str, out_dir: Path | None) -> StackRates:
     """What a network marks on the wrapped phases, as a share and, where a folder is given, as a raster."""
     from detection.imagery.insar.moving_zones import find_moving
 
     probability, grid, threshold = find_moving(stack, weights)
     told = np.isfinite(probability)
-    if answer["outputs"]:
-        path = Path(answer["outputs"]["rate"]).with_name(MOVING)
+    outputs = dict(found.outputs)
+    if out_dir is not None:
+        outputs["moving"] = str(out_dir / MOVING)
         filled = np.where(told, probability, NODATA).astype(np.float32)
-        write_geotiff(path, filled[None], grid, nodata=NODATA)
-        answer["outputs"]["moving"] = str(path)
-    answer["warnings"].append("the network was trained on drawn interferograms only: unvalidated, a hint where to look")
+        write_geotiff(out_dir / MOVING, filled[None], grid, nodata=NODATA)
+    warning = "the network was trained on drawn interferograms only: unvalidated, a hint where to look"
     marked = float((probability[told] >= threshold).mean()) if told.any() else 0.0
-    return {"weights": weights, "threshold": threshold, "marked_share": round(marked, 4), "validated": False}
+    hint = Hint(weights, threshold, round(marked, 4))
+    return replace(found, network=hint, warnings=(*found.warnings, warning), outputs=outputs)
 
 
-def _write(answer: dict[str, Any], movement: Movement, out_dir: Path) -> None:
+def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
+    """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     rasters = {
         "rate": movement.rate_mm_per_year, "error": movement.error_mm_per_year, "coherence": movement.coherence
@@ -99,20 +85,21 @@ def _write(answer: dict[str, Any], movement: Movement, out_dir: Path) -> None:
     for name, values in rasters.items():
         filled = np.where(np.isfinite(values), values, NODATA).astype(np.float32)
         write_geotiff(out_dir / FILES[name], filled[None], movement.grid, nodata=NODATA)
-    _draw(out_dir / FILES["picture"], movement, answer)
-    features = [
-        {"type": "Feature", "geometry": z["geometry"],
-         "properties": {"what": what, **{k: v for k, v in z.items() if k != "geometry"}}}
-        for what in ("zones", "coherence_loss") for z in answer[what]
-    ]  # fmt: skip
-    answer["outputs"] = {name: str(out_dir / file) for name, file in FILES.items()}
-    told = {k: v for k, v in answer.items() if k != "points"} | {"points": len(answer["points"])}
-    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", told)):
+    _draw(out_dir / FILES["picture"], movement, found.zones)
+    zones: list[MovingZone | CoherenceLoss] = [*found.zones, *found.coherence_loss]
+    features = []
+    for zone in zones:
+        told = zone.tell()
+        what = "zones" if isinstance(zone, MovingZone) else "coherence_loss"
+        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": {"what": what, **told}})
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", found.tell())):
         with replacing(out_dir / FILES[name]) as partial:
             partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return found
 
 
-def _draw(path: Path, movement: Movement, answer: dict[str, Any]) -> None:
+def _draw(path: Path, movement: Movement, zones: Sequence[MovingZone]) -> None:
     """Rates from red (away) over white to blue (toward), full colour at the 98th percentile; zones outlined black."""
     rate = movement.rate_mm_per_year
     told = np.isfinite(rate)
@@ -123,8 +110,8 @@ def _draw(path: Path, movement: Movement, answer: dict[str, Any]) -> None:
     image = np.zeros((4, rate.shape[0] * scale, rate.shape[1] * scale), np.uint8)
     image[:3] = np.kron(np.moveaxis(colours, -1, 0), np.ones((1, scale, scale))).astype(np.uint8)
     image[3] = np.kron(told * 255, np.ones((scale, scale))).astype(np.uint8)
-    for zone in answer["zones"]:
-        _outline(image, zone["geometry"], movement.grid, scale)
+    for zone in zones:
+        _outline(image, zone.geometry, movement.grid, scale)
     write_png(path, image)
 
 

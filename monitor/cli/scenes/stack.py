@@ -1,14 +1,15 @@
 """`slopeward scenes rates`: what a stack of interferograms says of movement, and into a site's point sets."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from detection.imagery.insar.records import Reference, StackAsked, StackRates
 from monitor.cli.scenes.local import placing_by
 from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
-from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.stack_series import list_stack_places, store_coherence
@@ -37,23 +38,22 @@ def rates(
     from detection.imagery.errors import NoValidPixelsError
     from detection.imagery.insar.outputs import measure_stack
 
-    payload: dict[str, Any] = {
-        "folder": str(stack), "reference": _place(reference), "k_sigma": k_sigma, "coherence_least": coherence,
-        "minimum_area_m2": minimum_area_m2, "every": every, "out_dir": None if out is None else str(out),
-        "network": network,
-    }  # fmt: skip
+    asked = StackAsked(
+        folder=stack, reference=_place(reference), k_sigma=k_sigma, coherence_least=coherence,
+        minimum_area_m2=minimum_area_m2, every=every, out_dir=out, network=network,
+    )  # fmt: skip
     # before the work: a site that is not there is said at once
     target = None if site is None else _open(config, site)
     if target is not None:
         with target[0].read() as c:
-            payload["places"] = list_stack_places(c, target[1])
+            asked = replace(asked, places=tuple(list_stack_places(c, target[1])))
     try:
         with placing_by(None if target is None else target[1]):
-            found = measure_stack(payload)
+            found = measure_stack(asked)
     except NoValidPixelsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(4) from None
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
     label = name or stack.resolve().name
     stored = coherences = None
@@ -61,30 +61,29 @@ def rates(
         stored = _store(target, label, found, stack)
         with target[0].write() as c:
             coherences = store_coherence(c, target[1], label, found, datetime.now(UTC))
-    points = len(found.pop("points"))
     if as_json:
-        print_json({**found, "points": points, "stored": stored, "stored_coherence": coherences})
+        print_json({**found.tell(), "stored": stored, "stored_coherence": coherences})
         return
-    spread = found["rate_mm_per_year"]
+    spread = found.rate_mm_per_year
     print(
-        f"{points} points on {len(found['dates'])} dates, {spread['p1']:.0f} to {spread['p99']:.0f} mm/year toward the "
-        f"satellite (1st to 99th percentile; error {found['error_mm_per_year']:.1f} "
-        f"mm/year, still ground scatters by {found['noise_mm_per_year']:.1f} mm/year)"
+        f"{len(found.points)} points on {len(found.dates)} dates, {spread['p1']:.0f} to {spread['p99']:.0f} mm/year "
+        f"toward the satellite (1st to 99th percentile; error {found.error_mm_per_year:.1f} mm/year, still "
+        f"ground scatters by {found.noise_mm_per_year:.1f} mm/year)"
     )
-    for zone in found["zones"]:
+    for zone in found.zones:
         print(
-            f"zone {zone['kind']}: {zone['rate_mm_per_year']:.0f} mm/year, fastest "
-            f"{zone['fastest_mm_per_year']:.0f} mm/year, {zone['area_m2'] / 1e6:.2f} km²"
+            f"zone {zone.kind}: {zone.rate_mm_per_year:.0f} mm/year, fastest "
+            f"{zone.fastest_mm_per_year:.0f} mm/year, {zone.area_m2 / 1e6:.2f} km²"
         )
-    for zone in found["coherence_loss"]:
-        print(f"coherence lost: {zone['was']:.2f} to {zone['is']:.2f} on {zone['area_m2'] / 1e6:.2f} km² (advice)")
-    if "network" in found:
-        print(f"network marks {found['network']['marked_share']:.1%} of the pixels (unvalidated)")
+    for loss in found.coherence_loss:
+        print(f"coherence lost: {loss.was:.2f} to {loss.value:.2f} on {loss.area_m2 / 1e6:.2f} km² (advice)")
+    if found.network is not None:
+        print(f"network marks {found.network.marked_share:.1%} of the pixels (unvalidated)")
     if stored is not None:
         print(f"{stored} values of points and {coherences} of coherence stored")
 
 
-def _place(text: str | None) -> list[float] | None:
+def _place(text: str | None) -> Reference | None:
     if text is None:
         return None
     try:
@@ -93,7 +92,7 @@ def _place(text: str | None) -> list[float] | None:
         raise SlopewardError(f"--reference: expected LON,LAT,RADIUS_M, got {text!r}") from None
     if not (-180 <= lon <= 180 and -90 <= lat <= 90 and radius_m > 0):
         raise SlopewardError(f"--reference: {text!r} is no place on the ground")
-    return [lon, lat, radius_m]
+    return lon, lat, radius_m
 
 
 def _open(config: Path | None, site: str) -> tuple[Database, Site]:
@@ -101,7 +100,7 @@ def _open(config: Path | None, site: str) -> tuple[Database, Site]:
     return db, pick_site(service, site)
 
 
-def _store(target: tuple[Database, Site], name: str, found: dict[str, Any], stack: Path) -> int:
+def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: Path) -> int:
     """Put the points and their displacements into a set of the site; the same stack again adds nothing."""
     from monitor.store.readings.points import (
         Point,
@@ -115,15 +114,15 @@ def _store(target: tuple[Database, Site], name: str, found: dict[str, Any], stac
 
     db, site = target[0], target[1].id
     began_at = datetime.now(UTC)
-    dates = [parse(d) for d in found["dates"]]
+    dates = found.dates
     step = max(1, CHUNK // len(dates))
     stored = revisions = 0
-    for begin in range(0, len(found["points"]), step):
-        part = found["points"][begin : begin + step]
+    for begin in range(0, len(found.points), step):
+        part = found.points[begin : begin + step]
         with db.write() as c:
             set_id = open_point_set(c, site, name, LOS, "mm")
-            ids = place_points(c, set_id, [Point(p["pid"], p["lat"], p["lon"]) for p in part])
-            values = [PointValue(p["pid"], at, v) for p in part for at, v in zip(dates, p["values_mm"], strict=True)]
+            ids = place_points(c, set_id, [Point(p.pid, p.lat, p.lon) for p in part])
+            values = [PointValue(p.pid, at, v) for p in part for at, v in zip(dates, p.values_mm, strict=True)]
             added = add_point_values(c, {k: v[0] for k, v in ids.items()}, values, datetime.now(UTC), began_at)
         stored, revisions = stored + added.stored, revisions + added.revisions
     if stored:

@@ -1,15 +1,15 @@
 """What a stack of interferograms says of the places of a site: coherence as ordinary series, its loss as advice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.insar.records import CoherenceLoss, MovingZone, StackRates
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.quantities import LANDSLIDE, QUANTITIES
 from monitor.domain.site import Site
@@ -37,7 +37,7 @@ def list_stack_places(c: Connection, site: Site) -> list[Place]:
     return [*circles, *outlines]
 
 
-def store_coherence(c: Connection, site: Site, name: str, found: Mapping[str, Any], now: datetime) -> int:
+def store_coherence(c: Connection, site: Site, name: str, found: StackRates, now: datetime) -> int:
     """Store the coherence of places and of zones near stations, and tell of its loss; call in a write transaction.
 
     A zone has no name of its own from stack to stack: it is that of the nearest station (`F-zone-G1`). A value has the
@@ -47,61 +47,61 @@ def store_coherence(c: Connection, site: Site, name: str, found: Mapping[str, An
         c: the transaction.
         site: the site.
         name: the stack's, so that two tracks do not end each other's advice.
-        found: what `detection.imagery.insar.outputs.measure_stack` said, with `coherence_series`.
+        found: what the stack says.
         now: when it is known.
 
     Returns:
         The number of values that are news.
     """
-    rows = dict(found["coherence_series"])
-    for station, zone in _name_zones(site, found["zones"]).items():
-        rows[f"{LANDSLIDE}zone-{station}"] = zone["coherence"]
+    rows = dict(found.coherence_series)
+    for station, zone in _name_zones(site, found.zones).items():
+        rows[f"{LANDSLIDE}zone-{station}"] = zone.coherence
     added = add_observations(
         c,
         [
             Observation(
-                site.id, station, QUANTITY, QUANTITIES[QUANTITY].unit, parse(row["at"]), now, row["value"],
-                source="stacks", extra=canonical_json({"since": row["from"], "stack": name}),
+                site.id, station, QUANTITY, QUANTITIES[QUANTITY].unit, row.at, now, row.value,
+                source="stacks", extra=canonical_json({"since": row.since.isoformat(), "stack": name}),
             )
             for station, values in sorted(rows.items()) for row in values
         ],
         now,
     )  # fmt: skip
-    _tell_loss(c, site, name, found["coherence_loss"], now)
+    _tell_loss(c, site, name, found.coherence_loss, now)
     return added.stored
 
 
-def _name_zones(site: Site, zones: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _name_zones(site: Site, zones: Sequence[MovingZone]) -> dict[str, MovingZone]:
     """Zones within reach of a station by that station; of several the fastest, which comes first."""
     places = list_places(site)
-    named: dict[str, Mapping[str, Any]] = {}
-    for zone, distances in zip(zones, list_distances([zone["geometry"] for zone in zones], places), strict=True):
+    named: dict[str, MovingZone] = {}
+    for zone, distances in zip(zones, list_distances([zone.geometry for zone in zones], places), strict=True):
         if near := keep_near(distances, site.scenes.near_m):
             named.setdefault(near[0][0], zone)
     return named
 
 
-def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[Mapping[str, Any]], now: datetime) -> None:
+def _tell_loss(c: Connection, site: Site, name: str, losses: Sequence[CoherenceLoss], now: datetime) -> None:
     """Advice while the newest pair shows a loss near a station; it ends with a newer stack that shows none."""
     places, near_m = list_places(site), site.scenes.near_m
-    distances = list_distances([loss["geometry"] for loss in losses], places)
+    distances = list_distances([loss.geometry for loss in losses], places)
     near = [
         (stations[0][1], stations, loss) for loss, away in zip(losses, distances, strict=True)
-        if now - parse(loss["to"]) <= NEWS and (stations := keep_near(away, near_m))
+        if now - loss.until <= NEWS and (stations := keep_near(away, near_m))
     ]  # fmt: skip
     reason, newest_at = f"coherence of {name} is not lost near a station any more", None
     if near:
         away_m, stations, loss = min(near, key=lambda item: item[0])
-        newest_at = parse(loss["to"])
+        newest_at = loss.until
         others = len(stations) - 1
         reason = (
-            f"radar coherence fell from {loss['was']:.2f} to {loss['is']:.2f} on {loss['area_m2']:,.0f} m² between "
-            f"{loss['from'][:10]} and {loss['to'][:10]}, nearest station {away_m:,.0f} m ({stations[0][0]})"
+            f"radar coherence fell from {loss.was:.2f} to {loss.value:.2f} on {loss.area_m2:,.0f} m² between "
+            f"{loss.since:%Y-%m-%d} and {loss.until:%Y-%m-%d}, nearest station {away_m:,.0f} m ({stations[0][0]})"
             f"{f' and {others} more' if others else ''}: the ground has changed or moved, or it rained or snowed"
         )
     change = AlertChange(
         Ledger.ADVICE, f"advice:coherence:{name}", 1, open=bool(near), reason=reason, data_time=newest_at,
-        evidence=canonical_json({"losses": [{k: v for k, v in loss.items() if k != "geometry"} for *_, loss in near]}),
+        evidence=canonical_json({"losses": [loss.facts() for *_, loss in near]}),
         notify=bool(near),
     )  # fmt: skip
     apply_changes(

@@ -9,6 +9,7 @@ import rasterio
 from sqlalchemy import text
 
 from detection.imagery.insar.outputs import measure_stack
+from detection.imagery.insar.records import StackAsked
 from detection.imagery.insar.synthetic import write_stack
 from detection.imagery.raster.raster import read_grid
 from monitor.alerting.decision.evaluate import evaluate_site
@@ -184,11 +185,11 @@ def test_an_old_loss_is_printed_and_nobody_is_told(valley, database, capsys):
     change_coherence(stack, len(DATES) - 1, 0.34)
     with database.write() as c:
         save_site(c, site, "test", "test", datetime.now(UTC))
-    found = measure_stack({"folder": str(stack), "places": []})
+    found = measure_stack(StackAsked(folder=stack))
     with database.write() as c:
         store_coherence(c, site, "stack", found, datetime.now(UTC) + timedelta(days=60))
         assert load_alerts(c, "valley") == []
-    assert len(found["coherence_loss"]) == 1
+    assert len(found.coherence_loss) == 1
 
 
 def test_a_place_that_is_none_is_one_line(valley, capsys):

@@ -13,6 +13,7 @@ from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.insar.coherence import find_coherence_loss, measure_coherence
 from detection.imagery.insar.interferogram import find_zones, invert, list_points
 from detection.imagery.insar.outputs import measure_stack
+from detection.imagery.insar.records import StackAsked
 from detection.imagery.insar.stack import read_stack
 from detection.imagery.insar.synthetic import draw_phase_patches, wrap, write_stack
 from detection.imagery.raster.grid import grid_around
@@ -50,15 +51,15 @@ def test_a_drawn_bowl_comes_back_within_its_error(drawn):
     sigma = np.hypot(movement.error_mm_per_year, movement.noise_mm_per_year)
     assert np.mean(np.abs(away) < 3 * sigma) > 0.97
     zones = find_zones(movement)
-    assert zones[0]["kind"] == "away"
-    assert zones[0]["fastest_mm_per_year"] == pytest.approx(truth.min(), rel=0.2)
+    assert zones[0].kind == "away"
+    assert zones[0].fastest_mm_per_year == pytest.approx(truth.min(), rel=0.2)
     centre = np.unravel_index(np.argmin(truth), truth.shape)
     lon, lat = movement.grid.to_lonlat(*movement.grid.to_crs(np.array([centre[1] + 0.5]), np.array([centre[0] + 0.5])))
-    assert shape(zones[0]["geometry"]).contains(shapely.Point(lon[0], lat[0]))
+    assert shape(zones[0].geometry).contains(shapely.Point(lon[0], lat[0]))
     points = list_points(movement, every=4)
     assert len(points) == 12 * 12
-    assert len(points[0]["values_mm"]) == len(DATES)
-    assert points[0]["values_mm"][0] == 0.0
+    assert len(points[0].values_mm) == len(DATES)
+    assert points[0].values_mm[0] == 0.0
 
 
 def test_still_ground_under_an_atmosphere_is_no_zone(tmp_path):
@@ -124,8 +125,8 @@ def test_coherence_that_falls_on_the_newest_pair(tmp_path):
     assert find_coherence_loss(stack, grid) == []
     alter(stack.pairs[-1].coherence, lose)
     (zone,) = find_coherence_loss(stack, grid)
-    assert zone["area_m2"] == pytest.approx(20 * 20 * 1600, rel=0.02)
-    assert (zone["was"] > 0.7, zone["is"] < 0.4) == (True, True)
+    assert zone.area_m2 == pytest.approx(20 * 20 * 1600, rel=0.02)
+    assert (zone.was > 0.7, zone.value < 0.4) == (True, True)
 
 
 def test_coherence_of_places_from_date_to_date(tmp_path):
@@ -149,11 +150,9 @@ def test_coherence_of_places_from_date_to_date(tmp_path):
     ]
     found = measure_coherence(stack, grid, places)
     assert set(found) == {"circle"}
-    expected = [
-        (p.second_at.isoformat(), pytest.approx(0.5 + 0.05 * k, abs=1e-3)) for k, p in enumerate(short) if k != 2
-    ]
-    assert [(row["at"], row["value"]) for row in found["circle"]] == expected
-    assert [row["from"] for row in found["circle"]] == [p.first_at.isoformat() for k, p in enumerate(short) if k != 2]
+    expected = [(p.second_at, pytest.approx(0.5 + 0.05 * k, abs=1e-3)) for k, p in enumerate(short) if k != 2]
+    assert [(row.at, row.value) for row in found["circle"]] == expected
+    assert [row.since for row in found["circle"]] == [p.first_at for k, p in enumerate(short) if k != 2]
 
 
 @pytest.mark.parametrize(
@@ -209,24 +208,24 @@ def test_drawn_patches_hold_wrapped_phase_and_their_zone():
 def test_the_measured_stack_sinks_in_the_east_and_stands_in_the_west(measured, tmp_path):
     """30 interferograms of 13 dates over Mexico City: the lake bed sinks, the western hills do not, nor does a hill."""
     folder = measured("insar-pyrate-cropA")
-    found = measure_stack({"folder": str(folder), "reference": [-99.175, 19.40, 1500.0], "out_dir": str(tmp_path)})
-    assert (found["pairs"], len(found["dates"])) == (30, 13)
-    assert found["told_share"] > 0.85
-    assert found["misfit_rad"] < 0.5
-    assert found["noise_mm_per_year"] < 20
-    assert -300 < found["rate_mm_per_year"]["p1"] < -200
-    (zone,) = found["zones"]
-    assert zone["kind"] == "away"
-    sinking = shape(zone["geometry"])
+    found = measure_stack(StackAsked(folder=folder, reference=(-99.175, 19.40, 1500.0), out_dir=tmp_path))
+    assert (found.pairs, len(found.dates)) == (30, 13)
+    assert found.told_share > 0.85
+    assert found.misfit_rad < 0.5
+    assert found.noise_mm_per_year < 20
+    assert -300 < found.rate_mm_per_year["p1"] < -200
+    (zone,) = found.zones
+    assert zone.kind == "away"
+    sinking = shape(zone.geometry)
     assert sinking.contains(shapely.Point(-99.08, 19.41))
     assert not sinking.contains(shapely.Point(-99.17, 19.41))
     assert not sinking.contains(shapely.Point(-99.0845, 19.4400)), "the hill in the lake bed stands still"
     assert (tmp_path / "rate.png").stat().st_size > 1000
     # four pairs of 12 days; a city stays coherent, and nothing is lost on the newest of them
     dates = ["2018-03-19", "2018-03-31", "2018-04-12", "2018-05-18"]
-    assert [row["at"][:10] for row in zone["coherence"]] == dates
-    assert all(0.6 < row["value"] < 0.7 for row in zone["coherence"])
-    assert found["coherence_loss"] == []
+    assert [f"{row.at:%Y-%m-%d}" for row in zone.coherence] == dates
+    assert all(0.6 < row.value < 0.7 for row in zone.coherence)
+    assert found.coherence_loss == ()
 
 
 # ---- the network on wrapped phases -----------------------------------------------------------------------------
@@ -259,7 +258,7 @@ def test_training_on_drawn_phases_is_seeded(tmp_path):
 
 
 def test_rates_with_the_network_say_that_it_is_unvalidated(drawn, tmp_path):
-    found = measure_stack({"folder": str(drawn[0]), "out_dir": str(tmp_path), "network": "phase/generated-phase"})
-    assert found["network"]["validated"] is False
-    assert any("unvalidated" in w for w in found["warnings"])
+    found = measure_stack(StackAsked(folder=drawn[0], out_dir=tmp_path, network="phase/generated-phase"))
+    assert found.tell()["network"]["validated"] is False
+    assert any("unvalidated" in w for w in found.warnings)
     assert (tmp_path / "moving.tif").is_file()
