@@ -1,4 +1,4 @@
-"""The lane of a scene: files in, footprints out; plain dictionaries, so that any process can call it."""
+"""A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +24,7 @@ from detection.imagery.footprints.options import Options, read_options
 from detection.imagery.footprints.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
 from detection.imagery.footprints.polygons import find_footprints, threshold_steps
 from detection.imagery.footprints.probabilities import Plan, make_plan, map_scene, measure_flips, name_classes
+from detection.imagery.footprints.records import Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
@@ -84,7 +85,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes, threshold,
         blend, tile, halo, resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see
         `quality.Tally`; None without `out_dir`),
-        polygons (see `polygons.find_footprints`), outputs (name -> path, and `bounds` of the preview), warnings.
+        polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -152,7 +153,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
             "borders": [border._asdict() for border in borders],
             "calibration": {"gain": scene.gain, "offset": scene.offset, "source": scene.calibration},
             "warnings": [],
-            "polygons": footprints,
+            "polygons": [one.tell() for one in footprints],
             "outputs": {},
         }
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
@@ -343,7 +344,7 @@ def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:
 
 def _find_all(
     steps: ByteRaster, opened: Opened, facts: Mapping[str, Any], linear: list[str], progress: Progress
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
+) -> tuple[list[Footprint], dict[str, int]]:
     """The footprints of all classes, and how many were left out for which reason."""
     least, gate = threshold_steps(facts["threshold"]), facts["slope_gate_deg"]
     kept, left_out = [], {"hugging": 0, "flat": 0, "small": 0}
@@ -379,8 +380,8 @@ def _find_all(
                 linear=kind in linear,
                 on_small=count_small,
             ):
-                slope = footprint["mean_slope_deg"]
-                if footprint["hugs_nodata"]:
+                slope = footprint.mean_slope_deg
+                if footprint.hugs_nodata:
                     left_out["hugging"] += 1
                 elif gate is not None and slope is not None and slope < gate:
                     left_out["flat"] += 1

@@ -13,11 +13,12 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
+from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import join_sides, map_outline, measure_ground, measure_rectangle, pixel_area_m2
 from detection.imagery.raster.components import EIGHT, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
-from detection.imagery.scene.sampling import NO_SAMPLER, Sampler
+from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
 
 # What never leaves this distance from nodata is most likely an edge effect, not a landslide.
 NODATA_MARGIN_PX = 3
@@ -39,7 +40,7 @@ class Body:
     steps_max: int = 0
     touches_nodata: bool = False
     hugs_nodata: bool = True
-    samples: dict[str, Any] = field(default_factory=dict)
+    samples: Sums = field(default_factory=Sums)
 
 
 def threshold_steps(threshold: float) -> int:
@@ -63,7 +64,7 @@ def find_footprints(
     kind: str = "landslide",
     linear: bool = False,
     on_small: Callable[[], None] = lambda: None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Footprint]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
     Memory is bounded by a strip of the scene, and by the outline of the largest component.
@@ -80,13 +81,6 @@ def find_footprints(
         kind: the class of what is found.
         linear: the class is of lines (cracks): the width is the area over the length.
         on_small: called for each that is left out as too small.
-
-    Yields:
-        Dictionaries with polygon_id, class, area_m2, perimeter_m, mean_probability, max_probability, geometry (GeoJSON,
-        RFC 7946: lon/lat, exterior rings counter-clockwise, 7 decimals), bbox, centroid, length_m, width_m and
-        azimuth_deg (0 to 180, clockwise from north) of the smallest rectangle around it, touches_edge, touches_nodata,
-        hugs_nodata (no pixel lies farther than 3 pixels from nodata), and what the sampler found. Without a place on
-        the ground geometry, bbox and centroid are in pixels (column, row) and all lengths and areas are None.
     """
     least = threshold_steps(threshold)
     # A hole can at most double what the minimum leaves: a rough bound spares the outlines of mere specks.
@@ -111,41 +105,41 @@ def find_footprints(
         name = f"{identity}:{component.first_row}:{component.first_column}"
         if kind != "landslide":
             name = f"{name}:{kind}"
-        yield {
-            "polygon_id": hashlib.sha256(name.encode()).hexdigest()[:16],
-            "class": kind,
-            "area_m2": round(area, 2) if grid.placed else None,
-            "perimeter_m": round(perimeter, 2) if grid.placed else None,
-            "mean_probability": round(body.steps_sum / body.pixels / STEPS, 4),
-            "max_probability": body.steps_max / STEPS,
-            **_describe_place(on_ground, grid, area if linear else None),
-            "touches_edge": bool(
+        lonlat = _to_geojson(on_ground, grid)
+        whole = join_sides(lonlat) if grid.placed else lonlat
+        length, width, azimuth = measure_rectangle(whole) if grid.placed else (None, None, None)
+        if linear and length:
+            width = round(area / length, 2)
+        west, south, east, north = (float(value) for value in lonlat.bounds)
+        middle = whole.centroid
+        beneath = sampler.describe(body.samples, body.pixels)
+        yield Footprint(
+            polygon_id=hashlib.sha256(name.encode()).hexdigest()[:16],
+            kind=kind,
+            area_m2=round(area, 2) if grid.placed else None,
+            perimeter_m=round(perimeter, 2) if grid.placed else None,
+            mean_probability=round(body.steps_sum / body.pixels / STEPS, 4),
+            max_probability=body.steps_max / STEPS,
+            geometry=mapping(lonlat),
+            bbox=(west, south, east, north),
+            centroid=(round(_turn_back(middle.x) if grid.placed else middle.x, 7), round(middle.y, 7)),
+            length_m=length,
+            width_m=width,
+            azimuth_deg=azimuth,
+            touches_edge=bool(
                 component.left == 0
                 or component.top == 0
                 or component.right == grid.width
                 or component.bottom == grid.height
             ),
-            "touches_nodata": body.touches_nodata,
-            "hugs_nodata": body.hugs_nodata,
-            **sampler.describe(body.samples, body.pixels),
-        }
-
-
-def _describe_place(on_ground: BaseGeometry, grid: Grid, line_area_m2: float | None) -> dict[str, Any]:
-    lonlat = _to_geojson(on_ground, grid)
-    whole = join_sides(lonlat) if grid.placed else lonlat
-    centroid = whole.centroid
-    length, width, azimuth = measure_rectangle(whole) if grid.placed else (None, None, None)
-    if line_area_m2 is not None and length:
-        width = round(line_area_m2 / length, 2)
-    return {
-        "geometry": mapping(lonlat),
-        "bbox": [float(value) for value in lonlat.bounds],
-        "centroid": [round(_turn_back(centroid.x) if grid.placed else centroid.x, 7), round(centroid.y, 7)],
-        "length_m": length,
-        "width_m": width,
-        "azimuth_deg": azimuth,
-    }
+            touches_nodata=body.touches_nodata,
+            hugs_nodata=body.hugs_nodata,
+            mean_slope_deg=beneath.mean_slope_deg,
+            min_elevation_m=beneath.min_elevation_m,
+            max_elevation_m=beneath.max_elevation_m,
+            prior=beneath.prior,
+            shadow_share=beneath.shadow_share,
+        )
 
 
 def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: float, sampler: Sampler) -> Body:

@@ -1,6 +1,6 @@
-"""Places that a scene is asked about, and boxes and windows; no library is loaded for them."""
+"""Footprints, places that a scene is asked about, boxes and windows; no library is loaded for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
@@ -22,3 +22,58 @@ class Place:
 
     name: str
     ground: Circle | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """A landslide as it was found; what a place on the ground is needed for is None without one.
+
+    Attributes:
+        polygon_id: a hash of the scene, the model and the first pixel.
+        kind: its class.
+        area_m2: true, as all lengths and areas.
+        perimeter_m: with the rims of holes.
+        mean_probability: over its pixels.
+        max_probability: over its pixels.
+        geometry: GeoJSON (RFC 7946): lon/lat, exterior rings counter-clockwise, 7 decimals; pixels (column, row)
+            without a place on the ground, as bbox and centroid.
+        bbox: around it.
+        centroid: longitude, latitude.
+        length_m: of the smallest rectangle around it.
+        width_m: of this; of a line (a crack) the area over the length.
+        azimuth_deg: of this, 0 to 180, clockwise from north.
+        touches_edge: of the scene.
+        touches_nodata: anywhere.
+        hugs_nodata: no pixel lies farther than 3 pixels from nodata.
+        mean_slope_deg: beneath it, as all that follow.
+        min_elevation_m: the lowest.
+        max_elevation_m: the highest.
+        prior: mean susceptibility.
+        shadow_share: of its pixels.
+    """
+
+    polygon_id: str
+    kind: str
+    area_m2: float | None
+    perimeter_m: float | None
+    mean_probability: float
+    max_probability: float
+    geometry: dict[str, Any]
+    bbox: Box
+    centroid: tuple[float, float]
+    length_m: float | None
+    width_m: float | None
+    azimuth_deg: float | None
+    touches_edge: bool
+    touches_nodata: bool
+    hugs_nodata: bool
+    mean_slope_deg: float | None
+    min_elevation_m: float | None
+    max_elevation_m: float | None
+    prior: float | None
+    shadow_share: float | None
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it."""
+        told = {"class" if one.name == "kind" else one.name: getattr(self, one.name) for one in fields(self)}
+        return {**told, "bbox": list(self.bbox), "centroid": list(self.centroid)}

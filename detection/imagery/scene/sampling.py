@@ -1,5 +1,6 @@
 """What lies under a footprint's pixels: slope and elevation, a susceptibility map, shadow."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,28 @@ from numpy.typing import NDArray
 from detection.imagery.raster.components import Rows
 from detection.imagery.raster.terrain import TerrainReader
 from detection.imagery.scene.reader import BandReader
+
+
+@dataclass(slots=True)
+class Sums:
+    """Sums over the pixels of a footprint: each with the number of pixels that have a value."""
+
+    slope_deg: tuple[float, int] = (0.0, 0)
+    prior: tuple[float, int] = (0.0, 0)
+    low_m: float = np.inf
+    high_m: float = -np.inf
+    shadow_px: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beneath:
+    """What lies under the pixels of a footprint; None where it is not known."""
+
+    mean_slope_deg: float | None
+    min_elevation_m: float | None
+    max_elevation_m: float | None
+    prior: float | None
+    shadow_share: float | None
 
 
 class Sampler:
@@ -31,30 +54,30 @@ class Sampler:
         if scene is not None and scene.tells_shadow:
             self._shadow = Rows(scene.read_shadow, *_size(scene.grid))
 
-    def sample(self, sums: dict[str, Any], column: int, row: int, pixels: NDArray[np.bool_]) -> None:
+    def sample(self, sums: Sums, column: int, row: int, pixels: NDArray[np.bool_]) -> None:
         """Add the pixels of a window, whose first one is (column, row), to the sums."""
         height, width = pixels.shape
         window = column, row, width, height
         if self._terrain is not None:
             slopes, heights = (_known(field[pixels]) for field in self._terrain(*window))
             if heights.size:
-                _add(sums, "slope", slopes)
-                sums["low"] = min(sums.get("low", np.inf), float(heights.min()))
-                sums["high"] = max(sums.get("high", -np.inf), float(heights.max()))
+                sums.slope_deg = _add(sums.slope_deg, slopes)
+                sums.low_m = min(sums.low_m, float(heights.min()))
+                sums.high_m = max(sums.high_m, float(heights.max()))
         if self._prior is not None:
-            _add(sums, "prior", _known(self._prior(*window)[pixels]))
+            sums.prior = _add(sums.prior, _known(self._prior(*window)[pixels]))
         if self._shadow is not None:
-            sums["shadow"] = sums.get("shadow", 0) + int(np.count_nonzero(self._shadow(*window) & pixels))
+            sums.shadow_px += int(np.count_nonzero(self._shadow(*window) & pixels))
 
-    def describe(self, sums: dict[str, Any], pixels: int) -> dict[str, Any]:
-        """Return mean_slope_deg, min_elevation_m, max_elevation_m, prior and shadow_share; None where unknown."""
-        return {
-            "mean_slope_deg": _mean(sums, "slope", 2),
-            "min_elevation_m": round(sums["low"], 1) if "low" in sums else None,
-            "max_elevation_m": round(sums["high"], 1) if "high" in sums else None,
-            "prior": _mean(sums, "prior", 4),
-            "shadow_share": round(sums["shadow"] / pixels, 4) if "shadow" in sums else None,
-        }
+    def describe(self, sums: Sums, pixels: int) -> Beneath:
+        """What lies under so many pixels."""
+        return Beneath(
+            mean_slope_deg=_mean(sums.slope_deg, 2),
+            min_elevation_m=round(sums.low_m, 1) if np.isfinite(sums.low_m) else None,
+            max_elevation_m=round(sums.high_m, 1) if np.isfinite(sums.low_m) else None,
+            prior=_mean(sums.prior, 4),
+            shadow_share=None if self._shadow is None else round(sums.shadow_px / pixels, 4),
+        )
 
 
 NO_SAMPLER = Sampler()
@@ -79,11 +102,11 @@ def _known(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values[~np.isnan(values)]
 
 
-def _add(sums: dict[str, Any], name: str, values: NDArray[np.floating]) -> None:
-    total, count = sums.get(name, (0.0, 0))
-    sums[name] = total + float(values.sum(dtype=np.float64)), count + int(values.size)
+def _add(known: tuple[float, int], values: NDArray[np.floating]) -> tuple[float, int]:
+    total, count = known
+    return total + float(values.sum(dtype=np.float64)), count + int(values.size)
 
 
-def _mean(sums: dict[str, Any], name: str, digits: int) -> float | None:
-    total, count = sums.get(name, (0.0, 0))
+def _mean(known: tuple[float, int], digits: int) -> float | None:
+    total, count = known
     return round(total / count, digits) if count else None

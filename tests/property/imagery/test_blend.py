@@ -144,9 +144,9 @@ def test_strips_and_windows_outline_the_same(seed, share, hole_px):
         polygons.LARGE_PX, polygons.Labelling = limits
     assert len(large) == len(known)
     for one, other in zip(known, large, strict=True):
-        first, second = shapely.geometry.shape(one["geometry"]), shapely.geometry.shape(other["geometry"])
+        first, second = shapely.geometry.shape(one.geometry), shapely.geometry.shape(other.geometry)
         assert second.is_valid
         assert first.symmetric_difference(second).area <= 1e-3 * first.area
         keys = ("polygon_id", "mean_probability", "max_probability", "touches_edge", "touches_nodata", "hugs_nodata")
-        assert [one[key] for key in keys] == [other[key] for key in keys]
-        assert one["area_m2"] == pytest.approx(other["area_m2"])
+        assert [getattr(one, key) for key in keys] == [getattr(other, key) for key in keys]
+        assert one.area_m2 == pytest.approx(other.area_m2)

@@ -49,7 +49,7 @@ def test_the_pixels_of_an_outline_are_the_same_whether_asked_one_by_one_or_drawn
     drawn = np.where(rng.random((40, 40)) < 0.55, 200, 0).astype(np.uint8)
     options = {"threshold": 0.5, "minimum_area_m2": 900.0, "minimum_hole_m2": 200.0, "identity": "x"}
     found = find_footprints(lambda c, r, w, h: drawn[r : r + h, c : c + w], grid, **options)
-    for outline in overlay.to_pixels(shapes_of([f["geometry"] for f in found]), grid):
+    for outline in overlay.to_pixels(shapes_of([f.geometry for f in found]), grid):
         moved = shapely.transform(outline, lambda points: points + apart)
         box = window_around(moved, grid, 3)
         asked = burn(moved, box)
@@ -167,7 +167,7 @@ def make_date(folder, name, day, boxes, nodata=(), size=SIZE, geographic=False):
     )
     return KeptDate(
         scene_hash=name, acquired_at=datetime(2026, 5, day, tzinfo=UTC), prob=str(path), threshold=0.5,
-        minimum_area_m2=900.0, polygons=read_outlines(polygons), scene_path=str(folder),
+        minimum_area_m2=900.0, polygons=read_outlines([one.tell() for one in polygons]), scene_path=str(folder),
     )  # fmt: skip
 
 

@@ -33,13 +33,13 @@ def test_a_footprint_across_the_line_is_as_large_as_elsewhere(lon, geographic):
     assert len(found) == len(elsewhere) == 2
     for here, there in zip(found, elsewhere, strict=True):
         for name in ("area_m2", "length_m", "width_m", "perimeter_m"):
-            assert here[name] == pytest.approx(there[name], rel=5e-3), name
-    crossing = shape(found[1]["geometry"])
+            assert getattr(here, name) == pytest.approx(getattr(there, name), rel=5e-3), name
+    crossing = shape(found[1].geometry)
     assert (crossing.geom_type, crossing.is_valid) == ("MultiPolygon", True)
     assert crossing.bounds[0] >= -180
     assert crossing.bounds[2] <= 180
-    assert abs(found[1]["centroid"][0]) == pytest.approx(180.0, abs=5e-4)
-    assert abs(found[1]["centroid"][0]) <= 180
+    assert abs(found[1].centroid[0]) == pytest.approx(180.0, abs=5e-4)
+    assert abs(found[1].centroid[0]) <= 180
 
 
 def test_a_station_across_the_line_is_near():

@@ -10,6 +10,7 @@ from affine import Affine
 from shapely.geometry import shape
 
 from detection.imagery.footprints.polygons import find_footprints
+from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
@@ -26,7 +27,7 @@ def hokkaido_grid() -> Grid:
     return Grid(transform, crs_wkt(4326), 1533, 970)
 
 
-def footprints_of(steps: np.ndarray, grid: Grid, **options) -> list[dict]:
+def footprints_of(steps: np.ndarray, grid: Grid, **options) -> list[Footprint]:
     def read(column, row, width, height):
         return steps[row : row + height, column : column + width]
 
@@ -58,10 +59,10 @@ def test_geodesic_and_planar_area_of_a_large_footprint_agree_within_two_per_mill
     found = footprints_of(steps, grid)
     assert len(found) == 1
     utm = pyproj.Transformer.from_crs(4326, 32654, always_xy=True)
-    dense = shapely.segmentize(shape(found[0]["geometry"]), HOKKAIDO_STEP)
+    dense = shapely.segmentize(shape(found[0].geometry), HOKKAIDO_STEP)
     planar = shapely.transform(dense, lambda x, y: utm.transform(x, y), interleaved=False).area
-    assert found[0]["area_m2"] == pytest.approx(planar, rel=0.002)
-    assert found[0]["area_m2"] / (800 * 1300 * 100) == pytest.approx(0.734, abs=0.001)
+    assert found[0].area_m2 == pytest.approx(planar, rel=0.002)
+    assert found[0].area_m2 / (800 * 1300 * 100) == pytest.approx(0.734, abs=0.001)
 
 
 @pytest.mark.parametrize("angle_deg", [0.0, 15.0, 45.0, -30.0])
@@ -72,7 +73,7 @@ def test_a_rotated_grid_keeps_its_area(angle_deg):
     steps = np.zeros((40, 40), np.uint8)
     steps[10:20, 5:25] = 200
     (found,) = footprints_of(steps, grid)
-    assert found["area_m2"] == pytest.approx(200 * 100, abs=0.01)
+    assert found.area_m2 == pytest.approx(200 * 100, abs=0.01)
 
 
 def test_web_mercator_metres_are_not_believed():
@@ -89,8 +90,8 @@ def test_a_south_up_grid_gives_the_same_ground():
     steps[2:7, 3:9] = 150
     steps[7:9, 3:5] = 150
     (up,), (down,) = footprints_of(steps, north), footprints_of(steps[::-1], south)
-    assert up["area_m2"] == pytest.approx(down["area_m2"])
-    assert shape(up["geometry"]).symmetric_difference(shape(down["geometry"])).area == pytest.approx(0, abs=1e-12)
+    assert up.area_m2 == pytest.approx(down.area_m2)
+    assert shape(up.geometry).symmetric_difference(shape(down.geometry)).area == pytest.approx(0, abs=1e-12)
 
 
 def test_geojson_follows_its_standard():
@@ -99,17 +100,15 @@ def test_geojson_follows_its_standard():
     steps[10:40, 10:40] = 160
     steps[20:30, 20:30] = 0
     (found,) = footprints_of(steps, grid)
-    outline = shape(found["geometry"])
+    outline = shape(found.geometry)
     assert outline.exterior.is_ccw
     assert not outline.interiors[0].is_ccw
-    assert all(
-        round(value, 7) == value for ring in found["geometry"]["coordinates"] for place in ring for value in place
-    )
-    assert found["bbox"] == [float(value) for value in outline.bounds]
-    assert found["area_m2"] == pytest.approx((900 - 100) * 100)
-    assert shapely.Point(found["centroid"]).distance(shapely.Point(141.95, 42.73)) < 0.002
-    assert (found["mean_probability"], found["max_probability"]) == (0.8, 0.8)
-    assert not found["touches_edge"]
+    assert all(round(value, 7) == value for ring in found.geometry["coordinates"] for place in ring for value in place)
+    assert found.bbox == outline.bounds
+    assert found.area_m2 == pytest.approx((900 - 100) * 100)
+    assert shapely.Point(found.centroid).distance(shapely.Point(141.95, 42.73)) < 0.002
+    assert (found.mean_probability, found.max_probability) == (0.8, 0.8)
+    assert not found.touches_edge
 
 
 def test_small_holes_are_filled_large_ones_and_nodata_are_not():
@@ -120,10 +119,10 @@ def test_small_holes_are_filled_large_ones_and_nodata_are_not():
     steps[20:30, 20:30] = 0
     steps[40:42, 40:42] = NODATA
     (found,) = footprints_of(steps, grid, minimum_hole_m2=900.0)
-    assert found["area_m2"] == pytest.approx((2500 - 100 - 4) * 100)
-    assert len(found["geometry"]["coordinates"]) == 3
-    assert found["touches_nodata"]
-    assert not found["hugs_nodata"]
+    assert found.area_m2 == pytest.approx((2500 - 100 - 4) * 100)
+    assert len(found.geometry["coordinates"]) == 3
+    assert found.touches_nodata
+    assert not found.hugs_nodata
 
 
 def test_the_minimum_is_an_area_on_the_ground_after_filling():
@@ -151,8 +150,8 @@ def test_pixels_that_touch_at_a_corner_are_one_valid_footprint():
         steps[5 + offset, 5 + offset] = 140
         steps[5 + offset, 16 - offset] = 140
     (found,) = footprints_of(steps, grid_around(141.95, 42.73, 20, 10.0))
-    assert shape(found["geometry"]).is_valid
-    assert found["area_m2"] == pytest.approx(1200)
+    assert shape(found.geometry).is_valid
+    assert found.area_m2 == pytest.approx(1200)
 
 
 def test_any_pattern_gives_valid_outlines_with_the_area_of_its_pixels():
@@ -161,19 +160,19 @@ def test_any_pattern_gives_valid_outlines_with_the_area_of_its_pixels():
     for share in (0.2, 0.4, 0.6, 0.8):
         steps = (rng.random((48, 48)) < share).astype(np.uint8) * 200
         found = footprints_of(steps, grid)
-        assert all(shape(item["geometry"]).is_valid for item in found)
-        assert sum(item["area_m2"] for item in found) == pytest.approx(np.count_nonzero(steps) * 100)
-        assert len({item["polygon_id"] for item in found}) == len(found)
+        assert all(shape(item.geometry).is_valid for item in found)
+        assert sum(item.area_m2 for item in found) == pytest.approx(np.count_nonzero(steps) * 100)
+        assert len({item.polygon_id for item in found}) == len(found)
 
 
 def test_ids_are_stable_and_depend_on_scene_and_first_pixel():
     grid = grid_around(141.95, 42.73, 20, 10.0)
     steps = np.zeros((20, 20), np.uint8)
     steps[5:9, 5:9] = 140
-    first, again, other = (footprints_of(steps, grid, identity=name)[0]["polygon_id"] for name in ("a", "a", "b"))
+    first, again, other = (footprints_of(steps, grid, identity=name)[0].polygon_id for name in ("a", "a", "b"))
     assert first == again != other
     steps[4, 8] = 140
-    assert footprints_of(steps, grid, identity="a")[0]["polygon_id"] != first
+    assert footprints_of(steps, grid, identity="a")[0].polygon_id != first
 
 
 def test_what_only_follows_the_edge_of_nodata_is_marked():
@@ -183,9 +182,9 @@ def test_what_only_follows_the_edge_of_nodata_is_marked():
     steps[20:22, 5:50] = 180
     steps[40:50, 5:50] = 180
     edge, clear = footprints_of(steps, grid)
-    assert edge["hugs_nodata"]
-    assert not clear["hugs_nodata"]
-    assert not clear["touches_nodata"]
+    assert edge.hugs_nodata
+    assert not clear.hugs_nodata
+    assert not clear.touches_nodata
 
 
 def test_a_threshold_of_zero_does_not_make_the_whole_scene_a_footprint():
