@@ -23,7 +23,6 @@ from monitor.errors import BrokerError, NotFoundError, RefusedError
 
 BOOK: Final = "logins.json"
 PASSWORDS, ACL = "passwords", "acl"
-SERVICE_PASSWORDS, SERVICE_ACL = "service-passwords", "service-acl"
 DOCTOR: Final = "slopeward-doctor"  # may say nothing that counts; `slopeward doctor` tries with it what it may not
 DOCTOR_SECRET: Final = "doctor.secret"  # noqa: S105 - the name of a file
 PID_FILE: Final = "broker.pid"
@@ -122,8 +121,7 @@ class LoginBook:
             for site in sites:
                 book["topics"][site.id] = _list_topics(site)
             secret = secret or self._keep_secret(SERVICE_SECRET)
-            self._write(SERVICE_PASSWORDS, f"{user}:{_hash(secret)}\n")
-            self._write(SERVICE_ACL, f"user {user}\ntopic readwrite #\n")
+            book["service"] = {"name": user, "hashed": _hash(secret)}
         return bool(book["anonymous"])
 
     def is_open(self, anonymous: bool | None) -> bool:
@@ -189,9 +187,13 @@ class LoginBook:
             logins = [Login(**one) for one in book["logins"]]
             doctor = self._keep_secret(DOCTOR_SECRET)
             self._write(BOOK, json.dumps(book, indent=1))
-            lines = [f"{one.name}:{one.hashed}\n" for one in logins] + [f"{DOCTOR}:{_hash(doctor)}\n"]
-            self._write(PASSWORDS, "".join(lines))
-            self._write(ACL, spell_acl(logins, book["topics"], anonymous=book["anonymous"]))
+            service = book.get("service", {})  # a book of a version before has none until its broker starts
+            hashes = {one.name: one.hashed for one in logins} | {DOCTOR: _hash(doctor)}
+            if service:
+                hashes[service["name"]] = service["hashed"]
+            self._write(PASSWORDS, "".join(f"{name}:{hashed}\n" for name, hashed in hashes.items()))
+            text = spell_acl(logins, book["topics"], anonymous=book["anonymous"], service=service.get("name", ""))
+            self._write(ACL, text)
 
     def _keep_secret(self, name: str) -> str:
         """A secret that is made once."""
@@ -229,13 +231,16 @@ def lend_login(broker: Any, site: str, user: str) -> Iterator[tuple[str, str]]:
                 book.reload_broker()
 
 
-def spell_acl(logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequence[str]]], *, anonymous: bool) -> str:
-    """The access list of the instruments' door, as Mosquitto reads it: what no line names is refused.
+def spell_acl(
+    logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequence[str]]], *, anonymous: bool, service: str = ""
+) -> str:
+    """The access list as Mosquitto reads it: what no line names is refused.
 
     Args:
         logins: who has a login.
         topics: by site, the topics beside our own that it `write`s (decoders) and that are `read` (channels).
         anonymous: lines for those without a login: readings in, everything out, as in versions without logins.
+        service: the service's own name at the broker, which may do everything; empty: it is not known yet.
     """
     lines = ["# written by slopeward: slopeward broker add|revoke|acl"]
     if anonymous:
@@ -244,8 +249,10 @@ def spell_acl(logins: Iterable[Login], topics: Mapping[str, Mapping[str, Sequenc
         lines += [f"topic write {topic}" for topic in (*inward, *own)] + ["topic read #"]
     for login in logins:
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
-    lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#", ""]
-    return "\n".join(lines)
+    lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]
+    if service:
+        lines += ["", f"user {service}", "topic readwrite #"]
+    return "\n".join([*lines, ""])
 
 
 def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:

@@ -50,7 +50,9 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
 
     Mosquitto's own defaults drop the queue of a client beyond 1,000 messages and write it every 30 minutes. There are
     two doors: instruments come by the port and bear the name of their login as client id, so that none takes the
-    session of another; the service comes by a socket in its folder, with a password file of its own.
+    session of another; the service comes by a socket in its folder, which no other account can open. Logins and access
+    lists are common to both: with `per_listener_settings`, Mosquitto from 2.0.12 on drops all that comes for a client
+    that is away.
 
     Args:
         folder: of the broker.
@@ -64,7 +66,6 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
     return (
         '# written by slopeward at each start; to change it run a broker of your own (broker.mode = "external")\n'
         f"{user}"
-        "per_listener_settings true\n"
         "persistence true\n"
         f"persistence_location {home}/\n"
         f"autosave_interval {AUTOSAVE_S}\n"
@@ -76,17 +77,14 @@ def spell_config(folder: Path, port: int, host: str = "127.0.0.1", *, anonymous:
         "set_tcp_nodelay true\n"
         "log_dest stderr\n"
         "log_type error\nlog_type warning\nlog_type notice\n"
-        "# the service; opened first, so that it is there when the port is\n"
-        f"listener 0 {SOCKET}\n"
-        "allow_anonymous false\n"
-        f"password_file {home / logins.SERVICE_PASSWORDS}\n"
-        f"acl_file {home / logins.SERVICE_ACL}\n"
-        "# instruments\n"
-        f"listener {port} {host}\n"
         f"allow_anonymous {'true' if anonymous else 'false'}\n"
-        f"{names}"
         f"password_file {home / logins.PASSWORDS}\n"
         f"acl_file {home / logins.ACL}\n"
+        "# the service; opened first, so that it is there when the port is\n"
+        f"listener 0 {SOCKET}\n"
+        "# instruments\n"
+        f"listener {port} {host}\n"
+        f"{names}"
     )
 
 

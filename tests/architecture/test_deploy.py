@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
@@ -29,7 +30,7 @@ SERVICES = COMPOSE["services"]
 BROKER = (ROOT / "deploy/compose-broker.conf").read_text()
 KEYS = {
     "image", "build", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "restart", "environment",
-    "volumes", "healthcheck", "entrypoint", "ports", "depends_on",
+    "volumes", "healthcheck", "entrypoint", "ports", "depends_on", "logging",
 }  # fmt: skip
 # a Python that has pip-audit's answer ready, and runs what else it is given
 PYTHON = """#!/bin/sh
@@ -44,7 +45,8 @@ def fill_in(text):
 
 
 def has_engine() -> bool:
-    return bool(shutil.which("docker")) and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+    asked = (["docker", "info"], ["docker", "compose", "version"])
+    return bool(shutil.which("docker")) and not any(subprocess.run(w, capture_output=True).returncode for w in asked)
 
 
 def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, tmp_path):
@@ -230,24 +232,74 @@ def test_each_file_that_the_containers_are_made_of_exists():
             assert made_by_the_owner or not source.startswith(".") or (ROOT / "deploy" / source).is_file(), source
 
 
-@pytest.mark.skipif(not has_engine(), reason="no container engine runs here")
+@pytest.mark.skipif(not has_engine(), reason="no container engine with compose runs here")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_containers_start_and_the_page_answers(tmp_path):
-    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
-    (tmp_path / "deploy/config/sites").mkdir(parents=True)
-    shutil.copy(ROOT / "configs/slopeward.toml", tmp_path / "deploy/config")
-    here = {"services": {name: {"build": {"context": str(ROOT)}} for name in ("slopeward", "broker")}}
-    (tmp_path / "here.yaml").write_text(yaml.safe_dump(here))
-    base = ["docker", "compose", "-p", "slopeward-test", "-f", str(tmp_path / "deploy/compose.yaml")]
-    base += ["-f", str(tmp_path / "here.yaml")]
-    environment = {**os.environ, "SLOPEWARD_DB_PASSWORD": "only-for-this-test", "PACKAGES": "service"}
+def test_the_containers_start_and_lose_no_reading_while_the_service_is_away(tmp_path):
+    """As docs/how-to/install.md says it: build, start, a login, readings; the broker of the image is what it is."""
+    deploy = tmp_path / "deploy"
+    shutil.copytree(ROOT / "deploy", deploy)
+    (deploy / "config/sites").mkdir(parents=True)
+    shutil.copy(ROOT / "configs/slopeward.toml", deploy / "config")
+    (deploy / "config/sites/s.toml").write_text(site_file({"G1": "A", "G2": "B"}, "1h"))
+    (deploy / ".env").write_text("SLOPEWARD_DB_PASSWORD=only-for-this-test\nPACKAGES=service\n")
+    mine = {"image": "slopeward-test", "build": {"context": str(ROOT)}}
+    here = {"services": dict.fromkeys(("slopeward", "broker"), mine)}
+    (deploy / "here.yaml").write_text(yaml.safe_dump(here))
+
+    def compose(*words, fine=(0,)):
+        words = ["docker", "compose", "-p", "slopeward-test", "-f", "compose.yaml", "-f", "here.yaml", *words]
+        done = subprocess.run(words, cwd=deploy, capture_output=True, text=True, check=False)
+        assert done.returncode in fine, f"{words}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def inside(*words, fine=(0,)):
+        return compose("exec", "-T", "slopeward", *words, fine=fine)
+
+    def count_stored():
+        try:
+            with urlopen("http://127.0.0.1:8080/health", timeout=5) as answer:
+                return json.load(answer)["ingest"]["stored"]
+        except (URLError, OSError, TypeError):
+            return None
+
     try:
-        subprocess.run([*base, "up", "-d", "--build", "--wait"], check=True, env=environment)
-        health = [*base, "exec", "-T", "slopeward", "slopeward", "status", "--json"]
-        assert subprocess.run(health, env=environment, capture_output=True).returncode == 0
+        compose("up", "-d", "--build", "--wait")
+        status = json.loads(inside("slopeward", "status", "--json", fine=(6,)))  # no reading came yet: blind
+        assert (status["processes"]["core"]["state"], status["sites"][0]["level_name"]) == ("running", "green")
+        found = [json.loads(line) for line in inside("slopeward", "doctor", "--json").splitlines()]
+        assert "ok" in {one["state"] for one in found if one["subject"] == "workers"}
+        facts = json.loads(inside("slopeward", "broker", "add", "s/G1", "--json"))
+        compose("kill", "-s", "HUP", "broker")
+        login = Access(port=1883, username=facts["username"], password=facts["password"])
+
+        def publish():
+            with calling(login) as instrument:
+                return instrument.is_in and instrument.publish("slopeward/v1/s/G1/obs", reading()) == "Success"
+
+        wait_for(publish, 30, "the login", pause_s=0.3)
+        wait_for(lambda: count_stored() == 1, 30, "the reading", pause_s=0.3)
+        compose("stop", "slopeward")
+        assert publish()
+        compose("start", "slopeward")
+        wait_for(lambda: count_stored() == 1, 120, "what came meanwhile", pause_s=0.3)
+        assert "Read-only file system" in inside("sh", "-c", "touch /x 2>&1 || true")
+        assert not inside("sh", "-c", "ls -A /src 2>/dev/null || true").strip()
     finally:
-        subprocess.run([*base, "down", "-v"], check=False, env=environment)
+        compose("down", "-v")
+
+
+def test_nothing_but_the_program_goes_into_the_image():
+    """Beside it lie keys, logins, data and the history of a checkout; a layer keeps what a later one removes."""
+    everything, *named = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in {"#", ""}
+    ]
+    assert everything == "*"
+    kept = {line.removeprefix("!") for line in named if line.startswith("!")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], "LICENSE", "README.md", "locks", "pyproject.toml"}
+    assert kept == needed
 
 
 def test_the_unit_holds_each_wall():

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
-from monitor.broker.logins import ACL, PASSWORDS, SERVICE_ACL, SERVICE_PASSWORDS, Login, LoginBook, write_private
+from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli.identity import prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, say, show
@@ -96,7 +96,7 @@ def revoke(
 
 @app.command("acl")
 def acl(
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the four files; else broker.data")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the two files; else broker.data")] = None,
     stations: Annotated[bool, typer.Option("--stations", help="A login for each station, not for each site")] = False,
     by: By = None,
     config: ConfigOption = None,
@@ -124,7 +124,7 @@ def acl(
     folder = book.folder if out is None else out
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for file in (PASSWORDS, ACL, SERVICE_PASSWORDS, SERVICE_ACL):
+        for file in (PASSWORDS, ACL):
             write_private(out / file, (book.folder / file).read_text(encoding="utf-8"))
     _explain_files(service, book, folder)
     _tell_broker(service.broker, book)
@@ -213,9 +213,8 @@ def _list_places(sites: list[Site], known: list[Login], *, stations: bool) -> li
 
 
 def _explain_files(service: ServiceConfig, book: LoginBook, folder: Path) -> None:
-    say(f"{folder}: {PASSWORDS} and {ACL} for the instruments' listener (with use_username_as_clientid true),")
-    say(f"  {SERVICE_PASSWORDS} and {SERVICE_ACL} for the service's own: see deploy/mosquitto.conf. Give them to the")
-    say("  account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
+    say(f"{folder}: {PASSWORDS} and {ACL} for your Mosquitto; how its two listeners differ: deploy/mosquitto.conf.")
+    say("  Give them to the account of Mosquitto, mode 0600, and let it read them: systemctl reload mosquitto")
     user, secret = _own_login(service.broker)
     if service.broker.mode == "external" and not secret:
         say(f'  in slopeward.toml: [broker] username = "{user}", password_file = "{book.folder / SERVICE_SECRET}"')

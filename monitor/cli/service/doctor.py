@@ -224,7 +224,7 @@ def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
     if not facts.session_present:
         yield "session", BAD, "the broker keeps no session for an absent client", "allow persistent sessions"
     elif facts.kept < KEEPS:
-        remedy = "max_queued_messages 0 and max_queued_bytes 0 (deploy/mosquitto.conf)"
+        remedy = "max_queued_messages 0, max_queued_bytes 0, and no per_listener_settings (deploy/mosquitto.conf)"
         yield "queue", BAD, f"of {KEEPS} messages for an absent client the broker kept {facts.kept}", remedy
     else:
         yield "queue", OK, f"keeps at least {KEEPS} messages for an absent client", ""

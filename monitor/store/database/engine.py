@@ -96,6 +96,7 @@ class Database:
             connect_args={
                 "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
                 "application_name": "slopeward",
+                "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute
                 "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,
             },

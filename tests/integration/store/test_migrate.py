@@ -252,3 +252,17 @@ def test_migrations_are_found_in_the_wheel_too():
     assert not (folder / "__init__.py").exists()
     pyproject = (Path(migrate.__file__).parents[3] / "pyproject.toml").read_text()
     assert '"alembic" = "monitor/_migrations"' in pyproject
+
+
+@pytest.mark.server
+def test_a_database_without_an_encoding_is_read_and_written_as_utf8(postgresql):
+    """As a cluster made under the locale C has them: psycopg would answer in bytes."""
+    postgresql.execute("CREATE DATABASE no_encoding TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    db = Database(postgresql.url("no_encoding"))
+    try:
+        with db.write() as c:
+            assert c.exec_driver_sql("SHOW server_encoding").scalar() == "SQL_ASCII"
+            assert c.exec_driver_sql("SELECT 'Hang Süd'").scalar() == "Hang Süd"
+    finally:
+        db.close()
+        postgresql.execute("DROP DATABASE no_encoding WITH (FORCE)")
