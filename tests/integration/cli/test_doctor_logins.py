@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from dataclasses import replace
 
 import pytest
 
