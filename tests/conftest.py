@@ -42,6 +42,21 @@ for library in LIBRARIES:
 SHIPPED_HASHER = users._HASHER
 users._HASHER = PasswordHasher.from_parameters(CHEAPEST)  # type: ignore[misc]
 
+
+def find_fast_folder() -> Path:
+    """Memory where there is enough, else the disk.
+
+    A database of PostgreSQL is 300 files, made and removed 500 times in a run: on a disk that takes ten times the
+    processor time and a second a test. SQLite waits for the disk at each of ten thousand commits. A killed server finds
+    its files either way.
+    """
+    memory = Path("/dev/shm")
+    fits = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    return memory if fits and not os.statvfs(memory).f_flag & os.ST_NOEXEC else Path("/tmp")
+
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(find_fast_folder()))
+
 _PORTS = random.SystemRandom()
 LEAST_CEILING_S = 60.0
 
@@ -207,22 +222,12 @@ class PostgresServer:
         return name
 
 
-def _find_fast_folder() -> Path:
-    """Memory where there is enough, else the disk: a database is 300 files, made and removed 500 times in a run.
-
-    On a disk that takes ten times the processor time and a second a test. A killed server finds its files either way.
-    """
-    memory = Path("/dev/shm")
-    fits = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    return memory if fits else Path("/tmp")
-
-
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """One cluster per worker, with a database `template_slopeward` that holds the schema."""
     if not POSTGRESQL_BIN:
         absent("PostgreSQL")
-    folder = _find_fast_folder() / f"slopeward-pg-{uuid.uuid4().hex[:8]}"  # pytest's own are closed to user postgres
+    folder = find_fast_folder() / f"slopeward-pg-{uuid.uuid4().hex[:8]}"  # pytest's own are closed to user postgres
     folder.mkdir(mode=0o755)
     server = PostgresServer(folder)
     try:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.features import Windows, scale_lag, windows
+from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import NotEnoughDataError
 from forecasting.neural.device import ask, pick_device
+from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
 from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Network
@@ -27,6 +28,8 @@ Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, validation loss)."""
 
 MINIMUM_ORIGINS = 30
+ROOM_BYTES = 2**28
+"""Examples of a training that are kept between its passes; what does not fit is made anew in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Learner:
         self.network, self.members, self.settings = network, tuple(members), settings
         self.judges = self.members if judges is None else (judges,)
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
+        self._made: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
+        self._room = ROOM_BYTES
 
     def run(self, begun: float, progress: Progress | None, work: str | Path | None = None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
@@ -206,18 +211,10 @@ class Learner:
 
     def loss(self, member: Member, block: Block, origins: Ints) -> Tensor:
         """Pinball loss in units of window scale x spread, over the targets inside the block."""
-        recipe = member.recipe
-        lag = scale_lag(recipe.step_s, recipe.window)
-        cut = windows(member.values, origins, np.asarray(recipe.noise_mm), window=recipe.window, lag=lag)
-        base = recipe.lld.predict(member.values, origins)
-        observed = np.stack([block.targets(member.values, origins, h) for h in recipe.steps], axis=2)
-        unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
-        wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
-        known = torch.isfinite(wanted)
-        sources = recipe.sources
-        more = () if sources is None else (torch.from_numpy(sources.cut(member.drivers, origins, recipe.window)),)
-        made = ask(self.network, torch.from_numpy(cut.inputs), *more)
-        error = torch.where(known, wanted, torch.zeros(()))[..., None] - made
+        examples = self._examples(member, block, origins)
+        known = torch.isfinite(examples.wanted)
+        made = ask(self.network, *examples.inputs)
+        error = torch.where(known, examples.wanted, torch.zeros(()))[..., None] - made
         each = torch.maximum(self.levels * error, (self.levels - 1.0) * error).mean(dim=-1)
         loss: Tensor = (each * known).sum() / known.sum().clamp(min=1)
         extra = self.network.penalty() if self.network.training else None
@@ -225,35 +222,48 @@ class Learner:
         physics = self.settings.physics
         if physics is None or not self.network.training:
             return loss
-        return loss + self._bend(member, physics, origins, cut, base, made[..., 2], more)
+        return loss + self._bend(member, physics, origins, examples, made[..., 2])
 
-    def _bend(
-        self, member: Member, physics: Physics, origins: Ints, cut: Windows, base: Floats, median: Tensor,
-        more: tuple[Tensor, ...],
-    ) -> Tensor:  # fmt: skip
+    def _examples(self, member: Member, block: Block, origins: Ints) -> Examples:
+        """The examples at some of the issue times of a block: made once for all passes while there is room."""
+
+        def make(at: Ints) -> Examples:
+            return make_examples(member.recipe, member.values, member.drivers, block, at)
+
+        if (key := (id(member), block)) not in self._made:
+            every = member.origins(block)
+            sample = make(every[:1])
+            fits = sample.nbytes * every.size <= self._room
+            self._made[key] = (every, make(every)) if fits else None
+            self._room -= sample.nbytes * every.size if fits else 0
+        if (made := self._made[key]) is None:
+            return make(origins)
+        return made[1].take(np.searchsorted(made[0], origins))
+
+    def _bend(self, member: Member, physics: Physics, origins: Ints, examples: Examples, median: Tensor) -> Tensor:
         """The soft terms, in units of each window's scale."""
         recipe = member.recipe
         spread = torch.tensor(recipe.spread, dtype=median.dtype)
         lag = scale_lag(recipe.step_s, recipe.window)
         past = member.values[np.maximum(origins[:, None] + np.arange(-2 * lag, 1), 0)].transpose(0, 2, 1)
         level = past[..., -1]
-        seen = np.isfinite(level) & np.isfinite(base).all(axis=-1)
-        ahead = np.where(seen[..., None], (base - level[..., None]) / cut.scale_mm[..., None], 0.0)
+        seen = np.isfinite(level) & np.isfinite(examples.base_mm).all(axis=-1)
+        ahead = np.where(seen[..., None], (examples.base_mm - level[..., None]) / examples.scale_mm[..., None], 0.0)
         total = median.sum() * 0.0
         moved = torch.from_numpy(ahead.astype(np.float32)) + median * spread
         if physics.creep > 0.0:
             total = total + physics.creep * creep_term(moved * torch.from_numpy(seen)[..., None])
         if physics.voight > 0.0:
-            scaled = ((past - level[..., None]) / cut.scale_mm[..., None]).astype(np.float32)
-            noise = 2.0 * np.asarray(recipe.noise_mm) * np.sqrt(2.0) / lag / cut.scale_mm
+            scaled = ((past - level[..., None]) / examples.scale_mm[..., None]).astype(np.float32)
+            noise = 2.0 * np.asarray(recipe.noise_mm) * np.sqrt(2.0) / lag / examples.scale_mm
             total = total + physics.voight * voight_term(
                 torch.from_numpy(scaled), moved, torch.from_numpy(noise.astype(np.float32)), lag=lag,
                 steps=recipe.steps, alpha=physics.alpha,
             )  # fmt: skip
+        rows, *more = examples.inputs
         if physics.rain > 0.0 and more and recipe.sources is not None:
             # without dropout, so that the two passes differ by the rain alone
             self.network.eval()
-            rows = torch.from_numpy(cut.inputs)
             drier, wetter = (ask(self.network, rows, d)[..., 2] for d in (more[0], wet(more[0], recipe.sources.kinds)))
             self.network.train()
             total = total + physics.rain * rain_term(drier, wetter)

@@ -140,7 +140,7 @@ def test_cascadia_never_raises_a_hazard_level(
     record = read_cascadia(folder, datetime(2015, 4, 1, tzinfo=UTC), datetime(2017, 4, 1, tzinfo=UTC))
     assert max(abs(o.value) for o in record if o.station == "BLYN") > 300.0
     assert {"BLYN", "KTBW", "P426"} <= {o.station for o in record}
-    player = play(database, mosquitto.url, "cascadia", record, timedelta(days=2), listener)
+    player = play(database, mosquitto.url, "cascadia", record, timedelta(days=4), listener)
     assert {level for *_, level in player.levels} == {0}
     with database.read() as c:
         ledgers = dict(c.execute(select(alert.c.ledger, func.count()).group_by(alert.c.ledger)).all())

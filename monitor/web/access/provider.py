@@ -8,9 +8,11 @@ import hmac
 import logging
 import re
 import secrets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -187,7 +189,15 @@ def _spell_fault(error: Exception) -> str:
 
 
 def _client() -> httpx.Client:
-    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"})
+    return httpx.Client(
+        timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"}, verify=_trusted()
+    )
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The trusted authorities, read once: the list is long, and each login asks the provider several times."""
+    return httpx.create_ssl_context()
 
 
 def _fetch_userinfo(

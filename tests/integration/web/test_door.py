@@ -160,14 +160,16 @@ def test_logging_out_is_in_the_audit_log(browsers, filled_database):
 # ---- the cookie ------------------------------------------------------------------------------------------------
 def test_behind_https_the_cookie_can_be_set_by_this_host_alone(filled_database, clock):
     with serving(filled_database, clock, '[web]\npublic_url = "https://127.0.0.1"\n') as address:
-        answer = httpx.post(f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False)
+        answer = httpx.post(
+            f"{address}/login", data={"name": "bo", "password": PASSWORD}, trust_env=False, verify=False
+        )
         cookie = answer.headers["set-cookie"]
         assert re.match(rf"__Host-{NAME}=[\w-]+;", cookie), cookie
         assert {"secure", "path=/", "httponly", "samesite=strict"} <= set(cookie.lower().split("; "))
         assert "domain" not in cookie.lower()
         value = re.match(r"[^=]+=([^;]+)", cookie)[1]
-        planted = httpx.get(address, headers={"Cookie": f"{NAME}={value}"}, trust_env=False)
-        own = httpx.get(address, headers={"Cookie": f"__Host-{NAME}={value}"}, trust_env=False)
+        planted = httpx.get(address, headers={"Cookie": f"{NAME}={value}"}, trust_env=False, verify=False)
+        own = httpx.get(address, headers={"Cookie": f"__Host-{NAME}={value}"}, trust_env=False, verify=False)
         assert ("Log out" in planted.text, "Log out" in own.text) == (False, True)
 
 
@@ -187,14 +189,22 @@ def test_on_all_addresses_the_page_answers_for_its_own_names_alone(filled_databa
     open_to_all = '[web]\nhost = "0.0.0.0"\nallowed_hosts = ["slopes.lan", "x.example"]\n'
     with serving(filled_database, clock, open_to_all) as address:
         for name in [*own, "X.example"]:
-            assert httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False).status_code == 200, name
+            assert (
+                httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False, verify=False).status_code == 200
+            ), name
         for name in ("evil.example", "192.0.2.7.evil.example", "slopes.lan.evil.example", ""):
-            answer = httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False)
+            answer = httpx.get(f"{address}/login", headers={"Host": name}, trust_env=False, verify=False)
             assert (answer.status_code, "add it to web.allowed_hosts" in answer.json()["error"]) == (400, True), name
     with serving(filled_database, clock) as address:  # on loopback another address is no name of its own
-        assert httpx.get(f"{address}/login", headers={"Host": "192.0.2.7"}, trust_env=False).status_code == 400
+        assert (
+            httpx.get(f"{address}/login", headers={"Host": "192.0.2.7"}, trust_env=False, verify=False).status_code
+            == 400
+        )
     with serving(filled_database, clock, '[web]\nallowed_hosts = ["*"]\n') as address:
-        assert httpx.get(f"{address}/login", headers={"Host": "any.example"}, trust_env=False).status_code == 200
+        assert (
+            httpx.get(f"{address}/login", headers={"Host": "any.example"}, trust_env=False, verify=False).status_code
+            == 200
+        )
 
 
 def test_without_https_the_cookie_keeps_its_plain_name(browsers):
@@ -212,7 +222,7 @@ def guess(address, name="bo", of=None, password="wrong password", **form):
     """One try from a device that nobody knows."""
     headers = {} if of is None else {"X-Forwarded-For": of}
     data = {"name": name, "password": password, **form}
-    return httpx.post(f"{address}/login", data=data, headers=headers, trust_env=False, timeout=30)
+    return httpx.post(f"{address}/login", data=data, headers=headers, trust_env=False, verify=False, timeout=30)
 
 
 def challenge_in(answer):
@@ -280,7 +290,7 @@ def test_guessing_from_everywhere_at_everybody_costs_work(filled_database, clock
     with serving(filled_database, clock, BEHIND_PROXY) as address:
         for n in range(login.TRIES_OF_ALL):
             assert guess(address, f"name{n}", of=f"198.51.{n}.1").status_code == 401
-        assert challenge_in(httpx.get(f"{address}/login", trust_env=False))
+        assert challenge_in(httpx.get(f"{address}/login", trust_env=False, verify=False))
         assert guess(address, "fresh", of="203.0.113.9").status_code == 429
 
 
@@ -310,7 +320,7 @@ def test_a_device_is_known_for_its_account_alone_and_forgotten_with_the_account(
 
     def come(name):
         data = {"name": name, "password": PASSWORD}
-        return httpx.post(f"{address}/login", data=data, cookies=device, trust_env=False).status_code
+        return httpx.post(f"{address}/login", data=data, cookies=device, trust_env=False, verify=False).status_code
 
     assert (come("bo"), come("cy")) == (303, 429)
     with filled_database.write() as c:
@@ -379,7 +389,7 @@ def test_connections_that_never_finish_a_request_keep_nobody_out(address, monkey
             one.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
             attackers.append(one)
         for _ in range(5):
-            assert httpx.get(f"{address}/login", trust_env=False, timeout=20).status_code == 200
+            assert httpx.get(f"{address}/login", trust_env=False, verify=False, timeout=20).status_code == 200
     finally:
         for one in attackers:
             one.close()
@@ -439,7 +449,7 @@ def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeyp
         one.sendall(b"GET /vendor/plotly.min.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         servers = wait_for(lambda: count_open(int(port)), what="the connection")
         assert servers == 1
-        wait_for(lambda: count_open(int(port)) == 0, what="the end of an answer that nobody reads")
+        wait_for(lambda: count_open(int(port)) == 0, what="the end of an answer that nobody reads", pause_s=0.5)
         one.close()
 
 

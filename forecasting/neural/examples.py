@@ -1,0 +1,63 @@
+"""What a network learns from at a row of issue times: inputs, targets, and the simple forecast it corrects."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.features import scale_lag, windows
+from forecasting.data.series import Floats, Ints
+from forecasting.data.splits import Block
+from forecasting.neural.forecaster import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Examples of one record, one for each issue time.
+
+    Attributes:
+        inputs: What the network reads, each (N, ...), float32: the windows, and the drivers where it reads them.
+        wanted: Observed minus simple forecast in units of window scale x spread, shape (N, S, H), NaN where unknown.
+        base_mm: The simple forecast, shape (N, S, H).
+        scale_mm: The window's own scale, shape (N, S).
+    """
+
+    inputs: tuple[Tensor, ...]
+    wanted: Tensor
+    base_mm: Floats
+    scale_mm: Floats
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(one.nbytes for one in (*self.inputs, self.wanted)) + self.base_mm.nbytes + self.scale_mm.nbytes
+
+    def take(self, rows: Ints) -> Self:
+        """Some of them."""
+        which = torch.from_numpy(rows)
+        inputs = tuple(one[which] for one in self.inputs)
+        return type(self)(inputs, self.wanted[which], self.base_mm[rows], self.scale_mm[rows])
+
+
+def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, block: Block, origins: Ints) -> Examples:
+    """The examples at some issue times of a block.
+
+    Args:
+        recipe: Floors, spread and simple forecast of the record.
+        values: The record in mm, shape (T, S).
+        drivers: What may drive it, or None.
+        block: Rows within which targets lie.
+        origins: Issue times, shape (N,).
+    """
+    lag = scale_lag(recipe.step_s, recipe.window)
+    cut = windows(values, origins, np.asarray(recipe.noise_mm), window=recipe.window, lag=lag)
+    base = recipe.lld.predict(values, origins)
+    observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
+    unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
+    wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
+    sources = recipe.sources
+    more = () if sources is None else (torch.from_numpy(sources.cut(drivers, origins, recipe.window)),)
+    return Examples((torch.from_numpy(cut.inputs), *more), wanted, base, cut.scale_mm)
