@@ -8,9 +8,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from forecasting.kinematics.direction import norm
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
+from monitor.series.assessment import Windows
+from monitor.series.corrections import as_arrived, find_corrections
 from monitor.series.tracks import COMPONENTS, SCALARS, Track, build_track
 from monitor.store.readings.observations import load_readings, load_series
 
@@ -85,10 +87,12 @@ def _choose(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(q for q in names if q not in COMPONENTS)[:1]
 
 
-def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
+def load_paths(c: Connection, site: Site, moving: Moving, now: datetime, memory: Memory) -> list[Path]:
     """The path of a series over the site's history, from the newest revisions and offsets known at `now`.
 
     Its failure window may ask for the highest level, so an offset that one person alone stands behind is not applied.
+    Where values were corrected and no two people said in `memory` that it is right, a second path follows: as they
+    arrived.
     """
     span_s = min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s)
     since = now - timedelta(seconds=span_s)
@@ -96,8 +100,14 @@ def load_path(c: Connection, site: Site, moving: Moving, now: datetime) -> Path:
         key: tuple(load_readings(c, i, since, now, now, by_two=True))
         for key, i in zip(moving.keys, moving.ids, strict=True)
     }
+    windows = Windows(site, View(readings), memory, seconds(now))
+    arrived = as_arrived(windows, find_corrections(windows))
+    return [_build_path(w, moving) for w in ([windows] if arrived is windows else [windows, arrived])]
+
+
+def _build_path(windows: Windows, moving: Moving) -> Path:
     asked = Criterion("movement", MOVEMENT, (moving.station.id,), moving.spec.quantity, ())
-    track = build_track(View(readings), site, moving.station, asked, seconds(now))
+    track = build_track(windows.view, windows.site, moving.station, asked, windows.now_s)
     values, sigmas = track.along, track.along_sigma
     if len(moving.quantities) > 1 and moving.station.azimuth_deg is None:
         values, sigmas = _lengths(track)

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.config.service import ServiceConfig
-from monitor.domain.decision import instant, seconds
+from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
 from monitor.movement.cadence import UNKNOWN, stage_cadence
-from monitor.movement.gathering import Moving, find_moving, load_path
+from monitor.movement.gathering import Moving, find_moving, load_paths
 from monitor.movement.movement_state import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
-from monitor.store.alerting.decisions import load_newest
+from monitor.series.corrections import answered_s
+from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import (
     FailureRow,
@@ -95,6 +96,8 @@ def update_movement(
         marks = load_marks(c, sorted({i for m in series for i in m.ids}), now)
         risen = find_rise(c, site.id)
         newest = {k: n.observed_s for k, n in load_newest(c, site.id, now).items()}
+        state = find_state(c, site.id)
+    memory = Memory() if state is None else Memory.read(state.state)
     series.sort(key=lambda m: (seconds(known[m.series_id].at) if m.series_id in known else float("-inf"), m.label))
     began_s = clock_s()
     rows: dict[int, MovementRow] = dict(known)
@@ -108,6 +111,8 @@ def update_movement(
         before = known.get(moving.series_id)
         newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
         mark = "|".join(marks[i] for i in moving.ids).strip("|")
+        until_s = answered_s(memory, moving.station.id)
+        mark += f"|corrected {until_s:.0f}" if until_s > 0.0 else ""
         rose = before is not None and risen is not None and before.at < risen
         if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark, rose=rose):
             continue
@@ -115,7 +120,7 @@ def update_movement(
             waiting.append(moving.label)
             continue
         try:
-            found = _judge(db, site, moving, before, now, mark, rose=rose)
+            found = _judge(db, site, moving, before, now, mark, memory, rose=rose)
             if found is None:
                 continue
             row, issues = _row(moving, found, now), [_window(moving, i, now) for i in found.issues]
@@ -157,13 +162,21 @@ def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
 
 
 def _judge(
-    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str, *, rose: bool
+    db: Database, site: Site, moving: Moving, before: MovementRow | None, now: datetime, mark: str, memory: Memory,
+    *, rose: bool,
 ) -> Judgement | None:  # fmt: skip
     with db.read() as c:
-        path = load_path(c, site, moving, now)
+        paths = load_paths(c, site, moving, now, memory)
         shown = find_shown_forecast(c, [moving.series_id], now).get(moving.series_id)
     state = None if before is None else before.state
-    return judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose)
+    found = [judge_movement(site, moving, path, state, shown, seconds(now), mark, rose=rose) for path in paths]
+    return max((one for one in found if one is not None), key=_asks, default=None)
+
+
+def _asks(found: Judgement) -> tuple[bool, float, float]:
+    """Which of two judgements asks for more: no window taken back, a nearer one, more velocity."""
+    nearest_s = min((float(i.mid_s) for i in found.issues if i.withdrawn is None), default=float("inf"))
+    return not found.withdrawn, -nearest_s, 0.0 if found.velocity is None else found.velocity.rate
 
 
 def _row(moving: Moving, found: Judgement, now: datetime) -> MovementRow:

@@ -102,6 +102,11 @@ class Windows:
                 self._tracks[key] = tracker.track(self.view, self.now_s)
         return self._tracks[key]
 
+    def waits(self, station_id: str) -> bool:
+        """True for a station with an offset or corrections that no second person has confirmed."""
+        declared = self.as_declared
+        return station_id in self.touched or (declared is not None and declared.waits(station_id))
+
     def is_fresh(self, at_s: float | None, spec: SeriesSpec | None) -> bool:
         """True for a datum within the silence that the series allows; nothing is fresh while a backlog drains."""
         if at_s is None or spec is None or self.view.draining:

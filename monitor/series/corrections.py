@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from monitor.domain.decision import instant, seconds
+from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
@@ -61,7 +61,7 @@ def find_corrections(windows: Windows) -> list[Correction]:
         if spec is None:
             continue
         usual = _measure_scatter(readings, spec)
-        until_s = _answered_s(windows, station)
+        until_s = answered_s(windows.memory, station)
         mine = tuple(r for r in readings if seconds(r.received_at) > until_s and is_correction(r, spec, usual))
         if mine:
             found.append(Correction(name, spec.unit, mine))
@@ -92,10 +92,10 @@ def _measure_scatter(readings: Sequence[Reading], spec: SeriesSpec) -> float:
     return scatter_of(sorted((b.first or b).value_raw - (a.first or a).value_raw for a, b in pairwise(readings)))
 
 
-def _answered_s(windows: Windows, station: str) -> float:
+def answered_s(memory: Memory, station: str) -> float:
     """Corrections of a station that came up to this instant are right, say two people."""
     begin = f"{CORRECTED}{station}@"
-    answers = windows.memory.answers.items()
+    answers = memory.answers.items()
     said = [seconds(parse(k.removeprefix(begin))) for k, a in answers if k.startswith(begin) and says_no(a)]
     return max(said, default=float("-inf"))
 
@@ -106,7 +106,7 @@ def as_arrived(windows: Windows, corrections: Iterable[Correction]) -> Windows:
     if not stations:
         return windows
     readings = {
-        name: tuple(_undo(rows, _answered_s(windows, station)))
+        name: tuple(_undo(rows, answered_s(windows.memory, station)))
         if (station := name.partition(".")[0]) in stations else rows
         for name, rows in windows.view.readings.items()
     }  # fmt: skip

@@ -84,17 +84,14 @@ def decide(
 def size_up(windows: Windows, factor: float) -> Situation:
     """Everything between what was known and what is decided."""
     groups = find_groups(windows.site)
-    assessments = measured = assess(windows)
-    windows, declared = measure(windows), windows
-    if windows is not declared:
-        measured = assess(windows)
-        assessments = merge(windows, assessments, measured)
     corrections = find_corrections(windows)
     questions = list_questions(windows, corrections)
-    if corrections:
-        windows = as_arrived(windows, corrections)
-        measured = assess(windows)
-        assessments = merge(windows, assessments, measured)
+    assessments = measured = assess(windows)
+    for undo in (measure, lambda declared: as_arrived(declared, corrections)):
+        declared, windows = windows, undo(windows)
+        if windows is not declared:
+            measured = assess(windows)
+            assessments = merge(windows, assessments, measured)
     site, view, now_s = windows.site, windows.view, windows.now_s
     asked_tracks = [
         (c, windows.track(c, s)) for c in site.criteria for s in c.stations

@@ -25,13 +25,18 @@ def update_votes(
     votes = {k: v for k, v in memory.votes.items() if k.criterion in criteria}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
     doubted = {k.station for k, s in steps.items() if s.state == OFFSET}
+    # forecasts are issued of values as they are declared: these take no high level back that waits for two people
+    forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
     for assessment in assessments:
         old = votes.get(assessment.key)
         if not assessment.heard or assessment.newest_s is None:
             continue
         before = old.level if old else 0
         may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
-        may_fall = may_fall and (before < high or assessment.station not in doubted)
+        waits = assessment.station in doubted or (
+            assessment.criterion in forecasts and windows.waits(assessment.station)
+        )
+        may_fall = may_fall and (before < high or not waits)
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
         is_new = assessment.newest_s > memory.answered.get(assessment.key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)

@@ -1,12 +1,14 @@
 """The movement of a slope that accelerates, stops, falls silent and is corrected late: rows, windows and stage."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from sqlalchemy import insert, select
 
+from monitor.alerting.acts.operator_acts import verify
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.alerting.decision.evaluate import load_view as look
 from monitor.config.service import parse_site
@@ -70,6 +72,13 @@ stations = ["A"]
 yellow = {within = "10d"}
 """
 PLACE = parse_site(SITE, "s.toml")
+# a criterion that reads the values: what was changed of them is asked
+READ_BY = """
+[[criterion]]
+kind = "velocity"
+stations = ["A"]
+yellow = {over = 100.0, window = "20d"}
+"""
 
 
 def path_mm():
@@ -365,3 +374,23 @@ def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database)
     said = {r["station"]: r["reasons"] for r in rows(database, "movement_history")}
     assert "quantiles of single components cannot be joined" in said["D"]
     assert "joined" not in said["A"]
+
+
+def test_corrections_that_no_two_people_confirmed_take_no_window_back(database):
+    site = parse_site(SITE + READ_BY, "s.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", T0)
+    store(database, *(reading(d, PATH[d]) for d in range(115)))
+    assert update_movement(database, site, at(114) + DAY / 24).windows
+    store(database, reading(115, PATH[115]))
+    came = at(115) + DAY / 50
+    flat = [reading(d, PATH[94] + 0.4 * (d - 94), received=came) for d in range(95, 116)]
+    with database.write() as c:
+        add_observations(c, [replace(one, solution="corrected") for one in flat], came, by="mallory")
+    assert update_movement(database, site, at(115) + DAY / 24).withdrawn == {}
+    seen = evaluate_site(database, site, at(115) + DAY / 8, "data").decision.memory.conditions
+    (question,) = (k.removeprefix("health:").removesuffix(":verify") for k in seen if ":corrected:" in k)
+    for who in ("A. Rossi", "B. Keller"):
+        assert update_movement(database, site, at(115) + DAY / 6).withdrawn == {}, who
+        verify(database, site, question, "instrument", Actor(who), "the anchor had come loose", at(115) + DAY / 7)
+    assert list(update_movement(database, site, at(115) + DAY / 4).withdrawn) == ["A.displacement by inverse_velocity"]

@@ -7,7 +7,10 @@ from dataclasses import replace
 import pytest
 
 from monitor.alerting.decision import decide
-from monitor.domain.decision import OffsetFact, View, seconds
+from monitor.criteria.table import KINDS
+from monitor.domain.decision import ForecastFact, OffsetFact, View, seconds
+from monitor.domain.keys import VoteKey
+from monitor.domain.site import Criterion, Threshold
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,
@@ -113,6 +116,25 @@ def test_what_is_held_of_the_values_as_measured_changes_no_decision():
     cold = [look.decision.spell() for look in run(history, alter=declare(offsets))]
     assert [look.decision.spell() for look in run(history, alter=declare(offsets), warm=warm)] == cold
     assert {station for _, station in warm} >= {"A", "A~measured", "B~measured", "C~measured"}
+
+
+def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_back():
+    c = Criterion("f", KINDS["forecast"], ("A",), "displacement", (Threshold(3, over=50.0, window_s=DAY_S),),
+                  valid_for_s=9 * DAY_S)  # fmt: skip
+    site = replace(SITE, criteria=(*SITE.criteria, c))
+    for second, level in ((None, 3), ("bo", 0)):
+
+        def alter(now_s, view, second=second):
+            view = declare([("A", 20, 5.0)], second)(now_s, view)
+            at_s, gain = now_s - 60.0, 90.0 if now_s < T0 + 20 * STEP_S else 1.0
+            fact = ForecastFact(
+                "A", "displacement", at_s, at_s + DAY_S, DAY_S, gain, gain, gain, 0.0, "lld", shown=True
+            )
+            return replace(view, forecasts=(fact,))
+
+        looks = run(quiet(5), site, alter=alter)
+        votes = [look.decision.memory.votes[VoteKey("f", "A")].level for look in looks]
+        assert (votes[18], votes[-1]) == (3, level), second
 
 
 def test_offsets_that_a_version_before_froze_count_as_they_did_there():
