@@ -54,7 +54,7 @@ def serving(database, clock, settings=""):
     """A real server of the page on a free port of loopback; gives its address."""
     config = parse_service(settings, "test")
     app = build(config, database, clock)
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(make_settings(app, config.web))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
