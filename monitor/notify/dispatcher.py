@@ -26,6 +26,7 @@ from monitor.store.alerting.outbox import (
     load_answered,
     load_unacknowledged,
     mark_confirmed,
+    old_channels,
     release_expired,
 )
 from monitor.store.database.engine import Database
@@ -155,6 +156,10 @@ class Dispatcher:
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
             self.escalate_once(now)
+            with self._db.read() as c:
+                old = old_channels(c, now)
+            for channel in old:  # whatever their rows say, there is a worker, which looks at them
+                self._worker(channel, now)
         for channel in due:
             self._worker(channel, now).wake()
         return due

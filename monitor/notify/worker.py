@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,9 @@ from monitor.notify.notifier import Notifier, open_notifier
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
+    CLOCK_MARGIN,
+    LONGEST_LEASE,
+    Waiting,
     claim_due,
     count_sent_between,
     find_failing,
@@ -25,6 +28,7 @@ from monitor.store.alerting.outbox import (
     mark_delivered,
     mark_failed,
     release_backoff,
+    release_foreign,
 )
 from monitor.store.database.engine import Database
 
@@ -59,6 +63,8 @@ class ChannelWorker:
         self._limits, self._lease_s = limits, lease_s
         self._notifier: Notifier | None = None
         self._resumed = False
+        self._since = clock()
+        self._tried: dict[int, datetime] = {}  # old messages that fail: when this worker tried them last
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"channel-{channel.partition(':')[0]}", daemon=True)
 
@@ -109,13 +115,25 @@ class ChannelWorker:
         with self._db.write() as c:
             sent = count_sent_between(c, self.channel, now - timedelta(hours=1), now)
             view = View(now, sent, self._limits)
+            if now - self._since > LONGEST_LEASE + CLOCK_MARGIN:  # a worker before this one holds none any more
+                release_foreign(c, now, self.channel, self.owner)
             left = run_stages(c, self.channel, view)
             urgent = {message.id for message in left if message.urgent}
             only = urgent if self.circuit.is_open(now) else None
-            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only)
+            claimed = claim_due(c, now, self.owner, self._lease_s, 1, self.channel, only, self._find_overdue(left, now))
         for notification in claimed:
+            self._tried[notification.id] = now
             self._deliver(notification, urgent=notification.id in urgent)
         return bool(claimed)
+
+    def _find_overdue(self, waiting: Sequence[Waiting], now: datetime) -> set[int]:
+        """Old messages that this worker has not tried for a while; their rows may say what they like."""
+        return {
+            w.id for w in waiting if w.is_old(now) and (
+                w.id not in self._tried
+                or abs((now - self._tried[w.id]).total_seconds()) > (URGENT_AGAIN_S if w.urgent else LONGEST_S)
+            )
+        }  # fmt: skip
 
     def _resume(self) -> None:
         """Read from the outbox whether the channel failed before this worker began."""
@@ -128,7 +146,8 @@ class ChannelWorker:
     def _has_urgent(self, now: datetime) -> bool:
         with self._db.read() as c:
             waiting = load_waiting(c, self.channel)
-        return any(w.urgent and w.is_due(now) for w in waiting)
+        urgent = [w for w in waiting if w.urgent]
+        return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
         self.sending_since = self._clock()
@@ -147,6 +166,7 @@ class ChannelWorker:
         else:
             proven = self.circuit.failing_since is not None
             self.circuit.succeed()
+            self._tried.pop(notification.id, None)
             self.last_error = None
             self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now))
             if proven:  # the channel is good again: nothing waits for its own next try

@@ -11,7 +11,7 @@ from monitor.store.alerting.outbox import Waiting
 def apply(waiting: Sequence[Waiting], view: View) -> list[Verdict]:
     """Postpone what is above the hourly bound of the channel, hazards last; nothing is dropped."""
     left = view.limits.sends_per_hour - view.sent_last_hour
-    due = [w for w in waiting if w.is_due(view.now)]
+    due = [w for w in waiting if w.is_due(view.now) or w.is_old(view.now)]
     ordinary = sorted(
         (w for w in due if not w.urgent), key=lambda w: (w.exercise, w.ledger != Ledger.HAZARD, -w.level, -w.id)
     )

@@ -36,6 +36,7 @@ EVENTS_LOOKED_AT: Final = 2000
 LONGEST_WAIT: Final = timedelta(hours=1)  # for the next attempt
 LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
+LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
@@ -62,6 +63,10 @@ class Waiting:
         """Whether it may go out; an instant later than anything that waits counts as now, as for `claim_due`."""
         at = self.next_attempt_at
         return at is None or at <= now or at > now + LONGEST_WAIT + CLOCK_MARGIN
+
+    def is_old(self, now: datetime) -> bool:
+        """Whether it waits so long that what its row says of the next attempt holds it up no more."""
+        return now - self.queued_at > LONGEST_HOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,24 @@ def _times(now: datetime) -> dict[str, Any]:
 # Asked twice a second for ever: put together once, the instants are given with each question.
 _LATER: Final[dict[str, Any]] = {name: bindparam(name) for name in _times(EPOCH)}
 _DUE_CHANNELS: Final = select(notification.c.channel).where(_due(notification, _LATER)).distinct()
+_OLD_CHANNELS: Final = (
+    select(notification.c.channel)
+    .where(
+        notification.c.state.in_((*WAITING, DeliveryState.CLAIMED)), notification.c.queued_at < bindparam("before")
+    )
+    .distinct()
+)  # fmt: skip
 _HAS_EXPIRED: Final = select(exists().where(_expired(_LATER)))
 
 
 def due_channels(c: Connection, now: datetime) -> set[str]:
     """Channels that have a message to send at `now`."""
     return set(c.execute(_DUE_CHANNELS, _times(now)).scalars())
+
+
+def old_channels(c: Connection, now: datetime) -> set[str]:
+    """Channels with a message that was not settled within `LONGEST_HOLD`, whatever its row says."""
+    return set(c.execute(_OLD_CHANNELS, {"before": now - LONGEST_HOLD}).scalars())
 
 
 def load_waiting(c: Connection, channel: str) -> list[Waiting]:
@@ -159,6 +176,7 @@ def claim_due(
     limit: int,
     channel: str,
     only: Collection[int] | None = None,
+    overdue: Collection[int] = (),
 ) -> list[Notification]:
     """Lease up to `limit` due messages of one channel, the most important first.
 
@@ -174,6 +192,7 @@ def claim_due(
         limit: at most so many.
         channel: `kind:address`.
         only: when given, ids outside are left alone, and stand before nobody.
+        overdue: ids that are due whatever their rows say of the next attempt.
 
     Returns:
         The leased messages with `attempts` already counted: a crash after the claim counts as an attempt.
@@ -186,9 +205,12 @@ def claim_due(
     rank = case((n.c.ledger == "hazard", 0), (n.c.ledger == "health", 1), else_=2)
     query = (
         select(n)
-        .where(n.c.channel == channel, _due(n, _times(now)), ~blocked)
+        .where(
+            n.c.channel == channel, or_(_due(n, _times(now)), and_(n.c.state.in_(WAITING), n.c.id.in_(overdue))),
+            ~blocked,
+        )
         .order_by(n.c.exercise, case((n.c.level == 0, 1), else_=0), rank, n.c.level.desc(), n.c.id.desc())
-    )
+    )  # fmt: skip
     if only is not None:
         query = query.where(n.c.id.in_(only))
     claimed = []
@@ -313,6 +335,19 @@ def release_backoff(c: Connection, channel: str, now: datetime) -> bool:
     )  # fmt: skip
     c.execute(query.values(next_attempt_at=now))
     return True
+
+
+def release_foreign(c: Connection, now: datetime, channel: str, owner: str) -> int:
+    """Give back old messages of a channel that somebody else than its one worker holds."""
+    n = notification
+    return c.execute(
+        update(n)
+        .where(
+            n.c.state == DeliveryState.CLAIMED, n.c.channel == channel, n.c.queued_at < now - LONGEST_HOLD,
+            or_(n.c.lease_owner.is_(None), n.c.lease_owner != owner),
+        )
+        .values(state=DeliveryState.QUEUED, lease_owner=None, lease_until=None, next_attempt_at=now)
+    ).rowcount  # fmt: skip
 
 
 def release_expired(c: Connection, now: datetime) -> int:

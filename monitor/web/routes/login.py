@@ -20,6 +20,7 @@ from monitor.domain.names import fold_name
 from monitor.errors import StoreBusyError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.devices import DEVICE_S, digest_device, is_known_device, remember_device
+from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor
 from monitor.store.people.sessions import SESSION_S, close_session, open_session
 from monitor.store.people.users import check_password
@@ -39,8 +40,6 @@ TRIES_OF_ALL: Final = 60  # failures of everybody within the wait: guessing from
 CHECKS_AT_ONCE: Final = 2  # each takes 64 MiB: a flood of guesses must not starve the core of memory
 MOST_WAITING: Final = 24  # of the forty threads of the page: pages must come while guesses wait
 ALL: Final = "all"
-MOST_CODE_WAIT_S: Final = 3600.0  # so that a code of six digits is guessed in years, not in days
-CODES_KEPT_S: Final = 86400.0
 
 
 class Turnstile:
@@ -51,7 +50,6 @@ class Turnstile:
         self._checks = {known: threading.Semaphore(CHECKS_AT_ONCE) for known in (True, False)}
         self._waiting = {known: threading.Semaphore(MOST_WAITING // (1 + known)) for known in (True, False)}
         self._failures: dict[str, tuple[int, float]] = {}
-        self._codes: dict[str, tuple[int, float]] = {}
         self.efforts = Efforts()
 
     @contextmanager
@@ -76,30 +74,6 @@ class Turnstile:
             self._failures = {k: v for k, v in self._failures.items() if now - v[1] < WAIT_S}
             count, at = self._failures.get(key, (0, now - WAIT_S))
         return count, WAIT_S - (now - at)
-
-    def code_wait_s(self, name: str) -> float:
-        """Seconds until a code of an account is looked at again, from a device that nobody knows.
-
-        After the first wrong ones each further one doubles them. Whoever gets here has the password, or the login
-        elsewhere, so only they and the owner wait; a device on which the account was in before has a count of its own.
-        """
-        now = time.monotonic()
-        with self._lock:
-            self._codes = {k: v for k, v in self._codes.items() if now - v[1] < CODES_KEPT_S}
-            count, at = self._codes.get(fold_name(name), (0, now))
-        if count < TRIES:
-            return 0.0
-        return max(0.0, at + min(WAIT_S * 2.0 ** min(count - TRIES, 16), MOST_CODE_WAIT_S) - now)
-
-    def note_code(self, name: str, *, failed: bool) -> None:
-        """Remember a wrong code that somebody gave with the right password, or forget them after a right one."""
-        key = fold_name(name)
-        with self._lock:
-            count, _ = self._codes.get(key, (0, 0.0))
-            if failed:
-                self._codes[key] = (count + 1, time.monotonic())
-            else:
-                self._codes.pop(key, None)
 
     def note(self, *keys: str, failed: bool) -> None:
         """Remember a failure, or forget them after a success."""
@@ -169,12 +143,12 @@ def log_in(
         why = {}
         if role is not None:
             # not looked at, and answered as a wrong one is: the answer must not tell that the password is right
-            may_try = is_known or not door.code_wait_s(name)
+            now, vault = context.clock(), open_vault(context.config)
             with context.db.write() as c:
-                vault = open_vault(context.config)
-                is_right = may_try and check_second_factor(c, vault, name, code, context.clock())
-            if may_try and not is_known:
-                door.note_code(name, failed=not is_right)
+                may_try = is_known or not code_wait_s(c, name, now)
+                is_right = may_try and check_second_factor(c, vault, name, code, now)
+                if may_try and not is_known:
+                    note_code(c, name, now, failed=not is_right)
             if not is_right:
                 role, why = None, {"why": WRONG_CODE if may_try else CODE_WAITS}
         # who knows one password has not earned the right to guess others: only the account's own count is forgotten

@@ -20,6 +20,7 @@ from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.database.audit import add_audit
 from monitor.store.people.devices import digest_device, is_known_device
 from monitor.store.people.foreign import admit_person, find_bound
+from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor, has_second_factor
 from monitor.store.people.sessions import end_sessions
 from monitor.store.people.users import find_user
@@ -235,9 +236,9 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
     with context.db.read() as c:
         is_known = is_known_device(c, device, name, now) and door.failures(own)[0] < TRIES
     with door.check(is_known=True):  # looked at inside: guesses at the same moment are counted as well
-        if not is_known and (wait_s := door.code_wait_s(name)):
-            return ask_code(request, f"Too many wrong codes. Try again in {wait_s:.0f} s.", 429)
         with context.db.write() as c:
+            if not is_known and (wait_s := code_wait_s(c, name, now)):
+                return ask_code(request, f"Too many wrong codes. Try again in {wait_s:.0f} s.", 429)
             account = find_user(c, name)
             is_open = account is not None and account.disabled_at is None
             is_right = is_open and check_second_factor(c, open_vault(context.config), name, code, now)
@@ -246,10 +247,10 @@ def give_code(request: Request, code: Annotated[str, Form(max_length=30)]) -> Re
             else:
                 detail = {**halfway.detail, "why": WRONG_CODE}
                 add_audit(c, Actor(name, via=PAGE), "login.refused", f"user:{name}", detail, now)
+            if not is_known:
+                note_code(c, name, now, failed=not is_right)
         if is_known:
             door.note(own, failed=not is_right)
-        else:
-            door.note_code(name, failed=not is_right)
     if not is_right:
         return ask_code(request, "The code is wrong, or was used already.", 401)
     waiting.drop(token)

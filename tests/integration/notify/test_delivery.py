@@ -28,6 +28,7 @@ from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
+from monitor.notify.worker import ChannelWorker
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
@@ -366,7 +367,7 @@ def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, 
         add_site(c)
         for n in range(4):
             add_message(
-                c, add_alert(c, f"a{n}", level=2), "webhook:OK", 2, state="failed_retry", attempts=9,
+                c, add_alert(c, f"a{n}", level=2), "webhook:OK", 2, at=clock(), state="failed_retry", attempts=9,
                 next_attempt_at=later, last_error="webhook: no route",
             )  # fmt: skip
     with running(database, {"OK": f"{hooks.base}/ok"}) as dispatcher:
@@ -567,6 +568,25 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
         assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
         assert not has_expired(c, T0 - CLOCK_MARGIN), "a clock that went back a little voids no lease"
         assert mark_delivered(c, mine.id, "a", T0)
+
+
+@pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
+def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
+    now = [T0]
+    worker = ChannelWorker(database, channel, lambda: now[0], lambda: 0.5, {}, Limits())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), channel)
+    looks = []
+    for minute in range(1, 70):
+        now[0] = T0 + timedelta(minutes=minute)
+        held = {"state": "claimed", "lease_owner": "x", "lease_until": now[0] + LONGEST_LEASE}
+        wait = {"state": "queued", "next_attempt_at": now[0] + LONGEST_WAIT / 2}
+        if "delivered" not in states(database).values():
+            with database.write() as c:
+                c.execute(update(notification).values(**(held if minute % 2 else wait)))
+        looks += [minute for _ in range(3) if worker.work_once()]
+    assert looks == ([62] if channel == "log:desk" else [62, 63, 64, 65, 66, 67, 68, 69])
 
 
 def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_second_time(database, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from monitor.config.service import parse_service
 from monitor.errors import KeyLostError, RefusedError
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.seals import find_unsealed
+from monitor.store.people.guesses import are_forgotten, code_wait_s, note_code
 from monitor.store.people.second_factor import (
     RECOVERY_CODES,
     STEP_S,
@@ -105,8 +107,12 @@ def test_codes_are_not_guessed_from_many_addresses_and_a_known_device_comes_in(f
         assert len({re.search(r'role="alert">([^<]*)', r.text)[1] for r in refused}) == 1
         assert officer.post("/login", data=words | {"code": "000000"}).status_code == 401
         assert officer.post("/login", data=words | {"code": code()}).status_code == 303, "a known device comes in"
-        door = address.app.state.turnstile
-        waits = [door.code_wait_s("Bo") for _ in range(9) if not door.note_code("bo", failed=True)]
+    waits = []
+    for _ in range(9):
+        with filled_database.write() as c:
+            note_code(c, "bo", clock(), failed=True)
+            waits.append(code_wait_s(c, "Bo", clock()))
+            c.execute(t.password_guess.delete().where(are_forgotten(clock() + timedelta(hours=3))))  # housekeeping
     assert [round(w / 60) for w in waits[:6]] == [2, 4, 8, 16, 32, 60]
     assert waits[-1] <= 3600.0
     with filled_database.read() as c:
