@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHEET_BYTES = 1 << 26  # of one part as XML: a million cells
 MEMORY_BYTES = 1 << 30
 SECONDS = 120  # of processor time
+LONGEST_S = 600.0  # by the wall: a process that waits takes no processor time
 
 
 def read_sheet(path: Path) -> "pd.DataFrame":
@@ -37,7 +38,10 @@ def read_sheet(path: Path) -> "pd.DataFrame":
 
     check_parts(path)
     command = [sys.executable, "-P", "-m", "forecasting.data.workbook", str(path), str(MEMORY_BYTES), str(SECONDS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        raise RecipeError(f"{path}: was not read within {LONGEST_S:g} s: save the sheet as CSV") from None
     if done.returncode < 0 or "MemoryError" in done.stderr:
         raise RecipeError(
             f"{path}: reading it takes more than {MEMORY_BYTES >> 20} MiB of memory or {SECONDS} s: "

@@ -2,6 +2,7 @@
 
 import os
 import socket as sockets
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +21,27 @@ _PREFIX: Final = "SLOPEWARD_BROKER__"
 
 
 class _Client(paho.Client):
-    """paho's client, which leaves a Unix socket open when nobody listens there (2.1.0): here it is closed at once."""
+    """paho's client, which leaves a socket open where it comes to no connection (2.1.0): here it is closed at once."""
 
     def _create_unix_socket_connection(self) -> sockets.socket:
         made = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
         try:
             made.connect(self._host)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _ssl_wrap_socket(self, tcp_sock: Any) -> ssl.SSLSocket:
+        assert isinstance(self._ssl_context, ssl.SSLContext)
+        try:
+            made = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        except BaseException:
+            tcp_sock.close()
+            raise
+        try:
+            made.settimeout(self._connect_timeout)
+            made.do_handshake()  # the context compares the name, too
         except BaseException:
             made.close()
             raise

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
+from monitor.domain.instants import EPOCH, spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
@@ -20,12 +22,14 @@ from monitor.ingest.message import Decoded, Fault, Message, Place, locate, match
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References, ask_references
 from monitor.store.alerting.events import MQTT, add_event
+from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import Rejected, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 from monitor.store.readings.quarantine import Quota
 
 log: Final = logging.getLogger(__name__)
+CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
 
@@ -57,6 +61,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         limits = limits or LimitsSection()
         self._database = database
+        self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
         self._quota = Quota(limits.quarantine_mb * 1_000_000, limits.quarantine_source_mb * 1_000_000)
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
@@ -171,6 +176,7 @@ class Pipeline:
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
             added = add_observations(connection, observations, now, self._ids)
+            corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = add_rejected(connection, rejected, self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             for message, decoded in pairs:
@@ -184,11 +190,29 @@ class Pipeline:
                     told.add(decoded.event.site)
             opened = self.references.save(connection, now)
             ask_references(connection, opened, gather_recipients(self.sites.values()), now)
+        self._corrected |= corrected
         self.references.settle()
         self._admission.settle()
         for item in observations:
             self._note_heard(item)
         return Outcome(added, len(rejected), len(gaps), added.sites | told, unkept=unkept)
+
+    def _log_corrections(
+        self, connection: Connection, revised: Sequence[Observation], now: datetime
+    ) -> dict[tuple[str, str], datetime]:
+        """An entry for each station of which stored values are changed, one an hour; final solutions need none."""
+        mine: dict[tuple[str, str], list[Observation]] = {}
+        for item in revised:
+            if item.solution != "final":
+                mine.setdefault((item.site, item.station), []).append(item)
+        due = {p: rows for p, rows in mine.items() if now - self._corrected.get(p, EPOCH) >= CORRECTIONS_EVERY}
+        for (site, station), rows in due.items():
+            facts = {
+                "site": site, "values": len(rows), "quantities": sorted({o.quantity for o in rows}),
+                "from": spell(min(o.observed_at for o in rows)), "to": spell(max(o.observed_at for o in rows)),
+            }  # fmt: skip
+            add_audit(connection, Actor(MQTT, "program"), "reading.correct", f"station:{station}", facts, now)
+        return dict.fromkeys(due, now)
 
     def _note_heard(self, item: Observation) -> None:
         """Keep by station how far the newest reading of its newest message lies before its reception."""

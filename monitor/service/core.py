@@ -151,6 +151,7 @@ class Core:
             evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
         )  # fmt: skip
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
+        compute.sweep_folders()
         self.dispatcher.start()
         self.ingest.start()
         self.evaluation.start()

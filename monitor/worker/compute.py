@@ -7,6 +7,7 @@ is not trusted: JSON, from its own files only, that is read field by field as th
 """
 
 import contextlib
+import fcntl
 import importlib
 import inspect
 import json
@@ -34,6 +35,9 @@ from monitor.worker.records import Answered, Asked, Task, read_record, spell_rec
 from monitor.worker.sandbox import Terms
 
 RESULT_LIMIT_BYTES: Final = 256 * 1024 * 1024
+MOST_VALUES: Final = 8_000_000  # of an answer: each takes up to 100 bytes once it is read, and as few as two before
+FOLDER: Final = "slopeward-job-"
+YOUNG_S: Final = 60.0  # a folder of that age may be one whose service has not locked it yet
 PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TEXT_LIMIT_BYTES: Final = 8192
 GRACE_S: Final = 3.0
@@ -136,6 +140,7 @@ class _Child:
 
     process: subprocess.Popen[bytes]
     folder: Path
+    lock: int  # an open file, locked as long as the service lives
 
     def end(self) -> None:
         """Kill it with all that it started, and remove its folder."""
@@ -147,12 +152,15 @@ class _Child:
         with _lock:
             _running.discard(self.process)
         shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self.lock)
 
 
 def _start(job: str, early: str) -> _Child:
     """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
-    folder = Path(tempfile.mkdtemp(prefix="slopeward-job-"))
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
                 raise JobError(f"{job}: not started, the service is stopping")
@@ -166,8 +174,30 @@ def _start(job: str, early: str) -> _Child:
             _running.add(process)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
         raise
-    return _Child(process, folder)
+    return _Child(process, folder, lock)
+
+
+def sweep_folders() -> int:
+    """Remove what killed services of this account left of their jobs; returns how many folders.
+
+    A living service holds a lock on each folder of its own, also one beside ours.
+    """
+    swept = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # of another account, locked, or gone meanwhile
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                found = os.fstat(lock)
+                if found.st_uid != os.geteuid() or time.time() - found.st_mtime < YOUNG_S:
+                    continue
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+                swept += 1
+            finally:
+                os.close(lock)
+    return swept
 
 
 def _take_waiting(job: str) -> _Child | None:
@@ -256,8 +286,11 @@ def _read_answer(task: Task[Asked, Answered], folder: Path, status: int, terms: 
         raise JobError(f"{job}: {_explain_end(folder, status, terms)}")
     if answer.lstat().st_size > RESULT_LIMIT_BYTES:
         raise JobError(f"{job}: answered {answer.lstat().st_size} bytes, more than {RESULT_LIMIT_BYTES}")
+    content = _read_own(answer, RESULT_LIMIT_BYTES)
+    if (values := sum(map(content.count, (b"[", b"{", b",")))) > MOST_VALUES:
+        raise JobError(f"{job}: answered about {values} values, more than {MOST_VALUES}")
     try:
-        return read_record(task.answers, json.loads(_read_own(answer, RESULT_LIMIT_BYTES)))
+        return read_record(task.answers, json.loads(content))
     except Exception as error:  # bytes of somebody else can fail in any way
         raise JobError(f"{job}: its answer cannot be read ({_one_line(error)})") from None
 

@@ -83,7 +83,7 @@ def list_words(c: Connection) -> list[WaitingWord]:
         alerts = load_alerts(c, site.id, open_only=True) if signed else []
         asked = {step_of_alert(alert.key): alert.id for alert in alerts}
         for key, word in signed.items():
-            question = station_asked(key) or key
+            question = key if key in asked else station_asked(key) or key
             found[site.id, question, word.by] = WaitingWord(
                 site.id, question, word.by, word.answer, asked.get(question)
             )  # fmt: skip

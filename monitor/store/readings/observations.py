@@ -88,6 +88,7 @@ class AddResult:
     duplicates: int
     revisions: int
     sites: frozenset[str]
+    revised: tuple[Observation, ...] = ()  # what became those revisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,8 @@ def add_observations(
     there = _existing(connection, keyed)
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
-    duplicates = revisions = 0
+    duplicates = 0
+    revised: list[Observation] = []
     sites: set[str] = set()
     received: dict[datetime, str] = {}
     for series_id, at, item in keyed:
@@ -147,7 +149,8 @@ def add_observations(
             continue
         revision = len(known)
         known.append(fact)
-        revisions += revision > 0
+        if revision:
+            revised.append(item)
         received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
         flags = ",".join(item.flags)
         extra = item.extra if by is None or not revision else _note_who(item.extra, by)
@@ -159,7 +162,7 @@ def add_observations(
                 latest[series_id] = rows[-1][:8]
     _insert(connection, rows)
     _renew_latest(connection, list(latest.values()))
-    return AddResult(len(rows), duplicates, revisions, frozenset(sites))
+    return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
 
 
 def _note_who(extra: str | None, by: str) -> str:

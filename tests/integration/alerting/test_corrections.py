@@ -16,7 +16,7 @@ from monitor.ingest.pipeline import Pipeline
 from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import add_observations
-from monitor.store.schema.tables import decision
+from monitor.store.schema.tables import audit_entry, decision
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 FALL = {"G1": 150.0, "G2": 140.0}
@@ -101,11 +101,19 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
             payload = json.dumps({**sample, "meta": {"brought_by": "Ada"}}).encode()
             outcome = pipeline.store([Message(f"slopeward/v1/bench/{name}/obs", payload, quiet.now, "live")])
             assert (outcome.added.revisions, outcome.rejected) == (1, 0)
+            again = json.dumps({**sample, "crack_opening_mm": quiet.flat()}).encode()
+            pipeline.store([Message(f"slopeward/v1/bench/{name}/obs", again, quiet.now, "live")])
         seen = look(quiet)
     assert seen.level == RED
     assert {c.reason.partition("brought by ")[2].partition(";")[0] for c in find_questions(seen).values()} == {
         "MQTT or a job"
     }
+    with quiet.database.read() as c:
+        a = audit_entry.c
+        logged = c.execute(select(a.actor, a.subject, a.detail).where(a.action == "reading.correct")).all()
+    assert len(logged) == HOURS * len(FALL), "one for each station and hour"
+    assert {(row.actor, row.subject) for row in logged} == {("mqtt", "station:G1"), ("mqtt", "station:G2")}
+    assert json.loads(logged[0].detail)["quantities"] == ["crack_opening"]
 
 
 def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):

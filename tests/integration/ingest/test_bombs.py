@@ -313,6 +313,12 @@ def test_a_workbook_that_lies_about_its_sizes_is_refused(tmp_path, monkeypatch):
         workbook.read_sheet(path)
 
 
+def test_a_workbook_whose_reader_waits_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(workbook, "LONGEST_S", 0.0)
+    with pytest.raises(ForecastingError, match=r"was not read within 0 s: save the sheet as CSV"):
+        workbook.read_sheet(lay_workbook(tmp_path / "a.xlsx", b""))
+
+
 def test_entities_of_a_workbook_are_not_unfolded(tmp_path):
     head = b'<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;&b;&b;">]>'
     path = lay_workbook(tmp_path / "a.xlsx", b'<row><c t="str"><v>x&c;</v></c></row>', head)

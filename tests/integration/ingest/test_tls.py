@@ -3,7 +3,9 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from monitor.broker.access import Access
 from monitor.config.service import parse_service
 from monitor.domain.site import Level, Site
 from monitor.ingest.broker import find_mosquitto
@@ -47,6 +50,32 @@ def guarded(tmp_path):
     yield SimpleNamespace(port=port, cert=str(cert))
     process.terminate()
     process.wait(60)
+
+
+def test_a_handshake_that_fails_leaves_no_socket_open():
+    before = count_sockets()
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+
+        def answer():
+            with nobody.accept()[0] as other:
+                other.recv(100)
+                other.sendall(b"this is no TLS\r\n")
+
+        talker = threading.Thread(target=answer)
+        talker.start()
+        client = Access("localhost", nobody.getsockname()[1], tls=True).open_client("x", mqtt5=True)
+        with pytest.raises(ssl.SSLError) as caught:  # what is caught keeps what is left open from being collected
+            client.connect("127.0.0.1", nobody.getsockname()[1])
+        talker.join()
+    del client
+    assert (count_sockets(), caught.type.__name__) == (before, "SSLError")
+
+
+def count_sockets():
+    found = (
+        os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{n}")
+    )
+    return sum(name.startswith("socket:") for name in found)
 
 
 def is_open(port):

@@ -26,6 +26,7 @@ def die(payload): os.kill(os.getpid(), 9)
 def wrong(payload): return 3
 def array(payload):
     import numpy; return {"x": numpy.zeros(3)}
+def lists(payload): return {"x": [[]] * payload["n"]}
 EARLY = []
 def load_libraries(): EARLY.append(os.environ["TMPDIR"])
 def early(payload): return {"loaded": EARLY, "folder": os.environ["TMPDIR"]}
@@ -151,3 +152,31 @@ def test_a_job_whose_waiting_process_has_died_runs_in_another(places):
 def _is_zombie(pid):
     with open(f"/proc/{pid}/stat") as file:
         return file.read().split(") ")[1][0] == "Z"
+
+
+def test_what_killed_services_left_of_their_jobs_is_removed_and_that_of_living_ones_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, young, other = tmp_path / "slopeward-job-1", tmp_path / "slopeward-job-2", tmp_path / "mine"
+    for folder in (left, young, other):
+        folder.mkdir()
+        (folder / "asked").write_bytes(b"x")
+    (tmp_path / "slopeward-job-link").symlink_to(other)
+    child = compute._start("some_jobs:double", "")
+    for folder in (left, other, child.folder):
+        os.utime(folder, (1.0, 1.0))
+    try:
+        assert compute.sweep_folders() == 1
+        assert {path.name for path in tmp_path.iterdir()} - {"some_jobs.py"} == {
+            young.name, other.name, child.folder.name, "slopeward-job-link"
+        }  # fmt: skip
+    finally:
+        child.end()
+    assert not child.folder.exists()
+
+
+def test_an_answer_of_more_values_than_memory_should_hold_is_not_read(monkeypatch):
+    """256 MiB of `[]` would become 5 GB of lists."""
+    monkeypatch.setattr(compute, "MOST_VALUES", 1000)
+    assert len(compute.run(job("some_jobs:lists"), {"n": 400}, 30)["x"]) == 400
+    with pytest.raises(JobError, match=r"some_jobs:lists: answered about 1[0-9]{3} values, more than 1000"):
+        compute.run(job("some_jobs:lists"), {"n": 600}, 30)
