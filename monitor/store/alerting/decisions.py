@@ -251,7 +251,7 @@ def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime)
     return tuple(AnomalyFact(r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold) for r in rows)
 
 
-@cache  # what is asked at every look is put together once
+@cache  # put together once: it is asked at every look
 def _plan_anomaly_facts() -> Select[Any]:
     a, s = t.anomaly.c, t.series.c
     return (
@@ -302,7 +302,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
     return tuple(found)
 
 
-@cache
+@cache  # put together once: it is asked at every look
 def _plan_footprint_facts() -> tuple[Select[Any], Select[Any]]:
     """Judgements of change, and footprints, of the scenes of a time."""
     g, s, h = t.scene_footprint.c, t.scene.c, t.scene_change.c

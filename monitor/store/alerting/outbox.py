@@ -6,6 +6,7 @@ States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -128,27 +129,36 @@ def _times(now: datetime) -> dict[str, Any]:
     }
 
 
-# Asked twice a second for ever: put together once, the instants are given with each question.
-_LATER: Final[dict[str, Any]] = {name: bindparam(name) for name in _times(EPOCH)}
-_DUE_CHANNELS: Final = select(notification.c.channel).where(_due(notification, _LATER)).distinct()
-_OLD_CHANNELS: Final = (
-    select(notification.c.channel)
-    .where(
-        notification.c.state.in_((*WAITING, DeliveryState.CLAIMED)), notification.c.queued_at < bindparam("before")
-    )
-    .distinct()
-)  # fmt: skip
-_HAS_EXPIRED: Final = select(exists().where(_expired(_LATER)))
+def _given_later() -> dict[str, Any]:
+    """The instants of a statement that is put together once: they come with each question."""
+    return {name: bindparam(name) for name in _times(EPOCH)}
+
+
+@cache  # put together once: it is asked twice a second
+def _plan_due_channels() -> Select[Any]:
+    return select(notification.c.channel).where(_due(notification, _given_later())).distinct()
+
+
+@cache  # put together once: it is asked twice a second
+def _plan_has_expired() -> Select[Any]:
+    return select(exists().where(_expired(_given_later())))
+
+
+@cache  # put together once: it is asked twice a second
+def _plan_old_channels() -> Select[Any]:
+    n = notification.c
+    unsettled = n.state.in_((*WAITING, DeliveryState.CLAIMED))
+    return select(n.channel).where(unsettled, n.queued_at < bindparam("before")).distinct()
 
 
 def due_channels(c: Connection, now: datetime) -> set[str]:
     """Channels that have a message to send at `now`."""
-    return set(c.execute(_DUE_CHANNELS, _times(now)).scalars())
+    return set(c.execute(_plan_due_channels(), _times(now)).scalars())
 
 
 def old_channels(c: Connection, now: datetime) -> set[str]:
     """Channels with a message that was not settled within `LONGEST_HOLD`, whatever its row says."""
-    return set(c.execute(_OLD_CHANNELS, {"before": now - LONGEST_HOLD}).scalars())
+    return set(c.execute(_plan_old_channels(), {"before": now - LONGEST_HOLD}).scalars())
 
 
 def load_waiting(c: Connection, channel: str) -> list[Waiting]:
@@ -365,7 +375,7 @@ def release_expired(c: Connection, now: datetime) -> int:
 
 def has_expired(c: Connection, now: datetime) -> bool:
     """Whether any lease ran out; a cheap look before a write transaction is opened."""
-    return bool(c.execute(_HAS_EXPIRED, _times(now)).scalar())
+    return bool(c.execute(_plan_has_expired(), _times(now)).scalar())
 
 
 def count_sent_between(c: Connection, channel: str, since: datetime, until: datetime) -> int:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
@@ -33,6 +34,8 @@ _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
 _T = TypeVar("_T")
 
 
+# Put together once, by `cache`: a look asks for dozens of series, and to spell these anew cost half of its reading.
+@cache
 def _plan_known_rows() -> Select[Any]:
     """Every revision of (from_at, to_at] that was known at an instant, ordered by epoch and revision."""
     o = observation.c
@@ -46,6 +49,7 @@ def _plan_known_rows() -> Select[Any]:
     ).order_by(o.observed_at, o.revision)  # fmt: skip
 
 
+@cache
 def _plan_known_offsets() -> Select[Any]:
     e = offset_entry.c
     return (
@@ -60,6 +64,7 @@ def _plan_known_offsets() -> Select[Any]:
     )
 
 
+@cache
 def _plan_known_flags() -> Select[Any]:
     f = observation_flag.c
     return (
@@ -72,12 +77,6 @@ def _plan_known_flags() -> Select[Any]:
         )
         .order_by(f.known_from, f.id)
     )
-
-
-# Put together once: a look asks for dozens of series, and to spell these anew cost half of its reading.
-_KNOWN_ROWS: Final = _plan_known_rows()
-_KNOWN_OFFSETS: Final = _plan_known_offsets()
-_KNOWN_FLAGS: Final = _plan_known_flags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +310,7 @@ def load_readings(
     `flags` are those set at arrival with later ones added and withdrawn as known then. With `by_two` only offsets count
     that no person stands behind alone (`is_alone`).
     """
-    rows = choose_speaking(connection.execute(_KNOWN_ROWS, _span(series_id, from_at, to_at, known_at)).all())
+    rows = choose_speaking(connection.execute(_plan_known_rows(), _span(series_id, from_at, to_at, known_at)).all())
     if not rows:
         return []
     offsets = load_offsets(connection, series_id, known_at, by_two=by_two)
@@ -325,7 +324,7 @@ def stream_readings(
     offsets = load_offsets(connection, series_id, known_at)
     later = load_later_flags(connection, series_id, from_at, to_at, known_at)
     rows = connection.execute(
-        _KNOWN_ROWS.execution_options(yield_per=_STREAM), _span(series_id, from_at, to_at, known_at)
+        _plan_known_rows().execution_options(yield_per=_STREAM), _span(series_id, from_at, to_at, known_at)
     )
     yield from iter_readings(iter_speaking(rows), offsets, later)
 
@@ -411,7 +410,7 @@ def load_offsets(
     connection: Connection, series_id: int, known_at: datetime, *, by_two: bool = False
 ) -> list[tuple[str, float]]:
     """Offsets known and not revoked at an instant, in the unit of the series, by the spelled instant they begin at."""
-    found = connection.execute(_KNOWN_OFFSETS, {"series_id": series_id, "known_at": known_at})
+    found = connection.execute(_plan_known_offsets(), {"series_id": series_id, "known_at": known_at})
     return [
         (spell(r.at), convert_difference(r.size, r.unit, r.stored))
         for r in found if not (by_two and is_alone(r, known_at))
@@ -437,7 +436,7 @@ def load_later_flags(
 ) -> dict[tuple[str, int], list[str]]:
     """Flags added or withdrawn after arrival as known at an instant, in order, by (spelled epoch, revision)."""
     later: dict[tuple[str, int], list[str]] = defaultdict(list)
-    for row in connection.execute(_KNOWN_FLAGS, _span(series_id, from_at, to_at, known_at)):
+    for row in connection.execute(_plan_known_flags(), _span(series_id, from_at, to_at, known_at)):
         later[spell(row.observed_at), row.revision].append(row.flag)
     return later
 
