@@ -23,6 +23,7 @@ _ENTRY: Final = re.compile(r'^(msgid_plural|msgid|msgstr)(?:\[(\d+)\])? (?=")', 
 _TEXT: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w+\}|%%?")
 _CURRENT: ContextVar[str] = ContextVar("language", default=ENGLISH)
+_KEPT: ContextVar[tuple[str, ...]] = ContextVar("kept", default=())
 
 
 class Catalogue(GNUTranslations):
@@ -97,23 +98,30 @@ def open_catalogue(language: str) -> NullTranslations:
 
 
 @contextmanager
-def use(language: str) -> Iterator[None]:
-    """Read in a language within this block."""
-    token = _CURRENT.set(language)
+def use(language: str, kept: tuple[str, ...] = ()) -> Iterator[None]:
+    """Read in a language within this block; `kept` are names that are never translated (`sayings.keep`)."""
+    token, of_kept = _CURRENT.set(language), _KEPT.set(kept)
     try:
         yield
     finally:
         _CURRENT.reset(token)
+        _KEPT.reset(of_kept)
 
 
-def choose(language: str) -> None:
-    """Read in a language from here on, in this context."""
+def choose(language: str, kept: tuple[str, ...] = ()) -> None:
+    """Read in a language from here on, in this context; `kept` as for `use`."""
     _CURRENT.set(language)
+    _KEPT.set(kept)
 
 
 def current() -> str:
     """The language in use: English where nobody chose one."""
     return _CURRENT.get()
+
+
+def kept_names() -> tuple[str, ...]:
+    """Names that are not translated in this context."""
+    return _KEPT.get()
 
 
 def gettext(text: str) -> str:

@@ -6,14 +6,19 @@ text of its own first, and the template's translation takes the same values. Wha
 """
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any, Final, TypeVar, cast
 
-from monitor.language.catalogue import ENGLISH, current, open_catalogue
+from monitor.language.catalogue import ENGLISH, current, kept_names, open_catalogue
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
 T = TypeVar("T")
+Kept = tuple[str, ...]
+"""Names as they stand in sentences, the longest first."""
+NOTHING_KEPT: Final[Kept] = ()
+_MARKS: Final = range(0xE000, 0xF8FF)  # private use (Unicode 23.5): one stands for each kept name
 LONGEST: Final = 20_000  # a longer text is no sentence
 WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have no station
 # of answers to programs: what is a sentence
@@ -88,12 +93,51 @@ def _fits(name: str, value: str) -> bool:
     return kind in PHRASES or kind in FREE or not ("; " in value or ": " in value)
 
 
+def keep(stations: Iterable[str], titles: Iterable[str] = ()) -> Kept:
+    """Names that a translation could take for words of its own: of stations, and of sites as messages show them.
+
+    >>> keep(["G1", "red", "scene"], ["North bench", "Pit] RED: green"])
+    ('[Pit] RED: green]', 'scene', 'red')
+    """
+    found = {name for name in stations if is_word(name)}
+    found |= {f"[{title}]" for title in titles if "]" in title or "\n" in title}
+    return tuple(sorted(found, key=lambda name: (-len(name), name)))[: len(_MARKS)]
+
+
+def is_word(name: str) -> bool:
+    """Whether a name is also the name of a level, or a word that sentences are made of."""
+    return name.lower() in LEVELS or name.replace("_", " ") in WORDS
+
+
 def say(text: Any, language: str | None = None) -> Any:
     """A stored English text in the language in use, or in the one named; anything else than text as it is."""
     wanted = current() if language is None else language
     if wanted == ENGLISH or not isinstance(text, str) or not text or len(text) > LONGEST:
         return text
+    kept = kept_names()
+    if any(name in text for name in kept):
+        return _say_around(text, wanted, kept)
     return _say(text, wanted)
+
+
+def _say_around(text: str, language: str, kept: Kept) -> str:
+    """The same with a mark in place of each kept name: what is no word is not translated."""
+    if any(ord(sign) in _MARKS for sign in text):
+        return text
+    marks = []
+    for number, name in enumerate(kept):
+        sign, is_title = chr(_MARKS[number]), name[0] == "["
+        marks.append((f"[{sign}]" if is_title else sign, name))
+        text = text.replace(name, marks[-1][0]) if is_title else _token(name).sub(sign, text)
+    said = _say(text, language)
+    for mark, name in marks:
+        said = said.replace(mark, name)
+    return said
+
+
+@cache
+def _token(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
 
 
 @lru_cache(maxsize=8192)

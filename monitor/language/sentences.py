@@ -36,6 +36,8 @@ SENTENCES: Final = (
     N_("What was measured meanwhile is being read from the broker; alerts follow in the usual way."),
     N_("over: decides again"),
     N_("No level is known."),
+    N_("False alarm: an instrument was the cause."), N_("False alarm: weather was the cause."),
+    N_("False alarm: work on the slope was the cause."),
     N_("{site}: level {level} was stored last at {at} UTC"),
     N_("What was measured meanwhile was read from the broker and is part of these levels."),
     # ---- the level, and what asks for it -------------------------------------------------------------------------

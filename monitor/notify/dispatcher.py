@@ -12,6 +12,7 @@ from typing import Any, Final
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.language.catalogue import ENGLISH
+from monitor.language.sayings import Kept, keep
 from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
@@ -199,6 +200,12 @@ class Dispatcher:
     def _find_language(self, site_id: str, recipient: str) -> str:
         return find_language(self._recipients(site_id), recipient, self._language)
 
+    def _find_kept(self, site_id: str) -> Kept:
+        """Names of a site that are not translated; in alerts of the service itself those of all sites."""
+        site = self._sites.get(site_id)
+        sites = [*self._sites.values()] if site is None else [site]
+        return keep((station.id for one in sites for station in one.stations), (one.name for one in sites))
+
     def _worker(self, channel: str, now: datetime) -> ChannelWorker:
         worker = self._workers.get(channel)
         if worker is not None and worker.is_stuck(now) and self._abandoned.get(channel, 0) < MOST_ABANDONED:
@@ -216,6 +223,7 @@ class Dispatcher:
                 self._limits,
                 self._lease_s,
                 self._find_language,
+                self._find_kept,
             )
             self._workers[channel] = worker
             worker.start()

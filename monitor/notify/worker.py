@@ -11,6 +11,7 @@ from typing import Final
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
+from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
@@ -52,8 +53,9 @@ class ChannelWorker:
         limits: Limits,
         lease_s: float = LEASE_S,
         find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
+        find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
     ) -> None:
-        self._find_language = find_language
+        self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
@@ -155,7 +157,7 @@ class ChannelWorker:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ)
             language = self._find_language(notification.site, notification.recipient)
-            deliver_in(language, self._notifier, notification)
+            deliver_in(language, self._notifier, notification, self._find_kept(notification.site))
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
         except DeliveryError as error:

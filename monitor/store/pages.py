@@ -11,6 +11,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
 from monitor.errors import RefusedError
+from monitor.language.sayings import Kept, keep
 from monitor.store.readings.observations import SeriesRow, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -70,6 +71,11 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     ]  # fmt: skip
     sight = {"blind": 0, "degraded": 1}
     return sorted(cards, key=lambda k: (-(k.status["level"] or 0), sight.get(k.status["observability"], 2), k.id))
+
+
+def load_kept_names(c: Connection) -> Kept:
+    """Names of stations and sites that a translation could take for words of its own."""
+    return keep(c.execute(select(t.station.c.id).distinct()).scalars(), c.execute(select(t.site.c.name)).scalars())
 
 
 def _find_stage_seen(c: Connection, site: str, stage: str | None) -> datetime | None:

@@ -27,8 +27,9 @@ from monitor.errors import (
     SlopewardError,
     StoreBusyError,
 )  # fmt: skip
-from monitor.language.sayings import say
+from monitor.language.sayings import Kept, say
 from monitor.store.database.engine import Database
+from monitor.store.pages import load_kept_names
 from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
@@ -98,7 +99,12 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)
     app.add_middleware(HeadOnly)
-    app.add_middleware(Reader, default=config.language.default)
+
+    def find_kept() -> Kept:
+        with db.read() as c:
+            return load_kept_names(c)
+
+    app.add_middleware(Reader, default=config.language.default, find_kept=find_kept)
     app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
     app.mount("/vendor", LastingFiles(directory=HERE / "vendor"), name="vendor")
     require_rules(ROUTERS)

@@ -84,7 +84,7 @@ PURE_IN_LINES = {
     ("cli/forecast/models.py", "value"), ("cli/forecast/trials.py", "value"),
     ("cli/forecast/trials.py", "row.correlation"), ("cli/forecast/trials.py", "row.information"),
     ("cli/scenes/review.py", "one.mean_probability"), ("cli/scenes/review.py", "one.threshold"),
-    ("cli/scenes/stack.py", "zone['is']"), ("cli/scenes/train.py", "value"), ("cli/scenes/train.py", "progress.loss"),
+    ("cli/scenes/stack.py", "loss.value"), ("cli/scenes/train.py", "value"), ("cli/scenes/train.py", "progress.loss"),
     ("cli/scenes/train.py", "progress.held_score"), ("cli/site/anomalies.py", "card['threshold']"),
     ("cli/site/events.py", "value"), ("cli/site/sites.py", "bound.over"), ("cli/site/sites.py", "bound.under"),
     ("cli/site/thresholds.py", "cross.false_rate"), ("cli/site/thresholds.py", "cross.skill"),
@@ -92,7 +92,7 @@ PURE_IN_LINES = {
     ("cli/site/thresholds.py", "r.over_mm"), ("cli/site/thresholds.py", "r.hit_rate"),
     ("cli/site/thresholds.py", "r.false_rate"), ("cli/site/thresholds.py", "r.skill"),
     ("cli/site/thresholds.py", "value"), ("cli/site/events.py", "value / 980.665"),
-    ("jobs/scenes/stack_series.py", "loss['is']"), ("config/site.py", "low"), ("config/site.py", "high"),
+    ("jobs/scenes/stack_series.py", "loss.value"), ("config/site.py", "low"), ("config/site.py", "high"),
 }  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
-from monitor.language.sayings import FIGURES, LISTS, PHRASES, match, say, say_level
+from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
+from monitor.language.sayings import FIGURES, LISTS, PHRASES, keep, match, say, say_level
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
 
@@ -116,3 +116,28 @@ def test_a_text_of_many_layers_is_translated_where_it_begins(language, head):
 def test_english_is_never_touched():
     for template in SENTENCES:
         assert say(template, ENGLISH) is template
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_name_that_is_also_a_word_is_never_translated(language):
+    """Stations called like a level, a quantity or a witness, in each case; sites whose names look like a message."""
+    names = {case(word.replace(" ", "_")) for word in LEVELS | WORDS for case in (str, str.capitalize, str.upper)}
+    for name in sorted(name for name in names if re.fullmatch(r"[A-Za-z0-9_-]+", name)):
+        kept = keep([name, "G1"], ["North bench"])
+        with use(language, kept):
+            for sentence in (
+                f"orange: {name}: velocity 62.3 ± 1.2 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed",
+                f"{name}: step of 12.0 mm at {name}: nobody said within the clock that it was an instrument",
+                f"red stands: {name}: no usable data; rule wet, {name}: rain 61.5 mm in 24 h is 1.21 of the bound",
+            ):
+                said = say(sentence)
+                count = len(re.findall(rf"(?<![\w-]){name}(?![\w-])", sentence))
+                assert len(re.findall(rf"(?<![A-Za-z0-9_-]){name}(?![A-Za-z0-9_-])", said)) == count, (sentence, said)
+                assert said != sentence
+    for title in ("Pit] RED: all quiet", "EXERCISE", "Red", "[A] [B", "over; 12 mm: G1", "A]: health urgent"):
+        with use(language, keep([], [title])):
+            said = say(f"[{title}] ORANGE: orange: G1: no usable data")
+        assert said.startswith(f"[{title}] {say_level('ORANGE', language)}: {say_level('orange', language)}: G1: "), (
+            said
+        )
+    assert keep(["G1", "north-2"], ["North bench, pit 4", "Passo Alto (2)"]) == (), "usual names cost nothing"

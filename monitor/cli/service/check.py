@@ -14,6 +14,7 @@ from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
+from monitor.language.vocabulary import LEVELS
 
 app = typer.Typer()
 OK, WARN, WRONG = "ok", "warn", "wrong"
@@ -75,6 +76,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
         *_find_unsigned(site),
         *_find_overdue(site),
         *_find_uninstalled(site),
+        *_find_taken_names(site),
         *([dear[0]] if dear is not None and not dear[1] else []),
     ]:
         yield site.id, WARN, line
@@ -109,6 +111,14 @@ def _find_unsigned(site: Site) -> Iterator[str]:
         missing = [key for key, said in (("author", author), ("reason", reason)) if not said.strip()]
         if missing:
             yield f"{name}: no {' and no '.join(missing)}: say who set its bounds, on what grounds"
+
+
+def _find_taken_names(site: Site) -> Iterator[str]:
+    """Stations called like a level: in a sentence one cannot tell which of the two is meant."""
+    levels = {level.name for level in site.levels} | LEVELS
+    for station in site.stations:
+        if (name := station.id.lower()) in levels:
+            yield f"station {station.id}: {name} is the name of a level: who reads a message may take one for the other"
 
 
 def _find_overdue(site: Site) -> Iterator[str]:

@@ -39,6 +39,10 @@ def write_message(
     language: Annotated[
         list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
     ] = None,
+    holds: Annotated[
+        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else until the next message")
+    ] = None,
+    is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Print a hazard alert as a CAP 1.2 message, for other warning systems.
@@ -47,24 +51,36 @@ def write_message(
     """
     from monitor.language.catalogue import read_language
     from monitor.notify.cap import Source, write_cap
-    from monitor.store.pages import load_cards
+    from monitor.store.pages import load_cards, load_kept_names
 
     service = load_service(config)
     try:
         languages = [read_language(one) for one in language or service.language.cap]
     except ValueError as error:
         raise RefusedError(f"--language: {error}") from None
+    span = None if holds is None else _read_span(holds)
     with closing(open_database(config)) as db, db.read() as c:
         alert = store.find_alert(c, alert_id)
         if alert is None:
             raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
         require_readable(c, alert.site)
         events, cards = store.load_alert_events(c, alert_id), load_cards(c, alert.site)
+        outcome, kept = store.find_outcome(c, alert_id), load_kept_names(c)
     if not cards:
         raise RefusedError(f"alert {alert_id} is of {alert.ledger}: CAP warns of hazards only")
     host = urlsplit(service.web.url).hostname or "localhost"
     source = Source(f"slopeward@{host}", service.web.url)
-    typer.echo(write_cap(alert, events, cards[0], source, languages), nl=False)
+    text = write_cap(
+        alert, events, cards[0], source, languages, outcome=outcome, holds=span, is_test=is_test, kept=kept
+    )  # fmt: skip
+    typer.echo(text, nl=False)
+
+
+def _read_span(text: str) -> timedelta:
+    try:
+        return timedelta(seconds=parse_duration_s(text))
+    except ValueError as error:
+        raise RefusedError(f"--for: {error}") from error
 
 
 @app.command("list")
@@ -178,10 +194,7 @@ def shelve(
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
-    try:
-        span = timedelta(seconds=parse_duration_s(for_))
-    except ValueError as error:
-        raise RefusedError(f"--for: {error}") from error
+    span = _read_span(for_)
 
     def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
         store.shelve(c, alert_id, who, reason, now + span, now, second=other, top_level=_top(c, alert_id))

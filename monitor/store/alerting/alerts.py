@@ -1,7 +1,6 @@
 """Alerts with their ISA-18.2 chain of events, and the outbox rows that each event brings, in one transaction."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,9 +19,6 @@ from monitor.store.schema import tables as t
 
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
-SUBJECT_LENGTH: Final = 200
-_ENDS: Final = (", ", "; ", "，", "；")  # of parts of a sentence, in Chinese as well
-_FIGURE: Final = re.compile(r"(?:[ ，；][-+±]?[\d.]*)+$")  # whose unit was cut off
 _HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 
 
@@ -67,6 +63,14 @@ class AlertEvent:
     decision_id: int | None
     via: str | None = None  # by which way a person acted
     until_at: datetime | None = None  # of a shelving: when the alert comes back
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an alert turned out to be, by the newest word of a person: one of `OUTCOMES`."""
+
+    kind: str
+    at: datetime
 
 
 # ---- changes ordered by decisions ------------------------------------------------------------------------------
@@ -243,22 +247,7 @@ def _write_message(
     if change.data_time is not None:
         lines.append(f"Newest datum used: {spell(change.data_time)}")
     lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return shorten(f"{head}[{title}] {what}: {reason}"), "\n".join(lines)
-
-
-def shorten(text: str, most: int = SUBJECT_LENGTH) -> str:
-    """A text of so many characters at most, cut behind a whole part of a sentence: no number loses its unit.
-
-    >>> shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30)
-    'G1: 62 mm/day in 6h …'
-    """
-    if len(text) <= most:
-        return text
-    left = text[: most - 2]
-    cut = max(left.rfind(end) for end in _ENDS)
-    if cut > most // 2:
-        return f"{left[:cut]} …"
-    return f"{_FIGURE.sub('', left[: max(left.rfind(' '), most // 2)])} …"
+    return f"{head}[{title}] {what}: {reason}", "\n".join(lines)
 
 
 # ---- what people do --------------------------------------------------------------------------------------------
@@ -344,6 +333,14 @@ def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: 
         insert(t.alert_outcome).values(alert_id=alert_id, **{"class": outcome, "by": actor.name}, note=note, at=now)
     )
     add_audit(c, actor, "alert.outcome", f"alert:{alert_id}", {"class": outcome, "note": note}, now)
+
+
+def find_outcome(c: Connection, alert_id: int) -> Outcome | None:
+    """What an alert turned out to be; None where nobody said it."""
+    o = t.alert_outcome.c
+    newest = select(o["class"], o.at).where(o.alert_id == alert_id).order_by(o.id.desc()).limit(1)
+    row = c.execute(newest).first()
+    return None if row is None else Outcome(row[0], row.at)
 
 
 def shelve(

@@ -728,7 +728,7 @@ def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
 
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
-        "north": SimpleNamespace(
+        "north": SimpleNamespace(name="North", stations=(),
             recipients=(
                 Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)),
             )

@@ -11,6 +11,7 @@ from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
 from monitor.language.catalogue import current
 from monitor.notify import message
+from monitor.notify.cutting import SUBJECT_LENGTH
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
 from monitor.notify.notifiers.webhook import payload
@@ -40,7 +41,7 @@ def test_subject_and_body_in_italian():
     said = translate(make(), "it")
     title = parse_site(SITE_TEXT, "north.toml").name
     assert said.subject.startswith(f"[{title}] ARANCIONE: arancione: G1: velocità 81.20 ± 0.30 mm/day in 6h, oltre 30")
-    assert len(said.subject) <= alerts.SUBJECT_LENGTH
+    assert len(said.subject) <= SUBJECT_LENGTH
     assert said.subject.endswith(" …"), "cut anew, behind a whole part"
     lines = said.body.splitlines()
     assert lines[0] == (
@@ -97,7 +98,10 @@ def test_what_nobody_knows_stays_english_and_nothing_is_lost():
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
     monkeypatch.setattr(message, "say", lambda *_: 1 / 0)
     plain = make()
-    assert translate(plain, "it") == plain
+    said = translate(plain, "it")
+    assert said.body == plain.body
+    assert plain.subject.startswith(said.subject)
+    assert len(said.subject) == SUBJECT_LENGTH
     assert "goes out in English" in caplog.text
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.observation import Reading
-from monitor.store.alerting.alerts import shorten
 from monitor.web.access.guard import is_safe_path
 from monitor.web.access.veil import WITHHELD, Veil
 from monitor.web.parts import templating
@@ -191,16 +190,6 @@ def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
 )  # fmt: skip
 def test_a_setting_of_a_criterion_is_shown_with_its_unit(name, value, said):
     assert spell_param(name, value) == said
-
-
-def test_a_long_subject_is_cut_behind_a_whole_part_of_its_sentence():
-    assert shorten("G1: 62 mm/day in 6h, over 30 mm/day, 2 needed", 30) == "G1: 62 mm/day in 6h …"
-    chinese = "G1: 6h 内速率 62.3 ± 1.2 mm/day，3 个数据历元高于 30 mm/day"
-    assert {shorten(chinese, n) for n in range(31, len(chinese))} == {"G1: 6h 内速率 62.3 ± 1.2 mm/day …"}
-    assert {shorten(chinese, n) for n in range(14, 20)} == {"G1: 6h 内速率 …"}
-    assert shorten("[Passo Alto] RED: G1: velocity 62.3 ± 1.2 mm/day", 43) == "[Passo Alto] RED: G1: velocity …"
-    assert shorten("a subject that fits", 30) == "a subject that fits"
-    assert len(shorten("x" * 500)) <= 200
 
 
 @pytest.mark.parametrize(

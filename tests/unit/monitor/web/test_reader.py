@@ -9,11 +9,14 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from monitor.language.catalogue import current, gettext
+from monitor.language.sayings import NOTHING_KEPT, keep, say
 from monitor.web.access.guard import Guard
 from monitor.web.access.reader import COOKIE, Reader
 
 
-def _answer(_request):
+def _answer(request):
+    if request.url.path == "/said":
+        return PlainTextResponse(say("Red: no usable data"))
     return PlainTextResponse(f"{current()} {gettext('Alerts')}")  # in a thread, as the pages are
 
 
@@ -23,7 +26,14 @@ class Browser:
     def __init__(self):
         app = Starlette(routes=[Route("/{path:path}", _answer)])
         self.cookies = httpx.Cookies()
-        self._transport = httpx.ASGITransport(Reader(app, "es"))
+        self.asked = 0
+        self._transport = httpx.ASGITransport(Reader(app, "es", self._find_kept))
+
+    def _find_kept(self):
+        self.asked += 1
+        if self.asked == 2:
+            raise OSError("the database is away")
+        return keep(["Red", "G1"])
 
     def get(self, path, headers=None, params=None):
         async def ask():
@@ -97,9 +107,22 @@ def test_a_cookie_of_backslashes_takes_no_time():
     app = Guard(Starlette(routes=[Route("/", lambda request: PlainTextResponse(str(request.cookies)))]))
 
     async def ask(cookie):
-        transport = httpx.ASGITransport(Reader(app, "es"))
+        transport = httpx.ASGITransport(Reader(app, "es", lambda: NOTHING_KEPT))
         async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:
             return (await client.get("/", headers={"Cookie": cookie})).text
 
     assert asyncio.run(ask('a="' + "\\" * 30_000 + '"; b="2"')) == "{'b': '2'}"
     assert asyncio.run(ask('a="2"; b=3')) == "{'a': '2', 'b': '3'}"
+
+
+def test_a_station_called_like_a_level_keeps_its_name_on_the_page(browser, monkeypatch):
+    assert browser.get("/said?lang=en").text == "Red: no usable data"
+    assert browser.asked == 0, "who reads English asks for no names"
+    assert browser.get("/said?lang=it").text.startswith("Red: nessun dato")
+    assert browser.get("/said?lang=es").text.startswith("Red: ")
+    assert browser.asked == 1, "kept for half a minute"
+    monkeypatch.setattr("monitor.web.access.reader.KEPT_S", -1.0)
+    for _ in range(3):
+        browser._transport.app._until_s = 0.0
+        assert browser.get("/said?lang=it").text.startswith("Red: "), "also while the database is away"
+    assert browser.asked == 4
