@@ -114,7 +114,7 @@ def _find_unsigned(site: Site) -> Iterator[str]:
 
 
 def _find_taken_names(site: Site) -> Iterator[str]:
-    """Stations called like a level: in a sentence one cannot tell which of the two is meant."""
+    """Stations called like a level: a sentence does not show which of the two is meant."""
     levels = {level.name for level in site.levels} | LEVELS
     for station in site.stations:
         if (name := station.id.lower()) in levels:
