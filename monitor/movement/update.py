@@ -112,7 +112,7 @@ def update_movement(
         newest_s = max((newest[k] for k in moving.keys if k in newest), default=None)
         mark = "|".join(marks[i] for i in moving.ids).strip("|")
         until_s = answered_s(memory, moving.station.id)
-        mark += f"|corrected {until_s:.0f}" if until_s > 0.0 else ""
+        mark += f"|corrected {until_s:.0f} s" if until_s > 0.0 else ""
         rose = before is not None and risen is not None and before.at < risen
         if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark, rose=rose):
             continue
