@@ -1,4 +1,7 @@
-"""A file appears whole or not at all: it is written under a name beside its own, and renamed when it is complete."""
+"""A file appears whole or not at all: it is written under a name beside its own, and renamed when it is complete.
+
+`forecasting.whole_file` is a shorter twin: the libraries are blind to each other, and no package lies below both.
+"""
 
 import contextlib
 import glob

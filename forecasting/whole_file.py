@@ -1,4 +1,7 @@
-"""A file appears whole or not at all; the twin of `detection.whole_file`, which this library does not know."""
+"""A file appears whole or not at all; shorter twin of `detection.whole_file`.
+
+There are two: the libraries are blind to each other, and no package lies below both.
+"""
 
 import os
 import secrets

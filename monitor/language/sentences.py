@@ -67,6 +67,7 @@ SENTENCES: Final = (
     N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, over {bound} {unit3} in {n4} data epochs, {n5} needed"),
     N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), over {n5} degrees in {n6} data epochs, {n7} needed"),
     N_("{word} scores {n} over {n2} ({detector})"),
+    N_("{word}: the check {detector} found a fault"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
     N_("{word} {n} {unit}, bounds {bounds}"),
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, coverage {n4}"),

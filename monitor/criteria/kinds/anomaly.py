@@ -6,6 +6,7 @@ from typing import Final
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
+from monitor.domain.decision import AnomalyFact
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
@@ -49,11 +50,18 @@ class AnomalyRule:
                     level,
                     heard=True,
                     newest_s=worst.at_s,
-                    reason=f"{worst.quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})",
+                    reason=_say(worst),
                     facts={"score": worst.score, "threshold": worst.threshold, "detector": worst.detector},
                 )
             )
         return tuple(found)
+
+
+def _say(fact: AnomalyFact) -> str:
+    """A check has no score: it finds a fault or none, and both figures of its row are 1."""
+    if fact.score <= fact.threshold:
+        return f"{fact.quantity}: the check {fact.detector} found a fault"
+    return f"{fact.quantity} scores {fact.score:.2f} over {fact.threshold:.2f} ({fact.detector})"
 
 
 ENTRY: Final = Entry(

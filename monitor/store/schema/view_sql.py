@@ -173,7 +173,7 @@ def _state_views(d: Dialect) -> dict[str, str]:
         "site_status": f"""SELECT p.id AS site, t.level, {d.level_name("p.levels", "t.level")} AS level_name, t.level_source, t.since,
   t.evaluated_at, t.observability, t.reachable_level, t.witnesses_available, t.health, t.movement_stage, t.trend, t.newest_at, t.catching_up,
   ({open_alerts}) AS active_alerts,
-  ({open_alerts} AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
+  ({open_alerts} AND a.ledger <> 'advice' AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
   coalesce(t.config_sha256, p.config_sha256) AS config_version
 FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
         "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.newest_at,

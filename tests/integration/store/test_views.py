@@ -262,6 +262,21 @@ def test_a_site_that_was_never_evaluated_shows_nothing_invented(database):
     assert (health["station"], health["state"], health["votes"]) == ("S1", None, None)
 
 
+def test_advice_waits_for_nobody(database):
+    """It is open and asks for nothing; hazard and health wait until a person has seen them."""
+    row = {"site": "new", "level": 1, "peak_level": 1, "state": "unacknowledged", "exercise": False, "raised_at": NOW,
+           "reason": "x", "rule_version": "1"}  # fmt: skip
+    with database.write() as c:
+        c.execute(insert(t.site).values(
+            id="new", name="New", latitude=1.0, longitude=2.0, timezone="UTC", config_sha256="a" * 64, active=True,
+            levels=[{"number": 0, "name": "green", "action": "", "auto_lower": False}],
+        ))  # fmt: skip
+        c.execute(insert(t.alert), [{**row, "ledger": kind, "key": kind} for kind in ("hazard", "health", "advice")])
+    with database.read() as c:
+        (status,) = views.load_view(c, "site_status")
+    assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
+
+
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
     for sqlite in (True, False):
         for name, select in view_sql(sqlite=sqlite).items():

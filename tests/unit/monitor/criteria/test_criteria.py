@@ -10,11 +10,12 @@ import pytest
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
-from monitor.criteria.kinds import rain_intensity_duration
+from monitor.criteria.kinds import anomaly, rain_intensity_duration
 from monitor.criteria.kinds.scene import SceneRule
 from monitor.criteria.table import CRITERIA, KINDS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import (
+    AnomalyFact,
     EventFact,
     FootprintFact,
     ForecastFact,
@@ -475,3 +476,9 @@ def test_evidence_of_a_footprint_reads_back_as_it_was_and_from_older_versions():
     for name in ("near", "kind"):
         del spelled["footprints"][0][name]
     assert View.read(spelled).footprints[0].near == ()
+
+
+def test_a_check_that_finds_a_fault_has_no_score():
+    fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0)
+    assert anomaly._say(fact) == "displacement: the check replay found a fault"
+    assert anomaly._say(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
