@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-BROUGHT_BY: Final = "brought_by"  # in `extra`: who read in a file with another value of an epoch that had one
+BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, where the series had readings before
 
 
 @dataclass(frozen=True, slots=True)

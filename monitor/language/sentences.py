@@ -340,6 +340,7 @@ SENTENCES: Final = (
     N_("for {level} and {level2} the values count as measured as well"),
     N_("for {level} and {level2} the values count as measured as well, below they count with it"),
     N_("{text}, as it arrived, without corrections that no two people have confirmed"),
+    N_("{n} values of {series} from {at} to {at2} stand between those of the instrument and differ from these by up to {n2} {unit}, brought by {names}"),
     N_("{n} values of {series} from {at} to {at2} were changed by up to {n2} {unit} after they had arrived, brought by {names}"),
     N_("{n} values of {series} from {at} to {at2} were given errors of up to {n2} {unit} after they had arrived, brought by {names}"),
     N_("for {level} the values count as measured as well until two people say that they are right"),

@@ -1,11 +1,15 @@
-"""Values that were changed after they had arrived: what they hide, and the question to two people whether it is right.
+"""Values that were changed after they had arrived, or put between those of the instrument by a file.
+
+What they hide, and the question to two people whether it is right.
 
 A final solution that replaces a rapid one within the usual scatter is no correction. What goes beyond counts at once
 below the two highest levels. For those each series is judged as it arrived as well, until two people said that the
-values of before were wrong.
+values of before were wrong. So it is with epochs that no instrument reported: a file that fills a gap says nothing, one
+that puts values of its own between two readings does.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -21,16 +25,25 @@ from monitor.series.steps import says_no
 
 CORRECTED: Final = "corrected:"  # how the question begins: `corrected:STATION@INSTANT`
 SIGMAS: Final = 5.0  # of the scatter: two solutions of one epoch seldom differ by more
+NEAR: Final = 0.75  # of the interval of a series: what a gap was filled with lies a whole one from its neighbours
 VERIFY: Final = ":verify"
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What was changed of one series and nobody has answered: readings in order of their epochs."""
+    """What was changed of one series and nobody has answered: readings in order of their epochs.
+
+    Attributes:
+        series: `STATION.QUANTITY`.
+        unit: Of its values.
+        readings: What is in doubt.
+        beside: Where they were put between those of the instrument: by how much they differ from these at most.
+    """
 
     series: str
     unit: str
     readings: tuple[Reading, ...]
+    beside: float = 0.0
 
     @property
     def station(self) -> str:
@@ -42,11 +55,14 @@ class Correction:
         largest = max((r.value_raw - (r.first or r).value_raw for r in self.readings), key=abs)
         who = ", ".join(sorted({_name_who(r.extra) for r in self.readings}))
         begin, end = (spell(self.readings[k].observed_at) for k in (0, -1))
+        span = f"{len(self.readings)} values of {self.series} from {begin} to {end}"
+        if self.beside:
+            how = f"differ from these by up to {self.beside:+.1f} {self.unit}, brought by {who}"
+            return f"{span} stand between those of the instrument and {how}"
         if largest:
             what = f"were changed by up to {largest:+.1f} {self.unit}"
         else:
             what = f"were given errors of up to {max(r.sigma or 0.0 for r in self.readings):.1f} {self.unit}"
-        span = f"{len(self.readings)} values of {self.series} from {begin} to {end}"
         return f"{span} {what} after they had arrived, brought by {who}"
 
 
@@ -54,18 +70,47 @@ def find_corrections(windows: Windows) -> list[Correction]:
     """What was changed beyond the usual scatter in the series that decisions look at, answered ones left out."""
     found = []
     for name, readings in windows.view.readings.items():
-        if not any(r.first is not None for r in readings):
+        if not any(r.first is not None or _is_brought(r) for r in readings):
             continue
         station, _, quantity = name.partition(".")
         spec = windows.site.series(station, quantity)
         if spec is None:
             continue
-        usual = _measure_scatter(readings, spec)
+        own = [r for r in readings if r.first is not None or not _is_brought(r)]
+        usual = _measure_scatter(own, spec)
         until_s = answered_s(windows.memory, station)
         mine = tuple(r for r in readings if seconds(r.received_at) > until_s and is_correction(r, spec, usual))
         if mine:
             found.append(Correction(name, spec.unit, mine))
+        beside = [(r, by) for r, by in _compare(readings, own, spec, usual) if seconds(r.received_at) > until_s]
+        if beside:
+            largest = max((by for _, by in beside), key=abs)
+            found.append(Correction(name, spec.unit, tuple(r for r, _ in beside), largest))
     return found
+
+
+def _is_brought(reading: Reading) -> bool:
+    return reading.extra is not None and BROUGHT_BY in reading.extra
+
+
+def _compare(
+    readings: Iterable[Reading], own: Sequence[Reading], spec: SeriesSpec, usual: float
+) -> Iterator[tuple[Reading, float]]:
+    """What a file put near readings of the instrument, with how far it lies from them beyond the usual scatter."""
+    at = [seconds(r.observed_at) for r in own]
+    for reading in readings:
+        if reading.flags or reading.first is not None or not _is_brought(reading):
+            continue
+        now_s = seconds(reading.observed_at)
+        k = bisect_left(at, now_s)
+        beside = range(max(k - 1, 0), min(k + 1, len(own)))
+        if not any(abs(at[n] - now_s) < NEAR * spec.interval_s for n in beside):
+            continue
+        values = [(own[n].first or own[n]).value_raw for n in beside]
+        share = (now_s - at[k - 1]) / (at[k] - at[k - 1]) if len(values) == 2 else 0.0
+        by = reading.value_raw - (values[0] + share * (values[-1] - values[0]))
+        if abs(by) > SIGMAS * (max(reading.sigma or 0.0, spec.noise_floor) or usual):
+            yield reading, by
 
 
 def is_correction(reading: Reading, spec: SeriesSpec, usual: float) -> bool:
@@ -100,16 +145,17 @@ def answered_s(memory: Memory, station: str) -> float:
     return max(said, default=float("-inf"))
 
 
-def as_arrived(windows: Windows, corrections: Iterable[Correction]) -> Windows:
+def as_arrived(windows: Windows, corrections: Sequence[Correction]) -> Windows:
     """The same windows with each corrected station as it arrived; the very same where nothing was corrected."""
     stations = frozenset(c.station for c in corrections)
     if not stations:
         return windows
-    readings = {
-        name: tuple(_undo(rows, answered_s(windows.memory, station)))
-        if (station := name.partition(".")[0]) in stations else rows
-        for name, rows in windows.view.readings.items()
-    }  # fmt: skip
+    beside = {(c.series, r.observed_at) for c in corrections if c.beside for r in c.readings}
+    memory, readings = windows.memory, dict(windows.view.readings)
+    for name, rows in readings.items():
+        if (station := name.partition(".")[0]) in stations:
+            own = (r for r in rows if (name, r.observed_at) not in beside)
+            readings[name] = tuple(_undo(own, answered_s(memory, station)))
     return Windows(
         windows.site, replace(windows.view, readings=readings), windows.memory, windows.now_s, windows.warm,
         as_declared=windows, touched=stations, kept_as=ARRIVED,

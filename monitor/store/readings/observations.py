@@ -124,7 +124,7 @@ def add_observations(
         observations: in order of arrival.
         now: when series that are new here came into being.
         known_series: memory of series ids between calls; the caller clears it when the transaction fails.
-        by: who brings them in a file; it stands with each value of an epoch that had one before.
+        by: who brings them in a file; it stands with each value of a series that had readings before.
 
     Raises:
         StoreError: the unit differs from that in which the series is stored; nothing of the batch may be committed.
@@ -133,7 +133,7 @@ def add_observations(
         return AddResult(0, 0, 0, frozenset())
     ids = _series_ids(connection, observations, now, {} if known_series is None else known_series)
     keyed = [(ids[o.site, o.station, o.quantity][0], spell(o.observed_at), o) for o in observations]
-    there = _existing(connection, keyed)
+    there, newest = _existing(connection, keyed)
     rows: list[tuple[Any, ...]] = []
     latest: dict[int, tuple[Any, ...]] = {}
     duplicates = 0
@@ -152,7 +152,7 @@ def add_observations(
             revised.append(item)
         received_at = received.get(item.received_at) or received.setdefault(item.received_at, spell(item.received_at))
         flags = ",".join(item.flags)
-        extra = item.extra if by is None or not revision else _note_who(item.extra, by)
+        extra = item.extra if by is None or not newest[series_id] else _note_who(item.extra, by)
         rows.append((series_id, at, revision, received_at, item.value, item.sigma, item.solution, flags, extra))
         sites.add(item.site)
         if "future" not in item.flags:
@@ -223,8 +223,11 @@ def _create(connection: Connection, keys: Sequence[SeriesKey], units: Mapping[Se
 
 def _existing(
     connection: Connection, keyed: Sequence[tuple[int, str, Observation]]
-) -> defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]]:
-    """The revisions that the epochs of a batch already have, in order; epochs newer than the newest are not asked."""
+) -> tuple[defaultdict[tuple[int, str], list[tuple[float, float | None, str | None]]], dict[int, str]]:
+    """The revisions that the epochs of a batch already have, in order, and the newest epoch of each series.
+
+    Epochs newer than that are not asked; it is empty where a series has no readings.
+    """
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     ids = sorted({k[0] for k in keyed})
     newest: dict[int, str] = {}
@@ -248,7 +251,7 @@ def _existing(
         )
         for series_id, at, value, sigma, solution in found:
             there[series_id, at].append((value, sigma, solution))
-    return there
+    return there, newest
 
 
 def in_chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:

@@ -165,3 +165,44 @@ def test_below_the_two_highest_levels_a_correction_counts(database):
     seen = correct(slope, 30, lambda *_: slope.rng.gauss(0.0, 0.3))
     assert {v.level for v in seen.decision.memory.votes.values()} == {0}
     assert len(find_questions(seen)) == 2
+
+
+def invent(slope, count, value):
+    """Epochs in the last hour that no instrument reported, in one file; then a look."""
+    rows = [
+        Observation("bench", name, "crack_opening", "mm", slope.now - HOUR * (k + 1) / (count + 1), slope.now,
+                    value(name, k), None)
+        for k in reversed(range(count)) for name in FALL
+    ]  # fmt: skip
+    with slope.database.write() as c:
+        add_observations(c, rows, slope.now, by="mallory")
+    return look(slope)
+
+
+def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_falling_slope_green(quiet):
+    for _ in range(HOURS):
+        quiet.live(1, FALL)
+        seen = invent(quiet, 1, quiet.flat)
+    assert seen.level == RED
+    (said, _) = (c.reason for c in find_questions(seen).values())
+    assert "values of G1.crack_opening from 2026-03-02T" in said
+    assert "stand between those of the instrument and differ from these by up to" in said
+    assert "brought by mallory" in said
+    for _ in range(2):  # what came after the first question is the second one
+        for key in find_questions(look(quiet)):
+            for who in (ADA, BO):
+                question = key.removeprefix("health:").removesuffix(":verify")
+                verify(quiet.database, quiet.site, question, "instrument", who, "levelled by hand", quiet.now)
+    assert find_questions(look(quiet)) == {}
+
+
+def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(quiet):
+    quiet.now += 6 * HOUR
+    quiet.live(3, looks=1)
+    rows = [
+        Observation("bench", "G1", "crack_opening", "mm", quiet.now - back * HOUR, quiet.now, quiet.flat(), None)
+        for back in (8, 7, 6, 5, 4, 3)
+    ]  # fmt: skip
+    with quiet.database.write() as c:
+        assert add_observations(c, rows, quiet.now, by="ada").stored == 6
+    assert find_questions(look(quiet)) == {}
