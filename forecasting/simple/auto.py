@@ -1,8 +1,8 @@
-"""Chooses, on past data only, the simple forecast that a site and horizon ask for."""
+"""The average of simple forecasts that a station and horizon ask for, by their errors on past data only."""
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,19 +10,23 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
+from forecasting.data.windows import targets
 from forecasting.metrics import mae
 from forecasting.simple.arima import fit_arima
-from forecasting.simple.averaging import combine, fit_damped, fit_members
+from forecasting.simple.averaging import WARM_UP_ROWS, Joint, combine, fit_damped, fit_members
 from forecasting.simple.baselines import Baseline, fit_climatology, fit_drift, fit_lld, fit_persistence, fit_seasonal
 from forecasting.simple.ets import fit_ets
 from forecasting.simple.lad import fit_lad
+from forecasting.simple.regret import Rule, mix, weigh
 from forecasting.simple.ridge import fit_ridge
 
 MINIMUM_PAIRS = 30
 STANDARD = "median5"
-"""Stands unless another is better by more than chance allows; with very many stations, where it is not made, `lld`."""
+"""What the others are weighed against; with very many stations, where it is not made, `lld`."""
+LEAST_NAMED = 5
+"""Share in % from which a candidate is named in the reason."""
 CAUTION = 0.5
-"""A candidate takes the place of the standard only when its error is lower by half a standard error of the difference.
+"""One forecast counts as better than another only when its error is lower by half a standard error of the difference.
 A calibration block holds a handful of independent months: a seasonal forecast that won there by 2 % lost by 33 %
 afterwards (benchmark K, 30 d)."""
 MANY_STATIONS = 500
@@ -37,15 +41,19 @@ _recent: dict[str, "Auto"] = {}
 
 @dataclass(frozen=True, slots=True)
 class Auto:
-    """Per horizon the simple forecast with the lowest error on calibration.
+    """The average of simple forecasts whose weights follow what each has cost so far, per station and horizon.
 
     Attributes:
         name: Model id.
         steps: Horizons in rows.
         members: The fitted candidates.
-        chosen: Name of the member used, per horizon.
+        chosen: Name of the candidate with the largest weight, per horizon.
         errors_mm: Calibration MAE per member and horizon.
-        seconds: What fitting all members and choosing took.
+        judged: The candidates that have a weight, the standard first, answering for the past as they could have then.
+        first: Row from which errors count.
+        weights: Weights after calibration, shape (H, S, candidates with a weight).
+        rule: How errors move weights.
+        seconds: What fitting all members and weighing them took.
     """
 
     name: str
@@ -53,17 +61,48 @@ class Auto:
     members: tuple[Baseline, ...]
     chosen: tuple[str, ...]
     errors_mm: dict[str, tuple[float, ...]]
+    judged: tuple[Baseline, ...] = ()
+    first: int = 0
+    weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
+    rule: Rule = field(default_factory=Rule)
     seconds: float = field(default=0.0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
-        """Forecasts in mm, shape (N, S, H); where the chosen member knows nothing, `lld` steps in."""
-        made = {m.name: m.predict(values, origins) for m in self.members if m.name in {*self.chosen, "lld"}}
-        out = np.stack([made[name][:, :, i] for i, name in enumerate(self.chosen)], axis=2)
-        return np.where(np.isfinite(out), out, made["lld"])
+        """Forecasts in mm, shape (N, S, H); before row `first` those of the standard."""
+        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
+        after = origins >= self.first
+        if after.any():
+            for i, (made, weights) in enumerate(self.weigh_candidates(values, int(origins.max()))):
+                out[after, :, i] = mix(made, weights)[origins[after] - self.first]
+        if not after.all():
+            out[~after] = self.judged[0].predict(values, origins[~after])
+        return out
 
     def member(self, name: str) -> Baseline | None:
         """The candidate of that name."""
         return next((m for m in self.members if m.name == name), None)
+
+    def explain(self, index: int, column: int | None = None) -> str:
+        """What stands behind the forecast of a horizon at a station, or on average: one plain sentence."""
+        named = dict(zip((m.name for m in self.judged), self._shares(index, column), strict=True))
+        told = sorted(((round(100 * w), name) for name, w in named.items()), key=lambda one: (-one[0], one[1]))
+        if told[0][0] == 100:
+            return f"simple forecast {told[0][1]}"
+        listed = [f"{name} {share} %" for share, name in told if share >= LEAST_NAMED]
+        return f"average of simple forecasts, weights by past errors: {', '.join(listed)}"
+
+    def _shares(self, index: int, column: int | None) -> Floats:
+        weights = self.weights[index]
+        return weights.mean(axis=0) if column is None else np.asarray(weights[column])
+
+    def weigh_candidates(self, values: Floats, last: int) -> Iterator[tuple[Floats, Floats]]:
+        """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
+        seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
+        every = _answer(self.judged, seen, rows)
+        least = np.array([getattr(self.member(m.name), "period", 0) for m in self.judged], dtype=np.int64)
+        for i, h in enumerate(self.steps):
+            made = np.stack([one[:, :, i] for one in every])
+            yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -71,6 +110,10 @@ class Auto:
             "name": self.name,
             "steps": list(self.steps),
             "chosen": list(self.chosen),
+            "weights": [
+                {m.name: round(float(w), 4) for m, w in zip(self.judged, self._shares(i, None), strict=True)}
+                for i in range(len(self.steps))
+            ],
             "errors_mm": {name: list(errors) for name, errors in self.errors_mm.items()},
             "members": [member.to_json() for member in self.members],
         }
@@ -78,7 +121,7 @@ class Auto:
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Two fits of one kind: the first answers before row `cut`, the second from there on. For judging alone."""
+    """Two fits of one kind: the first answers before row `cut`, the second from there on."""
 
     first: Baseline
     second: Baseline
@@ -96,29 +139,34 @@ class Halves:
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
-        before = (origins < self.cut)[:, None, None]
-        return np.where(before, self.first.predict(values, origins), self.second.predict(values, origins))
+        before = origins < self.cut
+        out = np.empty((origins.size, values.shape[1], len(self.steps)))
+        out[before], out[~before] = (
+            self.first.predict(values, origins[before]),
+            self.second.predict(values, origins[~before]),
+        )
+        return out
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
         return {"name": self.name, "first": self.first.to_json(), "second": self.second.to_json(), "cut": self.cut}
 
 
-def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
-    """Fit every other baseline and choose per horizon by MAE on the pairs that the candidate and `lld` both know.
+def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule | None = None) -> Auto:
+    """Fit every other baseline and weigh them per station and horizon by their errors so far.
 
-    No candidate is judged on rows it has seen (`_unflattered`); it is served as fitted on all rows up to their end.
-    `median5` stands unless another is better by more than chance allows (`CAUTION`). One that answers fewer than half
-    of the pairs, or with too few pairs to judge, is not chosen, nor a yearly one that was judged over less than a whole
-    year: one summer with an event makes any memory of the year before look good, or bad.
+    No candidate is judged on rows it has seen (`_unflattered`); from the last row of calibration on each answers as
+    fitted on all rows. `median5` is the standard: it has most of the weight before errors speak, and all of it until
+    three spans of the horizon have been scored. A yearly candidate has no weight before a whole year was scored: one
+    summer with an event makes any memory of the year before look good, or bad.
     """
-    key = _digest(panel, calibration, steps)
+    key = _digest(panel, calibration, steps) + repr(rule)
     if key not in _recent:
         while len(_recent) >= _KEPT:
             _recent.pop(next(iter(_recent)))
         begun = time.perf_counter()
-        chosen = _choose(panel, calibration, steps)
-        _recent[key] = replace(chosen, seconds=time.perf_counter() - begun)
+        fitted = _fit(panel, calibration, steps, rule or Rule())
+        _recent[key] = replace(fitted, seconds=time.perf_counter() - begun)
     return _recent[key]
 
 
@@ -131,32 +179,41 @@ def fit_candidates(panel: Panel, calibration: Block, steps: Sequence[int]) -> di
     return out | fit_members(panel, calibration, steps)
 
 
-def _choose(panel: Panel, calibration: Block, steps: Sequence[int]) -> Auto:
+def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> Auto:
     members = fit_candidates(panel, calibration, steps)
-    origins = calibration.origins
     judged = _unflattered(members, panel, calibration, steps)
-    made = {name: member.predict(panel.values, origins) for name, member in judged.items()}
-    standard = STANDARD if STANDARD in made else "lld"
+    standard = STANDARD if STANDARD in judged else "lld"
+    order = [standard, *(name for name in judged if name != standard)]
+    first = max(0, calibration.first - WARM_UP_ROWS)
+    auto = Auto(
+        "auto", tuple(steps), tuple(members.values()), (), {},
+        judged=tuple(judged[name] for name in order), first=first, rule=rule,
+    )  # fmt: skip
+    known = panel.values[: calibration.end]
     chosen: list[str] = []
-    errors: dict[str, list[float]] = {name: [] for name in made}
-    for i, h in enumerate(steps):
-        observed = calibration.targets(panel.values, origins, h)
-        known = np.isfinite(observed) & np.isfinite(made["lld"][:, :, i])
-        missed = {name: np.where(known, np.abs(observed - one[:, :, i]), np.nan) for name, one in made.items()}
-        best, lowest = standard, 0.0
-        for name, error in missed.items():
-            errors[name].append(mae(error))
-            both = np.isfinite(error)
-            if name == standard or known.sum() < MINIMUM_PAIRS or both.sum() < known.sum() / 2:
-                continue
-            if both.any(axis=1).sum() < getattr(members[name], "period", 0):
-                continue
-            gap = cautious_gap(error, missed[standard], h)
-            if gap < lowest:
-                best, lowest = name, gap
-        chosen.append(best)
-    fitted = {name: tuple(e) for name, e in errors.items()}
-    return Auto("auto", tuple(steps), tuple(members.values()), tuple(chosen), fitted)
+    errors: dict[str, list[float]] = {name: [] for name in order}
+    weights = []
+    for h, (made, shares) in zip(steps, auto.weigh_candidates(known, calibration.end - 1), strict=True):
+        observed = calibration.targets(known, calibration.origins, h)
+        for name, one in zip(order, made, strict=True):
+            errors[name].append(mae(observed - one[calibration.first - first :]))
+        weights.append(shares[:, -1].T)
+        chosen.append(order[int(weights[-1].mean(axis=0).argmax())])
+    told = {name: tuple(e) for name, e in errors.items()}
+    return replace(auto, chosen=tuple(chosen), errors_mm=told, weights=np.stack(weights))
+
+
+def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints) -> list[Floats]:
+    """What each answers at consecutive rows; what several averages are made of is asked once."""
+    kept: dict[int, Floats] = {}
+
+    def ask(one: Baseline) -> Floats:
+        if id(one) not in kept:
+            parts = [ask(m) for m in one.members] if isinstance(one, Joint) else []
+            kept[id(one)] = one.join(values, rows, parts) if isinstance(one, Joint) else one.predict(values, rows)
+        return kept[id(one)]
+
+    return [ask(one) for one in candidates]
 
 
 def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
@@ -188,29 +245,32 @@ def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
 def _unflattered(
     members: Mapping[str, Baseline], panel: Panel, calibration: Block, steps: Sequence[int]
 ) -> dict[str, Baseline]:
-    """Stand-ins of the candidates that have not seen the rows on which they are judged.
+    """The candidates, answering up to the last row of calibration by fits that have not seen what they are judged on.
 
     What learns from every row learns from those before calibration; what is chosen on calibration answers in each half
     as chosen on the other.
     """
-    cut = (calibration.first + calibration.end) // 2
-    early, late = Block(calibration.first, cut), Block(cut, calibration.end)
+    middle, last = (calibration.first + calibration.end) // 2, calibration.end - 1
+    early, late = Block(calibration.first, middle), Block(middle, calibration.end)
 
-    def halved(fit: Fit) -> Baseline:
-        return Halves(fit(panel, late, steps), fit(panel, early, steps), cut)
+    def halved(fit: Fit, now: Baseline) -> Baseline:
+        return Halves(Halves(fit(panel, late, steps), fit(panel, early, steps), middle), now, last)
 
     out = {name: member for name, member in members.items() if name not in FITTED}
-    out |= {"lld": halved(fit_lld), "drift": halved(fit_drift)}
+    out |= {"lld": halved(fit_lld, members["lld"]), "drift": halved(fit_drift, members["drift"])}
     if calibration.first < MINIMUM_BEFORE:
         return out
     before = Block(0, calibration.first)
     if len(panel.stations) > MANY_STATIONS:
-        out["lad"] = fit_lad(panel, before, steps)
-    else:
-        learnt = [fit(panel, before, steps) for fit in (fit_lad, fit_arima, fit_ets, fit_ridge)]
-        experts = [members["persistence"], out["lld"], halved(fit_damped), *learnt]
-        out |= combine(experts, calibration)
-    return out
+        return out | {"lad": Halves(fit_lad(panel, before, steps), members["lad"], last)}
+    averaged = members["ewa"]
+    assert isinstance(averaged, Joint)
+    damped = next(one for one in averaged.members if one.name == "damped-drift")
+    learnt = [
+        Halves(fit(panel, before, steps), members[name], last)
+        for name, fit in (("lad", fit_lad), ("arima", fit_arima), ("ets", fit_ets), ("ridge", fit_ridge))
+    ]
+    return out | combine([members["persistence"], out["lld"], halved(fit_damped, damped), *learnt], calibration)
 
 
 def _digest(panel: Panel, calibration: Block, steps: Sequence[int]) -> str:

@@ -35,6 +35,14 @@ class Joint:
     steps: tuple[int, ...]
     members: tuple[Baseline, ...]
 
+    def predict(self, values: Floats, origins: Ints) -> Floats:
+        """Forecasts in mm, shape (N, S, H)."""
+        return self.join(values, origins, [member.predict(values, origins) for member in self.members])
+
+    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
+        """The same from what its members answer."""
+        raise NotImplementedError
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
         return {"name": self.name, "steps": list(self.steps), "members": [m.to_json() for m in self.members]}
@@ -44,14 +52,13 @@ class Joint:
 class Mean(Joint):
     """The plain mean of its members, over those that answer."""
 
-    def predict(self, values: Floats, origins: Ints) -> Floats:
+    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
-        total = np.zeros((origins.size, values.shape[1], len(self.steps)))
-        count = np.zeros(total.shape)
-        for member in self.members:
-            made = member.predict(values, origins)
-            seen = np.isfinite(made)
-            total = total + np.where(seen, made, 0.0)
+        del values, rows
+        total, count = np.zeros(made[0].shape), np.zeros(made[0].shape)
+        for one in made:
+            seen = np.isfinite(one)
+            total = total + np.where(seen, one, 0.0)
             count = count + seen
         return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
@@ -60,9 +67,10 @@ class Mean(Joint):
 class Median(Joint):
     """The median of its members, over those that answer: one that runs away moves it by a rank, not by its size."""
 
-    def predict(self, values: Floats, origins: Ints) -> Floats:
+    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
-        ranked = np.sort(np.stack([member.predict(values, origins) for member in self.members]), axis=0)
+        del values, rows
+        ranked = np.sort(np.stack(made), axis=0)
         # a member without an answer is sorted to the end
         count = np.isfinite(ranked).sum(axis=0, keepdims=True)
         low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
@@ -86,17 +94,21 @@ class Ewa(Joint):
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); runs from row `first`, or from the first origin asked for."""
-        out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
         if not origins.size:
-            return out
+            return np.empty((0, values.shape[1], len(self.steps)))
         last = int(origins.max())
         rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
         seen = values[: last + 1]
-        made = np.stack([member.predict(seen, rows) for member in self.members])
-        follow = self._choose(seen, rows)
+        return self.join(seen, rows, [member.predict(seen, rows) for member in self.members])[origins - rows[0]]
+
+    def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
+        """The same for consecutive rows, of which the first begins the learning."""
+        experts = np.stack(made)
+        follow = self._choose(values, rows)
+        out = np.empty(made[0].shape)
         for i, h in enumerate(self.steps):
-            errors = np.abs(targets(seen, rows, h) - made[..., i])
-            out[:, :, i] = follow(made[..., i], errors, h)[origins - rows[0]]
+            errors = np.abs(targets(values, rows, h) - experts[..., i])
+            out[:, :, i] = follow(experts[..., i], errors, h)
         return out
 
     def _choose(self, values: Floats, rows: Ints) -> Callable[[Floats, Floats, int], Floats]:

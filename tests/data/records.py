@@ -1,0 +1,200 @@
+"""Every measured displacement record of the shared data as panels, with the family that it shares its place with."""
+
+import csv
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.data.sources import Recipe, read_recipe, read_record
+from tests.data.measured import read_cascadia
+from tests.data.read_gnss import PARTS, read_positions
+
+DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+SERIES = DATA / "timeseries"
+RECIPES = Path(__file__).resolve().parents[2] / "configs" / "forecasting"
+DAYS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+MOST_GAPS = 0.3
+FEET_MM = 304.8
+MOST_MOVED_MM = 300.0
+"""Of a crack marker between two readings; more is a marker set anew."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One record.
+
+    Attributes:
+        name: Of the record.
+        family: Records of one place: left out together.
+        panel: Its values.
+        horizons_s: The horizons that it can be scored at.
+    """
+
+    name: str
+    family: str
+    panel: Panel
+    horizons_s: tuple[float, ...]
+
+
+def read_records() -> Iterator[Measured]:
+    """All of them, one after the other."""
+    for name, family in (("S", "outang"), ("SK", "outang"), ("K", "cascadia"), ("G", "japan")):
+        yield Measured(name, family, read_long_csv(SERIES / "benchmarks" / f"{name}.csv"), DAYS)
+    months = (30 * DAY_S, 90 * DAY_S)
+    for name, family, horizons_s in (
+        ("outang-months", "outang", months),
+        ("baijiabao", "baijiabao", DAYS),
+        ("bazimen", "bazimen", months),
+        ("lamosano", "lamosano", (11 * DAY_S, 33 * DAY_S)),
+    ):
+        yield Measured(name, family, read_record(None, read_recipe(RECIPES / f"{name}.toml")).panel, horizons_s)
+    yield from _cascadia()
+    yield from _japan()
+    yield from _positions()
+    yield from _glacier()
+    yield from _satellite()
+    yield Measured("houston", "houston", _houston(), (28 * DAY_S, 84 * DAY_S))
+    yield Measured("cracks", "cracks", _cracks(), DAYS)
+    for name, horizons_s in (("6h", (DAY_S / 4, DAY_S, 7 * DAY_S)), ("1h", (DAY_S / 4, DAY_S, 3 * DAY_S))):
+        yield Measured(f"failure-{name}", "failure", _failure(f"pftf_synthetic-{name}.csv"), horizons_s)
+
+
+def _filled(panel: Panel) -> Panel:
+    """Without the stations that lack more than 30 % of the rows."""
+    kept = np.isfinite(panel.values).mean(axis=0) >= 1.0 - MOST_GAPS
+    names = tuple(name for name, ok in zip(panel.stations, kept, strict=True) if ok)
+    return Panel(panel.start_s, panel.step_s, names, panel.values[:, kept])
+
+
+def _cascadia() -> Iterator[Measured]:
+    """North and up from 2013 on, all stations."""
+    folder = SERIES / "gnss-cascadia-pbo-csv"
+    names = tuple(sorted(path.name[:4] for path in folder.glob("*.csv")))
+    found = read_cascadia(folder, datetime(2013, 6, 1, tzinfo=UTC), datetime(2017, 3, 1, tzinfo=UTC), names)
+    for part in ("north", "up"):
+        samples: dict[str, tuple[list[float], list[float]]] = {}
+        for o in found:
+            if o.quantity == f"displacement_{part}":
+                times, values = samples.setdefault(o.station, ([], []))
+                times.append(o.observed_at.timestamp())
+                values.append(o.value)
+        yield Measured(f"cascadia-{part}", "cascadia", _filled(panel_from_samples(samples, DAY_S)), DAYS)
+
+
+def _japan() -> Iterator[Measured]:
+    """East and up from 2014 on: the earthquake of 2016 lies inside; north until it is benchmark G."""
+    for column, part in (("lon", "east"), ("ver", "up")):
+        samples = {}
+        for path in sorted((SERIES / "gnss-japan-18").glob("*.csv")):
+            with path.open() as file:
+                rows = [r for r in csv.DictReader(file) if r["time"] >= "2014"]
+            times = [datetime.fromisoformat(r["time"]).replace(tzinfo=UTC).timestamp() for r in rows]
+            samples[path.name[:4]] = (times, [float(r[column] or "nan") for r in rows])
+        yield Measured(f"japan-{part}", "japan", panel_from_samples(samples, DAY_S), DAYS)
+
+
+def _positions() -> Iterator[Measured]:
+    """Single stations over their last five years, and those of Nepal through the earthquake of 2015."""
+    folder = SERIES / "gnss-formats"
+    for path in sorted([*folder.glob("*.tenv3"), *folder.glob("*.pos"), *folder.glob("*.neu")]):
+        found = read_positions(path, "", datetime(1990, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+        newest = max(o.observed_at for o in found).timestamp()
+        samples = {}
+        for part in PARTS:
+            own = [o for o in found if o.quantity.endswith(part) and o.observed_at.timestamp() > newest - 1800 * DAY_S]
+            samples[part] = ([o.observed_at.timestamp() for o in own], [o.value for o in own])
+        yield Measured(path.name[:4], path.name[:4], panel_from_samples(samples, DAY_S), DAYS)
+    samples = {}
+    for path in sorted((SERIES / "gnss-nepal2015-neu").glob("*.neu")):
+        found = read_positions(path, "", datetime(2014, 1, 1, tzinfo=UTC), datetime(2016, 1, 1, tzinfo=UTC))
+        own = [o for o in found if o.quantity.endswith("north")]
+        samples[path.name[:4]] = ([o.observed_at.timestamp() for o in own], [o.value for o in own])
+    yield Measured("nepal", "nepal", _filled(panel_from_samples(samples, DAY_S)), DAYS[:2])
+
+
+def _glacier() -> Iterator[Measured]:
+    """Stakes on ice, half-hourly means of 15 minutes."""
+    recipe = read_recipe(RECIPES / "bowdoin.toml")
+    horizons_s = (3600.0, 6 * 3600.0, DAY_S)
+    for year, stakes in (("2015", ("B1501", "B1502", "B1503")), ("2016", ("B1601", "B1602", "B1603", "B1604"))):
+        data = dict(recipe.data) | {"step_s": 1800.0, "files": {s: f"{s}_15min.dat" for s in stakes}}
+        yield Measured(f"bowdoin-{year}", "bowdoin", read_record(None, Recipe(data)).panel, horizons_s)
+
+
+def _satellite() -> Iterator[Measured]:
+    """Some points of the European Ground Motion Service: every six days, and by acquisition."""
+    horizons_s = (6 * DAY_S, 30 * DAY_S)
+    for part in ("E", "U"):
+        samples = {}
+        with zipfile.ZipFile(SERIES / "egms" / f"EGMS_L3_E45N17_100km_{part}_2020_2024_1.zip") as archive:
+            text = archive.read(f"EGMS_L3_E45N17_100km_{part}_2020_2024_1.csv").decode()
+        for i, row in enumerate(csv.DictReader(io.StringIO(text))):
+            if i % 26 == 0:
+                dates = [c for c in row if c.isdigit() and len(c) == 8]
+                times = [datetime.strptime(c, "%Y%m%d").replace(tzinfo=UTC).timestamp() for c in dates]
+                samples[row["pid"]] = (times, [float(row[c]) for c in dates])
+        yield Measured(f"egms-{part}", "egms", panel_from_samples(samples, 6 * DAY_S), horizons_s)
+    recipe = read_recipe(RECIPES / "egms-points.toml")
+    data = dict(recipe.data) | {"every": 500}
+    yield Measured("egms-points", "egms", read_record(None, Recipe(data)).panel, horizons_s)
+
+
+def _houston() -> Panel:
+    """Borehole extensometers since 1990, about every 28 days; feet of compaction."""
+    samples = {}
+    with zipfile.ZipFile(SERIES / "houston-extensometer" / "USGS_2020_Compaction.zip") as archive:
+        for name in archive.namelist():
+            if not name.startswith("TABLE") or "TABLE1_" in name:
+                continue
+            times, values = [], []
+            for line in archive.read(name).decode("utf-8", "replace").splitlines():
+                fields = line.split("\t")
+                at = _read_day(fields[0])
+                if at is not None and at.year >= 1990 and len(fields) > 1 and fields[1].strip():
+                    times.append(at.timestamp())
+                    values.append(float(fields[1]) * FEET_MM)
+            samples[name.partition("_")[2].removesuffix(".txt")] = (times, values)
+    return _filled(panel_from_samples(samples, 28 * DAY_S))
+
+
+def _read_day(text: str) -> datetime | None:
+    for form in ("%m/%d/%Y", "%Y-%m-%d", "%m/%d/%y"):
+        try:
+            return datetime.strptime(text.strip(), form).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def _cracks() -> Panel:
+    """Crack markers read by hand, daily means; a jump of more than 0.3 m is a marker set anew and is taken out."""
+    samples: dict[str, tuple[list[float], list[float]]] = {}
+    with (SERIES / "dynaslope-markers" / "surficialdata.csv").open() as file:
+        for row in csv.DictReader(file):
+            letter = row["marker_name"].strip().upper().split()[-1]
+            if row["reliability"].strip().upper() == "Y" and len(letter) == 1 and row["meas"]:
+                times, values = samples.setdefault(letter, ([], []))
+                times.append(datetime.strptime(row["ts"], "%m/%d/%Y %H:%M").replace(tzinfo=UTC).timestamp())
+                values.append(float(row["meas"]) * 10.0)
+    for letter, (times, values) in samples.items():
+        order = np.argsort(times)
+        moved = np.diff(np.asarray(values)[order], prepend=values[order[0]])
+        moved[np.abs(moved) > MOST_MOVED_MM] = 0.0
+        samples[letter] = ([times[k] for k in order], list(np.cumsum(moved)))
+    return panel_from_samples(samples, DAY_S)
+
+
+def _failure(name: str) -> Panel:
+    """One curve to failure."""
+    with (SERIES / "failure-curves" / name).open() as file:
+        rows = list(csv.DictReader(file))
+    times = [datetime.fromisoformat(r["date"]).timestamp() for r in rows]
+    step_s = float(np.median(np.diff(times)))
+    return panel_from_samples({"F": (times, [float(r["disp"]) for r in rows])}, step_s)
