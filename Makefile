@@ -95,6 +95,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_intervals
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_regret
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_scale
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_sources
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_knowledge

@@ -146,16 +146,15 @@ def _run_fold(
             chosen=auto.chosen[i],
             scale_mm=scale_of(before),
             noise_mm=noise_floor(before),
-            answers=(*answers[i], _served(answers[i], simple[i], auto.chosen[i], cost)),
+            answers=(*answers[i], _served(answers[i], simple[i], auto.explain(i), cost)),
             stages=stages,
         )
 
 
-def _served(answers: Sequence[Answer], simple: Floats, chosen: str, cost: float) -> Answer:
+def _served(answers: Sequence[Answer], simple: Floats, reason: str, cost: float) -> Answer:
     """What the service would have shown: of the networks whose gate is open the one most skilled on calibration."""
     open_ones = [a for a in answers if a.variant == "gated" and a.verdict.shown and a.fan is not None]
     if not open_ones:
-        reason = f"simple forecast {chosen}, the best on calibration"
         return Answer("gated", "gated", simple[..., 2], simple, Verdict(None, shown=True, reason=reason, seconds=cost))
     best = max(open_ones, key=lambda a: a.verdict.skill or 0.0)
     return Answer("gated", "gated", best.point, best.fan, best.verdict)
@@ -177,7 +176,7 @@ def _simple_answers(
     """Answers of a simple forecast or a comparison model, and the time its fit took."""
     fitted: Baseline = auto
     if name == "auto":
-        reasons = [f"simple forecast {chosen}, the best on calibration" for chosen in auto.chosen]
+        reasons = [auto.explain(i) for i in range(len(auto.steps))]
         fans, seconds = simple, cost
     else:
         reasons = ["simple forecast" if name in SIMPLE else "for comparison, never shown"] * len(horizons_s)

@@ -178,7 +178,7 @@ def _row(
     shown, reason = True, f"simple forecast {issue.model}"
     verdict: Mapping[str, Any] = {}
     if issue.model == "auto":
-        reason = f"simple forecast {issue.auto.chosen[index]}, the best on calibration"
+        reason = issue.auto.explain(index, column)
     if issue.gates is not None:
         verdict = issue.gates[horizon_key(horizon_s)]
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])

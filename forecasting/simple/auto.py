@@ -25,6 +25,8 @@ STANDARD = "median5"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
 LEAST_NAMED = 5
 """Share in % from which a candidate is named in the reason."""
+LEAST_OF_YEARS = 24
+"""Of a year of months one summer with an event is the twelfth part."""
 CAUTION = 0.5
 """One forecast counts as better than another only when its error is lower by half a standard error of the difference.
 A calibration block holds a handful of independent months: a seasonal forecast that won there by 2 % lost by 33 %
@@ -99,7 +101,7 @@ class Auto:
         """Per horizon the forecasts of every candidate from row `first` to `last` and their weights, (E, N, S)."""
         seen, rows = values[: last + 1], np.arange(self.first, last + 1, dtype=np.int64)
         every = _answer(self.judged, seen, rows)
-        least = np.array([getattr(self.member(m.name), "period", 0) for m in self.judged], dtype=np.int64)
+        least = np.array([least_scored(self.member(m.name)) for m in self.judged], dtype=np.int64)
         for i, h in enumerate(self.steps):
             made = np.stack([one[:, :, i] for one in every])
             yield made, weigh(made, np.abs(made - targets(seen, rows, h)), h, self.rule, least)
@@ -157,8 +159,8 @@ def fit_auto(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule 
 
     No candidate is judged on rows it has seen (`_unflattered`); from the last row of calibration on each answers as
     fitted on all rows. `median5` is the standard: it has most of the weight before errors speak, and all of it until
-    three spans of the horizon have been scored. A yearly candidate has no weight before a whole year was scored: one
-    summer with an event makes any memory of the year before look good, or bad.
+    three spans of the horizon have been scored. A yearly candidate has no weight before a whole year and 24 forecasts
+    were scored: one summer with an event makes any memory of the year before look good, or bad.
     """
     key = _digest(panel, calibration, steps) + repr(rule)
     if key not in _recent:
@@ -201,6 +203,12 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
         chosen.append(order[int(weights[-1].mean(axis=0).argmax())])
     told = {name: tuple(e) for name, e in errors.items()}
     return replace(auto, chosen=tuple(chosen), errors_mm=told, weights=np.stack(weights))
+
+
+def least_scored(one: Baseline | None) -> int:
+    """Forecasts to be scored before a candidate has any weight: of a yearly one those of a year, 24 at least."""
+    period: int = getattr(one, "period", 0)
+    return max(period, LEAST_OF_YEARS) if period else 0
 
 
 def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints) -> list[Floats]:
@@ -259,7 +267,8 @@ def _unflattered(
     out = {name: member for name, member in members.items() if name not in FITTED}
     out |= {"lld": halved(fit_lld, members["lld"]), "drift": halved(fit_drift, members["drift"])}
     if calibration.first < MINIMUM_BEFORE:
-        return out
+        # a short record: the standard alone has seen its rows, so that it is harder to leave
+        return out | {name: one for name, one in members.items() if name == STANDARD}
     before = Block(0, calibration.first)
     if len(panel.stations) > MANY_STATIONS:
         return out | {"lad": Halves(fit_lad(panel, before, steps), members["lad"], last)}

@@ -99,7 +99,8 @@ class Ewa(Joint):
         last = int(origins.max())
         rows = np.arange(min(self.first, int(origins.min())), last + 1, dtype=np.int64)
         seen = values[: last + 1]
-        return self.join(seen, rows, [member.predict(seen, rows) for member in self.members])[origins - rows[0]]
+        every = self.join(seen, rows, [member.predict(seen, rows) for member in self.members])
+        return np.asarray(every[origins - rows[0]])
 
     def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """The same for consecutive rows, of which the first begins the learning."""

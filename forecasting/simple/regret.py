@@ -6,9 +6,6 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 
-_CHUNK = 1000
-"""Stations whose weights are computed at a time; each chunk pools its own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -18,14 +15,12 @@ class Rule:
         prior: Weight of the standard beside 1 of each other before any error is known.
         sharpness: What one independent error, as large as that of the standard on average, is worth in the exponent.
         discount: What an error still counts for one row later.
-        pooled: What the mean over the stations counts for beside the errors of the station itself.
         blocks: Spans of one horizon that must have been scored before the standard is departed from.
     """
 
     prior: float = 6.0
     sharpness: float = 1.0
     discount: float = 0.995
-    pooled: float = 1.0
     blocks: int = 3
 
 
@@ -39,7 +34,7 @@ def weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> 
     >>> line = np.arange(60.0)
     >>> made = np.stack([line, line + 1.0])[:, :, None]  # a standard that lags one behind, and one that is right
     >>> errors = np.abs(made - (line + 1.0)[None, :, None])
-    >>> weights = weigh(made, errors, 1, Rule(pooled=0.0), np.zeros(2, dtype=np.int64))
+    >>> weights = weigh(made, errors, 1, Rule(), np.zeros(2, dtype=np.int64))
     >>> weights[0, [2, 3, 4, 59], 0].round(2).tolist()
     [1.0, 0.23, 0.1, 0.0]
 
@@ -50,37 +45,15 @@ def weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> 
         rule: How fast they move.
         least: Rows that must have been scored before a forecast has any weight, shape (E,).
     """
-    out = np.empty(made.shape)
-    for begin in range(0, made.shape[2], _CHUNK):
-        part = slice(begin, begin + _CHUNK)
-        out[:, :, part] = _weigh(made[:, :, part], errors[:, :, part], steps, rule, least)
-    return out
-
-
-def mix(made: Floats, weights: Floats) -> Floats:
-    """The average of forecasts (E, N, S) by their weights, shape (N, S); NaN where none answers."""
-    answers = np.isfinite(made)
-    total = np.zeros(made.shape[1:])
-    # one after the other in a fixed order: a sum over an axis may round by its shape
-    for one, weight, ok in zip(made, weights, answers, strict=True):
-        total += weight * np.where(ok, one, 0.0)
-    return np.where(answers.any(axis=0), total, np.nan)
-
-
-def _weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) -> Floats:
     standard = errors[0]
     known = np.isfinite(errors) & np.isfinite(standard)
-    cost = _late(_decay(np.where(known, errors - standard, 0.0), rule.discount), steps)
     count = _late(_decay(known.astype(np.float64), rule.discount), steps)
-    size = _late(_decay(np.where(np.isfinite(standard), standard, 0.0)[None], rule.discount), steps)[0]
-    sized = count[0]
-    usual = size / np.maximum(sized, 1e-12)
+    size = _late(_decay(np.where(known[0], standard, 0.0)[None], rule.discount), steps)[0]
+    usual = size / np.maximum(count[0], 1e-12)
+    cost = _late(_decay(np.where(known, errors - standard, 0.0), rule.discount), steps)
     judged = count > 0
     excess = np.where(judged, cost / np.maximum(count, 1e-12), 0.0) / np.where(usual > 0, usual, 1.0)
     score = excess * count / steps
-    if rule.pooled and made.shape[2] > 1:
-        stations = np.maximum(_add(judged.astype(np.float64)), 1.0)
-        score += rule.pooled * (_add(excess) / stations * (_add(count) / stations) / steps)[:, :, None]
     scored = _late(np.cumsum(known.any(axis=2), axis=1)[:, :, None], steps)
     answers = np.isfinite(made)
     open_ = answers & judged & (scored >= least[:, None, None])
@@ -99,6 +72,16 @@ def _weigh(made: Floats, errors: Floats, steps: int, rule: Rule, least: Ints) ->
     weights = np.where(total > 0, weights, prior * answers)
     total = _sum(weights)
     return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def mix(made: Floats, weights: Floats) -> Floats:
+    """The average of forecasts (E, N, S) by their weights, shape (N, S); NaN where none answers."""
+    answers = np.isfinite(made)
+    total = np.zeros(made.shape[1:])
+    # one after the other in a fixed order: a sum over an axis may round by its shape
+    for one, weight, ok in zip(made, weights, answers, strict=True):
+        total += weight * np.where(ok, one, 0.0)
+    return np.where(answers.any(axis=0), total, np.nan)
 
 
 def _decay(values: Floats, discount: float) -> Floats:
@@ -120,12 +103,4 @@ def _sum(values: Floats) -> Floats:
     total = np.zeros(values.shape[1:])
     for one in values:
         total += one
-    return total
-
-
-def _add(values: Floats) -> Floats:
-    """Sum over the last axis, one after the other: the same bits however many rows are asked for."""
-    total = np.zeros(values.shape[:-1])
-    for column in range(values.shape[-1]):
-        total += values[..., column]
     return total

@@ -419,6 +419,7 @@ SENTENCES: Final = (
     N_("shown: beats {baseline} by {share} at {span} on calibration, 80 % interval holds {share2}"),
     N_("simple forecast {model}"),
     N_("simple forecast {model}, the best on calibration"),
+    N_("average of simple forecasts, weights by past errors: {weights}"),
     N_("interval from the errors of all stations"),
     N_("its fit was ended before its best"),
     N_("the record is too short for this model"),

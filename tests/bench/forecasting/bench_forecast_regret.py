@@ -22,18 +22,16 @@ from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import targets
 from forecasting.serving.quantiles import bounds, conform, point_fan, widen
-from forecasting.simple.auto import fit_auto
+from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.regret import Rule, mix, weigh
 from tests.bench.record import record
 from tests.data.records import Measured, read_records
 
 RIVALS = ("persistence", "drift", "lld", "ewa")
 GRID = tuple(
-    Rule(prior=prior, sharpness=sharpness, discount=discount, pooled=pooled)
-    for prior, sharpness, discount, pooled in itertools.product(
-        (2.0, 6.0), (0.5, 1.0, 2.0), (0.98, 0.99, 0.995), (0.0, 1.0)
-    )
-)  # fmt: skip
+    Rule(prior=prior, sharpness=sharpness, discount=discount)
+    for prior, sharpness, discount in itertools.product((2.0, 6.0), (0.5, 1.0, 2.0), (0.98, 0.99, 0.995))
+)
 LEAST_TARGETS = 10
 NEAR, FAR = 1.10, 1.25
 
@@ -97,7 +95,7 @@ def prepare(one: Measured) -> list[list[Fold]]:
         auto = fit_auto(known, cut.calibration, steps)
         origins = cut.test.origins
         said = {name: auto.member(name).predict(known.values, origins) for name in (*RIVALS, "median5")}  # type: ignore[union-attr]
-        least = np.array([getattr(auto.member(m.name), "period", 0) for m in auto.judged], dtype=np.int64)
+        least = np.array([least_scored(auto.member(m.name)) for m in auto.judged], dtype=np.int64)
         weighed = auto.weigh_candidates(known.values, cut.test.end - 1)
         for i, (h, (made, _)) in enumerate(zip(steps, weighed, strict=True)):
             rivals = {name: points[:, :, i] for name, points in said.items()}
@@ -199,9 +197,7 @@ def main() -> None:
     picked = {}
     for family in families if len(families) > 1 else ():
         rule = min(GRID, key=lambda r: loss(c for c in every[r] if c.family != family))
-        picked[family] = (
-            f"prior {rule.prior:g}, sharpness {rule.sharpness:g}, discount {rule.discount:g}, pooled {rule.pooled:g}"
-        )
+        picked[family] = f"prior {rule.prior:g}, sharpness {rule.sharpness:g}, discount {rule.discount:g}"
         nested += [c for c in every[rule] if c.family == family]
     served = every[Rule()]
     worst = sorted(served, key=lambda c: -c.ratio)[:25]

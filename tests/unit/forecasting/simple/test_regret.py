@@ -1,0 +1,91 @@
+"""Weights over simple forecasts: they follow errors, from the past alone, and never gamble."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import Block
+from forecasting.simple.auto import fit_auto
+from forecasting.simple.regret import Rule, mix, weigh
+
+NONE = np.zeros(3, dtype=np.int64)
+
+
+def drawn(seed: int, rows: int = 80, stations: int = 2):
+    """Three forecasts and their errors, of which the second is good, the third bad; some answers and targets lack."""
+    rng = np.random.default_rng(seed)
+    truth = np.cumsum(rng.normal(0, 1, (rows, stations)), axis=0)
+    made = truth + np.array([1.0, 0.3, 4.0])[:, None, None] * rng.normal(0, 1, (3, rows, stations))
+    made[rng.random(made.shape) < 0.1] = np.nan
+    errors = np.abs(made - truth)
+    errors[:, rng.random(rows) < 0.1] = np.nan
+    return made, errors
+
+
+@given(seed=st.integers(0, 10_000), steps=st.integers(1, 12), cut=st.integers(5, 79))
+@settings(max_examples=25, deadline=None)
+def test_weights_are_shares_and_know_only_what_has_been_scored(seed, steps, cut):
+    made, errors = drawn(seed)
+    weights = weigh(made, errors, steps, Rule(), NONE)
+    answers = np.isfinite(made).any(axis=0)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=0)[answers], 1.0)
+    assert (weights[~np.isfinite(made)] == 0).all(), "who does not answer has no weight"
+    served = mix(made, weights)[answers]
+    assert (served >= np.where(np.isfinite(made), made, np.inf).min(axis=0)[answers] - 1e-9).all()
+    assert (served <= np.where(np.isfinite(made), made, -np.inf).max(axis=0)[answers] + 1e-9).all()
+    # the standard alone until three spans of the horizon have been scored
+    early = slice(0, 3 * steps)
+    assert (weights[0, early][np.isfinite(made[0, early])] == 1.0).all()
+    changed = errors.copy()
+    changed[:, max(0, cut - steps + 1) :] = 1e6
+    again = weigh(made, changed, steps, Rule(), NONE)
+    np.testing.assert_array_equal(again[:, : cut + 1], weights[:, : cut + 1])
+    np.testing.assert_array_equal(weigh(made[:, :cut], errors[:, :cut], steps, Rule(), NONE), weights[:, :cut])
+
+
+def test_the_better_forecast_gains_weight_and_one_that_is_young_has_none():
+    made, errors = drawn(1, rows=200)
+    weights = weigh(made, errors, 1, Rule(), NONE)[:, -1]
+    assert (weights[1] > 0.9).all()
+    assert (weights[2] < 0.01).all()
+    young = weigh(made, errors, 1, Rule(), np.array([0, 500, 0]))[:, -1]
+    assert (young[1] == 0).all()
+    # the same errors seven rows ahead are a seventh of the evidence
+    slow = weigh(made, errors, 50, Rule(), NONE)[:, -1]
+    assert (slow[0] > weights[0]).all()
+
+
+def test_after_an_acceleration_the_average_does_not_lose_what_a_switch_lost():
+    """The pick of before took `drift` for a month, fitted to the acceleration, and erred by 1.4 times `median5`."""
+    rng = np.random.default_rng(2)
+    velocity = np.full(560, 0.15)
+    velocity[300:380] = np.linspace(0.15, 2.5, 80)
+    velocity[380:] = 1.2 * np.exp(-np.arange(180) / 120) + 0.2
+    values = np.cumsum(velocity)[:, None] * rng.uniform(0.5, 1.5, 4) + rng.normal(0, 1.5, (560, 4))
+    auto = fit_auto(Panel(0.0, DAY_S, tuple("ABCD"), values).head(400), Block(300, 400), (30,))
+    origins, later = np.arange(400, 530), values[430:560]
+
+    def error(made):
+        return np.abs(later - made.predict(values, origins)[:, :, 0]).mean()
+
+    assert error(auto) <= 1.05 * error(auto.member("median5"))
+    assert error(auto) <= min(error(auto.member(name)) for name in ("persistence", "drift", "lld", "ewa"))
+    told = auto.explain(0, 1)
+    assert told.startswith("average of simple forecasts, weights by past errors: ")
+    assert auto.chosen[0] in auto.explain(0)
+    shares = [int(part.split()[-2]) for part in told.partition(": ")[2].split(", ")]
+    assert shares == sorted(shares, reverse=True)
+    assert 60 <= sum(shares) <= 101
+    assert auto.weights.shape == (1, 4, len(auto.judged))
+
+
+def test_fewer_than_three_months_scored_serve_the_standard_alone():
+    values = np.cumsum(np.random.default_rng(3).normal(0.1, 1.0, (110, 1)), axis=0)
+    auto = fit_auto(Panel(0.0, DAY_S, ("A",), values), Block(70, 110), (1, 30))
+    assert auto.explain(1, 0) == "simple forecast median5"
+    assert auto.chosen[1] == "median5"
+    made = auto.predict(values, np.array([109]))[0, 0, 1]
+    assert made == pytest.approx(auto.member("median5").predict(values, np.array([109]))[0, 0, 1])
