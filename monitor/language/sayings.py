@@ -8,7 +8,7 @@ text of its own first, and the template's translation takes the same values. Wha
 import re
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from monitor.language.catalogue import ENGLISH, current, kept_names, open_catalogue
 from monitor.language.sentences import SENTENCES
@@ -35,21 +35,37 @@ FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", 
 LISTS: Final = frozenset({"names"})  # "G1, G2 and G3"
 
 
+class Template(NamedTuple):
+    """A sentence with places.
+
+    Attributes:
+        english: its text.
+        literals: the parts between the places.
+        names: of the places.
+        anchor: the longest part: a text without it was not made from this template.
+    """
+
+    english: str
+    literals: tuple[str, ...]
+    names: tuple[str, ...]
+    anchor: str
+
+
 @cache
-def _templates() -> dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]]:
+def _templates() -> dict[str, list[Template]]:
     """Templates that a text can have been made from, by its first word; those of any other first word by ''.
 
-    The one with the most text of its own first; each as English text, the literal parts, and the names of the places
-    between them.
+    The one with the most text of its own first.
     """
-    found: dict[str, list[tuple[str, tuple[str, ...], tuple[str, ...]]]] = {}
+    found: dict[str, list[Template]] = {}
     for template in SENTENCES:
         parts = _PLACE.split(template)
         first = parts[0].partition(" ")[0] if " " in parts[0] or len(parts) == 1 else ""
-        found.setdefault(first, []).append((template, tuple(parts[::2]), tuple(parts[1::2])))
+        literals = tuple(parts[::2])
+        found.setdefault(first, []).append(Template(template, literals, tuple(parts[1::2]), max(literals, key=len)))
     anyhow = found.pop("", [])
     every = {first: [*templates, *anyhow] for first, templates in found.items()} | {"": anyhow}
-    return {first: sorted(templates, key=lambda t: -sum(map(len, t[1]))) for first, templates in every.items()}
+    return {first: sorted(templates, key=lambda t: -sum(map(len, t.literals))) for first, templates in every.items()}
 
 
 def match(text: str, literals: tuple[str, ...], names: tuple[str, ...]) -> dict[str, str] | None:
@@ -192,9 +208,8 @@ def _say_whole(text: str, language: str, depth: int) -> str | None:
     if text.lower() in LEVELS:
         return say_level(text, language)
     templates = _templates()
-    for template, literals, names in templates.get(text.partition(" ")[0], templates[""]):
-        values = match(text, literals, names)
-        if values is None:
+    for template, literals, names, anchor in templates.get(text.partition(" ")[0], templates[""]):
+        if anchor not in text or (values := match(text, literals, names)) is None:
             continue
         said = {name: _say_place(name, value, language, depth) for name, value in values.items()}
         return _PLACE.sub(lambda m, said=said: said[m[1]], catalogue.gettext(template))  # type: ignore[misc]
