@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,3 +100,34 @@ def test_the_tutorial_says_one_thing_of_its_slope_and_each_number_has_its_unit(t
     }
     bare = {room: [b for text in texts for b in bare_figures(text)] for room, texts in sentences.items()}
     assert {room: found for room, found in bare.items() if found} == {}
+
+
+PRINTED = Path(__file__).parents[3] / "docs/tutorial/first-slope.md"
+
+
+def test_every_command_of_the_tutorial_does_what_it_says(tmp_path, monkeypatch, capsys):
+    """As printed, in their order; the service is left out, and people give their passwords in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_USER_PASSWORD", "korrekt-pferd-9")
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", "korrekt-pferd-9")
+    blocks = re.findall(r"```\n(.*?)```", PRINTED.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    typed = [shlex.split(line)[1:] for line in lines if line.startswith("slopeward ") and line != "slopeward run"]
+    assert len(typed) == 17
+    said = {}
+    for words in typed:
+        if words[:2] == ["alerts", "list"]:  # what the service would have done meanwhile
+            database = Database(f"sqlite:///{tmp_path}/slopeward.db")
+            site, now = load_site(tmp_path / "configs/sites/first-slope.toml"), datetime.now(UTC)
+            with database.write() as c:
+                save_site(c, site, "test", "test", now)
+            evaluate_site(database, site, now, "data")
+            database.close()
+        expected = 3 if words[:2] == ["level", "set"] and "ada" in words else 0
+        assert run_verb(words) == expected, (words, capsys.readouterr())
+        said[" ".join(words)] = capsys.readouterr().out
+    assert run_verb(["ingest", "readings.csv", "--site", "first-slope"]) == 0
+    assert "0 stored, 2886 known before" in capsys.readouterr().out
+    assert said["evaluate --site first-slope --dry-run"].startswith("orange | sees: full | reachable: red")
+    assert "equal bit for bit" in said["alerts explain 1 --recompute"]
+    assert "password: " in said["broker add first-slope/E1 --by ada"]
