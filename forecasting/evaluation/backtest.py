@@ -10,6 +10,7 @@ from forecasting.data.features import noise_floor
 from forecasting.data.series import Floats, Panel
 from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
+from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
 from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, load
 from forecasting.serving.calibration import judge
@@ -117,10 +118,14 @@ def _run_fold(
             kept = tuple(h for h in horizons_s if h not in dropped)
             best = auto if not dropped else fit_auto(known, parts.calibration, tuple(known.steps(h) for h in kept))
             fans = [simple[horizons_s.index(h)] for h in kept]
-            learnt = [] if not kept else _network_answers(
-                name, known, parts, best, kept, simple=fans, training=training, learn=learn
-            )  # fmt: skip
-            by_horizon = dict(zip(kept, learnt, strict=True))
+            by_horizon: dict[float, list[Answer]] = {}
+            try:
+                learnt = [] if not kept else _network_answers(
+                    name, known, parts, best, kept, simple=fans, training=training, learn=learn
+                )  # fmt: skip
+                by_horizon = dict(zip(kept, learnt, strict=True))
+            except NotEnoughDataError as error:  # the simple forecasts answer all the same
+                told(f"fold {fold + 1}: {name} left out: {error}")
             made = [by_horizon.get(h, []) for h in horizons_s]
         else:
             made = _simple_answers(

@@ -401,3 +401,12 @@ def test_a_horizon_too_long_for_a_network_is_dropped_and_the_others_are_scored()
     assert ["gru" in of for of in labels] == [True, False]
     assert {"persistence", "drift", "lld", "gated"} <= labels[1]
     assert any("gru: 40d dropped: a block of" in line for line in said)
+
+
+def test_a_record_too_short_for_a_network_is_scored_without_it():
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
+    said = []
+    short = slope().head(260)
+    (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training={"epochs": 1, "window": 150}, on_progress=said.append)
+    assert {answer.label for answer in trial.answers} == {"persistence", "drift", "lld", "gated"}
+    assert any("gru left out: 0 issue times see a window of 150" in line for line in said), said
