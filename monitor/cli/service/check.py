@@ -30,7 +30,14 @@ def check(
 ) -> None:
     """Read service file, site files and mappings; exit 1 for a mistake or a top level that can never be reached."""
     service = load_service(config)
-    findings = [*_check_sites(service.paths.sites), *_check_channels(service, connect=connect), *_check_proofs(service)]
+    findings: list[Finding] = []
+    sites: list[Site] = []
+    try:
+        sites, failures = scan_sites(service.paths.sites)
+        findings += _check_sites(service.paths.sites, sites, failures)
+    except ConfigError as error:
+        findings.append((str(service.paths.sites), WRONG, str(error)))
+    findings += [*_check_channels(service, sites, connect=connect), *_check_proofs(service, sites)]
     if connect:
         findings += _check_connections(service)
     for subject, state, line in findings:
@@ -44,12 +51,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _check_sites(folder: Path) -> Iterator[Finding]:
-    try:
-        sites, failures = scan_sites(folder)
-    except ConfigError as error:
-        yield str(folder), WRONG, str(error)
-        return
+def _check_sites(folder: Path, sites: list[Site], failures: dict[Path, ConfigError]) -> Iterator[Finding]:
     for path, failure in failures.items():
         for fault in failure.faults:
             yield path.name, WRONG, fault
@@ -82,14 +84,10 @@ def _check_site(site: Site) -> Iterator[Finding]:
         yield site.id, WARN, line
 
 
-def _check_channels(service: ServiceConfig, *, connect: bool) -> Iterator[Finding]:
+def _check_channels(service: ServiceConfig, sites: list[Site], *, connect: bool) -> Iterator[Finding]:
     """Channels that can never send, and those that lack a setting here; the service may have another environment."""
     from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, split_channel
 
-    try:
-        sites, _ = scan_sites(service.paths.sites)
-    except ConfigError:
-        return  # said above
     settings = channel_settings(service, os.environ)
     for site in sites:
         for channel in sorted({c for r in site.recipients for c in r.channels}):
@@ -149,16 +147,12 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
             yield f"decoder of topic {topic!r}: {error}; its messages would wait in the quarantine"
 
 
-def _check_proofs(service: ServiceConfig) -> Iterator[Finding]:
+def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
     from monitor.alerting.decision.proof import find_unproven, needs_proof
     from monitor.store.database.engine import Database
     from monitor.store.upkeep.migrate import require_current
 
-    try:
-        sites, _ = scan_sites(service.paths.sites)
-    except ConfigError:
-        return  # said above
     asked = [site for site in sites if needs_proof(site)]
     if not asked:
         return

@@ -33,6 +33,10 @@ NOISE_RATIO: Final = 100.0  # measured scatter over the noise that the site file
 OTHERS_RATIO: Final = 300.0  # beside the other stations of the file; receivers differ by ten
 OTHERS_LEAST: Final = 2
 EPOCHS_LEAST: Final = 12  # fewer say nothing of a scale
+# What each third of a record passes is no slope, but a glacier or another unit: 18 m a year without a pause. A collapse
+# begins slowly, and noise does not go one way.
+STEADY_MOST_MM_PER_DAY: Final = 50.0
+STEADY_LEAST_DAYS: Final = 10.0  # of a third
 # Factors between units in use: mm-cm, mm-in, cm-m, mm-ft, mm-m.
 FACTORS: Final = (10.0, 25.4, 100.0, 304.8, 1000.0)
 FACTOR_ERROR: Final = 0.05
@@ -44,12 +48,20 @@ MOTION: Final = ("displacement", "crack_opening")
 LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "tilt")
 
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
-_TAIL: Final = re.compile(r"[\s_]([A-Za-zµ°%]+)$")
+_TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
+_WIDE: Final = str.maketrans("（）［］／", "()[]/")
 _SPELLED: Final = {
     **{name.lower(): name for name in UNITS}, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr", "µm": "um",
     "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC", "µε": "microstrain",
+    "毫米": "mm", "厘米": "cm", "米": "m",
 }  # fmt: skip
-_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc"})
+_WORDS: Final = {
+    f"{prefix}{word}": unit
+    for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
+    for word in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
+}
+_SPELLED |= _WORDS
+_TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
 
 
 @dataclass(slots=True)
@@ -79,6 +91,15 @@ class Scale:
         middle = median(self.values)
         self.spread = median(abs(v - middle) for v in self.values)
 
+    def measure_steady(self) -> float:
+        """The least net rate of the thirds of the record, per day, where all go one way; else 0."""
+        edges = [(len(self.values) - 1) * k // 3 for k in range(4)]
+        spans = [(self.times_s[b] - self.times_s[a]) / DAY_S for a, b in pairwise(edges)]
+        if len(self.values) < EPOCHS_LEAST or min(spans) < STEADY_LEAST_DAYS:
+            return 0.0
+        rates = [(self.values[b] - self.values[a]) / d for (a, b), d in zip(pairwise(edges), spans, strict=True)]
+        return max(0.0, min(rates), -max(rates))
+
 
 Series = tuple[str, str, str]
 """Site, station, quantity."""
@@ -99,8 +120,10 @@ def unit_of_header(name: str) -> str | None:
     ('mm', 'm', 'cm', None)
     >>> unit_of_header("v [mm/day]"), unit_of_header("Rain"), unit_of_header("T (°C)")
     ('mm/day', None, 'degC')
+    >>> unit_of_header("disp_millimetres"), unit_of_header("mm"), unit_of_header("位移（毫米）")
+    ('mm', 'mm', 'mm')
     """
-    text = name.strip()
+    text = name.translate(_WIDE).strip()
     inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
     if inside is not None:
         return _SPELLED.get(inside.group(1).lower())
@@ -156,6 +179,8 @@ class Scales:
             yield f"the median rate is {scale.rate:,.0f} mm/day"
         elif scale.scatter > SCATTER_MOST_MM:
             yield f"values scatter by {scale.scatter:,.0f} mm from epoch to epoch"
+        elif (steady := scale.measure_steady()) > STEADY_MOST_MM_PER_DAY:
+            yield f"it moves by {steady:,.0f} mm/day or more from the first day to the last"
         elif scale.spread > SPREAD_MOST_MM:
             yield f"values spread over {scale.spread / 1000:,.0f} m"
         elif (floor := _noise_floor(key, sites)) and scale.scatter > NOISE_RATIO * floor:

@@ -69,9 +69,25 @@ def test_millimetres_declared_as_metres_are_refused_before_anything_is_stored(pl
         assert said == [("A. Rossi", "north")]
 
 
+def test_a_slow_smooth_record_in_millimetres_named_metres_is_asked(run, tmp_path):  # noqa: F811
+    """Without noise nothing scatters: a slope of 0.2 mm a day becomes one of 200 that never rests."""
+    file = write_long(tmp_path / "g1.csv", {"G1": [260.0 - 0.2 * day for day in range(DAYS)]}, "m")
+    status, _, err = run("ingest", file, "--site", "north", "--dry-run")
+    assert status == 1
+    assert "G1.displacement: it moves by 200 mm/day or more from the first day to the last" in err
+
+
 @pytest.mark.parametrize(
     ("header", "unit", "said"),
-    [("G1/mm", "m", "mm"), ("disp [cm]", "mm", "cm"), ("Verschiebung (mm)", "cm", "mm"), ("g1_cm", "m", "cm")],
+    [
+        ("G1/mm", "m", "mm"),
+        ("disp [cm]", "mm", "cm"),
+        ("Verschiebung (mm)", "cm", "mm"),
+        ("g1_cm", "m", "cm"),
+        ("displacement in millimetres", "cm", "mm"),
+        ("位移（毫米）", "cm", "mm"),
+        ("mm", "cm", "mm"),
+    ],
 )
 def test_a_header_that_names_another_unit_than_the_mapping_is_asked(run, tmp_path, header, unit, said):  # noqa: F811
     file = write_wide(tmp_path / "wide.csv", header, creep_mm())
