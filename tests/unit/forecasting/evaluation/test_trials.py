@@ -407,6 +407,7 @@ def test_a_record_too_short_for_a_network_is_scored_without_it():
     pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
     said = []
     short = slope().head(260)
-    (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training={"epochs": 1, "window": 150}, on_progress=said.append)
+    long = {"epochs": 1, "window": 150}
+    (trial,) = run_trials(short, ["gru"], [DAY_S], folds=1, training=long, on_progress=said.append)
     assert {answer.label for answer in trial.answers} == {"persistence", "drift", "lld", "gated"}
     assert any("gru left out: 0 issue times see a window of 150" in line for line in said), said
