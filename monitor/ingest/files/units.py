@@ -50,17 +50,16 @@ LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pr
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
-_SPELLED: Final = {
-    **{name.lower(): name for name in UNITS}, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr", "µm": "um",
-    "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC", "µε": "microstrain",
-    "毫米": "mm", "厘米": "cm", "米": "m",
-}  # fmt: skip
 _WORDS: Final = {
     f"{prefix}{word}": unit
     for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
     for word in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
 }
-_SPELLED |= _WORDS
+_SPELLED: Final = {
+    **{name.lower(): name for name in UNITS}, **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
+    "µm": "um", "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC",
+    "µε": "microstrain", "毫米": "mm", "厘米": "cm", "米": "m",
+}  # fmt: skip
 _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
 
 
