@@ -57,11 +57,11 @@ class AnomalyRule:
         return tuple(found)
 
 
-def _say(fact: AnomalyFact) -> str:
+def _say(worst: AnomalyFact) -> str:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
-    if fact.score <= fact.threshold:
-        return f"{fact.quantity}: the check {fact.detector} found a fault"
-    return f"{fact.quantity} scores {fact.score:.2f} over {fact.threshold:.2f} ({fact.detector})"
+    if worst.score <= worst.threshold:
+        return f"{worst.quantity}: the check {worst.detector} found a fault"
+    return f"{worst.quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
 
 
 ENTRY: Final = Entry(
