@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.message import COVERED, DRILL
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import ENGLISH, use
 from monitor.language.sayings import NOTHING_KEPT, Kept, say
@@ -13,8 +14,6 @@ from monitor.notify.cutting import SUBJECT_LENGTH, shorten
 from monitor.notify.notifier import Notifier, split_channel
 
 _LOG = logging.getLogger(__name__)
-DRILL: Final = "EXERCISE: this is a drill, nothing has happened. "
-COVERED: Final = "- "  # begins a line with the subject of a message that this one stands for
 LOG: Final = "log"  # lines of the log are English, whoever reads them
 
 

@@ -17,6 +17,7 @@ from monitor.cli.site import explaining
 from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
 from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import alerts as store
@@ -104,7 +105,7 @@ def list_(
             check_site(c, config, None if site == SERVICE_SITE else site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
     for alert in found:
-        word = store.name_level(names.get(alert.site, ()), alert.ledger, alert.level)
+        word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {word}, {alert.state}"
         show(_facts(alert), f"{line}: {alert.reason}", as_json)
     if not found:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
 from monitor.domain.instants import spell
+from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -18,8 +19,6 @@ from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
-EXERCISE: Final = "EXERCISE: "  # stands before every reason of a drill
-_HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +204,7 @@ def _queue(
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
-    subject, body = _write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
+    subject, body = write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
     rows = []
     for recipient in recipients:
         if change.ledger not in recipient.ledgers:
@@ -224,30 +223,6 @@ def _queue(
             })  # fmt: skip
     if rows:
         c.execute(insert(t.notification), rows)
-
-
-def name_level(names: Sequence[str], ledger: str, level: int) -> str:
-    """The word for a level: of the site's own names, lowest first, for hazard; notice and urgent elsewhere."""
-    if ledger == Ledger.HAZARD and names:
-        return names[level] if 0 <= level < len(names) else str(level)
-    return _HEALTH_NAMES.get(level, str(level))
-
-
-def _write_message(
-    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, exercise: bool
-) -> tuple[str, str]:
-    title = site.name if site else "Slopeward service"
-    head = "EXERCISE " if exercise else ""
-    what = name.upper() if change.ledger == Ledger.HAZARD else f"{change.ledger} {name}"
-    action = next((known.action for known in site.levels if known.number == level), "") if site else ""
-    reason = change.reason.removeprefix(EXERCISE)
-    lines = [f"{EXERCISE}this is a drill, nothing has happened. {reason}" if exercise else reason]
-    if change.ledger == Ledger.HAZARD and action:
-        lines.append(f"Action: {action}")
-    if change.data_time is not None:
-        lines.append(f"Newest datum used: {spell(change.data_time)}")
-    lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return f"{head}[{title}] {what}: {reason}", "\n".join(lines)
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
 from monitor.domain.canonical import code_version
+from monitor.domain.message import EXERCISE
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.alerting.alerts import EXERCISE, apply_changes, close_alert
+from monitor.store.alerting.alerts import apply_changes, close_alert
 from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t

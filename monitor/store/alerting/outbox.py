@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, f
 
 from monitor.domain.alert import AlertState, DeliveryState, Notification, is_urgent
 from monitor.domain.instants import EPOCH
+from monitor.domain.message import list_covered, mark_exercise, say_delay
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -243,13 +244,10 @@ def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notificatio
     return Notification(
         id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
         level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
-        subject=_compose_subject(row), body=_compose_body(c, row), idempotency_key=row.idempotency_key,
+        subject=mark_exercise(row.subject) if row.exercise else row.subject, body=_compose_body(c, row),
+        idempotency_key=row.idempotency_key,
         attempts=attempts, queued_at=row.queued_at,
     )  # fmt: skip
-
-
-def _compose_subject(row: Row[Any]) -> str:
-    return f"EXERCISE: {row.subject}" if row.exercise and "exercise" not in row.subject.lower() else str(row.subject)
 
 
 def _compose_body(c: Connection, row: Row[Any]) -> str:
@@ -265,14 +263,9 @@ def _compose_body(c: Connection, row: Row[Any]) -> str:
         .order_by(n.c.id.desc())
     ).first()  # fmt: skip
     if later is not None:
-        parts.append(
-            f"Delayed: this message is of {row.queued_at:%Y-%m-%d %H:%M} UTC. A newer one (level {later.level_name}, "
-            f"{later.queued_at:%Y-%m-%d %H:%M} UTC) has been sent already and says what holds now."
-        )
-    covered = load_covered(c, row.id)
-    if covered:
-        lines = (f"- {at:%Y-%m-%d %H:%M} UTC: {subject}" for _, at, subject in covered)
-        parts.append("Also happened (not sent separately):\n" + "\n".join(lines))
+        parts.append(say_delay(row.queued_at, later.level_name, later.queued_at))
+    if covered := load_covered(c, row.id):
+        parts.append(list_covered((at, subject) for _, at, subject in covered))
     return "\n\n".join(parts)
 
 

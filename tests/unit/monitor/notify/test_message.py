@@ -7,6 +7,7 @@ import pytest
 
 from monitor.config.site import parse_site
 from monitor.domain.alert import AlertChange, Ledger, Notification
+from monitor.domain.message import EXERCISE, name_level, write_message
 from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
 from monitor.language.catalogue import current
@@ -15,7 +16,6 @@ from monitor.notify.cutting import SUBJECT_LENGTH
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
 from monitor.notify.notifiers.webhook import payload
-from monitor.store.alerting import alerts
 from tests.data.watched_slope import SITE_TEXT
 
 AT = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -29,8 +29,8 @@ REASON = (
 def make(reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=Ledger.HAZARD, level=2):
     site = parse_site(SITE_TEXT, "north.toml")
     change = AlertChange(ledger, "hazard", level, open=True, reason=reason, data_time=AT, evidence="{}")
-    name = alerts.name_level([v.name for v in site.levels], ledger, level)
-    subject, body = alerts._write_message(site.id, site, change, level, name, 7, exercise=exercise)
+    name = name_level([v.name for v in site.levels], ledger, level)
+    subject, body = write_message(site.id, site, change, level, name, 7, exercise=exercise)
     return Notification(
         1, 7, 9, site.id, str(ledger), level, name, "sala operativa", channel, exercise=exercise, subject=subject,
         body=body, idempotency_key="k" * 64, attempts=1, queued_at=AT,
@@ -59,7 +59,7 @@ def test_subject_and_body_in_italian():
     [("it", "ESERCITAZIONE", "ARANCIONE"), ("zh", "演练", "橙色"), ("es", "SIMULACRO", "NARANJA")],
 )
 def test_a_drill_says_so_in_every_language(language, word, level):
-    said = translate(make(f"{alerts.EXERCISE}{REASON}", exercise=True), language)
+    said = translate(make(f"{EXERCISE}{REASON}", exercise=True), language)
     assert said.subject.startswith(word)
     assert level in said.subject
     assert said.body.startswith(word)
