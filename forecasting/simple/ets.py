@@ -1,6 +1,8 @@
 """Exponential smoothing with a damped trend, ETS(A,Ad,N); a missing row moves the level on and teaches nothing.
 
 Hyndman, Koehler, Snyder and Grose 2002 (A state space framework for automatic forecasting using exponential smoothing).
+Ours because rows may be missing: statsmodels' `ETSModel` forecasts nothing after one. On full rows the squared errors
+are within 2 % of its own (`test_statistics.py`).
 """
 
 from collections.abc import Mapping, Sequence

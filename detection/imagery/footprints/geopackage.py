@@ -1,4 +1,7 @@
-"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, reproducible."""
+"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, reproducible.
+
+Ours because pyogrio brings a second GDAL (100 MB) and writes the time of day; it reads back what we write (a test).
+"""
 
 import sqlite3
 import struct

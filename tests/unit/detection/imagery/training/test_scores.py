@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.metrics import Confusion, score, why_undefined
+from detection.imagery.data.metrics import Confusion, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.data.splits import split_held
 from detection.imagery.training.objects import ObjectCount, average_precision
@@ -258,3 +258,18 @@ def test_an_index_and_logistic_regression_on_measured_patches(measured):
     assert index["f1"] > 0.40
     assert logistic["f1"] > 0.50
     assert logistic["intervals"]["f1"][0] < logistic["f1"] < logistic["intervals"]["f1"][1]
+
+
+def test_scores_of_a_map_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    truth, found = rng.random(4000) < 0.2, rng.random(4000) < 0.3
+    ours = score(count(found, truth))
+    theirs = {
+        "precision": metrics.precision_score, "recall": metrics.recall_score, "f1": metrics.f1_score,
+        "iou": metrics.jaccard_score, "accuracy": metrics.accuracy_score, "mpa": metrics.balanced_accuracy_score,
+        "kappa": metrics.cohen_kappa_score, "mcc": metrics.matthews_corrcoef,
+    }  # fmt: skip
+    assert {name: ours[name] for name in theirs} == pytest.approx(
+        {k: f(truth, found) for k, f in theirs.items()}, rel=1e-12
+    )
