@@ -9,7 +9,8 @@ import numpy as np
 from forecasting.data.series import Floats
 from forecasting.metrics import coverage, mae, skill
 from forecasting.registry import SIMPLE
-from forecasting.serving.records import ENDED, Forecast
+from forecasting.serving.experience import OUTSIDE
+from forecasting.serving.records import ENDED, KINEMATIC, Forecast
 from forecasting.simple.auto import cautious_gap
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -150,15 +151,29 @@ def decide(
 def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
     """Mark exactly one row per station and horizon as the forecast that is shown.
 
-    The network that may be shown and has the highest skill; where there is none the best baseline at hand: `auto`, then
-    the one that the row names as best, then lld, persistence, drift, seasonal. Where only closed networks answered,
-    nothing is shown. Besides `shown` and `reason` nothing of a row is changed.
+    The kinematic one, which is there only where the present lies outside what calibration saw; else the network that
+    may be shown and has the highest skill; where there is none the best baseline at hand: `auto`, then the one that
+    the row names as best, then lld, persistence, drift, seasonal. Where only closed networks answered, or all that
+    answered lie outside, nothing is shown. Each model brings its own kinematic row: one stays, and says what would be
+    shown in its place. Besides `shown`, `reason` and `replaces` nothing of a row is changed.
     """
     groups: dict[tuple[str, float], list[Forecast]] = {}
     for row in rows:
-        groups.setdefault((row.station, row.horizon_s), []).append(row)
+        group = groups.setdefault((row.station, row.horizon_s), [])
+        if row.model != KINEMATIC or all(other.model != KINEMATIC for other in group):
+            group.append(row)
     winners = {key: max(group, key=_merit) for key, group in groups.items()}
-    return [_mark(row, winners[row.station, row.horizon_s]) for row in rows]
+    kept = {id(row) for group in groups.values() for row in group}
+    out = []
+    for row in rows:
+        if id(row) not in kept:
+            continue
+        group = groups[row.station, row.horizon_s]
+        marked = _mark(row, winners[row.station, row.horizon_s])
+        if row.model == KINEMATIC and (others := [other for other in group if other is not row]):
+            marked = replace(marked, replaces=max(others, key=_merit_inside).model)
+        out.append(marked)
+    return out
 
 
 def _mark(row: Forecast, winner: Forecast) -> Forecast:
@@ -179,13 +194,21 @@ _BASELINE_ORDER = (
 
 
 def _merit(row: Forecast) -> tuple[int, float]:
+    """(2, 0) for a kinematic forecast, (-1, 0) for what lies outside experience, else as inside."""
+    if row.model == KINEMATIC:
+        return 2, 0.0
+    return (-1, 0.0) if row.outside else _merit_inside(row)
+
+
+def _merit_inside(row: Forecast) -> tuple[int, float]:
     """(1, skill) for an open network, (0, rank) for a baseline, (-1, 0) for a closed network."""
     if row.model == "auto":
         return 0, float(len(_BASELINE_ORDER) + 1)
     if row.model in _BASELINE_ORDER:
         best = row.model == row.baseline
         return 0, float(len(_BASELINE_ORDER) if best else _BASELINE_ORDER.index(row.model))
-    return (1, row.skill or 0.0) if row.shown else (-1, 0.0)
+    is_open = row.shown or row.reason.startswith(f"not shown: {OUTSIDE}")
+    return (1, row.skill or 0.0) if is_open else (-1, 0.0)
 
 
 def _plain(value: float) -> float | None:

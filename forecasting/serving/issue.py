@@ -14,7 +14,7 @@ from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import NETWORKS, SIMPLE
 from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin
-from forecasting.serving.quantiles import LEVELS, NAMES, blend_fan, conform, rebase, simple_fans, widen
+from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
 from forecasting.serving.records import ENDED, Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.baselines import fit_baseline
@@ -186,6 +186,7 @@ def _row(
         reason += ENDED
     if borrowed:
         reason += "; interval from the errors of all stations"
+    q025, q10, q50, q90, q975 = (float(value) for value in quantiles)
     return Forecast(
         station=panel.stations[column],
         model=issue.model,
@@ -195,7 +196,11 @@ def _row(
         target_s=panel.end_s + panel.steps(horizon_s) * panel.step_s,
         data_until_s=until_s,
         data_value=_newest(panel, column),
-        **{name: float(value) for name, value in zip(NAMES, quantiles, strict=True)},
+        q025=q025,
+        q10=q10,
+        q50=q50,
+        q90=q90,
+        q975=q975,
         margins={str(level): float(value) for level, value in margins.items()},
         baseline=issue.auto.chosen[index],
         baseline_q50=float(issue.best[-1, column, index]),

@@ -16,6 +16,7 @@ from forecasting.registry import NETWORKS
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
+from forecasting.serving.kinematic import step_in
 from forecasting.serving.records import Forecast, Forecasts, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
 
@@ -108,6 +109,9 @@ def forecast(
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
+    Where the present of a station lies outside what calibration saw, the rows of the model are closed, and kinematic
+    ones stand beside them (`step_in`).
+
     Args:
         panel: The record; its last row is the moment of issue.
         model: Its id.
@@ -115,7 +119,7 @@ def forecast(
         checkpoint: Its path; networks only.
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
-        ungated: Whether to give the network's own median, whatever its gate says.
+        ungated: Whether to give the network's own median, whatever its gate says, and wherever the present lies.
 
     Raises:
         ForecastingError: Unknown model, damaged checkpoint, unusable panel.
@@ -140,6 +144,9 @@ def forecast(
             made = forecast_horizon(issue, i, horizon_s, given, states)
             rows += made[0]
             withheld += made[1]
+        if not ungated:
+            rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible))
+            withheld += without
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)

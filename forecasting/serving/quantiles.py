@@ -10,7 +10,6 @@ from forecasting.serving.conformal import ConformalState, replay
 from forecasting.simple.baselines import Baseline, Spreading
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
-NAMES = ("q025", "q10", "q50", "q90", "q975")
 NORMAL = np.array([-1.959964, -1.281552, 0.0, 1.281552, 1.959964])
 """The same quantiles of a normal distribution."""
 LEVELS = {0.8: (1, 3), 0.95: (0, 4)}

@@ -8,6 +8,8 @@ from forecasting.serving.conformal import ConformalState
 
 ENDED: Final = "; its fit was ended before its best"
 """Follows the reason of a forecast, whether it is shown or not."""
+KINEMATIC: Final = "kinematic"
+"""Model of a forecast that steps in where the present lies outside what calibration saw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,10 @@ class Forecast:
         reason: Why, or why not.
         latency_ms: What all forecasts of the model took together; fitting and choosing what `auto` chooses from, which
             all models share, counts for `auto`.
+        outside: Whether the present lies outside what calibration saw.
+        novelty: How far the motion lies from what calibration saw, as a share of the limit; None where too little was
+            seen.
+        replaces: Of a kinematic forecast: the model that would be shown.
     """
 
     station: str
@@ -58,6 +64,9 @@ class Forecast:
     shown: bool
     reason: str
     latency_ms: float = 0.0
+    outside: bool = False
+    novelty: float | None = None
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def _row(
         one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975, one.model,
         one.model_hash or "", one.baseline, one.baseline_q50, one.data_value, one.shown, one.reason,
         one.latency_ms, one.margins.get("0.8"), one.margins.get("0.95"),
-        stages.get(sample.station.id),
+        stages.get(sample.station.id), one.novelty, one.replaces,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.errors import ForecastingError
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Withheld
+from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
     Permit,
@@ -77,6 +77,10 @@ def train_detector(asked: DetectorTraining) -> TrainingAnswer:
 def _judge(row: Forecast, permits: Mapping[float, Permit]) -> Forecast:
     """What the record of a checkpoint says of a row, in place of what its training said."""
     permit = permits.get(row.horizon_s, _UNSCORED)
+    if row.model == KINEMATIC:
+        return row
+    if permit.shown and row.outside:
+        return replace(row, skill=permit.skill)
     return replace(row, shown=permit.shown, reason=permit.reason, skill=permit.skill)
 
 

@@ -41,6 +41,8 @@ class ForecastRow:
     margin_80: float | None = None  # what adaptive intervals added to both ends
     margin_95: float | None = None
     stage: str | None = None  # how the station moved as known at the issue; None before its first update
+    novelty: float | None = None  # above 1 the motion lies outside what calibration saw
+    replaces: str | None = None  # of a kinematic forecast: what would be shown
 
 
 @dataclass(frozen=True, slots=True)

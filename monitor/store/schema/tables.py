@@ -221,6 +221,8 @@ forecast = Table(
     Column("baseline", String(64), nullable=False), Column("baseline_q50", Number, nullable=False), Column("data_value", Number, nullable=False),  # at data_until
     Column("shown", Boolean, nullable=False), _text("reason"), _text("stage", null=True), Column("latency_ms", Number),
     Column("margin_80", Number), Column("margin_95", Number),  # added to both ends by adaptive intervals: feedback needs it
+    Column("novelty", Number),  # of the present against what calibration saw: above 1 it lay outside
+    Column("replaces", String(64)),  # of a kinematic forecast: what would be shown
     *finite("forecast", "q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"),
     UniqueConstraint("series_id", "model", "model_hash", "issued_at", "horizon_s", name="uq_forecast"),
     Index("ix_forecast_series_issued", "series_id", "issued_at"), Index("ix_forecast_target", "target_at"),

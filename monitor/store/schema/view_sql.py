@@ -81,6 +81,7 @@ _SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
 _FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
   f.q025, f.q10, f.q50, f.q90, f.q975, f.model, f.model_hash, f.baseline, f.baseline_q50, f.data_value, f.shown, f.reason,
   f.stage"""
+_EXPERIENCE: Final = "f.novelty, f.replaces"
 
 
 def view_sql(*, sqlite: bool) -> dict[str, str]:
@@ -131,8 +132,10 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95 {scored} {by}"""
 
     return {
-        "latest_forecast": f"SELECT {_FORECAST} FROM series s {d.newest_issues()}",
-        "forecast_history": f"SELECT {_FORECAST} FROM series s JOIN forecast f ON f.series_id = s.id",
+        # the kinematic forecast stands only while it is issued: an old one must not be read as shown
+        "latest_forecast": f"""SELECT {_FORECAST}, {_EXPERIENCE} FROM series s {d.newest_issues()}
+  WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id)""",
+        "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
   c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at {scored}""",
         "forecast_skill": f"""SELECT {group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,

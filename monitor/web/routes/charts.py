@@ -132,7 +132,9 @@ def get_chart(
         declared = context.declaration(c, str(card.status["config_version"]))
         single = parts[0] if len(parts) == 1 else None
         issues = pages.load_issue(c, single) if single is not None else []
-        shown = [row for row in issues if row["shown"]]
+        newest = max((row["issued_at"] for row in issues), default=None)
+        # nothing of an earlier issue stands where the newest one shows nothing
+        shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
         ends = max([high, *(parse(row["target_at"]) for row in shown)])
         horizon = min((row["horizon_s"] for row in shown), default=None)
         past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
@@ -163,7 +165,7 @@ def describe_issue(shown: list[dict[str, Any]]) -> dict[str, Any] | None:
         return None
     first = max(shown, key=lambda row: row["issued_at"])
     rows = sorted((r for r in shown if r["issued_at"] == first["issued_at"]), key=lambda row: row["target_at"])
-    names = ("model", "issued_at", "data_until", "data_value", "reason", "baseline", "model_hash")
+    names = ("model", "issued_at", "data_until", "data_value", "reason", "baseline", "model_hash", "replaces")
     columns = ("target_at", "horizon_s", "q025", "q10", "q50", "q90", "q975", "baseline_q50")
     models = sorted({row["model"] for row in rows})
     return {

@@ -67,8 +67,9 @@
       type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: fill.replace("A", opacity), name, hoverinfo: "skip",
       x: [f.data_until, ...t.target_at, ...[...t.target_at].reverse(), f.data_until], y: [f.data_value, ...t[high], ...[...t[low]].reverse(), f.data_value],
     });
+    const hatch = { fillpattern: { shape: "/", size: 7, solidity: 0.35, fgcolor: css("--forecast"), fillmode: "overlay" } };
     return [
-      band("q025", "q975", "0.16", "95 %"), band("q10", "q90", "0.26", "80 %"),
+      band("q025", "q975", "0.16", "95 %"), f.replaces ? { ...band("q10", "q90", "0.26", tr("80 %, outside experience")), ...hatch } : band("q10", "q90", "0.26", "80 %"),
       { type: "scatter", mode: "lines+markers", x: [f.data_until, ...t.target_at], y: [f.data_value, ...t.q50], name: tr("forecast ({model})", { model: f.model }),
         line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 5, color: css("--forecast") },
         customdata: [[f.data_value, f.data_value], ...t.q10.map((low, k) => [low, t.q90[k]])],

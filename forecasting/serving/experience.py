@@ -1,0 +1,153 @@
+"""Whether the present lies within what calibration saw: beyond it no average and no network is believed.
+
+A conformal novelty score (Laxhammar and Falkman 2010). Each feature of the present, from trailing rows alone, is its
+distance from the median of the rows before, in their own median absolute deviations; the largest of them is the score.
+Were the days exchangeable, the present would exceed the scores of n days once in n + 1. It must exceed them by a
+quarter to count as outside, which makes false alarms rarer still.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import DAY_S, Floats, Ints, Panel
+
+SEEN: Final = 400
+"""Rows that calibration looks back: as many as adaptive intervals keep."""
+FEWEST_SEEN: Final = 60
+"""Rows without which nothing is said."""
+TOO_NEW: Final = 30
+"""Newest rows that are no experience yet, at least: what was forecast from them has not been scored."""
+BEYOND: Final = 1.25
+"""Times the largest score of the past."""
+LEAST_TOP: Final = 3.0
+"""Deviations that any past holds, however short or still."""
+SPANS: Final = (4, 8, 16, 32)
+"""Rows over which velocity and acceleration are taken."""
+LEVEL_ROWS: Final = 3
+"""A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
+RESOLUTION: Final = 1e-3
+"""Change of a level that no instrument resolves, mm: below it no scatter is believed."""
+MAD_TO_SIGMA: Final = 1.4826
+OUTSIDE: Final = "outside experience: "
+"""How the reason of a forecast from outside calibration begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """The present of one station beside its past.
+
+    Attributes:
+        novelty: The score as a share of the limit: above 1 lies outside. None where too little was seen.
+        reason: Why it lies outside, one plain sentence; None inside.
+    """
+
+    novelty: float | None = None
+    reason: str | None = None
+
+
+def judge_motion(panel: Panel, longest: int) -> list[Experience]:
+    """Velocity and acceleration of every station in the last row beside the rows before.
+
+    Args:
+        panel: Its last row is the present.
+        longest: Longest horizon in rows.
+    """
+    new = max(longest, TOO_NEW)
+    values = panel.values[-(SEEN + new + 3 * max(SPANS)) :]
+    features = np.concatenate([_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
+    floor = np.array([RESOLUTION / span**power for span in SPANS for power in (1, 2)])
+    scores, which = _score(features[:-new][-SEEN:], features[-1], floor)
+    out = []
+    for s, score in enumerate(scores):
+        if not score > 1.0:
+            out.append(Experience(float(score) if np.isfinite(score) else None))
+            continue
+        per_day = DAY_S / panel.step_s
+        f = int(which[s])
+        kind, unit, scale = (
+            ("acceleration", "mm/day²", per_day**2) if f % 2 else ("velocity", "mm/day", per_day)
+        )  # fmt: skip
+        seen = np.abs(features[:-new][-SEEN:, s, f])
+        out.append(_outside(float(score), kind, features[-1, s, f], float(np.nanmax(seen)), unit, float(scale)))
+    return out
+
+
+def judge_drivers(panel: Panel, longest: int) -> Experience:
+    """Rain and water in the last row beside the rows before, for models that read them."""
+    if panel.drivers is None or not panel.drivers.names:
+        return Experience()
+    new = max(longest, TOO_NEW)
+    seen, now = panel.drivers.values[:-new][-SEEN:], panel.drivers.values[-1]
+    scores = [_score(seen[:, c, None, None], now[c, None, None], np.zeros(1))[0][0] for c in range(now.size)]
+    if not np.isfinite(scores).any():
+        return Experience()
+    c = int(np.nanargmax(scores))
+    if not scores[c] > 1.0:
+        return Experience(float(scores[c]))
+    return _outside(
+        float(scores[c]), panel.drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0
+    )  # fmt: skip
+
+
+def _outside(novelty: float, kind: str, now: float, largest: float, unit: str, scale: float) -> Experience:
+    """The sentence: how many times the largest, or, for a stop, the value that was not seen."""
+    if abs(now) > largest > 0.0:
+        times = abs(now) / largest
+        places = 0 if times >= 10.0 else 1
+        return Experience(novelty, f"{OUTSIDE}{kind} {times:.{places}f} times the largest in calibration")
+    value = f"{kind} {now * scale:.2g} {unit}".rstrip()
+    return Experience(novelty, f"{OUTSIDE}{value} was not seen in calibration")
+
+
+def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
+    """Score of the present as a share of the limit, NaN where not known, and which feature has it; each (S,).
+
+    Args:
+        seen: Features of the rows before, shape (T, S, F).
+        now: Of the present, shape (S, F).
+        floor: Least scatter of each feature, shape (F,).
+    """
+    stations = now.shape[0]
+    if seen.shape[0] < FEWEST_SEEN:
+        return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
+    middle = _median(seen)
+    off = np.abs(seen - middle)
+    count = np.maximum(np.isfinite(off).sum(axis=0), 1)
+    spread = MAD_TO_SIGMA * _median(off)
+    # more than half of the rows alike: rain, or a logger that rounds
+    spread = np.where(spread > floor, spread, np.maximum(np.nansum(off, axis=0) / count, floor))
+    spread = np.where(spread > 0.0, spread, np.nan)
+    past, present = off / spread, np.abs(now - middle) / spread
+    past = np.where(np.isfinite(past), past, -np.inf).max(axis=2)
+    present = np.where(np.isfinite(present), present, -np.inf)
+    known = (np.isfinite(past).sum(axis=0) >= FEWEST_SEEN) & np.isfinite(present.max(axis=1))
+    top = np.maximum(past.max(axis=0), LEAST_TOP)
+    score = np.where(known, np.where(known, present.max(axis=1), 0.0) / (BEYOND * top), np.nan)
+    return score, present.argmax(axis=1)
+
+
+def _rates(values: Floats, span: int) -> Floats:
+    """Velocity and acceleration per row over a span, at every row, shape (T, S, 2); NaN where not known."""
+    rows, stations = values.shape
+    out = np.full((rows, stations, 2), np.nan)
+    width = max(LEVEL_ROWS, span // 4)
+    if rows < width:
+        return out
+    level = np.full((rows, stations), np.nan)
+    windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), 2, 0)
+    level[width - 1 :] = np.where(2 * np.isfinite(windows).sum(axis=0) > width, _median(windows), np.nan)
+    out[span:, :, 0] = (level[span:] - level[:-span]) / span
+    out[span:, :, 1] = (out[span:, :, 0] - out[:-span, :, 0]) / span
+    return out
+
+
+def _median(values: Floats) -> Floats:
+    """Median over the first axis of what is known; NaN where nothing is."""
+    ranked = np.sort(values, axis=0)  # NaN comes last
+    count = np.isfinite(values).sum(axis=0)[None]
+    low = np.take_along_axis(ranked, np.maximum((count - 1) // 2, 0), axis=0)[0]
+    high = np.take_along_axis(ranked, np.minimum(count // 2, values.shape[0] - 1), axis=0)[0]
+    out: Floats = np.where(count[0] > 0, np.where(count[0] % 2 == 1, low, (low + high) / 2.0), np.nan)
+    return out

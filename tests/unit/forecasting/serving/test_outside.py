@@ -1,0 +1,183 @@
+"""Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.series import DAY_S, Panel, panel_from_samples
+from forecasting.evaluation.absurdity import Fan, find_absurd, see_present
+from forecasting.kinematics.extrapolation import extrapolate
+from forecasting.serving.experience import judge_drivers, judge_motion
+from forecasting.serving.gate import choose_shown
+from forecasting.serving.jobs import forecast
+from forecasting.serving.kinematic import step_in
+from forecasting.serving.records import Forecast
+from tests.bench.forecasting import motion_scenes
+
+HORIZONS_S = (DAY_S, 7 * DAY_S)
+
+
+def lay(values, step_s=DAY_S, **more):
+    return Panel(0.0, step_s, ("A",), np.asarray(values, dtype=float)[:, None], **more)
+
+
+def quiet(rows=300, seed=1, noise=1.0):
+    return np.random.default_rng(seed).normal(0.0, noise, rows)
+
+
+def sudden(days, rate=10.0, seed=1):
+    values = quiet(seed=seed, noise=0.3)
+    values[-days:] += rate * np.arange(1.0, days + 1.0)
+    return values
+
+
+def collapse(rows=240, lead=12.0, way=1.0, seed=3):
+    """Rows up to `lead` days before a failure by Voight's law with exponent 2."""
+    ahead = lead + np.arange(rows - 1.0, -1.0, -1.0)
+    return way * -30.0 * np.log(ahead / ahead[0]) + np.random.default_rng(seed).normal(0.0, 0.5, rows)
+
+
+def row(panel, model="lld", horizon_s=DAY_S, **more):
+    """A forecast as a model would make it."""
+    value = float(panel.values[-1, 0])
+    named = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), value)
+    made = Forecast(
+        station="A", model=model, horizon_s=horizon_s, issued_s=panel.end_s, target_s=panel.end_s + horizon_s,
+        data_until_s=panel.end_s, margins={}, baseline="lld", shown=True, reason=f"simple forecast {model}", **named,
+    )  # fmt: skip
+    return replace(made, **more)
+
+
+# ---- the table of the day that matters --------------------------------------------------------------------------
+@pytest.mark.parametrize("name", list(motion_scenes.SCENES))
+def test_no_forecast_of_the_five_scenes_is_absurd(name):
+    scene = motion_scenes.SCENES[name](1)
+    panel = panel_from_samples({"S": (scene.times_s, scene.values)}, scene.step_s)
+    made = forecast(panel, "auto", scene.horizons_s)
+    shown = [one for one in choose_shown(made.rows) if one.shown]
+    present = see_present(scene.times_s.tolist(), scene.values.tolist(), noise=scene.noise)
+    assert present is not None
+    assert shown, "the shortest horizon at least is answered"
+    fans = [Fan(one.horizon_s, one.q025, one.q10, one.q50, one.q90, one.q975) for one in shown]
+    assert find_absurd(fans, present) == {}
+    moves = not name.startswith("control")
+    assert {one.model for one in shown} == {"kinematic" if moves else "auto"}
+    if moves:
+        assert all(one.reason.startswith("outside experience: ") and one.replaces == "auto" for one in shown)
+        silent = {w.reason.partition(":")[0].rpartition(" before ")[0] for w in made.withheld if w.model == "kinematic"}
+        assert silent <= {"the failure window ends"}
+
+
+def test_the_next_reading_of_a_fast_slope_lies_in_its_interval():
+    held = []
+    for seed in range(12):
+        values = collapse(lead=6.0, seed=seed)
+        low, _, high = extrapolate(values[:-2], [1])[0, 1:4]
+        held.append(low <= values[-2] <= high)
+    assert np.mean(held) >= 0.7
+
+
+# ---- the kinematic forecast --------------------------------------------------------------------------------------
+@pytest.mark.parametrize("values", [collapse(), collapse(way=-1.0), sudden(3), quiet(), np.zeros(80)])
+def test_quantiles_are_in_order_and_widen_with_the_horizon(values):
+    made = extrapolate(values, [1, 2, 4, 8, 16, 32, 64])
+    assert np.isfinite(made).all()
+    assert (np.diff(made, axis=1) >= -1e-9).all()
+    assert (np.diff(made[:, 3] - made[:, 1]) >= -1e-9).all()
+
+
+def test_the_forecast_of_the_mirrored_motion_is_mirrored():
+    assert extrapolate(-collapse(), [1, 7]) == pytest.approx(-extrapolate(collapse(), [1, 7])[:, ::-1], abs=1e-6)
+
+
+def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
+    values = collapse()
+    values[-12:-9] = np.nan
+    assert np.isfinite(extrapolate(values, [1, 7])).all()
+    assert np.isnan(extrapolate(np.array([1.0, 2.0, 3.0]), [1])).all()
+
+
+# ---- inside or outside -------------------------------------------------------------------------------------------
+def test_a_motion_that_was_never_seen_is_outside_and_the_reason_says_how_far():
+    (found,) = judge_motion(lay(sudden(3)), 7)
+    assert found.novelty > 5.0
+    assert found.reason.startswith("outside experience: velocity ")
+    assert found.reason.endswith(" times the largest in calibration")
+
+
+def test_noise_one_wild_reading_and_a_short_record_are_not_outside():
+    shares = [judge_motion(lay(quiet(seed=seed)), 7)[0].novelty for seed in range(60)]
+    assert np.mean(np.array(shares) > 1.0) < 0.03
+    wild = quiet()
+    wild[-1] += 50.0
+    assert judge_motion(lay(wild), 7)[0].reason is None
+    assert judge_motion(lay(sudden(3)[-80:]), 7)[0].novelty is None
+
+
+def test_a_still_logger_that_begins_to_move_is_outside():
+    values = np.full(300, 4.2)
+    values[-3:] += [1.0, 2.0, 3.0]
+    assert judge_motion(lay(values), 7)[0].novelty > 1.0
+    assert judge_motion(lay(np.full(300, 4.2)), 7)[0].reason is None
+
+
+def test_the_present_alone_is_judged_by_rows_before_it():
+    values = sudden(3)
+    late = np.concatenate([values, values[-1] + quiet(40, seed=9)])
+    assert judge_motion(lay(values), 7) == judge_motion(lay(late).head(values.size), 7)
+
+
+def test_record_rain_closes_the_models_that_read_it_and_no_other():
+    rain = np.random.default_rng(2).gamma(0.3, 8.0, 300)
+    rain[-1] = 4.0 * rain[:-1].max()
+    drivers = DriverRows(("R1.rain_mm.sum_1d",), ("rain",), rain[:, None])
+    panel = lay(quiet(), drivers=drivers)
+    why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
+    assert judge_drivers(panel, 7).reason == why
+    ((one,), _) = step_in(panel, "sarimax", [row(panel, "sarimax")], 7)
+    assert not one.shown
+    assert one.reason == f"not shown: {why}"
+    ((other,), _) = step_in(panel, "auto", [row(panel, "auto")], 7)
+    assert other.shown
+    assert [r.model for r in choose_shown([one, other]) if r.shown] == ["auto"]
+
+
+# ---- what steps in -----------------------------------------------------------------------------------------------
+def test_it_stands_in_for_every_model_once_and_says_for_which():
+    panel = lay(sudden(3))
+    network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
+    made = (row(panel), row(panel, "auto"), network)
+    chosen = choose_shown([one for each in made for one in step_in(panel, each.model, [each], 7)[0]])
+    assert [one.model for one in chosen] == ["lld", "kinematic", "auto", "gru"]
+    (shown,) = [one for one in chosen if one.shown]
+    assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
+    assert all(one.reason.startswith("not shown: outside experience: ") for one in chosen if not one.shown)
+
+
+def test_inside_nothing_changes_but_that_it_is_said():
+    panel = lay(quiet())
+    before = row(panel)
+    assert step_in(panel, "lld", [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+
+
+def test_targets_behind_the_failure_window_are_withheld():
+    panel = lay(collapse(lead=6.0))
+    rows, withheld = step_in(panel, "auto", [row(panel, "auto", h) for h in (DAY_S, 90 * DAY_S)], 90)
+    assert [one.horizon_s for one in rows if one.model == "kinematic"] == [DAY_S]
+    assert [(w.model, w.reason) for w in withheld] == [
+        ("kinematic", "the failure window ends before 90 d: the motion cannot be foretold")
+    ]
+
+
+def test_after_the_failure_window_nothing_is_foretold():
+    """The slope was to fail and goes on at its last velocity instead."""
+    values = collapse(lead=2.0)
+    for more in range(1, 24):
+        panel = lay(np.concatenate([values, values[-1] + 15.0 * np.arange(1.0, more + 1.0)]))
+        rows, withheld = step_in(panel, "auto", [row(panel, "auto")], 7)
+        if withheld:
+            break
+    assert {w.reason for w in withheld} == {"the failure window has passed: the motion cannot be foretold"}
+    assert not any(one.shown for one in choose_shown(rows))
