@@ -16,7 +16,7 @@ from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import unify_names
-from monitor.domain.quantities import QUANTITIES, UNITS, convert, convert_difference
+from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
     AnomalyPlan,
     Criterion,
@@ -274,6 +274,8 @@ def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityT
         azimuth_deg=table.azimuth_deg, plunge_deg=table.plunge_deg, reference=table.reference, logger=table.logger,
         antenna=table.antenna, on_slope=table.on_slope, series=tuple(series), area=table.area,
         footprint=table.footprint, v_eq_mm_per_day=table.v_eq_mm_per_day, v_eq_reviewed=table.v_eq_reviewed,
+        gateway=table.gateway, power=table.power, calibrate_every_s=table.calibrate_every,
+        calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
     )  # fmt: skip
 
 
@@ -310,6 +312,8 @@ def _read_series(
     low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
     if table.stamp == "counter" and high is None:
         high = LARGEST_COUNT  # the range of the quantity is that of one interval
+    if table.empty is not None and table.quantity != BATTERY:
+        raise ConfigError(f"{where}.empty: only {BATTERY} has a voltage at which it is empty")
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
     if table.max_silence is not None and table.max_silence < table.interval:
@@ -317,7 +321,7 @@ def _read_series(
     return SeriesSpec(
         station=station, quantity=table.quantity, unit=canonical, interval_s=table.interval,
         max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
-        stamp=table.stamp, low=low, high=high,
+        stamp=table.stamp, low=low, high=high, empty=to_canonical(table.empty, "empty"),
     )  # fmt: skip
 
 

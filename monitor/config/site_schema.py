@@ -1,5 +1,6 @@
 """What a site file may contain, table by table; turning it into the domain's records is the reader's work."""
 
+import datetime as dt
 import math
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -81,6 +82,7 @@ class SeriesTable(Section):
     stamp: Literal["interval_end", "counter", "event"] = "interval_end"
     low: float | None = None
     high: float | None = None
+    empty: float | None = Field(default=None, gt=0.0)
 
 
 class StationTable(Section):
@@ -97,6 +99,10 @@ class StationTable(Section):
     antenna: str | None = None
     footprint: str | None = None
     area: str | None = Field(default=None, pattern=STATION_ID)
+    gateway: str | None = None
+    power: str | None = None
+    calibrated_on: dt.date | None = None
+    calibrate_every: Duration | None = None
     on_slope: bool = True
     v_eq_mm_per_day: float | None = Field(default=None, gt=0.0)
     v_eq_reviewed: str = ""

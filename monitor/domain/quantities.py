@@ -14,6 +14,9 @@ class Quantity:
     high: float
 
 
+BATTERY: Final = "battery_voltage"
+SIGNAL: Final = "signal_strength"  # of the radio by which readings come
+
 QUANTITIES: Final[dict[str, Quantity]] = {
     q.name: q
     for q in (
@@ -41,7 +44,8 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("coherence", "1", 0.0, 1.0),
         Quantity("ndvi", "1", -1.0, 1.0),
         Quantity("scene_probability", "1", 0.0, 1.0),
-        Quantity("battery_voltage", "V", 0.0, 1000.0),
+        Quantity(BATTERY, "V", 0.0, 1000.0),
+        Quantity(SIGNAL, "dBm", -200.0, 50.0),
     )
 }
 
@@ -63,7 +67,7 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "%": ("%", 1.0, 0.0), "percent": ("%", 1.0, 0.0),
     "degC": ("degC", 1.0, 0.0), "K": ("degC", 1.0, -273.15), "degF": ("degC", 5.0 / 9.0, -160.0 / 9.0),
     "mm/s2": ("mm/s2", 1.0, 0.0), "m/s2": ("mm/s2", 1000.0, 0.0), "g": ("mm/s2", 9806.65, 0.0),
-    "V": ("V", 1.0, 0.0), "mV": ("V", 1e-3, 0.0),
+    "V": ("V", 1.0, 0.0), "mV": ("V", 1e-3, 0.0), "dBm": ("dBm", 1.0, 0.0),
     "1": ("1", 1.0, 0.0), "index": ("index", 1.0, 0.0),
 }  # fmt: skip
 
@@ -99,6 +103,7 @@ SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
             "microstrain": "microstrain",
             "v": "V",
             "mv": "mV",
+            "dbm": "dBm",
             "g": "g",
             "index": "index",
             "in": "in",

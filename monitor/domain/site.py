@@ -23,6 +23,7 @@ class SeriesSpec:
     stamp: str = "interval_end"  # rain: interval_end, counter or event
     low: float | None = None  # own range, else that of the quantity
     high: float | None = None
+    empty: float | None = None  # battery_voltage: at this the instrument stops
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Station:
     footprint: str | None = None  # shared image pixel or radar footprint: not independent
     v_eq_mm_per_day: float | None = None  # reviewed velocity of uniform creep, for the tangential angle
     v_eq_reviewed: str = ""  # who reviewed it, when and on what
+    gateway: str | None = None  # by which its readings come; with reference, logger and power what it hangs on
+    power: str | None = None  # the supply it shares with others
+    calibrated_on: str | None = None  # day of the last calibration
+    calibrate_every_s: float | None = None
 
     def find_series(self, quantity: str) -> SeriesSpec | None:
         """The series it declares; components of displacement answer to `displacement`."""

@@ -20,7 +20,7 @@ QUANTITIES: Final = frozenset({
     N_("tilt x"), N_("tilt y"), N_("strain"), N_("crack opening"), N_("pore pressure"), N_("earth pressure"),
     N_("water level"), N_("groundwater level"), N_("reservoir level"), N_("soil moisture"), N_("rain"),
     N_("snow depth"), N_("temperature"), N_("air pressure"), N_("acceleration"), N_("coherence"), N_("ndvi"),
-    N_("scene probability"), N_("battery voltage"),
+    N_("scene probability"), N_("battery voltage"), N_("signal strength"),
 })  # fmt: skip
 KINDS: Final = frozenset({  # of criteria
     N_("anomaly"), N_("drawdown"), N_("earthquake"), N_("forecast"), N_("insar rate"), N_("inverse velocity"),
@@ -40,12 +40,16 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("Advice"),
     # states of alerts, messages, proposals, scenes, models
     N_("unacknowledged"), N_("acknowledged"), N_("returned unacknowledged"), N_("shelved"), N_("closed"), N_("queued"),
-    N_("claimed"), N_("delivered"), N_("confirmed"), N_("failed retry"), N_("failed final"), N_("superseded"),
+    N_("claimed"), N_("delivered"), N_("failed retry"), N_("failed final"), N_("superseded"),
     N_("proposed"), N_("approved"), N_("rejected"), N_("withdrawn"), N_("waiting"), N_("done"), N_("failed"),
     N_("active"), N_("shadow"), N_("retired"), N_("withheld"),
     # states of instruments, flags of readings
     N_("ok"), N_("stuck"), N_("flagged"), N_("silent"), N_("sick"), N_("stale"), N_("out of range"), N_("future"),
-    N_("undeclared"), N_("suspect"),
+    N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
+    N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"),
+    # what instruments hang on; what anomalies are found to be, and turned out to be
+    N_("logger"), N_("base"), N_("gateway"), N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
+    N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),
     # what an alert turned out to be
     N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),
     # who and by which way

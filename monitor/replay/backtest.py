@@ -20,7 +20,7 @@ from monitor.replay.history import History
 from monitor.replay.known import Known
 from monitor.replay.labels import Label, labels_of_outcomes
 from monitor.replay.recorder import Tally
-from monitor.replay.scorecard import Run, Scorecard, score
+from monitor.replay.scorecard import Run, Scorecard, score, score_detectors
 from monitor.store.alerting.history import (
     PastAlert,
     count_rows,
@@ -30,6 +30,7 @@ from monitor.store.alerting.history import (
     load_past_evaluations,
 )
 from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import load_runs
 
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = Known()
@@ -86,6 +87,7 @@ def run_backtest(
     with db.read() as c:
         alerts = load_past_alerts(c, site.id, from_at, to_at)
         rows = count_rows(c, site.id, from_at, to_at)
+        detectors = score_detectors(load_runs(c, site, from_at, to_at))
     events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
     if other is None:
@@ -105,7 +107,7 @@ def run_backtest(
     }  # fmt: skip
     return Scorecard(
         site.id, site.name, from_at, to_at, known, terms.lead_s, rule_version(site), events,
-        tuple(run for run, _ in results),
+        tuple(run for run, _ in results), detectors,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What a replay is worth: lead before events, misses, false alarm days with causes, time in levels, per criterion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -8,11 +8,13 @@ from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instruments import CONFIRMED, DISMISSED
 from monitor.domain.site import Site
 from monitor.replay.labels import Label
 from monitor.replay.matrix import Matrix, build_matrix
 from monitor.replay.recorder import AlertTrace, Span, Tally
 from monitor.store.alerting.history import PastAlert
+from monitor.store.models.anomaly_labels import AnomalyRun
 
 UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
 UNEXPLAINED: Final = "unexplained"
@@ -93,6 +95,36 @@ class SensorScore:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorScore:
+    """What a detector reported in that time, as people said it was; a happening counts once for each that saw it."""
+
+    detector: str
+    reported: int
+    confirmed: int
+    dismissed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        unsaid = self.reported - self.confirmed - self.dismissed
+        return {
+            "detector": self.detector, "reported": self.reported, "confirmed": self.confirmed,
+            "dismissed": self.dismissed, "nobody_said": unsaid,
+        }  # fmt: skip
+
+
+def score_detectors(happenings: Iterable[AnomalyRun]) -> tuple[DetectorScore, ...]:
+    """Happenings by detector, as the newest word of a person has it."""
+    words: dict[str, list[str]] = {}
+    for one in happenings:
+        for detector in one.detectors:
+            words.setdefault(detector, []).append("" if one.label is None else str(one.label.verdict))
+    return tuple(
+        DetectorScore(name, len(said), said.count(CONFIRMED), said.count(DISMISSED))
+        for name, said in sorted(words.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One configuration over the whole time."""
 
@@ -156,6 +188,7 @@ class Scorecard:
     rule_version: str
     labels: tuple[Label, ...]
     runs: tuple[Run, ...]
+    detectors: tuple[DetectorScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The whole scorecard as JSON-ready values (a dict)."""
@@ -163,7 +196,7 @@ class Scorecard:
             "site": self.site, "site_name": self.site_name, "from": spell(self.from_at), "to": spell(self.to_at),
             "known": dict(self.known), "lead_window_h": self.lead_s / 3600.0, "rule_version": self.rule_version,
             "labels": [x.to_json() for x in self.labels], "runs": [r.to_json() for r in self.runs],
-            "differences": list(self.differences()),
+            "differences": list(self.differences()), "detectors": [d.to_json() for d in self.detectors],
         }  # fmt: skip
 
     def differences(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
         if len(card.runs) > 1:
             console.rule(f"{run.name}: configuration {run.config_version[:12]}")
         _print_run(run, console, judged=bool(card.labels) or "unjudged" not in run.false_days)
+    if card.detectors:
+        console.print(_detectors(card))
     if len(card.runs) > 1:
         console.rule("A and B")
         for line in card.differences() or ("no difference",):
@@ -132,6 +134,16 @@ def _sensors(run: Run) -> Table:
     for s in run.sensors:
         said = ", ".join(f"{k} {n}" for k, n in s.health.items()) or "-"
         table.add_row(s.station, str(s.raises), f"{s.voting_days:.2f}", said, str(s.pended_days))
+    return table
+
+
+def _detectors(card: Scorecard) -> Table:
+    table = Table(
+        "detector", "reported", "confirmed", "dismissed", "nobody said",
+        title="anomalies, as people said", title_justify="left",
+    )  # fmt: skip
+    for d in card.detectors:
+        table.add_row(*(str(v) for v in d.to_json().values()))
     return table
 
 

@@ -40,6 +40,7 @@ from monitor.web.routes import (
     acts,
     api,
     charts,
+    instruments,
     live,
     login,
     movement,
@@ -59,7 +60,8 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (StoreBusyError, 503),
 )  # fmt: skip
 PAGES: Final = (
-    pages, movement, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts, live,
+    pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts,
+    live,
 )  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, probes))
 

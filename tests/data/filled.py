@@ -22,9 +22,9 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import forecasts
+from monitor.store.models import anomaly_labels, forecasts
 from monitor.store.people import api_tokens, guesses, users
-from monitor.store.readings import messages, observations, points
+from monitor.store.readings import instruments, messages, observations, points
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -308,6 +308,15 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
                     threshold=threshold, budget=0.1, kind="level" if detector == "persistence-z" else "shape",
                     alerted=score > threshold, model_hash=digest, scored_at=NOW - days(k),
                 ))  # fmt: skip
+    run = next(r for r in anomaly_labels.load_runs(c, load_story_sites()[0], START, NOW) if r.station == "P1")
+    anomaly_labels.add_label(c, "north-bench", run, "dismissed", "weather", BO, "snow melt", NOW)
+    battery = ("battery", 6, None, "battery about 4 days left: the line falls", "swap battery of G1, about 4 days left")
+    spark = [12.5 - 0.02 * k for k in range(42)]
+    instruments.save_instruments(c, "north-bench", [
+        instruments.Judged("G1", (battery,), 11.8, NOW, NOW + days(4), "line through the daily lows of 14 days, "
+                           "-0.1 V per day, down to 11.4 V", "2025-06-01", "2026-06-01", "battery_voltage", spark),
+    ], NOW)  # fmt: skip
+    instruments.save_months(c, "north-bench", [instruments.Month("G1", "2026-02", 112, 109)])
     for kind, task, digest, state in (
         ("gru", "forecast", "gru", "active"), ("lstm-ae", "anomaly", "ae", "active"), ("unet", "scene", "unet", "active"),
     ):  # fmt: skip

@@ -49,9 +49,12 @@ def _begins_with(old: Sequence[Any], new: Sequence[Any]) -> bool:
 SITE: Final[Mapping[str, Safe]] = {
     "name": _any, "timezone": _any, "version": _any, "source": _any, "quantities": _covers, "decoders": _begins_with,
 }  # fmt: skip
-STATION: Final[Mapping[str, Safe]] = {"v_eq_mm_per_day": _lower, "v_eq_reviewed": _any}
+STATION: Final[Mapping[str, Safe]] = {
+    "v_eq_mm_per_day": _lower, "v_eq_reviewed": _any, "gateway": _any, "power": _any, "calibrated_on": _any,
+    "calibrate_every_s": _any,
+}  # fmt: skip
 # a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
-SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher}
+SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any}
 CRITERION: Final[Mapping[str, Safe]] = {
     "author": _any, "reason": _any, "valid_until": _any, "min_sigma": _lower, "recover": _lower,
     "valid_for_s": _higher, "stations": _covers, "kinds": _covers,

@@ -13,6 +13,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.keys import RuleKey, StepKey, StepVote
+from monitor.domain.parents import find_roots, list_children, stale_key
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import list_reminders
@@ -21,6 +22,7 @@ from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
 
 HAZARD_KEY = "hazard"
+REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 
 
 def list_conditions(situation: Situation) -> dict[str, Condition]:
@@ -28,7 +30,9 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
     windows, steps, ask, assessments = situation.windows, situation.steps, situation.ask, situation.assessments
     site, now_s, before = windows.site, windows.now_s, windows.memory.conditions
     found = dict(situation.sick)
-    if windows.view.draining:
+    if not windows.view.draining:
+        found = _gather_silent(situation)
+    else:
         # silence is not judged while a backlog drains: what was known stays
         found |= {k: c for k, c in before.items() if k.endswith((":stale", ":cannot_see", ":reachable"))}
     found |= _list_steps(windows, steps, situation.disturbed.partners)
@@ -52,13 +56,41 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         )
         found["health:site:lone_top"] = Condition("health", 2, now_s, text)
     if not windows.view.draining:
-        found |= _list_sight(site, now_s, situation.outlook, situation.rung)
+        stale = [c.reason for k, c in sorted(found.items()) if k.endswith(":stale")]
+        found |= _list_sight(site, now_s, situation.outlook, situation.rung, stale)
     found |= _list_undecided(windows, assessments)
     found |= _list_advice(windows, assessments)
     return {
         k: replace(c, since_s=before[k].since_s) if k in before and before[k].level == c.level else c
         for k, c in sorted(found.items())
     }
+
+
+def _gather_silent(situation: Situation) -> dict[str, Condition]:
+    """Conditions of instruments, those that are silent by one cause as one: a dead base, logger, gateway or supply."""
+    windows, senses, sick = situation.windows, situation.senses, dict(situation.sick)
+    silent = {place: sick[stale_key(place)].since_s for place, sense in senses.items() if sense.state == "silent"}
+    if not silent:
+        return sick
+    site, now_s = windows.site, windows.now_s
+
+    def is_late(place: tuple[str, str]) -> bool:
+        newest_s, spec = senses[place].newest_s, site.series(*place)
+        return newest_s is None or spec is None or now_s - newest_s > 1.5 * spec.interval_s
+
+    roots = find_roots(list_children(site), silent, is_late, windows.memory.conditions, now_s)
+    for place in (*roots.waiting, *(p for places in roots.pages.values() for p in places)):
+        del sick[stale_key(place)]
+    for parent, places in roots.pages.items():
+        if parent.kind == "station":
+            names = [quantity for _, quantity in sorted(places)]
+        else:
+            names = list(dict.fromkeys(station for station, _ in sorted(places)))
+        newest_s = max((s for p in places if (s := senses[p].newest_s) is not None), default=None)
+        last = "nothing was ever received" if newest_s is None else f"nothing newer than {spell(instant(newest_s))}"
+        text = f"{parent}: silent with all that hangs on it ({', '.join(names)}): {last}"
+        sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
+    return sick
 
 
 def _list_steps(
@@ -155,14 +187,18 @@ def _list_reviews(site: Site, now_s: float) -> dict[str, Condition]:
     return found
 
 
-def _list_sight(site: Site, now_s: float, outlook: Outlook, rung: Rung) -> dict[str, Condition]:
+def _list_sight(
+    site: Site, now_s: float, outlook: Outlook, rung: Rung, stale: Sequence[str]
+) -> dict[str, Condition]:  # fmt: skip
+    """What cannot be seen or reached, with the instruments that are silent."""
     found = {}
+    because = "".join(f"; {reason}" for reason in stale)
     if outlook.reachable_level < site.top_level:
         text = (
             f"level {site.levels[-1].name} cannot be reached: {outlook.witnesses} of {site.fusion.top_needs} "
             f"independent witnesses can speak; highest reachable is {site.levels[outlook.reachable_level].name}"
         )
-        found["health:site:reachable"] = Condition("health", 2, now_s, text)
+        found[REACHABLE] = Condition("health", 2, now_s, text + because)
     unseen_s = outlook.unseen_since_s
     if unseen_s is not None and now_s - unseen_s >= site.fusion.hold_when_missing_s:
         text = (
@@ -171,7 +207,7 @@ def _list_sight(site: Site, now_s: float, outlook: Outlook, rung: Rung) -> dict[
         )
         if outlook.unheard:
             text += f"; the site file hears no more: {', '.join(outlook.unheard)}"
-        found["health:site:cannot_see"] = Condition("health", 2, unseen_s, text)
+        found[CANNOT_SEE] = Condition("health", 2, unseen_s, text + because)
     return found
 
 
@@ -218,10 +254,13 @@ def list_changes(
                 reason=str(evidence["sentence"]), data_time=data_time, evidence=summary,
             )
         )  # fmt: skip
+    # one cause is one page: what an urgent one says already, no second one repeats
+    is_told = any(key in after.conditions and key not in before.conditions for key in (REACHABLE, CANNOT_SEE))
     for key in sorted({*before.conditions, *after.conditions}):
         old, new = before.conditions.get(key), after.conditions.get(key)
         if new is not None and (old is None or old.level != new.level):
-            changes.append(_change(key, new, new.level, data_time, is_open=True, reason=new.reason))
+            change = _change(key, new, new.level, data_time, is_open=True, reason=new.reason)
+            changes.append(replace(change, notify=not (is_told and key.endswith(":stale"))))
         elif new is None and old is not None:
             changes.append(
                 _change(

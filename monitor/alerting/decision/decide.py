@@ -19,6 +19,7 @@ from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
+from monitor.domain.parents import FALL_TOGETHER_S
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
 from monitor.series.assessment import Assessment, Windows
@@ -309,5 +310,6 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
     silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
+    due += [d + FALL_TOGETHER_S for d in silent]
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)

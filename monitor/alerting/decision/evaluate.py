@@ -47,8 +47,9 @@ from monitor.store.readings.points import load_point_facts
 
 ATTEMPTS: Final = 5
 # Of frozen inputs: in 1 some figures of a sentence had no unit, in 2 a return of any age made a spike, in 3 an offset
-# of one person counted for the two highest levels as well
-FORMAT: Final = 4
+# of one person counted for the two highest levels as well,
+# in 4 every series that fell silent had a page of its own, whatever they hang on
+FORMAT: Final = 5
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
 

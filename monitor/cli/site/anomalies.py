@@ -8,9 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.session import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json
+from monitor.cli.site.labels import add_to
 from monitor.store.models.registry import find_active
 
-app = typer.Typer(help="Train and score anomaly detectors.", no_args_is_help=True)
+app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
+add_to(app)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")

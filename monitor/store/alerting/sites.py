@@ -67,6 +67,7 @@ def _spell_station(station: Station) -> dict[str, object]:
         "latitude": station.latitude, "longitude": station.longitude, "height_m": station.height_m,
         "azimuth_deg": station.azimuth_deg, "plunge_deg": station.plunge_deg, "reference": station.reference,
         "logger": station.logger, "antenna": station.antenna, "on_slope": station.on_slope, "declared": True,
+        "gateway": station.gateway, "power": station.power,
     }  # fmt: skip
 
 

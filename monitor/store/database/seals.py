@@ -99,12 +99,16 @@ SEALED: Final = {
         Sealed(t.drill),
         Sealed(t.footprint_review, _leave("geometry"), only_added=True),
         Sealed(t.model_transition, only_added=True),
+        Sealed(t.anomaly_label, only_added=True),
     )
 }
 # Why the other tables are not: a test walks all tables, so that a new one is decided on.
 NOT_SEALED: Final = {
     "audit_entry": "the chain itself",
-    **dict.fromkeys(("site", "station", "station_state"), "made anew from the site file and the readings"),
+    **dict.fromkeys(
+        ("site", "station", "station_state", "instrument_finding", "instrument", "instrument_month"),
+        "made anew from the site file and the readings",
+    ),
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
         ("series", "observation", "observation_flag", "series_latest", "point_set", "point", "point_observation",

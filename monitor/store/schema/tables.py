@@ -61,6 +61,7 @@ station = Table(
     Column("azimuth_deg", Number), Column("plunge_deg", Number),
     _text("reference", null=True), _text("logger", null=True), _text("antenna", null=True),
     Column("on_slope", Boolean, nullable=False), Column("declared", Boolean, nullable=False),
+    _text("gateway", null=True), _text("power", null=True),
 )  # fmt: skip
 
 site_state = Table(
@@ -79,6 +80,25 @@ station_state = Table(
     Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True),
     _text("state"), Column("since", Instant, nullable=False), _text("reason"), Column("newest_at", Instant),
     Column("expected_interval_s", Number), Column("missing_share_24h", Number), Column("votes", Boolean, nullable=False),
+)  # fmt: skip
+
+# how each instrument does beside what decisions look at: found by a job, read by people, and by no decision
+instrument_finding = Table(
+    "instrument_finding", metadata,
+    Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True), Column("state", String(16), primary_key=True),
+    Column("rank", Integer, nullable=False), Column("since", Instant, nullable=False), _text("reason"), _text("action"),
+)  # fmt: skip
+instrument = Table(
+    "instrument", metadata,
+    Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True), Column("judged_at", Instant, nullable=False),
+    Column("battery_v", Number), Column("battery_at", Instant), Column("battery_empty_at", Instant), _text("battery_method"),
+    Column("calibrated_on", String(10)), Column("calibration_due_on", String(10)),
+    Column("spark_of", String(64)), Column("spark", Json),  # values of equal spans, None = nothing came
+)  # fmt: skip
+instrument_month = Table(
+    "instrument_month", metadata,
+    Column("site", String(64), primary_key=True), Column("station", String(64), primary_key=True), Column("month", String(7), primary_key=True),
+    Column("expected", Integer, nullable=False), Column("received", Integer, nullable=False),
 )  # fmt: skip
 
 evaluation = Table(
@@ -296,6 +316,12 @@ anomaly = Table(
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("at", Instant, primary_key=True), Column("detector", String(64), primary_key=True),
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
     Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
+)  # fmt: skip
+anomaly_label = Table(
+    "anomaly_label", metadata,  # what a person said of the anomalies of a series in a time; append only, the newest counts
+    Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
+    Column("verdict", String(16), nullable=False), Column("cause", String(32), nullable=False), _text("by"), _text("note"), Column("at", Instant, nullable=False),
+    Index("ix_anomaly_label_series", "series_id", "from_at"),
 )  # fmt: skip
 scene = Table(
     "scene", metadata,

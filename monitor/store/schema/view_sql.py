@@ -15,6 +15,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "site_proposals": frozenset({"loosens_high"}),
     "site_status": frozenset({"catching_up"}),
     "station_health": frozenset({"votes"}),
+    "instrument_health": frozenset({"votes"}),
     "active_alerts": frozenset({"exercise"}),
     "alert_history": frozenset({"exercise"}),
     "notification_status": frozenset({"exercise"}),
@@ -183,6 +184,43 @@ FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
   h.expected_interval_s, h.missing_share_24h, h.votes
 FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k
 LEFT JOIN station_state h ON h.site = k.site AND h.station = k.station""",
+        **_instrument_views(d),
+    }
+
+
+def _instrument_views(d: Dialect) -> dict[str, str]:
+    # what a decision sees speaks before what a job found, but for maintenance, which explains both
+    said = "CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' THEN f.{0} ELSE h.{0} END"
+    word = "CASE h.state WHEN 'silent' THEN 'stale' WHEN 'flagged' THEN 'unusable' WHEN 'verify' THEN 'offset' ELSE h.state END"
+    keys = ", ".join(
+        f"'health:{kind}:' || k.{column} || ':stale'"
+        for kind, column in (
+            ("station", "id"),
+            ("logger", "logger"),
+            ("base", "reference"),
+            ("gateway", "gateway"),
+            ("power", "power"),
+        )
+    )
+    return {
+        "instrument_health": f"""SELECT k.site, k.id AS instrument,
+  CASE WHEN f.state = 'maintenance' OR coalesce(h.state, 'ok') = 'ok' AND f.state IS NOT NULL THEN f.state
+    ELSE coalesce({word}, 'unknown') END AS state,
+  coalesce({said.format("since")}, h.since) AS since, coalesce({said.format("reason")}, h.reason, '') AS reason,
+  coalesce({said.format("action").replace("h.action", "NULL")}, '') AS action, h.votes,
+  (SELECT max(a.id) FROM alert a WHERE a.site = k.site AND a.ledger = 'health' AND a.closed_at IS NULL
+    AND a.state <> 'returned_unacknowledged' AND h.state = 'silent' AND a.key IN ({keys})) AS parent_alert_id,
+  k.reference AS base, k.logger, k.gateway, k.power, h.newest_at, h.missing_share_24h, i.battery_v, i.battery_at,
+  i.battery_empty_at, i.battery_method, i.calibrated_on, i.calibration_due_on, i.spark_of, i.spark, i.judged_at
+FROM station k LEFT JOIN station_state h ON h.site = k.site AND h.station = k.id
+LEFT JOIN instrument i ON i.site = k.site AND i.station = k.id
+LEFT JOIN instrument_finding f ON f.site = k.site AND f.station = k.id AND f.rank =
+  (SELECT min(b.rank) FROM instrument_finding b WHERE b.site = k.site AND b.station = k.id)
+WHERE k.declared""",
+        "instrument_findings": "SELECT site, station AS instrument, state, since, reason, action FROM instrument_finding",
+        "instrument_availability": f"""SELECT site, station AS instrument, month, expected, received,
+  {d.rounded("CAST(received AS double precision) / expected", 6)} AS availability
+FROM instrument_month WHERE expected > 0""",
     }
 
 
@@ -215,6 +253,8 @@ def _finding_views(d: Dialect) -> dict[str, str]:
     return {
         "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "anomaly_labels": f"""SELECT l.id AS label_id, {_SERIES}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
+FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
   g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.near_stations

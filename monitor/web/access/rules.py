@@ -37,7 +37,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
-        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement", "GET /alerts",
+        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement",
+         "GET /sites/{site}/instruments", "GET /alerts",
          "GET /alerts/{alert_id}", "GET /notifications"),
         READ,
     ),
@@ -50,7 +51,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
-            "stations", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
+            "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
             "ribbon", "movement/{station}", "rain", "series/{station}/{quantity}", "chart/{station}/{quantity}",
         )],
@@ -60,7 +61,7 @@ RULES: Final[dict[str, str]] = {
         ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
-         "POST /sites/{site}/stations/{station}/reference", *_CHANGES),
+         "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label", *_CHANGES),
         OPERATOR,
     ),
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
@@ -76,6 +77,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/events/{event_id}/confirm",
         "POST /sites/{site}/offsets/{offset_id}/confirm",
         "POST /sites/{site}/stations/{station}/reference",
+        "POST /sites/{site}/anomalies/label",
         *_CHANGES,
         *_OWN,
         *_ADMINISTRATION,

@@ -55,6 +55,7 @@ CALLS = {
     ),
     "offsets confirm": ("1", *WHY),
     "offsets revoke": ("1", *WHY),
+    "anomalies label": ("bench", "G1", "--at", "2026-03-01T06:00:00Z", "--as", "dismissed", "--cause", "weather"),
     "sites propose": ("FILE", *WHY, "--months", "0"),
     "sites approve": ("1", *WHY),
     "sites reject": ("1", *WHY),
@@ -177,7 +178,7 @@ def things(bench):
 SHOWN = {
     "alerts list": (), "events list": (), "maintenance list": (), "offsets list": (), "signatures list": (),
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
-    "alerts cap": ("1",),
+    "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -1,0 +1,84 @@
+"""`slopeward instruments`: how each instrument does, why, whether it votes, and what it needs."""
+
+import json
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.identity import narrow_to_reader
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.errors import NotFoundError
+from monitor.store.instrument_board import load_board
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.command("list")
+def list_(
+    site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
+    unwell: Annotated[bool, typer.Option("--unwell", help="Only those that are not ok")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List instruments by what they hang on: state, since when, why, votes, battery, action; exit 4 without any.
+
+    Example: slopeward instruments list --site north-bench --unwell
+    """
+    with closing(open_database(config)) as db, db.read() as c:
+        rows = load_board(c, narrow_to_reader(c, site))
+        if not rows:
+            check_site(c, config, site)
+    rows = [r for r in rows if not unwell or r["state"] != "ok"]
+    parent = None
+    for row in rows:
+        if not as_json and (row["site"], row["parent"]) != parent:
+            parent = (row["site"], row["parent"])
+            print(f"{row['site']}, {row['parent'] or 'on its own'}")
+        show(_spell(row), _describe(row), as_json)
+    if not rows:
+        say("no instrument" if not unwell else "all instruments are ok")
+        raise typer.Exit(NOTHING)
+
+
+@app.command("show")
+def show_(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    instrument: Annotated[str, typer.Argument(metavar="INSTRUMENT", help="Station")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one instrument: all that is wrong with it, battery, calibration, and its share of each month.
+
+    Example: slopeward instruments show north-bench G1
+    """
+    with closing(open_database(config)) as db, db.read() as c:
+        rows = load_board(c, narrow_to_reader(c, site), instrument)
+        if not rows:
+            check_site(c, config, site)
+            raise NotFoundError(
+                f"site {site!r} declares no instrument {instrument!r}; see `slopeward instruments list`"
+            )
+    row = rows[0]
+    lines = [_describe(row).strip()]
+    lines += [f"  {f['state']} since {f['since'][:16]}Z: {f['reason']}: {f['action']}" for f in row["findings"]]
+    lines.append(f"  battery: {_battery(row)}; {row['battery_method']}" if row["battery_method"] else "  battery: -")
+    lines.append(f"  calibrated on {row['calibrated_on'] or '-'}, due on {row['calibration_due_on'] or '-'}")
+    lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
+    show(_spell(row), "\n".join(lines), as_json)
+
+
+def _spell(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "spark": None if row["spark"] is None else json.loads(row["spark"])}
+
+
+def _battery(row: dict[str, Any]) -> str:
+    volts = "-" if row["battery_v"] is None else f"{row['battery_v']:.2f} V"
+    return volts if row["battery_empty_at"] is None else f"{volts}, empty about {row['battery_empty_at'][:10]}"
+
+
+def _describe(row: dict[str, Any]) -> str:
+    since = f" since {row['since'][:16]}Z" if row["since"] else ""
+    votes = "votes" if row["votes"] else "does not vote"
+    said = "".join(f": {text}" for text in (row["reason"], row["action"]) if text)
+    return f"  {row['instrument']:<10} {row['state']}{since}, {votes}, battery {_battery(row)}{said}"

@@ -1,0 +1,33 @@
+"""States of instruments, the gravest first, and the act that each asks of a person."""
+
+from typing import Final
+
+# a state -> what is done about it; the order is that of importance where several hold
+ACTIONS: Final[dict[str, str]] = {
+    "maintenance": "nothing, work is declared",
+    "stale": "look at power, antenna and radio",
+    "unusable": "look at the readings that are set aside",
+    "stuck": "look at the sensor and its cable",
+    "offset": "say whether it is movement or the instrument",
+    "clock": "set the clock of the logger",
+    "battery": "swap the battery",
+    "solar": "look at the solar panel and its regulator",
+    "snow_ice": "clear the panel and the antenna of snow",
+    "fix": "look at the antenna and its sky, and at the base",
+    "satellites": "look at what hides the sky",
+    "signal": "look at the radio and its antenna",
+    "drift": "compare with a second measurement",
+    "suspected": "say what the anomaly was",
+    "calibration": "calibrate",
+}
+RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
+# what of a job's findings somebody is notified of; the others are notified by decisions, or wait on the board
+PAGED: Final = ("clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
+CONFIRMED, DISMISSED = "confirmed", "dismissed"
+VERDICTS: Final = (CONFIRMED, DISMISSED)
+CAUSES: Final = (
+    "unknown", "movement", "spike", "step", "drift", "stuck", "noise", "gap", "clock", "unit", "battery", "snow_ice",
+    "weather", "work", "maintenance", "common_mode",
+)  # fmt: skip
+# kinds of detectors' findings -> the state that they suspect
+SUSPECTED: Final = {"stuck": "stuck", "replay": "stuck", "flatline": "stuck", "drift": "drift", "step": "offset"}

@@ -1,0 +1,114 @@
+"""What instruments hang on: a dead base, logger, gateway or power supply is one cause, and one page."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.site import Site
+
+Place = tuple[str, str]  # station and declared quantity
+KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
+FALL_TOGETHER_S: Final = 900.0  # so long a silence waits for those that are late as well
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """Something on which several series hang."""
+
+    kind: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The key of its page.
+
+        >>> Parent("logger", "L2").key
+        'health:logger:L2:stale'
+        """
+        return f"health:{self.kind}:{self.name}:stale"
+
+    def __str__(self) -> str:
+        return f"{'power supply' if self.kind == 'power' else self.kind} {self.name}"
+
+
+def stale_key(place: Place) -> str:
+    """The key of the page of one silent series."""
+    return f"health:{place[0]}.{place[1]}:stale"
+
+
+def list_children(site: Site) -> dict[Parent, frozenset[Place]]:
+    """The series behind every parent that has more than one.
+
+    On a base hangs what is measured against it, the displacement of its rovers; on everything else all that a station
+    measures. A parent that is declared as a station of its own shares its fate with them.
+    """
+    found: dict[Parent, set[Place]] = {}
+    for station in site.stations:
+        every = [(station.id, s.quantity) for s in station.series]
+        moving = [p for p in every if p[1].startswith("displacement")]
+        above = (station.id, station.logger, station.reference, station.gateway, station.power)
+        for kind, name in zip(KINDS, above, strict=True):
+            if name is not None:
+                found.setdefault(Parent(kind, name), set()).update(moving if kind == "base" else every)
+    for parent, places in found.items():
+        device = site.station(parent.name)
+        if device is not None and places:
+            places.update((device.id, s.quantity) for s in device.series)
+    return {parent: frozenset(places) for parent, places in found.items() if len(places) > 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """What silent series are told by: the parent of each group, and those that are told a little later."""
+
+    pages: Mapping[Parent, frozenset[Place]]
+    waiting: frozenset[Place]
+
+
+def find_roots(
+    children: Mapping[Parent, Collection[Place]],
+    silent: Mapping[Place, float],
+    is_late: Callable[[Place], bool],
+    paged: Collection[str],
+    now_s: float,
+) -> Roots:
+    """Parents that explain silent series, the one with the most of them first.
+
+    A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
+    limit allows: they count once they have missed an epoch, and the first of the silent waits a quarter of an hour for
+    them. A page that is open stays as long as two of its children are silent: they come back one by one.
+
+    Args:
+        children: the series behind every parent.
+        silent: silent series, and when each ought to have spoken at the latest.
+        is_late: whether a series has missed an epoch.
+        paged: keys of the pages that are open.
+        now_s: the instant.
+    """
+    left = {p for p in silent if stale_key(p) not in paged}  # who has a page of its own keeps it
+    pages: dict[Parent, frozenset[Place]] = {}
+    waiting: set[Place] = set()
+    while left:
+        ranked = sorted(
+            (-len(left.intersection(places)), KINDS.index(parent.kind), parent.name, parent)
+            for parent, places in children.items()
+            if parent not in pages and left.intersection(places)
+        )  # fmt: skip
+        for _, _, _, parent in ranked:
+            mine = left.intersection(children[parent])
+            if parent.key in paged:
+                cause = len(mine) > 1
+            else:
+                others = [p for p in children[parent] if p not in silent]
+                cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
+                if cause and others and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S:
+                    waiting |= mine
+                    left -= mine
+                    break
+            if cause:
+                pages[parent] = frozenset(mine)
+                left -= mine
+                break
+        else:
+            break
+    return Roots(pages, frozenset(waiting))

@@ -1,0 +1,146 @@
+"""What is wrong with one instrument: battery, clock, fixes, satellites, signal, calibration, suspicions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Final
+
+from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
+from monitor.domain.instruments import ACTIONS, SUSPECTED
+from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
+
+SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
+CLOCK_MOVED_S: Final = 120.0
+LEAST_EPOCHS: Final = 6
+LOST_FIXES: Final = 0.5  # share of the epochs of a day that are not fixed
+FEW_SATELLITES: Final = 6.0
+LOST_SATELLITES: Final = 0.6  # of the usual number
+LOST_SIGNAL_DB: Final = 15.0
+FROST_DEGC: Final = 1.0
+SNOW_M: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with an instrument."""
+
+    state: str
+    reason: str
+    action: str
+    since: datetime | None = None  # None: since it was found first
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """Housekeeping of one epoch: how long its readings travelled, and what the receiver said of its fix."""
+
+    delay_s: float
+    fix: str | None = None
+    satellites: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """What lets snow or ice be suspected; None where nothing at the site measures it."""
+
+    warmest_degc: float | None = None
+    snow_m: float | None = None
+
+
+def _found(state: str, reason: str, since: datetime | None = None) -> Finding:
+    return Finding(state, reason, ACTIONS[state], since)
+
+
+def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:
+    """A battery that is empty, or will be soon."""
+    if expected.empty_s is None or expected.empty_s - now_s > SOON_DAYS * 86400.0:
+        return []
+    days = round((expected.empty_s - now_s) / 86400.0)
+    left = "empty" if days < 1 else f"about {days} days left" if days > 1 else "about 1 day left"
+    return [Finding("battery", f"battery {left}: {expected.method}", f"swap battery of {station}, {left}")]
+
+
+def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
+    """A panel that charges no more: under snow or ice where it is cold or snow lies, else broken."""
+    lost = find_lost_charge(days)
+    if lost is None:
+        return []
+    text = f"the voltage rises by {lost[0]:.2f} V by day, usual are {lost[1]:.2f} V"
+    is_cold = weather.warmest_degc is not None and weather.warmest_degc <= FROST_DEGC
+    is_white = weather.snow_m is not None and weather.snow_m >= SNOW_M
+    return [_found("snow_ice" if is_cold or is_white else "solar", text)]
+
+
+def check_clock(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
+    """A clock that runs ahead, or has moved against that of the service.
+
+    The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early.
+    """
+    if len(now) < LEAST_EPOCHS:
+        return []
+    shortest_s = min(e.delay_s for e in now)
+    if shortest_s < -min(CLOCK_MOVED_S, FUTURE_TOLERANCE.total_seconds()):
+        return [_found("clock", f"its clock is {spell_about(-shortest_s)} ahead")]
+    if len(before) < LEAST_EPOCHS:
+        return []
+    moved_s = shortest_s - min(e.delay_s for e in before)
+    if abs(moved_s) <= CLOCK_MOVED_S:
+        return []
+    way = "later" if moved_s > 0.0 else "earlier"
+    return [_found("clock", f"readings arrive {spell_about(abs(moved_s))} {way} than in the days before")]
+
+
+def check_fixes(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
+    """Fixes that are not fixed, and satellites that are missing."""
+    found = []
+    fixes = [e.fix for e in now if e.fix is not None]
+    loose = sum(f != "fixed" for f in fixes)
+    if len(fixes) >= LEAST_EPOCHS and loose > LOST_FIXES * len(fixes):
+        found.append(_found("fix", f"{loose} of {len(fixes)} solutions of a day are not fixed"))
+    seen = [e.satellites for e in now if e.satellites is not None]
+    usual = [e.satellites for e in before if e.satellites is not None]
+    if len(seen) >= LEAST_EPOCHS:
+        number = median(seen)
+        least = FEW_SATELLITES if len(usual) < LEAST_EPOCHS else max(FEW_SATELLITES, LOST_SATELLITES * median(usual))
+        if number < least:
+            found.append(_found("satellites", f"{number:g} satellites, {least:.3g} satellites are needed or usual"))
+    return found
+
+
+def check_signal(now_db: Sequence[float], before_db: Sequence[float], low_db: float | None) -> list[Finding]:
+    """A radio that is heard badly: below what the site file allows, or far below what was usual."""
+    if not now_db:
+        return []
+    level = median(now_db)
+    least = low_db if low_db is not None else median(before_db) - LOST_SIGNAL_DB if len(before_db) > 1 else None
+    if least is None or level >= least:
+        return []
+    return [_found("signal", f"signal {level:.3g} dBm, at least {least:.3g} dBm are expected")]
+
+
+def check_calibration(
+    calibrated_on: str | None, every_s: float | None, today: date
+) -> tuple[list[Finding], str | None]:
+    """A calibration that is due, and the day on which it is."""
+    if calibrated_on is None or every_s is None:
+        return [], None
+    done = date.fromisoformat(calibrated_on)
+    due = done + timedelta(seconds=every_s)
+    found = [_found("calibration", f"last calibrated {(today - done).days} days ago")] if today >= due else []
+    return found, due.isoformat()
+
+
+def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> list[Finding]:
+    """What detectors suspect and nobody dismissed; (quantity, kind, since, cause that a person gave), newest last.
+
+    It is a suspicion for people: what a detector says takes no vote away, for drift may be movement.
+    """
+    found: dict[str, Finding] = {}
+    for quantity, kind, since, cause in rows:
+        if cause == "movement":
+            continue
+        state = SUSPECTED.get(cause or kind, "suspected")
+        by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
+        found[state] = _found(state, f"{quantity}: {kind.replace('-', ' ')} found by detectors{by}", since)
+    return list(found.values())

@@ -1,0 +1,244 @@
+"""Look at every instrument of a site: what is wrong, how long its battery lasts, how much of the month it delivered.
+
+It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from statistics import fmean
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.alert import SERVICE, AlertChange, health_alarm
+from monitor.domain.canonical import code_version
+from monitor.domain.decision import MaintenanceFact, instant
+from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.instruments import ACTIONS, DISMISSED, PAGED, RANKS
+from monitor.domain.parents import KINDS, list_children
+from monitor.domain.quantities import BATTERY, SIGNAL
+from monitor.domain.site import Site, Station
+from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty
+from monitor.jobs.instruments.checks import (
+    Epoch,
+    Finding,
+    Weather,
+    check_anomalies,
+    check_battery,
+    check_calibration,
+    check_charge,
+    check_clock,
+    check_fixes,
+    check_signal,
+)
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.maintenance import load_maintenance_facts
+from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
+from monitor.store.readings import instruments as store
+from monitor.store.readings.observations import load_series
+
+DAY: Final = timedelta(days=1)
+SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
+SPARK_DAYS: Final = 7
+SHORTEST_SPAN: Final = timedelta(hours=4)
+Series = Mapping[tuple[str, str], int]
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
+    """Judge the instruments of a site; returns one line."""
+    with db.read() as c:
+        series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
+        work = {m.station: m for m in load_maintenance_facts(c, site.id, now)}
+        runs = [
+            r for r in load_runs(c, site, now - SUSPECT_FOR, now) if r.label is None or r.label.verdict != DISMISSED
+        ]
+        weather = _read_weather(c, series, now)
+        judged = [
+            _judge(c, station, series, weather, work.get(station.id), [r for r in runs if r.station == station.id], now)
+            for station in site.stations
+        ]  # fmt: skip
+        last = store.find_judged_at(c, site.id)
+        months = _count_months(c, site, series, now) if last is None or spell(last)[:13] != spell(now)[:13] else []
+        pages = store.load_open_pages(c, site.id, PAGED)
+    changes = list_changes(site, judged, pages)
+    with db.write() as c:
+        store.save_instruments(c, site.id, judged, now)
+        store.save_months(c, site.id, months)
+        apply_changes(
+            c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
+            rule_version=code_version(),
+        )  # fmt: skip
+    wrong = sum(bool(one.findings) for one in judged)
+    return f"{wrong} of {len(judged)} instruments with a finding"
+
+
+def _judge(
+    c: Connection, station: Station, series: Series, weather: Weather, work: MaintenanceFact | None,
+    runs: Sequence[AnomalyRun], now: datetime,
+) -> store.Judged:  # fmt: skip
+    found: list[Finding] = []
+    now_s = epoch_s(now)
+    if work is not None:
+        reason = f"maintenance of {station.id} until {spell(instant(work.to_s))}, by {work.by}: {work.reason}"
+        found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
+    days, newest = _read_battery(c, station, series, now)
+    spec = station.find_series(BATTERY)
+    expected = Expectation(None, "no battery voltage is declared")
+    if spec is not None:
+        expected = expect_empty(days, spec.empty, now_s)
+        found += check_battery(station.id, expected, now_s) + check_charge(days, weather)
+    main = _main_series(station, series)
+    if main is not None:
+        epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, 0 * DAY), (8 * DAY, DAY))]
+        found += check_clock(*epochs) + check_fixes(*epochs)
+    found += _read_signal(c, station, series, now)
+    due, due_on = check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
+    found += due + check_anomalies(
+        (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in runs
+    )
+    spark_of = (BATTERY, series[station.id, BATTERY]) if (station.id, BATTERY) in series else main
+    return store.Judged(
+        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in found),
+        None if newest is None else newest[1], None if newest is None else newest[0],
+        None if expected.empty_s is None else instant(expected.empty_s), expected.method,
+        station.calibrated_on, due_on, None if spark_of is None else spark_of[0],
+        None if spark_of is None else _read_spark(c, spark_of[1], _interval_s(station, spark_of[0]), now),
+    )  # fmt: skip
+
+
+def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
+    """What the station is there for: the first declared series that has readings."""
+    for spec in station.series:
+        if spec.quantity in {BATTERY, SIGNAL}:
+            continue
+        for name in (spec.quantity, "displacement_downslope", "displacement_east"):
+            if (station.id, name) in series and station.find_series(name) is spec:
+                return name, series[station.id, name]
+    return None
+
+
+def _read_battery(
+    c: Connection, station: Station, series: Series, now: datetime
+) -> tuple[list[Day], tuple[datetime, float] | None]:
+    """Voltages day by day, counted back from now, and the newest."""
+    series_id = series.get((station.id, BATTERY))
+    hours = [] if series_id is None else store.load_hours(c, series_id, now - DAYS * DAY, now)
+    days: dict[int, list[store.Hour]] = {}
+    for hour in hours:
+        days.setdefault(int((now - _begin(hour)) / DAY), []).append(hour)
+    found = []
+    for _, those in sorted(days.items(), reverse=True):
+        lowest = min(those, key=lambda h: h.low)
+        found.append(Day(epoch_s(_begin(lowest)), lowest.low, max(h.high for h in those)))
+    return found, (_begin(hours[-1]), round(hours[-1].mean, 3)) if hours else None
+
+
+def _begin(hour: store.Hour) -> datetime:
+    return parse(f"{hour.hour}:00:00Z")
+
+
+def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
+    return [
+        Epoch(delay_s, extra.get("fix"), extra.get("satellites"))
+        for delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
+    ]
+
+
+def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[Finding]:
+    series_id, spec = series.get((station.id, SIGNAL)), station.find_series(SIGNAL)
+    if series_id is None or spec is None:
+        return []
+    hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
+    fresh = [h.mean for h in hours if _begin(h) > now - DAY]
+    return check_signal(fresh, [h.mean for h in hours if _begin(h) <= now - DAY], spec.low)
+
+
+def _read_weather(c: Connection, series: Series, now: datetime) -> Weather:
+    """The warmest hour of two days and the deepest snow, of all that the site measures."""
+    found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
+    for (_, quantity), series_id in series.items():
+        if quantity in found:
+            found[quantity] += [h.high for h in store.load_hours(c, series_id, now - 2 * DAY, now)]
+    return Weather(max(found["temperature"], default=None), max(found["snow_depth"], default=None))
+
+
+def _interval_s(station: Station, quantity: str) -> float:
+    spec = station.find_series(quantity)
+    return 0.0 if spec is None else spec.interval_s
+
+
+def _read_spark(c: Connection, series_id: int, interval_s: float, now: datetime) -> list[float | None]:
+    """Means of equal spans of the last days, for a small picture."""
+    points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
+    span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
+    parts: dict[int, list[float]] = {}
+    for hour in store.load_hours(c, series_id, begin, now):
+        parts.setdefault(max(0, int((_begin(hour) - begin) / span)), []).append(hour.mean)
+    return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
+
+
+def _count_months(c: Connection, site: Site, series: Series, now: datetime) -> list[store.Month]:
+    """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
+    this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before = (this - DAY).replace(day=1)
+    counted, begun = store.count_epochs(c, site.id, before, now), store.load_begins(c, site.id)
+    found = []
+    for station in site.stations:
+        # a series that begins in a month is expected from its first epoch on, an older one from the first day on
+        mine = {name: i for (s, name), i in series.items() if s == station.id}
+        seen_before = min((begun[i] for i in mine.values()), default=now) < before
+        for begin, end in ((before, this), (this, now)):
+            expected = received = 0
+            for spec in station.series:
+                ids = [i for name, i in mine.items() if station.find_series(name) is spec]
+                rows = [counted[i, store.month_of(begin)] for i in ids if (i, store.month_of(begin)) in counted]
+                if not rows and not seen_before:
+                    continue
+                start = begin if seen_before or not rows else parse(min(first for _, first in rows))
+                spans = (end - start).total_seconds() / spec.interval_s
+                due = int(spans) if seen_before else ceil(spans)
+                expected += due
+                received += min(due, max((n for n, _ in rows), default=0))
+            seen_before = seen_before or expected > 0
+            if expected:
+                found.append(store.Month(station.id, store.month_of(begin), expected, received))
+    return found
+
+
+# ---- notices -----------------------------------------------------------------------------------------------------
+def list_changes(site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str]) -> list[AlertChange]:
+    """Notices that open and end; what all instruments of one parent have in common is one notice."""
+    said: dict[str, dict[str, str]] = {}
+    for one in judged:
+        if any(state == "maintenance" for state, *_ in one.findings):
+            continue
+        for state, _, _, reason, action in one.findings:
+            if state in PAGED:
+                said.setdefault(state, {})[one.station] = f"{reason}; {action}"
+    families = {
+        parent: {station for station, _ in places}
+        for parent, places in list_children(site).items() if parent.kind != "station"
+    }  # fmt: skip
+    wanted: dict[str, str] = {}
+    for state, by_station in said.items():
+        left = {s for s in by_station if _key(s, state) not in pages}
+        wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in by_station if s not in left}
+        ranked = sorted(families.items(), key=lambda kv: (-len(kv[1]), KINDS.index(kv[0].kind), kv[0].name))
+        for parent, stations in ranked:
+            mine = stations & left
+            key = _key(f"{parent.kind}:{parent.name}", state)
+            if len(mine) > 1 and (stations <= by_station.keys() or key in pages):
+                names = sorted(mine)
+                wanted[key] = f"{parent}: {', '.join(names)}: {by_station[names[0]]}"
+                left -= mine
+        wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in left}
+    opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
+    over = [health_alarm(k, 0, f"over: {pages[k]}", is_open=False) for k in sorted(pages) if k not in wanted]
+    return [*opened, *over]
+
+
+def _key(name: str, state: str) -> str:
+    return f"health:instrument:{name}:{state}"

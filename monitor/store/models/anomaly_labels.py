@@ -1,0 +1,138 @@
+"""What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select
+
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.domain.instruments import CAUSES, VERDICTS
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.people.users import require_person
+from monitor.store.schema import tables as t
+
+SHORTEST_PAUSE: Final = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class AnomalyRun:
+    """Epochs of one series that detectors reported one after the other: one happening, labelled as one.
+
+    Attributes:
+        series_id: the series.
+        station: of it.
+        quantity: of it.
+        from_at: first epoch.
+        to_at: last epoch.
+        kind: what the highest score said it was.
+        detectors: those that reported it.
+        score: the highest, in units of its threshold.
+        label: the newest word of a person, None = nobody said anything.
+    """
+
+    series_id: int
+    station: str
+    quantity: str
+    from_at: datetime
+    to_at: datetime
+    kind: str
+    detectors: tuple[str, ...]
+    score: float
+    label: Any = field(default=None, compare=False)
+
+
+def pause_of(site: Site) -> timedelta:
+    """Epochs farther apart than this are two happenings: twice the slowest interval, six hours at least."""
+    slowest = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
+    return max(SHORTEST_PAUSE, timedelta(seconds=2.0 * slowest))
+
+
+def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list[AnomalyRun]:
+    """Happenings of a time, oldest first, each with the newest label that touches it."""
+    a, s = t.anomaly.c, t.series.c
+    rows = c.execute(
+        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold)
+        .join(t.series, s.id == a.series_id)
+        .where(s.site == site.id, a.alerted, a.at > since, a.at <= now)
+        .order_by(a.series_id, a.at, a.detector)
+    ).all()
+    pause, found = pause_of(site), list[AnomalyRun]()
+    for r in rows:
+        score = r.score / r.threshold if r.threshold else r.score
+        last = found[-1] if found and found[-1].series_id == r.series_id else None
+        if last is None or r.at - last.to_at > pause:
+            found.append(AnomalyRun(r.series_id, r.station, r.quantity, r.at, r.at, r.kind, (r.detector,), score))
+            continue
+        kind = r.kind if score > last.score else last.kind
+        names = tuple(sorted({*last.detectors, r.detector}))
+        found[-1] = replace(last, to_at=r.at, kind=kind, detectors=names, score=max(score, last.score))
+    labels = _load_labels(c, {run.series_id for run in found}, since)
+    with_labels = [
+        replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in found
+    ]
+    return sorted(with_labels, key=lambda run: (run.from_at, run.station, run.quantity))
+
+
+def _touches(label: Any, run: AnomalyRun) -> bool:
+    return bool(label.from_at <= run.to_at and label.to_at >= run.from_at)
+
+
+def _load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
+    k = t.anomaly_label.c
+    found: dict[int, list[Any]] = {}
+    query = select(t.anomaly_label).where(k.series_id.in_(series_ids), k.to_at >= since).order_by(k.id.desc())
+    for row in c.execute(query):
+        found.setdefault(row.series_id, []).append(row)
+    return found
+
+
+def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: str | None = None) -> AnomalyRun:
+    """The happening at a station that an instant lies in.
+
+    Raises:
+        NotFoundError: there is none, or there are several of different quantities.
+    """
+    mine = [r for r in runs if r.station == station and quantity in {None, r.quantity} and r.from_at <= at <= r.to_at]
+    if not mine:
+        raise NotFoundError(f"no anomaly of {station} at {spell(at)[:19]}Z; see `slopeward anomalies list --site S`")
+    if len(mine) > 1:
+        names = ", ".join(r.quantity for r in mine)
+        raise NotFoundError(f"{station} has several at that time: {names}; say which by --quantity")
+    return mine[0]
+
+
+def add_label(
+    c: Connection, site: str, run: AnomalyRun, verdict: str, cause: str, actor: Actor, note: str, now: datetime
+) -> int:
+    """Keep what a person says of a happening; earlier words stay, the newest counts. Returns its number.
+
+    It trains the false-alarm budget and clears the board of instruments. It takes part in no decision.
+
+    Raises:
+        RefusedError: no person, or a verdict or cause that nobody knows.
+    """
+    require_person(actor, verdict)
+    if verdict not in VERDICTS:
+        raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
+    if cause not in CAUSES:
+        raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
+    number = inserted_id(
+        c.execute(
+            insert(t.anomaly_label).values(
+                series_id=run.series_id, from_at=run.from_at, to_at=run.to_at, verdict=verdict, cause=cause,
+                by=actor.name, note=note, at=now,
+            )
+        )
+    )  # fmt: skip
+    detail = {
+        "label": number, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),
+        "verdict": verdict, "cause": cause, "note": note,
+    }  # fmt: skip
+    add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
+    return number

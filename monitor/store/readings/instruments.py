@@ -1,0 +1,160 @@
+"""What is kept of every instrument beside its readings: findings, battery, calibration, share of each month."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, literal_column, select
+
+from monitor.domain.instants import epoch_s, spell
+from monitor.store.database.engine import insert as upsert
+from monitor.store.schema import tables as t
+
+EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """What a series said within an hour."""
+
+    hour: str  # 2026-03-01T06
+    low: float
+    high: float
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One instrument as a job found it; findings are (state, rank, since, reason, action)."""
+
+    station: str
+    findings: tuple[tuple[str, int, datetime | None, str, str], ...]
+    battery_v: float | None
+    battery_at: datetime | None
+    battery_empty_at: datetime | None
+    battery_method: str
+    calibrated_on: str | None
+    calibration_due_on: str | None
+    spark_of: str | None
+    spark: list[float | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """Epochs of a month that were expected of an instrument, and that came."""
+
+    station: str
+    month: str
+    expected: int
+    received: int
+
+
+def load_hours(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Hour]:
+    """Hours of a series, oldest first; flagged readings are left out."""
+    o = t.observation.c
+    hour = func.substr(o.observed_at, 1, 13, type_=t.station.c.id.type).label("hour")
+    rows = c.execute(
+        select(hour, func.min(o.value_raw), func.max(o.value_raw), func.avg(o.value_raw))
+        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.flags == "")
+        .group_by(literal_column("hour"))
+        .order_by(literal_column("hour"))
+    )
+    return [Hour(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
+
+
+def load_epochs(
+    c: Connection, series_id: int, from_at: datetime, to_at: datetime
+) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip
+    """How long the newest epochs of a time travelled, s, and what stands beside each."""
+    o = t.observation.c
+    rows = c.execute(
+        select(o.observed_at, o.received_at, o.extra)
+        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.revision == 0)
+        .order_by(o.observed_at.desc())
+        .limit(EPOCHS_READ)
+    )
+    return [
+        (epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {}) for r in rows
+    ]  # fmt: skip
+
+
+def count_epochs(
+    c: Connection, site: str, from_at: datetime, to_at: datetime
+) -> dict[tuple[int, str], tuple[int, str]]:
+    """Epochs of every series by month, with the first of them."""
+    o, s = t.observation.c, t.series.c
+    month = func.substr(o.observed_at, 1, 7, type_=t.station.c.id.type).label("month")
+    first = func.min(o.observed_at, type_=t.station.c.id.type)
+    rows = c.execute(
+        select(o.series_id, month, func.count(), first)
+        .join(t.series, s.id == o.series_id)
+        .where(s.site == site, o.observed_at >= from_at, o.observed_at <= to_at, o.revision == 0)
+        .group_by(o.series_id, literal_column("month"))
+    )
+    return {(r[0], r[1]): (int(r[2]), str(r[3])) for r in rows}
+
+
+def load_begins(c: Connection, site: str) -> dict[int, datetime]:
+    """Since when each series is known."""
+    s = t.series.c
+    return {r.id: r.created_at for r in c.execute(select(s.id, s.created_at).where(s.site == site))}
+
+
+def find_judged_at(c: Connection, site: str) -> datetime | None:
+    """When the instruments of a site were looked at last."""
+    found: datetime | None = c.execute(
+        select(func.max(t.instrument.c.judged_at)).where(t.instrument.c.site == site)
+    ).scalar()
+    return found
+
+
+def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: datetime) -> None:
+    """Write what was found; `since` of a finding that goes on stays, and what is not found any more is gone."""
+    f = t.instrument_finding.c
+    before = {(r.station, r.state): r.since for r in c.execute(select(t.instrument_finding).where(f.site == site))}
+    c.execute(delete(t.instrument_finding).where(f.site == site))
+    rows = [
+        {"site": site, "station": one.station, "state": state, "rank": rank, "reason": reason, "action": action,
+         "since": since or before.get((one.station, state), now)}
+        for one in judged for state, rank, since, reason, action in one.findings
+    ]  # fmt: skip
+    if rows:
+        c.execute(insert(t.instrument_finding), rows)
+    kept = [one.station for one in judged]
+    c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
+    for one in judged:
+        values = {k: v for k, v in asdict(one).items() if k not in {"station", "findings"}} | {"judged_at": now}
+        row = upsert(c, t.instrument).values(site=site, station=one.station, **values)
+        c.execute(row.on_conflict_do_update(index_elements=["site", "station"], set_=values))
+
+
+def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
+    """Write the shares of months; earlier months stay as they were."""
+    for one in months:
+        values = {"expected": one.expected, "received": one.received}
+        row = upsert(c, t.instrument_month).values(site=site, station=one.station, month=one.month, **values)
+        c.execute(row.on_conflict_do_update(index_elements=["site", "station", "month"], set_=values))
+
+
+def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, str]:
+    """Notices of this job that are open, by key: what each said."""
+    a = t.alert.c
+    rows = c.execute(
+        select(a.key, a.reason).where(
+            a.site == site, a.ledger == "health", a.closed_at.is_(None), a.exercise.is_(False),
+            a.state != "returned_unacknowledged", a.key.like("health:instrument:%"),
+        )
+    )  # fmt: skip
+    return {r.key: r.reason for r in rows if r.key.rpartition(":")[2] in states}
+
+
+def month_of(at: datetime) -> str:
+    """The month of an instant.
+
+    >>> from datetime import UTC
+    >>> month_of(datetime(2026, 3, 1, tzinfo=UTC))
+    '2026-03'
+    """
+    return spell(at)[:7]

@@ -1,0 +1,225 @@
+"""The board of instruments on both databases: what is found, what is notified, and what it never touches."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.instants import parse, spell
+from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
+from monitor.jobs.instruments.run import run
+from monitor.replay.scorecard import score_detectors
+from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.sites import save_site
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies
+from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+
+NOW = parse("2026-03-15T12:00:00Z")
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HEAD = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 46.2
+longitude = 8.9
+[[recipient]]
+name = "duty"
+channels = ["log"]
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 6.0, window = "1d"}
+author = "test"
+reason = "test"
+"""
+STATION = """
+[[station]]
+id = "{0}"
+azimuth_deg = 90.0
+plunge_deg = 0.0
+reference = "BASE"
+logger = "L1"
+gateway = "W1"
+calibrated_on = 2025-01-10
+calibrate_every = "365d"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "6h"
+max_silence = "1d"
+[[station.series]]
+quantity = "battery_voltage"
+unit = "V"
+interval = "6h"
+max_silence = "2d"
+empty = 11.4
+"""
+SITE = parse_site(HEAD + "".join(STATION.format(name) for name in ("G1", "G2", "G3")), "bench.toml")
+GOOD = {"fix": "fixed", "satellites": 14}
+
+
+def put(c, station, at, volts, *, delay_s=30.0, gnss=None):
+    extra = json.dumps({"gnss": None, **(gnss or GOOD)})
+    received = at + timedelta(seconds=delay_s)
+    rows = [
+        Observation("bench", station, "displacement_downslope", "mm", at, received, 1.0, extra=extra),
+        Observation("bench", station, "battery_voltage", "V", at, received, volts),
+    ]
+    add_observations(c, rows, received)
+
+
+@pytest.fixture
+def bench(database):
+    """Sixteen days: G1 loses 0.1 V a day, G2 its charge by day, G3 its clock and its satellites on the last one."""
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 16 * DAY)
+        for quarter in range(4 * 16):
+            at = NOW - 16 * DAY + (quarter + 1) * 6 * HOUR
+            day, noon = (NOW - at) / DAY, 0.8 if at.hour == 12 else 0.0
+            put(c, "G1", at, 11.8 + 0.1 * day + noon)
+            put(c, "G2", at, 12.4 + (0.0 if day < 3 else noon))
+            last = day < 1
+            put(c, "G3", at, 12.4 + noon, delay_s=-290.0 if last else 30.0,
+                gnss={"fix": "float", "satellites": 5} if last else None)  # fmt: skip
+        for at in (NOW - 7 * HOUR, NOW - 5 * HOUR, NOW - 4 * HOUR):  # a day's figures need six epochs
+            put(c, "G3", at, 12.4, delay_s=-290.0, gnss={"fix": "float", "satellites": 5})
+    return database
+
+
+def board(db):
+    with db.read() as c:
+        return {r["instrument"]: r for r in load_view(c, "instrument_health", site="bench")}
+
+
+def findings(db):
+    with db.read() as c:
+        rows = load_view(c, "instrument_findings", order_by=("instrument", "state"), site="bench")
+    return {(r["instrument"], r["state"]): r for r in rows}
+
+
+def keys(db):
+    with db.read() as c:
+        return {r["key"] for r in load_view(c, "active_alerts", site="bench") if "instrument" in r["key"]}
+
+
+def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
+    evaluate_site(bench, SITE, NOW, "start")
+    run(bench, ServiceConfig(), SITE, NOW)
+    found, rows = findings(bench), board(bench)
+    assert {k for k in found if k[1] != "calibration"} == {
+        ("G1", "battery"), ("G2", "solar"), ("G3", "clock"), ("G3", "fix"), ("G3", "satellites"),
+    }  # fmt: skip
+    assert found["G1", "battery"]["action"] == "swap battery of G1, about 4 days left"
+    assert abs(parse(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
+    assert rows["G2"]["battery_empty_at"] is None
+    assert rows["G2"]["battery_method"] == "the daily lows do not fall"
+    assert (rows["G1"]["state"], rows["G1"]["votes"]) == ("battery", True)
+    assert rows["G3"]["state"] == "clock", "the gravest one speaks"
+    assert (rows["G1"]["calibrated_on"], rows["G1"]["calibration_due_on"]) == ("2025-01-10", "2026-01-10")
+    assert (rows["G1"]["base"], rows["G1"]["logger"], rows["G1"]["gateway"]) == ("BASE", "L1", "W1")
+    assert len(json.loads(rows["G1"]["spark"])) == 28
+    later = NOW + 6 * HOUR
+    with bench.write() as c:
+        for name in ("G1", "G2", "G3"):
+            put(c, name, later, 12.9)
+    run(bench, ServiceConfig(), SITE, later)
+    assert ("G3", "fix") in findings(bench)
+    assert findings(bench)["G3", "fix"]["since"] == spell(NOW), "it goes on since it was found first"
+
+
+def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
+    run(bench, ServiceConfig(), SITE, NOW)
+    said = keys(bench)
+    assert {k for k in said if k.endswith("calibration")} == {"health:instrument:logger:L1:calibration"}
+    assert "health:instrument:G1:battery" in said
+    with bench.read() as c:
+        told = c.execute(select(t.notification.c.body)).scalars().all()
+    assert sum("G1, G2, G3" in body for body in told) == 1
+    run(bench, ServiceConfig(), SITE, NOW + HOUR)
+    assert keys(bench) == said, "nothing is said twice"
+    with bench.write() as c:
+        for number in range(1, 9):
+            put(c, "G1", NOW + number * 6 * HOUR, 12.9)
+    run(bench, ServiceConfig(), SITE, NOW + 2 * DAY)
+    with bench.read() as c:
+        (battery,) = load_view(c, "alert_history", key="health:instrument:G1:battery")
+    assert battery["state"] == "returned_unacknowledged", "a new battery ends the notice"
+
+
+def test_shares_of_months_count_what_never_came(bench):
+    run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
+    with bench.read() as c:
+        rows = load_view(c, "instrument_availability", order_by=("month",), site="bench", instrument="G1")
+    assert [r["month"] for r in rows] == ["2026-02", "2026-03"]
+    assert rows[0]["availability"] == 1.0
+    assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
+
+
+def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
+    def decide():
+        found = evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision
+        return found.spell()
+
+    with bench.write() as c:
+        series = find_series_id(c, "bench", "G2", "displacement_downslope")
+        add_anomalies(c, [AnomalyRow(series, NOW - HOUR, "rules", 9.0, 4.0, 0.1, "drift", True)], NOW)
+    evaluate_site(bench, SITE, NOW, "start")
+    before = decide()
+    run(bench, ServiceConfig(), SITE, NOW)
+    assert findings(bench)["G2", "drift"]["action"] == "compare with a second measurement"
+    assert decide() == before, "what the board says is read by no decision"
+    assert board(bench)["G2"]["votes"], "drift may be movement: a detector takes no vote away"
+
+
+def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
+    evaluate_site(bench, SITE, NOW, "start")
+    later = NOW + 3 * DAY
+    with bench.write() as c:
+        put(c, "G1", later, 12.0)
+        add_maintenance(c, "bench", "G3", later, later + DAY, Actor("Ada"), "new mast", later)
+    evaluate_site(bench, SITE, later, "tick")
+    run(bench, ServiceConfig(), SITE, later)
+    rows = board(bench)
+    assert (rows["G2"]["state"], rows["G2"]["votes"]) == ("stale", False)
+    assert (rows["G3"]["state"], rows["G3"]["votes"]) == ("maintenance", False)
+
+
+def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
+    ada, bo = Actor("Ada"), Actor("Bo")
+    with bench.write() as c:
+        series = find_series_id(c, "bench", "G2", "displacement_downslope")
+        times = [NOW - 30 * HOUR, NOW - 24 * HOUR, NOW - 6 * HOUR]
+        add_anomalies(c, [AnomalyRow(series, at, "rules", 9.0, 4.5, 0.1, "spike", True) for at in times], NOW)
+    with bench.read() as c:
+        runs = load_runs(c, SITE, NOW - 3 * DAY, NOW)
+    assert [(r.from_at, r.to_at, r.score) for r in runs] == [(times[0], times[1], 2.0), (times[2], times[2], 2.0)]
+    with bench.write() as c:
+        add_label(c, "bench", find_run(runs, "G2", NOW - 25 * HOUR), "confirmed", "spike", ada, "", NOW)
+        add_label(c, "bench", runs[0], "dismissed", "weather", bo, "hail", NOW + HOUR)
+        add_label(c, "bench", runs[1], "dismissed", "snow_ice", ada, "", NOW)
+        with pytest.raises(RefusedError, match="cause 'ghosts' is unknown"):
+            add_label(c, "bench", runs[0], "dismissed", "ghosts", bo, "", NOW)
+        with pytest.raises(RefusedError, match="a person"):
+            add_label(c, "bench", runs[0], "dismissed", "weather", SERVICE, "", NOW)
+    with bench.read() as c:
+        after = load_runs(c, SITE, NOW - 3 * DAY, NOW)
+        kept = load_view(c, "anomaly_labels", order_by=("label_id",))
+        audited = load_view(c, "audit_log", action="anomaly.label")
+    assert [(r.label.verdict, r.label.by) for r in after] == [("dismissed", "Bo"), ("dismissed", "Ada")]
+    assert [(k["verdict"], k["cause"], k["by"]) for k in kept][:2] == [
+        ("confirmed", "spike", "Ada"), ("dismissed", "weather", "Bo"),
+    ]  # fmt: skip
+    assert [a["actor"] for a in audited] == ["Ada", "Bo", "Ada"]
+    assert [d.to_json() for d in score_detectors(after)] == [
+        {"detector": "rules", "reported": 2, "confirmed": 0, "dismissed": 2, "nobody_said": 0}
+    ]
+    run(bench, ServiceConfig(), SITE, NOW)
+    assert ("G2", "suspected") not in findings(bench)
