@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.decision import Memory, seconds
+from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Recipient
 from monitor.notify.circuit import Circuit
 from monitor.notify.stages import escalated
@@ -18,7 +20,9 @@ from monitor.service.clock import Step
 from monitor.store.alerting.alerts import load_alert_events, shelve, unshelve_due
 from monitor.store.alerting.decisions import find_state, save_memory
 from monitor.store.alerting.outbox import due_channels, has_expired, load_unacknowledged
+from monitor.store.schema.views import load_view
 from monitor.store.upkeep.clock_steps import set_back
+from tests.data.watched_slope import WatchedSlope
 from tests.integration.notify.test_delivery import add_alert, add_message, add_site
 from tests.unit.monitor.service.test_clock import START, STEPS, Machine
 
@@ -152,6 +156,20 @@ def test_timers_of_the_service_clock_end_while_the_machine_is_suspended(database
         assert timers.find_due(c, m.clock()) == set()
         m.pass_time(10)
         assert timers.find_due(c, m.clock()) == ALL
+
+
+@pytest.mark.parametrize(("after_s", "state"), [(-60.0, "ok"), (60.0, "silent")])
+def test_a_station_whose_clock_runs_ahead_is_silent_since_its_last_reception(database, after_s, state):
+    slope = WatchedSlope(database)
+    slope.live(3, looks=1)
+    ahead = slope.now + FUTURE_TOLERANCE
+    slope.publish("G1", 0.0, ahead)
+    slope.now += timedelta(hours=6, seconds=after_s)
+    slope.publish("G2", 0.0, slope.now)
+    evaluate_site(database, slope.site, slope.now, "tick")
+    with database.read() as c:
+        (found,) = load_view(c, "station_health", site="bench", station="G1")
+    assert found["state"] == state
 
 
 class _Nothing:
