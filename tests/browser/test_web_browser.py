@@ -18,7 +18,9 @@ from sqlalchemy import select
 from monitor.config.service import load_service
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
+from monitor.store.models.forecasts import ForecastRow, add_forecasts
 from monitor.store.models.movement import MovementRow, add_update
+from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import movement, site_state
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
@@ -138,8 +140,32 @@ def find_bare(page):
     return [bare for text in texts for bare in bare_figures(text)]
 
 
+def add_kinematic(db):
+    """A kinematic issue of G2 after the newest of the others: what it replaces is drawn no more."""
+    with db.write() as c:
+        key = next(one for one in load_series(c, "north-bench") if (one.station, one.quantity) == WITH_FAN)
+        at = story.NOW + timedelta(minutes=1)
+        (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == LLD)
+        value = last["data_value"]
+        rows = []
+        for day, width in ((1.0, 4.0), (7.0, 60.0)):
+            rows.append(ForecastRow(
+                series_id=key.id, issued_at=at, data_until=story.NOW, as_of_received_at=at,
+                target_at=story.NOW + timedelta(days=day), horizon_s=day * 86400.0, q025=value - 14.0 * day - 1.5 * width,
+                q10=value - 12.0 * day - width, q50=value - 12.0 * day, q90=value - 12.0 * day + width / 2.0,
+                q975=value - 12.0 * day + width, model="kinematic", model_hash="", baseline="lld", baseline_q50=value,
+                data_value=value, shown=True, reason=OUTSIDE, novelty=9.6, replaces="lld",
+            ))  # fmt: skip
+        add_forecasts(c, rows)
+
+
+WITH_FAN, LLD = ("G2", "displacement_north"), ("lld", 86400.0)
+OUTSIDE = "outside experience: velocity 12 times the largest in calibration"
+
+
 def test_site_page_draws_all_its_curves_in_silence(served, watch):
-    base, *_ = served
+    base, db, *_ = served
+    add_kinematic(db)
     w = watch()
     w.page.goto(f"{base}/sites/north-bench")
     assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
@@ -154,6 +180,10 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20 mm/day"):
         assert word in legend
     assert "does not beat lld" in first.locator(".says").inner_text()
+    fast = w.page.locator('figure[data-station="G2"]').first
+    assert "80 %, outside experience" in fast.locator(".key").inner_text()
+    assert fast.locator("pattern").count() >= 1  # the band is hatched
+    assert f": {OUTSIDE}." in fast.locator(".says").inner_text()
     assert find_bare(w.page) == []
     assert w.page.locator('figure[data-station="R1"] .bars path').count() > 5
     assert w.page.locator("svg.map .pin").count() == 4
