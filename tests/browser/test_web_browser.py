@@ -147,15 +147,16 @@ def add_kinematic(db):
         at = story.NOW + timedelta(minutes=1)
         (last,) = (r for r in load_view(c, "latest_forecast", station="G2") if (r["model"], r["horizon_s"]) == LLD)
         value = last["data_value"]
-        rows = []
-        for day, width in ((1.0, 4.0), (7.0, 60.0)):
-            rows.append(ForecastRow(
+        rows = [
+            ForecastRow(
                 series_id=key.id, issued_at=at, data_until=story.NOW, as_of_received_at=at,
-                target_at=story.NOW + timedelta(days=day), horizon_s=day * 86400.0, q025=value - 14.0 * day - 1.5 * width,
+                target_at=story.NOW + timedelta(days=day), horizon_s=day * 86400.0, q025=value - 12.0 * day - 2 * width,
                 q10=value - 12.0 * day - width, q50=value - 12.0 * day, q90=value - 12.0 * day + width / 2.0,
                 q975=value - 12.0 * day + width, model="kinematic", model_hash="", baseline="lld", baseline_q50=value,
                 data_value=value, shown=True, reason=OUTSIDE, novelty=9.6, replaces="lld",
-            ))  # fmt: skip
+            )
+            for day, width in ((1.0, 4.0), (7.0, 60.0))
+        ]  # fmt: skip
         add_forecasts(c, rows)
 
 
