@@ -578,7 +578,7 @@ def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_tha
         add_site(c)
         add_message(c, add_alert(c), channel)
     looks = []
-    for minute in range(1, 70):
+    for minute in (1, 20, 39, 60, 61, 62, 63, 64):
         now[0] = T0 + timedelta(minutes=minute)
         held = {"state": "claimed", "lease_owner": "x", "lease_until": now[0] + LONGEST_LEASE}
         wait = {"state": "queued", "next_attempt_at": now[0] + LONGEST_WAIT / 2}
@@ -586,7 +586,7 @@ def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_tha
             with database.write() as c:
                 c.execute(update(notification).values(**(held if minute % 2 else wait)))
         looks += [minute for _ in range(3) if worker.work_once()]
-    assert looks == ([62] if channel == "log:desk" else [62, 63, 64, 65, 66, 67, 68, 69])
+    assert looks == ([62] if channel == "log:desk" else [62, 63, 64])
 
 
 def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_second_time(database, monkeypatch):
