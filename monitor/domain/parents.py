@@ -69,6 +69,7 @@ def find_roots(
     children: Mapping[Parent, Collection[Place]],
     silent: Mapping[Place, float],
     is_late: Callable[[Place], bool],
+    waited_until_s: Callable[[Place, Collection[Place]], float],
     paged: Collection[str],
     now_s: float,
 ) -> Roots:
@@ -76,12 +77,14 @@ def find_roots(
 
     A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
     limit allows: they count once they have missed an epoch, and the first of the silent waits a quarter of an hour for
-    them. A page that is open stays as long as two of its children are silent: they come back one by one.
+    them. A page that is open stays as long as two of its children are silent, and a last one has its time to come back
+    after the others: they come back one by one.
 
     Args:
         children: the series behind every parent.
         silent: silent series, and when each ought to have spoken at the latest.
         is_late: whether a series has missed an epoch.
+        waited_until_s: how long a last one is waited for, by those that are back.
         paged: keys of the pages that are open.
         now_s: the instant.
     """
@@ -97,7 +100,8 @@ def find_roots(
         for _, _, _, parent in ranked:
             mine = left.intersection(children[parent])
             if parent.key in paged:
-                cause = len(mine) > 1
+                back = [p for p in children[parent] if p not in silent]
+                cause = len(mine) > 1 or now_s < waited_until_s(next(iter(mine)), back)
             else:
                 others = [p for p in children[parent] if p not in silent]
                 cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)

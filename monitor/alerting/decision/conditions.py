@@ -1,7 +1,9 @@
 """What is told besides the level: conditions of health and advice as they open and close, and the sentence of why."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from monitor.alerting.decision.ladder import Rung
@@ -13,7 +15,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
 from monitor.domain.keys import RuleKey, StepKey, StepVote
-from monitor.domain.parents import find_roots, list_children, stale_key
+from monitor.domain.parents import FALL_TOGETHER_S, find_roots, list_children, stale_key
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import list_reminders
@@ -78,7 +80,14 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         newest_s, spec = senses[place].newest_s, site.series(*place)
         return newest_s is None or spec is None or now_s - newest_s > 1.5 * spec.interval_s
 
-    roots = find_roots(list_children(site), silent, is_late, windows.memory.conditions, now_s)
+    def waited_until_s(place: tuple[str, str], back: Collection[tuple[str, str]]) -> float:
+        """As long after the first of the others as its own interval, and a quarter of an hour at least."""
+        newest_s, spec = senses[place].newest_s, site.series(*place)
+        first_s = _find_first_back(windows, back, newest_s)
+        interval_s = 0.0 if spec is None else spec.interval_s
+        return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
+
+    roots = find_roots(list_children(site), silent, is_late, waited_until_s, windows.memory.conditions, now_s)
     for place in (*roots.waiting, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():
@@ -91,6 +100,21 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         text = f"{parent}: silent with all that hangs on it ({', '.join(names)}): {last}"
         sick[parent.key] = Condition("health", 1, min(silent[p] for p in places), text)
     return sick
+
+
+def _find_first_back(windows: Windows, back: Collection[tuple[str, str]], after_s: float | None) -> float | None:
+    """When the first reading was received of series that speak again, of those later than an epoch."""
+    if after_s is None:
+        return None
+    found = []
+    for key, readings in windows.view.readings.items():
+        station, _, quantity = key.partition(".")
+        spec = windows.site.series(station, quantity)
+        if spec is None or (station, spec.quantity) not in back:
+            continue
+        later = readings[bisect_right(readings, instant(after_s), key=lambda r: r.observed_at) :]
+        found += [seconds(r.received_at) for r in later]
+    return min(found, default=None)
 
 
 def _list_steps(

@@ -10,7 +10,8 @@ CHILDREN = {BASE: ROVERS, LOGGER: PAIR}
 
 
 def roots(silent, late=(), paged=(), now_s=0.0):
-    return find_roots(CHILDREN, dict.fromkeys(silent, 0.0), lambda p: p in late, paged, now_s)
+    silent_s = dict.fromkeys(silent, 0.0)
+    return find_roots(CHILDREN, silent_s, lambda p: p in late, lambda *_: 3600.0, paged, now_s)
 
 
 def test_the_parent_of_all_that_is_silent_is_the_cause_and_the_nearest_of_several():
@@ -29,7 +30,8 @@ def test_the_first_waits_for_those_that_are_late_and_not_for_ever():
 def test_a_page_stands_while_its_children_come_back_one_by_one():
     left = ROVERS - PAIR
     assert roots(left, paged={BASE.key}).pages == {BASE: left}
-    assert roots(LONE, paged={BASE.key}).pages == {}, "the last one has a page of its own"
+    assert roots(LONE, paged={BASE.key}).pages == {BASE: LONE}, "the last one has its time"
+    assert roots(LONE, paged={BASE.key}, now_s=3600.0).pages == {}, "and then a page of its own"
 
 
 def test_who_has_a_page_of_its_own_keeps_it():
