@@ -1,6 +1,8 @@
 """Difference of two surfaces: what was lost, what was gained, and how sure that is."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,72 @@ STABLE_LEAST = 0.2
 FILES = {"difference": "difference.tif", "geojson": "difference.geojson", "run": "difference.json"}
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body of loss or gain beyond the limit of detection; `geometry` is GeoJSON, the error one sigma."""
+
+    kind: str
+    area_m2: float
+    volume_m3: float
+    mean_m: float
+    most_m: float
+    geometry: dict[str, Any]
+    volume_error_m3: float
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """All bodies of a kind."""
+
+    bodies: int
+    area_m2: float
+    volume_m3: float
+    volume_error_m3: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What a newer surface has lost and gained.
+
+    Attributes:
+        offset_m: between the surfaces, which was taken away.
+        sigma_m: of a height of the difference.
+        sigma_from: `given`, or `stable ground`.
+        limit_of_detection_m: at 95 %.
+        correlation_range_m: how far errors hang together.
+        stable_share: of what both surfaces show.
+        compared_share: of all pixels.
+        shift_px: how far the newer surface lies off; None: not measured.
+        loss: all bodies of loss.
+        gain: all bodies of gain.
+        crs: of the grid.
+        pixel_area_m2: in the middle of the grid.
+        net_volume_m3: gain less loss.
+        net_volume_error_m3: one sigma.
+        polygons: the bodies, the largest volume first.
+        warnings: one sentence each.
+        outputs: name to path of what was written.
+    """
+
+    offset_m: float
+    sigma_m: float
+    sigma_from: str
+    limit_of_detection_m: float
+    correlation_range_m: float
+    stable_share: float
+    compared_share: float
+    shift_px: dict[str, float] | None
+    loss: Total
+    gain: Total
+    crs: str
+    pixel_area_m2: float
+    net_volume_m3: float
+    net_volume_error_m3: float
+    polygons: tuple[Body, ...]
+    warnings: tuple[str, ...]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
 def subtract(
     older: Path,
     newer: Path,
@@ -45,7 +113,7 @@ def subtract(
     stable: Path | None = None,
     minimum_area_m2: float = 0.0,
     out_dir: Path | None = None,
-) -> dict[str, Any]:
+) -> Difference:
     """Subtract an older surface from a newer one, on the grid of the newer one.
 
     The vertical offset between the surfaces is the median over stable ground, and is taken away. The limit of detection
@@ -62,10 +130,6 @@ def subtract(
         stable: raster that is not 0 on ground known to be stable; None: what differs little, found by clipping.
         minimum_area_m2: smaller bodies of loss or gain are left out.
         out_dir: where `difference.tif` (metres, offset taken away), GeoJSON and the record are written.
-
-    Returns:
-        offset_m, sigma_m, limit_of_detection_m, correlation_range_m, stable_share, compared_share, shift_px, `loss` and
-        `gain` (area_m2, volume_m3, volume_error_m3; 1 sigma), net_volume_m3 and its error, `polygons`, `warnings`.
 
     Raises:
         NoValidPixelsError: the surfaces have no pixel in common.
@@ -99,25 +163,23 @@ def subtract(
     pixel_m2 = _pixel_areas(grid)
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = _mean_error(scatter, float((ground * pixel_m2).sum()), range_m)
-    polygons = _list_bodies(difference, limit, grid, pixel_m2, minimum_area_m2)
-    for polygon in polygons:
-        polygon["volume_error_m3"] = _volume_error(sigma, polygon["area_m2"], range_m, offset_error)
-    answer: dict[str, Any] = {
-        "offset_m": round(offset, 4), "sigma_m": round(sigma, 4),
-        "sigma_from": "stable ground" if given is None else "given",
-        "limit_of_detection_m": round(limit, 4), "correlation_range_m": round(range_m, 2),
-        "stable_share": round(float(ground.sum() / valid.sum()), 4), "compared_share": round(float(valid.mean()), 6),
-        "shift_px": _shift(new, difference, ground, warnings),
-        **{kind: _sum_up(kind, polygons, sigma, range_m, offset_error) for kind in ("loss", "gain")},
-        "crs": grid.crs_name, "pixel_area_m2": round(float(pixel_m2[grid.height // 2, 0]), 4),
-    }  # fmt: skip
-    area = answer["loss"]["area_m2"] + answer["gain"]["area_m2"]
-    answer["net_volume_m3"] = round(answer["gain"]["volume_m3"] - answer["loss"]["volume_m3"], 3)
-    answer["net_volume_error_m3"] = _volume_error(sigma, area, range_m, offset_error)
-    answer |= {"polygons": polygons, "warnings": warnings, "outputs": {}}
-    if out_dir is not None:
-        _write(answer, difference, grid, out_dir)
-    return answer
+
+    def err(area_m2: float) -> float:
+        return _volume_error(sigma, area_m2, range_m, offset_error)
+
+    bodies = _list_bodies(difference, limit, grid, pixel_m2, minimum_area_m2, err)
+    loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
+    shift_px = _shift(new, difference, ground, warnings)
+    found = Difference(
+        offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from="stable ground" if given is None else "given",
+        limit_of_detection_m=round(limit, 4), correlation_range_m=round(range_m, 2),
+        stable_share=round(float(ground.sum() / valid.sum()), 4), compared_share=round(float(valid.mean()), 6),
+        shift_px=shift_px, loss=loss, gain=gain, crs=grid.crs_name,
+        pixel_area_m2=round(float(pixel_m2[grid.height // 2, 0]), 4),
+        net_volume_m3=round(gain.volume_m3 - loss.volume_m3, 3),
+        net_volume_error_m3=err(loss.area_m2 + gain.area_m2), polygons=tuple(bodies), warnings=tuple(warnings),
+    )  # fmt: skip
+    return found if out_dir is None else _write(found, difference, grid, out_dir)
 
 
 def _find_stable(
@@ -193,8 +255,9 @@ def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: fl
 
 
 def _list_bodies(
-    difference: NDArray[np.float64], limit: float, grid: Grid, pixel_m2: NDArray[np.float64], minimum_m2: float
-) -> list[dict[str, Any]]:
+    difference: NDArray[np.float64], limit: float, grid: Grid, pixel_m2: NDArray[np.float64], minimum_m2: float,
+    err: Callable[[float], float],
+) -> list[Body]:  # fmt: skip
     """Bodies of loss and gain beyond the limit, the largest volume first."""
     found = []
     for kind, beyond in (("loss", difference < -limit), ("gain", difference > limit)):
@@ -212,24 +275,19 @@ def _list_bodies(
             ground = map_outline(outline, lambda x, y, c=left, r=top: grid.to_crs(x + c, y + r))  # type: ignore[misc]
             lonlat = map_outline(ground, grid.to_lonlat)
             found.append(
-                {
-                    "kind": kind, "area_m2": round(area, 2), "volume_m3": round(volume, 3),
-                    "mean_m": round(float(heights[body].mean()), 3), "most_m": round(float(heights.max()), 3),
-                    "geometry": mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
-                }
+                Body(
+                    kind=kind, area_m2=round(area, 2), volume_m3=round(volume, 3),
+                    mean_m=round(float(heights[body].mean()), 3), most_m=round(float(heights.max()), 3),
+                    geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
+                    volume_error_m3=err(round(area, 2)),
+                )
             )  # fmt: skip
-    return sorted(found, key=lambda body: (-float(body["volume_m3"]), str(body["kind"])))
+    return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
 
 
-def _sum_up(
-    kind: str, polygons: list[dict[str, Any]], sigma: float, range_m: float, offset_error: float
-) -> dict[str, float]:
-    bodies = [p for p in polygons if p["kind"] == kind]
-    area = sum(p["area_m2"] for p in bodies)
-    return {
-        "bodies": len(bodies), "area_m2": round(area, 2), "volume_m3": round(sum(p["volume_m3"] for p in bodies), 3),
-        "volume_error_m3": _volume_error(sigma, area, range_m, offset_error),
-    }  # fmt: skip
+def _sum_up(bodies: Sequence[Body], err: Callable[[float], float]) -> Total:
+    area = sum(body.area_m2 for body in bodies)
+    return Total(len(bodies), round(area, 2), round(sum(body.volume_m3 for body in bodies), 3), err(area))
 
 
 def _shift(
@@ -254,15 +312,17 @@ def _shift(
     return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
 
 
-def _write(answer: dict[str, Any], difference: NDArray[np.float64], grid: Grid, out_dir: Path) -> None:
+def _write(found: Difference, difference: NDArray[np.float64], grid: Grid, out_dir: Path) -> Difference:
+    """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
     values = np.where(np.isfinite(difference), difference, -9999.0).astype(np.float32)
     write_geotiff(out_dir / FILES["difference"], values[None], grid, nodata=-9999.0, descriptions=("newer - older, m",))
-    features = [
-        {"type": "Feature", "geometry": p["geometry"], "properties": {k: v for k, v in p.items() if k != "geometry"}}
-        for p in answer["polygons"]
-    ]
-    answer["outputs"] = {name: str(out_dir / file) for name, file in FILES.items()}
-    for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", answer)):
+    features = []
+    for body in found.polygons:
+        told = asdict(body)
+        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
         with replacing(out_dir / FILES[name]) as partial:
             partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return found

@@ -1,5 +1,6 @@
 """`slopeward scenes dod`: the difference of two surfaces, offline."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -35,16 +36,15 @@ def dod(
     except NoValidPixelsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(4) from None
-    for warning in found["warnings"]:
+    for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
-        print_json(found)
+        print_json(asdict(found))
         return
-    print(f"offset {found['offset_m']:+.3f} m, limit of detection {found['limit_of_detection_m']:.3f} m (95 %)")
-    for kind in ("loss", "gain"):
-        part = found[kind]
+    print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
+    for kind, part in (("loss", found.loss), ("gain", found.gain)):
         print(
-            f"{kind}: {part['volume_m3']:,.0f} ± {part['volume_error_m3']:,.0f} m³ on {part['area_m2']:,.0f} m² in "
-            f"{part['bodies']} bodies"
+            f"{kind}: {part.volume_m3:,.0f} ± {part.volume_error_m3:,.0f} m³ on {part.area_m2:,.0f} m² in "
+            f"{part.bodies} bodies"
         )
-    print(f"net: {found['net_volume_m3']:+,.0f} ± {found['net_volume_error_m3']:,.0f} m³")
+    print(f"net: {found.net_volume_m3:+,.0f} ± {found.net_volume_error_m3:,.0f} m³")

@@ -49,19 +49,19 @@ LOSS, GAIN = np.pi * 60**2 * 8 / 2, np.pi * 80**2 * 3 / 2
 @pytest.mark.parametrize("given", [{}, {"sigma_older_m": 0.10, "sigma_newer_m": 0.15}])
 def test_volumes_of_loss_and_gain(pair, given, tmp_path):
     found = subtract(*pair, **given, minimum_area_m2=100.0, out_dir=tmp_path / "out")
-    assert found["offset_m"] == pytest.approx(0.7, abs=0.01)
-    assert found["sigma_m"] == pytest.approx(np.hypot(0.10, 0.15), rel=0.05)
-    assert found["limit_of_detection_m"] == pytest.approx(1.96 * np.hypot(0.10, 0.15), rel=0.05)
+    assert found.offset_m == pytest.approx(0.7, abs=0.01)
+    assert found.sigma_m == pytest.approx(np.hypot(0.10, 0.15), rel=0.05)
+    assert found.limit_of_detection_m == pytest.approx(1.96 * np.hypot(0.10, 0.15), rel=0.05)
     # what lies below the limit at the rims is not counted: under 1 % of the depth squared
-    assert found["loss"]["volume_m3"] == pytest.approx(LOSS, rel=0.01)
-    assert found["gain"]["volume_m3"] == pytest.approx(GAIN, rel=0.02)
-    assert found["loss"]["area_m2"] == pytest.approx(np.pi * 60**2, rel=0.06)
-    assert [p["kind"] for p in found["polygons"][:2]] == ["loss", "gain"]
-    assert 0 < found["loss"]["volume_error_m3"] < 0.05 * LOSS
-    assert found["net_volume_m3"] == pytest.approx(GAIN - LOSS, abs=0.02 * GAIN)
-    assert found["shift_px"] == pytest.approx({"columns": 0, "rows": 0}, abs=0.2)
+    assert found.loss.volume_m3 == pytest.approx(LOSS, rel=0.01)
+    assert found.gain.volume_m3 == pytest.approx(GAIN, rel=0.02)
+    assert found.loss.area_m2 == pytest.approx(np.pi * 60**2, rel=0.06)
+    assert [p.kind for p in found.polygons[:2]] == ["loss", "gain"]
+    assert 0 < found.loss.volume_error_m3 < 0.05 * LOSS
+    assert found.net_volume_m3 == pytest.approx(GAIN - LOSS, abs=0.02 * GAIN)
+    assert found.shift_px == pytest.approx({"columns": 0, "rows": 0}, abs=0.2)
     collection = json.loads((tmp_path / "out" / "difference.geojson").read_text())
-    assert len(collection["features"]) == len(found["polygons"])
+    assert len(collection["features"]) == len(found.polygons)
 
 
 def test_the_stated_error_covers_the_true_volume():
@@ -83,8 +83,8 @@ def test_noise_alone_is_neither_loss_nor_gain(tmp_path):
     older = write(tmp_path / "a.tif", hill() + rng.normal(0, 0.1, (SIZE, SIZE)))
     newer = write(tmp_path / "b.tif", hill() - 2.0 + rng.normal(0, 0.1, (SIZE, SIZE)))
     found = subtract(older, newer, minimum_area_m2=40.0)
-    assert found["offset_m"] == pytest.approx(-2.0, abs=0.01)
-    assert found["polygons"] == [], "ten pixels beyond 1.96 sigma side by side do not happen"
+    assert found.offset_m == pytest.approx(-2.0, abs=0.01)
+    assert found.polygons == (), "ten pixels beyond 1.96 sigma side by side do not happen"
 
 
 def test_another_grid_is_warped_and_areas_are_true(tmp_path):
@@ -106,8 +106,8 @@ def test_another_grid_is_warped_and_areas_are_true(tmp_path):
     pit = np.where(away < 40, 5 * (1 - (away / 40) ** 2), 0.0)
     newer = write(tmp_path / "b.tif", (surface(east, north) - pit).reshape(SIZE, SIZE), grid)
     found = subtract(older, newer, minimum_area_m2=200.0)
-    assert found["loss"]["volume_m3"] == pytest.approx(np.pi * 40**2 * 5 / 2, rel=0.02)
-    assert "warped" in found["warnings"][0]
+    assert found.loss.volume_m3 == pytest.approx(np.pi * 40**2 * 5 / 2, rel=0.02)
+    assert "warped" in found.warnings[0]
     assert a > 0 > e
 
 
@@ -116,9 +116,9 @@ def test_a_given_mask_of_stable_ground_is_used(pair, tmp_path):
     mask[:, :20] = 1
     stable = write(tmp_path / "stable.tif", mask, nodata=None)
     found = subtract(*pair, stable=stable, minimum_area_m2=100.0)
-    assert found["stable_share"] == pytest.approx(0.1)
-    assert found["offset_m"] == pytest.approx(0.7, abs=0.02)
-    assert not any("clipping" in w for w in found["warnings"])
+    assert found.stable_share == pytest.approx(0.1)
+    assert found.offset_m == pytest.approx(0.7, abs=0.02)
+    assert not any("clipping" in w for w in found.warnings)
 
 
 def test_nodata_is_compared_with_nothing(pair, tmp_path):
@@ -129,8 +129,8 @@ def test_nodata_is_compared_with_nothing(pair, tmp_path):
         values[:, :100] = -9999.0
         file.write(values, 1)
     found = subtract(*pair, minimum_area_m2=100.0)
-    assert found["compared_share"] == pytest.approx(0.5)
-    assert found["loss"]["volume_m3"] < 0.2 * LOSS
+    assert found.compared_share == pytest.approx(0.5)
+    assert found.loss.volume_m3 < 0.2 * LOSS
 
 
 def test_a_displaced_surface_is_told(tmp_path):
@@ -138,10 +138,10 @@ def test_a_displaced_surface_is_told(tmp_path):
     older = write(tmp_path / "a.tif", ground[20:220, 20:220])
     newer = write(tmp_path / "b.tif", ground[19:219, 21:221])  # what lay at (21, 19) lies at (20, 20) now
     found = subtract(older, newer)
-    assert found["shift_px"] == pytest.approx({"columns": -1.0, "rows": 1.0}, abs=0.2)
-    assert any("1.4 px apart" in w for w in found["warnings"])
+    assert found.shift_px == pytest.approx({"columns": -1.0, "rows": 1.0}, abs=0.2)
+    assert any("1.4 px apart" in w for w in found.warnings)
     flat = write(tmp_path / "c.tif", np.full((SIZE, SIZE), 5.0))
-    assert subtract(flat, flat)["shift_px"] is None, "flat ground tells no displacement"
+    assert subtract(flat, flat).shift_px is None, "flat ground tells no displacement"
 
 
 def test_what_cannot_be_subtracted_is_one_clear_line(pair, tmp_path):
