@@ -1,0 +1,50 @@
+"""How sure a mean score is when forecasts overlap: blocks of issue times are drawn anew, all stations together."""
+
+import math
+
+import numpy as np
+
+from forecasting.data.series import Floats
+
+DRAWS = 999
+LEAST_BLOCKS = 3
+
+
+def block_bootstrap(
+    scores: Floats, steps: int, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float] | None:
+    """Interval of the mean of scores by the circular block bootstrap (Politis and Romano 1992).
+
+    A block holds as many issue times as a horizon spans, and never fewer than the cube root of all (Hall, Horowitz and
+    Jing 1995). Stations of one issue time stay together: they move together and are no independent witnesses.
+
+    Args:
+        scores: Shape (N,) or (N, S), rows in order of time, NaN where not scored.
+        steps: Issue times that a horizon spans.
+        level: Of the interval.
+        draws: Samples.
+        seed: The same seed gives the same interval.
+
+    Returns:
+        Low and high end; None for fewer than three blocks.
+    """
+    table = scores[:, None] if scores.ndim == 1 else scores
+    known = np.isfinite(table)
+    rows = known.any(axis=1)
+    total, count = np.where(known, table, 0.0).sum(axis=1)[rows], known.sum(axis=1)[rows]
+    n = total.size
+    length = max(steps, math.ceil(n ** (1.0 / 3.0)), 1)
+    blocks = math.ceil(n / length)
+    if blocks < LEAST_BLOCKS:
+        return None
+    start = np.random.default_rng(seed).integers(0, n, (draws, blocks))
+    sums, counts = (_sum_blocks(one, length)[start].sum(axis=1) for one in (total, count.astype(np.float64)))
+    low, high = np.quantile(sums / counts, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
+    return float(low), float(high)
+
+
+def _sum_blocks(values: Floats, length: int) -> Floats:
+    """Sum of `length` values from each place on, around the end, shape (N,)."""
+    around = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:length]]))])
+    out: Floats = around[length : length + values.size] - around[: values.size]
+    return out
