@@ -37,6 +37,10 @@ class Scored:
     winkler_80: float | None = None
     stage: str | None = None
     unit: str = "mm"
+    pinball: float | None = None
+    crps: float | None = None
+    pit: float | None = None
+    situation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,12 @@ MOTION: Final = (
     N_("creep"), N_("intermediate"), N_("progressive"), N_("step"), N_("unknown"), N_("none"), N_("linear"),
     N_("regressive"),
 )  # fmt: skip
+SITUATIONS: Final = (  # of forecasts, by which their scores are kept apart
+    N_("critical"), N_("accelerating"), N_("after a step"), N_("after rain"), N_("steady"), N_("not stated"),
+)  # fmt: skip
 SIGHT: Final = (N_("full"), N_("degraded"), N_("blind"))
 WORDS: Final = QUANTITIES | KINDS | frozenset({
-    *MOTION, *SIGHT,
+    *MOTION, *SIGHT, *SITUATIONS,
     # ledgers, and the words for levels of health and advice
     N_("hazard"), N_("health"), N_("advice"), N_("clear"), N_("notice"), N_("urgent"), N_("Hazard"), N_("Health"),
     N_("Advice"),

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 
+import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from forecasting.evaluation.distribution import ROLLING, roll
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
@@ -243,6 +246,43 @@ def load_skill(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any
 def load_coverage(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
     """Coverage of the fan by month, newest month first."""
     return load_view(c, "forecast_coverage", order_by=(*_BY_MONTH, "nominal"), limit=limit, site=site)
+
+
+def load_situations(c: Connection, site: str, limit: int = 300) -> list[dict[str, Any]]:
+    """Scores of whole fans by month and situation, newest month first."""
+    return load_view(c, "forecast_scores", order_by=(*_BY_MONTH, "situation"), limit=limit, site=site)
+
+
+ROLLED_DAYS: Final = 90
+
+
+def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
+    """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
+    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    newest = c.execute(
+        select(func.max(f.target_at)).join(t.forecast_score, k.forecast_id == f.id).join(t.series, s.id == f.series_id)
+        .where(s.site == site, f.shown)
+    ).scalar()  # fmt: skip
+    if newest is None:
+        return []
+    rows = c.execute(
+        select(s.station, s.quantity, f.horizon_s, k.inside_80)
+        .join(t.forecast_score, k.forecast_id == f.id)
+        .join(t.series, s.id == f.series_id)
+        .where(s.site == site, f.shown, f.target_at > newest - timedelta(days=ROLLED_DAYS))
+        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
+    )
+    found = []
+    for (station, quantity, horizon_s), group in groupby(rows, lambda r: (r.station, r.quantity, r.horizon_s)):
+        held = roll(np.array([float(r.inside_80) for r in group]))
+        if held.size:
+            found.append(
+                {
+                    "station": station, "quantity": quantity, "horizon_s": horizon_s, "newest": float(held[-1]),
+                    "lowest": float(held.min()), "n": int(held.size) + ROLLING - 1,
+                }
+            )  # fmt: skip
+    return found
 
 
 def load_forecaster_gates(c: Connection, site: str) -> list[dict[str, Any]]:

@@ -285,9 +285,11 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
     forecasts.add_forecasts(c, rows)
     back = {ids[f"north-bench/{k}/displacement_north"]: k for k in ("G1", "G2")}
     scores = []
-    for unscored in forecasts.load_unscored(c, "north-bench", NOW, START):
+    waiting = forecasts.load_unscored(c, "north-bench", NOW, START)
+    situations = forecasts.load_situations(c, waiting, {})
+    for unscored in waiting:
         observed = round(-0.9 * measured[back[unscored.series_id], unscored.target_at], 3)
-        scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed))
+        scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed, situations[unscored.id]))
     forecasts.add_scores(c, scores, NOW)
     forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):

@@ -89,6 +89,9 @@ def compare(
     by_stage: Annotated[
         bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
     ] = False,
+    by_situation: Annotated[
+        bool, typer.Option("--by-situation", help="Also one line per situation: critical, after rain and others.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -116,12 +119,13 @@ def compare(
                 if not scored[who]:
                     continue
                 found += 1
-                for stage in [None, *(sorted({r.stage or "" for r in scored[who]}) if by_stage else [])]:
-                    rows = [r for r in scored[who] if stage is None or (r.stage or "") == stage]
+                for stage, situation in _parts(scored[who], by_stage=by_stage, by_situation=by_situation):
+                    rows = [r for r in scored[who] if stage in {None, r.stage or ""}]
+                    rows = [r for r in rows if situation in {None, r.situation or ""}]
                     facts = {
                         "site": site, "horizon_s": horizon_s, "model": who[0], "model_hash": who[1],
                         "state": states.get(who[1], "simple"), "shown": who == champion, "champion": champion[0],
-                        "stage": stage if stage is None else stage or "not stated", "latency_ms": _usual_ms(rows),
+                        "stage": _said(stage), "situation": _said(situation), "latency_ms": _usual_ms(rows),
                         **_flat(challenge(rows, scored[champion], horizon_s)),
                     }  # fmt: skip
                     show(facts, _compare_line(facts), as_json)
@@ -228,15 +232,33 @@ def _compare_line(facts: dict[str, Any]) -> str:
     mark = "*" if facts["shown"] else " "
     who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
     unit = facts["unit"]
-    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
+    mae = f"{_figure(facts['mae'])}{_between(facts['mae_95'])}"
+    errors = f"mae {mae} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
-    stage = "" if facts["stage"] is None else f"{facts['stage']}: "
+    stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
+    fan = "" if facts["crps"] is None else f"  crps {_figure(facts['crps'])}{_between(facts['crps_95'])}"
+    if facts["pit_below_10"] is not None:
+        fan += f"  below 10 % {_share(facts['pit_below_10'])}, above 90 % {_share(facts['pit_above_90'])}"
+    fan += "" if facts["lowest_30"] is None else f"  lowest 30 {_share(facts['lowest_30'])}"
     time = "" if facts["latency_ms"] is None else f"  {facts['latency_ms'] / 1000:.2f} s"
     return (
         f"{_words(facts['horizon_s']):>6} {mark} {who} {stage}n {facts['n']:>4}  {errors}  skill {skill}{p}  {held}"
-        f"{time}"
+        f"{fan}{time}"
     )
+
+
+def _parts(
+    rows: "Sequence[Scored]", *, by_stage: bool, by_situation: bool
+) -> list[tuple[str | None, str | None]]:  # fmt: skip
+    """All together, then each stage and each situation; empty text where none was stated."""
+    stages = sorted({r.stage or "" for r in rows}) if by_stage else []
+    situations = sorted({r.situation or "" for r in rows}) if by_situation else []
+    return [(None, None), *((s, None) for s in stages), *((None, s) for s in situations)]
+
+
+def _said(part: str | None) -> str | None:
+    return part if part is None else part or "not stated"
 
 
 def _usual_ms(rows: "Sequence[Scored]") -> float | None:
@@ -247,6 +269,10 @@ def _usual_ms(rows: "Sequence[Scored]") -> float | None:
 
 def _share(value: float | None) -> str:
     return "   -" if value is None else f"{value:4.0%}"
+
+
+def _between(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" [{_figure(ends[0])}, {_figure(ends[1])}]"
 
 
 def _figure(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """What may drive a slope, read from the store as known at an instant, for the networks that read it."""
 
 from array import array
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -9,18 +10,31 @@ import numpy as np
 from sqlalchemy import Connection
 
 from forecasting.data.rain_forecasts import Outlook
+from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.samples import UNFIT, Timed
 from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
+WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
 QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
     "coherence", "ndvi", "scene_probability",
 )  # fmt: skip
 
 
-def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Timed]:
+def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
+    """Whether much rain had fallen before each instant, at any gauge, as known at `now`; unknown counts as dry."""
+    asked = sorted(set(instants))
+    if not asked:
+        return {}
+    rain = load_drivers(c, site, asked[0] - WETTEST_OF, now, quantities=("rain",))
+    return {at: any(is_after_rain(*timed, epoch_s(at)) for timed in rain.values()) for at in asked}
+
+
+def load_drivers(
+    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = QUANTITIES
+) -> dict[str, Timed]:
     """Readings of rain, water and image series in (since, now] as known at `now`, by `station.quantity`.
 
     Of other quantities only those that the site file names in `covariates`. A counter gives what it rose by. A gauge
@@ -31,7 +45,8 @@ def load_drivers(c: Connection, site: Site, since: datetime, now: datetime) -> d
     for station in site.stations:
         for spec in station.series:
             label = f"{station.id}.{spec.quantity}"
-            if not (spec.quantity in QUANTITIES or label in site.forecast.covariates) or label in expected:
+            named = quantities is QUANTITIES and label in site.forecast.covariates
+            if not (spec.quantity in quantities or named) or label in expected:
                 continue
             if spec.quantity == "rain" and spec.stamp == "event":
                 continue

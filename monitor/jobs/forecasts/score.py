@@ -10,6 +10,7 @@ from forecasting.serving.conformal import ConformalState, feedback
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
+from monitor.jobs.forecasts.drivers import find_wet
 from monitor.jobs.samples import UNFIT
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import (
@@ -17,6 +18,7 @@ from monitor.store.models.forecasts import (
     Unscored,
     add_scores,
     load_conformal,
+    load_situations,
     load_unscored,
     name_intervals,
     save_conformal,
@@ -42,6 +44,8 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
             i: _load_near(c, i, [u.target_at for u in waiting if u.series_id == i], spec.interval_s / 2.0, now)
             for i, spec in specs.items() if spec is not None
         }  # fmt: skip
+        wet = find_wet(c, site, (u.issued_at for u in waiting), now)
+        situations = load_situations(c, waiting, wet)
     scores: dict[int, Score] = {}
     for one in waiting:
         spec = specs[one.series_id]
@@ -49,7 +53,7 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
             continue
         nearest = nearest_reading(readings[one.series_id], one.target_at, spec.interval_s / 2.0)
         if nearest is not None:
-            scores[one.id] = score_forecast(one, nearest.observed_at, nearest.value)
+            scores[one.id] = score_forecast(one, nearest.observed_at, nearest.value, situations[one.id])
     with db.write() as c:
         added = add_scores(c, list(scores.values()), now)
         learning = [one for one in waiting if one.id in added]

@@ -4,13 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, select
+import numpy as np
+from sqlalchemy import Connection, and_, delete, or_, select
 
+from forecasting.evaluation.distribution import crps, pit
+from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.models.movement import latest_movement
-from monitor.store.schema.tables import conformal_state, forecast, forecast_score, forecast_withheld, series
+from monitor.store.schema.tables import (
+    conformal_state,
+    failure_time,
+    forecast,
+    forecast_score,
+    forecast_withheld,
+    series,
+)
 
 QUANTILES = (("q025", 0.025), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q975", 0.975))
 
@@ -60,6 +70,8 @@ class Unscored:
     data_value: float
     margin_80: float | None
     margin_95: float | None
+    issued_at: datetime
+    stage: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,9 @@ class Score:
     inside_95: bool
     pinball: float
     winkler_80: float
+    crps: float | None = None
+    pit: float | None = None
+    situation: str | None = None
 
 
 def add_forecasts(c: Connection, rows: Sequence[ForecastRow]) -> int:
@@ -121,14 +136,46 @@ def load_unscored(c: Connection, site: str, until: datetime, since: datetime, li
     return [
         Unscored(
             r.id, r.series_id, r.model, r.model_hash, r.horizon_s, r.target_at,
-            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95,
+            (r.q025, r.q10, r.q50, r.q90, r.q975), r.baseline_q50, r.data_value, r.margin_80, r.margin_95, r.issued_at,
+            r.stage,
         )
         for r in c.execute(query)
     ]  # fmt: skip
 
 
-def score_forecast(unscored: Unscored, observed_at: datetime, observed: float) -> Score:
-    """Score one forecast against what came: errors, coverage, mean pinball loss and Winkler score at 80 %.
+def load_situations(c: Connection, waiting: Sequence[Unscored], wet: Mapping[datetime, bool]) -> dict[int, str | None]:
+    """What each forecast was up against when it was issued, by its id.
+
+    Args:
+        c: a connection.
+        waiting: the forecasts.
+        wet: issue time -> whether much rain had fallen; one that is not there was dry, or nobody knows.
+    """
+    w, s = failure_time.c, series.c
+    found: dict[int, str | None] = {}
+    known: dict[tuple[int, datetime], bool] = {}
+    for one in waiting:
+        key = one.series_id, one.issued_at
+        if key not in known:
+            # a window of any series of the station: the slope is what fails, not an axis
+            station = select(s.site, s.station).where(s.id == one.series_id).subquery()
+            query = (
+                select(w.id)
+                .join(series, s.id == w.series_id)
+                .join(station, (station.c.site == s.site) & (station.c.station == s.station))
+                .where(
+                    w.trusted, w.issued_at <= one.issued_at, w.window_to > one.issued_at,
+                    or_(w.withdrawn_at.is_(None), w.withdrawn_at > one.issued_at),
+                )
+                .limit(1)
+            )  # fmt: skip
+            known[key] = c.execute(query).first() is not None
+        found[one.id] = name_situation(one.stage, critical=known[key], wet=wet.get(one.issued_at, False))
+    return found
+
+
+def score_forecast(unscored: Unscored, observed_at: datetime, observed: float, situation: str | None = None) -> Score:
+    """Score one forecast against what came: errors, coverage, mean pinball loss, Winkler score at 80 %, CRPS and PIT.
 
     Pinball: Koenker & Bassett 1978. Winkler: interval width plus 2/alpha times the miss (Winkler 1972), alpha 0.2.
     """
@@ -137,11 +184,12 @@ def score_forecast(unscored: Unscored, observed_at: datetime, observed: float) -
         max(level * (observed - q), (level - 1.0) * (observed - q))
         for (_, level), q in zip(QUANTILES, unscored.quantiles, strict=True)
     ]
+    fan, came = np.array(unscored.quantiles), np.array(observed)
     miss = max(q10 - observed, 0.0) + max(observed - q90, 0.0)
     return Score(
         unscored.id, observed_at, observed, observed - q50, observed - unscored.baseline_q50,
         observed - unscored.data_value, q10 <= observed <= q90, q025 <= observed <= q975,
-        sum(losses) / len(losses), (q90 - q10) + 10.0 * miss,
+        sum(losses) / len(losses), (q90 - q10) + 10.0 * miss, float(crps(fan, came)), float(pit(fan, came)), situation,
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def load_scored(
     query = (
         select(
             f.issued_at, k.error, k.baseline_error, k.inside_80, k.inside_95, f.latency_ms, k.winkler_80, f.stage,
-            series.c.unit,
+            series.c.unit, k.pinball, k.crps, k.pit, k.situation,
         )
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
@@ -62,7 +62,7 @@ def load_scored(
     return [
         Scored(
             epoch_s(r.issued_at), name, r.error, r.baseline_error, bool(r.inside_80), bool(r.inside_95), r.latency_ms,
-            r.winkler_80, r.stage, r.unit,
+            r.winkler_80, r.stage, r.unit, r.pinball, r.crps, r.pit, r.situation,
         )
         for series_id, name in names.items()
         for r in c.execute(query.where(f.series_id == series_id))

@@ -261,6 +261,8 @@ forecast_score = Table(
     Column("error", Number, nullable=False), Column("baseline_error", Number, nullable=False), Column("persistence_error", Number, nullable=False),
     Column("inside_80", Boolean, nullable=False), Column("inside_95", Boolean, nullable=False), Column("pinball", Number, nullable=False),
     Column("winkler_80", Number, nullable=False), Column("scored_at", Instant, nullable=False),
+    Column("crps", Number), Column("pit", Number),  # of the whole fan; empty = scored by a version that did not know them
+    Column("situation", String(16)),  # critical, accelerating, after a step, after rain, steady, creep
     *finite("forecast_score", "observed", "error", "baseline_error", "persistence_error", "pinball", "winkler_80"),
 )  # fmt: skip
 model = Table(

@@ -11,6 +11,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "latest_forecast": frozenset({"shown"}),
     "forecast_history": frozenset({"shown"}),
     "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
+    "forecast_coverage_rolling": frozenset({"shown"}),
     "failure_windows": frozenset({"trusted"}),
     "site_proposals": frozenset({"loosens_high"}),
     "site_status": frozenset({"catching_up"}),
@@ -138,7 +139,7 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   WHERE f.model <> 'kinematic' OR f.issued_at = (SELECT max(g.issued_at) FROM forecast g WHERE g.series_id = s.id)""",
         "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
-  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at {scored}""",
+  c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation {scored}""",
         "forecast_skill": f"""SELECT {group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
   {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
@@ -149,6 +150,18 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
   CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill,
   {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95
 {scored} {by}, f.stage""",
+        "forecast_scores": f"""SELECT {group}, c.situation AS situation, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+  {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence, {d.rounded("avg(c.pinball)", 6)} AS pinball,
+  {d.rounded("avg(c.crps)", 6)} AS crps, {d.rounded("avg(c.winkler_80)", 6)} AS interval_score_80,
+  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95,
+  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit < 0.1 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_below_10,
+  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit > 0.9 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_above_90
+{scored} {by}, c.situation""",
+        "forecast_coverage_rolling": f"""SELECT {_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown,
+  {d.rounded(f"{share('inside_80')} OVER newest", 6)} AS covered_80, {d.rounded(f"{share('inside_95')} OVER newest", 6)} AS covered_95,
+  count(*) OVER newest AS n
+{scored} WINDOW newest AS (PARTITION BY s.site, s.station, s.quantity, f.model, f.horizon_s
+  ORDER BY f.target_at, f.issued_at, f.id ROWS BETWEEN 29 PRECEDING AND CURRENT ROW)""",
         "forecast_coverage": f"""SELECT g.site, g.station, g.quantity, g.model, g.horizon_s, g.month, k.nominal,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.covered_80 ELSE g.covered_95 END", 6)} AS covered,
   {d.rounded("CASE WHEN k.nominal < 0.9 THEN g.width_80 ELSE g.width_95 END", 6)} AS width, g.n

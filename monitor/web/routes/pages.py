@@ -41,8 +41,10 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
         card = find_card(c, site)
         skill, coverage = queries.load_skill(c, site), queries.load_coverage(c, site)
         units = {(s.station, s.quantity): s.unit for s in load_series(c, site)}
+        fans, rolled = queries.load_situations(c, site), queries.load_rolled(c, site)
         gates, explained = queries.load_forecaster_gates(c, site), load_explanations(c, site)
     values = {"units": units, "skill": skill, "coverage": coverage, "gates": gates, "explained": explained}
+    values |= {"fans": fans, "rolled": rolled}
     return render(request, "forecasts.html", card=card, **values)
 
 

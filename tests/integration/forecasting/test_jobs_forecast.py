@@ -173,7 +173,10 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     assert len(scores) == 9
     with database.read() as c:
         told = {(r["station"], r["stage"]): r["n"] for r in load_view(c, "forecast_skill_by_stage", horizon_s=86400.0)}
+        fans = {(r["station"], r["situation"]): r for r in load_view(c, "forecast_scores", horizon_s=86400.0)}
     assert told == {("G0", None): 1, ("G1", "progressive"): 1, ("G2", None): 1}
+    assert set(fans) == {("G0", None), ("G1", "accelerating"), ("G2", None)}
+    assert all(r["crps"] > 0 and r["pit_below_10"] in {0.0, 1.0} for r in fans.values())
     for s in scores:
         assert s.error == pytest.approx(s.observed - s.q50)
         assert s.persistence_error == pytest.approx(s.observed - s.data_value)

@@ -461,7 +461,9 @@ def test_a_comparison_holds_every_forecast_of_its_days(slope: Slope, tmp_path: P
     days = str((datetime.now(UTC) - START).days + 2)
     words = ["compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--json", "--config", str(config)]
     assert run_verb(["forecast", *words]) == 0
-    assert json.loads(capsys.readouterr().out)["n"] == 260
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["n"] == 260
+    assert (facts["lowest_30"], facts["newest_30"], facts["crps"], facts["mae_95"]) == (1.0, 1.0, None, [1.0, 1.0])
 
 
 def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path, monkeypatch, capsys) -> None:
@@ -510,6 +512,8 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert parts[A, None] == 60
     assert parts[A, "creep"] + parts[A, "not stated"] == 60
     assert parts[A, "creep"] > 0
+    code, out, _ = call("compare", "--site", "jobs", "--horizon", "1d", "--days", days, "--by-situation", "--json")
+    assert {(r["model_hash"], r["situation"]): r["n"] for r in map(json.loads, out.splitlines())}[A, "not stated"] == 60
     code, out, _ = call("compare", "--site", "jobs", "--days", days)
     assert "mae 0.5 mm (auto 0.97 mm)" in out
     assert call("compare", "--site", "jobs", "--horizon", "3d")[0] == 1

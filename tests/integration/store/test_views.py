@@ -33,6 +33,8 @@ PROMISED = {
     "forecast_vs_observed": f"{FORECAST} observed error baseline_error inside_80 inside_95 pinball winkler_80",
     "forecast_skill": "site station quantity model horizon_s month n mae mae_persistence mae_best_baseline skill",
     "forecast_skill_by_stage": "site station quantity model horizon_s month stage n mae mae_best_baseline skill",
+    "forecast_scores": "site station quantity model horizon_s month situation n mae pinball crps interval_score_80 covered_80 pit_below_10",  # noqa: E501
+    "forecast_coverage_rolling": "site station quantity model horizon_s target_at shown covered_80 covered_95 n",
     "forecast_coverage": "site station quantity model horizon_s month nominal covered width n",
     "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
     "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
@@ -237,6 +239,24 @@ def test_skill_and_coverage_by_hand(filled_database):
         assert row["mae"] == pytest.approx(sum(abs(r["error"]) for r in mine) / len(mine), abs=1e-6)
         assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in mine) / len(mine), abs=1e-6)
     assert sum(r["n"] for r in parts) == len(whole)
+    with database.read() as c:
+        fans = views.load_view(c, "forecast_scores", station="G1", model="gru", horizon_s=86400.0)
+        rolled = views.load_view(
+            c, "forecast_coverage_rolling", station="G1", model="gru", horizon_s=86400.0, order_by=("target_at",)
+        )
+    assert {r["situation"] for r in fans} == {None, "creep", "accelerating"}
+    for row in fans:
+        mine = [r for r in whole if r["situation"] == row["situation"] and r["target_at"][:7] == row["month"]]
+        assert row["n"] == len(mine)
+        for column, of in (("crps", "crps"), ("interval_score_80", "winkler_80"), ("pinball", "pinball")):
+            assert row[column] == pytest.approx(sum(r[of] for r in mine) / len(mine), abs=1e-6)
+        assert row["pit_above_90"] == pytest.approx(sum(r["pit"] > 0.9 for r in mine) / len(mine), abs=1e-6)
+    whole = sorted(whole, key=lambda r: r["target_at"])
+    assert [r["target_at"] for r in rolled] == [r["target_at"] for r in whole]
+    for i, row in enumerate(rolled):
+        newest = whole[max(0, i - 29) : i + 1]
+        assert row["n"] == len(newest)
+        assert row["covered_80"] == pytest.approx(sum(r["inside_80"] for r in newest) / len(newest), abs=1e-6)
     with database.write() as c:  # a baseline that made no error gives no skill, never an invented one
         c.execute(t.forecast_score.update().values(baseline_error=0.0))
     with database.read() as c:
