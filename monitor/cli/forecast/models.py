@@ -232,8 +232,8 @@ def _compare_line(facts: dict[str, Any]) -> str:
     mark = "*" if facts["shown"] else " "
     who = f"{facts['model']:14} {facts['model_hash'][:12]:12} {facts['state']:9}"
     unit = facts["unit"]
-    mae = f"{_figure(facts['mae'])}{_between(facts['mae_95'])}"
-    errors = f"mae {mae} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
+    errors = f"mae {_figure(facts['mae'])} {unit} ({facts['champion']} {_figure(facts['reference_mae'])} {unit})"
+    errors += _between(facts["mae_95"])
     held = f"80 % held {_share(facts['coverage_80'])}{worst}, 95 % {_share(facts['coverage_95'])}"
     skill = _share(facts["skill"])
     stage = "".join(f"{facts[key]}: " for key in ("stage", "situation") if facts[key] is not None)
