@@ -53,7 +53,7 @@ def run_bench(
                 trained[base] = train_detector(base, samples, budget, seed)
             detector = trained[base]
             with_checks = name.endswith("+checks")
-            on_faulty, on_clean = _score_all(detector, faulty), _score_all(detector, samples)
+            on_faulty, on_clean = detector.score(faulty), detector.score(samples)
             raised = _alarms(on_faulty, faulty, detector.limit, with_checks)
             outcomes[name].append(judge_alarms(faulty, raised, events, TEST_FROM))
             untouched = judge_alarms(samples, _alarms(on_clean, samples, detector.limit, with_checks), [], TEST_FROM)
@@ -62,12 +62,8 @@ def run_bench(
                 raised = _alarms(on_faulty, faulty, limit, with_checks)
                 equal[name].append(judge_alarms(faulty, raised, events, TEST_FROM).recall)
             clean[name].append(untouched.false_alarms_per_sensor_month)
-            thresholds[name].append(max(t.value for t in detector.thresholds.values()))
+            thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
-
-
-def _score_all(detector: Detector, samples: Mapping[str, Series]) -> dict[str, Array]:
-    return {name: detector.score(series) for name, series in samples.items()}
 
 
 def _spend(scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.registry import load_rule, rules_of
+from detection.anomaly.registry import COMPOSITES, NETWORKS, list_detectors, load_rule
 from detection.anomaly.threshold import Threshold, choose_threshold
 from detection.anomaly.windows import Array, Series, scaled_residuals, stack_windows
 
@@ -37,19 +37,31 @@ class Detector:
 
     @property
     def limit(self) -> float:
-        """Alarm where the score is above this: the threshold itself, or 1 for several rules scored in thresholds."""
-        return next(iter(self.thresholds.values())).value if len(self.thresholds) == 1 else 1.0
+        """Alarm where the score is above this: the threshold itself, or 1 for parts scored in thresholds."""
+        return 1.0 if self.name in COMPOSITES else next(iter(self.thresholds.values())).value
 
-    def score(self, series: Series) -> Array:
-        """One causal score per cell, shape (n,), NaN where the past is too short or too full of holes."""
-        rules = rules_of(self.name)
-        if not rules:
-            return score_windows(self.name, self.weights, series)
-        if len(rules) == 1:
-            return load_rule(rules[0])(series)
-        rows = np.stack([load_rule(rule)(series) / self.thresholds[rule].value for rule in rules])
-        known = np.isfinite(rows).any(axis=0)
-        return np.where(known, np.where(np.isfinite(rows), rows, -np.inf).max(axis=0), np.nan)
+    def score(self, samples: Mapping[str, Series]) -> dict[str, Array]:
+        """One causal score per cell of each station, NaN where the past is too short or too full of holes."""
+        if self.name in COMPOSITES:
+            return {name: row for name, (row, _) in self.score_by_part(samples).items()}
+        if self.name in NETWORKS:
+            return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
+        rule = load_rule(self.name)
+        return {name: rule(series) for name, series in samples.items()}
+
+    def score_by_part(self, samples: Mapping[str, Series]) -> dict[str, tuple[Array, list[str]]]:
+        """For a detector of parts: the largest score in thresholds per cell, and the part that gave it."""
+        from detection.anomaly.parts import score_parts
+
+        parts = list(self.thresholds)
+        scored = score_parts(samples, parts)
+        out = {}
+        for name in samples:
+            rows = np.stack([scored[part][name] / self.thresholds[part].value for part in parts])
+            rows = np.where(np.isfinite(rows), rows, -np.inf)
+            score = rows.max(axis=0)
+            out[name] = np.where(np.isfinite(score), score, np.nan), [parts[k] for k in rows.argmax(axis=0)]
+        return out
 
 
 def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
@@ -66,7 +78,7 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
-    Several rules share the budget in equal parts.
+    The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
 
     Args:
         name: id in the registry.
@@ -78,19 +90,23 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
         InputError: unknown detector, no station, or too few windows to train a network.
         ThresholdError: no threshold can be stated for this budget on this record.
     """
-    rules = rules_of(name)
+    if name not in list_detectors():
+        raise InputError(f"unknown detector {name!r}; known: {', '.join(list_detectors())}")
     if not samples:
         raise InputError("no station to train on")
+    if name in COMPOSITES:
+        from detection.anomaly.split import split_budget
+
+        return Detector(name, split_budget(samples, VALIDATE_UNTIL, budget))
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
-    if not rules:
+    if name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
-    thresholds = {}
-    for part in rules or (name,):
-        scored = [load_rule(part)(s) if rules else score_windows(name, weights, s) for s in ordered]
-        thresholds[part] = _set_threshold(scored, ordered, budget / max(len(rules), 1))
-    return Detector(name, thresholds, weights, notes)
+    scored = Detector(name, {}, weights).score(samples)
+    return Detector(
+        name, {name: _set_threshold([scored[key] for key in sorted(samples)], ordered, budget)}, weights, notes
+    )
 
 
 def _set_threshold(scored: list[Array], ordered: list[Series], budget: float) -> Threshold:

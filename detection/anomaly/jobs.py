@@ -15,6 +15,7 @@ from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, tr
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
+from detection.anomaly.parts import PARTS
 from detection.anomaly.records import (
     DetectorTraining,
     Finding,
@@ -25,9 +26,9 @@ from detection.anomaly.records import (
     TrainedDetector,
     Unscored,
 )
-from detection.anomaly.registry import CARRIED_OVER, CHECKS, NETWORKS
+from detection.anomaly.registry import CARRIED_OVER, CHECKS, COMPOSITES, NETWORKS
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
-from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
+from detection.anomaly.windows import Array, Series, build_series, fewest_readings, scaled_residuals
 
 CARRIED_SOURCE: Final = "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05, 0.025 false alarms per sensor-month"
 # An autoencoder may vote only where it finds this much more than persistence-z at equal false alarms.
@@ -73,15 +74,15 @@ def score(asked: Scoring) -> Scores:
     detector, model_hash, source = _load_detector(asked)
     rows: list[Score] = []
     withheld = list(unusable)
+    scored, kinds_of = _score_and_name(detector, samples)
     for name in sorted(samples):
-        series = samples[name]
-        scores = detector.score(series)
+        series, scores = samples[name], scored[name]
         fresh = series.observed & (series.times_s > since_s)
         chosen = np.flatnonzero(fresh & np.isfinite(scores))
         if not chosen.size:
             withheld.append(Unscored(name, _explain(series, int(fresh.sum()))))
             continue
-        kinds = name_kinds(scaled_residuals(series))
+        kinds = kinds_of[name]
         rows += [
             Score(
                 name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
@@ -91,6 +92,19 @@ def score(asked: Scoring) -> Scores:
         ]  # fmt: skip
     withheld.sort(key=lambda one: one.station)
     return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash, source)
+
+
+def _score_and_name(detector: Detector, samples: Mapping[str, Series]) -> tuple[dict[str, Array], dict[str, list[str]]]:
+    """Scores, and per cell what the strangest part or the residual looks like."""
+    looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
+    if detector.name not in COMPOSITES:
+        return detector.score(samples), looks
+    scored = detector.score_by_part(samples)
+    named = {
+        name: [PARTS[part].kind or look for part, look in zip(parts, looks[name], strict=True)]
+        for name, (_, parts) in scored.items()
+    }
+    return {name: row for name, (row, _) in scored.items()}, named
 
 
 def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
@@ -140,12 +154,14 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
         part: Threshold(t["value"], t["false_alarms"], t["months"], t["method"])
         for part, t in card["thresholds"].items()
     }
+    if name in COMPOSITES and not set(thresholds) <= set(PARTS):
+        raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}
     return Detector(name, thresholds, weights), stored.model_hash, "counted on this site's validation record"
 
 
 def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:
-    alarms = {name: np.nan_to_num(detector.score(series)) > detector.limit for name, series in samples.items()}
+    alarms = {name: np.nan_to_num(row) > detector.limit for name, row in detector.score(samples).items()}
     heldout = judge_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
     months = max(t.months for t in detector.thresholds.values())
     card: dict[str, Any] = {

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from detection.anomaly.errors import InputError
 from detection.anomaly.windows import Array, Series
 
 RULES: Final[Mapping[str, str]] = {
@@ -23,8 +22,8 @@ CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay"}
 # Counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms per
 # sensor-month. It may start a site without history; a threshold counted on the site's own record replaces it.
 CARRIED_OVER: Final[Mapping[str, float]] = {"persistence-z": 6.26}
-# Several rules that share one budget in equal parts.
-COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("persistence-z", "ewma", "slope-change", "variance")}
+# Several parts, judged after what the neighbours explain, that share one budget by what each finds.
+COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "bend", "noise")}
 
 
 def list_detectors() -> list[str]:
@@ -35,21 +34,6 @@ def list_detectors() -> list[str]:
 def list_served() -> list[str]:
     """Ids that a site may ask for: detectors with a score, and checks that are certain without one."""
     return [*list_detectors(), *CHECKS]
-
-
-def rules_of(detector: str) -> tuple[str, ...]:
-    """The rules behind a detector id; empty for a network.
-
-    Raises:
-        InputError: unknown id.
-    """
-    if detector in COMPOSITES:
-        return COMPOSITES[detector]
-    if detector in RULES:
-        return (detector,)
-    if detector in NETWORKS:
-        return ()
-    raise InputError(f"unknown detector {detector!r}; known: {', '.join(list_detectors())}")
 
 
 def load_rule(name: str) -> Callable[[Series], Array]:

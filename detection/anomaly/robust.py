@@ -12,30 +12,34 @@ def persistence_z(series: Series) -> Array:
 
 def robust_z(series: Series) -> Array:
     """Increment since the last cell over its trailing MAD scale; shape (n,)."""
-    steps = np.diff(series.values, prepend=np.nan)
-    return np.abs(_standardise(steps, series))
+    return np.abs(scaled_steps(series))
 
 
-def drift_residual(series: Series, days: float = 60.0) -> Array:
+def drift_residual(series: Series, days: float = 60.0, at_least: int = 15) -> Array:
     """Value minus the line through the previous sixty days carried to now, in its trailing scale; shape (n,)."""
-    width = series.steps(days, at_least=15)
+    width = series.steps(days, at_least)
     slope, level = line_before(series.values, width)
     return _standardise(series.values - (level + slope), series)
 
 
-def ewma(series: Series, weight: float = 0.15) -> Array:
-    """Exponentially weighted mean of the drift residual over its standard deviation under white noise; shape (n,).
+def ewma(series: Series) -> Array:
+    """Exponentially weighted mean of the drift residual over its standard deviation under white noise; shape (n,)."""
+    return smooth(drift_residual(series))
+
+
+def smooth(z: Array, weight: float = 0.15) -> Array:
+    """Size of the exponentially weighted mean of standardised residuals, over its own under white noise; shape (n,).
 
     Roberts (1959). Residuals are clipped at five so that one spike is the spike detector's business; a gap holds the
     mean.
     """
-    z = np.clip(drift_residual(series), -5.0, 5.0)
+    z = np.clip(z, -5.0, 5.0)
     out = np.full(z.shape, np.nan)
     mean = 0.0
-    for k, value in enumerate(z):
-        if np.isfinite(value):
-            mean += weight * (float(value) - mean)
-            out[k] = abs(mean) / np.sqrt(weight / (2.0 - weight))
+    spread = np.sqrt(weight / (2.0 - weight))
+    for k in np.flatnonzero(np.isfinite(z)):
+        mean += weight * (float(z[k]) - mean)
+        out[k] = abs(mean) / spread
     return out
 
 
@@ -58,13 +62,23 @@ def variance(series: Series, days: float = 8.0) -> Array:
     """
     steps = np.diff(series.values, prepend=np.nan)
     width = series.steps(days, at_least=6)
-    z = np.clip(_standardise(steps, series, lag=width), -4.0, 4.0)
-    rows = previous_windows(np.append(z, np.nan), width)[1:]
+    return np.where(series.observed, root_mean_square(_standardise(steps, series, lag=width), width), np.nan)
+
+
+def root_mean_square(z: Array, width: int) -> Array:
+    """Of the last `width` cells, clipped at four; NaN where half of them or fewer are known; shape (n,)."""
+    rows = previous_windows(np.append(np.clip(z, -4.0, 4.0), np.nan), width)[1:]
     known = np.isfinite(rows)
     count = known.sum(axis=1)
     squares = np.where(known, rows * rows, 0.0).sum(axis=1)
     mean_square = np.divide(squares, count, out=np.full(len(rows), np.nan), where=count * 2 > width)
-    return np.where(series.observed, np.sqrt(mean_square), np.nan)
+    size: Array = np.sqrt(mean_square)
+    return size
+
+
+def scaled_steps(series: Series) -> Array:
+    """Increment since the last cell over its trailing scale, signed; shape (n,)."""
+    return _standardise(np.diff(series.values, prepend=np.nan), series)
 
 
 def line_before(values: Array, width: int) -> tuple[Array, Array]:

@@ -76,13 +76,14 @@ def choose_threshold(
         _fit_tail([s[k] for s, k in zip(scores, kept, strict=True)], [t[k] for t, k in zip(times_s, kept, strict=True)],
                   step_s, budget, gap_s)
         if budget * months < COUNTABLE
-        else _descend(scores, times_s, int(budget * months + 1e-9), gap_s)
+        else descend(scores, times_s, int(budget * months + 1e-9), gap_s)
     )  # fmt: skip
     alarms = sum(count_runs(t[k][s[k] > value], gap_s) for s, t, k in zip(scores, times_s, kept, strict=True))
     return Threshold(value, alarms, months, "pot" if budget * months < COUNTABLE else "count")
 
 
-def _descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, gap_s: float) -> float:
+def descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, gap_s: float) -> float:
+    """The lowest threshold from above that gives no more than `allowed` alarm runs."""
     every = [
         (float(score), station, float(at))
         for station, (row, times) in enumerate(zip(scores, times_s, strict=True))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from detection.anomaly.records import Finding, Score, Scores, Scoring
-from detection.anomaly.registry import CARRIED_OVER
+from detection.anomaly.registry import CARRIED_OVER, COMPOSITES
 from detection.anomaly.registry import CHECKS as CERTAIN
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
@@ -80,6 +80,8 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
     trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
     if trained_s != step_s:
         return f"it was trained at {trained_s:g} s, the series come every {step_s:g} s"
+    if not set(checkpoint.card["thresholds"]) <= {checkpoint.kind, *COMPOSITES.get(checkpoint.kind, ())}:
+        return "its parts are those of an earlier version"
     if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):
         now = f"{budget_of_each(plan):g} false alarms per sensor-month"
         return f"its budget was {budget:g} false alarms per sensor-month, now it is {now}"

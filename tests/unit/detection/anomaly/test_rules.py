@@ -9,7 +9,9 @@ from detection.anomaly.checks import check_series, find_gaps, find_order_faults,
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
-from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule, rules_of
+from detection.anomaly.parts import PARTS, score_parts
+from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
+from detection.anomaly.split import split_budget
 from detection.anomaly.threshold import RUN_GAP_S, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
@@ -239,8 +241,68 @@ def test_judging_counts_events_runs_and_false_alarms_without_adjustment():
     assert outcome.delays_days == (2.0,)
 
 
-def test_registry_names_resolve_and_unknown_ones_are_refused():
-    assert rules_of("rules") == COMPOSITES["rules"]
-    assert all(rules_of(name) == () for name in NETWORKS)
-    with pytest.raises(InputError, match="unknown detector"):
-        rules_of("oracle")
+def test_the_parts_of_the_registry_are_those_that_score():
+    assert COMPOSITES["rules"] == tuple(PARTS)
+    assert not set(PARTS) & {*RULES, *NETWORKS}
+
+
+def network(stations=5, n=700, shared=6.0, at=500):
+    """Stations on one reference, which jumps once, and one of them alone an equal jump later."""
+    rng = np.random.default_rng(8)
+    common = rng.normal(0, 1.0, n) + np.where(np.arange(n) >= at, shared, 0.0)
+    return {f"G{k}": Series(np.arange(n) * DAY, common + rng.normal(0, 0.7, n), DAY) for k in range(stations)}
+
+
+def test_what_all_stations_do_is_explained_and_what_one_does_is_not():
+    samples = network()
+    values = samples["G2"].values.copy()
+    values[600] += 6.0
+    samples["G2"] = Series(samples["G2"].times_s, values, DAY)
+    left = score_parts(samples, {"level"})["level"]
+    alone = score_parts({"G2": samples["G2"]}, {"level"})["level"]["G2"]
+    assert alone[500] > 3.0
+    assert max(left[name][500] for name in left) < 3.0
+    assert left["G2"][600] > 1.15 * alone[600]
+    assert max(left[name][600] for name in left if name != "G2") < 3.0
+
+
+def test_two_stations_explain_nothing_and_a_later_one_is_laid_on_the_same_days():
+    samples = network(2)
+    together = score_parts(samples, {"level"})["level"]
+    assert np.array_equal(together["G0"], score_parts({"G0": samples["G0"]})["level"]["G0"], equal_nan=True)
+    late = {name: s if name != "G4" else Series(s.times_s[200:], s.values[200:], DAY) for name, s in network().items()}
+    assert score_parts(late, {"level"})["level"]["G4"][300] < 3.0
+
+
+@pytest.mark.parametrize("part", sorted(PARTS))
+def test_parts_see_no_future(part):
+    samples = network()
+    before = score_parts(samples, {part})[part]
+    changed = {
+        name: Series(s.times_s, np.where(np.arange(700) < 450, s.values, -7.0 * s.values), DAY)
+        for name, s in samples.items()
+    }
+    after = score_parts(changed, {part})[part]
+    assert all(np.array_equal(before[name][:450], after[name][:450], equal_nan=True) for name in samples)
+    assert np.isfinite(before["G0"][300:450]).all()
+
+
+def test_the_budget_goes_to_the_parts_that_are_worth_it():
+    samples = {f"S{k}": noisy(1500, k) for k in range(5)}
+    found = split_budget(samples, 0.67, 0.2)
+    scored = score_parts(samples, found)
+    months = 5 * 1005 * DAY / (30.4375 * DAY)
+    runs = 0
+    for name, series in samples.items():
+        over = np.zeros(1500, dtype=bool)
+        for part, threshold in found.items():
+            over |= np.nan_to_num(scored[part][name], nan=0.0) > threshold.value
+        runs += count_runs(series.times_s[:1005][over[:1005]])
+    assert 0 < runs <= 0.2 * months
+
+
+def test_a_record_too_short_to_count_on_gives_each_part_an_equal_share_or_says_so():
+    found = split_budget({f"S{k}": noisy(500, k) for k in range(3)}, 0.67, 0.05)
+    assert {one.method for one in found.values()} == {"pot"}
+    with pytest.raises(ThresholdError):
+        split_budget({"S": noisy(60)}, 0.67, 0.05)

@@ -1,0 +1,147 @@
+"""One budget over several parts, split by what each finds: faults laid into the site's own past tell its worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
+from detection.anomaly.parts import score_parts
+from detection.anomaly.threshold import COUNTABLE, MONTH_S, RUN_GAP_S, Threshold, choose_threshold, count_runs, descend
+from detection.anomaly.windows import Array, Series
+
+# Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.
+SHARES: Final = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+STEPS: Final = (1, 2, 3)
+INJECT_FROM: Final = 0.3
+SEEDS: Final = (101, 102, 103)
+# Stuck and replayed readings are found by checks: no part is to pay for them.
+KINDS: Final = tuple(kind for kind in SCORED_KINDS if kind not in {"stuck", "replay"})
+# How much more recall weighs than precision.
+BETA: Final = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A part at one share of the budget: its threshold, the cells that alarm, and which injected faults it finds."""
+
+    limit: float
+    alarms: NDArray[np.int64]
+    found: NDArray[np.bool_]
+
+
+Options = dict[str, list[_Option]]  # by part, one per share
+Choice = dict[str, int]  # part -> which of its options
+
+
+def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> dict[str, Threshold]:
+    """Thresholds of the parts of `rules`, chosen together on the first `until` of the record.
+
+    Faults of five kinds are laid into that past. Those thresholds are taken that find the most of them (each kind
+    counts alike) for the fewest false alarms (F of beta 1.2), while all parts together stay within the budget. A part
+    that is not worth its false alarms gets none and is left out. Where the record is too short to count three false
+    alarms, each part gets an equal share by the tail of its scores.
+
+    Args:
+        samples: series by station, all on one interval.
+        until: share of each record that may be looked at.
+        budget: false alarm runs per sensor-month of all parts together.
+
+    Raises:
+        ThresholdError: the budget is not positive, or the record is too short for any threshold.
+    """
+    past = {name: _cut(series, until) for name, series in samples.items()}
+    names = sorted(past)
+    clean = score_parts(past)
+    times = [past[name].times_s for name in names]
+    step_s = past[names[0]].step_s
+    months = max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
+    trials = [inject_many(past, INJECT_FROM, seed, KINDS) for seed in SEEDS]
+    events = [event for _, laid in trials for event in laid]
+    if not budget > 0 or budget * months < COUNTABLE or not events:
+        rows = {part: [by[name] for name in names] for part, by in clean.items()}
+        return {part: choose_threshold(row, times, step_s, budget / len(rows)) for part, row in rows.items()}
+    worst = _find_worst(trials)
+    far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
+    options: Options = {}
+    for part, by in clean.items():
+        rows_of_part = [by[name] for name in names]
+        joined = np.nan_to_num(np.concatenate(rows_of_part), nan=0.0)
+        options[part] = []
+        for share in SHARES:
+            allowed = int(share * budget * months + 1e-9)
+            limit = descend(rows_of_part, times, allowed, RUN_GAP_S) if share else np.inf
+            options[part].append(_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit))
+    watched = sum(
+        int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
+    )
+    value = _Value(options, np.array([event.kind for event in events]), far, months, budget, watched * step_s / MONTH_S)
+    chosen = _climb(options, value)
+    return {
+        part: Threshold(options[part][k].limit, count_runs(far[options[part][k].alarms]), months, "count")
+        for part, k in chosen.items()
+        if np.isfinite(options[part][k].limit)
+    }
+
+
+def _cut(series: Series, until: float) -> Series:
+    end = int(len(series.values) * until)
+    return Series(series.times_s[:end], series.values[:end], series.step_s)
+
+
+def _find_worst(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
+    """The largest score of each part inside each injected fault."""
+    worst: dict[str, list[float]] = {}
+    for laid, events in trials:
+        for part, by in score_parts(laid).items():
+            inside = (np.nan_to_num(by[e.station][e.first : e.last + 1], nan=0.0) for e in events)
+            worst.setdefault(part, []).extend(float(row.max(initial=0.0)) for row in inside)
+    return {part: np.array(row) for part, row in worst.items()}
+
+
+class _Value:
+    """What a choice of one option per part is worth: F of found faults and false alarms; negative beyond the budget."""
+
+    def __init__(
+        self, options: Options, kinds: NDArray[np.str_], far: Array, months: float, budget: float, watched: float
+    ) -> None:
+        self.options, self.far, self.months, self.budget = options, far, months, budget
+        counts = {kind: int((kinds == kind).sum()) for kind in set(kinds.tolist())}
+        self.weights = np.array([1.0 / (counts[kind] * len(counts)) for kind in kinds.tolist()])
+        self.per_month = len(kinds) / watched
+        self.known: dict[tuple[int, ...], float] = {}
+
+    def __call__(self, choice: Choice) -> float:
+        key = tuple(choice.values())
+        if key not in self.known:
+            taken = [self.options[part][k] for part, k in choice.items()]
+            rate = count_runs(self.far[np.unique(np.concatenate([one.alarms for one in taken]))]) / self.months
+            recall = float(self.weights[np.logical_or.reduce([one.found for one in taken])].sum())
+            hits, wrong = recall * self.per_month, rate
+            total = (1.0 + BETA**2) * hits + BETA**2 * (self.per_month - hits) + wrong
+            self.known[key] = -rate if rate > self.budget else (1.0 + BETA**2) * hits / total
+        return self.known[key]
+
+
+def _climb(options: Options, value: _Value) -> Choice:
+    """The best choice reached from several beginnings by changing one part, or one up and another down."""
+    last = len(SHARES)
+    moves: list[Choice] = [{part: by} for part in options for by in range(1 - last, last) if by]
+    moves += [{up: a, down: -b} for up, down in permutations(options, 2) for a in STEPS for b in STEPS]
+    begins = [dict.fromkeys(options, k) for k in (0, 2, 4)]
+    begins += [{part: 8 if part == one else 0 for part in options} for one in options]
+    return max((_climb_from(begin, moves, value) for begin in begins), key=value)
+
+
+def _climb_from(begin: Choice, moves: Sequence[Choice], value: _Value) -> Choice:
+    best = begin
+    while True:
+        steps = ({part: k + move.get(part, 0) for part, k in best.items()} for move in moves)
+        allowed = (step for step in steps if all(0 <= k < len(SHARES) for k in step.values()))
+        better = max(allowed, key=value)
+        if value(better) <= value(best):
+            return best
+        best = better
