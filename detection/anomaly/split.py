@@ -20,6 +20,8 @@ INJECT_FROM: Final = 0.3
 SEEDS: Final = (101, 102, 103)
 # Stuck and replayed readings are found by checks: no part is to pay for them.
 KINDS: Final = tuple(kind for kind in SCORED_KINDS if kind not in {"stuck", "replay"})
+FEWEST_TOGETHER: Final = 3
+COMMON_SHARE: Final = 0.4
 # How much more recall weighs than precision.
 BETA: Final = 1.2
 
@@ -58,12 +60,14 @@ def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> 
     clean = score_parts(past)
     times = [past[name].times_s for name in names]
     step_s = past[names[0]].step_s
-    months = max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
+    months = _count_months(clean, step_s)
     trials = [inject_many(past, INJECT_FROM, seed, KINDS) for seed in SEEDS]
     events = [event for _, laid in trials for event in laid]
     if not budget > 0 or budget * months < COUNTABLE or not events:
         rows = {part: [by[name] for name in names] for part, by in clean.items()}
         return {part: choose_threshold(row, times, step_s, budget / len(rows)) for part, row in rows.items()}
+    clean = _without_common(clean, past, budget * months)
+    months = _count_months(clean, step_s)
     worst = _find_worst(trials)
     far = np.concatenate([row + 1e12 * k for k, row in enumerate(times)])  # one axis on which stations never meet
     options: Options = {}
@@ -87,9 +91,48 @@ def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> 
     }
 
 
+def _count_months(clean: Mapping[str, Mapping[str, Array]], step_s: float) -> float:
+    """Sensor-months that the part with the most scores has."""
+    return max(sum(int(np.isfinite(row).sum()) for row in by.values()) for by in clean.values()) * step_s / MONTH_S
+
+
 def _cut(series: Series, until: float) -> Series:
     end = int(len(series.values) * until)
     return Series(series.times_s[:end], series.values[:end], series.step_s)
+
+
+def _without_common(
+    clean: Mapping[str, Mapping[str, Array]], past: Mapping[str, Series], allowed: float
+) -> dict[str, dict[str, Array]]:
+    """The scores without the weeks in which a third of the stations, three at least, were strange together.
+
+    That is a movement of the slope, an earthquake or a fault of the reference, and no false alarm of single sensors:
+    counted as such, one event of the past would silence the rules that see movement.
+
+    Args:
+        clean: scores by part and station.
+        past: the series.
+        allowed: alarm runs that the budget allows.
+    """
+    names = sorted(past)
+    times = [past[name].times_s for name in names]
+    strange = {name: np.zeros(len(past[name].values), dtype=bool) for name in names}
+    for by in clean.values():
+        limit = descend([by[name] for name in names], times, int(COMMON_SHARE * allowed), RUN_GAP_S)
+        for name in names:
+            strange[name] |= np.nan_to_num(by[name], nan=0.0) > limit
+    begin = min(float(row[0]) for row in times)
+    weeks = {name: np.floor((past[name].times_s - begin) / RUN_GAP_S).astype(np.int64) for name in names}
+    count = np.zeros(max(int(row[-1]) for row in weeks.values()) + 3, dtype=np.int64)
+    for name in names:
+        there = np.unique(weeks[name][strange[name]])
+        count[np.unique(np.concatenate([there, there + 1]))] += 1  # a week, and the one after it
+    common = count >= max(FEWEST_TOGETHER, len(names) / 3.0)
+    common |= np.concatenate([common[1:], [False]])
+    return {
+        part: {name: np.where(common[weeks[name]], np.nan, row) for name, row in by.items()}
+        for part, by in clean.items()
+    }
 
 
 def _find_worst(trials: Sequence[tuple[Mapping[str, Series], Sequence[Event]]]) -> dict[str, Array]:
