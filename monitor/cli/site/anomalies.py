@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.session import ConfigOption, JsonOption, SiteOption, open_service, pick_site, print_json
+from monitor.cli.session import (
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    open_service,
+    pick_site,
+    point_to_the_past,
+    print_json,
+)
 from monitor.cli.site.labels import add_to
 from monitor.store.models.registry import find_active
 
@@ -21,7 +29,9 @@ def score(site: SiteOption, config: ConfigOption = None) -> None:
     from monitor.jobs import anomaly
 
     service, db = open_service(config)
-    print(anomaly.run(db, service, pick_site(service, site), datetime.now(UTC)))
+    chosen, now = pick_site(service, site), datetime.now(UTC)
+    point_to_the_past(db, chosen, now)
+    print(anomaly.run(db, service, chosen, now))
 
 
 @app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
@@ -42,6 +52,7 @@ def train(
     chosen = pick_site(service, site)
     wanted = detector or [d for d in chosen.anomaly.detectors if d in known]
     now, trained = datetime.now(UTC), 0
+    point_to_the_past(db, chosen, now)
     for name in wanted:
         said = train_one(db, service, chosen, "anomaly", name, now, seed)
         with db.read() as c:
