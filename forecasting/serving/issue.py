@@ -72,9 +72,10 @@ def open_issue(
         begun = time.perf_counter()
         auto = fit_auto(panel, calibration, steps)
         waited_s = time.perf_counter() - begun
-        best = auto.predict(panel.values, origins)
         fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
         fans = simple_fans(fitted, panel.values, origins)
+        # `auto` is asked once
+        best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
         at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
         unsettled = frozenset(name for name, ok in zip(panel.stations, at_best, strict=False) if not ok)
         return Issue(

@@ -17,6 +17,7 @@ from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
 from forecasting.serving.kinematic import step_in
+from forecasting.serving.path import lay_paths
 from forecasting.serving.records import Forecast, Forecasts, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
 
@@ -145,6 +146,7 @@ def forecast(
             rows += made[0]
             withheld += made[1]
         if not ungated:
+            rows = lay_paths(panel, rows)
             rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible))
             withheld += without
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]

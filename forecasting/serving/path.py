@@ -1,0 +1,176 @@
+"""One path over the horizons of a station: each target within reach of the one before, and never surer than it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Panel
+from forecasting.data.windows import trailing
+from forecasting.serving.quantiles import NAMES, NORMAL
+from forecasting.serving.records import Forecast
+
+MOVED: Final = "; moved onto one path with the last reading and the nearer horizons"
+"""Follows the reason of a forecast whose median was moved by more than the noise of a reading."""
+LENGTHS: Final = (4, 8, 15, 30)
+"""Rows of the velocities that may go on."""
+CLEAR: Final = 8.0
+"""Standard errors above which a velocity counts; where none does, that over the most rows stands."""
+DOUBT: Final = 2.0
+"""Standard errors that are added to a velocity."""
+FASTER: Final = 2.0
+"""Times the present velocity that the mean velocity up to a target may be: an acceleration may go on."""
+CHANCE: Final = 3.0
+"""Noises of one reading that are no motion."""
+APART: Final = 2.0
+"""Noises by which two medians may differ without any motion."""
+LEAST_WIDTH: Final = 0.8
+"""Of the width that the noise of a reading asks for: the noise is an estimate."""
+NOISE_ROWS: Final = 365
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the stations of a panel may move over some rows, by what their records hold.
+
+    Attributes:
+        noise: Of one reading, mm, shape (S,).
+        low: Rows to the largest motion backward, mm, at most 0, shape (S,); further for more rows, never nearer.
+        high: The same forward, at least 0.
+    """
+
+    noise: Floats
+    low: Mapping[int, Floats]
+    high: Mapping[int, Floats]
+
+
+def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
+    """What each station has done over so many rows at any time, noise apart, or does if its present velocity doubles.
+
+    Args:
+        values: Panel values, shape (T, S); the last row is the moment of issue.
+        steps: Numbers of rows that are asked for.
+    """
+    noise = _measure_noise(values)
+    # a difference of two readings holds the noise of both
+    chance = CHANCE * np.sqrt(2.0) * noise
+    slow, fast = _present_velocity(values, noise)
+    low: dict[int, Floats] = {}
+    high: dict[int, Floats] = {}
+    furthest = (np.zeros(values.shape[1]), np.zeros(values.shape[1]))
+    for h in sorted(set(steps)):
+        moved = values[h:] - values[:-h] if 0 < h < values.shape[0] else np.empty((0, values.shape[1]))
+        back = np.minimum(np.fmin.reduce(moved, axis=0, initial=0.0) + chance, 0.0)
+        forth = np.maximum(np.fmax.reduce(moved, axis=0, initial=0.0) - chance, 0.0)
+        furthest = (
+            np.minimum(np.minimum(furthest[0], back), FASTER * h * slow),
+            np.maximum(np.maximum(furthest[1], forth), FASTER * h * fast),
+        )
+        low[h], high[h] = furthest
+    return Reach(noise, low, high)
+
+
+def lay(fan: Floats, steps: Sequence[int], value: float, reach: Reach, column: int) -> Floats:
+    """The fan of one station as one path.
+
+    Each median lies within reach of the last reading and of the median before it, so that it meets the reading as the
+    horizon goes to 0, does not jump, and does not turn without a precedent in the record. Its quantiles move with it.
+    No half of an interval is narrower than that of a nearer horizon, nor than the noise of a reading asks for.
+
+    >>> quiet = np.zeros((40, 1))
+    >>> fan = np.array([[-1.0, -0.5, 0.0, 0.5, 1.0], [59.6, 59.8, 60.0, 60.2, 60.4]])
+    >>> lay(fan, (1, 7), 0.0, find_reach(quiet, (1, 6, 7)), 0)[1].tolist()
+    [-1.0, -0.5, 0.0, 0.5, 1.0]
+
+    Args:
+        fan: Quantiles by rising horizon, shape (H, 5).
+        steps: Rows from the last reading to each target, rising.
+        value: The last reading, mm.
+        reach: Of the panel, for `steps` and the rows between them.
+        column: Of the station.
+    """
+    noise = float(reach.noise[column])
+    half = np.abs(fan - fan[:, 2:3])
+    least = LEAST_WIDTH * noise * np.abs(NORMAL)
+    half = np.maximum(np.maximum.accumulate(half, axis=0), least)
+    out = np.empty(fan.shape)
+    before, last = 0, value
+    for i, h in enumerate(steps):
+        near = h - before
+        low, high = (float(way[h][column]) for way in (reach.low, reach.high))
+        low_near, high_near = (float(way[near][column]) for way in (reach.low, reach.high))
+        lowest = max(value + low - CHANCE * noise, last + low_near - APART * noise)
+        highest = min(value + high + CHANCE * noise, last + high_near + APART * noise)
+        last, before = float(np.clip(fan[i, 2], lowest, highest)), h
+        out[i] = last + np.sign(NORMAL) * half[i]
+    return out
+
+
+def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
+    """The rows of every station and model on one path each, in the order given; the reason says where a median moved.
+
+    Args:
+        panel: The record; its last row is the moment of issue.
+        rows: Forecasts from it.
+    """
+    groups: dict[tuple[str, str], list[Forecast]] = {}
+    for row in rows:
+        groups.setdefault((row.station, row.model), []).append(row)
+    steps = {key: [_rows_ahead(panel, row) for row in _by_horizon(group)] for key, group in groups.items()}
+    asked = {h for ahead in steps.values() for h in (*ahead, *(b - a for a, b in pairwise((0, *ahead))))}
+    if not asked:
+        return list(rows)
+    reach = find_reach(panel.values, asked)
+    column = {name: i for i, name in enumerate(panel.stations)}
+    laid: dict[int, Forecast] = {}
+    for key, group in groups.items():
+        ordered, s = _by_horizon(group), column[key[0]]
+        fan = np.array([[getattr(row, name) for name in NAMES] for row in ordered])
+        path = lay(fan, steps[key], ordered[0].data_value, reach, s)
+        for row, was, now in zip(ordered, fan, path, strict=True):
+            told = row.reason + MOVED if abs(now[2] - was[2]) > reach.noise[s] else row.reason
+            q025, q10, q50, q90, q975 = map(float, now)
+            laid[id(row)] = replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=told)
+    return [laid[id(row)] for row in rows]
+
+
+def _by_horizon(rows: Sequence[Forecast]) -> list[Forecast]:
+    return sorted(rows, key=lambda row: row.horizon_s)
+
+
+def _rows_ahead(panel: Panel, row: Forecast) -> int:
+    """Rows from the last reading to the target; a reading may be older than the issue."""
+    return max(1, round((row.target_s - row.data_until_s) / panel.step_s))
+
+
+def _measure_noise(values: Floats) -> Floats:
+    """White noise of each station, mm: how far readings lie off the line through their neighbours, shape (S,).
+
+    `kinematics.noise.measure_sigma` of evenly spaced rows, for all stations at once; 0 where nothing can be told.
+    """
+    recent = values[-NOISE_ROWS:]
+    off = np.abs(recent[2:] - 2.0 * recent[1:-1] + recent[:-2])
+    out = np.zeros(values.shape[1])
+    for s, known in enumerate(np.isfinite(off).T):
+        if known.any():
+            out[s] = 1.4826 * float(np.median(off[known, s])) / np.sqrt(6.0)
+    return out
+
+
+def _present_velocity(values: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    """The slowest and the fastest mm per row that the newest rows allow, each (S,); 0 lies between them."""
+    last = np.array([values.shape[0] - 1], dtype=np.int64)
+    found = trailing(values, last, LENGTHS)
+    slow, fast = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    clear_before = np.zeros(values.shape[1], dtype=bool)
+    for length in LENGTHS:
+        count, slope = found[length].count[0], found[length].slope[0]
+        error = noise * np.sqrt(12.0 / np.maximum(count**3 - count, 1.0))
+        clear = (np.abs(slope) > CLEAR * error) & (count > 2)
+        used = clear | (~clear_before & (length == LENGTHS[-1]))
+        clear_before |= clear
+        slow = np.where(used, np.minimum(slow, slope - DOUBT * error), slow)
+        fast = np.where(used, np.maximum(fast, slope + DOUBT * error), fast)
+    return slow, fast
