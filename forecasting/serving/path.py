@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
-from forecasting.serving.quantiles import NAMES, NORMAL
+from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast
 
 MOVED: Final = "; moved onto one path with the last reading and the nearer horizons"
@@ -127,7 +127,7 @@ def lay_paths(panel: Panel, rows: Sequence[Forecast]) -> list[Forecast]:
     laid: dict[int, Forecast] = {}
     for key, group in groups.items():
         ordered, s = _by_horizon(group), column[key[0]]
-        fan = np.array([[getattr(row, name) for name in NAMES] for row in ordered])
+        fan = np.array([[row.q025, row.q10, row.q50, row.q90, row.q975] for row in ordered])
         path = lay(fan, steps[key], ordered[0].data_value, reach, s)
         for row, was, now in zip(ordered, fan, path, strict=True):
             told = row.reason + MOVED if abs(now[2] - was[2]) > reach.noise[s] else row.reason
