@@ -23,7 +23,15 @@ def test_a_language_fits_on_every_page(served, watch, language):  # noqa: F811
         w.page.goto(f"{base}/?lang={language}")
         assert w.page.locator("html").get_attribute("lang") == language
         assert page_word in w.page.locator("nav").first.inner_text()
-        for path in ("/", *shown, *(("/notifications", "/sites/north-bench/forecasts") if width < 1000 else ())):
+        for path in (
+            "/",
+            *shown,
+            *(
+                ("/notifications", "/sites/north-bench/forecasts", "/sites/north-bench/instruments")
+                if width < 1000
+                else ()
+            ),
+        ):
             w.page.goto(f"{base}{path}")
             assert w.page.locator("html").get_attribute("lang") == language, "the browser keeps the choice"
             assert w.page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)

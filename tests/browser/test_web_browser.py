@@ -239,7 +239,8 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     ("path", "scheme"),
     [
         ("/", "dark"), ("/", "light"), ("/sites/north-bench", "light"), ("/sites/north-bench/movement", "light"),
-        ("/alerts/2", "light"), ("/alerts", "light"), ("/notifications", "light"), ("/login", "light"),
+        ("/sites/north-bench/instruments", "light"), ("/alerts/2", "light"), ("/alerts", "light"),
+        ("/notifications", "light"), ("/login", "light"),
     ],
 )  # fmt: skip
 def test_nothing_spills_at_the_width_of_a_phone(served, watch, path, scheme):

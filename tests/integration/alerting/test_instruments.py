@@ -1,12 +1,15 @@
 """The board of instruments on both databases: what is found, what is notified, and what it never touches."""
 
+import csv
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import parse, spell
@@ -21,6 +24,10 @@ from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.data.filled import NOW as STORY_NOW
+from tests.data.watched_slope import write_service
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
 
 NOW = parse("2026-03-15T12:00:00Z")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -66,31 +73,34 @@ SITE = parse_site(HEAD + "".join(STATION.format(name) for name in ("G1", "G2", "
 GOOD = {"fix": "fixed", "satellites": 14}
 
 
-def put(c, station, at, volts, *, delay_s=30.0, gnss=None):
+def say(station, at, volts, *, delay_s=30.0, gnss=None):
     extra = json.dumps({"gnss": None, **(gnss or GOOD)})
     received = at + timedelta(seconds=delay_s)
-    rows = [
+    return [
         Observation("bench", station, "displacement_downslope", "mm", at, received, 1.0, extra=extra),
         Observation("bench", station, "battery_voltage", "V", at, received, volts),
     ]
-    add_observations(c, rows, received)
+
+
+def put(c, station, at, volts):
+    add_observations(c, say(station, at, volts), at)
 
 
 @pytest.fixture
 def bench(database):
     """Sixteen days: G1 loses 0.1 V a day, G2 its charge by day, G3 its clock and its satellites on the last one."""
+    rows, sick = [], {"delay_s": -290.0, "gnss": {"fix": "float", "satellites": 5}}
+    for quarter in range(4 * 16):
+        at = NOW - 16 * DAY + (quarter + 1) * 6 * HOUR
+        day, noon = (NOW - at) / DAY, 0.8 if at.hour == 12 else 0.0
+        rows += say("G1", at, 11.8 + 0.1 * day + noon)
+        rows += say("G2", at, 12.4 + (0.0 if day < 3 else noon))
+        rows += say("G3", at, 12.4 + noon, **(sick if day < 1 else {}))
+    for at in (NOW - 7 * HOUR, NOW - 5 * HOUR, NOW - 4 * HOUR):  # a day's figures need six epochs
+        rows += say("G3", at, 12.4, **sick)
     with database.write() as c:
         save_site(c, SITE, "test", "test", NOW - 16 * DAY)
-        for quarter in range(4 * 16):
-            at = NOW - 16 * DAY + (quarter + 1) * 6 * HOUR
-            day, noon = (NOW - at) / DAY, 0.8 if at.hour == 12 else 0.0
-            put(c, "G1", at, 11.8 + 0.1 * day + noon)
-            put(c, "G2", at, 12.4 + (0.0 if day < 3 else noon))
-            last = day < 1
-            put(c, "G3", at, 12.4 + noon, delay_s=-290.0 if last else 30.0,
-                gnss={"fix": "float", "satellites": 5} if last else None)  # fmt: skip
-        for at in (NOW - 7 * HOUR, NOW - 5 * HOUR, NOW - 4 * HOUR):  # a day's figures need six epochs
-            put(c, "G3", at, 12.4, delay_s=-290.0, gnss={"fix": "float", "satellites": 5})
+        add_observations(c, rows, NOW - 16 * DAY)
     return database
 
 
@@ -223,3 +233,25 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
     ]
     run(bench, ServiceConfig(), SITE, NOW)
     assert ("G2", "suspected") not in findings(bench)
+
+
+def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):
+    example = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
+    service = str(write_service(tmp_path, filled_database, example.read_text(encoding="utf-8")))
+    tap = {"station": "P1", "quantity": "pore_pressure", "at": spell(STORY_NOW - 3 * DAY)}
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
+        page = bo.get("/sites/north-bench/instruments").text
+        assert "swap battery of G1, about 4 days left" in page
+        done = send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="confirmed", cause="movement")
+        assert done.status_code == 303
+        assert send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="maybe").status_code == 409
+        found = bo.get("/api/v1/sites/north-bench/instruments").json()
+    assert {r["instrument"]: r["state"] for r in found}["G1"] == "battery"
+    assert run_verb(["anomalies", "labels", "--csv", "-", "--config", service]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(r["verdict"], r["cause"], r["by"]) for r in rows] == [
+        ("dismissed", "weather", "bo"), ("confirmed", "movement", "bo"),
+    ]  # fmt: skip
+    assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
