@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 SUBJECT_LENGTH: Final = 200  # of a message that goes out; stored subjects are whole: a part is no sentence
@@ -30,7 +31,7 @@ def shorten(text: str, most: int = SUBJECT_LENGTH, head: str = "") -> str:
     if len(text) <= most:
         return text
     head = head if text.startswith(head) else ""
-    for fewer in _list_shorter(text[len(head) :]):
+    for fewer in _list_shorter(text[len(head) :], most):
         short = f"{head}{fewer}" if fewer else head.rstrip(": ")
         if short and len(short) + len(CUT) <= most:
             return f"{short}{CUT}"
@@ -38,12 +39,12 @@ def shorten(text: str, most: int = SUBJECT_LENGTH, head: str = "") -> str:
     return f"{_FIGURE.sub('', words[: max(words.rfind(' '), most // 2)])}{CUT}"
 
 
-def _list_shorter(reason: str) -> Iterator[str]:
-    """The same with fewer and fewer facts."""
+def _list_shorter(reason: str, most: int) -> Iterator[str]:
+    """The same with fewer and fewer facts, from where about so many characters are left."""
     parts = _split(reason, _PARTS)
-    yield from _fewer(parts, _PARTS)
+    yield from _fewer(parts, _PARTS, most)
     clauses = _split(_strip(parts[0], _PARTS), _CLAUSES)
-    yield from _fewer(clauses, _CLAUSES)
+    yield from _fewer(clauses, _CLAUSES, most)
     first = _strip(clauses[0], _CLAUSES)
     bare = _BRACKETS.sub("", first)
     yield bare
@@ -51,8 +52,9 @@ def _list_shorter(reason: str) -> Iterator[str]:
     yield from (": ".join(heads[:n]) for n in range(len(heads) - 1, -1, -1))
 
 
-def _fewer(pieces: list[str], ends: tuple[str, ...]) -> Iterator[str]:
-    for n in range(len(pieces) - 1, 0, -1):
+def _fewer(pieces: list[str], ends: tuple[str, ...], most: int) -> Iterator[str]:
+    fit = sum(length <= most + 2 for length in accumulate(map(len, pieces)))  # without the end of the last one
+    for n in range(min(fit, len(pieces) - 1), 0, -1):
         yield _strip("".join(pieces[:n]), ends)
 
 

@@ -1,6 +1,7 @@
 """Subjects that are too long lose facts, never a part of one; every language keeps site, level, figures and units."""
 
 import re
+import time
 from dataclasses import replace
 
 import pytest
@@ -106,3 +107,11 @@ def test_a_cut_line_of_a_covered_message_is_translated_whole():
     assert len(line) <= SUBJECT_LENGTH
     assert "step" not in line
     assert line.endswith(CUT)
+
+
+def test_a_reason_of_any_length_is_cut_at_once():
+    """Twenty thousand clauses: what cannot fit is not tried."""
+    text = "[pit] RED: red: " + "G1: step of 12 mm at G1, a; " * 20_000
+    began_s = time.process_time()
+    assert len(shorten(text, head="[pit] RED: ")) <= SUBJECT_LENGTH
+    assert time.process_time() - began_s < 2.0
