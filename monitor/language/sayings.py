@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from monitor.language.catalogue import ENGLISH, current, kept_names, open_catalogue
 from monitor.language.sentences import SENTENCES
-from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
+from monitor.language.vocabulary import LEVELS, MONTHS, PARENTS, WORDS
 
 T = TypeVar("T")
 Kept = tuple[str, ...]
@@ -28,7 +28,7 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
 FIGURES: Final = frozenset({"n", "count"})
-TERMS: Final = frozenset({"level", "known", "mon", "quantity", "word"})  # a word of the vocabulary
+TERMS: Final = frozenset({"level", "known", "mon", "parent", "quantity", "word"})  # a word of the vocabulary
 PHRASES: Final = frozenset({"text"})  # a sentence of its own
 # texts of people and programs, which may hold anything; what stands at every other place is one part of a sentence
 FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", "reason", "report", "title", "what"})
@@ -100,6 +100,8 @@ def _fits(name: str, value: str) -> bool:
         return _NUMBER.fullmatch(value) is not None
     if kind in {"account", "station"}:
         return " " not in value
+    if kind == "parent":
+        return value in PARENTS
     if kind == "mon":
         return value in MONTHS
     if kind == "known":

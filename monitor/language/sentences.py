@@ -1,6 +1,6 @@
 """Templates of the sentences that the service stores or sends, for whoever reads them in another language.
 
-A place in braces is a value: `n` and `count` a figure, `level`, `known`, `word` and `mon` a word of the vocabulary, `text` a
+A place in braces is a value: `n` and `count` a figure, `level`, `known`, `word`, `parent` and `mon` a word of the vocabulary, `text` a
 sentence of its own, `names` a list; all other places pass as they are. `tests/unit/monitor/language` compares the list with the code.
 """
 
@@ -168,7 +168,7 @@ SENTENCES: Final = (
     N_("an unexplained step waits for verification"),
     N_("nothing received yet"), N_("nothing was ever received"),
     N_("nothing newer than {at}, allowed are {duration}"), N_("nothing newer than {at}"),
-    N_("{word} {name}: silent with all that hangs on it ({names}): {text}"),
+    N_("{parent} {name}: silent with all that hangs on it ({names}): {text}"),
     N_("power supply {name}: silent with all that hangs on it ({names}): {text}"),
     N_("nothing usable"),
     N_("nothing usable for {duration}: {text}"),
@@ -211,7 +211,7 @@ SENTENCES: Final = (
     N_("signal {n} dBm, at least {n2} dBm are expected"),
     N_("last calibrated {n} days ago"),
     N_("{quantity}: {word} found by detectors"), N_("{quantity}: {word} found by detectors, {word2} says a person"),
-    N_("{word} {name}: {stations}: {text}"), N_("power supply {name}: {stations}: {text}"),
+    N_("{parent} {name}: {stations}: {text}"), N_("power supply {name}: {stations}: {text}"),
     N_("stored"),
     # ---- movement ------------------------------------------------------------------------------------------------
     N_("stale: no fresh data to judge by"), N_("too few data for a velocity"), N_("no new datum since the last look"),

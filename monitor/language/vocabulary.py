@@ -36,6 +36,7 @@ SITUATIONS: Final = (  # of forecasts, by which their scores are kept apart
     N_("critical"), N_("accelerating"), N_("after a step"), N_("after rain"), N_("steady"), N_("not stated"),
 )  # fmt: skip
 SIGHT: Final = (N_("full"), N_("degraded"), N_("blind"))
+PARENTS: Final = frozenset({N_("logger"), N_("base"), N_("gateway")})  # what instruments hang on
 WORDS: Final = QUANTITIES | KINDS | frozenset({
     *MOTION, *SIGHT, *SITUATIONS,
     # ledgers, and the words for levels of health and advice
@@ -51,7 +52,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
     N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"),
     # what instruments hang on; what anomalies are found to be, and turned out to be
-    N_("logger"), N_("base"), N_("gateway"), N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
+    *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
     N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),
     # what an alert turned out to be
     N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.language.sayings import FIGURES, LISTS, PHRASES, keep, match, say, say_level
 from monitor.language.sentences import SENTENCES
-from monitor.language.vocabulary import LEVELS, MONTHS, WORDS
+from monitor.language.vocabulary import LEVELS, MONTHS, PARENTS, WORDS
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 PLACE = re.compile(r"\{(\w+)\}")
@@ -37,6 +37,8 @@ def fill(draw, template):
             levels.append(values[name])
         elif kind == "mon":
             values[name] = draw(st.sampled_from(MONTHS))
+        elif kind == "parent":
+            values[name] = draw(st.sampled_from(sorted(PARENTS)))
         elif kind in {"word", "quantity"}:
             values[name] = draw(st.sampled_from(sorted(WORDS - LEVELS - {" and "})))
         elif kind in PHRASES:
@@ -74,6 +76,7 @@ def test_every_template_is_recognised_by_its_own_translation(language):
         "level": "orange",
         "known": "orange",
         "word": "creep",
+        "parent": "logger",
         "mon": "Nov",
         "quantity": "tilt_x",
     }
