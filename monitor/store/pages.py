@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from forecasting.evaluation.distribution import ROLLING, roll
+from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE, OF_SCENES
@@ -224,10 +225,12 @@ def load_past_forecasts(
 
 
 def load_withheld(c: Connection, series_id: int) -> dict[str, Any] | None:
-    """Why the newest forecast of a series was withheld, when that is later than the newest issue."""
+    """Why a forecast of a series was withheld, when nothing was issued since: what the motion forbids comes first."""
     w, f = t.forecast_withheld.c, t.forecast.c
     row = c.execute(
-        select(w.issued_at, w.model, w.reason).where(w.series_id == series_id).order_by(w.issued_at.desc(), w.id.desc())
+        select(w.issued_at, w.model, w.reason)
+        .where(w.series_id == series_id)
+        .order_by(w.issued_at.desc(), w.model != KINEMATIC, w.id.desc())
     ).first()
     if row is None:
         return None

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from monitor.config.service import load_service
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
-from monitor.store.models.forecasts import ForecastRow, add_forecasts
+from monitor.store.models.forecasts import ForecastRow, add_forecasts, add_withheld
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import movement, site_state
@@ -158,10 +158,12 @@ def add_kinematic(db):
             for day, width in ((1.0, 4.0), (7.0, 60.0))
         ]  # fmt: skip
         add_forecasts(c, rows)
+        add_withheld(c, [(key.id, "kinematic", TOO_FAR), (key.id, "lstm", "not trained yet")], at)
 
 
 WITH_FAN, LLD = ("G2", "displacement_north"), ("lld", 86400.0)
 OUTSIDE = "outside experience: velocity 12 times the largest in calibration"
+TOO_FAR = "the failure window ends before 30 d: the motion cannot be foretold"
 
 
 def test_site_page_draws_all_its_curves_in_silence(served, watch):
@@ -184,7 +186,7 @@ def test_site_page_draws_all_its_curves_in_silence(served, watch):
     fast = w.page.locator('figure[data-station="G2"]').first
     assert "80 %, outside experience" in fast.locator(".key").inner_text()
     assert fast.locator("pattern").count() >= 1  # the band is hatched
-    assert f": {OUTSIDE}." in fast.locator(".says").inner_text()
+    assert f": {OUTSIDE}. Further ahead no forecast: {TOO_FAR}." in fast.locator(".says").inner_text()
     assert find_bare(w.page) == []
     assert w.page.locator('figure[data-station="R1"] .bars path').count() > 5
     assert w.page.locator("svg.map .pin").count() == 4

@@ -121,7 +121,8 @@
   function says(chart) {
     const parts = [];
     if (chart.forecast) parts.push(tr("Forecast by {model}, issued {at}: {reason}.", { model: chart.forecast.model, at: chart.forecast.issued_at.slice(0, 16).replace("T", " "), reason: chart.forecast.reason }));
-    else if (chart.withheld) parts.push(tr("No forecast: {reason}.", { reason: chart.withheld.reason }));
+    if (chart.forecast && chart.withheld?.model === "kinematic") parts.push(tr("Further ahead no forecast: {reason}.", { reason: chart.withheld.reason }));
+    else if (!chart.forecast && chart.withheld) parts.push(tr("No forecast: {reason}.", { reason: chart.withheld.reason }));
     if (chart.others.length) parts.push(tr("Not shown: {models}.", { models: chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
     if (chart.computed) parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));
     return parts.join(" ");
