@@ -60,8 +60,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
             _judge(c, station, series, weather, work.get(station.id), [r for r in runs if r.station == station.id], now)
             for station in site.stations
         ]  # fmt: skip
-        last = store.find_judged_at(c, site.id)
-        months = _count_months(c, site, series, now) if last is None or spell(last)[:13] != spell(now)[:13] else []
+        months = _count_months(c, site, series, now)
         pages = store.load_open_pages(c, site.id, PAGED)
     changes = list_changes(site, judged, pages)
     with db.write() as c:

@@ -102,14 +102,6 @@ def load_begins(c: Connection, site: str) -> dict[int, datetime]:
     return {r.id: r.created_at for r in c.execute(select(s.id, s.created_at).where(s.site == site))}
 
 
-def find_judged_at(c: Connection, site: str) -> datetime | None:
-    """When the instruments of a site were looked at last."""
-    found: datetime | None = c.execute(
-        select(func.max(t.instrument.c.judged_at)).where(t.instrument.c.site == site)
-    ).scalar()
-    return found
-
-
 def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: datetime) -> None:
     """Write what was found; `since` of a finding that goes on stays, and what is not found any more is gone."""
     f = t.instrument_finding.c
