@@ -26,11 +26,10 @@ from detection.anomaly.records import (
     TrainedDetector,
     Unscored,
 )
-from detection.anomaly.registry import CARRIED_OVER, CHECKS, COMPOSITES, NETWORKS
+from detection.anomaly.registry import CARRIED_OVER, CARRIED_SOURCE, CHECKS, COMPOSITES, NETWORKS
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
-from detection.anomaly.windows import Array, Series, build_series, fewest_readings, scaled_residuals
+from detection.anomaly.windows import DAY_S, Array, Series, build_series, fewest_readings, scaled_residuals
 
-CARRIED_SOURCE: Final = "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05, 0.025 false alarms per sensor-month"
 # An autoencoder may vote only where it finds this much more than persistence-z at equal false alarms.
 VOTE_GAIN: Final = 0.02
 
@@ -143,7 +142,7 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
         if name not in CARRIED_OVER:
             known = ", ".join(CARRIED_OVER)
             raise InputError(f"{name} needs a checkpoint; without one only {known} can score")
-        return Detector(name, {name: Threshold(CARRIED_OVER[name], 0, 0.0, "carried over")}), None, CARRIED_SOURCE
+        return start_without_history(name, asked.step_s), None, CARRIED_SOURCE[name]
     stored = load_checkpoint(Path(path))
     card = stored.card
     if card["detector"] != name:
@@ -158,6 +157,17 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}
     return Detector(name, thresholds, weights), stored.model_hash, "counted on this site's validation record"
+
+
+def start_without_history(name: str, step_s: float) -> Detector:
+    """A detector with the thresholds that were carried over from other sites.
+
+    Those of `rules` were counted on daily readings: of k readings a day each must be k times less likely to alarm,
+    under a normal law the root of threshold squared + 2 ln k. `persistence-z` keeps its own at every interval.
+    """
+    more = 2.0 * np.log(DAY_S / min(step_s, DAY_S)) if name in COMPOSITES else 0.0
+    carried = {part: float(np.sqrt(value**2 + more)) for part, value in CARRIED_OVER[name].items()}
+    return Detector(name, {part: Threshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 
 
 def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.windows import Array, Series, row_median, trailing_scale
+from detection.anomaly.windows import DAY_S, Array, Series, row_median, trailing_scale
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
@@ -75,9 +75,11 @@ def _regress(own: Array, middle: Array, width: int) -> Array:
 
 def _rescale(values: Array, series: Series) -> Array:
     """Divide by the larger of the robust scales of the ninety days and the two years before."""
+    # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
+    fewest = 20 if series.step_s >= DAY_S else 60
     scale = np.fmax(
-        trailing_scale(values, series.steps(90.0, at_least=30)),
-        trailing_scale(values, series.steps(730.0, at_least=30)),
+        trailing_scale(values, series.steps(90.0, at_least=30), fewest),
+        trailing_scale(values, series.steps(730.0, at_least=30), fewest),
     )
     scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
     return scaled

@@ -68,7 +68,7 @@ def test_every_detector_without_a_network_is_counted_and_served(database: Databa
     site = declare(database, SITE, *CHEAP, budget=6.0)
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))
     now = fill(database, site, 900)
-    assert "rules: not trained yet" in anomaly.run(database, service, site, now)
+    assert "robust-z: not trained yet" in anomaly.run(database, service, site, now)
     said = train.run(database, service, site, now)
     with database.read() as c:
         cards = {r.kind: r.card for r in c.execute(select(t.model).where(t.model.c.state == "active"))}

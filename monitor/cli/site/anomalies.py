@@ -82,10 +82,12 @@ def bench(
     data: Annotated[str, typer.Option(help="A long CSV, or a benchmark below SLOPEWARD_DATA: S, SK, G or K.")],
     budget: Annotated[float, typer.Option(help="False alarms per sensor-month.")] = 0.1,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
+    fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms."""
     from detection.anomaly.bench import format_table, run_bench
+    from detection.anomaly.jobs import start_without_history
     from detection.anomaly.windows import build_series
     from forecasting.data.sources import Recipe, read_record
 
@@ -95,7 +97,10 @@ def bench(
         for column, name in enumerate(panel.stations)
     }
     names = [f"{d}{checks}" for d in ("persistence-z", "ae", "lstm-ae", "rules") for checks in ("", "+checks")]
-    rows = run_bench(samples, names, budget, range(seeds))
+    if fresh:
+        names = ["persistence-z", "rules", "rules+checks"]
+    ready = {d: start_without_history(d, panel.step_s) for d in ("persistence-z", "rules")} if fresh else None
+    rows = run_bench(samples, names, budget, range(seeds), ready)
     if not as_json:
         print(format_table(rows))
     for row in rows if as_json else []:

@@ -59,7 +59,7 @@ def test_threshold_keeps_its_budget_on_held_out_time(japan, tmp_path):
 
 def test_carried_over_threshold_is_the_one_counted_on_this_record(japan, tmp_path):
     card = jobs.train(DetectorTraining("persistence-z", japan, DAY, tmp_path, 0.025)).card
-    assert card["threshold"] == pytest.approx(jobs.CARRIED_OVER["persistence-z"], abs=0.01)
+    assert card["threshold"] == pytest.approx(jobs.CARRIED_OVER["persistence-z"]["persistence-z"], abs=0.01)
 
 
 def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
@@ -75,8 +75,18 @@ def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
     assert rules["recall_by_kind"]["spike"] >= 0.7
 
 
-def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao):
-    answer = jobs.score(Scoring("persistence-z", baijiabao, DAY))
+def test_a_site_without_history_finds_faults_within_the_budget(japan):
+    """What a fresh site is served: thresholds that were carried over, on stations of which it has seen nothing."""
+    samples = {name: build_series(*one, DAY) for name, one in japan.items()}
+    ready = {"rules": jobs.start_without_history("rules", DAY)}
+    row = run_bench(samples, ["rules+checks"], 0.1, range(1), ready)[0]
+    assert row["recall"] >= 0.85
+    assert row["false_alarms_per_sensor_month"] <= 0.1
+
+
+@pytest.mark.parametrize("detector", ["persistence-z", "rules"])
+def test_baijiabao_2018_is_seen_in_time_and_not_before(baijiabao, detector):
+    answer = jobs.score(Scoring(detector, baijiabao, DAY))
     alarms = [datetime.fromtimestamp(row.at_s, UTC) for row in answer.scores if row.alerted]
     quiet_from, event_from = datetime(2018, 1, 12, tzinfo=UTC), datetime(2018, 6, 1, tzinfo=UTC)
     assert [at for at in alarms if quiet_from <= at < event_from] == []

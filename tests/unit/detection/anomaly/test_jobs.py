@@ -46,7 +46,7 @@ def test_persistence_scores_without_any_checkpoint():
     alarms = [row for row in answer.scores if row.alerted]
     assert [(row.station, row.at_s, row.kind) for row in alarms] == [("G0", 650 * DAY, "spike")]
     assert all(row.at_s > 600 * DAY for row in answer.scores)
-    assert alarms[0].threshold == jobs.CARRIED_OVER["persistence-z"]
+    assert alarms[0].threshold == jobs.CARRIED_OVER["persistence-z"]["persistence-z"]
     assert answer.model_hash is None
     assert "benchmark G" in answer.threshold_source
     json.dumps(answer, allow_nan=False, default=asdict)
