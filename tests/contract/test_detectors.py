@@ -99,7 +99,7 @@ def jump(database: Database, site: Site, now: datetime, size_mm: float) -> None:
 
 
 def test_models_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
-    site = declare(database, SITE + WITNESS, "rules", budget=1.0)
+    site = declare(database, SITE + WITNESS, "rules", "flatline", "replay", budget=1.0)
     now = fill(database, site, 900)
 
     def said() -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from detection.anomaly.registry import CHECKS
 from monitor.domain.site import Criterion, Site
 from monitor.store.models.registry import find_active
 from monitor.store.models.scores import load_shown_record
@@ -45,6 +46,8 @@ def needs_proof(site: Site) -> list[Criterion]:
 
 def _judge_anomaly(c: Connection, site: Site, _: Criterion, __: datetime) -> Iterator[str]:
     for detector in site.anomaly.detectors:
+        if detector in CHECKS:  # certain, without a threshold
+            continue
         active = find_active(c, task="anomaly", kind=detector, site=site.id)
         if active is None:
             yield f"{detector} has no threshold counted here (slopeward anomalies train --site {site.id})"
