@@ -72,6 +72,11 @@ def test_people_hear_that_nobody_watched(
             running.join(30)
 
 
+def read_stamp(url: str) -> object:
+    with Database(url) as db, db.read() as c:
+        return find_stamp(c, "supervisor")
+
+
 def test_people_hear_that_the_service_did_not_run(
     sqlite_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +84,9 @@ def test_people_hear_that_the_service_did_not_run(
     text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
     with Service(tmp_path, sqlite_url, mosquitto.url, {"s": text}) as service:
         service.start()
-        wait_for(lambda: evaluated_at(service), 60, "the first evaluation")
+        wait_for(
+            lambda: evaluated_at(service) and read_stamp(sqlite_url), 60, "the first evaluation and the first stamp"
+        )
         service.stop()
         with Database(sqlite_url) as db, db.write() as c:
             before = find_stamp(c, "supervisor")
