@@ -25,6 +25,7 @@ from monitor.store.alerting.drills import (
     add_drill,
     as_exercise,
     beat,
+    count_on_the_way,
     count_open,
     end_dead_drills,
     end_drill,
@@ -215,10 +216,11 @@ class _Pulse:
         return self.is_running()
 
     def stand(self, hold_s: float) -> None:
-        """Let the alarms stand until all are answered, or for a time."""
+        """Let the alarms stand until all are answered and no message is on its way, or for a time."""
         until = self._clock() + timedelta(seconds=hold_s)
         while self._clock() < until and self.is_running():
             with self._db.read() as c:
-                if not count_open(c, self._drill_id):
+                # who is quick answers before the channel has said that it delivered: that instant is measured too
+                if not count_open(c, self._drill_id) and not count_on_the_way(c, self._drill_id):
                     return
             self._wait(min(LOOK_S, hold_s))

@@ -197,10 +197,12 @@ def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, d
         client, rubbish = connect(mosquitto.port), connect(mosquitto.port)
         quiet = latencies(client, database, 0)
         storm = threading.Thread(target=send_rubbish, args=(rubbish, chance, 10_000))
+        begun = time.monotonic()
         storm.start()
         under_storm = latencies(client, database, 100)
         storm.join()
         wait_for(lambda: database_says(database, text("select sum(times) from rejected_message")) == 10_000)
+        storm_s = time.monotonic() - begun
         for each in (client, rubbish):
             each.disconnect()
             each.loop_stop()
@@ -214,8 +216,10 @@ def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, d
         assert len(codes) >= 6, codes
         assert rows(database) == len(quiet) + len(under_storm)
         print(f"\nlatency send -> row: quiet {max(quiet):.2f} s, under the storm {max(under_storm):.2f} s; {codes}")
-        # beside what the same machine needs without a storm: it may have other work
-        assert sorted(under_storm)[len(under_storm) // 2] < max(1.5, 20.0 * sorted(quiet)[len(quiet) // 2])
+        # beside what the same machine needs without a storm, and for all of it: it may have other work
+        assert sorted(under_storm)[len(under_storm) // 2] < max(
+            1.5, 20.0 * sorted(quiet)[len(quiet) // 2], storm_s / 5.0
+        )
     finally:
         service.kill()
         service.wait()

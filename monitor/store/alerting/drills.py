@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, DeliveryState, Ledger
 from monitor.domain.canonical import code_version
 from monitor.domain.message import EXERCISE
 from monitor.domain.site import Site
@@ -206,6 +206,14 @@ def count_open(c: Connection, drill_id: int, ledger: str | None = None) -> int:
         a.exercise, a.key.like(f"{prefix_of(drill_id)}%"), a.state == str(AlertState.UNACKNOWLEDGED)
     )
     return int(c.execute(query if ledger is None else query.where(a.ledger == ledger)).scalar_one())
+
+
+def count_on_the_way(c: Connection, drill_id: int) -> int:
+    """Messages of a drill that a channel has and whose delivery is not on record yet."""
+    n = t.notification.c
+    alerts = _alerts_of(drill_id).with_only_columns(t.alert.c.id)
+    query = select(func.count()).where(n.alert_id.in_(alerts), n.state == str(DeliveryState.CLAIMED))
+    return int(c.execute(query).scalar_one())
 
 
 def _alerts_of(drill_id: int) -> Any:
