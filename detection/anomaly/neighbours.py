@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.windows import DAY_S, Array, Series, row_median, trailing_scale
+from detection.anomaly.windows import DAY_S, Array, Series, divide_by_scale, long_scale, row_median, sum_before
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
@@ -62,14 +62,7 @@ def _regress(own: Array, middle: Array, width: int) -> Array:
     known = np.isfinite(own) & np.isfinite(middle)
     x = np.where(known, np.clip(middle, -CLIP, CLIP), 0.0)
     y = np.where(known, np.clip(own, -CLIP, CLIP), 0.0)
-
-    def before(row: Array) -> Array:
-        total = np.concatenate([[0.0], np.cumsum(row)])
-        end = np.arange(len(row))
-        part: Array = total[end] - total[np.maximum(end - width, 0)]
-        return part
-
-    share: Array = np.clip(before(x * y) / (before(x * x) + PRIOR), 0.0, MOST)
+    share: Array = np.clip(sum_before(x * y, width) / (sum_before(x * x, width) + PRIOR), 0.0, MOST)
     return share
 
 
@@ -77,9 +70,4 @@ def _rescale(values: Array, series: Series) -> Array:
     """Divide by the larger of the robust scales of the ninety days and the two years before."""
     # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
     fewest = 20 if series.step_s >= DAY_S else 60
-    scale = np.fmax(
-        trailing_scale(values, series.steps(90.0, at_least=30), fewest),
-        trailing_scale(values, series.steps(730.0, at_least=30), fewest),
-    )
-    scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
-    return scaled
+    return divide_by_scale(values, long_scale(values, series, fewest))

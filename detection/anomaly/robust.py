@@ -2,7 +2,16 @@
 
 import numpy as np
 
-from detection.anomaly.windows import MAD_TO_SIGMA, Array, Series, previous_windows, scaled_residuals, trailing_scale
+from detection.anomaly.windows import (
+    MAD_TO_SIGMA,
+    Array,
+    Series,
+    divide_by_scale,
+    long_scale,
+    previous_windows,
+    scaled_residuals,
+    sum_before,
+)
 
 
 def persistence_z(series: Series) -> Array:
@@ -95,14 +104,7 @@ def line_before(values: Array, width: int) -> tuple[Array, Array]:
     m = known.astype(np.float64)
     t = np.arange(n, dtype=np.float64)
 
-    def window_sum(row: Array) -> Array:
-        total = np.concatenate([[0.0], np.cumsum(row)])
-        end = np.arange(n)
-        part: Array = total[end] - total[np.maximum(end - width, 0)]
-        return part
-
-    count, st, stt = window_sum(m), window_sum(m * t), window_sum(m * t * t)
-    sx, stx = window_sum(x), window_sum(x * t)
+    count, st, stt, sx, stx = (sum_before(row, width) for row in (m, m * t, m * t * t, x, x * t))
     spread = count * stt - st * st
     good = (count * 2 >= width) & (spread > 0)
     slope = np.divide(count * stx - st * sx, spread, out=np.full(n, np.nan), where=good)
@@ -111,19 +113,11 @@ def line_before(values: Array, width: int) -> tuple[Array, Array]:
 
 
 def _standardise(values: Array, series: Series, lag: int = 0) -> Array:
-    """Divide by the larger of the robust scales of the previous ninety days and two years, ending `lag` cells ago.
-
-    The long scale keeps a quiet season from making the next noisy one look strange, the short one follows a sensor
-    that has become noisier.
-    """
-    scale = np.fmax(
-        trailing_scale(values, series.steps(90.0, at_least=30)),
-        trailing_scale(values, series.steps(730.0, at_least=30)),
-    )
+    """Divide by the larger of the robust scales of the previous ninety days and two years, ending `lag` cells ago."""
+    scale = long_scale(values, series)
     if lag:
         scale = np.concatenate([np.full(min(lag, len(scale)), np.nan), scale[: max(len(scale) - lag, 0)]])
-    scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
-    return scaled
+    return divide_by_scale(values, scale)
 
 
 def noise_sigma(values: Array) -> float:

@@ -114,6 +114,32 @@ def trailing_scale(values: Array, width: int, at_least: int = 20, points: int = 
     return MAD_TO_SIGMA * row_median(np.abs(previous_windows(values, width, stride)), at_least)
 
 
+def divide_by_scale(values: Array, scale: Array) -> Array:
+    """Values in units of a scale, NaN where there is none; shape (n,)."""
+    scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
+    return scaled
+
+
+def long_scale(values: Array, series: Series, at_least: int = 20) -> Array:
+    """The larger of the robust scales of the previous ninety days and two years, shape (n,).
+
+    The long one keeps a quiet season from making the next noisy one look strange, the short one follows a sensor that
+    has become noisier.
+    """
+    return np.fmax(
+        trailing_scale(values, series.steps(90.0, at_least=30), at_least),
+        trailing_scale(values, series.steps(730.0, at_least=30), at_least),
+    )
+
+
+def sum_before(row: Array, width: int) -> Array:
+    """Sum of the `width` cells before each cell, the cell itself excluded; runs from the record's start, shape (n,)."""
+    total = np.concatenate([[0.0], np.cumsum(row)])
+    end = np.arange(len(row))
+    part: Array = total[end] - total[np.maximum(end - width, 0)]
+    return part
+
+
 def residuals(series: Series, median_days: float = 7.0) -> Array:
     """Value minus the median of the previous seven days, same unit as the values, shape (n,), NaN where unknown.
 
@@ -130,8 +156,7 @@ def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
     """
     left = residuals(series)
     scale = trailing_scale(left, series.steps(scale_days, at_least=30))
-    scaled: Array = np.divide(left, scale, out=np.full(left.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
-    return scaled
+    return divide_by_scale(left, scale)
 
 
 def fewest_readings(series: Series, scale_days: float = 90.0) -> int:

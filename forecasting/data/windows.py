@@ -82,6 +82,15 @@ def last_value(values: Floats, origins: Ints, *, hold: int = HOLD_STEPS) -> tupl
     return level, age
 
 
+def known_median(values: Floats) -> Floats:
+    """Median over the first axis of what is known; NaN where nothing is."""
+    ranked = np.sort(values, axis=0)  # NaN comes last
+    count = np.isfinite(ranked).sum(axis=0, keepdims=True)
+    low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
+    out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
+    return out
+
+
 def targets(values: Floats, origins: Ints, steps: int) -> Floats:
     """What was observed `steps` rows after each origin, shape (N, S), NaN beyond the record."""
     rows = origins + steps

@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
+from forecasting.data.windows import known_median
+from forecasting.kinematics.noise import MAD_TO_SIGMA
 
 SEEN: Final = 400
 """Rows that calibration looks back: as many as adaptive intervals keep."""
@@ -29,7 +31,6 @@ LEVEL_ROWS: Final = 3
 """A level is the median of so many rows, or of a quarter of the span: one wild reading is no motion."""
 RESOLUTION: Final = 1e-3
 """Change of a level that no instrument resolves, mm: below it no scatter is believed."""
-MAD_TO_SIGMA: Final = 1.4826
 OUTSIDE: Final = "outside experience: "
 """How the reason of a forecast from outside calibration begins."""
 
@@ -112,10 +113,10 @@ def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
     stations = now.shape[0]
     if seen.shape[0] < FEWEST_SEEN:
         return np.full(stations, np.nan), np.zeros(stations, dtype=np.int64)
-    middle = _median(seen)
+    middle = known_median(seen)
     off = np.abs(seen - middle)
     count = np.maximum(np.isfinite(off).sum(axis=0), 1)
-    spread = MAD_TO_SIGMA * _median(off)
+    spread = MAD_TO_SIGMA * known_median(off)
     # more than half of the rows alike: rain, or a logger that rounds
     spread = np.where(spread > floor, spread, np.maximum(np.nansum(off, axis=0) / count, floor))
     spread = np.where(spread > 0.0, spread, np.nan)
@@ -137,17 +138,7 @@ def _rates(values: Floats, span: int) -> Floats:
         return out
     level = np.full((rows, stations), np.nan)
     windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(values, width, axis=0), 2, 0)
-    level[width - 1 :] = np.where(2 * np.isfinite(windows).sum(axis=0) > width, _median(windows), np.nan)
+    level[width - 1 :] = np.where(2 * np.isfinite(windows).sum(axis=0) > width, known_median(windows), np.nan)
     out[span:, :, 0] = (level[span:] - level[:-span]) / span
     out[span:, :, 1] = (out[span:, :, 0] - out[:-span, :, 0]) / span
-    return out
-
-
-def _median(values: Floats) -> Floats:
-    """Median over the first axis of what is known; NaN where nothing is."""
-    ranked = np.sort(values, axis=0)  # NaN comes last
-    count = np.isfinite(values).sum(axis=0)[None]
-    low = np.take_along_axis(ranked, np.maximum((count - 1) // 2, 0), axis=0)[0]
-    high = np.take_along_axis(ranked, np.minimum(count // 2, values.shape[0] - 1), axis=0)[0]
-    out: Floats = np.where(count[0] > 0, np.where(count[0] % 2 == 1, low, (low + high) / 2.0), np.nan)
     return out

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import Floats
-from forecasting.metrics import coverage, mae, skill
+from forecasting.metrics import cautious_gap, coverage, mae, skill
 from forecasting.registry import SIMPLE
 from forecasting.serving.experience import OUTSIDE
 from forecasting.serving.records import ENDED, KINEMATIC, Forecast
-from forecasting.simple.auto import cautious_gap
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -228,7 +227,7 @@ def _fault(
 ) -> str | None:
     """The first reason not to show the network, or None.
 
-    Errors are (blend, baseline), `gap` is `choice.cautious_gap` of the two, covers are (80, worst 80, 95).
+    Errors are (blend, baseline), `gap` is `metrics.cautious_gap` of the two, covers are (80, worst 80, 95).
     """
     own, other = errors
     cover, worst, cover_95 = covers

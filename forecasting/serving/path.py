@@ -9,6 +9,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
+from forecasting.kinematics.noise import MAD_TO_SIGMA
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast
 
@@ -155,7 +156,7 @@ def _measure_noise(values: Floats) -> Floats:
     out = np.zeros(values.shape[1])
     for s, known in enumerate(np.isfinite(off).T):
         if known.any():
-            out[s] = 1.4826 * float(np.median(off[known, s])) / np.sqrt(6.0)
+            out[s] = MAD_TO_SIGMA * float(np.median(off[known, s])) / np.sqrt(6.0)
     return out
 
 

@@ -20,17 +20,12 @@ from forecasting.simple.lad import fit_lad
 from forecasting.simple.regret import Rule, mix, weigh
 from forecasting.simple.ridge import fit_ridge
 
-MINIMUM_PAIRS = 30
 STANDARD = "median5"
 """What the others are weighed against; with very many stations, where it is not made, `lld`."""
 LEAST_NAMED = 5
 """Share in % from which a candidate is named in the reason."""
 LEAST_OF_YEARS = 24
 """Of a year of months one summer with an event is the twelfth part."""
-CAUTION = 0.5
-"""One forecast counts as better than another only when its error is lower by half a standard error of the difference.
-A calibration block holds a handful of independent months: a seasonal forecast that won there by 2 % lost by 33 %
-afterwards (benchmark K, 30 d)."""
 MANY_STATIONS = 500
 """Above this many stations (satellite points) only the forecasts without a fit per station are candidates."""
 FITTED = ("lad", "arima", "ets", "ridge", "mean3", "median3", "median5", "ewa")
@@ -222,32 +217,6 @@ def _answer(candidates: Sequence[Baseline], values: Floats, rows: Ints) -> list[
         return kept[id(one)]
 
     return [ask(one) for one in candidates]
-
-
-def cautious_gap(error: Floats, other: Floats, steps: int) -> float:
-    """Mean excess of one |error| over another plus half a standard error of that mean, as a share of the other.
-
-    Errors `steps` rows ahead overlap, so the spread of the mean is summed over so many rows (Bartlett weights; Newey
-    and West 1987), stations averaged first.
-
-    Args:
-        error: |error| of the candidate, shape (N, S), NaN where unknown.
-        other: The same of the one that it must beat.
-        steps: Horizon in rows.
-    """
-    both = np.isfinite(error) & np.isfinite(other)
-    count = both.sum(axis=1)
-    rows = count > 0
-    against = float(other[both].mean()) if rows.any() else 0.0
-    if against <= 0.0:
-        return 0.0
-    gaps = (np.where(both, error - other, 0.0).sum(axis=1)[rows]) / count[rows]
-    middle = gaps - gaps.mean()
-    reach = min(steps - 1, gaps.size - 1)
-    spread = float(middle @ middle)
-    for lag in range(1, reach + 1):
-        spread += 2.0 * (1.0 - lag / (reach + 1)) * float(middle[lag:] @ middle[:-lag])
-    return float((gaps.mean() + CAUTION * np.sqrt(max(spread, 0.0)) / gaps.size) / against)
 
 
 def _unflattered(

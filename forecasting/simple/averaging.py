@@ -8,7 +8,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
-from forecasting.data.windows import targets
+from forecasting.data.windows import known_median, targets
 from forecasting.simple.arima import fit_arima
 from forecasting.simple.baselines import DAMPING, DEFAULT, Baseline, choose_level_drift, fit_lld, fit_persistence
 from forecasting.simple.ets import fit_ets
@@ -70,12 +70,7 @@ class Median(Joint):
     def join(self, values: Floats, rows: Ints, made: Sequence[Floats]) -> Floats:
         """Forecasts in mm, shape (N, S, H)."""
         del values, rows
-        ranked = np.sort(np.stack(made), axis=0)
-        # a member without an answer is sorted to the end
-        count = np.isfinite(ranked).sum(axis=0, keepdims=True)
-        low, high = (np.take_along_axis(ranked, np.maximum(rank, 0), axis=0) for rank in ((count - 1) // 2, count // 2))
-        out: Floats = np.where(count % 2 == 1, low, (low + high) / 2.0)[0]
-        return out
+        return known_median(np.stack(made))
 
 
 @dataclass(frozen=True, slots=True)

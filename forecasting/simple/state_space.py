@@ -18,7 +18,8 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.data.windows import last_value
 from forecasting.errors import HorizonError, PanelError
-from forecasting.simple.auto import MINIMUM_PAIRS, cautious_gap
+from forecasting.metrics import cautious_gap
+from forecasting.simple.baselines import MINIMUM_PAIRS
 from forecasting.simple.exogenous import Exogenous, read_exogenous
 from forecasting.simple.least_squares import ROUNDS
 

@@ -10,9 +10,10 @@ from scipy.optimize import least_squares
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.evaluation.backtest import run_trials
+from forecasting.metrics import CAUTION, cautious_gap
 from forecasting.simple import ets
 from forecasting.simple.arima import Arima, fit_arima
-from forecasting.simple.auto import CAUTION, cautious_gap, fit_auto
+from forecasting.simple.auto import fit_auto
 from forecasting.simple.averaging import DISCOUNT, SHARPNESS, Ewa, Mean, Median
 from forecasting.simple.baselines import Climatology, LevelDrift
 from forecasting.simple.ets import Smoothing, fit_ets, smooth
