@@ -4,7 +4,8 @@
     python -m tests.bench.service.bench_views --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
 
 The database must be empty; it is filled in SQL. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
-all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days.
+all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days,
+one with a moving window for one model and horizon.
 """  # noqa: E501
 
 import argparse
@@ -34,6 +35,8 @@ STATIONS, QUANTITIES = 50, ("displacement_north", "displacement_east")
 RECENT = {
     "observation_history": "observed_at", "forecast_history": "issued_at", "forecast_vs_observed": "target_at", "anomalies": "at", "audit_log": "at",  # noqa: E501
 }  # fmt: skip
+# a window over all that was scored is worked out as it is read: asked as docs/reference/sql.md says
+NARROW = {"forecast_coverage_rolling": "model = 'gru' AND horizon_s = 86400.0"}
 
 
 class Filler:
@@ -194,6 +197,8 @@ def measure(db: Database, name: str) -> tuple[float, int]:
         where = [f"{k} = :{k}" for k in given if k in columns]
         if name in RECENT:
             where.append(f"{RECENT[name]} > '{spell(NOW - timedelta(days=30))}'")
+        if name in NARROW:
+            where.append(NARROW[name])
         query = text(f"SELECT * FROM {name} WHERE {' AND '.join(where) or '1 = 1'}")  # noqa: RUF100, S608
         times, rows = [], 0
         for _ in range(5):
