@@ -128,7 +128,7 @@ def margin(state: ConformalState) -> float:
     """What to add to both ends of the base interval now, mm; NaN before 20 scores are known."""
     if len(state.scores) < MINIMUM_SCORES:
         return float("nan")
-    ranked = np.sort(np.asarray(state.scores))[None, :]
+    ranked = np.sort(np.asarray(state.scores))[:, None]
     return float(_margins(ranked, np.array([ranked.size]), np.array([state.alpha]), state.nominal)[0])
 
 
@@ -156,6 +156,7 @@ def replay(
     alpha = np.full(stations, target)
     seen = np.zeros(stations, dtype=np.int64)
     newest = np.full((stations, WINDOW), np.inf)
+    ranked = np.full((min(rows, WINDOW), stations), np.inf)
     for t in range(rows):
         past = t - steps
         if past >= 0:
@@ -164,26 +165,40 @@ def replay(
             missed = scores[past] > margins[past]
             alpha[judged] = np.maximum(alpha[judged] + gamma * (target - missed[judged]), -target)
             where = np.flatnonzero(fresh)
-            newest[where, seen[where] % WINDOW] = scores[past, where]
-            seen[where] += 1
-        ready = seen >= MINIMUM_SCORES
-        if ready.any():
-            ranked = np.sort(newest[ready], axis=1)
-            margins[t, ready] = _margins(ranked, np.minimum(seen[ready], WINDOW), alpha[ready], nominal)
+            if where.size:
+                gone = np.full(stations, np.inf)
+                gone[where] = newest[where, seen[where] % WINDOW]
+                newest[where, seen[where] % WINDOW] = scores[past, where]
+                seen[where] += 1
+                _rank(ranked[: int(seen.max())], gone, np.where(fresh, scores[past], np.inf))
+        ready = np.flatnonzero(seen >= MINIMUM_SCORES)
+        if ready.size:
+            some = ranked if ready.size == stations else ranked[:, ready]
+            margins[t, ready] = _margins(some, np.minimum(seen[ready], WINDOW), alpha[ready], nominal)
     states = []
     for s in range(stations):
         count = int(seen[s])
         ring = newest[s] if count <= WINDOW else np.roll(newest[s], -(count % WINDOW))
-        kept = tuple(float(value) for value in ring[: min(count, WINDOW)])
+        kept = tuple(ring[: min(count, WINDOW)].tolist())
         states.append(ConformalState(nominal, gamma, float(alpha[s]), kept, count))
     return margins, states
 
 
+def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:
+    """Take one score out of each ranked column and put one in, in place; infinite where there is none."""
+    if np.isfinite(gone).any():
+        later = np.concatenate([ranked[1:], np.full((1, gone.size), np.inf)])
+        ranked[:] = np.where(ranked < gone, ranked, later)
+    before = np.maximum(ranked[:-1], come)
+    np.minimum(ranked[0], come, out=ranked[0])
+    np.minimum(ranked[1:], before, out=ranked[1:])
+
+
 def _margins(ranked: Floats, count: np.ndarray, alpha: Floats, nominal: float) -> Floats:
-    """Margins of several stations from scores ranked upwards (padded with infinity), each (S,)."""
+    """Margins of several stations from scores (W, S) ranked upwards (padded with infinity), each (S,)."""
     shares = np.empty((3, count.size))  # all three at once: a backtest asks some ten thousand times
     shares[0], shares[1], shares[2] = 1.0 - alpha, 0.9, 0.1
     ranks = np.minimum(np.maximum(np.ceil(shares * (count + 1)).astype(np.int64), 1), count)
-    base, high, low = ranked[np.arange(count.size), ranks - 1]
+    base, high, low = ranked[ranks - 1, np.arange(count.size)]
     margins: Floats = base + (high - low) * np.maximum(-alpha, 0.0) / (1.0 - nominal)
     return margins
