@@ -40,19 +40,30 @@ def trailing(values: Floats, origins: Ints, lengths: Iterable[int]) -> dict[int,
     """
     wanted = set(lengths)
     shape = (origins.size, values.shape[1])
-    n, x, xx, y, xy = (np.zeros(shape) for _ in range(5))
+    first = max(0, int(origins.min(initial=values.shape[0])) - max(wanted) + 1)
+    values, origins = values[first:], origins - first
+    known = np.isfinite(values)
+    seen, plain = known.astype(np.float64), np.where(known, values, 0.0)
+    n, x, xx, y, xy, spare = (np.zeros(shape) for _ in range(6))
+    # consecutive origins, as a history asks for them, are read in place
+    begin = int(origins[0]) if origins.size and (np.diff(origins) == 1).all() else None
     out: dict[int, Trailing] = {}
     for lag in range(max(wanted)):
-        row = lagged(values, origins, lag)
-        seen = np.isfinite(row)
-        row[~seen] = 0.0
-        n += seen
-        y += row
+        if begin is None:
+            rows = np.maximum(origins - lag, 0)
+            there, value, before = seen[rows], plain[rows], 0
+            there[origins < lag] = value[origins < lag] = 0.0
+        else:
+            before = min(max(lag - begin, 0), origins.size)  # origins whose row lies before the record
+            own = slice(begin + before - lag, max(begin + origins.size - lag, 0))
+            there, value = seen[own], plain[own]
+        term = spare[before:]
+        n[before:] += there
+        y[before:] += value
         if lag:
-            x += lag * seen
-            xx += (lag * lag) * seen
-            row *= lag
-            xy += row
+            x[before:] += np.multiply(there, lag, out=term)
+            xx[before:] += np.multiply(term, lag, out=term)
+            xy[before:] += np.multiply(value, lag, out=term)
         if lag + 1 in wanted:
             out[lag + 1] = _moments(n, x, xx, y, xy)
     return out

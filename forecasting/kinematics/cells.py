@@ -63,6 +63,7 @@ class Grains:
         self.times_s, self.values, self.sigmas = times_s, values, sigmas
         self.interval_s, self.sigma = interval_s, sigma
         self.cells_filled: dict[tuple[int, int], tuple[float, float, int] | None] = {}
+        self._rates: dict[tuple[int, int, int], tuple[float, float, float] | None] = {}
         self._speeds: dict[tuple[int, int, int], Speed | None] = {}
         self._noises: dict[tuple[int, int], float] = {}
 
@@ -116,14 +117,29 @@ class Grains:
             self._noises[key] = max(shown, stated / sqrt(per_cell), rounding)
         return self._noises[key]
 
+    def rate(self, window: Window, k: int) -> float | None:
+        """Velocity per day over the cells k - m + 1 .. k, without its error; None where too few hold data."""
+        found = self._fit(window, k)
+        return None if found is None else found[0]
+
     def speed(self, window: Window, k: int) -> Speed | None:
         """Velocity over the cells k - m + 1 .. k; None where too few hold data."""
         key = (window.level, window.cells, k)
         if key not in self._speeds:
-            self._speeds[key] = self._fit(window, k)
+            found = self._fit(window, k)
+            self._speeds[key] = (
+                None if found is None else Speed(found[0], self.noise(window.level, k) / sqrt(found[1]), found[2])
+            )
         return self._speeds[key]
 
-    def _fit(self, window: Window, k: int) -> Speed | None:
+    def _fit(self, window: Window, k: int) -> tuple[float, float, float] | None:
+        """Velocity, spread of its instants in square days and their mean; None where too few cells hold data."""
+        key = (window.level, window.cells, k)
+        if key not in self._rates:
+            self._rates[key] = self._fit_line(window, k)
+        return self._rates[key]
+
+    def _fit_line(self, window: Window, k: int) -> tuple[float, float, float] | None:
         cells = [c for j in range(k - window.cells + 1, k + 1) if (c := self.cell(window.level, j)) is not None]
         n = len(cells)
         if n < max(3, FILLED * window.cells) or cells[-1][0] - cells[0][0] < FILLED * (window.length_s - window.cell_s):
@@ -135,6 +151,4 @@ class Grains:
             x = (t - mean_t) / DAY_S
             spread += x * x
             product += x * (y - mean_y)
-        if spread <= 0.0:
-            return None
-        return Speed(product / spread, self.noise(window.level, k) / sqrt(spread), mean_t)
+        return (product / spread, spread, mean_t) if spread > 0.0 else None

@@ -260,7 +260,7 @@ class Watch:
         while (high - low) / step > PAST:
             step *= 2
         first = low + (-low) % step
-        return [s.rate for j in range(first, high + 1, step) if (s := self.grains.speed(window, j)) is not None]
+        return [v for j in range(first, high + 1, step) if (v := self.grains.rate(window, j)) is not None]
 
     def _judge(self, i: int, lead: int, speed: Speed, onset_s: float) -> _Look:
         now_s, window = self.times_s[i], self.windows[lead]

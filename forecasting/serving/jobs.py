@@ -16,7 +16,7 @@ from forecasting.registry import NETWORKS
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, forecast_horizon, open_issue
-from forecasting.serving.kinematic import step_in
+from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import lay_paths
 from forecasting.serving.records import Forecast, Forecasts, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
@@ -107,6 +107,7 @@ def forecast(
     checkpoint: str | None = None,
     conformal: Mapping[str, ConformalState] | None = None,
     ungated: bool = False,
+    motion: Motion | None = None,
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
@@ -121,13 +122,14 @@ def forecast(
         conformal: `station|horizon|level` to state; where it is absent or younger than 20 scores the adaptation is run
             through the past of the panel.
         ungated: Whether to give the network's own median, whatever its gate says, and wherever the present lies.
+        motion: As `look_at_motion` finds it, for several models of one panel and the same horizons.
 
     Raises:
         ForecastingError: Unknown model, damaged checkpoint, unusable panel.
     """
     begun = time.perf_counter()
     wanted = _horizons(horizons_s)
-    possible = tuple(h for h in wanted if round(h / panel.step_s) >= 1)
+    possible = _possible(panel, wanted)
     withheld = [
         Withheld(model, name, h, "the horizon is shorter than the sampling interval")
         for h in wanted
@@ -147,11 +149,17 @@ def forecast(
             withheld += made[1]
         if not ungated:
             rows = lay_paths(panel, rows)
-            rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible))
+            rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible), motion)
             withheld += without
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)
+
+
+def look_at_motion(panel: Panel, horizons_s: Sequence[float]) -> Motion | None:
+    """How the stations move in the last row, for all models of one issue; None where no horizon reaches a row."""
+    possible = _possible(panel, horizons_s)
+    return see_motion(panel, max(panel.steps(h) for h in possible)) if possible else None
 
 
 def data_hash(panel: Panel) -> str:
@@ -210,6 +218,11 @@ def _horizons(given: Sequence[float]) -> tuple[float, ...]:
     if not out or not all(np.isfinite(h) and h > 0 for h in out):
         raise HorizonError("horizons_s needs at least one positive number of seconds")
     return out
+
+
+def _possible(panel: Panel, horizons_s: Sequence[float]) -> tuple[float, ...]:
+    """Those that reach a row."""
+    return tuple(h for h in horizons_s if round(h / panel.step_s) >= 1)
 
 
 def _bounds(panel: Panel, parts: Split) -> dict[str, list[float]]:

@@ -1,7 +1,7 @@
 """The kinematic forecast steps in where the present lies outside what calibration saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final
 
@@ -37,8 +37,35 @@ class _Present:
     late_s: float = inf
 
 
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """How the stations of a panel move in its last row, looked at once for all models that forecast from it."""
+
+    panel: Panel
+    present: dict[str, _Present]
+    made: dict[tuple[str, tuple[int, ...]], Floats] = field(default_factory=dict)
+
+    def extrapolate(self, station: str, steps: tuple[int, ...]) -> Floats:
+        """Quantiles of the kinematic forecast of one station so many rows ahead, shape (H, 5)."""
+        if (station, steps) not in self.made:
+            values = self.panel.values[-SEEN:, self.panel.stations.index(station)]
+            self.made[station, steps] = extrapolate(values, steps, self.present[station].window)
+        return self.made[station, steps]
+
+
+def see_motion(panel: Panel, longest: int) -> Motion:
+    """Look at the motion of every station in the last row.
+
+    Args:
+        panel: Its last row is the moment of issue.
+        longest: Longest horizon in rows.
+    """
+    judged = judge_motion(panel, longest)
+    return Motion(panel, {name: _see(panel, panel.values[:, s], judged[s]) for s, name in enumerate(panel.stations)})
+
+
 def step_in(
-    panel: Panel, model: str, rows: Sequence[Forecast], longest: int
+    panel: Panel, model: str, rows: Sequence[Forecast], longest: int, motion: Motion | None = None
 ) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
     """Say of each row whether its present was seen before; where not it is closed and a kinematic one is added.
 
@@ -49,9 +76,11 @@ def step_in(
         model: Of the rows.
         rows: As the model made them.
         longest: Longest horizon in rows.
+        motion: As `see_motion` finds it, where another model has looked.
     """
-    judged = judge_motion(panel, longest)
-    present = {name: _see(panel, panel.values[:, s], judged[s]) for s, name in enumerate(panel.stations)}
+    motion = motion or see_motion(panel, longest)
+    present = motion.present
+    of_station: dict[str, list[Forecast]] = {}
     driven = judge_drivers(panel, longest) if model in READS_DRIVERS else Experience()
     out: list[Forecast] = []
     withheld: list[Withheld] = []
@@ -61,22 +90,23 @@ def step_in(
         reason = f"not shown: {why}" if why is not None and row.shown else row.reason
         inside = why is None
         out.append(replace(row, novelty=found.novelty, outside=not inside, shown=row.shown and inside, reason=reason))
+        of_station.setdefault(row.station, []).append(out[-1])
     for station, there in present.items():
         if there.experience.reason is None:
             continue
-        made = _extrapolate(panel, [row for row in out if row.station == station], there)
+        made = _extrapolate(motion, of_station.get(station, []), there)
         out += made[0]
         withheld += made[1]
     return out, withheld
 
 
-def _extrapolate(panel: Panel, rows: Sequence[Forecast], present: _Present) -> tuple[list[Forecast], list[Withheld]]:
+def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) -> tuple[list[Forecast], list[Withheld]]:
     """Kinematic rows of one station beside those of a model."""
     rows = sorted(rows, key=lambda row: row.horizon_s)
     if not rows:
         return [], []
-    values = panel.values[-SEEN:, panel.stations.index(rows[0].station)]
-    made = extrapolate(values, [panel.steps(row.horizon_s) for row in rows], present.window)
+    panel = motion.panel
+    made = motion.extrapolate(rows[0].station, tuple(panel.steps(row.horizon_s) for row in rows))
     out, withheld = [], []
     for row, quantiles in zip(rows, made, strict=True):
         why = None

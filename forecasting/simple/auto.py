@@ -50,6 +50,8 @@ class Auto:
         first: Row from which errors count.
         weights: Weights after calibration, shape (H, S, candidates with a weight).
         rule: How errors move weights.
+        known: The values it was fitted to, up to the last row of calibration.
+        mixed: The average at each row of them from `first` on, shape (N, S, H): an issue asks for it once per model.
         seconds: What fitting all members and weighing them took.
     """
 
@@ -62,14 +64,19 @@ class Auto:
     first: int = 0
     weights: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False)
     rule: Rule = field(default_factory=Rule)
+    known: Floats = field(default_factory=lambda: np.empty((0, 0)), compare=False, repr=False)
+    mixed: Floats = field(default_factory=lambda: np.empty((0, 0, 0)), compare=False, repr=False)
     seconds: float = field(default=0.0, compare=False)
 
     def predict(self, values: Floats, origins: Ints) -> Floats:
         """Forecasts in mm, shape (N, S, H); before row `first` those of the standard."""
         out = np.full((origins.size, values.shape[1], len(self.steps)), np.nan)
         after = origins >= self.first
-        if after.any():
-            for i, (made, weights) in enumerate(self.weigh_candidates(values, int(origins.max()))):
+        last = int(origins.max(initial=-1))
+        if after.any() and last + 1 == self.known.shape[0] and _are_same(values[: last + 1], self.known):
+            out[after] = self.mixed[origins[after] - self.first]
+        elif after.any():
+            for i, (made, weights) in enumerate(self.weigh_candidates(values, last)):
                 out[after, :, i] = mix(made, weights)[origins[after] - self.first]
         if not after.all():
             out[~after] = self.judged[0].predict(values, origins[~after])
@@ -189,15 +196,27 @@ def _fit(panel: Panel, calibration: Block, steps: Sequence[int], rule: Rule) -> 
     known = panel.values[: calibration.end]
     chosen: list[str] = []
     errors: dict[str, list[float]] = {name: [] for name in order}
-    weights = []
+    weights, mixed = [], []
     for h, (made, shares) in zip(steps, auto.weigh_candidates(known, calibration.end - 1), strict=True):
         observed = calibration.targets(known, calibration.origins, h)
         for name, one in zip(order, made, strict=True):
             errors[name].append(mae(observed - one[calibration.first - first :]))
         weights.append(shares[:, -1].T)
+        mixed.append(mix(made, shares))
         chosen.append(order[int(weights[-1].mean(axis=0).argmax())])
     told = {name: tuple(e) for name, e in errors.items()}
-    return replace(auto, chosen=tuple(chosen), errors_mm=told, weights=np.stack(weights))
+    return replace(
+        auto,
+        chosen=tuple(chosen),
+        errors_mm=told,
+        weights=np.stack(weights),
+        known=known,
+        mixed=np.stack(mixed, axis=2),
+    )
+
+
+def _are_same(values: Floats, known: Floats) -> bool:
+    return values is known or (values.shape == known.shape and np.array_equal(values, known, equal_nan=True))
 
 
 def least_scored(one: Baseline | None) -> int:

@@ -234,12 +234,17 @@ def choose_level_drift(
             params.append(default)
             continue
         usable = np.isfinite(observed) & np.isfinite(held)
+        slopes = {k: moments[k + 1].slope[usable] for k in SLOPE_ROWS}
         for m in levels:
             seen = np.isfinite(moments[m].mean)
             left = (observed - np.where(seen, moments[m].mean, held))[usable]
             reach = (h + np.where(seen, moments[m].age, held_age))[usable]
             for k, b in product(SLOPE_ROWS, dampings):
-                error = float(np.abs(left - b * moments[k + 1].slope[usable] * reach).mean())
+                if not b and k != SLOPE_ROWS[0]:
+                    continue  # without a slope its length does not matter
+                off = b * slopes[k]
+                off *= reach
+                error = float(np.abs(np.subtract(left, off, out=off), out=off).mean())
                 if error < lowest:
                     best, lowest = (m, k, b), error
         params.append(best)

@@ -89,10 +89,13 @@ class LeastAbsolute:
 def sway(values: Floats, origins: Ints, reach: int, floor: Floats) -> Floats:
     """Mean |change over `reach` rows| within the 60 rows that end at each origin, not below `floor`, shape (N, S)."""
     total, count = np.zeros((origins.size, values.shape[1])), np.zeros((origins.size, values.shape[1]))
+    change = np.full(values.shape, np.nan)
+    change[reach:] = np.abs(values[reach:] - values[:-reach])
     for lag in range(WINDOW - reach):
-        change = np.abs(lagged(values, origins, lag) - lagged(values, origins, lag + reach))
-        seen = np.isfinite(change)
-        total += np.where(seen, change, 0.0)
+        moved = lagged(change, origins, lag)
+        seen = np.isfinite(moved)
+        moved[~seen] = 0.0
+        total += moved
         count += seen
     return np.maximum(total / np.maximum(count, 1.0), floor)
 

@@ -28,9 +28,10 @@ _UNSCORED = Permit(shown=False, reason="not shown: no forecast of it has been sc
 def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
     """Run every model of a site on one panel; a model that fails does not stop the others."""
     from forecasting.serving.gate import choose_shown
-    from forecasting.serving.jobs import forecast
+    from forecasting.serving.jobs import forecast, look_at_motion
 
     panel = _panel(asked.record)
+    motion = look_at_motion(panel, asked.horizons_s)
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
     states: dict[str, dict[str, ConformalState]] = {}
@@ -38,7 +39,9 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
     for one in asked.models:
         given = asked.conformal.get(one.name)
         try:
-            made = forecast(panel, one.model, asked.horizons_s, checkpoint=one.checkpoint, conformal=given)
+            made = forecast(
+                panel, one.model, asked.horizons_s, checkpoint=one.checkpoint, conformal=given, motion=motion
+            )
         except ForecastingError as error:
             failed[one.name] = str(error)
             continue

@@ -132,6 +132,22 @@ def update() -> dict[str, Any]:
     }
 
 
+def issue() -> dict[str, Any]:
+    """P6: one issue of 1,000 stations with 400 rows, cold: `auto` alone, then all that a site runs at least."""
+    from forecasting.serving.jobs import forecast, look_at_motion
+
+    horizons_s = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+    panels = [Panel(0.0, DAY_S, tuple(f"P{i:04}" for i in range(1000)), draw(1000, 400) + shift) for shift in (0, 1)]
+
+    def all_of(panel: Panel) -> None:
+        motion = look_at_motion(panel, horizons_s)
+        for model in ("persistence", "lld", "auto"):
+            forecast(panel, model, horizons_s, motion=motion)
+
+    alone = spent(lambda: forecast(panels[0], "auto", horizons_s), 1)
+    return {"auto_s": round(alone, 2), "site_s": round(spent(lambda: all_of(panels[1]), 1), 2)}
+
+
 def training() -> dict[str, Any]:
     """P1: one site (SK, 8 stations, the rows before the last fold), GRU, three seeds, one core."""
     from forecasting.data.splits import rolling_folds
@@ -200,7 +216,7 @@ def night() -> dict[str, Any]:
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "lstm": lambda: many("lstm"), "gru": lambda: many("gru"), "lld": simple, "graph": graph, "update": update,
-    "training": training, "same": same, "points": points, "night": night, "digest": digest,
+    "issue": issue, "training": training, "same": same, "points": points, "night": night, "digest": digest,
 }  # fmt: skip
 TITLES = {
     "lstm": "P2 lstm, 100,000 points x 30 d", "gru": "P2 gru, 100,000 points x 30 d", "lld": "P3 lld, 100,000 series",
