@@ -1,12 +1,14 @@
-"""Faults that need no score because they are certain: stuck, replayed, missing, doubled and backward readings."""
+"""Faults that need no score because they are certain: stuck and replayed readings, gaps, another unit, wrong times."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, log
 
 import numpy as np
 
+from detection.anomaly.finding import Finding
+from detection.anomaly.timing import find_timing_faults
+from detection.anomaly.unit_jump import find_unit_jumps
 from detection.anomaly.windows import Series
 
 # A run of equal readings is stuck when chance would make it less often than once in a million readings.
@@ -15,15 +17,6 @@ FEWEST_KNOWN = 20
 COARSE = 0.5
 REPLAY_CELLS = 8
 GAP_CELLS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A certain fault: when it could first be known, its kind, and what was seen in words."""
-
-    at_s: float
-    kind: str  # stuck, replay, gap, duplicate, backwards
-    detail: str
 
 
 def find_stuck(series: Series) -> list[Finding]:
@@ -91,21 +84,13 @@ def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
     ]
 
 
-def find_order_faults(times_s: Sequence[float]) -> list[Finding]:
-    """Times that repeat or run backwards, in the order the samples came; one finding where a stretch begins."""
-    found = []
-    newest, was_back = -np.inf, False
-    for at in times_s:
-        if at == newest:
-            found.append(Finding(float(at), "duplicate", "the same instant twice"))
-        elif at < newest and not was_back:
-            found.append(Finding(float(at), "backwards", f"{newest - at:g} s before an earlier reading"))
-        was_back = at < newest
-        newest = max(newest, at)
-    return found
-
-
 def check_series(series: Series, times_s: Sequence[float]) -> list[Finding]:
     """All certain faults of one station, in time order."""
-    found = [*find_stuck(series), *find_replay(series), *find_gaps(series), *find_order_faults(times_s)]
+    found = [
+        *find_stuck(series),
+        *find_replay(series),
+        *find_gaps(series),
+        *find_unit_jumps(series),
+        *find_timing_faults(times_s),
+    ]
     return sorted(found, key=lambda f: (f.at_s, f.kind))

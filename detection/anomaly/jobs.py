@@ -56,7 +56,7 @@ def train(asked: DetectorTraining) -> TrainedDetector:
 def score(asked: Scoring) -> Scores:
     """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
-    A check (`flatline`, `replay`) gives its findings and no score.
+    A check (one of `CHECKS`) gives its findings and no score.
 
     Raises:
         InputError: the detector needs a checkpoint and none was given, or the checkpoint is of another one.

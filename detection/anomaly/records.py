@@ -59,7 +59,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A certain fault, which has no score: stuck, replay, gap, duplicate or backwards."""
+    """A certain fault, which has no score: stuck, replay, gap, unit or timing."""
 
     station: str
     at_s: float

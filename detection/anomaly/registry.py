@@ -18,7 +18,12 @@ NETWORKS: Final[Mapping[str, str]] = {
     "lstm-ae": "detection.anomaly.neural.lstm:LstmAutoencoder",
 }
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
-CHECKS: Final[Mapping[str, str]] = {"flatline": "stuck", "replay": "replay"}
+CHECKS: Final[Mapping[str, str]] = {
+    "flatline": "stuck",
+    "replay": "replay",
+    "unit-jump": "unit",
+    "timing": "timing",
+}
 # A site without history starts with these; thresholds counted on its own record replace them.
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.

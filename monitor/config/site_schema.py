@@ -202,7 +202,7 @@ class MovementTable(Section):
 class AnomalyPlanTable(Section):
     """[anomaly]."""
 
-    detectors: Strings = Field(default=("rules", "flatline", "replay"), min_length=1)
+    detectors: Strings = Field(default=("rules", "flatline", "replay", "unit-jump", "timing"), min_length=1)
     budget_per_sensor_month: float = Field(default=0.1, gt=0.0)
     every: Duration = 3600.0
 

@@ -30,4 +30,7 @@ CAUSES: Final = (
     "weather", "work", "maintenance", "common_mode",
 )  # fmt: skip
 # kinds of detectors' findings -> the state that they suspect
-SUSPECTED: Final = {"stuck": "stuck", "replay": "stuck", "flatline": "stuck", "drift": "drift", "step": "offset"}
+SUSPECTED: Final = {
+    "stuck": "stuck", "replay": "stuck", "flatline": "stuck", "drift": "drift", "step": "offset", "unit": "unusable",
+    "timing": "clock",
+}  # fmt: skip

@@ -152,7 +152,7 @@ class ForecastPlan:
 class AnomalyPlan:
     """Which detectors run for the site and the false alarms per sensor-month they may raise."""
 
-    detectors: tuple[str, ...] = ("rules", "flatline", "replay")
+    detectors: tuple[str, ...] = ("rules", "flatline", "replay", "unit-jump", "timing")
     budget_per_sensor_month: float = 0.1
     every_s: float = 3600.0
 

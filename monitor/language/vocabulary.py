@@ -54,6 +54,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # what instruments hang on; what anomalies are found to be, and turned out to be
     *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
     N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),
+    N_("timing"),
     # what an alert turned out to be
     N_("true"), N_("false instrument"), N_("false weather"), N_("false work"), N_("drill"),
     # who and by which way

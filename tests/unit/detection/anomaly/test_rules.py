@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detection.anomaly.checks import check_series, find_gaps, find_order_faults, find_replay, find_stuck
+from detection.anomaly.checks import check_series, find_gaps, find_replay, find_stuck
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
@@ -135,12 +135,11 @@ def test_replay_is_found_once_and_noise_is_none():
     assert find_replay(series) == []
 
 
-def test_gaps_and_order_are_certain():
+def test_gaps_are_certain():
     series = noisy()
     values = series.values.copy()
     values[50:54] = np.nan
     assert [f.at_s for f in find_gaps(Series(series.times_s, values, DAY))] == [54 * DAY]
-    assert [f.kind for f in find_order_faults([0, 1, 1, 5, 3, 4, 6])] == ["duplicate", "backwards"]
     assert check_series(series, series.times_s.tolist()) == []
 
 

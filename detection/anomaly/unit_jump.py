@@ -1,0 +1,70 @@
+"""Readings that are another unit's from one reading to the next: level and noise grow by the same factor."""
+
+from typing import Final
+
+import numpy as np
+
+from detection.anomaly.finding import Finding
+from detection.anomaly.windows import Array, Series
+
+# Between units in use, and the readings that it takes to be certain: a step of the ground may have the ratio of two
+# units by chance, but it leaves the noise as it was. The smaller the factor, the more readings tell the two apart.
+FACTORS: Final = {3.2808: 20, 10.0: 8, 25.4: 5, 100.0: 5, 304.8: 5, 1000.0: 5}
+RATIO_ERROR: Final = 0.05
+BEFORE: Final = 40
+CLEAR: Final = 20.0  # a jump is many times the usual difference of neighbours
+NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either way
+
+
+def find_unit_jumps(series: Series) -> list[Finding]:
+    """Readings whose level and noise became 3.28, 10, 25.4, 100, 305 or 1,000 times as large, or as small.
+
+    One finding per change, at the reading that made it certain. A series that stands at zero has no level to grow:
+    there it is `noise` that alarms.
+    """
+    index = np.flatnonzero(series.observed)
+    values = series.values[index]
+    usual = _usual_steps(values)
+    jumps = np.abs(np.diff(values, prepend=np.nan))
+    found, last = [], 0
+    for k in np.flatnonzero(jumps > CLEAR * usual).tolist():
+        before = values[max(last, k - BEFORE) : k]
+        if len(before) < BEFORE // 2:
+            continue
+        for factor, enough in FACTORS.items():
+            after = values[k : k + enough]
+            if len(after) == enough and (times := _find_factor(before, after, factor)):
+                at = float(series.times_s[index[k + enough - 1]])
+                found.append(Finding(at, "unit", f"level and noise are {times:g} times as large: another unit?"))
+                last = k
+                break
+    return found
+
+
+def _usual_steps(values: Array) -> Array:
+    """Median of the sizes of the differences before each reading, infinite where too few are known."""
+    steps = np.abs(np.diff(values))
+    out = np.full(len(values), np.inf)
+    if len(steps) >= BEFORE // 2:
+        rows = np.lib.stride_tricks.sliding_window_view(steps, BEFORE // 2)
+        out[BEFORE // 2 + 1 :] = np.maximum(np.median(rows, axis=1)[:-1], 1e-12)
+    return out
+
+
+def _find_factor(before: Array, after: Array, factor: float) -> float:
+    """The factor, or one over it, by which both level and noise changed; 0 where neither fits."""
+    old, new = float(np.median(before[-5:])), float(np.median(after[:5]))
+    was, now = _size_of_steps(before), _size_of_steps(after)
+    if old * new <= 0 or was <= 0 or now <= 0:
+        return 0.0
+    for times in (factor, 1.0 / factor):
+        level, noise = abs(np.log(new / old / times)), abs(np.log(now / was / times))
+        # near zero the noise blurs the ratio of the levels; only a large factor leaves no doubt there
+        level_error = RATIO_ERROR if factor < 10.0 else float(np.clip(was / abs(old), RATIO_ERROR, 0.2))
+        if level < level_error and noise < np.log(NOISE_ERROR if factor < 25.0 else 3.0):
+            return times
+    return 0.0
+
+
+def _size_of_steps(values: Array) -> float:
+    return float(np.median(np.abs(np.diff(values))))

@@ -1,0 +1,94 @@
+"""Another unit and wrong instants: certain faults are found, and what only looks like them is none."""
+
+import numpy as np
+import pytest
+
+from detection.anomaly.timing import find_timing_faults
+from detection.anomaly.unit_jump import FACTORS, find_unit_jumps
+from detection.anomaly.windows import Series
+
+HOUR = 3600.0
+
+
+def level(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    return 80.0 + 0.02 * np.arange(n) + rng.normal(0, 1.0, n)
+
+
+def series(values):
+    return Series(np.arange(len(values)) * HOUR, values, HOUR)
+
+
+@pytest.mark.parametrize("factor", [*FACTORS, *(1.0 / f for f in FACTORS)])
+def test_another_unit_is_known_within_the_readings_that_it_takes(factor):
+    values = level()
+    values[200:] *= factor
+    found = find_unit_jumps(series(values))
+    enough = FACTORS[min(FACTORS, key=lambda f: abs(abs(np.log(factor)) - np.log(f)))]
+    assert [(f.kind, f.at_s) for f in found] == [("unit", (200 + enough - 1) * HOUR)]
+    assert f"{factor:g} times" in found[0].detail
+
+
+def test_the_way_back_is_a_change_too():
+    values = level()
+    values[100:200] /= 1000.0
+    assert [f.at_s / HOUR for f in find_unit_jumps(series(values))] == [104, 204]
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_a_step_of_the_same_ratio_leaves_the_noise_and_is_none(factor):
+    values = level()
+    values[200:] += 80.0 * (factor - 1.0)
+    assert find_unit_jumps(series(values)) == []
+
+
+def test_one_wrong_reading_and_a_burst_are_none():
+    values = level()
+    values[120] *= 1000.0
+    values[200:230] += np.random.default_rng(1).normal(0, 10.0, 30)
+    assert find_unit_jumps(series(values)) == []
+
+
+def instants(n=200, jitter_s=0.0):
+    return np.arange(n) * HOUR + np.random.default_rng(2).normal(0, jitter_s, n)
+
+
+def said(times):
+    return [f.detail for f in find_timing_faults(times)]
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 60.0])
+def test_missing_readings_and_a_usual_jitter_are_none(jitter_s):
+    times = np.delete(instants(jitter_s=jitter_s), [*range(40, 70), 90, 120, 121, 150])
+    assert said(times) == []
+
+
+def test_instants_that_repeat_or_run_backwards():
+    assert said([0, 1, 1, 5, 3, 4, 6]) == ["the same instant twice", "2 s before an earlier reading"]
+
+
+@pytest.mark.parametrize("moved_s", [-900.0, 700.0])
+def test_a_clock_that_was_set_anew(moved_s):
+    times = instants()
+    times[100:] += moved_s
+    way = "later" if moved_s > 0 else "earlier"
+    found = find_timing_faults(times)
+    assert [f.detail for f in found] == [f"readings come {abs(moved_s):.0f} s {way} than they used to"]
+    assert found[0].at_s <= times[107]
+
+
+def test_another_interval():
+    times = np.concatenate([instants(100), 99 * HOUR + 900.0 * np.arange(1, 60)])
+    assert said(times) == ["readings come every 900 s, usual are 3600 s"]
+
+
+def test_instants_that_begin_to_jitter():
+    times = instants(jitter_s=5.0)
+    times[100:] += np.random.default_rng(3).uniform(-1200, 1200, 100)
+    found = said(times)
+    assert len(found) == 1
+    assert found[0].startswith("instants scatter by")
+
+
+def test_an_irregular_sensor_is_not_judged():
+    assert said(np.cumsum(np.random.default_rng(4).exponential(HOUR, 400))) == []
