@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from monitor.domain.alert import AlertChange, Ledger
+from monitor.domain.causes import say_cause
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 
@@ -59,6 +60,16 @@ def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> str:
         f"Delayed: this message is of {queued_at:%Y-%m-%d %H:%M} UTC. A newer one (level {newer_level}, "
         f"{newer_at:%Y-%m-%d %H:%M} UTC) has been sent already and says what holds now."
     )
+
+
+def say_together(subject: str, body: str, keys: Sequence[str]) -> str:
+    r"""The subject of several suggestions of one cause, from the subject and body of one of them.
+
+    >>> say_together("[pit] advice notice: G1: odd", "G1: odd\nAlert 3", ["advice:anomaly:G1", "advice:anomaly:G2"])
+    '[pit] advice notice: 2 suggestions of anomaly: G1, G2'
+    """
+    reason = body.partition("\n")[0].removeprefix(DRILL)
+    return f"{subject.removesuffix(reason)}{say_cause(keys)}"
 
 
 def list_covered(subjects: Iterable[tuple[datetime, str]]) -> str:

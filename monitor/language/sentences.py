@@ -23,6 +23,7 @@ SENTENCES: Final = (
     N_("Alert {n}, site {site}. Why: slopeward alerts explain {n2}"),
     N_("Delayed: this message is of {at} UTC. A newer one (level {level}, {at2} UTC) has been sent already and says what holds now."),
     N_("Also happened (not sent separately):"),
+    N_("{count} suggestions of {criterion}: {names}"),
     N_("- {at} UTC: {text}"),
     N_("nobody else could be reached: {text}"),
     N_("not acknowledged for {duration}: {text}"),

@@ -16,6 +16,7 @@ from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, o
 from monitor.cli.site import explaining
 from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
+from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
@@ -89,22 +90,36 @@ def list_(
     site: Annotated[str | None, typer.Option("--site", help="Only this site; `status` for the service itself")] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
+    each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List alerts, newest first; exit 4 when there are none.
+    """List alerts: hazard, health, then advice, newest first; exit 4 when there are none.
+
+    Open suggestions of one criterion at one site are one line with their numbers; `--each` and `--json` list each.
 
     Example: slopeward alerts list --site north-bench --ledger hazard --all
     """
     if ledger is not None and ledger not in list(Ledger):
         raise RefusedError(f"--ledger: expected one of: {', '.join(Ledger)}, got {ledger!r}")
     with closing(open_database(config)) as db, db.read() as c:
-        found = store.load_alerts(c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit)
+        found = store.load_alerts(
+            c, narrow_to_reader(c, site), open_only=not everything, ledger=ledger, limit=limit, hazard_first=True
+        )
         if not found:
             check_site(c, config, None if site == SERVICE_SITE else site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
-    for alert in found:
+    apart = each or as_json
+    for alert, *others in gather(
+        found, lambda a: (a.site, "" if apart or a.closed_at is not None else a.ledger, a.key, a.exercise)
+    ):
+        if others:
+            members = [alert, *others]
+            numbers = ", ".join(str(a.id) for a in members)
+            say_line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger}"
+            show({}, f"{say_line}: {say_cause([a.key for a in members])} (alerts {numbers})", as_json=False)
+            continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
         line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {word}, {alert.state}"
         show(_facts(alert), f"{line}: {alert.reason}", as_json)

@@ -1,6 +1,5 @@
 """`slopeward anomalies list`, `label`, `labels`: what detectors reported, and what people say that it was."""
 
-import csv
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from monitor.cli.session import (
 from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.domain.instruments import CAUSES, VERDICTS
+from monitor.domain.spreadsheet import write_csv
 from monitor.errors import RefusedError
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.schema.views import load_view
@@ -133,19 +133,8 @@ def export(
                 as_json,
             )
     elif str(out) == "-":
-        _write(rows, sys.stdout)
+        write_csv(rows, sys.stdout)
     else:
         with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            _write(rows, file)
+            write_csv(rows, file)
         say(f"{len(rows)} labels in {out}")
-
-
-def _write(rows: list[dict[str, Any]], file: Any) -> None:
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows)
-
-
-def _plain(value: Any) -> Any:
-    """A value for a spreadsheet: a text that it would take for a formula is quoted."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@"} else value

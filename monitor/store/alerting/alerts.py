@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
 from monitor.domain.instants import spell
@@ -397,11 +397,12 @@ def _act(
 # ---- reads -----------------------------------------------------------------------------------------------------
 def load_alerts(
     c: Connection, site: str | frozenset[str] | None = None, *, open_only: bool = False, ledger: str | None = None,
-    limit: int | None = None,
+    limit: int | None = None, hazard_first: bool = False,
 ) -> list[Alert]:  # fmt: skip
-    """Alerts of a site, of several, or of all, newest first."""
+    """Alerts of a site, of several, or of all, newest first; with `hazard_first` hazard, then health, then advice."""
     a = t.alert.c
-    wanted = select(t.alert).order_by(a.raised_at.desc(), a.id.desc())
+    rank = [case((a.ledger == Ledger.HAZARD, 0), (a.ledger == Ledger.HEALTH, 1), else_=2)] if hazard_first else []
+    wanted = select(t.alert).order_by(*rank, a.raised_at.desc(), a.id.desc())
     if site is not None:
         wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
     if ledger is not None:

@@ -13,8 +13,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from monitor.domain.alert import AlertState, DeliveryState, Notification, is_urgent
+from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
-from monitor.domain.message import list_covered, mark_exercise, say_delay
+from monitor.domain.message import DRILL, list_covered, mark_exercise, say_delay, say_together
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -241,19 +242,23 @@ def claim_due(
 
 
 def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notification:
+    subject, body = _compose(c, row)
     return Notification(
         id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
         level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
-        subject=mark_exercise(row.subject) if row.exercise else row.subject, body=_compose_body(c, row),
+        subject=mark_exercise(subject) if row.exercise else subject, body=body,
         idempotency_key=row.idempotency_key,
         attempts=attempts, queued_at=row.queued_at,
     )  # fmt: skip
 
 
-def _compose_body(c: Connection, row: Row[Any]) -> str:
-    """The body, with what the recipient would otherwise never learn: messages this one stands for, and its delay."""
+def _compose(c: Connection, row: Row[Any]) -> tuple[str, str]:
+    """Subject and body, with what the recipient would otherwise never learn: messages this one stands for, its delay.
+
+    Suggestions of one cause are one line; a message that is one of them says so in its subject.
+    """
     n = notification
-    parts = [row.body]
+    subject, parts = row.subject, [row.body]
     later = c.execute(
         select(n.c.level_name, n.c.queued_at)
         .where(
@@ -265,19 +270,48 @@ def _compose_body(c: Connection, row: Row[Any]) -> str:
     if later is not None:
         parts.append(say_delay(row.queued_at, later.level_name, later.queued_at))
     if covered := load_covered(c, row.id):
-        parts.append(list_covered((at, subject) for _, at, subject in covered))
-    return "\n\n".join(parts)
+        key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
+        own = Covered(row.id, row.queued_at, row.subject, row.body, row.ledger, row.level, key)
+        said = []
+        # what is open and what is over are two causes
+        for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
+            together = say_together(line[-1].subject, line[-1].body, [m.key for m in line])
+            if line[0] is not own:
+                said.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
+            elif len(line) > 1:
+                subject = together
+                parts[0] = f"{DRILL if row.exercise else ''}{say_cause([m.key for m in line])}\n{row.body}"
+        if said:
+            parts.append(list_covered(said))
+    return subject, "\n\n".join(parts)
 
 
-def load_covered(c: Connection, notification_id: int) -> list[tuple[int, datetime, str]]:
-    """Messages that were superseded by this one, directly or through others, oldest first: id, queued_at, subject."""
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A message that another one stands for."""
+
+    id: int
+    queued_at: datetime
+    subject: str
+    body: str
+    ledger: str
+    level: int
+    key: str
+
+
+def load_covered(c: Connection, notification_id: int) -> list[Covered]:
+    """Messages that were superseded by this one, directly or through others, oldest first."""
     n = notification
-    found: dict[int, tuple[int, datetime, str]] = {}
+    found: dict[int, Covered] = {}
     frontier = [notification_id]
     while frontier:
-        rows = c.execute(select(n.c.id, n.c.queued_at, n.c.subject).where(n.c.superseded_by.in_(frontier))).all()
+        rows = c.execute(
+            select(n.c.id, n.c.queued_at, n.c.subject, n.c.body, n.c.ledger, n.c.level, alert.c.key)
+            .join(alert, alert.c.id == n.c.alert_id)
+            .where(n.c.superseded_by.in_(frontier))
+        ).all()
         frontier = [r.id for r in rows if r.id not in found]
-        found.update({r.id: (r.id, r.queued_at, r.subject) for r in rows})
+        found.update({r.id: Covered(*r) for r in rows})
     return [found[key] for key in sorted(found)]
 
 

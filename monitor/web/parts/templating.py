@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
 from monitor.language import catalogue
@@ -118,6 +119,11 @@ def level_class(name: str | None, number: int | None, top: int) -> str:
     return str(round(3 * number / max(top, 1)))
 
 
+def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Rows of alerts as lines: open suggestions of one cause are one line, everything else stays as it is."""
+    return gather(alerts, lambda a: (a["site"], a["ledger"] if a["closed_at"] is None else "", a["key"], a["exercise"]))
+
+
 def pretty_json(value: Any) -> str:
     """JSON as people read it."""
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
@@ -154,6 +160,8 @@ ENVIRONMENT.filters.update(
     span=spell_span,
     say=say,
     cell=say_cell,
+    by_cause=gather_alerts,
+    say_cause=say_cause,
 )
 _VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(

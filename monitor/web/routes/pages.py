@@ -50,11 +50,15 @@ def show_forecasts(request: Request, site: str) -> HTMLResponse:
 
 @router.get("/alerts", response_class=HTMLResponse)
 def show_alerts(request: Request, site: str | None = None, ledger: str | None = None) -> HTMLResponse:
-    """Alerts of all times, newest first."""
+    """Alerts of all times, newest first; before them the hazards that are open."""
     with context_of(request).db.read() as c:
-        alerts = veil_of(request, c).cover_service(
-            queries.load_history(c, narrow(request, site or None), ledger or None, 300)
+        sites = narrow(request, site or None)
+        newest = queries.load_history(c, sites, ledger or None, 300)
+        open_hazards = (
+            queries.load_history(c, sites, "hazard", 300, open_only=True) if ledger in {None, "", "hazard"} else []
         )
+        ids = {a["alert_id"] for a in open_hazards}
+        alerts = veil_of(request, c).cover_service([*open_hazards, *(a for a in newest if a["alert_id"] not in ids)])
         cards = queries.load_cards(c, narrow(request, None))
     names = {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}

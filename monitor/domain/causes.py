@@ -1,0 +1,44 @@
+"""Advice by its cause: what one criterion suggests at several places is one line, with each of them behind it."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+from monitor.domain.alert import Ledger
+
+T = TypeVar("T")
+NAMED: Final = 8  # places that a line names
+
+
+def gather(alerts: Iterable[T], describe: Callable[[T], tuple[str, str, str, bool]]) -> list[list[T]]:
+    """Alerts as lines, in the order of the first of each: suggestions of one criterion at one site together.
+
+    Alerts of hazard and health stay each on its own, and a drill stays apart.
+
+    Args:
+        alerts: in the order wanted.
+        describe: gives site, ledger, key, and whether it belongs to a drill.
+    """
+    lines: dict[tuple[object, ...], list[T]] = {}
+    for number, alert in enumerate(alerts):
+        site, ledger, key, exercise = describe(alert)
+        cause: tuple[object, ...] = (number,)
+        if ledger == Ledger.ADVICE:
+            cause = (site, key.rpartition(":")[0], exercise)
+        lines.setdefault(cause, []).append(alert)
+    return list(lines.values())
+
+
+def say_cause(keys: Sequence[str]) -> str:
+    """What a line of several suggestions says, from their keys.
+
+    >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
+    '2 suggestions of anomaly: G1, G3'
+    """
+    criterion = keys[0].rpartition(":")[0].partition(":")[2]
+    # G2 before G10
+    places = sorted(
+        {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
+    )
+    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+    return f"{len(keys)} suggestions of {criterion}: {', '.join(places[:NAMED])}{more}"

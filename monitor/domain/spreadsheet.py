@@ -1,0 +1,28 @@
+"""Tables for a spreadsheet: what it would run as a formula arrives as text."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TextIO
+
+# a spreadsheet takes a cell that begins with one of these for a formula, some of them after white space
+FORMULA: Final = ("=", "+", "-", "@")
+FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours."""
+    writer = csv.DictWriter(file, [guard(name) for name in rows[0]], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({guard(name): guard(value) for name, value in row.items()} for row in rows)
+
+
+def guard(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula is quoted; numbers stay numbers.
+
+    >>> guard("=1+1"), guard(" @SUM(A1)"), guard("G-1"), guard(-2.5)
+    ("'=1+1", "' @SUM(A1)", 'G-1', -2.5)
+    """
+    if not isinstance(value, str):
+        return value
+    begin = value.translate(FULL_WIDTH).lstrip()
+    return f"'{value}" if begin.startswith(FORMULA) or value[:1] in {"\t", "\r", "\n"} else value

@@ -1,0 +1,84 @@
+"""Many suggestions of one cause beside one alert: one line on page, in list and in messages; nothing is lost."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
+from monitor.domain.site import Recipient
+from monitor.notify.message import translate
+from monitor.notify.path import run_stages
+from monitor.notify.verdict import View
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.outbox import claim_due
+from monitor.store.schema.views import load_view
+from tests.data.filled import NOW
+from tests.data.watched_slope import write_service
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter
+
+FILE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
+PLACES = [f"G{n}" for n in range(1, 13)]
+
+
+def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_path, capsys):
+    text = FILE.read_text(encoding="utf-8")
+    site, changes = parse_site(text, "north-bench.toml"), []
+    for place in PLACES:
+        reason = f"{place}: displacement_downslope scores 7.10 over 6.26 (rules)"
+        changes.append(
+            AlertChange(
+                Ledger.ADVICE, f"advice:anomaly:{place}", 1, open=True, reason=reason, data_time=NOW, evidence="{}"
+            )
+        )
+    forecast = "G1: forecast of 12 mm/day in 1d, over 10 mm/day"
+    changes.append(
+        AlertChange(Ledger.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}")
+    )
+    duty = Recipient("duty", ("log:advice",), ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
+    with filled_database.write() as c:
+        apply_changes(
+            c, site.id, changes, site=site, recipients=[replace(duty, levels=())], actor=SERVICE, now=NOW,
+            rule_version="test",
+        )  # fmt: skip
+        later = NOW + timedelta(seconds=10)
+        run_stages(c, "log:advice", View(later, 0))
+        sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
+    # one message with a line for each of the two causes, which reads in every language
+    assert len(sent) == 1
+    assert sent[0].subject.endswith("advice notice: G1: forecast of 12 mm/day in 1d, over 10 mm/day")
+    covered = [line for line in sent[0].body.splitlines() if line.startswith("- ")]
+    told = "12 suggestions of anomaly: G1, G2, G3, G4, G5, G6, G7, G8 and 4 more"
+    assert [line.partition(": ")[2] for line in covered] == [f"[{site.name}] advice notice: {told}"]
+    assert "12 segnalazioni di anomaly" in translate(sent[0], "it").body
+    # the list: hazard first, then one line a cause with the number of each
+    service = str(write_service(tmp_path, filled_database, text))
+    capsys.readouterr()
+    assert run_verb(["alerts", "list", "--site", "north-bench", "--config", service]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[3] for line in lines] == ["hazard", "advice", "advice:"]
+    assert "13 suggestions of anomaly: G1, G2, " in lines[2]
+    assert len(re.findall(r"\d+", lines[2].partition("(alerts ")[2])) == 13
+    assert run_verb(["alerts", "list", "--site", "north-bench", "--each", "--config", service]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 15
+    assert run_verb(["alerts", "list", "--site", "north-bench", "--json", "--config", service]) == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len({fact["id"] for fact in facts}) == 15
+    with filled_database.read() as c:
+        assert len(load_view(c, "active_alerts", site="north-bench", ledger="advice")) == 14
+    # the page: a line that opens, with a link to each
+    ids = {fact["id"] for fact in facts if fact["key"].startswith("advice:anomaly")}
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
+        for path in ("/sites/north-bench", "/", "/alerts"):
+            page = bo.get(path).text
+            assert page.count("13 suggestions of anomaly") == 1
+            assert {int(n) for n in re.findall(r'href="/alerts/(\d+)"', page)} >= ids
+            opened = re.search(r"<details><summary>.*?13 suggestions.*?</details>", page, re.DOTALL)
+            assert opened is not None
+            assert len(set(re.findall(r"/alerts/(\d+)", opened[0]))) == 13
+        rows = bo.get("/alerts").text
+        assert rows.index("tag hazard") < rows.index("tag advice")
