@@ -9,7 +9,7 @@ import numpy as np
 
 from forecasting.data.series import Floats, Panel
 from forecasting.data.windows import trailing
-from forecasting.kinematics.noise import MAD_TO_SIGMA
+from forecasting.kinematics.extrapolation import measure_grid_noise
 from forecasting.serving.quantiles import NORMAL
 from forecasting.serving.records import Forecast
 
@@ -54,7 +54,7 @@ def find_reach(values: Floats, steps: Iterable[int]) -> Reach:
         values: Panel values, shape (T, S); the last row is the moment of issue.
         steps: Numbers of rows that are asked for.
     """
-    noise = _measure_noise(values)
+    noise = np.array([measure_grid_noise(one, NOISE_ROWS) for one in values.T])
     # a difference of two readings holds the noise of both
     chance = CHANCE * np.sqrt(2.0) * noise
     slow, fast = _present_velocity(values, noise)
@@ -144,20 +144,6 @@ def _by_horizon(rows: Sequence[Forecast]) -> list[Forecast]:
 def _rows_ahead(panel: Panel, row: Forecast) -> int:
     """Rows from the last reading to the target; a reading may be older than the issue."""
     return max(1, round((row.target_s - row.data_until_s) / panel.step_s))
-
-
-def _measure_noise(values: Floats) -> Floats:
-    """White noise of each station, mm: how far readings lie off the line through their neighbours, shape (S,).
-
-    `kinematics.noise.measure_sigma` of evenly spaced rows, for all stations at once; 0 where nothing can be told.
-    """
-    recent = values[-NOISE_ROWS:]
-    off = np.abs(recent[2:] - 2.0 * recent[1:-1] + recent[:-2])
-    out = np.zeros(values.shape[1])
-    for s, known in enumerate(np.isfinite(off).T):
-        if known.any():
-            out[s] = MAD_TO_SIGMA * float(np.median(off[known, s])) / np.sqrt(6.0)
-    return out
 
 
 def _present_velocity(values: Floats, noise: Floats) -> tuple[Floats, Floats]:

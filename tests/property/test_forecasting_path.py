@@ -118,5 +118,16 @@ def test_a_moved_median_says_so_and_its_quantiles_go_with_it():
     gone = replace(row, q025=-30.0, q10=-28.0, q50=-27.0, q90=-26.0, q975=-24.0)
     (laid,) = lay_paths(panel, [gone])
     assert laid.reason.endswith(MOVED)
-    assert laid.q50 == pytest.approx(40.0, abs=1e-6), "the record never went back"
+    noise = float(find_reach(values, (1,)).noise[0])
+    assert 0.0 < noise < 0.05, "the one bend alone"
+    assert laid.q50 == pytest.approx(40.0, abs=APART * noise + 1e-6), "the record never went back"
     assert laid.q90 - laid.q10 >= 2.0
+
+
+def test_no_interval_is_narrower_than_what_a_logger_rounds_to():
+    """Readings in whole mm of a slope that creeps: half of them lie on the line through their neighbours."""
+    values = np.round(0.05 * np.arange(300.0))[:, None]
+    reach = find_reach(values, (1,))
+    assert reach.noise[0] == pytest.approx(np.sqrt(0.1 / 6), rel=0.05)
+    fan = np.full((1, 5), values[-1, 0])
+    assert np.ptp(lay(fan, (1,), float(values[-1, 0]), reach, 0)[0]) > 0.3

@@ -220,8 +220,9 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 }  # fmt: skip
 TITLES = {
     "lstm": "P2 lstm, 100,000 points x 30 d", "gru": "P2 gru, 100,000 points x 30 d", "lld": "P3 lld, 100,000 series",
-    "graph": "P4 graph-gru, 1,000 nodes", "update": "P5 one update", "training": "P1 one site, gru, 3 seeds",
-    "same": "D1 same bytes", "points": "F6 unseen points, unseen year", "night": "ten sites in a night",
+    "graph": "P4 graph-gru, 1,000 nodes", "update": "P5 one update", "issue": "P6 one issue, 1,000 stations",
+    "training": "P1 one site, gru, 3 seeds", "same": "D1 same bytes", "points": "F6 unseen points, unseen year",
+    "night": "ten sites in a night",
 }  # fmt: skip
 
 
