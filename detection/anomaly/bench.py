@@ -10,8 +10,9 @@ from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
 from detection.anomaly.faults import inject_many
+from detection.anomaly.stages import Array
 from detection.anomaly.threshold import choose_threshold
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.windows import Series
 
 TEST_FROM = 0.67
 

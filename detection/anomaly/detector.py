@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
 from detection.anomaly.registry import COMPOSITES, NETWORKS, list_detectors, load_rule
+from detection.anomaly.stages import Array
 from detection.anomaly.threshold import Threshold, choose_threshold
-from detection.anomaly.windows import Array, Series, scaled_residuals, stack_windows
+from detection.anomaly.windows import Series, scaled_residuals, stack_windows
 
 TRAIN_UNTIL: Final = 0.50
 VALIDATE_UNTIL: Final = 0.67

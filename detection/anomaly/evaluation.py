@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.anomaly.faults import Event
+from detection.anomaly.stages import Array
 from detection.anomaly.threshold import MONTH_S, RUN_GAP_S
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.windows import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.robust import noise_sigma
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.stages import Array
+from detection.anomaly.windows import Series
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ from detection.anomaly.records import (
     Unscored,
 )
 from detection.anomaly.registry import CARRIED_OVER, CARRIED_SOURCE, CHECKS, COMPOSITES, NETWORKS
+from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
-from detection.anomaly.windows import DAY_S, Array, Series, build_series, fewest_readings, scaled_residuals
+from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
 
 # An autoencoder may vote only where it finds this much more than persistence-z at equal false alarms.
 VOTE_GAIN: Final = 0.02

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from detection.anomaly.windows import Array
+from detection.anomaly.stages import Array
 
 # Scaled residuals above this belong to the same disturbance as the alarm.
 STRANGE = 3.0

@@ -1,11 +1,10 @@
 """What the other stations of a site explain: a reference that moved, weather on all, a slope that moves as one."""
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
-from detection.anomaly.windows import DAY_S, Array, Series, divide_by_scale, long_scale, row_median, sum_before
+from detection.anomaly.stages import Array, count_steps
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
@@ -13,61 +12,67 @@ FEWEST_OTHERS: Final = 3
 CLIP: Final = 4.0
 PRIOR: Final = 10.0
 MOST: Final = 1.5
+SHORTEST_YEAR: Final = 180  # cells
+YEAR_PARTS: Final = 45  # at which the year before may begin: about every eight days
 
 
-def explain_by_neighbours(signed: Mapping[str, Array], samples: Mapping[str, Series]) -> dict[str, Array]:
-    """Signed strangeness of each station without what the median of the others explains, in its own robust scale.
+class Explain:
+    """Signed strangeness of each station without what the median of the others explains.
 
     The share that is explained is regressed on the year before each cell, so stations that have nothing in common keep
     what they have. A fault of one station does not reach the others: three others at least have to agree.
-
-    Args:
-        signed: per station, one value per cell of its series, in robust scales.
-        samples: the series, all on one interval; a reading is compared with those of the cell nearest in time.
-
-    Returns:
-        Per station, same shape.
     """
-    names = sorted(signed)
-    table, places = _lay_out(signed, samples, names)
-    year = max(180, samples[names[0]].steps(365.0)) if names else 0
-    out = {}
-    for column, name in enumerate(names):
-        own = table[:, column].copy()
-        if len(names) > FEWEST_OTHERS:
-            middle = row_median(np.delete(table, column, axis=1), FEWEST_OTHERS)
-            own -= _regress(own, middle, year) * np.nan_to_num(middle, nan=0.0)
-        mine = own[places[name] : places[name] + len(signed[name])]
-        out[name] = _rescale(mine, samples[name])
-    return out
+
+    def __init__(self, rows: int, step_s: float) -> None:
+        self.width = max(SHORTEST_YEAR, count_steps(step_s, 365.0))
+        self.part = max(1, self.width // YEAR_PARTS)
+        self.total = np.zeros((2, rows, 1))
+        self.begins = np.zeros((2, rows, self.width // self.part + 3))
+
+    def feed(self, new: Array, first: int, keep: int) -> Array:
+        """Shape (rows, k); rows are the stations of one site on the same cells."""
+        if len(new) <= FEWEST_OTHERS:
+            return new
+        others = median_of_others(new)
+        return new - self._share(new, others, first, keep) * np.nan_to_num(others, nan=0.0)
+
+    def _share(self, own: Array, others: Array, first: int, keep: int) -> Array:
+        """The share of `others` in `own` over the year before each cell, 0 to 1.5."""
+        known = np.isfinite(own) & np.isfinite(others)
+        x = np.where(known, np.clip(others, -CLIP, CLIP), 0.0)
+        y = np.where(known, np.clip(own, -CLIP, CLIP), 0.0)
+        k = own.shape[1]
+        total = np.concatenate([self.total, self.total + np.cumsum(np.stack([x * y, x * x]), axis=2)], axis=2)
+        # totals as they stood where a year may begin; the newest one known is that of cell (first - 1) // part
+        begun = np.arange(-first % self.part, k, self.part)
+        begins = np.concatenate([self.begins, total[:, :, begun]], axis=2)
+        size = self.begins.shape[2]
+        wanted = (first + np.arange(k) - self.width) // self.part - (first - 1) // self.part + size - 1
+        xy, xx = total[:, :, :k] - begins[:, :, wanted]
+        kept = int((begun < keep).sum())
+        self.total = total[:, :, keep : keep + 1].copy()
+        self.begins = begins[:, :, kept : kept + size].copy()
+        share: Array = np.clip(xy / (xx + PRIOR), 0.0, MOST)
+        return share
 
 
-def _lay_out(
-    signed: Mapping[str, Array], samples: Mapping[str, Series], names: list[str]
-) -> tuple[Array, dict[str, int]]:
-    """All stations on the cells of the earliest one, shape (cells, stations), and the first cell of each."""
-    begin = min((float(samples[name].times_s[0]) for name in names), default=0.0)
-    places = {
-        name: int(np.floor((float(samples[name].times_s[0]) - begin) / samples[name].step_s + 0.5)) for name in names
-    }
-    length = max((places[name] + len(signed[name]) for name in names), default=0)
-    table = np.full((length, len(names)), np.nan)
-    for column, name in enumerate(names):
-        table[places[name] : places[name] + len(signed[name]), column] = signed[name]
-    return table, places
+def median_of_others(table: Array) -> Array:
+    """Per cell the median of the known values of all other rows, NaN where fewer than three are; shape (rows, k).
 
+    >>> median_of_others(np.array([[1.0], [2.0], [3.0], [9.0]])).ravel().tolist()
+    [3.0, 3.0, 2.0, 2.0]
+    """
+    own = np.ascontiguousarray(table.T)
+    ordered = np.sort(own, axis=1)  # NaN sorts last
+    known = np.isfinite(own)
+    left = known.sum(axis=1, keepdims=True) - known
+    last = own.shape[1] - 1
 
-def _regress(own: Array, middle: Array, width: int) -> Array:
-    """The share of `middle` in `own` over the `width` cells before each cell, 0 to 1.5."""
-    known = np.isfinite(own) & np.isfinite(middle)
-    x = np.where(known, np.clip(middle, -CLIP, CLIP), 0.0)
-    y = np.where(known, np.clip(own, -CLIP, CLIP), 0.0)
-    share: Array = np.clip(sum_before(x * y, width) / (sum_before(x * x, width) + PRIOR), 0.0, MOST)
-    return share
+    def pick(rank: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Array:
+        """The number of this rank when one's own is taken out of the row."""
+        at = np.take_along_axis(ordered, np.clip(rank, 0, last), axis=1)
+        after = np.take_along_axis(ordered, np.clip(rank + 1, 0, last), axis=1)
+        return np.where(known & (at >= own), after, at)
 
-
-def _rescale(values: Array, series: Series) -> Array:
-    """Divide by the larger of the robust scales of the ninety days and the two years before."""
-    # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
-    fewest = 20 if series.step_s >= DAY_S else 60
-    return divide_by_scale(values, long_scale(values, series, fewest))
+    middle = 0.5 * (pick((left - 1) // 2) + pick(left // 2))
+    return np.where(left >= FEWEST_OTHERS, middle, np.nan).T

@@ -6,53 +6,151 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.neighbours import explain_by_neighbours
-from detection.anomaly.robust import drift_residual, root_mean_square, scaled_steps, smooth
-from detection.anomaly.windows import Array, Series, scaled_residuals
+from detection.anomaly.neighbours import Explain
+from detection.anomaly.stages import (
+    DAY_S,
+    Array,
+    Size,
+    Smooth,
+    Spread,
+    Stage,
+    Standardise,
+    beyond_last,
+    beyond_line,
+    beyond_median,
+    count_steps,
+)
+from detection.anomaly.windows import Series
+
+CELLS_AT_ONCE: Final = 1_000_000  # of a table: a whole record is fed in blocks that fit into memory
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One rule in two steps.
+    """One rule in two steps, with the neighbours between them.
 
     Attributes:
-        signed: strangeness of one station with its sign, in robust scales, shape (n,).
-        judged: the score from what the neighbours leave of it, shape (n,).
+        residual: what is strange: from the cells up to now, of which the last k are new, to the new ones, (rows, k).
+        days: which it looks back.
+        at_least: and how many cells.
+        judged: the stage that makes a score of what the neighbours leave, from rows and interval.
+        spans_days: of the scales that the residual is divided by.
         kind: what an alarm of this part is called; None: what the residual looks like (`name_kinds`).
     """
 
-    signed: Callable[[Series], Array]
-    judged: Callable[[Array, Series], Array]
+    residual: Callable[[Array, int, int], Array]
+    days: float
+    at_least: int
+    judged: Callable[[int, float], Stage]
+    spans_days: tuple[float, ...] = (90.0, 730.0)
     kind: str | None = None
 
 
-def _size(z: Array, _: Series) -> Array:
-    return np.abs(z)
+def _size(rows: int, step_s: float) -> Stage:  # noqa: ARG001 - the shape of a table
+    return Size()
 
 
-def _mean(z: Array, _: Series) -> Array:
-    return smooth(z)
+def _mean(rows: int, step_s: float) -> Stage:  # noqa: ARG001
+    return Smooth(rows)
 
 
-def _spread(z: Array, series: Series) -> Array:
-    return np.where(np.isfinite(z), root_mean_square(z, series.steps(8.0, at_least=6)), np.nan)
+def _spread(rows: int, step_s: float) -> Stage:
+    return Spread(rows, count_steps(step_s, 8.0, at_least=6))
+
+
+def _step(joined: Array, k: int, width: int) -> Array:  # noqa: ARG001
+    return beyond_last(joined, k)
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "level": Part(scaled_residuals, _size),  # distance from the median of seven days
-    "trend": Part(lambda series: drift_residual(series, 10.0, at_least=8), _size),  # from the line of ten days
-    "drift": Part(drift_residual, _mean, "drift"),  # smoothed distance from the line of sixty days
-    "bend": Part(lambda series: drift_residual(series, 30.0), _mean, "drift"),  # of thirty days
-    "noise": Part(scaled_steps, _spread, "burst"),  # size of the increments of eight days
+    "level": Part(beyond_median, 7.0, 5, _size, (90.0,)),  # distance from the median of seven days
+    "trend": Part(beyond_line, 10.0, 8, _size),  # from the line of ten days
+    "drift": Part(beyond_line, 60.0, 15, _mean, kind="drift"),  # smoothed distance from the line of sixty days
+    "bend": Part(beyond_line, 30.0, 15, _mean, kind="drift"),  # of thirty days
+    "noise": Part(_step, 0.0, 1, _spread, kind="burst"),  # size of the increments of eight days
 }
+
+
+class PartScores:
+    """Scores of parts for the stations of a site, block by block.
+
+    Attributes:
+        looks: of the newest block, its residuals in their own scale before the neighbours, shape (rows, k).
+    """
+
+    def __init__(self, rows: int, step_s: float, parts: Collection[str]) -> None:
+        self.looks = np.zeros((rows, 0))
+        self._step_s = step_s
+        self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in parts}
+        self._reach = max(self._widths.values())
+        self._tail = np.full((rows, self._reach), np.nan)
+        # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
+        fewest = 20 if step_s >= DAY_S else 60
+        self._signed = {name: Standardise(rows, step_s, PARTS[name].spans_days) for name in parts}
+        self._rest: dict[str, tuple[Stage, ...]] = {
+            name: (
+                Explain(rows, step_s),
+                Standardise(rows, step_s, at_least=fewest),
+                PARTS[name].judged(rows, step_s),
+            )
+            for name in parts
+        }
+
+    def feed(self, new: Array, first: int, keep: int) -> dict[str, Array]:
+        """Scores of each part, shape (rows, k); arguments as those of a `Stage`."""
+        if not new.shape[1]:
+            return dict.fromkeys(self._widths, new)
+        joined = np.concatenate([self._tail, new], axis=1)
+        out = {}
+        for name, width in self._widths.items():
+            z = PARTS[name].residual(joined, new.shape[1], width)
+            z = self._signed[name].feed(z, first, keep)
+            if name == LOOKS:
+                self.looks = z
+            for stage in self._rest[name]:
+                z = stage.feed(z, first, keep)
+            out[name] = z
+        self._tail = joined[:, keep : keep + self._reach].copy()
+        return out
+
+
+LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
 def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
     """Scores of each part and station; `parts` names those wanted (all by default)."""
-    out = {}
-    for name, part in PARTS.items():
-        if parts is not None and name not in parts:
-            continue
-        left = explain_by_neighbours({key: part.signed(series) for key, series in samples.items()}, samples)
-        out[name] = {key: part.judged(left[key], series) for key, series in samples.items()}
-    return out
+    wanted = [name for name in PARTS if parts is None or name in parts]
+    if not samples or not wanted:
+        return {name: {} for name in wanted}
+    names, table, first, places = lay_out(samples)
+    running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
+    k = max(1, CELLS_AT_ONCE // len(names))
+    blocks = [
+        running.feed(block := table[:, begin : begin + k], first + begin, block.shape[1])
+        for begin in range(0, max(1, table.shape[1]), k)
+    ]
+    rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
+    return {
+        part: {
+            name: row[place : place + len(samples[name].values)]
+            for name, row, place in zip(names, rows[part], places, strict=True)
+        }
+        for part in wanted
+    }
+
+
+def lay_out(samples: Mapping[str, Series]) -> tuple[list[str], Array, int, list[int]]:
+    """All stations on the cells of the earliest one.
+
+    Returns:
+        Their names in order, values of shape (stations, cells), the number of the first cell, and where each begins.
+    """
+    names = sorted(samples)
+    earliest = min((samples[name] for name in names), key=lambda series: float(series.times_s[0]))
+    begin_s = float(earliest.times_s[0])
+    places = [int(np.floor((float(samples[n].times_s[0]) - begin_s) / earliest.step_s + 0.5)) for n in names]
+    length = max(place + len(samples[name].values) for name, place in zip(names, places, strict=True))
+    table = np.full((len(names), length), np.nan)
+    for row, name, place in zip(table, names, places, strict=True):
+        row[place : place + len(samples[name].values)] = samples[name].values
+    return names, table, earliest.first_cell, places

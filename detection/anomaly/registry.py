@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.stages import Array
+from detection.anomaly.windows import Series
 
 RULES: Final[Mapping[str, str]] = {
     "persistence-z": "detection.anomaly.robust:persistence_z",

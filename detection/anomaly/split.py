@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
 from detection.anomaly.parts import score_parts
+from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, MONTH_S, RUN_GAP_S, Threshold, choose_threshold, count_runs, descend
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.windows import Series
 
 # Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.
 SHARES: Final = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)

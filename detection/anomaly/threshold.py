@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.anomaly.errors import ThresholdError
-from detection.anomaly.windows import DAY_S, Array
+from detection.anomaly.stages import DAY_S, Array
 
 MONTH_S = 30.4375 * DAY_S
 RUN_GAP_S = 7.0 * DAY_S

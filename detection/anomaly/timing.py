@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.finding import Finding
-from detection.anomaly.windows import MAD_TO_SIGMA, Array
+from detection.anomaly.stages import MAD_TO_SIGMA, Array
 
 USUAL: Final = 24  # intervals that tell what is usual
 NEWEST: Final = 6  # and those that show that it changed

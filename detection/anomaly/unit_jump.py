@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.finding import Finding
-from detection.anomaly.windows import Array, Series
+from detection.anomaly.stages import Array
+from detection.anomaly.windows import Series
 
 # Between units in use, and the readings that it takes to be certain: a step of the ground may have the ratio of two
 # units by chance, but it leaves the noise as it was. The smaller the factor, the more readings tell the two apart.

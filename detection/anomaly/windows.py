@@ -7,13 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-
-Array = NDArray[np.float64]
-
-DAY_S = 86400.0
-FINEST_WINDOW_S = 3600.0
-# 1.4826 makes the median absolute deviation the standard deviation of a normal law.
-MAD_TO_SIGMA = 1.4826
+from detection.anomaly.stages import DAY_S, SCALE_POINTS, Array, Scale, Standardise, beyond_median, count_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +29,14 @@ class Series:
         """Mask of the cells that hold a sample, shape (n,)."""
         return np.isfinite(self.values)
 
-    def steps(self, days: float, at_least: int = 1) -> int:
-        """How many cells a backward window of so many days has, at least the given number.
+    @property
+    def first_cell(self) -> int:
+        """The number of the first cell on a grid that all series of this interval share."""
+        return int(np.floor(self.times_s[0] / self.step_s + 0.5)) if len(self.times_s) else 0
 
-        Sensors faster than hourly look back as many readings as an hourly one: memory and time stay bounded, and a
-        sensor of every minute does not need a week of minutes to know its own noise.
-        """
-        return max(at_least, round(days * DAY_S / max(self.step_s, FINEST_WINDOW_S)))
+    def steps(self, days: float, at_least: int = 1) -> int:
+        """How many cells a backward window of so many days has (`count_steps`)."""
+        return count_steps(self.step_s, days, at_least)
 
     def cells(self, days: float) -> int:
         """How many cells so many days are, at least one."""
@@ -84,60 +79,26 @@ def build_series(times_s: Sequence[float], values: Sequence[float], step_s: floa
     return Series(grid_times, grid_values, float(step_s))
 
 
-def previous_windows(values: Array, width: int, stride: int = 1) -> Array:
-    """The `width` cells before each cell (the cell itself excluded), NaN before the record; shape (n, width/stride)."""
-    padded = np.concatenate([np.full(width, np.nan), values])[:-1] if len(values) else np.full(width, np.nan)
-    view: Array = np.lib.stride_tricks.sliding_window_view(padded, width)[:, ::-1][:, ::stride]
-    return view
+def pad(values: Array, before: int) -> Array:
+    """One row for the stages: so many unknown cells, then the values; shape (1, before + n)."""
+    return np.concatenate([np.full(before, np.nan), values])[None]
 
 
-def row_median(rows: Array, at_least: int) -> Array:
-    """Median of the finite entries of each row, NaN where fewer than `at_least`; shape (n,)."""
-    ordered = np.sort(rows, axis=1)  # NaN sorts last
-    count = np.isfinite(rows).sum(axis=1)
-    index = np.arange(len(rows))
-    last = rows.shape[1] - 1
-    low = np.clip((count - 1) // 2, 0, last)
-    high = np.clip(count // 2, 0, last)
-    middle = 0.5 * (ordered[index, low] + ordered[index, high])
-    return np.where(count >= max(at_least, 1), middle, np.nan)
+def as_row(rows: Array) -> Array:
+    """What stages made of the only row, shape (n,)."""
+    only: Array = rows[0]
+    return only
 
 
-def trailing_scale(values: Array, width: int, at_least: int = 20, points: int = 180) -> Array:
-    """Robust standard deviation about zero of the `width` cells before each cell: 1.4826 x median |value|, shape (n,).
-
-    Windows longer than `points` are thinned evenly: a scale needs no more, and hourly series stay fast. Of a thinned
-    window half of `at_least` points will do, for they stand further apart.
-    """
-    stride = max(1, width // points)
-    at_least = at_least if stride == 1 else (at_least + 1) // 2
-    return MAD_TO_SIGMA * row_median(np.abs(previous_windows(values, width, stride)), at_least)
-
-
-def divide_by_scale(values: Array, scale: Array) -> Array:
-    """Values in units of a scale, NaN where there is none; shape (n,)."""
-    scaled: Array = np.divide(values, scale, out=np.full(values.shape, np.nan), where=np.isfinite(scale) & (scale > 0))
-    return scaled
+def trailing_scale(values: Array, width: int, at_least: int = 20, first_cell: int = 0) -> Array:
+    """Robust standard deviation about zero of the `width` cells before each cell (`stages.Scale`), shape (n,)."""
+    return as_row(Scale(1, width, at_least).feed(values[None], first_cell, 0)) if len(values) else values
 
 
 def long_scale(values: Array, series: Series, at_least: int = 20) -> Array:
-    """The larger of the robust scales of the previous ninety days and two years, shape (n,).
-
-    The long one keeps a quiet season from making the next noisy one look strange, the short one follows a sensor that
-    has become noisier.
-    """
-    return np.fmax(
-        trailing_scale(values, series.steps(90.0, at_least=30), at_least),
-        trailing_scale(values, series.steps(730.0, at_least=30), at_least),
-    )
-
-
-def sum_before(row: Array, width: int) -> Array:
-    """Sum of the `width` cells before each cell, the cell itself excluded; runs from the record's start, shape (n,)."""
-    total = np.concatenate([[0.0], np.cumsum(row)])
-    end = np.arange(len(row))
-    part: Array = total[end] - total[np.maximum(end - width, 0)]
-    return part
+    """The larger of the robust scales of the previous ninety days and two years, shape (n,)."""
+    spans = (series.steps(days, at_least=30) for days in (90.0, 730.0))
+    return np.fmax(*(trailing_scale(values, width, at_least, series.first_cell) for width in spans))
 
 
 def residuals(series: Series, median_days: float = 7.0) -> Array:
@@ -146,7 +107,7 @@ def residuals(series: Series, median_days: float = 7.0) -> Array:
     At least five cells and half of them observed; slower series look back five cells.
     """
     width = series.steps(median_days, at_least=5)
-    return series.values - row_median(previous_windows(series.values, width), (width + 1) // 2)
+    return as_row(beyond_median(pad(series.values, width), len(series.values), width))
 
 
 def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
@@ -154,15 +115,14 @@ def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
 
     NaN until twenty residuals are known, and where the record has no noise at all to scale by.
     """
-    left = residuals(series)
-    scale = trailing_scale(left, series.steps(scale_days, at_least=30))
-    return divide_by_scale(left, scale)
+    stage = Standardise(1, series.step_s, (scale_days,))
+    return as_row(stage.feed(residuals(series)[None], series.first_cell, 0))
 
 
 def fewest_readings(series: Series, scale_days: float = 90.0) -> int:
     """How many readings without a gap `scaled_residuals` needs before its first number."""
     width = series.steps(scale_days, at_least=30)
-    stride = max(1, width // 180)
+    stride = max(1, width // SCALE_POINTS)
     return (series.steps(7.0, at_least=5) + 1) // 2 + (20 if stride == 1 else 10 * stride) + 1
 
 

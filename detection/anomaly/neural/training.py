@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.anomaly.registry import load_network
-from detection.anomaly.windows import Array
+from detection.anomaly.stages import Array
 
 WIDTH: Final = 30
 LAST: Final = 3

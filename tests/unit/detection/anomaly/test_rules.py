@@ -12,13 +12,13 @@ from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
+from detection.anomaly.stages import median_of_windows
 from detection.anomaly.threshold import RUN_GAP_S, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
     build_series,
     fewest_readings,
     residuals,
-    row_median,
     scaled_residuals,
     stack_windows,
 )
@@ -53,12 +53,13 @@ def test_series_refuses_what_it_cannot_place(times, values, step):
         build_series(times, values, step)
 
 
-def test_row_median_ignores_unknown_and_demands_enough():
-    rows = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 3.0], [5.0, 1.0, 3.0]])
-    out = row_median(rows, 2)
-    assert out[0] == 2.0
-    assert np.isnan(out[1])
-    assert out[2] == 3.0
+def test_median_of_windows_ignores_unknown_and_demands_enough():
+    rows = np.array([[1.0, np.nan, 3.0, np.nan], [np.nan, np.nan, 3.0, 5.0]])
+    out = median_of_windows(rows, 3, 2, 2)
+    assert out[0, 0] == 2.0
+    assert np.isnan(out[0, 1])
+    assert np.isnan(out[1, 0])
+    assert out[1, 1] == 4.0
 
 
 def test_residual_is_against_the_seven_days_before():
