@@ -5,7 +5,8 @@ memory it started from: the write transaction takes effect only if the memory is
 rows that were committed after the snapshot bring their own evaluation.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
+from monitor.domain.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.alerting.alerts import apply_changes, unshelve_due
@@ -43,6 +45,7 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import load_failure_facts
+from monitor.store.readings.instruments import load_emptied
 from monitor.store.readings.points import load_point_facts
 
 ATTEMPTS: Final = 5
@@ -50,6 +53,7 @@ ATTEMPTS: Final = 5
 # of one person counted for the two highest levels as well,
 # in 4 every series that fell silent had a page of its own, whatever they hang on
 FORMAT: Final = 5
+EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
 
@@ -186,13 +190,29 @@ def _store(
             frozen = canonical_json(freeze(site, memory, view, decision, now))
             basis = add_decision(c, site.id, now, site.version, frozen)
             apply_changes(
-                c, site.id, decision.changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
+                c, site.id, _hush_emptied(c, site, decision.changes, now),
+                site=site, recipients=site.recipients, actor=SERVICE, now=now,
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
         unshelve_due(c, site.id, SERVICE, now)
         if decision.changes:
             seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
     return True
+
+
+def _hush_emptied(c: Connection, site: Site, changes: Sequence[AlertChange], now: datetime) -> list[AlertChange]:
+    """One cause is one page: silence of instruments whose battery was announced to be empty by now is told to nobody.
+
+    It stands on the page and on the board. What it takes out of sight or reach is told as ever.
+    """
+    if not any(x.open and x.key.endswith(":stale") for x in changes):
+        return list(changes)
+    emptied = load_emptied(c, site.id, now + EARLY)
+    behind = {parent.key: {station for station, _ in places} for parent, places in list_children(site).items()}
+    behind |= {stale_key((station.id, s.quantity)): {station.id} for station in site.stations for s in station.series}
+    return [
+        replace(x, notify=x.notify and not (x.open and x.key in behind and behind[x.key] <= emptied)) for x in changes
+    ]
 
 
 def freeze(site: Site, memory: Memory, view: View, decision: Decision, now: datetime) -> dict[str, Any]:

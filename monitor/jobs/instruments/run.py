@@ -3,7 +3,7 @@
 It writes the board and notices of health. No decision reads what it finds: health never changes hazard.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from statistics import fmean
@@ -62,7 +62,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         ]  # fmt: skip
         months = _count_months(c, site, series, now)
         pages = store.load_open_pages(c, site.id, PAGED)
-    changes = list_changes(site, judged, pages)
+        silent = store.load_silent(c, site.id)
+    changes = list_changes(site, judged, pages, silent)
     with db.write() as c:
         store.save_instruments(c, site.id, judged, now)
         store.save_months(c, site.id, months)
@@ -208,8 +209,13 @@ def _count_months(c: Connection, site: Site, series: Series, now: datetime) -> l
 
 
 # ---- notices -----------------------------------------------------------------------------------------------------
-def list_changes(site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str]) -> list[AlertChange]:
-    """Notices that open and end; what all instruments of one parent have in common is one notice."""
+def list_changes(
+    site: Site, judged: Sequence[store.Judged], pages: Mapping[str, str], silent: Collection[str] = ()
+) -> list[AlertChange]:
+    """Notices that open and end; what all instruments of one parent have in common is one notice.
+
+    Of an instrument that is silent, its battery is no second notice; nor does one that stands end by silence.
+    """
     said: dict[str, dict[str, str]] = {}
     for one in judged:
         if any(state == "maintenance" for state, *_ in one.findings):
@@ -234,6 +240,9 @@ def list_changes(site: Site, judged: Sequence[store.Judged], pages: Mapping[str,
                 wanted[key] = f"{parent}: {', '.join(names)}: {by_station[names[0]]}"
                 left -= mine
         wanted |= {_key(s, state): f"{s}: {by_station[s]}" for s in left}
+    of_silent = {_key(s, "battery") for s in silent}
+    wanted = {k: why for k, why in wanted.items() if k in pages or k not in of_silent}
+    wanted |= {k: why for k, why in pages.items() if k in of_silent}
     opened = [health_alarm(k, 1, reason, is_open=True) for k, reason in sorted(wanted.items()) if k not in pages]
     over = [health_alarm(k, 0, f"over: {pages[k]}", is_open=False) for k in sorted(pages) if k not in wanted]
     return [*opened, *over]

@@ -116,7 +116,7 @@ def apply_changes(
             found is None
         ) else _move_alert(c, found, change, actor, now, basis, rule_version)  # fmt: skip
         events.append(event)
-        if change.notify:
+        if change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, exercise=exercise)
     return events
@@ -129,6 +129,12 @@ def _find_open(c: Connection, site_id: str, change: AlertChange) -> Row[Any] | N
         .where(a.site == site_id, a.ledger == change.ledger, a.key == change.key, a.closed_at.is_(None))
         .with_for_update()  # what a person does at this moment is waited for and then seen
     ).one_or_none()
+
+
+def _was_told(c: Connection, found: Row[Any] | None) -> bool:
+    """Whether somebody was sent the alert: the end of what nobody heard of is no message."""
+    n = t.notification.c
+    return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
 
 
 def _says_the_same(found: Row[Any], change: AlertChange) -> bool:

@@ -142,6 +142,30 @@ def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mappin
     return {r.key: r.reason for r in rows if r.key.rpartition(":")[2] in states}
 
 
+def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
+    """Stations whose battery is expected to be empty by an instant, and of which an open notice says so."""
+    k, i = t.station.c, t.instrument.c
+    pages = load_open_pages(c, site, ("battery",))
+    rows = c.execute(
+        select(k.id, k.logger, k.reference, k.gateway, k.power)
+        .join(t.instrument, (i.site == k.site) & (i.station == k.id))
+        .where(k.site == site, i.battery_empty_at <= by)
+    )
+    return frozenset(
+        r.id for r in rows
+        if any(
+            f"health:instrument:{name}:battery" in pages
+            for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
+        )
+    )  # fmt: skip
+
+
+def load_silent(c: Connection, site: str) -> frozenset[str]:
+    """Stations of which nothing is heard."""
+    s = t.station_state.c
+    return frozenset(c.execute(select(s.station).where(s.site == site, s.state == "silent")).scalars())
+
+
 def month_of(at: datetime) -> str:
     """The month of an instant.
 

@@ -164,6 +164,39 @@ def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     assert battery["state"] == "returned_unacknowledged", "a new battery ends the notice"
 
 
+def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacement(bench):
+    """Announced four days ahead, silent when it is empty: one message. Who dies early or otherwise is told."""
+
+    def told(name):
+        with bench.read() as c:
+            bodies = c.execute(select(t.notification.c.body).order_by(t.notification.c.id)).scalars().all()
+        return [b for b in bodies if b.startswith((f"{name}:", f"{name} ", f"station {name}:", f"over: {name}"))]
+
+    evaluate_site(bench, SITE, NOW, "start")
+    run(bench, ServiceConfig(), SITE, NOW)
+    assert len(told("G1")) == 1
+    with bench.write() as c:
+        for number in range(1, 4 * 8):
+            at = NOW + number * 6 * HOUR
+            for name in ("G1", "G2", "G3") if number < 12 else ("G3",):  # after three days G1 is empty, G2 falls silent
+                put(c, name, at, 11.8 - 0.1 * number / 4 if name == "G1" else 12.4)
+    for number in range(1, 16):
+        at = NOW + number * 12 * HOUR
+        evaluate_site(bench, SITE, at, "tick")
+        run(bench, ServiceConfig(), SITE, at)
+    with bench.read() as c:
+        stale = [r["key"] for r in load_view(c, "active_alerts", site="bench") if r["key"].endswith(":stale")]
+    assert any("G1" in key for key in stale), "it stands on the page"
+    assert len(told("G1")) == 1
+    assert any("silent" in body for body in told("G2"))
+    end = NOW + 8 * DAY
+    with bench.write() as c:
+        for hour in range(4):
+            put(c, "G1", end + hour * 6 * HOUR, 12.9)
+    evaluate_site(bench, SITE, end + DAY, "data")
+    assert len(told("G1")) == 1, "nobody was told of the silence, and of its end nobody is"
+
+
 def test_shares_of_months_count_what_never_came(bench):
     run(bench, ServiceConfig(), SITE, NOW + 10 * DAY)
     with bench.read() as c:
