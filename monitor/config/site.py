@@ -209,6 +209,15 @@ def find_cautions(site: Site) -> list[str]:
             f"fusion.fast_track = true: two independent stations that jump at one epoch raise {site.levels[-1].name!r} "
             "at once; one bad epoch of both (lightning, supply, radio) does so as well"
         )
+    for criterion in (c for c in site.criteria if c.kind.facts == "forecasts"):
+        if criterion.dwell != Dwell():
+            found.append(f"criterion {criterion.id}: dwell changes nothing, a forecast has one newest issue")
+        turned = [s.id for s in site.stations if s.id in criterion.stations and s.azimuth_deg is not None]
+        if turned:
+            found.append(
+                f"criterion {criterion.id}: forecasts of east and north count downslope, along azimuth_deg of "
+                f"{', '.join(turned)}; before 0.2 each axis counted by itself, towards east or north only"
+            )
     return found
 
 
@@ -432,7 +441,7 @@ def _read_thresholds(shape: _Shape, places: Places) -> tuple[Threshold, ...]:
         values = _validate(bound, places.raw[level.name], shape.name, f"{shape.where}.{level.name}")
         over, under = getattr(values, "over", None), getattr(values, "under", None)
         window = getattr(values, "window", None) or getattr(values, "within", None)
-        threshold = Threshold(level.number, over, under, window)
+        threshold = Threshold(level.number, over, under, window, getattr(values, "probability", None))
         shape.table.refuse_bound(threshold, places, key)
         found.append(threshold)
     if not found:

@@ -44,6 +44,8 @@ class ForecastFact:
     data_value: float
     model: str
     shown: bool
+    q025: float | None = None  # None: frozen by a version that looked at three quantiles alone
+    q975: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

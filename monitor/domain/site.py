@@ -66,6 +66,7 @@ class Threshold:
     over: float | None = None
     under: float | None = None
     window_s: float | None = None
+    probability: float | None = None  # forecast: the bound counts as crossed where its chance is more than this
 
 
 @dataclass(frozen=True, slots=True)

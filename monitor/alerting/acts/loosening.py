@@ -61,7 +61,7 @@ CRITERION: Final[Mapping[str, Safe]] = {
     "role": lambda old, new: old == "advice" and new == "witness",
     "fast_track": lambda old, new: new is not None and _sooner(old, new),
 }  # fmt: skip
-BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher}
+BOUND: Final[Mapping[str, Safe]] = {"over": _lower, "under": _higher, "probability": _lower}
 DWELL: Final[Mapping[str, Safe]] = {"hits": _lower, "of": _higher, "within_s": _longer_or_none}
 WAYS: Final[Mapping[str, Safe]] = {"lower": _lower, "higher": _higher}  # of the parameters that a kind calls safe
 SIGNED: Final = ("author", "reason", "valid_until")

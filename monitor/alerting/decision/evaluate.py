@@ -51,8 +51,9 @@ from monitor.store.readings.points import load_point_facts
 ATTEMPTS: Final = 5
 # Of frozen inputs: in 1 some figures of a sentence had no unit, in 2 a return of any age made a spike, in 3 an offset
 # of one person counted for the two highest levels as well,
-# in 4 every series that fell silent had a page of its own, whatever they hang on
-FORMAT: Final = 5
+# in 4 every series that fell silent had a page of its own, whatever they hang on, in 5 the criterion `forecast` judged
+# the median of each axis by itself, and a horizon without a forecast took its level back
+FORMAT: Final = 6
 EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 

@@ -73,7 +73,9 @@ def _spell_bounds(site: Site, criterion: Criterion) -> str:
         name = site.levels[bound.level].name
         side = f" over {bound.over:g}" if bound.over is not None else f" under {bound.under:g}" if bound.under else ""
         limit = f"{side} {unit}" if side and unit else side
-        parts.append(name + limit + (f" in {spell_duration(bound.window_s)}" if bound.window_s else ""))
+        window = f" in {spell_duration(bound.window_s)}" if bound.window_s else ""
+        chance = f" with a chance of more than {100 * bound.probability:g} %" if bound.probability else ""
+        parts.append(name + limit + window + chance)
     return "; ".join(parts)
 
 

@@ -1,28 +1,35 @@
-"""What the shown forecast says: the mean velocity that its median implies until the horizon of each level."""
+"""What the shown forecast says: the chance of more than a mean velocity downslope until the horizon of each level."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from math import cos, radians, sin
+from typing import Any, Final
 
 from pydantic import Field
 
+from forecasting.kinematics.chance import DISTRIBUTION, QUANTILES, Chance, chance_over
+from forecasting.kinematics.velocity import DAY_S
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places
 from monitor.criteria.tables import MeasuredTable
 from monitor.domain.decision import ForecastFact
 from monitor.domain.instants import spell_duration
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Threshold
+from monitor.domain.site import Criterion, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.errors import ConfigError
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, Windows, recovery_of, stations_of
+
+MEDIAN: Final = 0.5
+EAST, NORTH = "displacement_east", "displacement_north"
 
 
 class ForecastBound(Section):
-    """The bound of one level on the forecast mean velocity (mm/day) until a horizon."""
+    """The bound of one level: more than a chance of more than a forecast mean velocity (mm/day) until a horizon."""
 
     over: float = Field(gt=0.0)
     window: Horizon
+    probability: float = Field(default=MEDIAN, ge=0.05, le=0.95)
 
 
 class ForecastTable(MeasuredTable):
@@ -36,50 +43,126 @@ class ForecastTable(MeasuredTable):
 
 
 @dataclass(frozen=True, slots=True)
+class Fan:
+    """Quantiles of the mean velocity downslope until one target, mm/day by name, rising."""
+
+    data_until_s: float
+    model: str
+    velocity: Mapping[str, float]
+
+    def chance_over(self, bound: float) -> Chance:
+        """The chance of more than a velocity, mm/day."""
+        known = [(share, self.velocity[name]) for name, share in QUANTILES if name in self.velocity]
+        return chance_over([share for share, _ in known], [value for _, value in known], bound)
+
+
+@dataclass(frozen=True, slots=True)
 class ForecastRule:
-    """Mean velocity that the shown forecast's median implies until the horizon of each level."""
+    """A level is asked for where its bound has more than its chance to be crossed, by the forecast of its own horizon.
+
+    A horizon that has no forecast, or one whose target has passed, raises nothing and takes nothing back.
+    """
 
     criterion: Criterion
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
-        """One answer per station that has a shown forecast."""
-        found = []
-        for station in self.criterion.stations:
-            rows = [f for f in windows.view.forecasts if f.station == station and f.shown and self._is_asked(f)]
-            if not rows:
-                found.append(Assessment(self.criterion.id, station, reason="no forecast is shown"))
+        """One answer per station."""
+        return tuple(self._assess(windows, s) for s in stations_of(windows, self.criterion))
+
+    def _assess(self, windows: Windows, station: Station) -> Assessment:
+        criterion = self.criterion
+        facts: list[dict[str, Any]] = []
+        raise_level = 0
+        newest_s: float | None = None
+        for threshold in criterion.thresholds:
+            fans = list(find_fans(criterion, station, windows.view.forecasts, threshold, windows.now_s))
+            if not fans:
                 continue
-            newest_s = max(f.data_until_s for f in rows)
-            crossed = [t.level for t in self.criterion.thresholds if self._fastest(rows, t) > (t.over or 0.0)]
-            level = max(crossed, default=0)
-            fastest = max(self._fastest(rows, t) for t in self.criterion.thresholds)
-            found.append(
-                Assessment(
-                    self.criterion.id,
-                    station,
-                    level,
-                    level,
-                    heard=True,
-                    fresh=windows.is_fresh(newest_s, windows.site.series(station, self.criterion.quantity)),
-                    newest_s=newest_s,
-                    reason=f"forecast velocity {fastest:.2f} mm/day",
-                    facts={"velocity_mm_per_day": fastest},
-                )
-            )
-        return tuple(found)
+            bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
+            fan = max(fans, key=lambda f: (f.chance_over(bound).high, f.chance_over(bound).low, f.velocity["q50"]))
+            chance, limit = fan.chance_over(bound), recovery_of(threshold, criterion.recover)
+            crossed = chance.low > asked
+            raise_level = max(raise_level, threshold.level) if crossed else raise_level
+            newest_s = fan.data_until_s if newest_s is None else max(newest_s, fan.data_until_s)
+            facts.append({
+                "level": threshold.level, "over_mm_per_day": bound, "window_s": threshold.window_s,
+                "probability": asked, "chance_from": chance.low, "chance_to": chance.high, "crossed": crossed,
+                "recovered": all(f.chance_over(limit).high <= asked for f in fans),
+                "velocity_mm_per_day": dict(fan.velocity), "model": fan.model, "data_until_s": fan.data_until_s,
+            })  # fmt: skip
+        if newest_s is None:
+            return Assessment(criterion.id, station.id, reason="no forecast is shown")
+        open_levels = [t.level for t in criterion.thresholds if not _is_clear(t, facts)]
+        said = next((f for f in facts if f["level"] == raise_level), facts[0])
+        return Assessment(
+            criterion.id, station.id, raise_level, max([raise_level, *open_levels]), heard=True,
+            fresh=windows.is_fresh(newest_s, windows.site.series(station.id, criterion.quantity)), newest_s=newest_s,
+            reason=_sentence(said), facts={"bounds": facts, "distribution": DISTRIBUTION},
+        )  # fmt: skip
 
-    def _is_asked(self, fact: ForecastFact) -> bool:
-        wanted = self.criterion.quantity
-        return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
 
-    @staticmethod
-    def _fastest(rows: Sequence[ForecastFact], threshold: Threshold) -> float:
-        rates = [
-            (f.q50 - f.data_value) / ((f.target_s - f.data_until_s) / 86400.0)
-            for f in rows
-            if f.target_s > f.data_until_s and (threshold.window_s is None or f.horizon_s == threshold.window_s)
-        ]
-        return max(rates, default=0.0)
+def _is_clear(threshold: Threshold, facts: Sequence[Mapping[str, Any]]) -> bool:
+    return any(f["level"] == threshold.level and f["recovered"] for f in facts)
+
+
+def find_fans(
+    criterion: Criterion, station: Station, forecasts: Sequence[ForecastFact], threshold: Threshold, now_s: float
+) -> Iterator[Fan]:
+    """Shown forecasts of a station for the horizon of a level whose target still lies ahead, downslope where known.
+
+    East and north are joined along the station's azimuth, with the spread that they have when both err by one cause;
+    without an azimuth each stands for itself. One of them alone says nothing of the slope.
+    """
+    rows = [
+        f for f in forecasts
+        if f.station == station.id and f.shown and f.horizon_s == threshold.window_s and f.target_s > f.data_until_s
+        and f.target_s > now_s and _is_asked(criterion, f)
+    ]  # fmt: skip
+    if station.azimuth_deg is None:
+        yield from (_project(((1.0, f),)) for f in rows)
+        return
+    azimuth = radians(station.azimuth_deg)
+    east, north = ([f for f in rows if f.quantity == name] for name in (EAST, NORTH))
+    yield from (_project(((1.0, f),)) for f in rows if f.quantity not in {EAST, NORTH})
+    for one in east:
+        for other in north:
+            if one.target_s == other.target_s and one.data_until_s == other.data_until_s:
+                yield _project(((sin(azimuth), one), (cos(azimuth), other)))
+
+
+def _is_asked(criterion: Criterion, fact: ForecastFact) -> bool:
+    wanted = criterion.quantity
+    return fact.quantity == wanted or (wanted == "displacement" and fact.quantity.startswith("displacement"))
+
+
+def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
+    """Weighted sum of forecasts as a velocity: medians add, and so do the half widths on the side that each goes."""
+    first = parts[0][1]
+    days = (first.target_s - first.data_until_s) / DAY_S
+    names = [n for n, _ in QUANTILES if all(getattr(f, n) is not None for _, f in parts)]
+    mirrored = dict(zip(names, reversed(names), strict=True))
+    return Fan(
+        first.data_until_s,
+        "+".join(sorted({f.model for _, f in parts})),
+        {
+            name: sum(w * (getattr(f, name if w >= 0.0 else mirrored[name]) - f.data_value) for w, f in parts) / days
+            for name in names
+        },
+    )
+
+
+def _sentence(said: Mapping[str, Any]) -> str:
+    """The chance in words, with what was asked for."""
+    low, high = said["chance_from"], said["chance_to"]
+    side = "" if low == high else "at most " if low == 0.0 else "at least "
+    told, velocity = high if low == 0.0 else low, said["velocity_mm_per_day"]
+    share = f"{100.0 * told:.0f}" if low == high else f"{100.0 * told:g}"
+    return (
+        f"{side}{share} % chance of more than {said['over_mm_per_day']:g} mm/day within "
+        f"{spell_duration(said['window_s'])}, more than {100.0 * said['probability']:g} % counts; "
+        f"forecast velocity {velocity['q50']:.2f} mm/day, 80 % interval {velocity['q10']:.2f} to "
+        f"{velocity['q90']:.2f} mm/day"
+    )
 
 
 ENTRY: Final = Entry(
@@ -90,6 +173,6 @@ ENTRY: Final = Entry(
     ForecastTable, ForecastBound, ForecastRule,
     example="""
 stations = ["S1"]
-yellow = {over = 5.0, window = "1d"}
+yellow = {over = 5.0, window = "1d", probability = 0.3}
 """,
 )  # fmt: skip

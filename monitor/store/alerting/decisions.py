@@ -239,7 +239,7 @@ def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[Foreca
     return tuple(
         ForecastFact(
             r.station, r.quantity, seconds(r.data_until), seconds(r.target_at), r.horizon_s, r.q10, r.q50, r.q90,
-            r.data_value, r.model, bool(r.shown),
+            r.data_value, r.model, bool(r.shown), r.q025, r.q975,
         )
         for r in rows
     )  # fmt: skip

@@ -8,6 +8,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, delete, or_, select
 
 from forecasting.evaluation.distribution import crps, pit
+from forecasting.kinematics.chance import QUANTILES
 from forecasting.kinematics.situations import name_situation
 from forecasting.kinematics.stages import RANK
 from forecasting.serving.conformal import ConformalState
@@ -21,8 +22,6 @@ from monitor.store.schema.tables import (
     forecast_withheld,
     series,
 )
-
-QUANTILES = (("q025", 0.025), ("q10", 0.1), ("q50", 0.5), ("q90", 0.9), ("q975", 0.975))
 
 
 @dataclass(frozen=True, slots=True)

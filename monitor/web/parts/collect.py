@@ -199,6 +199,7 @@ def _spell_bound(criterion: Criterion, names: dict[int, str], position: int, uni
     words += [f"over {t.over:g}{of}"] if t.over is not None else []
     words += [f"under {t.under:g}{of}"] if t.under is not None else []
     words += [f"in {spell_duration(t.window_s)}"] if t.window_s else []
+    words += [f"with a chance of more than {100 * t.probability:g} %"] if t.probability else []
     return " ".join(words)
 
 

@@ -368,6 +368,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
         facts = load_forecast_facts(c, "jobs", now)
     assert kept == 6, "stored at every horizon and station, shown nowhere"
     assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
+    assert all(x.q025 <= x.q10 <= x.q50 <= x.q90 <= x.q975 for x in facts)
     with slope.database.write() as c:
         promote(c, slope.config, slope.site, A, 86400.0, ADA, "test", now, second=BO, force=True)
     run.run(slope.database, slope.config, slope.site, now + HOUR)
