@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, radians, sin
+from math import cos, fsum, radians, sin
 from typing import Any, Final
 
 from pydantic import Field
@@ -145,7 +145,7 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
         first.data_until_s,
         "+".join(sorted({f.model for _, f in parts})),
         {
-            name: sum(w * (getattr(f, name if w >= 0.0 else mirrored[name]) - f.data_value) for w, f in parts) / days
+            name: fsum(w * (getattr(f, name if w >= 0.0 else mirrored[name]) - f.data_value) for w, f in parts) / days
             for name in names
         },
     )
@@ -156,9 +156,9 @@ def _sentence(said: Mapping[str, Any]) -> str:
     low, high = said["chance_from"], said["chance_to"]
     side = "" if low == high else "at most " if low == 0.0 else "at least "
     told, velocity = high if low == 0.0 else low, said["velocity_mm_per_day"]
-    share = f"{100.0 * told:.0f}" if low == high else f"{100.0 * told:g}"
+    share = f"{100.0 * told:.0f} %" if low == high else f"{100.0 * told:g} %"
     return (
-        f"{side}{share} % chance of more than {said['over_mm_per_day']:g} mm/day within "
+        f"{side}{share} chance of more than {said['over_mm_per_day']:g} mm/day within "
         f"{spell_duration(said['window_s'])}, more than {100.0 * said['probability']:g} % counts; "
         f"forecast velocity {velocity['q50']:.2f} mm/day, 80 % interval {velocity['q10']:.2f} to "
         f"{velocity['q90']:.2f} mm/day"
