@@ -11,12 +11,12 @@ from forecasting.evaluation.screening import interpolated_input
 pytestmark = pytest.mark.data
 
 HORIZONS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
-QUICK = {"epochs": 6, "stride": 3}
-CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P401", "P402", "P418", "P426", "P436", "PABH", "SC02", "SEAT")
+QUICK = {"epochs": 4, "stride": 4}
+CASCADIA = ("ALBH", "BLYN", "KTBW", "P402", "P426", "SEAT")
 
 
 def read_cascadia(measured, first: str, last: str) -> Panel:
-    """East of twelve stations between two days, with plan coordinates."""
+    """East of six stations between two days, with plan coordinates."""
     samples, places = {}, {}
     for name in CASCADIA:
         path = measured(f"gnss-cascadia-pbo-csv/{name}.pbo.nam08.csv")
@@ -60,51 +60,40 @@ def test_outang_is_seen_as_interpolated(measured):
     print("\n".join(item.reason for item in found))
 
 
-# Least skill against persistence, mean of three folds (bars F2, F3, F3b); data, model, days ahead.
-SKILL = {
-    ("SK", "lld", 7): 0.15, ("SK", "lld", 30): 0.18, ("SK", "ewa", 1): 0.07, ("SK", "ewa", 7): 0.20,
-    ("K", "ewa", 1): 0.11, ("K", "ewa", 7): 0.12, ("K", "auto", 30): 0.16,
-}  # fmt: skip
+# Least skill of SK against persistence, mean of three folds (bars F2, F3), by model and days ahead. Bars of the other
+# records and of networks on them are measured by `make bench-forecast`.
+SKILL = {("lld", 7): 0.15, ("lld", 30): 0.18, ("ewa", 1): 0.07, ("ewa", 7): 0.20}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SK", "K"])
-def test_what_serves_without_a_network_beats_persistence_and_its_intervals_hold(measured, name):
-    """Bars F2, F3, F3b, C1, C2 in short, by rolling origin; skill and the folds' worst stations are printed."""
-    scores = backtest(read_long_csv(measured(f"benchmarks/{name}.csv")), ["lld", "ewa", "auto"], HORIZONS)
-    for (data, model, days), bar in SKILL.items():
-        if data != name:
-            continue
+def test_what_serves_without_a_network_beats_persistence_and_its_intervals_hold(measured):
+    """Bars F2, F3, C1, C2 in short, by rolling origin; skill and the folds' worst stations are printed."""
+    scores = backtest(read_long_csv(measured("benchmarks/SK.csv")), ["lld", "ewa", "auto"], HORIZONS)
+    for (model, days), bar in SKILL.items():
         mine = [s for s in scores if (s.model, s.horizon_s) == (model, days * DAY_S)]
         skill = float(np.mean([s.skill_persistence for s in mine]))
         folds = " ".join(f"{s.skill_persistence:.3f}" for s in mine)
-        print(f"{name} {model} {days} d: skill {skill:.3f} (bar {bar}), folds {folds}")
+        print(f"{model} {days} d: skill {skill:.3f} (bar {bar}), folds {folds}")
         assert len(mine) == 3
         assert skill >= bar
     for horizon_s, low, high in ((DAY_S, 0.77, 0.83), (7 * DAY_S, 0.75, 0.83), (30 * DAY_S, 0.70, 0.86)):
         mine = [s for s in scores if s.model == "lld" and s.horizon_s == horizon_s]
         cover = float(np.mean([s.coverage_80 for s in mine]))
-        print(
-            f"{name} {horizon_s / DAY_S:g} d: 80 % holds {cover:.3f}, worst station {min(s.worst_80 for s in mine):.3f}"
-        )
+        print(f"{horizon_s / DAY_S:g} d: 80 % holds {cover:.3f}, worst station {min(s.worst_80 for s in mine):.3f}")
         assert low <= cover <= high
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["SK", "cascadia"])
-def test_every_network_ungated_is_no_worse_than_persistence_at_7_d(measured, where):
-    if where == "SK":
-        panel = read_long_csv(measured("benchmarks/SK.csv"))
-    else:
-        panel = read_cascadia(measured, "2011-01-01", "2012-12-31")
-        assert (panel.times_s.size, len(panel.stations)) == (731, len(CASCADIA))
-        assert {"BLYN", "KTBW", "P426"} <= set(panel.stations)
-        assert panel.xy_m is not None
+def test_every_network_ungated_is_no_worse_than_persistence_at_7_d(measured):
+    panel = read_cascadia(measured, "2011-01-01", "2012-12-31")
+    assert (panel.times_s.size, len(panel.stations)) == (731, len(CASCADIA))
+    assert {"BLYN", "KTBW", "P426"} <= set(panel.stations)
+    assert panel.xy_m is not None
     scores = backtest(panel, ["gru", "lstm", "graph-gru"], HORIZONS, folds=1, training=QUICK)
     by_model = errors(scores, 7 * DAY_S)
     persistence = by_model["persistence", "plain"]
     for key, value in by_model.items():
-        print(f"{where} 7 d {key[0]} {key[1]}: MAE {value:.3f} mm, skill {1 - value / persistence:+.3f}")
+        print(f"7 d {key[0]} {key[1]}: MAE {value:.3f} mm, skill {1 - value / persistence:+.3f}")
     for name in ("gru", "lstm", "graph-gru"):
         assert by_model[name, "ungated"] <= persistence
         moved = [s for s in scores if s.model == name and s.variant == "ungated"]
