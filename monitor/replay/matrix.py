@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from monitor.domain.instants import epoch_s
 from monitor.replay.labels import Label
-from monitor.replay.recorder import Span
+from monitor.replay.spans import Span
 
 NONE: Final = 0  # class of the time without an event
 BEFORE: Final = -1  # the time before an event in which a warning is no false one

@@ -11,9 +11,9 @@ from monitor.domain.decision import instant
 from monitor.domain.instants import epoch_s, spell
 from monitor.replay.labels import Label
 from monitor.replay.matrix import name_class
-from monitor.replay.recorder import Span
 from monitor.replay.scorecard import Run, Scorecard
-from monitor.replay.text import describe_known, spell_lead
+from monitor.replay.spans import Span
+from monitor.replay.text import describe_known, say_gain, spell_lead
 
 WIDTH: Final = 1000
 LEFT: Final = 110
@@ -202,6 +202,9 @@ def _tables(run: Run) -> list[str]:
             ],
         )
     )  # fmt: skip
+    found.append(
+        _table("Forecast beside velocity", ["at equal days of false alarm"], [[say_gain(g)] for g in run.gains])
+    )
     sensors = [
         [s.station, s.raises, f"{s.voting_days:.2f}", ", ".join(f"{k} {n}" for k, n in s.health.items()), s.pended_days]
         for s in run.sensors

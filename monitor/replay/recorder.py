@@ -10,18 +10,11 @@ from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.keys import VoteKey
 from monitor.replay.clock import Look
+from monitor.replay.forecast_gain import Strength
 from monitor.replay.history import History
+from monitor.replay.spans import Ribbon
 
 PLOT_POINTS: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A time at one level, [from, to)."""
-
-    from_s: float
-    to_s: float
-    level: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +54,18 @@ class AlertTrace:
         }  # fmt: skip
 
 
-class _Ribbon:
-    """Spans of a level that changes."""
-
-    def __init__(self) -> None:
-        self.spans: list[Span] = []
-        self._level: int | None = None
-        self._since_s = 0.0
-
-    def note(self, at_s: float, level: int) -> None:
-        if level != self._level:
-            self.close(at_s)
-            self._level, self._since_s = level, at_s
-
-    def close(self, at_s: float) -> None:
-        if self._level is not None and at_s > self._since_s:
-            self.spans.append(Span(self._since_s, at_s, self._level))
-        self._since_s = at_s
-
-
 class Tally:
     """Gathers looks; `finish` closes what is open at the end."""
 
     def __init__(self, from_s: float, to_s: float) -> None:
         self.from_s, self.to_s = from_s, to_s
         self.looks = 0
-        self.levels = _Ribbon()
-        self.asked = _Ribbon()  # what the votes of each moment ask for
+        self.levels = Ribbon()
+        self.asked = Ribbon()  # what the votes of each moment ask for
         self.sight: dict[str, float] = defaultdict(float)
         self.alerts: list[AlertTrace] = []
-        self.criteria: dict[str, _Ribbon] = {}
+        self.criteria: dict[str, Ribbon] = {}
+        self.strength = Strength()  # of velocity, where the site asks forecasts as well
         self.heard: Counter[str] = Counter()  # looks at which a criterion had anything to go by
         self.raises: Counter[str] = Counter()  # hazard raises that a station supported
         self.health: dict[str, Counter[str]] = defaultdict(Counter)  # station -> kind of health alert
@@ -129,6 +104,7 @@ class Tally:
         self._pass_time(to_s)
         self.levels.close(to_s)
         self.asked.close(to_s)
+        self.strength.close(to_s)
         for ribbon in self.criteria.values():
             ribbon.close(to_s)
 
@@ -149,9 +125,11 @@ class Tally:
             if word["heard"]:
                 heard.add(word["criterion"])
                 said[word["criterion"]] = max(said.get(word["criterion"], 0), word["raise_level"])
+        if any(c.kind.facts == "forecasts" for c in look.site.criteria):
+            self.strength.add(look.site, look.decision.evidence["words"], now_s)
         self.heard.update(heard)
         for criterion, level in said.items():
-            self.criteria.setdefault(criterion, _Ribbon()).note(now_s, level)
+            self.criteria.setdefault(criterion, Ribbon()).note(now_s, level)
         for key, vote in look.decision.evidence["votes"].items():
             if vote["pended"]:
                 self.pended[VoteKey.read(key).station].add(f"{instant(now_s):%Y-%m-%d}")

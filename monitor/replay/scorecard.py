@@ -2,53 +2,32 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from monitor.domain.decision import instant
-from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instants import spell
 from monitor.domain.instruments import CONFIRMED, DISMISSED
 from monitor.domain.site import Site
+from monitor.replay.events import (
+    UNEXPLAINED,
+    UNJUDGED,
+    EventScore,
+    find_days,
+    find_false_days,
+    score_event,
+    spell_known,
+)
+from monitor.replay.forecast_gain import ForecastGain, find_gains
 from monitor.replay.labels import Label
 from monitor.replay.matrix import Matrix, build_matrix
-from monitor.replay.recorder import AlertTrace, Span, Tally
+from monitor.replay.recorder import AlertTrace, Tally
+from monitor.replay.spans import Span
 from monitor.store.alerting.history import PastAlert
 from monitor.store.models.anomaly_labels import AnomalyRun
 
-UNJUDGED: Final = "unjudged"  # nobody labelled anything: nothing can be called false
-UNEXPLAINED: Final = "unexplained"
 # no vote asked for a level any more, but this one falls by a person only, and a replay has none
 HELD: Final = "held for a person"
-
-
-@dataclass(frozen=True, slots=True)
-class EventScore:
-    """How an event was met: first warning at all, first at the level that was needed, both with their lead."""
-
-    label: Label
-    first_at: datetime | None
-    right_at: datetime | None
-    peak_level: int
-
-    @property
-    def lead_s(self) -> float | None:
-        """Seconds from the warning at the needed level to the event; negative = after its beginning."""
-        return None if self.right_at is None else (self.label.from_at - self.right_at).total_seconds()
-
-    @property
-    def missed(self) -> bool:
-        """True when the level that was needed never stood."""
-        return self.right_at is None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-ready."""
-        first_s = None if self.first_at is None else (self.label.from_at - self.first_at).total_seconds()
-        return {
-            **self.label.to_json(), "first_warning_at": _spell(self.first_at), "first_warning_lead_s": first_s,
-            "warned_at": _spell(self.right_at), "lead_s": self.lead_s, "peak_level": self.peak_level,
-            "missed": self.missed,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +124,7 @@ class Run:
     sensors: tuple[SensorScore, ...]
     plot: Mapping[tuple[str, str], tuple[tuple[float, float], ...]]
     words: Mapping[str, tuple[Span, ...]]  # what each criterion asked for, over time
+    gains: tuple[ForecastGain, ...] = ()  # what forecasts add to velocity
 
     @property
     def misses(self) -> int:
@@ -172,6 +152,7 @@ class Run:
             "false_alarm_day_list": [{"day": d, "cause": c, "level": k} for d, c, k in self.false_day_list],
             "duration_matrix": self.matrix.to_json(),
             "criteria": [c.to_json() for c in self.criteria], "sensors": [s.to_json() for s in self.sensors],
+            "forecast_gain": [g.to_json() for g in self.gains],
         }  # fmt: skip
 
 
@@ -215,7 +196,7 @@ class Scorecard:
             if one_at != two_at:
                 lines.append(
                     f"{a.level_names[level] if level < len(a.level_names) else level} first: "
-                    f"{_spell(one_at) or 'never'} with {a.name}, {_spell(two_at) or 'never'} with {b.name}"
+                    f"{spell_known(one_at) or 'never'} with {a.name}, {spell_known(two_at) or 'never'} with {b.name}"
                 )
         for what, one_n, two_n in (
             ("hazard alerts", len(a.hazards), len(b.hazards)), ("misses", a.misses, b.misses),
@@ -234,7 +215,7 @@ def score(
     names = tuple(k.name for k in site.levels)
     spans = tuple(tally.levels.spans)
     judged = bool(labels) or any(a.outcome for a in alerts)
-    asked = _days(tally.asked.spans, site.timezone)
+    asked = find_days(tally.asked.spans, site.timezone)
     false_list = [
         (day, cause if cause not in {UNEXPLAINED, UNJUDGED} or day in asked else HELD, level)
         for day, cause, level in find_false_days(spans, labels, alerts, lead_s, site.timezone, judged=judged)
@@ -245,67 +226,18 @@ def score(
     time_in = dict.fromkeys(names, 0.0)
     for span in spans:
         time_in[names[min(span.level, len(names) - 1)]] += span.to_s - span.from_s
+    words = {k: tuple(v.spans) for k, v in tally.criteria.items()}
     return Run(
         name, site.version, names, tally.looks, spans, tuple(tally.alerts), time_in, dict(tally.sight),
-        tuple(score_event(x, spans, lead_s) for x in labels), len(_days(spans, site.timezone)), causes,
+        tuple(score_event(x, spans, lead_s) for x in labels), len(find_days(spans, site.timezone)), causes,
         tuple(false_list), build_matrix(spans, labels, lead_s, names),
         tuple(_score_criterion(site, c.id, c.kind.id, c.role, tally, labels, lead_s) for c in site.criteria),
         tuple(_score_sensor(name, tally) for name in dict.fromkeys((*(s.id for s in site.stations), *tally.health))),
         {k: tuple(v) for k, v in tally.plot.items()},
-        {k: tuple(v.spans) for k, v in tally.criteria.items()},
+        words,
+        find_gains(site, tally.strength, words, {k: n / max(tally.looks, 1) for k, n in tally.heard.items()}, labels,
+                   lead_s),
     )  # fmt: skip
-
-
-def score_event(label: Label, spans: Sequence[Span], lead_s: float) -> EventScore:
-    """First warning of any level and of the needed one that stood in [event - lead, end of event], and the peak."""
-    begin_s, end_s = epoch_s(label.from_at) - lead_s, epoch_s(label.to_at)
-    # a level that stood at the beginning of that time is a warning since then: no older one is counted as lead
-    near = [s for s in spans if s.level > 0 and s.to_s > begin_s and s.from_s <= end_s]
-    first = next((max(s.from_s, begin_s) for s in near), None)
-    right = next((max(s.from_s, begin_s) for s in near if s.level >= label.level), None)
-    return EventScore(
-        label, None if first is None else instant(first), None if right is None else instant(right),
-        max((s.level for s in near), default=0),
-    )  # fmt: skip
-
-
-def find_false_days(
-    spans: Sequence[Span], labels: Sequence[Label], alerts: Sequence[PastAlert], lead_s: float, timezone: str, *,
-    judged: bool,
-) -> list[tuple[str, str, int]]:  # fmt: skip
-    """Days with a hazard level and no event within the lead: (day, cause as people recorded it, level)."""
-    zone = ZoneInfo(timezone)
-    found = []
-    for day, level in sorted(_days(spans, timezone).items()):
-        from_at = datetime.fromisoformat(day).replace(tzinfo=zone)
-        to_at = from_at + timedelta(days=1)
-        if any(x.from_at - timedelta(seconds=lead_s) < to_at and x.to_at >= from_at for x in labels):
-            continue
-        causes = [
-            a.outcome for a in alerts
-            if a.ledger == "hazard" and a.outcome is not None and a.raised_at < to_at
-            and (a.over_at is None or a.over_at >= from_at)
-        ]  # fmt: skip
-        if "true" in causes:
-            continue
-        found.append((day, causes[-1] if causes else UNEXPLAINED if judged else UNJUDGED, level))
-    return found
-
-
-def _days(spans: Sequence[Span], timezone: str) -> dict[str, int]:
-    """Local days with a level above 0, with the highest of each."""
-    zone = ZoneInfo(timezone)
-    found: dict[str, int] = {}
-    for span in spans:
-        if span.level <= 0:
-            continue
-        day = instant(span.from_s).astimezone(zone).date()
-        last = (instant(span.to_s) - timedelta(microseconds=1)).astimezone(zone).date()
-        while day <= last:
-            key = day.isoformat()
-            found[key] = max(found.get(key, 0), span.level)
-            day += timedelta(days=1)
-    return found
 
 
 def _score_criterion(
@@ -316,7 +248,7 @@ def _score_criterion(
     bounds = [t.level for c in site.criteria if c.id == criterion for t in c.thresholds]
     highest = max(bounds, default=site.top_level)
     spans = tuple(ribbon.spans) if ribbon else ()
-    days = _days(spans, site.timezone)
+    days = find_days(spans, site.timezone)
     by_level = {
         k.name: sum(level == k.number for level in days.values()) for k in site.levels if k.number > 0
     }  # fmt: skip
@@ -343,7 +275,3 @@ def _first_times(run: Run) -> dict[int, datetime]:
         for level in range(1, span.level + 1):
             found.setdefault(level, instant(span.from_s))
     return found
-
-
-def _spell(at: datetime | None) -> str | None:
-    return None if at is None else spell(at)

@@ -8,8 +8,10 @@ from rich.table import Table
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
+from monitor.replay.events import EventScore
+from monitor.replay.forecast_gain import ForecastGain
 from monitor.replay.matrix import name_class
-from monitor.replay.scorecard import CriterionScore, EventScore, Run, Scorecard
+from monitor.replay.scorecard import CriterionScore, Run, Scorecard
 
 SHOWN: Final = 40  # alerts and false days that a terminal shows; --json has all of them
 
@@ -61,6 +63,8 @@ def _print_run(run: Run, console: Console, *, judged: bool) -> None:
         console.print(_matrix(run))
         console.print(_indicators(run), highlight=False)
     console.print(_criteria(run.criteria, run))
+    for gain in run.gains:
+        console.print(say_gain(gain), highlight=False)
     console.print(_sensors(run))
 
 
@@ -145,6 +149,23 @@ def _detectors(card: Scorecard) -> Table:
     for d in card.detectors:
         table.add_row(*(str(v) for v in d.to_json().values()))
     return table
+
+
+def say_gain(gain: ForecastGain) -> str:
+    """What a forecast criterion adds to velocity, in one line."""
+    if not gain.heard_share:
+        return f"{gain.criterion}: not measured, no forecast was stored for that time"
+    before, after = gain.false_days
+    days = f"{before} days of false alarm by velocity, {after} with {gain.criterion}"
+    if gain.factor is None:
+        return f"{days}: no bounds of velocity have as many, so nothing can be compared"
+    gains = [
+        f"{b.label.name or f'{b.label.from_at:%Y-%m-%d %H:%M}'} "
+        + ("missed by both" if gained is None else f"{gained / 86400.0:+.1f} d")
+        for b, gained in zip(gain.together, gain.gained_s, strict=True)
+    ]
+    bounds = f"velocity with its bounds times {gain.factor:.2g}, which has no more"
+    return f"{days}. Lead gained on {bounds}: {', '.join(gains)}"
 
 
 def spell_lead(seconds: float | None) -> str:
