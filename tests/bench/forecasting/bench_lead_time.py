@@ -15,8 +15,9 @@ warning are those with most lead on the seeds from 1000 on. V is the least one t
 What is reported are the seeds from 5000 on, with that V and with the V that keeps the share on these. A paired
 bootstrap over records gives the 95 % interval of the gain.
 
-Measured: Outang 2017, the same motion with measured noise (SK) and Baijiabao 2018. Settings are those chosen on drawn records. V is chosen on the record's own days before the last 30. Firm ground (K, G) shows the
-days of false alarm at the bounds of the drawn records.
+Measured: Outang 2017, the same motion with measured noise (SK) and Baijiabao 2018. Settings are those chosen on drawn
+records, V is chosen on the record's own days before the last 30. Firm ground (K, G) shows the days of false alarm at
+the bounds of the drawn records.
 """
 
 import argparse
