@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from detection.anomaly.checks import find_replay, find_stuck
+from detection.anomaly.certain.checks import find_replay, find_stuck
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms

@@ -52,16 +52,14 @@ class Detector:
 
     def score_by_part(self, samples: Mapping[str, Series]) -> dict[str, tuple[Array, list[str]]]:
         """For a detector of parts: the largest score in thresholds per cell, and the part that gave it."""
-        from detection.anomaly.parts import score_parts
+        from detection.anomaly.parts import find_strongest, score_parts
 
         parts = list(self.thresholds)
         scored = score_parts(samples, parts)
         out = {}
         for name in samples:
-            rows = np.stack([scored[part][name] / self.thresholds[part].value for part in parts])
-            rows = np.where(np.isfinite(rows), rows, -np.inf)
-            score = rows.max(axis=0)
-            out[name] = np.where(np.isfinite(score), score, np.nan), [parts[k] for k in rows.argmax(axis=0)]
+            score, which = find_strongest([scored[part][name] / self.thresholds[part].value for part in parts])
+            out[name] = score, [parts[k] for k in which]
         return out
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.bench import TEST_FROM, run_bench
+from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
-from detection.anomaly.checks import check_series
 from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, train_detector
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms

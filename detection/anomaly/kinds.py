@@ -1,12 +1,40 @@
 """What an alarm looks like so far, said from the past alone: a spike may turn out to be a step one reading later."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.anomaly.stages import Array
 
 # Scaled residuals above this belong to the same disturbance as the alarm.
 STRANGE = 3.0
 GROWTH = 2.0
+_ORDINARY = (0.0, False)
+State = tuple[float, bool]  # the residual that a disturbance began with (0: there is none), and whether sides changed
+
+
+class KindSoFar:
+    """The kinds of many series, block by block."""
+
+    def __init__(self, rows: int) -> None:
+        self._states: list[State] = [_ORDINARY] * rows
+
+    def feed(self, scaled: Array, keep: int, wanted: NDArray[np.int64]) -> dict[int, list[str]]:
+        """Kinds of the new cells of the rows wanted; the first `keep` cells of all rows are taken as final.
+
+        Rows whose cells are all ordinary are passed by quickly: most are.
+        """
+        walked = np.asarray((np.abs(scaled) > STRANGE).any(axis=1))
+        walked[wanted] = True
+        out: dict[int, list[str]] = {}
+        for row in np.flatnonzero(walked).tolist():
+            names, self._states[row] = _walk(scaled[row].tolist(), self._states[row], keep)
+            out[row] = names
+        if keep:
+            for row in np.flatnonzero(~walked & np.isfinite(scaled[:, :keep]).any(axis=1)).tolist():
+                self._states[row] = _ORDINARY
+        return out
 
 
 def name_kinds(scaled: Array) -> list[str]:
@@ -19,20 +47,25 @@ def name_kinds(scaled: Array) -> list[str]:
     >>> name_kinds(np.array([0.0, 6.0, 6.1, 9.5, 0.0]))
     ['unknown', 'spike', 'step', 'level', 'unknown']
     """
+    return _walk(scaled.tolist(), _ORDINARY, 0)[0]
+
+
+def _walk(scaled: Sequence[float], state: State, keep: int) -> tuple[list[str], State]:
+    """Kinds of cells, and the state after the first `keep` of them."""
     names: list[str] = []
-    begun: float | None = None
-    mixed = False
-    for value in scaled:
-        if not np.isfinite(value):
+    begun, mixed = state
+    for cell, value in enumerate(scaled):
+        if cell == keep:
+            state = begun, mixed
+        if value != value:  # noqa: PLR0124 - not known
             names.append("unknown")
-            continue
-        if abs(value) <= STRANGE:
-            begun, mixed = None, False
+        elif abs(value) <= STRANGE:
+            begun, mixed = _ORDINARY
             names.append("unknown")
-        elif begun is None:
-            begun, mixed = float(value), False
+        elif not begun:
+            begun, mixed = value, False
             names.append("spike")
         else:
             mixed = mixed or (value > 0) != (begun > 0)
             names.append("unknown" if mixed else "level" if abs(value) - abs(begun) > GROWTH else "step")
-    return names
+    return names, (begun, mixed) if keep == len(names) else state

@@ -1,10 +1,11 @@
 """The parts of `rules`: what each measures at a station, and what it makes of what the neighbours do not explain."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.anomaly.neighbours import Explain
 from detection.anomaly.stages import (
@@ -137,6 +138,13 @@ def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = N
         }
         for part in wanted
     }
+
+
+def find_strongest(in_thresholds: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
+    """The largest of the scores of several parts, each in its threshold, and which part gave it; NaN where none."""
+    rows = np.stack([np.where(np.isfinite(one), one, -np.inf) for one in in_thresholds])
+    score = rows.max(axis=0)
+    return np.where(np.isfinite(score), score, np.nan), rows.argmax(axis=0)
 
 
 def lay_out(samples: Mapping[str, Series]) -> tuple[list[str], Array, int, list[int]]:

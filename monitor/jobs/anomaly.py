@@ -1,17 +1,22 @@
 """Score the newest epochs of a site with every detector of its plan; scores are stored, advice is the ladder's work."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from sqlalchemy import Connection
+
+from detection.anomaly.jobs import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES
 from detection.anomaly.registry import CHECKS as CERTAIN
+from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
+from monitor.jobs.anomaly_state import HISTORY_STEPS, forget, score_new
 from monitor.jobs.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
@@ -20,49 +25,118 @@ from monitor.store.models.registry import ModelRow, find_active
 from monitor.worker.records import Task
 
 SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
-HISTORY_STEPS = 2500  # a week for the median and ninety days for its scale, hourly
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Score what is new since the last run; returns one line that says what was done."""
+    """Score what is new since the last run; returns one line that says what was done.
+
+    Rules and checks look at new readings alone and run here; other detectors see the whole window in a worker.
+    """
     plan = site.anomaly
     step = slowest_interval_s(site)
     if step is None:
         return "no displacement series declared"
     with db.read() as c:
-        samples = load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step), now)
-        last = {d: latest_scored_at(c, site.id, d) for d in plan.detectors}
-        active = {d: find_active(c, task="anomaly", kind=d, site=site.id) for d in plan.detectors}
-    if not samples:
+        active = {d: _find_fit(c, site, d, step) for d in plan.detectors}
+    done = _score_here(db, site, step, active, now)
+    if done is None:
         return "no readings"
     parts, failed = [], False
+    samples: list[Samples] = []
     for detector in plan.detectors:
         checkpoint = active[detector]
-        if checkpoint is not None and why_stale(checkpoint, plan, step) is not None:
-            checkpoint = None
         if checkpoint is None and needs_training(detector):
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
-        since = last[detector] or now - timedelta(seconds=FIRST_RUN_STEPS * step)
-        path = None if checkpoint is None else checkpoint.path
-        asked = Scoring(detector, {s.label: s.timed for s in samples}, step, path, epoch_s(since))
-        try:
-            files = list_models(config.paths.models, site.id, [path])
-            answer = run_in_worker(config.compute, SCORE, asked, reads=files)
-        except JobError as error:  # the detectors after it still have their turn
-            failed = True
-            parts.append(f"{detector}: {error}")
-            continue
-        rows = _read_rows(answer, samples, detector, budget_of_each(plan), checkpoint)
-        with db.write() as c:
-            added = add_anomalies(c, rows, now)
-        parts.append(f"{detector}: {added} scores, {sum(r.alerted for r in rows)} over the threshold")
+        if detector not in done:
+            try:
+                samples = samples or _load_window(db, site, step, now)
+                rows = _score_in_worker(db, config, site, detector, checkpoint, samples, now)
+            except JobError as error:  # the detectors after it still have their turn
+                failed = True
+                parts.append(f"{detector}: {error}")
+                continue
+            with db.write() as c:
+                done[detector] = _describe(add_anomalies(c, rows, now), rows)
+        parts.append(f"{detector}: {done[detector]}")
     if failed:
         raise JobError("; ".join(parts))
     return "; ".join(parts)
+
+
+def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelRow | None:
+    """The checkpoint that serves, unless it does not fit what the site file asks for."""
+    found = find_active(c, task="anomaly", kind=detector, site=site.id)
+    return None if found is None or why_stale(found, site.anomaly, step_s) is not None else found
+
+
+def _score_here(
+    db: Database, site: Site, step_s: float, active: Mapping[str, ModelRow | None], now: datetime
+) -> dict[str, str] | None:
+    """What the detectors that have a running state and the checks found and stored; None where there is no reading.
+
+    A certain fault is kept whether or not the plan names its check.
+    """
+    wanted = {d: _thresholds(d, checkpoint, step_s) for d, checkpoint in active.items() if d in RUNNING}
+
+    def since(c: Connection) -> datetime:
+        return min(_find_since(c, site, d, step_s, now) for d in wanted or ("",))
+
+    found = score_new(db, site, step_s, wanted, since, now)
+    if found is None:
+        return None
+    ids, budget = found.series_ids, budget_of_each(site.anomaly)
+    rows = {d: [_row(one, ids, d, budget, active[d]) for one in scores] for d, scores in found.scores.items()}
+    for check, kind in CERTAIN.items():
+        rows[check] = [_certain(fault, ids, budget) for fault in found.findings if fault.kind == kind]
+    try:
+        with db.write() as c:
+            return {d: _describe(add_anomalies(c, ones, now), ones) for d, ones in rows.items()}
+    except BaseException:
+        forget(db, site.id)  # what it took for stored is not
+        raise
+
+
+def _describe(added: int, rows: Sequence[AnomalyRow]) -> str:
+    return f"{added} scores, {sum(r.alerted for r in rows)} over the threshold"
+
+
+def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> dict[str, float]:
+    if checkpoint is not None:
+        return {part: float(t["value"]) for part, t in checkpoint.card["thresholds"].items()}
+    return {part: t.value for part, t in start_without_history(detector, step_s).thresholds.items()}
+
+
+def _find_since(c: Connection, site: Site, detector: str, step_s: float, now: datetime) -> datetime:
+    """Readings after it are new to a detector."""
+    return latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
+
+
+def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list[Samples]:
+    with db.read() as c:
+        return load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
+
+
+def _score_in_worker(
+    db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
+    samples: Sequence[Samples], now: datetime,
+) -> list[AnomalyRow]:  # fmt: skip
+    step_s = slowest_interval_s(site)
+    assert step_s is not None
+    with db.read() as c:
+        since = _find_since(c, site, detector, step_s, now)
+    path = None if checkpoint is None else checkpoint.path
+    asked = Scoring(detector, {s.label: s.timed for s in samples}, step_s, path, epoch_s(since))
+    answer = run_in_worker(config.compute, SCORE, asked, reads=list_models(config.paths.models, site.id, [path]))
+    ids = {s.label: s.series_id for s in samples}
+    if strange := {s.station for s in answer.scores} - set(ids):
+        raise JobError(
+            f"{detector}: the answer of the worker names {min(strange)[:60]!r}, which is no part of the question"
+        )
+    return [_row(one, ids, detector, budget_of_each(site.anomaly), checkpoint) for one in answer.scores]
 
 
 def needs_training(detector: str) -> bool:
@@ -99,30 +173,15 @@ def slowest_interval_s(site: Site) -> float | None:
     return max(intervals, default=None)
 
 
-def _read_rows(
-    answer: Scores, samples: Sequence[Samples], detector: str, budget: float, checkpoint: ModelRow | None
-) -> list[AnomalyRow]:
-    """What a worker answered as rows; certain faults are kept under the name of their check."""
-    by_label = {s.label: s for s in samples}
-    if strange := {*(s.station for s in answer.scores), *(f.station for f in answer.findings)} - set(by_label):
-        raise JobError(
-            f"{detector}: the answer of the worker names {min(strange)[:60]!r}, which is no part of the question"
-        )
-    model_hash = None if checkpoint is None else checkpoint.model_hash
-    rows = [_row(one, by_label, detector, budget, model_hash) for one in answer.scores]
-    return rows + [_certain(one, by_label, budget) for one in answer.findings if one.kind in CHECK_OF]
-
-
-def _row(one: Score, by_label: dict[str, Samples], detector: str, budget: float, model_hash: str | None) -> AnomalyRow:
+def _row(one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None) -> AnomalyRow:
     return AnomalyRow(
-        by_label[one.station].series_id, from_epoch_s(one.at_s), detector, one.score,
-        one.threshold, budget, one.kind, one.alerted, model_hash,
+        ids[one.station], from_epoch_s(one.at_s), detector, one.score, one.threshold, budget, one.kind, one.alerted,
+        None if checkpoint is None else checkpoint.model_hash,
     )  # fmt: skip
 
 
-def _certain(one: Finding, by_label: dict[str, Samples], budget: float) -> AnomalyRow:
+def _certain(one: Finding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
-        by_label[one.station].series_id, from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget,
-        one.kind, alerted=True,
-    )  # fmt: skip
+        ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True
+    )

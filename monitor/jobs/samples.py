@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Reading
 from monitor.domain.site import SeriesSpec, Site, Station
-from monitor.store.readings.observations import find_series_id, stream_readings
+from monitor.store.readings.observations import load_series, stream_readings
 
 SCALARS = (
     "displacement_downslope",
@@ -65,30 +65,44 @@ def load_displacements(
             each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
             rate of an instrument.
     """
+    ids = {(row.station, row.quantity): row.id for row in load_series(c, site.id)}
     found: list[Samples] = []
     for station in site.stations:
-        named = {q: i for q in (*SCALARS, *COMPONENTS) if (i := find_series_id(c, site.id, station.id, q)) is not None}
-        chosen = next(((q,) for q in SCALARS if q in named), tuple(q for q in COMPONENTS if q in named))
-        for quantity in chosen:
+        scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
+        for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
             spec = site.series(station.id, quantity)
             if spec is None:
                 continue
-            times, values = array("d"), array("d")
-            newest = None
-            readings = stream_readings(c, named[quantity], since, now, now)
-            for at_s, value, received_at in _thin(readings, grid_s / PARTS_OF_STEP):
-                times.append(at_s)
-                values.append(value)
-                newest = received_at if newest is None else max(newest, received_at)
-            if newest is not None:
-                label = f"{station.id}.{quantity}"
-                found.append(Samples(label, station, spec, named[quantity], quantity, times, values, newest))
+            one = read_samples(c, station, spec, quantity, ids[station.id, quantity], since, now, grid_s)
+            found += [] if one is None else [one]
     return found
+
+
+def read_samples(
+    c: Connection, station: Station, spec: SeriesSpec, quantity: str, series_id: int, since: datetime, now: datetime,
+    grid_s: float = 0.0,
+) -> Samples | None:  # fmt: skip
+    """The fit readings of one series in (since, now] as known at `now`; None where there is none."""
+    times, values = array("d"), array("d")
+    newest = None
+    readings = stream_readings(c, series_id, since, now, now)
+    for at_s, value, received_at in _thin(readings, grid_s / PARTS_OF_STEP):
+        times.append(at_s)
+        values.append(value)
+        newest = received_at if newest is None else max(newest, received_at)
+    if newest is None:
+        return None
+    return Samples(f"{station.id}.{quantity}", station, spec, series_id, quantity, times, values, newest)
+
+
+def is_fit(reading: Reading) -> bool:
+    """True for a reading that a model may learn from."""
+    return not UNFIT.intersection(reading.flags)
 
 
 def _thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
     """Time, value and newest reception of fit readings, or of the mean of those in each cell of time."""
-    fit = (r for r in readings if not UNFIT.intersection(r.flags))
+    fit = filter(is_fit, readings)
     if not cell_s:
         yield from ((epoch_s(r.observed_at), r.value, r.received_at) for r in fit)
         return

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from detection.anomaly.checks import find_stuck
+from detection.anomaly.certain.checks import find_stuck
 from detection.anomaly.threshold import COUNTABLE, MONTH_S, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from monitor.store.database.engine import add_if_absent
+from monitor.store.database.engine import add_all_absent
 from monitor.store.schema.tables import anomaly, series
 
 
@@ -28,7 +28,7 @@ class AnomalyRow:
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
     values = [{f: getattr(row, f) for f in AnomalyRow.__slots__} | {"scored_at": now} for row in rows]
-    return sum(add_if_absent(c, anomaly, one) for one in values)
+    return add_all_absent(c, anomaly, values)
 
 
 def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
+from sqlalchemy import Connection, Row, Select, String, bindparam, func, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -301,6 +301,12 @@ def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     """All series of a site that have readings, ordered by station and quantity."""
     found = select(series).where(series.c.site == site).order_by(series.c.station, series.c.quantity)
     return [SeriesRow(r.id, r.site, r.station, r.quantity, r.unit) for r in connection.execute(found)]
+
+
+def count_series(connection: Connection, site: str) -> tuple[int, int]:
+    """How many series of a site have readings, and the newest id: another pair where one is new."""
+    found = connection.execute(select(func.count(), func.max(series.c.id)).where(series.c.site == site)).one()
+    return int(found[0]), int(found[1] or 0)
 
 
 def load_readings(

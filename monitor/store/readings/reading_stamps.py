@@ -17,7 +17,7 @@ from monitor.store.readings.observations import (
     load_offsets,
     make_readings,
 )
-from monitor.store.schema.tables import observation_flag, offset_entry
+from monitor.store.schema.tables import observation_flag, offset_entry, series
 
 Stretch = tuple[int, datetime, datetime]  # series, and (from, to] of its epochs
 
@@ -74,6 +74,28 @@ def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     for series_id, entry_id in entries:
         offsets[series_id] = (*offsets.get(series_id, ()), entry_id)
     return [Stamp(*rows.get(i, (0, "", 0, "")), flagged.get(i, (0, 0)), offsets.get(i, ())) for i in ids]
+
+
+def load_later_entries(c: Connection, site: str, known_at: datetime) -> dict[int, Stamp]:
+    """What was entered of the readings of a site after they arrived: later flags and offsets, by series with any."""
+    f, e, s = observation_flag.c, offset_entry.c, series.c
+    flags = c.execute(
+        select(f.series_id, func.count(), func.max(f.id))
+        .join(series, s.id == f.series_id)
+        .where(s.site == site, f.known_from <= known_at)
+        .group_by(f.series_id)
+    )
+    found = {r[0]: Stamp(flags=(int(r[1]), int(r[2]))) for r in flags}
+    entries = c.execute(
+        select(e.series_id, e.id)
+        .join(series, s.id == e.series_id)
+        .where(s.site == site, e.known_from <= known_at, e.revoked_at.is_(None) | (e.revoked_at > known_at))
+        .order_by(e.id)
+    )
+    for series_id, entry_id in entries:
+        before = found.get(series_id, Stamp())
+        found[series_id] = replace(before, offsets=(*before.offsets, entry_id))
+    return found
 
 
 def load_newer(

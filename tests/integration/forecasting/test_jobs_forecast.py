@@ -2,12 +2,13 @@
 
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from detection.anomaly.records import Score, Scores
 from monitor.config.service import ServiceConfig, parse_site
@@ -122,6 +123,16 @@ def test_an_answer_of_a_series_that_was_not_asked_for_is_refused(
     database: Database, config: ServiceConfig, site: Site, monkeypatch: pytest.MonkeyPatch, job: ModuleType
 ) -> None:
     now = fill(database, site, 120)
+    if job is anomaly:  # one that a worker scores
+        site = replace(site, anomaly=replace(site.anomaly, detectors=("ewma",)))
+        card = {"step_s": 86400.0, "budget_per_sensor_month": 0.1, "thresholds": {"ewma": {"value": 4.0}}}
+        with database.write() as c:
+            c.execute(
+                insert(model).values(
+                    model_hash="a" * 64, kind="ewma", task="anomaly", site=site.id, state="active", path="absent",
+                    card=card, created_at=now,
+                )
+            )  # fmt: skip
 
     def answer(task: Task, _asked: object, *_args: object, **_more: object) -> object:
         if task is anomaly.SCORE:

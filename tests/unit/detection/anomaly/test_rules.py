@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detection.anomaly.checks import check_series, find_gaps, find_replay, find_stuck
+from detection.anomaly.certain.checks import check_series, find_gaps, find_replay, find_stuck
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from detection.anomaly.timing import find_timing_faults
-from detection.anomaly.unit_jump import FACTORS, find_unit_jumps
+from detection.anomaly.certain.timing import find_timing_faults
+from detection.anomaly.certain.unit_jump import FACTORS, find_unit_jumps
 from detection.anomaly.windows import Series
 
 HOUR = 3600.0

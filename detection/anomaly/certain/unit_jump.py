@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.finding import Finding
+from detection.anomaly.certain.finding import Finding
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.finding import Finding
+from detection.anomaly.certain.finding import Finding
 from detection.anomaly.stages import MAD_TO_SIGMA, Array
 
 USUAL: Final = 24  # intervals that tell what is usual

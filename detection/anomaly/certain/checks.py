@@ -6,15 +6,18 @@ from math import ceil, log
 
 import numpy as np
 
-from detection.anomaly.finding import Finding
-from detection.anomaly.timing import find_timing_faults
-from detection.anomaly.unit_jump import find_unit_jumps
+from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.timing import find_timing_faults
+from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.windows import Series
 
 # A run of equal readings is stuck when chance would make it less often than once in a million readings.
 CHANCE = 1e-6
 FEWEST_KNOWN = 20
 COARSE = 0.5
+LEAST_SHARE = 0.01
+FEWEST_EQUAL = 1 + ceil(log(CHANCE) / log(LEAST_SHARE))  # no shorter run is stuck
+MOST_EQUAL = 1 + ceil(log(CHANCE) / log(COARSE))  # and none is found to be so later
 REPLAY_CELLS = 8
 GAP_CELLS = 3
 
@@ -38,7 +41,7 @@ def find_stuck(series: Series) -> list[Finding]:
             continue
         run += 1
         known = unchanged + changes
-        share = max(unchanged / known, 0.01) if known else 1.0
+        share = max(unchanged / known, LEAST_SHARE) if known else 1.0
         if not is_stuck and known >= FEWEST_KNOWN and share < COARSE and run >= 1 + ceil(log(CHANCE) / log(share)):
             is_stuck = True
             text = f"{run} equal readings of {series.values[now]:g}"

@@ -1,0 +1,1 @@
+"""What is kept of a site between two looks at its new readings."""

@@ -1,0 +1,151 @@
+"""The running state of a site: what was read is scored once, and a cycle looks at what is new and at nothing else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from detection.anomaly.kinds import KindSoFar
+from detection.anomaly.parts import LOOKS, PARTS, PartScores, find_strongest, lay_out
+from detection.anomaly.records import Score
+from detection.anomaly.registry import COMPOSITES
+from detection.anomaly.running.suspects import Recent
+from detection.anomaly.stages import Array
+from detection.anomaly.windows import Series
+
+# Cells that may still be filled: the newest, and the one before for stations that report a little later.
+OPEN_CELLS: Final = 2
+# Detectors that a running state scores; `persistence-z` is what `rules` begin with.
+RUNNING: Final = frozenset({*COMPOSITES, "persistence-z"})
+CELLS_AT_ONCE: Final = 64
+Thresholds = Mapping[str, float]  # of each part, or of the detector itself
+
+
+class Running:
+    """What is kept of the series of a site between two cycles; its size does not grow with the record.
+
+    Attributes:
+        names: series, in the order of rows.
+        parts: of `rules` that are scored.
+    """
+
+    def __init__(self, samples: Mapping[str, Series], parts: Sequence[str], from_s: float) -> None:
+        """Take in a record.
+
+        Args:
+            samples: at least one series; all on one interval.
+            parts: names of PARTS.
+            from_s: readings after it are scored by the first `score`, those before are taken as known.
+        """
+        self.names, table, first, places = lay_out(samples)
+        self.parts = tuple(parts)
+        self.step_s = samples[self.names[0]].step_s
+        rows = len(self.names)
+        self._row_of = {name: row for row, name in enumerate(self.names)}
+        times = np.full(table.shape, np.nan)
+        for row, name, place in zip(times, self.names, places, strict=True):
+            row[place : place + len(samples[name].values)] = samples[name].times_s
+        # a reading is laid on the cell nearest to it, counted from the first reading of its series
+        self._origin_s = np.array([float(samples[name].times_s[0]) for name in self.names])
+        self._origin = first + np.array(places, dtype=np.int64)
+        self._scores = PartScores(rows, self.step_s, sorted({*parts, LOOKS}, key=list(PARTS).index))
+        self._kinds = KindSoFar(rows)
+        self._recent = Recent(rows)
+        fresh = (times > from_s) & np.isfinite(table)
+        columns = np.flatnonzero(fresh.any(axis=0))
+        closed = max(0, min(table.shape[1] - OPEN_CELLS, int(columns[0]) if len(columns) else table.shape[1]))
+        for begin in range(0, closed, CELLS_AT_ONCE):
+            part = slice(begin, min(begin + CELLS_AT_ONCE, closed))
+            self._close(table[:, part], times[:, part], first + begin)
+        self._first = first + closed
+        self._values, self._times = table[:, closed:].copy(), times[:, closed:].copy()
+        self._touched = fresh[:, closed:].copy()
+
+    def open_from_s(self) -> Array:
+        """Per series the instant after which readings may still come into a cell that is open; shape (rows,)."""
+        since: Array = self._origin_s + (self._first - self._origin - 0.5) * self.step_s
+        return since
+
+    def add(self, name: str, times_s: Sequence[float], values: Sequence[float]) -> int:
+        """Lay readings of a series, in order of time, into its open cells; returns how many came too late for that.
+
+        A cell takes its newest reading. Those too late are taken in when the state is made anew.
+        """
+        row, late = self._row_of[name], 0
+        for at_s, value in zip(times_s, values, strict=True):
+            cell = int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])
+            column = cell - self._first
+            if column < 0:
+                late += 1
+                continue
+            if column >= self._values.shape[1]:
+                self._widen(column + 1 - self._values.shape[1])
+            if (self._times[row, column], self._values[row, column]) != (at_s, value):
+                self._values[row, column], self._times[row, column] = value, at_s
+                self._touched[row, column] = True
+        return late
+
+    def score(self, detectors: Mapping[str, Thresholds]) -> tuple[dict[str, list[Score]], dict[str, float]]:
+        """Score what was added since the last call, and close the cells that are complete.
+
+        Args:
+            detectors: those of RUNNING that are wanted, with their thresholds.
+
+        Returns:
+            Scores by detector; and the series that a check would look at, with the instant before their new readings.
+        """
+        found: dict[str, list[Score]] = {name: [] for name in detectors}
+        suspects: dict[str, float] = {}
+        if not self._touched.any():
+            return found, suspects
+        while True:
+            cells = self._values.shape[1]
+            is_last = cells <= CELLS_AT_ONCE + OPEN_CELLS
+            keep = max(0, cells - OPEN_CELLS) if is_last else CELLS_AT_ONCE
+            self._score_block(cells if is_last else keep, keep, detectors, found, suspects)
+            self._first += keep
+            self._values, self._times = self._values[:, keep:].copy(), self._times[:, keep:].copy()
+            self._touched = self._touched[:, keep:].copy()
+            if is_last:
+                self._touched[:] = False
+                return found, suspects
+
+    def _score_block(
+        self, k: int, keep: int, detectors: Mapping[str, Thresholds], found: dict[str, list[Score]],
+        suspects: dict[str, float],
+    ) -> None:  # fmt: skip
+        """Score the first k open cells and close the first `keep` of them."""
+        values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
+        scored = self._scores.feed(values, self._first, keep)
+        looks = self._kinds.feed(self._scores.looks, keep, np.flatnonzero(touched.any(axis=1)))
+        for detector, thresholds in detectors.items():
+            if detector in COMPOSITES:
+                parts = list(thresholds)
+                strongest, which = find_strongest([scored[part] / thresholds[part] for part in parts])
+                limit = 1.0
+            else:
+                parts, strongest, which = [], np.abs(self._scores.looks), None
+                limit = thresholds[detector]
+            for row, cell in np.argwhere(touched & np.isfinite(strongest)).tolist():
+                kind = looks[row][cell]
+                if which is not None:
+                    kind = PARTS[parts[which[row, cell]]].kind or kind
+                score = float(strongest[row, cell])
+                found[detector].append(
+                    Score(self.names[row], float(times[row, cell]), score, limit, kind, score > limit)
+                )
+        for row, at_s in self._recent.look(values, times, touched, keep).items():
+            suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
+
+    def _close(self, values: Array, times: Array, first: int) -> None:
+        """Take in cells of the past."""
+        k = values.shape[1]
+        self._scores.feed(values, first, k)
+        self._kinds.feed(self._scores.looks, k, np.zeros(0, dtype=np.int64))
+        self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
+
+    def _widen(self, cells: int) -> None:
+        rows = len(self.names)
+        self._values = np.concatenate([self._values, np.full((rows, cells), np.nan)], axis=1)
+        self._times = np.concatenate([self._times, np.full((rows, cells), np.nan)], axis=1)
+        self._touched = np.concatenate([self._touched, np.zeros((rows, cells), dtype=bool)], axis=1)

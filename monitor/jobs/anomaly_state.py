@@ -1,0 +1,173 @@
+"""What is kept of a site between two runs of the anomaly job, so that a run reads and scores what is new alone.
+
+It is made anew from the database at the first run, once a day, and when the declaration, the detectors, or what was
+entered of earlier readings changed. A reading that comes later than its cell is open waits for that.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection
+
+from detection.anomaly.certain.checks import check_series
+from detection.anomaly.errors import InputError
+from detection.anomaly.records import Finding, Score
+from detection.anomaly.registry import COMPOSITES
+from detection.anomaly.running.state import Running, Thresholds
+from detection.anomaly.windows import build_series
+from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.site import SeriesSpec, Site, Station
+from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import count_series
+from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
+
+HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
+KEPT_FOR: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOfSite:
+    """A series that is scored."""
+
+    series_id: int
+    station: Station
+    spec: SeriesSpec
+    quantity: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a state was made for; another one needs another state."""
+
+    site: Site
+    step_s: float
+    parts: tuple[str, ...]
+    series: tuple[int, int]
+    entered: Mapping[int, Stamp]
+
+
+@dataclass(slots=True)
+class State:
+    """The running state of a site.
+
+    Attributes:
+        series: By label.
+        made_at: When it was made from the database.
+    """
+
+    key: _Key
+    running: Running
+    series: dict[str, SeriesOfSite]
+    made_at: datetime
+    looked_at: datetime
+
+    @property
+    def series_ids(self) -> dict[str, int]:
+        """Id of each series by label."""
+        return {label: one.series_id for label, one in self.series.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a run found: scores by detector, certain faults, and the ids of all series by label."""
+
+    scores: dict[str, list[Score]]
+    findings: list[Finding]
+    series_ids: Mapping[str, int]
+
+
+_STATES: Final[WeakKeyDictionary[Database, dict[str, State]]] = WeakKeyDictionary()
+
+
+def score_new(
+    db: Database, site: Site, step_s: float, detectors: Mapping[str, Thresholds],
+    since: Callable[[Connection], datetime], now: datetime,
+) -> Found | None:  # fmt: skip
+    """Score what is new of a site and look for certain faults in it; None where there is no reading.
+
+    Args:
+        db: the database.
+        site: the declaration.
+        step_s: common interval of its series.
+        detectors: those of `running.RUNNING` that are wanted, with their thresholds.
+        since: looks up after which readings are new where nothing is kept.
+        now: the instant.
+    """
+    states = _STATES.setdefault(db, {})
+    parts = tuple(sorted({part for name, of in detectors.items() if name in COMPOSITES for part in of}))
+    with db.read() as c:
+        key = _Key(site, step_s, parts, count_series(c, site.id), load_later_entries(c, site.id, now))
+        state = states.get(site.id)
+        if state is None or state.key != key or not state.looked_at <= now < state.made_at + KEPT_FOR:
+            from_at = since(c)
+            if state is not None and state.looked_at <= now:  # what came too late for the state is scored now
+                from_at = min(from_at, state.made_at)
+            return _begin(c, states, key, detectors, from_at, now)
+        _add_new(c, state, now)
+        state.looked_at = now
+        scores, suspects = state.running.score(detectors)
+        findings = list(_check(c, state, suspects, now))
+        return Found(scores, findings, state.series_ids)
+
+
+def forget(db: Database, site: str) -> None:
+    """Make the state of a site anew at the next run."""
+    _STATES.setdefault(db, {}).pop(site, None)
+
+
+def _begin(
+    c: Connection, states: dict[str, State], key: _Key, detectors: Mapping[str, Thresholds], since: datetime,
+    now: datetime,
+) -> Found | None:  # fmt: skip
+    """Make the state of a site anew from the database."""
+    states.pop(key.site.id, None)
+    samples = load_displacements(c, key.site, now - timedelta(seconds=HISTORY_STEPS * key.step_s), now)
+    built = {}
+    for one in samples:
+        try:
+            built[one.label] = build_series(one.times_s, one.values, key.step_s)
+        except InputError:  # a clock or interval that no grid can follow: there is nothing to score
+            continue
+    if not built:
+        return None
+    running = Running(built, key.parts, epoch_s(since))
+    series = {s.label: SeriesOfSite(s.series_id, s.station, s.spec, s.quantity) for s in samples if s.label in built}
+    state = states[key.site.id] = State(key, running, series, now, now)
+    scores, _ = running.score(detectors)
+    findings = [f for s in samples if s.label in built for f in _check_one(s, key.step_s, epoch_s(since))]
+    return Found(scores, findings, state.series_ids)
+
+
+def _add_new(c: Connection, state: State, now: datetime) -> None:
+    """Read what came into the open cells and after them."""
+    from_s = state.running.open_from_s().tolist()
+    asked = []
+    for name, at_s in zip(state.running.names, from_s, strict=True):
+        series_id = state.series[name].series_id
+        asked.append((series_id, from_epoch_s(at_s), state.key.entered.get(series_id, Stamp())))
+    newer = load_newer(c, asked, now, now)
+    for name in state.running.names:
+        readings, _ = newer.get(state.series[name].series_id, ((), None))
+        fit = [r for r in readings if is_fit(r)]
+        if fit:
+            state.running.add(name, [epoch_s(r.observed_at) for r in fit], [r.value for r in fit])
+
+
+def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[Finding]:
+    """Certain faults among the new readings of the series that may have one."""
+    since = now - timedelta(seconds=HISTORY_STEPS * state.key.step_s)
+    for name, since_s in suspects.items():
+        of = state.series[name]
+        one = read_samples(c, of.station, of.spec, of.quantity, of.series_id, since, now)
+        if one is not None:
+            yield from _check_one(one, state.key.step_s, since_s)
+
+
+def _check_one(one: Samples, step_s: float, since_s: float) -> Iterable[Finding]:
+    for fault in check_series(build_series(one.times_s, one.values, step_s), one.times_s):
+        if fault.at_s > since_s:
+            yield Finding(one.label, fault.at_s, fault.kind, fault.detail)

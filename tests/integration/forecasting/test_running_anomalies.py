@@ -1,0 +1,130 @@
+"""The anomaly job run after run on both databases: it reads what is new, and finds what one look would have found."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, insert, select
+
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.jobs import anomaly, anomaly_state
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
+from tests.integration.forecasting.test_jobs_forecast import SITE, START
+
+DAY = timedelta(days=1)
+STATIONS = 3
+CONFIG = ServiceConfig.model_validate({})
+SPIKE, STUCK, HOLE = 170, range(176, 184), 173
+
+
+def draw(days: Sequence[int]) -> list[Observation]:
+    """Daily readings; G0 has a spike, G1 repeats itself, G2 misses a day."""
+    noise = random.Random(2)
+    found = []
+    for day in range(max(days) + 1):
+        for k in range(STATIONS):
+            value = 0.3 * day + 2.0 * math.sin(day / 58.0 + k) + noise.gauss(0, 0.8)
+            value += 30.0 if k == 0 and day == SPIKE else 0.0
+            value = 55.0 if k == 1 and day in STUCK else value
+            if day in days and not (k == 2 and day == HOLE):
+                at = START + day * DAY
+                found.append(Observation("jobs", f"G{k}", "displacement", "mm", at, at + timedelta(minutes=1), value))
+    return found
+
+
+def look(database: Database, site: Site, day: int) -> str:
+    return anomaly.run(database, CONFIG, site, START + day * DAY + timedelta(hours=1))
+
+
+def stored(database: Database) -> dict[tuple[int, datetime, str], tuple[float, str, bool]]:
+    a = t.anomaly.c
+    with database.read() as c:
+        rows = c.execute(select(a.series_id, a.at, a.detector, a.score, a.kind, a.alerted)).all()
+    return {(r.series_id, r.at, r.detector): (r.score, r.kind, r.alerted) for r in rows}
+
+
+def add(database: Database, rows: Sequence[Observation]) -> None:
+    with database.write() as c:
+        add_observations(c, rows, rows[-1].received_at)
+
+
+@pytest.fixture
+def site(database: Database) -> Site:
+    parsed = parse_site(SITE, "jobs.toml")
+    with database.write() as c:
+        save_site(c, parsed, "test", "test", START)
+    detectors = ("rules", "persistence-z", "flatline", "replay", "unit-jump", "timing")
+    return replace(parsed, anomaly=replace(parsed.anomaly, detectors=detectors))
+
+
+def test_run_after_run_finds_what_one_look_finds(
+    database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, draw(range(160)))
+    look(database, site, 159)
+    monkeypatch.setattr(anomaly_state, "KEPT_FOR", 60 * DAY)
+    with monkeypatch.context() as warm:  # nothing but new readings is read
+        warm.setattr(anomaly_state, "load_displacements", lambda *_: pytest.fail("the whole window is read again"))
+        for day in range(160, 190):
+            add(database, draw([day]))
+            said = look(database, site, day)
+            assert said.startswith(f"rules: {2 if day == HOLE else 3} scores")
+    found = {key: value for key, value in stored(database).items() if key[1] >= START + 160 * DAY}
+    assert "spike" in {kind for (_, at, _), (_, kind, _) in found.items() if at == START + SPIKE * DAY}
+    assert [at for (_, at, detector) in found if detector == "flatline"] == [START + (STUCK[0] + 3) * DAY]
+    assert "0 scores" in look(database, site, 189)
+    with database.write() as c:
+        c.execute(delete(t.anomaly))
+    anomaly_state.forget(database, site.id)
+    look(database, site, 189)
+    at_once = stored(database)
+    assert found.keys() <= at_once.keys()
+    for key, (score, kind, alerted) in found.items():
+        assert score == pytest.approx(at_once[key][0], abs=1e-6)
+        assert (kind, alerted) == at_once[key][1:]
+
+
+def test_what_is_entered_later_makes_the_state_anew(database: Database, site: Site) -> None:
+    add(database, draw(range(160)))
+    look(database, site, 159)
+    at = START + 160 * DAY
+    add(database, [replace(one, value=one.value + 40.0) for one in draw([160])])
+    look(database, site, 160)
+    assert all(
+        alerted
+        for (_, when, detector), (_, _, alerted) in stored(database).items()
+        if when == at and detector == "persistence-z"
+    )
+    with database.write() as c:  # the antennas were moved: somebody enters it a day later
+        for k in range(STATIONS):
+            series_id = find_series_id(c, "jobs", f"G{k}", "displacement")
+            c.execute(
+                insert(t.offset_entry).values(
+                    series_id=series_id, at=at, known_from=at + DAY, size=40.0, unit="mm", kind="rezero", author="ada",
+                    reason="r",
+                )
+            )  # fmt: skip
+    add(database, [replace(one, value=one.value + 40.0) for one in draw([161])])
+    look(database, site, 161)
+    last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}
+    assert len(last) == 2 * STATIONS
+    assert not any(alerted for _, _, alerted in last.values())
+
+
+def test_a_write_that_fails_loses_no_score(database: Database, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(database, draw(range(160)))
+    look(database, site, 159)
+    add(database, draw([160]))
+    with monkeypatch.context() as broken:
+        broken.setattr(anomaly, "add_anomalies", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            look(database, site, 160)
+    assert look(database, site, 160).startswith("rules: 3 scores")
