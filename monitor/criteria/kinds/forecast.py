@@ -74,8 +74,13 @@ class ForecastRule:
         facts: list[dict[str, Any]] = []
         raise_level = 0
         newest_s: float | None = None
+        ahead = [
+            f for f in windows.view.forecasts
+            if f.station == station.id and f.shown and f.target_s > max(f.data_until_s, windows.now_s)
+            and _is_asked(criterion, f)
+        ]  # fmt: skip
         for threshold in criterion.thresholds:
-            fans = list(find_fans(criterion, station, windows.view.forecasts, threshold, windows.now_s))
+            fans = list(find_fans(criterion, station, [f for f in ahead if f.horizon_s == threshold.window_s]))
             if not fans:
                 continue
             bound, asked = threshold.over or 0.0, threshold.probability or MEDIAN
@@ -105,20 +110,13 @@ def _is_clear(threshold: Threshold, facts: Sequence[Mapping[str, Any]]) -> bool:
     return any(f["level"] == threshold.level and f["recovered"] for f in facts)
 
 
-def find_fans(
-    criterion: Criterion, station: Station, forecasts: Sequence[ForecastFact], threshold: Threshold, now_s: float
-) -> Iterator[Fan]:
-    """Shown forecasts of a station for the horizon of a level whose target still lies ahead, downslope where known.
+def find_fans(criterion: Criterion, station: Station, rows: Sequence[ForecastFact]) -> Iterator[Fan]:
+    """Forecasts of a station for one horizon as velocities, downslope where that is known.
 
     East and north are joined along the station's azimuth, with the spread that they have when both err by one cause;
-    without an azimuth each stands for itself. One of them alone says nothing of the slope.
+    without an azimuth, or where the criterion names one of them, each stands for itself.
     """
-    rows = [
-        f for f in forecasts
-        if f.station == station.id and f.shown and f.horizon_s == threshold.window_s and f.target_s > f.data_until_s
-        and f.target_s > now_s and _is_asked(criterion, f)
-    ]  # fmt: skip
-    if station.azimuth_deg is None:
+    if station.azimuth_deg is None or criterion.quantity in {EAST, NORTH}:
         yield from (_project(((1.0, f),)) for f in rows)
         return
     azimuth = radians(station.azimuth_deg)

@@ -148,6 +148,9 @@ def test_east_and_north_are_joined_downslope():
     )}) for f in (east, north)]  # fmt: skip
     assert ask(upslope, site).raise_level == 0
     assert not ask([east], site).heard, "one axis alone does not say how the slope moves"
+    (named,) = (replace(c, quantity="displacement_east") for c in site.criteria if c.id == "f")
+    assert ask([east, north], replace(site, criteria=(named,))).raise_level == 0, "towards the east, as the file says"
+    assert ask([upslope[0], north], replace(site, criteria=(named,))).raise_level == 1
 
 
 def test_a_chance_is_read_from_the_site_file_and_refused_where_no_forecast_can_tell_it():
