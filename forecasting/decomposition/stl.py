@@ -1,17 +1,25 @@
 """Seasonal-trend decomposition by loess (Cleveland et al. 1990); below two years the trailing mean stands in."""
 
+from typing import Any
+
 import numpy as np
 
 from forecasting.data.series import Floats
 from forecasting.decomposition import trailing
 
 
-def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
-    """Trend, season and rest, parts of shape (3, n)."""
-    if period < 2 or values.size < 2 * period + 1:
-        _, (trend, rest) = trailing.split_known(values, period)
-        return ("trend", "season", "rest"), np.stack([trend, np.zeros(values.size), rest])
+def configure(values: Floats, period: int) -> Any:
+    """STL of statsmodels, robust. A long loess is computed at every tenth of the period and is straight in between."""
     from statsmodels.tsa.seasonal import STL
 
-    made = STL(values, period=period, robust=True).fit()
+    jump = max(1, period // 10)
+    return STL(values, period=period, robust=True, trend_jump=jump, low_pass_jump=jump)
+
+
+def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
+    """Trend, season and rest, parts of shape (3, n)."""
+    if period < 2 or values.size < 2 * period:
+        _, (trend, rest) = trailing.split_known(values, period)
+        return ("trend", "season", "rest"), np.stack([trend, np.zeros(values.size), rest])
+    made = configure(values, period).fit()
     return ("trend", "season", "rest"), np.stack([made.trend, made.seasonal, made.resid])

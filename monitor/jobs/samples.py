@@ -86,7 +86,7 @@ def read_samples(
     times, values = array("d"), array("d")
     newest = None
     readings = stream_readings(c, series_id, since, now, now)
-    for at_s, value, received_at in _thin(readings, grid_s / PARTS_OF_STEP):
+    for at_s, value, received_at in thin(readings, grid_s / PARTS_OF_STEP):
         times.append(at_s)
         values.append(value)
         newest = received_at if newest is None else max(newest, received_at)
@@ -100,7 +100,7 @@ def is_fit(reading: Reading) -> bool:
     return not UNFIT.intersection(reading.flags)
 
 
-def _thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
+def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:
     """Time, value and newest reception of fit readings, or of the mean of those in each cell of time."""
     fit = filter(is_fit, readings)
     if not cell_s:

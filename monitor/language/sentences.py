@@ -481,6 +481,11 @@ SENTENCES: Final = (
     N_("record too short: {n} of {n2} rows of {series}"),
     N_("gaps: {n} of the last {n2} rows of {series} observed, not {n3}"),
     N_("fewer than {n} past errors at {span}: no interval"),
+    # ---- why a series has no season ------------------------------------------------------------------------------
+    N_("needs two full years: {n} of {n2} days"), N_("needs two full years: {n} of {n2} months"),
+    N_("needs 80 % of its days: {n} % are known"), N_("needs 80 % of its months: {n} % are known"),
+    N_("a gap of {n} days: no season is told across more than {n2}"),
+    N_("a gap of {n} months: no season is told across more than {n2}"),
     N_("in shadow: {text}"),
     N_("training has no verdict at {span}"),
     N_("{n} scored issue times at {span} in {n2} d; {n3} are needed, or {n4} d with {n5}"),

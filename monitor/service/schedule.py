@@ -17,6 +17,9 @@ from apscheduler.events import EVENT_JOB_MISSED, JobExecutionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
 
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
@@ -44,7 +47,8 @@ class Job:
 
     `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
     `light` job computes here and briefly: it has a thread of its own and waits for no training. A job that watches a
-    folder also runs as soon as something arrived in it, or in a folder of it.
+    folder also runs as soon as something arrived in it, or in a folder of it. A job with an `hour` runs once a day at
+    that hour of the site's own clock, and once after a start.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Job:
     at_stage: Callable[[Site, str | None], float] | None = None
     light: bool = False
     watched: Callable[[ServiceConfig, Site], Path] | None = None
+    hour: int | None = None
 
     def pause_s(self, site: Site | None, stage: str | None) -> float:
         """Seconds between two runs."""
@@ -78,6 +83,7 @@ JOBS: Final = (
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
         watched=lambda config, site: Path(config.paths.inbox) / site.id,
     ),
+    Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )  # fmt: skip
 
@@ -86,6 +92,13 @@ def _give_back_memory() -> None:
     """Hand freed memory back to the system: the C library keeps what one job took, and the next one adds to it."""
     with contextlib.suppress(AttributeError):  # a C library without it
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def trigger_of(job: Job, site: Site | None, every_s: float) -> BaseTrigger:
+    """When a job is due: after each pause, or at its hour of the site's own clock."""
+    if job.hour is None:
+        return IntervalTrigger(seconds=every_s, timezone="UTC")
+    return CronTrigger(hour=job.hour, minute=0, timezone=site.timezone if site else "UTC")
 
 
 def _newest_ns(folder: Path) -> int | None:
@@ -139,7 +152,7 @@ class Schedule:
         key = f"{job.name}:{site.id}" if site else job.name
         self._entries[key] = (job, site)
         self._scheduler.add_job(
-            self.run_now, "interval", (key,), id=key, seconds=every_s, max_instances=1, coalesce=True,
+            self.run_now, trigger_of(job, site, every_s), (key,), id=key, max_instances=1, coalesce=True,
             executor="light" if job.light else "default",
             misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
@@ -163,7 +176,9 @@ class Schedule:
     def set_anew(self) -> None:
         """The clock was set: every entry is due one pause from now, not by the old time."""
         for key, (job, site) in self._entries.items():
-            if self._scheduler.get_job(key) is not None:
+            if self._scheduler.get_job(key) is not None and job.hour is not None:
+                self._scheduler.reschedule_job(key, trigger=trigger_of(job, site, DAY_S))
+            elif self._scheduler.get_job(key) is not None:
                 pause_s = job.pause_s(site, self._stages.get(site.id) if site else None)
                 self._scheduler.modify_job(key, next_run_time=datetime.now(UTC) + timedelta(seconds=pause_s))
 

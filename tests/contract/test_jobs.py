@@ -10,9 +10,9 @@ import pytest
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.jobs import anomaly
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, TRAIN_DETECTOR, TRAIN_FORECASTER
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
 from monitor.jobs.scenes.tasks import READ_ONE
-from monitor.service.schedule import DAY_S, JOBS
+from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.simulate.scene import DRAW
 from monitor.store.alerting.sites import save_site
 from monitor.store.job_runs import finish_run, start_run
@@ -39,7 +39,7 @@ noise_floor_mm = 1.0
 
 
 TASKS = (
-    FORECAST_SITE, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
+    FORECAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
 )  # fmt: skip
 
 
@@ -89,3 +89,12 @@ def test_a_job_knows_when_it_is_due(job) -> None:
     for stage in (None, "creep", "progressive"):
         assert 0.0 < job.pause_s(site, stage) <= DAY_S
     assert 0.0 < job.first_s <= DAY_S
+
+
+def test_work_of_the_night_is_due_at_the_hour_of_the_site() -> None:
+    """01:00 in Santiago is 04:00 UTC in summer, and 05:00 in winter."""
+    site = parse_site(SITE.replace("[site]", '[site]\ntimezone = "America/Santiago"', 1), "quiet.toml")
+    (job,) = [one for one in JOBS if one.name == "season"]
+    due = trigger_of(job, site, DAY_S)
+    assert due.get_next_fire_time(None, datetime(2026, 1, 10, 12, tzinfo=UTC)) == datetime(2026, 1, 11, 4, tzinfo=UTC)
+    assert due.get_next_fire_time(None, datetime(2026, 7, 10, 12, tzinfo=UTC)) == datetime(2026, 7, 11, 5, tzinfo=UTC)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
+from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Training, Withheld
 from monitor.domain.instants import epoch_s
@@ -102,8 +103,23 @@ class TrainingAnswer:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SeasonsAsked:
+    """Series by label that shall be split into trend, season and remainder."""
+
+    series: Mapping[str, Timed]
+
+
+@dataclass(frozen=True, slots=True)
+class Seasons:
+    """The split of each by label, or why there is none."""
+
+    found: dict[str, Season]
+
+
 _ROOM: Final = "monitor.jobs.forecasts.worker"
 FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
+SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
 

@@ -9,12 +9,15 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
+from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
     Permit,
+    Seasons,
+    SeasonsAsked,
     SiteForecast,
     SiteForecastAsked,
     SiteRecord,
@@ -52,6 +55,11 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
         withheld += made.withheld
         states[one.name] = made.conformal
     return SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed)
+
+
+def split_seasons(asked: SeasonsAsked) -> Seasons:
+    """Trend, season and remainder of each series."""
+    return Seasons({label: split_season(*timed) for label, timed in asked.series.items()})
 
 
 def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:

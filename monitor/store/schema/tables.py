@@ -302,6 +302,16 @@ failure_time = Table(
     Index("ix_failure_time_series", "series_id", "issued_at"),
 )  # fmt: skip
 
+season = Table(
+    "season", metadata,  # trend, season and remainder of a series as the newest night found them: one row, replaced
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("computed_at", Instant, nullable=False),
+    Column("grid", String(8), nullable=False), Column("period_rows", Integer, nullable=False), Column("rows", Integer, nullable=False),
+    Column("first_at", Instant), Column("last_at", Instant), _text("reason"),  # why there is no split; empty where there is one
+    Column("trend_strength", Number), Column("season_strength", Number), Column("season_range", Number),
+    Column("parameters", Json, nullable=False), _text("code_version"),
+    Column("components", Json, nullable=False),  # [[at, value, trend, season, remainder]] of each observed row
+)  # fmt: skip
+
 movement = Table(
     "movement", metadata,  # how a station moves, one row per update; append only
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("at", Instant, nullable=False), Column("data_until", Instant),

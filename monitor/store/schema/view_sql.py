@@ -64,6 +64,16 @@ class Dialect:
     FROM observation_flag WHERE {key}
   ) every_word GROUP BY flag HAVING max(set_by) > max(withdrawn_by) ORDER BY flag) standing) END"""
 
+    def rows_of(self, column: str) -> str:
+        """Join each list of a JSON list of lists as `row_of`."""
+        if self.sqlite:
+            return f"JOIN json_each({column}) row_of"
+        return f"CROSS JOIN LATERAL jsonb_array_elements(CAST({column} AS jsonb)) AS row_of(value)"
+
+    def item(self, index: int) -> str:
+        """One value of `row_of`."""
+        return f"json_extract(row_of.value, '$[{index}]')" if self.sqlite else f"(row_of.value ->> {index})"
+
     def newest_issues(self) -> str:
         """Join `series s` with the rows `f` of the last issue of each model, by seeks: models are found one by one."""
         rows = """WITH RECURSIVE m(model) AS (
@@ -177,6 +187,12 @@ FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
   w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
   w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
+        "series_seasons": f"""SELECT {_SERIES}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
+  n.last_at, n.reason, n.trend_strength, n.season_strength, n.season_range, n.parameters, n.code_version
+FROM season n JOIN series s ON s.id = n.series_id""",
+        "season_components": f"""SELECT {_SERIES}, s.unit AS unit, n.grid, {d.item(0)} AS at,
+  {", ".join(f"CAST({d.item(k)} AS double precision) AS {name}" for k, name in enumerate(("value", "trend", "season", "remainder"), 1))}
+FROM season n JOIN series s ON s.id = n.series_id {d.rows_of("n.components")}""",
         "movement_history": f"""SELECT {_SERIES}, m.at, m.data_until, m.stage, m.trend, m.probability, m.velocity_mm_per_day,
   m.velocity_error_mm_per_day, m.velocity_window_s, m.acceleration_mm_per_day2, m.acceleration_error_mm_per_day2, m.tangential_angle_deg, m.v_eq_mm_per_day,
   m.inverse_velocity_day_per_mm, m.reasons

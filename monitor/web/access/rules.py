@@ -53,7 +53,8 @@ RULES: Final[dict[str, str]] = {
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
-            "ribbon", "movement/{station}", "rain", "series/{station}/{quantity}", "chart/{station}/{quantity}",
+            "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
+            "chart/{station}/{quantity}",
         )],
         READ,
     ),

@@ -15,6 +15,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
+from monitor.store.models.seasons import load_season
 from monitor.store.readings.observations import load_stations
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
@@ -115,6 +116,16 @@ def get_movement(
             "bounds": find_bounds(declared, station),
             "rates": find_rates(context, c, declared, station, low, high),
         })  # fmt: skip
+
+
+@router.get("/api/v1/sites/{site}/season/{station}", tags=["sites"])
+def get_season(request: Request, site: str, station: str) -> dict[str, Any]:
+    """Trend, season and remainder of each series of a station, as the newest night found them, or why there is none."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        if station not in load_stations(c).get(site, ()):
+            raise NotFoundError(f"there is no station {site}/{station}")
+        return say_all({"site": site, "station": station, "series": load_season(c, site, station)})
 
 
 def find_bounds(site: Site | None, station: str) -> list[dict[str, Any]]:

@@ -117,7 +117,25 @@
     return { traces, says, latest: "", frame: { xaxis: log(tr("duration, h")), yaxis: log("mm/h"), margin: { l: 48, r: 10, t: 12, b: 40 } } };
   }
 
+  // the whole record, whatever the range of the other pictures: a season is seen over years
+  function season(found) {
+    const split = found.series.find((r) => !r.reason && r.quantity.startsWith("displacement")) ?? found.series.find((r) => !r.reason);
+    const first = found.series.find((r) => r.quantity.startsWith("displacement")) ?? found.series[0];
+    if (!split) return { traces: [], latest: "", says: first ? tr("No season: {reason}.", { reason: first.reason }) : tr("Not split so far: it is done by night."), frame: { xaxis: { ...axis(), ...dates, type: "date" }, yaxis: axis() } };
+    const { at, value, trend, season, remainder } = split.components;
+    const part = (y, name, colour, more) => ({ type: "scatter", mode: "lines", x: at, y, name, connectgaps: false, line: { color: colour, width: 1.6 }, hovertemplate: `%{y:.4~g} ${split.unit}<br>%{x|%Y-%m-%d}<extra></extra>`, ...more });
+    const floor = { yaxis: "y2" };
+    return {
+      traces: [part(value, tr("observed"), css("--muted"), { opacity: 0.6 }), part(trend, tr("trend"), css("--curve")),
+        part(season, tr("season"), css("--forecast"), floor), part(remainder, tr("remainder"), css("--advice"), { ...floor, opacity: 0.7 })],
+      latest: tr("season of {value} in a year", { value: `${show(split.season_range)} ${split.unit}` }),
+      says: tr("{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by STL over the whole record: it knows what came later and feeds no forecast.", { quantity: tr(split.quantity.replaceAll("_", " ")), season: show(split.season_strength), trend: show(split.trend_strength) }),
+      frame: { xaxis: { ...axis(), ...dates, type: "date", anchor: "y2" }, yaxis: { ...axis(), domain: [0.48, 1], title: { text: split.unit, font: { size: 11 } } }, yaxis2: { ...axis(), domain: [0, 0.42], title: { text: split.unit, font: { size: 11 } } } },
+    };
+  }
+
   const pictures = {
+    season: [(f) => `season/${f.dataset.station}`, season],
     rain: [() => `rain?span=${span}`, rain],
     ribbon: [() => `ribbon?span=${span}`, ribbon], velocity: [(f) => `movement/${f.dataset.station}?span=${span}`, velocity], inverse: [(f) => `movement/${f.dataset.station}?span=${span}`, inverse],
     window: [(f) => `movement/${f.dataset.station}?span=${span}`, drift], angle: [(f) => `movement/${f.dataset.station}?span=${span}`, angle],

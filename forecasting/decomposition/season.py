@@ -1,0 +1,147 @@
+"""Trend, season and remainder of one series as it stands now: for people who look back, never for a forecast.
+
+STL (Cleveland et al. 1990) as statsmodels computes it, on days or on months, with one season: the year. MSTL takes
+several; a series has one here, for what changes within a day is taken out by the mean of each day.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import DAY_S, Floats
+from forecasting.decomposition.components import display_whole
+from forecasting.decomposition.stl import configure
+
+DAYS, MONTHS = 365, 12
+"""Rows of one year on either grid."""
+YEARS: Final = 2
+"""Whole years without which no season is told."""
+KNOWN: Final = 0.8
+"""Share of the rows that must be observed."""
+LONGEST_GAP: Final = 0.25
+"""Of a year: a gap is filled with the value before it, and a season cannot be told across a long one."""
+DAILY_UP_TO_S: Final = 1.5 * DAY_S
+"""Usual spacing of readings up to which the grid is one of days; slower series are laid on months."""
+
+
+@dataclass(frozen=True, slots=True)
+class Season:
+    """The split of one series, or why there is none.
+
+    Attributes:
+        grid: `day` or `month`; a row is the mean of its readings, UTC.
+        period_rows: Rows of one year.
+        rows: From the first reading to the last.
+        first_s: Begin of the first row, epoch seconds; 0 without any reading.
+        last_s: Begin of the last row.
+        reason: Why there is no split; empty where there is one.
+        at_s: Begin of each observed row.
+        value: What was observed, in the unit of the series, shape (n,); trend + season + remainder.
+        trend: Shape (n,).
+        season: Shape (n,).
+        remainder: Shape (n,).
+        trend_strength: From 0 to 1 (Wang, Smith and Hyndman 2006); None without a split.
+        season_strength: The same of the season.
+        season_range: Highest less lowest season of the last year, in the unit of the series.
+        parameters: Of STL, with the version of statsmodels.
+    """
+
+    grid: str
+    period_rows: int
+    rows: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    reason: str = ""
+    at_s: tuple[float, ...] = ()
+    value: tuple[float, ...] = ()
+    trend: tuple[float, ...] = ()
+    season: tuple[float, ...] = ()
+    remainder: tuple[float, ...] = ()
+    trend_strength: float | None = None
+    season_strength: float | None = None
+    season_range: float | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
+    """Split a series into trend, season and remainder, or say why it cannot be.
+
+    Args:
+        times_s: Rising epoch seconds, shape (n,).
+        values: In any unit, shape (n,).
+
+    >>> made = split_season([30.4 * 86400.0 * k for k in range(14)], [0.0] * 14)
+    >>> made.grid, made.reason
+    ('month', 'needs two full years: 14 of 24 months')
+    """
+    at, observed = np.asarray(times_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if not at.size:
+        return Season("day", DAYS, reason="no readings")
+    daily = at.size > 1 and float(np.median(np.diff(at))) <= DAILY_UP_TO_S
+    grid, period = ("day", DAYS) if daily else ("month", MONTHS)
+    row = np.floor(at / DAY_S).astype(np.int64) if daily else np.array([_month(one) for one in at], dtype=np.int64)
+    first, count = int(row[0]), int(row[-1] - row[0]) + 1
+    sums, known = np.bincount(row - first, observed, count), np.bincount(row - first, minlength=count)
+    series = np.where(known > 0, sums / np.maximum(known, 1), np.nan)
+    begins = tuple(_begin_s(first + k, daily=daily) for k in range(count))
+    found = Season(grid, period, count, begins[0], begins[-1])
+    reason = _why_not(series, grid, period)
+    return _told(found, reason) if reason else _split(found, series, begins)
+
+
+def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
+    trend, season, rest = display_whole(series, method="stl", period=found.period_rows).parts
+    seen = np.flatnonzero(np.isfinite(series))
+    left = float(np.var(rest[seen]))
+    tuned = configure(series, found.period_rows).config
+    return Season(
+        found.grid, found.period_rows, found.rows, found.first_s, found.last_s,
+        at_s=tuple(begins[k] for k in seen),
+        value=_plain(series[seen]), trend=_plain(trend[seen]), season=_plain(season[seen]),
+        remainder=_plain(rest[seen]),
+        trend_strength=_strength(trend[seen] + rest[seen], left),
+        season_strength=_strength(season[seen] + rest[seen], left),
+        season_range=float(np.ptp(season[-found.period_rows :])),
+        parameters={"method": "STL", "statsmodels": version("statsmodels")} | {k: str(v) for k, v in tuned.items()},
+    )  # fmt: skip
+
+
+def _told(found: Season, reason: str) -> Season:
+    return Season(found.grid, found.period_rows, found.rows, found.first_s, found.last_s, reason)
+
+
+def _why_not(series: Floats, grid: str, period: int) -> str:
+    """Why no season can be told; empty where it can."""
+    least = YEARS * period
+    if series.size < least:
+        return f"needs two full years: {series.size} of {least} {grid}s"
+    seen = np.flatnonzero(np.isfinite(series))
+    if seen.size < KNOWN * series.size:
+        return f"needs 80 % of its {grid}s: {100 * seen.size // series.size} % are known"
+    longest = int(np.diff(seen).max()) - 1
+    if longest > LONGEST_GAP * period:
+        return f"a gap of {longest} {grid}s: no season is told across more than {int(LONGEST_GAP * period)}"
+    return ""
+
+
+def _strength(with_rest: Floats, left: float) -> float:
+    """How much of the variance is not the remainder's."""
+    total = float(np.var(with_rest))
+    return max(0.0, 1.0 - left / total) if total > 0.0 else 0.0
+
+
+def _plain(values: Floats) -> tuple[float, ...]:
+    return tuple(values.tolist())
+
+
+def _month(at_s: float) -> int:
+    at = datetime.fromtimestamp(at_s, UTC)
+    return 12 * at.year + at.month - 1
+
+
+def _begin_s(row: int, *, daily: bool) -> float:
+    return row * DAY_S if daily else datetime(row // 12, row % 12 + 1, 1, tzinfo=UTC).timestamp()

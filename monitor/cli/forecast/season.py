@@ -1,0 +1,78 @@
+"""`slopeward forecast season`: trend, season and remainder of the series of a site, as the newest night found them."""
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detection.whole_file import replacing
+from monitor.cli.identity import require_readable
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_service,
+    pick_site,
+    say,
+    show,
+)
+from monitor.domain.spreadsheet import write_csv
+from monitor.store.schema.views import load_view
+
+
+def season(
+    site: SiteOption,
+    station: Annotated[str | None, typer.Option("--station", help="Only this station.")] = None,
+    quantity: Annotated[str | None, typer.Option("--quantity", help="Only this quantity.")] = None,
+    compute: Annotated[bool, typer.Option("--now", help="Split anew now; do not wait for the night.")] = False,
+    out: Annotated[Path | None, typer.Option("--csv", help="Write the components to this file (`-` = stdout).")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show trend, season and remainder of each series, or why there is none; exit 4 when nothing was split."""
+    from monitor.jobs.forecasts.season import split_site
+
+    service, db = open_service(config)
+    with closing(db):
+        if compute:
+            say(split_site(db, service, pick_site(service, site), datetime.now(UTC)))
+        asked = {"site": site, "station": station, "quantity": quantity}
+        only: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        order = ("station", "quantity")
+        with db.read() as c:
+            require_readable(c, site)
+            heads = load_view(c, "series_seasons", order_by=order, **only)
+            rows = load_view(c, "season_components", order_by=(*order, "at"), **only) if out else []
+            if not heads:
+                check_site(c, config, site)
+    if not heads:
+        say("nothing was split yet; `--now` does not wait for the night")
+        raise typer.Exit(NOTHING)
+    if out is None:
+        for head in heads:
+            show(head, _describe(head), as_json)
+    elif not rows:
+        say("no series has a split: see why without --csv")
+        raise typer.Exit(NOTHING)
+    elif str(out) == "-":
+        write_csv(rows, sys.stdout)
+    else:
+        with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+            write_csv(rows, file)
+        say(f"{len(rows)} rows in {out}")
+
+
+def _describe(head: dict[str, Any]) -> str:
+    name = f"{head['station']:<10} {head['quantity']}"
+    if head["reason"]:
+        return f"{name}: no season: {head['reason']}"
+    span = f"{head['first_at'][:10]} to {head['last_at'][:10]}, {head['grid_rows']} {head['grid']}s"
+    return (
+        f"{name}: season of {head['season_range']:.4g} {head['unit']} within the last year, strength of the season "
+        f"{head['season_strength']:.2f}, of the trend {head['trend_strength']:.2f} (1 = nothing else); {span}"
+    )

@@ -1,0 +1,63 @@
+"""Trend, season and remainder of each series of a site, found by night in a worker: read by people, by no decision."""
+
+from array import array
+from datetime import datetime, timedelta
+from typing import Final
+
+from forecasting.data.series import DAY_S
+from monitor.config.service import ServiceConfig
+from monitor.domain.site import Site
+from monitor.errors import JobError
+from monitor.extras import describe_missing, is_installed
+from monitor.jobs.forecasts.tasks import SPLIT_SEASONS, SeasonsAsked
+from monitor.jobs.samples import Timed, thin
+from monitor.jobs.worker import run_in_worker
+from monitor.store.database.engine import Database
+from monitor.store.models.seasons import load_computed, save_seasons
+from monitor.store.readings.observations import load_series, stream_readings
+
+LOOK_BACK: Final = timedelta(days=10 * 366)
+"""Older readings tell little of the season of today, and cost."""
+FRESH: Final = timedelta(hours=20)
+"""A start by day does not repeat the work of the night."""
+AT_ONCE: Final = 100
+"""Series that one worker splits: an answer is bounded."""
+NOT_LEVELS: Final = frozenset({"rain", "battery_voltage"})
+"""Rain is a sum of an interval; the voltage of a battery says nothing of a slope."""
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Split what was not split tonight; returns one line."""
+    return split_site(db, config, site, now, FRESH)
+
+
+def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, fresh: timedelta = timedelta(0)) -> str:
+    """Split every series of a site whose newest split is older than `fresh`; returns one line."""
+    with db.read() as c:
+        computed = load_computed(c, site.id)
+        series = [s for s in load_series(c, site.id) if s.quantity not in NOT_LEVELS]
+    due = [s for s in series if s.id not in computed or now - computed[s.id] >= fresh]
+    if not due:
+        return "nothing to split" if not series else "split already tonight"
+    if not (config.compute.dask or is_installed("statsmodels")):
+        return describe_missing("statsmodels")
+    told = 0
+    for begin in range(0, len(due), AT_ONCE):
+        days = {str(one.id): _load_days(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
+        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsAsked(days))
+        if set(answer.found) != set(days):
+            raise JobError("the answer of the worker names other series than the question")
+        with db.write() as c:
+            save_seasons(c, {int(key): one for key, one in answer.found.items()}, now)
+        told += sum(not one.reason for one in answer.found.values())
+    return f"{told} of {len(due)} series split into trend, season and remainder"
+
+
+def _load_days(db: Database, series_id: int, now: datetime) -> Timed:
+    """A series as known now, the mean of each day."""
+    times, values = array("d"), array("d")
+    with db.read() as c:
+        for at_s, value, _ in thin(stream_readings(c, series_id, now - LOOK_BACK, now, now), DAY_S):
+            times.append(at_s)
+            values.append(value)
+    return times, values

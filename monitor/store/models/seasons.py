@@ -1,0 +1,55 @@
+"""Trend, season and remainder of each series, as the newest night found them."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from forecasting.decomposition.season import Season
+from monitor.domain.canonical import code_version
+from monitor.domain.decision import instant
+from monitor.domain.instants import spell
+from monitor.store.database.engine import insert
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+
+PLACES = 6
+"""Of the unit of a series: finer than any instrument."""
+
+
+def save_seasons(c: Connection, found: Mapping[int, Season], now: datetime) -> None:
+    """Keep what was found of each series in the place of what was found before."""
+    for series_id, one in found.items():
+        first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))
+        columns = (one.value, one.trend, one.season, one.remainder)
+        row = {
+            "computed_at": now, "grid": one.grid, "period_rows": one.period_rows, "rows": one.rows,
+            "first_at": first_at, "last_at": last_at, "reason": one.reason,
+            "trend_strength": one.trend_strength, "season_strength": one.season_strength,
+            "season_range": one.season_range, "parameters": one.parameters, "code_version": code_version(),
+            "components": [
+                [spell(instant(at)), *(round(v, PLACES) for v in values)]
+                for at, *values in zip(one.at_s, *columns, strict=True)
+            ],
+        }  # fmt: skip
+        statement = insert(c, t.season).values(series_id=series_id, **row)
+        c.execute(statement.on_conflict_do_update(index_elements=["series_id"], set_=row))
+
+
+def load_computed(c: Connection, site: str) -> dict[int, datetime]:
+    """When each series of a site was split last."""
+    found = select(t.season.c.series_id, t.season.c.computed_at).join(t.series, t.series.c.id == t.season.c.series_id)
+    return {row.series_id: row.computed_at for row in c.execute(found.where(t.series.c.site == site))}
+
+
+def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
+    """The splits of a station by quantity, each with its components as columns; none where nothing was split yet."""
+    heads = load_view(c, "series_seasons", order_by=("quantity",), site=site, station=station)
+    rows = load_view(c, "season_components", order_by=("quantity", "at"), site=site, station=station)
+    for head in heads:
+        mine = [row for row in rows if row["quantity"] == head["quantity"]]
+        head["components"] = {
+            name: [row[name] for row in mine] for name in ("at", "value", "trend", "season", "remainder")
+        }
+    return heads

@@ -1,0 +1,91 @@
+"""The season of a series from the readings to the view, the page and the file, on both databases."""
+
+import csv
+import json
+from datetime import timedelta
+
+import pytest
+
+from monitor.cli.main import run_verb
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.jobs.forecasts import season, worker
+from monitor.store.alerting.sites import save_site
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema.views import load_view
+from tests.data.watched_slope import write_service
+from tests.integration.alerting.test_instruments import HEAD, STATION
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter
+
+pytest.importorskip("statsmodels")
+NOW = parse("2026-03-15T12:00:00Z")
+SITE = parse_site(HEAD + STATION.format("G1") + STATION.format("G2"), "bench.toml")
+YEAR = 365.25 * 86400.0
+
+
+def read(station, months, quantity="displacement_downslope", unit="mm"):
+    for k in range(months):
+        at = NOW - timedelta(days=30.4375 * k + 1)
+        value = 2.0 * ((at.timestamp() / YEAR) % 1.0) - 0.3 * k
+        yield Observation("bench", station, quantity, unit, at, at, value)
+
+
+@pytest.fixture
+def split(database, monkeypatch):
+    """G1 with four years of months, G2 with fourteen months; rain, which has no level."""
+    monkeypatch.setattr(season, "run_in_worker", lambda plan, task, asked: worker.split_seasons(asked))
+    rows = [*read("G1", 48), *read("G2", 14), *read("G1", 3, "rain", "mm")]
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW)
+        add_observations(c, rows, NOW)
+    assert season.run(database, ServiceConfig(), SITE, NOW) == "1 of 2 series split into trend, season and remainder"
+    return database
+
+
+def test_views_hold_the_split_with_its_evidence_and_the_reason_where_there_is_none(split):
+    with split.read() as c:
+        heads = {r["station"]: r for r in load_view(c, "series_seasons", site="bench")}
+        rows = load_view(c, "season_components", order_by=("station", "at"), site="bench")
+    assert set(heads) == {"G1", "G2"}
+    assert heads["G2"]["reason"] == "needs two full years: 14 of 24 months"
+    assert heads["G2"]["season_strength"] is None
+    assert (heads["G1"]["grid"], heads["G1"]["grid_rows"], heads["G1"]["unit"]) == ("month", 48, "mm")
+    assert json.loads(heads["G1"]["parameters"])["period"] == "12"
+    assert len(rows) == 48
+    assert {r["station"] for r in rows} == {"G1"}
+    for row in rows:
+        assert row["trend"] + row["season"] + row["remainder"] == pytest.approx(row["value"], abs=1e-5)
+        assert parse(row["at"]).day == 1
+
+
+def test_a_start_by_day_does_not_repeat_the_night_and_the_next_night_does(split):
+    assert season.run(split, ServiceConfig(), SITE, NOW + timedelta(hours=3)) == "split already tonight"
+    assert season.run(split, ServiceConfig(), SITE, NOW + timedelta(days=1)).startswith("1 of 2 series")
+
+
+def test_page_and_programs_read_it(split):
+    with serving(split, Clock()) as address, enter(address, None) as at:
+        (found,) = at.get("/api/v1/sites/bench/season/G1").json()["series"]
+        assert found["components"]["at"][0] == "2022-04-01T00:00:00.000000Z"
+        assert len(found["components"]["season"]) == 48
+        (short,) = at.get("/api/v1/sites/bench/season/G2?lang=it").json()["series"]
+        assert short["reason"] == "servono due anni interi: 14 di 24 mesi"
+        assert at.get("/api/v1/sites/bench/season/G9").status_code == 404
+
+
+def test_the_verb_shows_it_and_writes_a_table(tmp_path, monkeypatch, split, capsys):
+    config = write_service(tmp_path, split)
+    place = ["--site", "bench", "--config", str(config)]
+    assert run_verb(["forecast", "season", *place, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["station"], bool(r["reason"])) for r in told] == [("G1", False), ("G2", True)]
+    out = tmp_path / "season.csv"
+    assert run_verb(["forecast", "season", *place, "--station", "G1", "--csv", str(out)]) == 0
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len(rows) == 48
+    assert {"unit", "trend", "season", "remainder"} <= set(rows[0])
+    assert run_verb(["forecast", "season", *place]) == 0
+    assert "G2         displacement_downslope: no season: needs two full years" in capsys.readouterr().out
+    assert run_verb(["forecast", "season", *place, "--station", "G9"]) == 4

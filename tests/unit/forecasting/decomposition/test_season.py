@@ -1,0 +1,65 @@
+"""Trend, season and remainder: found where two years are known, refused with the reason where not."""
+
+import numpy as np
+import pytest
+
+from forecasting.data.series import DAY_S
+from forecasting.decomposition.season import split_season
+
+pytest.importorskip("statsmodels")
+MONTH_S = 365.25 / 12 * DAY_S
+MIDDLES = (np.arange(60) + 0.5) * MONTH_S
+
+
+def wave(times_s):
+    return 3.0 * np.cos(2 * np.pi * times_s / (365.25 * DAY_S))
+
+
+def test_parts_add_up_and_are_those_that_were_drawn():
+    drawn = 0.5 * np.arange(60), wave(MIDDLES), np.random.default_rng(1).normal(0.0, 0.2, 60)
+    made = split_season(MIDDLES.tolist(), sum(drawn).tolist())
+    assert (made.grid, made.period_rows, made.rows, made.reason) == ("month", 12, 60, "")
+    parts = np.array([made.trend, made.season, made.remainder])
+    np.testing.assert_allclose(parts.sum(axis=0), made.value, atol=1e-9)
+    assert np.abs(parts[1] - drawn[1]).max() < 0.5
+    assert np.abs(parts[0] - drawn[0]).max() < 0.5
+    assert made.season_range == pytest.approx(6.0, rel=0.1)
+    assert made.season_strength > 0.95
+    assert made.parameters["method"] == "STL"
+    assert made.parameters["robust"] == "True"
+    assert made.parameters["statsmodels"]
+
+
+def test_a_daily_series_with_gaps_is_split_on_days():
+    times = np.arange(800.0)[np.random.default_rng(2).random(800) > 0.1] * DAY_S + 3600.0
+    made = split_season(times.tolist(), wave(times).tolist())
+    assert (made.grid, made.period_rows, made.reason) == ("day", 365, "")
+    assert len(made.at_s) == times.size
+    assert made.at_s[0] % DAY_S == 0.0
+    assert made.season_range == pytest.approx(6.0, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        (MIDDLES[:14], "needs two full years: 14 of 24 months"),
+        (np.arange(430.0) * DAY_S, "needs two full years: 430 of 730 days"),
+        (np.delete(MIDDLES[:40], slice(10, 15)), "a gap of 5 months: no season is told across more than 3"),
+        (np.delete(MIDDLES, slice(0, 60, 3))[:30], "needs 80 % of its months: 68 % are known"),
+        (np.empty(0), "no readings"),
+    ],
+)
+def test_what_cannot_be_told_is_not_invented(times, reason):
+    made = split_season(times.tolist(), wave(times).tolist())
+    assert made.reason == reason
+    assert (made.value, made.season, made.season_strength, made.parameters) == ((), (), None, {})
+
+
+def test_two_full_years_are_enough():
+    assert split_season(MIDDLES[:24].tolist(), wave(MIDDLES[:24]).tolist()).season_range > 3.0
+
+
+def test_a_series_that_stands_still_has_no_season():
+    made = split_season(MIDDLES.tolist(), [4.2] * 60)
+    assert made.season_range == pytest.approx(0.0, abs=1e-9)
+    assert made.season_strength < 1e-3 or made.season_range < 1e-9
