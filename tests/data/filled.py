@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, update
 
+from forecasting.decomposition.season import Season
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
@@ -22,7 +23,7 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_labels, forecasts
+from monitor.store.models import anomaly_labels, forecasts, seasons
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, points
 from monitor.store.schema import tables as t
@@ -291,6 +292,17 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
         observed = round(-0.9 * measured[back[unscored.series_id], unscored.target_at], 3)
         scores.append(forecasts.score_forecast(unscored, unscored.target_at, observed, situations[unscored.id]))
     forecasts.add_scores(c, scores, NOW)
+    split = Season(
+        "month", 12, 36, (NOW - days(1080)).timestamp(), NOW.timestamp(), at_s=((NOW - days(30)).timestamp(),),
+        value=(12.5,), trend=(11.0,), season=(1.25,), remainder=(0.25,), trend_strength=0.98, season_strength=0.75,
+        season_range=2.75, parameters={"method": "STL", "period": "12"},
+    )  # fmt: skip
+    short = Season(
+        "day", 365, 430, (NOW - days(430)).timestamp(), NOW.timestamp(), "needs two full years: 430 of 730 days"
+    )
+    seasons.save_seasons(
+        c, {ids["north-bench/G1/displacement_east"]: split, ids["lake-slope/W1/water_level"]: short}, NOW
+    )
     forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
         c.execute(insert(t.failure_time).values(
