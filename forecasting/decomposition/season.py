@@ -19,11 +19,11 @@ from forecasting.decomposition.stl import configure
 DAYS, MONTHS = 365, 12
 """Rows of one year on either grid."""
 YEARS: Final = 2
-"""Whole years without which no season is told."""
+"""Whole years without which no season is given."""
 KNOWN: Final = 0.8
 """Share of the rows that must be observed."""
 LONGEST_GAP: Final = 0.25
-"""Of a year: a gap is filled with the value before it, and a season cannot be told across a long one."""
+"""Of a year: a gap is filled with the value before it, and a season cannot be found across a long one."""
 DAILY_UP_TO_S: Final = 1.5 * DAY_S
 """Usual spacing of readings up to which the grid is one of days; slower series are laid on months."""
 
@@ -115,7 +115,7 @@ def _told(found: Season, reason: str) -> Season:
 
 
 def _why_not(series: Floats, grid: str, period: int) -> str:
-    """Why no season can be told; empty where it can."""
+    """Why there is no season; empty where there is one."""
     least = YEARS * period
     if series.size < least:
         return f"needs two full years: {series.size} of {least} {grid}s"
@@ -124,7 +124,7 @@ def _why_not(series: Floats, grid: str, period: int) -> str:
         return f"needs 80 % of its {grid}s: {100 * seen.size // series.size} % are known"
     longest = int(np.diff(seen).max()) - 1
     if longest > LONGEST_GAP * period:
-        return f"a gap of {longest} {grid}s: no season is told across more than {int(LONGEST_GAP * period)}"
+        return f"a gap of {longest} {grid}s: no season is given across more than {int(LONGEST_GAP * period)}"
     return ""
 
 

@@ -484,8 +484,8 @@ SENTENCES: Final = (
     # ---- why a series has no season ------------------------------------------------------------------------------
     N_("needs two full years: {n} of {n2} days"), N_("needs two full years: {n} of {n2} months"),
     N_("needs 80 % of its days: {n} % are known"), N_("needs 80 % of its months: {n} % are known"),
-    N_("a gap of {n} days: no season is told across more than {n2}"),
-    N_("a gap of {n} months: no season is told across more than {n2}"),
+    N_("a gap of {n} days: no season is given across more than {n2}"),
+    N_("a gap of {n} months: no season is given across more than {n2}"),
     N_("in shadow: {text}"),
     N_("training has no verdict at {span}"),
     N_("{n} scored issue times at {span} in {n2} d; {n3} are needed, or {n4} d with {n5}"),

@@ -74,5 +74,5 @@ def _describe(head: dict[str, Any]) -> str:
     span = f"{head['first_at'][:10]} to {head['last_at'][:10]}, {head['grid_rows']} {head['grid']}s"
     return (
         f"{name}: season of {head['season_range']:.4g} {head['unit']} within the last year, strength of the season "
-        f"{head['season_strength']:.2f}, of the trend {head['trend_strength']:.2f} (1 = nothing else); {span}"
+        f"{head['season_strength']:.0%}, of the trend {head['trend_strength']:.0%}; {span}"
     )

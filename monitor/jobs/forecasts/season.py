@@ -17,7 +17,7 @@ from monitor.store.models.seasons import load_computed, save_seasons
 from monitor.store.readings.observations import load_series, stream_readings
 
 LOOK_BACK: Final = timedelta(days=10 * 366)
-"""Older readings tell little of the season of today, and cost."""
+"""Older readings say little of the season of today, and cost."""
 FRESH: Final = timedelta(hours=20)
 """A start by day does not repeat the work of the night."""
 AT_ONCE: Final = 100

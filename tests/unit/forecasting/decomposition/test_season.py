@@ -44,7 +44,7 @@ def test_a_daily_series_with_gaps_is_split_on_days():
     [
         (MIDDLES[:14], "needs two full years: 14 of 24 months"),
         (np.arange(430.0) * DAY_S, "needs two full years: 430 of 730 days"),
-        (np.delete(MIDDLES[:40], slice(10, 15)), "a gap of 5 months: no season is told across more than 3"),
+        (np.delete(MIDDLES[:40], slice(10, 15)), "a gap of 5 months: no season is given across more than 3"),
         (np.delete(MIDDLES, slice(0, 60, 3))[:30], "needs 80 % of its months: 68 % are known"),
         (np.empty(0), "no readings"),
     ],
