@@ -1,6 +1,7 @@
 """The service as a user runs it: `slopeward run` as a child process with its own folder, looked at from outside."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from urllib.request import urlopen
 
 import paho.mqtt.client as mqtt
 
+from monitor.cli.main import run_verb
 from tests.conftest import REPOSITORY, free_port
 
 # What a fresh machine lacks: the broker that the tests themselves install, wherever it lies.
@@ -39,6 +41,17 @@ def hide_mosquitto() -> list[str]:
             if tried.stdout.strip() == "None":
                 return words
     return ["env", "SLOPEWARD_MOSQUITTO=none"]
+
+
+def call_verb(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb of the command in this process: a process of its own imports for a second before it does anything.
+
+    That the command starts and ends as a process is proved by tests/end_to_end/test_first_steps.py.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(folder):
+        status = run_verb(list(words))
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 class Service:
@@ -130,10 +143,7 @@ class Service:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb of the command with this configuration."""
-        return subprocess.run(
-            [*self.program, *words, "--config", str(self.config)],
-            capture_output=True, text=True, timeout=120, check=False, cwd=self.folder,
-        )  # fmt: skip
+        return call_verb(self.folder, *words, "--config", str(self.config))
 
     def log(self) -> str:
         """What the service wrote."""
