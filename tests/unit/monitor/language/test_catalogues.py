@@ -221,4 +221,5 @@ def test_the_catalogues_are_as_make_words_writes_them(tmp_path):
             frontend.CommandLineInterface().run(
                 steps.replace(f"monitor/language/catalogues/{language}.po", str(written)).split()
             )
-            assert written.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "run make words"
+            theirs, ours = (re.sub(r"Babel [\d.]+", "", p.read_text(encoding="utf-8")) for p in (written, kept))
+            assert theirs == ours, "run make words"
