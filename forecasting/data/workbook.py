@@ -36,6 +36,14 @@ def read_sheet(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
+    rows = [row for row in read_cells(path) if any(value is not None for value in row)]
+    if not rows:
+        raise RecipeError(f"{path}: the first sheet is empty")
+    return pd.DataFrame(rows[1:], columns=[str(name) for name in rows[0]])
+
+
+def read_cells(path: Path) -> list[list[Any]]:
+    """All rows of the first visible worksheet, as `read_sheet` spells them; raises what it raises but for emptiness."""
     check_parts(path)
     command = [sys.executable, "-P", "-m", "forecasting.data.workbook", str(path), str(MEMORY_BYTES), str(SECONDS)]
     try:
@@ -50,10 +58,8 @@ def read_sheet(path: Path) -> "pd.DataFrame":
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["unknown reason"])[-1]
         raise RecipeError(f"{path}: no workbook that can be read: {reason}")
-    rows = [row for row in json.loads(done.stdout) if any(value is not None for value in row)]
-    if not rows:
-        raise RecipeError(f"{path}: the first sheet is empty")
-    return pd.DataFrame(rows[1:], columns=[str(name) for name in rows[0]])
+    found: list[list[Any]] = json.loads(done.stdout)
+    return found
 
 
 def read_day_zero(path: Path) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.stakes import weigh
 from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_form
 from monitor.config.service import load_service, load_sites
 from monitor.domain.alert import Actor
@@ -68,6 +69,14 @@ def ingest(
         str | None, typer.Option("--keep-epoch0", help="SITE/STATION: the kept GNSS reference goes on")
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why a GNSS reference is accepted or kept")] = "",
+    guesses: Annotated[
+        bool,
+        typer.Option("--guess", help="Understand any table, ask what it does not say, write mapping and site file"),
+    ] = False,
+    answers: Annotated[
+        list[str] | None, typer.Option("--answer", help="With --guess: KEY=VALUE, such as zone=Europe/Rome")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder of what is written")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units are right, however doubtful they look; it is recorded")
@@ -82,12 +91,22 @@ def ingest(
     4 nothing valid, 1 a known error.
 
     Example: slopeward ingest readings.csv --site north-bench --dry-run
+    Example: slopeward ingest monitoring.csv --guess --answer zone=Europe/Rome --answer place=46.2,8.9
     Example: slopeward ingest EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip --site north-bench --format egms
     """
     answered = accept_epoch0 or keep_epoch0
     chosen = [path is not None, rejected, forget_epoch0 is not None, accept_epoch0 is not None, keep_epoch0 is not None]
     if sum(chosen) != 1:
         raise typer.BadParameter("give a FILE, --rejected, --forget-epoch0, --accept-epoch0 or --keep-epoch0")
+    if guesses:
+        if path is None or mapping is not None or form is not None or dry_run:
+            raise typer.BadParameter(
+                "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
+            )
+        guess_file(path, site, answers or (), out or Path(), config, accepts=accept_units, as_json=as_json)
+        return
+    if answers or out is not None:
+        raise typer.BadParameter("--answer and --out belong to --guess")
     given = {"--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit}
     name = choose_form(form, given)
     if forget_epoch0 is not None:

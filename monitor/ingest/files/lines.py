@@ -46,9 +46,7 @@ def open_wide(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     mapping = said.mapping
     if mapping is None:
         raise ConfigError(f"{path}: a wide table needs a --mapping")
-    with open_rows(
-        path, delimiter=mapping.delimiter, skip_rows=mapping.skip_rows, encoding=mapping.encoding, header=mapping.header
-    ) as (names, rows):
+    with open_rows(path, mapping.layout) as (names, rows):
         check_columns(names, mapping, str(path))
         yield (_read_wide(row, mapping) for row in rows)
 

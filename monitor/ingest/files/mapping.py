@@ -1,7 +1,9 @@
 """What the columns of a foreign table mean, written down in TOML."""
 
 import codecs
+import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,21 +13,39 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.message import is_station
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
+EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
+_EXCEL_DAYS: Final = (1.0, 2_958_466.0)  # to the year 9999
 YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
 _YEARS: Final = (1800.0, 2300.0)
 _MISSING: Final = ("", "NaN", "nan", "NA", "null", "None")
+
+
+_NUMBER: Final = re.compile(r"[+-]?[\d.,'  ]*\d(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class TimeRule:
     """Where the time stands and how it is written; text without an offset needs `zone`."""
 
-    column: str
-    format: str = "iso"  # iso, a strptime pattern, s, ms, us, ns since 1970, or year (decimal)
+    columns: tuple[str, ...]  # one, or date and time apart: their texts are joined by a blank
+    format: str = "iso"  # iso, a strptime pattern, s, ms, us, ns since 1970, excel (days), or year (decimal)
     zone: ZoneInfo | None = None
+
+    @property
+    def column(self) -> str:
+        """How the place of the time is called in sentences."""
+        return " + ".join(self.columns)
+
+    def read_row(self, row: Mapping[str, Any]) -> datetime:
+        """The instant of a row; raises what `read` raises."""
+        if len(self.columns) == 1:
+            return self.read(row.get(self.columns[0]))
+        parts = [row.get(name) for name in self.columns]
+        return self.read("" if None in parts or "" in parts else " ".join(str(part).strip() for part in parts))
 
     def read(self, value: object) -> datetime:
         """The instant of a cell.
@@ -33,12 +53,17 @@ class TimeRule:
         Raises:
             PayloadError: no_time, bad_time, no_zone, ambiguous_time (an hour that the zone has twice or never).
         """
+        return self._place(self.read_naive(value))
+
+    def read_naive(self, value: object) -> datetime:
+        """What a cell says, without a zone where it names none; raises no_time and bad_time."""
         if value is None or value == "":
             raise PayloadError("no_time", f"column {self.column!r} is empty")
         if isinstance(value, datetime):
-            return self._place(value)
-        if self.format == YEAR:
-            return self._read_year(_number(value))
+            return value
+        if self.format in {YEAR, EXCEL}:
+            number = _number(value.replace(",", ".") if isinstance(value, str) else value)
+            return self._read_year(number) if self.format == YEAR else self._read_days(number)
         if self.format in _NUMERIC:
             number = _number(value)
             if isinstance(number, float) and _YEARS[0] <= number <= _YEARS[1]:
@@ -46,13 +71,12 @@ class TimeRule:
                     "bad_time", f"{self.column}: {value} looks like a decimal year, not {self.format} since 1970; "
                     f'give time.format = "{YEAR}"'
                 )  # fmt: skip
-            return read_time(_number(value), self.format, self.column, live=False)
+            return read_time(number, self.format, self.column, live=False)
         text = str(value).strip()
         try:
-            at = datetime.fromisoformat(text) if self.format == "iso" else datetime.strptime(text, self.format)  # noqa: DTZ007
-        except ValueError:
+            return datetime.fromisoformat(text) if self.format == "iso" else datetime.strptime(text, self.format)  # noqa: DTZ007
+        except (ValueError, re.error):  # a pattern that names one part twice
             raise PayloadError("bad_time", f"{self.column}: {text[:60]!r} is not of the form {self.format}") from None
-        return self._place(at)
 
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""
@@ -61,6 +85,12 @@ class TimeRule:
         year = int(value)
         begin, end = (datetime(y, 1, 1, tzinfo=UTC) for y in (year, year + 1))
         return begin + timedelta(seconds=round((end - begin).total_seconds() * (value - year)))
+
+    def _read_days(self, value: object) -> datetime:
+        """A spreadsheet's day number, to the second; without a zone, as there."""
+        if not isinstance(value, int | float) or not _EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1]:
+            raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no day number of a spreadsheet")
+        return datetime(1899, 12, 30) + timedelta(seconds=round(value * 86400))  # noqa: DTZ001 - it knows no zone
 
     def _place(self, at: datetime) -> datetime:
         if at.tzinfo is not None:
@@ -80,10 +110,16 @@ class ColumnRule:
     """One column of values."""
 
     name: str
-    station: str
+    station: str | None  # None: the table's own column of stations says
     quantity: str
     unit: str
     sigma: str | None = None  # the column that holds the standard deviation, same unit
+
+
+_TABLE_KEYS: Final = {
+    "delimiter", "skip_rows", "encoding", "missing", "header", "skip_after_header", "decimal", "thousands", "station",
+    "starts",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +128,27 @@ class TableMapping:
 
     time: TimeRule
     columns: tuple[ColumnRule, ...]
-    delimiter: str = ","
-    skip_rows: int = 0  # lines before the header
-    encoding: str = "utf-8-sig"
+    layout: Layout = Layout()  # noqa: RUF009 - frozen
     missing: tuple[str, ...] = _MISSING
-    header: bool = True  # False: the columns are called "1", "2", ... in their order
+    decimal: str = "."
+    thousands: str = ""
+    station: str | None = None  # the column that names the station of each row
+
+    def clean(self, value: object) -> object:
+        """A number as this table spells it, as Python does; other text as it is.
+
+        Raises:
+            PayloadError: not_number, where a text is a number in another convention only.
+        """
+        if not isinstance(value, str) or (self.decimal == "." and not self.thousands):
+            return value
+        text, mark = value.strip(), re.escape(self.decimal)
+        whole = rf"\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+" if self.thousands else r"\d+"
+        if re.fullmatch(rf"[+-]?(?:(?:{whole})(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?", text):
+            return text.replace(self.thousands, "").replace(self.decimal, ".")
+        if _NUMBER.fullmatch(text):
+            raise PayloadError("not_number", f"{text[:60]!r} is no number with {self.decimal!r} as decimal mark")
+        return text
 
 
 def load_mapping(path: Path) -> TableMapping:
@@ -111,7 +163,7 @@ def load_mapping(path: Path) -> TableMapping:
         raise ConfigError(f"{path}: {error}") from None
     _keys(document, {"table", "time", "column"}, f"{path}")
     table = document.get("table", {})
-    _keys(table, {"delimiter", "skip_rows", "encoding", "missing", "header"}, f"{path}: table")
+    _keys(table, _TABLE_KEYS, f"{path}: table")
     if not isinstance(table.get("header", True), bool):
         raise ConfigError(f"{path}: table.header: expected true or false, got {table['header']!r}")
     encoding = _text(table, "encoding", f"{path}: table", "utf-8-sig")
@@ -119,19 +171,44 @@ def load_mapping(path: Path) -> TableMapping:
         codecs.lookup(encoding)
     except LookupError:
         raise ConfigError(f"{path}: table.encoding: {encoding!r} is unknown; expected utf-8, latin-1, ...") from None
-    skip_rows, delimiter = table.get("skip_rows", 0), _text(table, "delimiter", f"{path}: table", ",")
-    if type(skip_rows) is not int or skip_rows < 0:
-        raise ConfigError(f"{path}: table.skip_rows: expected a whole number >= 0, got {skip_rows!r}")
-    if len(delimiter) != 1:
-        raise ConfigError(f"{path}: table.delimiter: expected one character, got {delimiter!r}")
+    delimiter = _text(table, "delimiter", f"{path}: table", ",")
+    if len(delimiter) != 1 and delimiter != WHITESPACE:
+        raise ConfigError(f'{path}: table.delimiter: expected one character or "{WHITESPACE}", got {delimiter!r}')
+    decimal, thousands = (str(table.get(key, usual)) for key, usual in (("decimal", "."), ("thousands", "")))
+    if decimal not in {".", ","}:
+        raise ConfigError(f'{path}: table.decimal: expected "." or ",", got {decimal!r}')
+    if len(thousands) > 1 or thousands == decimal:
+        raise ConfigError(f"{path}: table.thousands: expected one character that is not the decimal mark")
+    station = table.get("station")
+    if station is not None and (not isinstance(station, str) or not station):
+        raise ConfigError(f"{path}: table.station: expected the name of a column, got {station!r}")
     columns = document.get("column")
     if not isinstance(columns, list) or not columns:
         raise ConfigError(f"{path}: column: expected at least one [[column]]")
-    rules = tuple(_read_column(c, f"{path}: column[{i}]") for i, c in enumerate(columns))
-    return TableMapping(
-        _read_time_rule(document.get("time"), f"{path}: time"), rules, delimiter, skip_rows, encoding,
-        tuple(table.get("missing", _MISSING)), table.get("header", True),
+    rules = tuple(_read_column(c, f"{path}: column[{i}]", station) for i, c in enumerate(columns))
+    layout = Layout(
+        delimiter, _count(table, "skip_rows", f"{path}: table"), encoding, table.get("header", True),
+        _count(table, "skip_after_header", f"{path}: table"), _read_starts(table.get("starts", []), f"{path}: table"),
     )  # fmt: skip
+    rule = _read_time_rule(document.get("time"), f"{path}: time")
+    return TableMapping(
+        rule, rules, layout, tuple(table.get("missing", _MISSING)), decimal, thousands,
+        None if station is None else _spell(station),
+    )  # fmt: skip
+
+
+def _count(table: Mapping[str, Any], key: str, name: str) -> int:
+    value = table.get(key, 0)
+    if type(value) is not int or value < 0:
+        raise ConfigError(f"{name}.{key}: expected a whole number >= 0, got {value!r}")
+    return value
+
+
+def _read_starts(given: Any, name: str) -> tuple[int, ...]:
+    whole = isinstance(given, list) and all(type(k) is int and k >= 0 for k in given)
+    if not whole or sorted(set(given)) != given:
+        raise ConfigError(f"{name}.starts: expected rising whole numbers such as [0, 12, 20], got {given!r}")
+    return tuple(given)
 
 
 def _read_time_rule(section: Any, name: str) -> TimeRule:
@@ -141,15 +218,29 @@ def _read_time_rule(section: Any, name: str) -> TimeRule:
         found = None if zone is None else ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, TypeError):
         raise ConfigError(f"{name}.zone: expected a zone such as Europe/Zurich or UTC, got {zone!r}") from None
-    return TimeRule(_text(section, "column", name), _text(section, "format", name, "iso"), found)
+    columns = section.get("column")
+    if isinstance(columns, list):
+        if not columns or not all(isinstance(c, str) and c for c in columns):
+            raise ConfigError(f"{name}.column: expected names of columns, got {columns!r}")
+        names = tuple(columns)
+    else:
+        names = (_text(section, "column", name),)
+    return TimeRule(tuple(_spell(n) for n in names), _text(section, "format", name, "iso"), found)
 
 
-def _read_column(section: Any, name: str) -> ColumnRule:
+def _read_column(section: Any, name: str, stations: str | None) -> ColumnRule:
     _keys(section, {"name", "station", "quantity", "unit", "sigma"}, name)
-    words = [_text(section, key, name) for key in ("name", "station", "quantity", "unit")]
-    if not is_station(words[1]):
-        raise ConfigError(f"{name}.station: expected letters, digits, _ and -, got {words[1]!r}")
-    return ColumnRule(words[0], words[1], words[2], words[3], section.get("sigma"))
+    words = [_text(section, key, name) for key in ("name", "quantity", "unit")]
+    station = None if stations is not None and "station" not in section else _text(section, "station", name)
+    if station is not None and not is_station(station):
+        raise ConfigError(f"{name}.station: expected letters, digits, _ and -, got {station!r}")
+    sigma = section.get("sigma")
+    return ColumnRule(_spell(words[0]), station, words[1], words[2], None if sigma is None else _spell(str(sigma)))
+
+
+def _spell(name: str) -> str:
+    """The name of a column as `open_rows` gives it: one blank between words."""
+    return " ".join(name.split())
 
 
 def _keys(section: Any, allowed: set[str], name: str) -> None:
@@ -179,16 +270,20 @@ def is_missing(value: object, words: tuple[str, ...] = _MISSING) -> bool:
     """Whether a cell says "no measurement": nothing, NaN, or one of the words."""
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         return True
-    return isinstance(value, str) and value.strip() in words
+    if isinstance(value, str):
+        return value.strip() in words
+    return len(words) > len(_MISSING) and str(value) in words  # a number that stands for nothing, in a typed table
 
 
 def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str, Any], PayloadError | None]]:
     """Turn a row of a wide table into neutral rows, each with the error that is known already."""
-    raw = row.get(mapping.time.column)
     error: PayloadError | None = None
-    at: object = raw
+    at: object = " ".join(str(row.get(name) or "") for name in mapping.time.columns).strip()
+    named = "" if mapping.station is None else name_station(str(row.get(mapping.station) or ""))
     try:
-        at = mapping.time.read(raw)
+        at = mapping.time.read_row(row)
+        if mapping.station is not None and not named:
+            raise PayloadError("no_station", f"column {mapping.station!r} names no station")
     except PayloadError as failure:
         error = failure
     found: list[tuple[dict[str, Any], PayloadError | None]] = []
@@ -196,15 +291,36 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
         value = row.get(rule.name)
         if is_missing(value, mapping.missing):
             continue
-        neutral = {"time": at, "station": rule.station, "quantity": rule.quantity, "unit": rule.unit, "value": value}
-        if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
-            neutral["sigma"] = row[rule.sigma]
-        found.append((neutral, error))
+        neutral = {"time": at, "station": rule.station or named, "quantity": rule.quantity, "unit": rule.unit,
+                   "value": value}  # fmt: skip
+        bad = error
+        try:
+            neutral["value"] = mapping.clean(value)
+            if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
+                neutral["sigma"] = mapping.clean(row[rule.sigma])
+        except PayloadError as failure:
+            bad = bad or failure
+        found.append((neutral, bad))
     return found
+
+
+def name_station(text: str) -> str:
+    """A station id made of a name as people write it; "" where nothing of it can be one.
+
+    >>> name_station("Punkt 3 (oben)"), name_station("Fessurimetro n° 4"), name_station("裂缝")
+    ('Punkt-3-oben', 'Fessurimetro-n-4', '')
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:64]
 
 
 def check_columns(names: list[str], mapping: TableMapping, file: str) -> None:
     """Refuse a table that lacks what the mapping names; raises ConfigError."""
-    wanted = [mapping.time.column, *(c.name for c in mapping.columns), *(c.sigma for c in mapping.columns if c.sigma)]
+    wanted = [
+        *mapping.time.columns,
+        *([mapping.station] if mapping.station else []),
+        *(c.name for c in mapping.columns),
+        *(c.sigma for c in mapping.columns if c.sigma),
+    ]
     if absent := [w for w in wanted if w not in names]:
         raise ConfigError(f"{file}: column {absent[0]!r} of the mapping is not there; there are: {', '.join(names)}")

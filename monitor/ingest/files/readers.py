@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Content, OpenPoints, OpenReadings, Reader
-from monitor.ingest.files.tables import SUFFIXES
+from monitor.ingest.files.tables import SUFFIXES, WIDE_SUFFIXES
 
 LONG: Final = "long"
 WIDE: Final = "wide"
@@ -13,7 +13,9 @@ ROOM: Final = "monitor.ingest.files"
 
 READERS: Final[dict[str, Reader]] = {
     LONG: Reader(f"{ROOM}.lines:open_long", "time,station,quantity,value"),
-    WIDE: Reader(f"{ROOM}.lines:open_wide", "any table, explained by a mapping", needs=("--mapping",)),
+    WIDE: Reader(
+        f"{ROOM}.lines:open_wide", "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
+    ),
     "egms": Reader(
         f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -15,6 +16,8 @@ from typing import Any, Final, TextIO, cast
 from monitor.errors import ConfigError, PayloadError
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
+WORKBOOKS: Final = (".xlsx", ".xlsm")
+WIDE_SUFFIXES: Final = (*SUFFIXES, ".tsv", ".dat", *WORKBOOKS)
 SURPLUS: Final = (
     ""  # key of the cells beyond the last column, where a row has any: a decimal comma makes two cells of one
 )
@@ -22,6 +25,7 @@ LINE_LIMIT: Final = 1 << 20  # characters: the acquisitions of five years of six
 BATCH_ROWS: Final = 1000
 BATCH_BYTES: Final = 64 << 20
 SPOOL_BYTES: Final = 64 << 20
+WHITESPACE: Final = "whitespace"  # as a delimiter: any run of blanks
 Row = dict[str, Any]
 
 
@@ -47,11 +51,39 @@ def require_columns(path: Path, names: Sequence[str], needed: Sequence[str], als
         raise ConfigError(f"{path}: column {absent[0]!r} is missing; expected {', '.join(needed)} {also}")
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the lines of a table are made of cells.
+
+    Args:
+        delimiter: one character, or `whitespace`: any run of blanks.
+        skip_rows: lines before the header.
+        encoding: of a text file.
+        header: False: columns are called by their place, "1", "2", ...
+        skip_after: lines between the header and the first row.
+        starts: first characters of columns of fixed width; then `delimiter` means nothing.
+    """
+
+    delimiter: str = ","
+    skip_rows: int = 0
+    encoding: str = "utf-8-sig"
+    header: bool = True
+    skip_after: int = 0
+    starts: tuple[int, ...] = ()
+
+    def split(self, line: str) -> list[str]:
+        """The cells of a line of blanks or of fixed width."""
+        if self.starts:
+            ends = (*self.starts[1:], None)
+            return [line[a:b].strip() for a, b in zip(self.starts, ends, strict=True)]
+        return line.split()
+
+
 @contextmanager
-def open_rows(
-    path: Path, *, delimiter: str = ",", skip_rows: int = 0, encoding: str = "utf-8-sig", header: bool = True
-) -> Iterator[tuple[list[str], Iterator[Row]]]:
-    """Column names and an iterator over rows; CSV cells are text, Parquet cells have types.
+def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str], Iterator[Row]]]:
+    """Column names and an iterator over rows; CSV cells are text, those of Parquet and workbooks have types.
+
+    A name that comes twice is called `NAME#2` the second time.
 
     Raises:
         ConfigError: the file cannot be read as a table.
@@ -60,13 +92,30 @@ def open_rows(
         if path.suffix.lower() in {".parquet", ".pq"}:
             with _open_parquet(path) as found:
                 yield found
+        elif path.suffix.lower() in WORKBOOKS:
+            yield _name_rows(iter(read_workbook(path)), path, layout)
         elif str(path) == "-":
-            yield _read_csv(_rewind_stdin(), path, delimiter, skip_rows, header=header)
+            yield _read_text(_rewind_stdin(), path, layout)
         else:
-            with path.open(encoding=encoding, newline="") as lines:
-                yield _read_csv(lines, path, delimiter, skip_rows, header=header)
+            with path.open(encoding=layout.encoding, newline="") as lines:
+                yield _read_text(lines, path, layout)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as a table: {error}") from None
+
+
+def read_workbook(path: Path) -> list[list[Any]]:
+    """Rows of the first visible worksheet; dates are ISO 8601 text without a zone.
+
+    Raises:
+        ConfigError: the file is no workbook, or larger than its bounds.
+    """
+    from forecasting.data.workbook import read_cells
+    from forecasting.errors import RecipeError
+
+    try:
+        return read_cells(path)
+    except RecipeError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _rewind_stdin() -> TextIO:
@@ -80,23 +129,51 @@ def _rewind_stdin() -> TextIO:
     return sys.stdin
 
 
-def _read_csv(
-    text: TextIO, path: Path, delimiter: str, skip_rows: int, *, header: bool
-) -> tuple[list[str], Iterator[Row]]:  # fmt: skip
+def _read_text(text: TextIO, path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
     lines = limit_lines(text, path)
-    for _ in range(skip_rows):
+    if layout.starts or layout.delimiter == WHITESPACE:
+        return _name_rows((layout.split(line.rstrip("\r\n")) for line in lines), path, layout)
+    for _ in range(layout.skip_rows):
         next(lines, None)
-    numbered: list[str] | None = None
-    rows: Iterable[str] = lines
-    if not header:  # columns are called by their place, as many as the first row has
-        first = next(lines, "")
-        numbered = [str(k) for k, _ in enumerate(next(csv.reader([first], delimiter=delimiter), []), start=1)]
-        rows = chain([first], lines)
-    reader = csv.DictReader(rows, fieldnames=numbered, delimiter=delimiter, skipinitialspace=True, strict=True)
-    names = [n for n in reader.fieldnames or () if n]
-    if not names:
+    reader = csv.reader(lines, delimiter=layout.delimiter, skipinitialspace=True, strict=True)
+    return _name_rows(_walk_csv(reader, path, layout.skip_rows), path, replace(layout, skip_rows=0))
+
+
+def _name_rows(cells: Iterator[list[Any]], path: Path, layout: Layout) -> tuple[list[str], Iterator[Row]]:
+    """Names of the columns, and each row as name -> cell."""
+    for _ in range(layout.skip_rows):
+        next(cells, None)
+    first = next((row for row in cells if row), [])
+    names = name_columns(first) if layout.header else [str(k) for k, _ in enumerate(first, start=1)]
+    if not any(names):
         raise ConfigError(f"{path}: the file is empty")
-    return names, _walk_csv(reader, path, skip_rows)
+    for _ in range(layout.skip_after):
+        next(cells, None)
+    rest = cells if layout.header else chain([first], cells)
+    return [n for n in names if n], (_name_row(names, row) for row in rest if row)
+
+
+def name_columns(cells: Iterable[Any]) -> list[str]:
+    """Names of columns as a header has them, each its own; "" where it has none.
+
+    >>> name_columns(["Date", "mm", " mm ", None])
+    ['Date', 'mm', 'mm#2', '']
+    """
+    names: list[str] = []
+    for cell in cells:
+        name, again = " ".join(str("" if cell is None else cell).split()), 1
+        unique = name
+        while name and unique in names:
+            again += 1
+            unique = f"{name}#{again}"
+        names.append(unique)
+    return names
+
+
+def _name_row(names: Sequence[str], cells: Sequence[Any]) -> Row:
+    found = {name: cells[k] if k < len(cells) else None for k, name in enumerate(names) if name}
+    surplus = [cell for cell in cells[len(names) :] if str(cell or "").strip()]  # a trailing comma is no surplus
+    return found | {SURPLUS: surplus} if surplus else found
 
 
 def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
@@ -111,18 +188,16 @@ def limit_lines(text: io.TextIOBase | TextIO, path: Path) -> Iterator[str]:
         yield line
 
 
-def _walk_csv(reader: "csv.DictReader[str]", path: Path, skipped: int) -> Iterator[Row]:
+def _walk_csv(reader: "Iterator[list[str]]", path: Path, skipped: int) -> Iterator[list[str]]:
     while True:
-        first = reader.line_num + skipped + 1
+        first = reader.line_num + skipped + 1  # type: ignore[attr-defined]
         try:
-            row: Any = next(reader)  # under None: the cells beyond the header
+            row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:  # a quote that nobody closes would swallow all rows to the end
             raise ConfigError(f"{path}: cannot be read as a table: line {first}: {error}") from None
-        surplus = [cell for cell in row.pop(None, None) or () if cell.strip()]  # a trailing comma is no surplus
-        found = {k: v for k, v in row.items() if k}
-        yield found | {SURPLUS: surplus} if surplus else found
+        yield row
 
 
 @contextmanager

@@ -58,6 +58,9 @@ _WORDS: Final = {
 _SPELLED: Final = {
     **{name.lower(): name for name in UNITS}, **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
     "µm": "um", "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC",
+    "deg c": "degC", "deg f": "degF", "°f": "degF", "f": "degF", "℃": "degC",
+    "volts": "V", "volt": "V", "pct": "%", "μm": "um", "μrad": "urad",
+    "µrad": "urad", "mm/tag": "mm/day", "m a.s.l.": "m", "m ü.m.": "m", "m ü. m.": "m", "m s.l.m.": "m", "masl": "m",
     "µε": "microstrain", "毫米": "mm", "厘米": "cm", "米": "m",
 }  # fmt: skip
 _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
@@ -130,6 +133,15 @@ def unit_of_header(name: str) -> str | None:
         return _SPELLED.get(slash.group(1).lower())
     tail = _TAIL.search(text)
     return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
+
+
+def spell_unit(text: str) -> str | None:
+    """The unit that a cell alone names, in brackets or not; None where it names none that is known.
+
+    >>> spell_unit("[mm]"), spell_unit("°C"), spell_unit("Avg"), spell_unit("(kPa)")
+    ('mm', 'degC', None, 'kPa')
+    """
+    return _SPELLED.get(text.translate(_WIDE).strip().strip("[]()").strip().lower())
 
 
 def _factor(unit: str) -> tuple[str, float] | str:

@@ -63,7 +63,9 @@ def test_rolling_coverage_finds_the_lapse():
 
 def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
     scores = RNG.exponential(size=400)
-    theirs = stats.bootstrap((scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0))
+    theirs = stats.bootstrap(
+        (scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0)
+    )
     ours = block_bootstrap(scores, 1, draws=4000)
     assert ours is not None
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)

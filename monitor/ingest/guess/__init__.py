@@ -1,0 +1,1 @@
+"""What a stranger's table most likely means: a mapping and stations to confirm, and what only a person can know."""

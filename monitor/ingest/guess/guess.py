@@ -1,0 +1,476 @@
+"""A stranger's table understood as far as it can be, and the questions that only a person can answer."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from monitor.domain.quantities import QUANTITIES, UNITS, convert
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.mapping import ColumnRule, TableMapping, name_station
+from monitor.ingest.guess.look import NO_VALUE, Look, is_number
+from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
+from monitor.ingest.guess.times import Times, describe_gaps, find_times
+
+NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
+LEAVE_OUT: Final = "leave out"
+DAY_FIRST, MONTH_FIRST = "day first", "month first"
+COMMA, POINT = "comma", "point"
+ZONE, DATES, DECIMAL, UNIT, QUANTITY, COLUMN = "zone", "dates", "decimal", "unit", "quantity", "column"
+_SENTINELS: Final = frozenset(
+    {-9999.0, -999.0, -99999.0, -999.9, -999.99, -9999.9, -6999.0, -7999.0, 7999.0, 9999.0, 99999.0, 6999.0, 9999.9}
+)  # 7999 and 6999: Campbell loggers; the others are customs
+_STATIONS_MOST: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the file does not say; `key` is what an answer is given under."""
+
+    key: str
+    text: str
+    choices: tuple[str, ...] = ()
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """A series of the table as the site file would declare it."""
+
+    station: str
+    quantity: str
+    unit: str
+    interval_s: float | None
+    is_counter: bool = False  # rain that only rises: a counter, not sums
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What a table says."""
+
+    mapping: TableMapping | None  # None while a question is open
+    facts: tuple[tuple[str, str], ...]  # what was understood, for people
+    questions: tuple[Question, ...]
+    sensors: tuple[Sensor, ...] = ()
+
+
+def guess(look: Look, answers: Mapping[str, str]) -> Guess:
+    """Understand a table.
+
+    Args:
+        look: its cells.
+        answers: key of a question -> what a person says.
+
+    Raises:
+        ConfigError: there is no time or no measurement in it, or an answer cannot be one.
+    """
+    if {"time", "station", "quantity", "value"} <= set(look.names):
+        raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {look.path}")
+    times = find_times(look)
+    if times is None:
+        raise ConfigError(f"{look.path}: no column holds a time; the columns are: {', '.join(look.names)}")
+    questions: list[Question] = []
+    facts = [*_tell_layout(look)]
+    times = _settle_dates(times, answers, questions)
+    times = _settle_zone(times, answers, questions)
+    facts.append(("time", _tell_times(times)))
+    station = _find_station(look, times)
+    if station is not None:
+        many = len({c for c in look.columns[station] if c})
+        facts.append(("stations", f"column {station!r} names {many} of them"))
+    numbers = _find_numbers(look, times, station)
+    if not numbers:
+        raise ConfigError(
+            f"{look.path}: no column of numbers beside the time; the columns are: {', '.join(look.names)}"
+        )
+    decimal, thousands = _settle_decimal(look, numbers, answers, questions)
+    facts.append(("decimal mark", COMMA if decimal == "," else POINT))
+    missing = _find_missing(look, numbers, decimal, thousands)
+    facts += [("no measurement", ", ".join(f"{word} ({n} cells)" for word, n in missing.items()))] if missing else []
+    rules, open_columns = _settle_columns(look, numbers, station, answers, questions)
+    left = [n for n in look.names if n not in numbers and n not in times.rule.columns and n != station]
+    sigmas = {r.sigma for r in rules if r.sigma}
+    left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
+    facts += [("left out", ", ".join(left))] if left else []
+    for rule in rules:
+        place = rule.station or f"by {station!r}"
+        facts.append(
+            (rule.name, f"{place}, {rule.quantity} in {rule.unit}" + (f", error {rule.sigma}" if rule.sigma else ""))
+        )
+    words = dict.fromkeys(("", "NaN", "nan", "NA", "null", "None", *missing))
+    mapping = TableMapping(times.rule, tuple(rules), look.layout, tuple(words), decimal, thousands, station)
+    sensors = _list_sensors(look, mapping, times)
+    facts += _tell_sampling(times, look)
+    if not rules and not open_columns:
+        raise ConfigError(f"{look.path}: every column of numbers was left out: nothing to store")
+    return Guess(None if questions else mapping, tuple(facts), tuple(questions), sensors)
+
+
+def _tell_layout(look: Look) -> list[tuple[str, str]]:
+    layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
+    is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
+    more = "" if look.is_whole else " looked at, there are more"
+    facts = [("file", f"{look.rows:,} rows{more}, {len(look.names)} columns")]
+    if is_text:
+        cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
+        facts.append(("layout", f"{cells}, {layout.encoding.removesuffix('-sig')}"))
+    if not layout.header:
+        facts.append(("header", "none: columns are called by their place"))
+    elif layout.skip_rows or layout.skip_after:
+        after = f", {layout.skip_after} line(s) below it are no data" if layout.skip_after else ""
+        facts.append(("header", f"line {layout.skip_rows + 1}{after}"))
+    return facts
+
+
+def _tell_times(times: Times) -> str:
+    span = ""
+    if times.parsed:
+        ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
+        span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
+    form = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
+            "excel": "day numbers of a spreadsheet"}.get(times.rule.format, times.rule.format)  # fmt: skip
+    zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
+    return f"{times.rule.column} ({form}{zone}){span}"
+
+
+def _tell_sampling(times: Times, look: Look) -> list[tuple[str, str]]:
+    step, gaps, longest = describe_gaps(times.parsed)
+    if step is None:
+        return []
+    text = f"every {_spell(step)}"
+    if gaps and longest is not None:
+        text += f"; {gaps} gaps, the longest {_spell(longest)}"
+    if (twice := len(times.parsed) - len(set(times.parsed))) and not any(is_station_column(n) for n in look.names):
+        text += f"; {twice} times come twice"
+    return [("sampling", text)]
+
+
+def _spell(step: timedelta) -> str:
+    seconds = step.total_seconds()
+    for unit, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.4g} {name}"
+    return f"{seconds:g} s"
+
+
+# ---- what a person may have to say -----------------------------------------------------------------------------
+
+
+def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
+    """Day first or month first, where the record fits both."""
+    if not times.rivals:
+        return times
+    forms = (times.rule.format, *times.rivals)
+    sorts = {DAY_FIRST if _is_day_first(f) else MONTH_FIRST: f for f in reversed(forms)}
+    if len(sorts) < 2:
+        return times
+    said = answers.get(DATES)
+    if said is None:
+        first = min(times.parsed).strftime(sorts[DAY_FIRST])
+        questions.append(
+            Question(DATES, f"is {first!r} written with the day or the month first?", (DAY_FIRST, MONTH_FIRST))
+        )
+        return times
+    _require(DATES, said, (DAY_FIRST, MONTH_FIRST))
+    rule = replace(times.rule, format=sorts[said])
+    cells = [at.strftime(times.rule.format) for at in times.parsed]
+    parsed = []
+    for cell in cells:
+        try:
+            parsed.append(rule.read_naive(cell))
+        except PayloadError:
+            continue
+    return replace(times, rule=rule, parsed=tuple(parsed))
+
+
+def _is_day_first(form: str) -> bool:
+    return "%d" in form and form.index("%d") < form.index("%m") if "%m" in form else True
+
+
+def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
+    if times.has_zone or times.rule.format in {"year", "s", "ms"}:
+        return times
+    said = answers.get(ZONE) or times.zone
+    if said is None:
+        questions.append(
+            Question(ZONE, "which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ...")
+        )
+        return times
+    try:
+        return replace(times, rule=replace(times.rule, zone=ZoneInfo(said)))
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(f"zone: expected a name such as Europe/Zurich or UTC, got {said!r}") from None
+
+
+def _settle_decimal(
+    look: Look, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
+) -> tuple[str, str]:
+    """The decimal mark and that of thousands."""
+    texts = [str(c) for name in numbers for c in look.columns[name] if isinstance(c, str)]
+    with_comma = [t for t in texts if "," in t]
+    with_point = [t for t in texts if "." in t]
+    other = next(
+        (mark for mark in ("'", "\u00a0", "\u202f", " ") if any(mark in t.strip() for t in texts if is_number(t))), ""
+    )
+    if not with_comma:
+        groups = [t for t in with_point if t.count(".") > 1]
+        return (",", ".") if groups else (".", other)
+    if with_point and any("," in t and "." in t for t in texts):
+        both = next(t for t in texts if "," in t and "." in t)
+        return (",", ".") if both.rfind(",") > both.rfind(".") else (".", ",")
+    grouped = all(re.fullmatch(r"[+-]?\d{1,3}(?:,\d{3})+", t) for t in with_comma)
+    if with_point and not grouped:
+        return ",", other  # the points will be refused, row by row
+    if with_point and grouped:
+        return ".", ","
+    if not grouped or any(re.fullmatch(r"[+-]?0,\d+", t) for t in with_comma):
+        return ",", other
+    if any(t.count(",") > 1 for t in with_comma):
+        return ".", ","
+    said = answers.get(DECIMAL)
+    if said is None:
+        questions.append(
+            Question(
+                DECIMAL, f"is the comma in {with_comma[0]!r} a decimal mark, or of thousands?", (COMMA, POINT), COMMA
+            )
+        )
+        return ",", other
+    _require(DECIMAL, said, (COMMA, POINT))
+    return (",", other) if said == COMMA else (".", ",")
+
+
+def _settle_columns(
+    look: Look, numbers: Sequence[str], station: str | None, answers: Mapping[str, str], questions: list[Question]
+) -> tuple[list[ColumnRule], set[str]]:
+    """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
+    names = {n: read_name(n, look.units.get(n)) for n in numbers if not is_no_measurement(n)}
+    values = {n: name for n, name in names.items() if not name.is_error}
+    errors = {n: name for n, name in names.items() if name.is_error}
+    asked: dict[str, tuple[Question, list[str]]] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for column, name in values.items():
+        quantity = name.quantity or _answer(answers, QUANTITY, column, name.unit or "")
+        unit = name.unit or _answer(answers, UNIT, column, quantity or "")
+        if LEAVE_OUT in {quantity, unit}:
+            continue
+        if quantity is None:
+            _ask(asked, QUANTITY, column, name.unit or "", tuple(sorted(q for q in QUANTITIES if _fits(name.unit, q))))
+        elif unit is None:
+            _ask(asked, UNIT, column, quantity, tuple(u for u in UNITS if _fits(u, quantity)))
+        else:
+            if quantity not in QUANTITIES:
+                raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+            if not _fits(unit, quantity):
+                raise ConfigError(f"{column}: {unit!r} is no unit of {quantity}")
+            found[column] = quantity, unit
+    questions += [
+        replace(question, text=f"{question.text}: {_name_some(columns)}?") for question, columns in asked.values()
+    ]
+    if station is not None:
+        found = _settle_twins(found, answers, questions)
+    stations = _name_stations(look, {c: values[c] for c in found}, found, station)
+    rules = [
+        ColumnRule(c, stations[c], quantity, unit, _find_error(values[c], quantity, stations[c], errors))
+        for c, (quantity, unit) in found.items()
+    ]
+    return rules, {column for _, columns in asked.values() for column in columns}
+
+
+def _settle_twins(
+    found: Mapping[str, tuple[str, str]], answers: Mapping[str, str], questions: list[Question]
+) -> dict[str, tuple[str, str]]:
+    """One column for each quantity of a station: two would be two values of one instant."""
+    kept: dict[str, tuple[str, str]] = {}
+    for quantity in dict.fromkeys(q for q, _ in found.values()):
+        columns = [c for c, (q, _) in found.items() if q == quantity]
+        if len(columns) > 1:
+            key = f"{COLUMN}:{quantity}"
+            if key not in answers:
+                questions.append(Question(key, f"which of these columns is {quantity}?", (*columns, LEAVE_OUT)))
+            else:
+                _require(key, answers[key], (*columns, LEAVE_OUT))
+                columns = [c for c in columns if c == answers[key]]
+        kept |= {c: found[c] for c in columns}
+    return kept
+
+
+def _answer(answers: Mapping[str, str], key: str, column: str, group: str) -> str | None:
+    """What was said of the column, of those alike, or of all."""
+    for name in (f"{key}:{column}", f"{key}:{group}", key):
+        if name in answers:
+            return answers[name]
+    return None
+
+
+def _ask(
+    asked: dict[str, tuple[Question, list[str]]], key: str, column: str, group: str, choices: tuple[str, ...]
+) -> None:
+    name = f"{key}:{group}" if group else key
+    if name not in asked:
+        text = (
+            f"what do these columns measure{f' in {group}' if group else ''}"
+            if key == QUANTITY
+            else f"which unit has {group}"
+        )
+        asked[name] = Question(name, text, (*choices, LEAVE_OUT)), []
+    asked[name][1].append(column)
+
+
+def _name_some(columns: Sequence[str]) -> str:
+    return ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")
+
+
+def _name_stations(
+    look: Look, names: Mapping[str, Name], found: Mapping[str, tuple[str, str]], station: str | None
+) -> dict[str, str | None]:
+    """A station for each column, never the same one twice for one quantity."""
+    if station is not None:
+        return dict.fromkeys(names)
+    usual = name_station(look.path.stem) or "S1"
+    chosen = {c: name.station or usual for c, name in names.items()}
+    counts = Counter((chosen[c], found[c][0]) for c in names)
+    for column in names:
+        if counts[chosen[column], found[column][0]] > 1:
+            chosen[column] = name_station(column) or f"{usual}-{look.names.index(column) + 1}"
+    taken: set[tuple[str, str]] = set()
+    for column in names:
+        base, again = chosen[column], 1
+        while (chosen[column], found[column][0]) in taken:
+            again += 1
+            chosen[column] = f"{base[:60]}-{again}"
+        taken.add((chosen[column], found[column][0]))
+    return dict(chosen)
+
+
+def _find_error(name: Name, quantity: str, station: str | None, errors: Mapping[str, Name]) -> str | None:
+    """The column of its standard deviation."""
+    for column, error in errors.items():
+        same_place = error.station in {name.station, station, ""}
+        if error.quantity == quantity and same_place and error.unit in {None, name.unit}:
+            return column
+    return None
+
+
+def _fits(unit: str | None, quantity: str) -> bool:
+    if unit is None:
+        return True
+    try:
+        convert(1.0, unit, QUANTITIES[quantity].unit)
+    except (ValueError, KeyError):
+        return False
+    return True
+
+
+def _require(key: str, said: str, choices: Sequence[str]) -> None:
+    if said not in choices:
+        raise ConfigError(f"{key}: expected {' or '.join(repr(c) for c in choices)}, got {said!r}")
+
+
+# ---- what the cells say ----------------------------------------------------------------------------------------
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and cell.lower() in NO_VALUE) or cell != cell  # noqa: PLR0124 - NaN
+
+
+def _find_station(look: Look, times: Times) -> str | None:
+    """The column whose texts or numbers say whose row it is: a few names that come again and again."""
+    for name in look.names:
+        if name in times.rule.columns or not is_station_column(name):
+            continue
+        cells = [str(c) for c in look.columns[name] if not _is_empty(c)]
+        kinds = set(cells)
+        if len(cells) < 0.9 * look.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
+            continue
+        ids = {kind: name_station(kind) for kind in kinds}
+        if len(set(ids.values())) < len(ids) or "" in ids.values():
+            raise ConfigError(
+                f"{look.path}: two names in column {name!r} are one as station ids (letters, digits, _ and -)"
+            )
+        return name
+    return None
+
+
+def _find_numbers(look: Look, times: Times, station: str | None) -> list[str]:
+    found = []
+    for name in look.names:
+        cells = [c for c in look.columns[name] if not _is_empty(c)]
+        if name in times.rule.columns or name == station or not cells:
+            continue
+        numeric = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in cells)
+        if numeric >= NUMBERS_LEAST * len(cells) and not isinstance(cells[0], datetime):
+            found.append(name)
+    return found
+
+
+def _find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
+    """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
+    words: Counter[str] = Counter()
+    for name in numbers:
+        values: list[float] = []
+        spelled: Counter[str] = Counter()
+        for cell in look.columns[name]:
+            if isinstance(cell, str) and not is_number(cell):
+                if cell and cell.lower() in NO_VALUE:
+                    words[cell] += 1
+                continue
+            number = _number(cell, decimal, thousands)
+            if number is None:
+                continue
+            if number in _SENTINELS:
+                spelled[str(cell)] += 1
+            else:
+                values.append(number)
+        if not values:
+            continue
+        low, high = min(values), max(values)
+        reach = max(high - low, abs(high), abs(low), 1.0)
+        for cell, count in spelled.items():
+            number = _number(cell, decimal, thousands) or 0.0
+            if count >= 2 and (number < low - reach or number > high + reach):
+                words[cell] += count
+    return dict(words)
+
+
+def _number(cell: Any, decimal: str, thousands: str) -> float | None:
+    try:
+        text = str(cell).replace(thousands, "") if thousands else str(cell)
+        return float(text.replace(decimal, "."))
+    except ValueError:
+        return None
+
+
+def _list_sensors(look: Look, mapping: TableMapping, times: Times) -> tuple[Sensor, ...]:
+    """Series as a site file declares them, with their usual step."""
+    step = describe_gaps(times.parsed)[0]
+    every = None if step is None else step.total_seconds()
+    if mapping.station is None:
+        return tuple(
+            Sensor(r.station or "", r.quantity, r.unit, every, _is_counter(look, r, mapping)) for r in mapping.columns
+        )
+    places = [name_station(str(c)) for c in look.columns[mapping.station] if not _is_empty(c)]
+    if len(times.parsed) == len(places):
+        own: dict[str, list[datetime]] = {}
+        for place, at in zip(places, times.parsed, strict=True):
+            own.setdefault(place, []).append(at)
+        steps = {p: describe_gaps(at)[0] for p, at in own.items()}
+    else:
+        steps = dict.fromkeys(places)
+    return tuple(
+        Sensor(p, r.quantity, r.unit, every if (s := steps[p]) is None else s.total_seconds())
+        for p in dict.fromkeys(places) for r in mapping.columns
+    )  # fmt: skip
+
+
+def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping) -> bool:
+    """Whether a column of rain only rises, as the sum since the beginning does."""
+    if rule.quantity != "rain":
+        return False
+    cells = [c for c in look.columns[rule.name] if not _is_empty(c) and str(c) not in mapping.missing]
+    values = [n for c in cells if (n := _number(c, mapping.decimal, mapping.thousands)) is not None]
+    falls = sum(b < a for a, b in pairwise(values))
+    return len(values) >= 20 and falls <= 0.02 * len(values) and values[-1] > values[0]

@@ -1,0 +1,247 @@
+"""How the lines of an unknown table are made of cells: encoding, delimiter, header, row of units, first row."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.errors import ConfigError
+from monitor.ingest.files.tables import (
+    LINE_LIMIT,
+    WHITESPACE,
+    WORKBOOKS,
+    Layout,
+    name_columns,
+    open_rows,
+    read_workbook,
+)
+from monitor.ingest.files.units import spell_unit
+
+LOOK_BYTES: Final = 1 << 20
+LOOK_LINES: Final = 300  # to find header and delimiter
+LOOK_ROWS: Final = 100_000  # to understand the columns
+DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
+NO_VALUE: Final = frozenset(
+    {"", "-", "--", "---", "nan", "na", "n/a", "null", "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "inf", "x"}
+)
+_NUMBER: Final = re.compile(r"[+-]?(?:\d[\d.,'\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?")
+_TIME: Final = re.compile(
+    r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:[T ].*)?|\d{1,2}[-. ][A-Za-z]{3}[-. ]\d{2,4}.*|\d{1,2}:\d{2}(?::\d{2}.*)?"
+    r"(?: ?[AaPp]\.?[Mm]\.?)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """An unknown table as cells."""
+
+    path: Path
+    layout: Layout
+    names: tuple[str, ...]
+    units: dict[str, str]  # of columns whose unit stands in a row of its own
+    above: tuple[str, ...]  # lines before the header
+    columns: dict[str, list[Any]]  # cells of at most LOOK_ROWS rows
+    rows: int  # of them
+    is_whole: bool  # there are no more
+
+
+def look_at(path: Path) -> Look:
+    """Find out how a file is laid out.
+
+    Raises:
+        ConfigError: the file is no table that can be told.
+    """
+    suffix = path.suffix.lower()
+    if suffix in {".parquet", ".pq"}:
+        return _read(path, Layout(), (), {})
+    if suffix in WORKBOOKS:
+        cells = [[_text(cell) for cell in row] for row in read_workbook(path)[:LOOK_LINES]]
+        return _place(path, cells, Layout())
+    encoding = _find_encoding(path)
+    lines = _read_lines(path, encoding)
+    best, found = 0.0, None
+    for delimiter in DELIMITERS:
+        cells = _split(lines, delimiter)
+        if (score := _score(cells)) > best:
+            best, found = score, (Layout(delimiter, encoding=encoding), cells)
+    if found is None or best < LEAST_SCORE:
+        starts = _find_starts(lines)
+        layout = Layout(WHITESPACE, encoding=encoding, starts=starts)
+        cells = [layout.split(line) for line in lines] if starts else []
+        if not starts or _score(cells) < LEAST_SCORE:
+            raise ConfigError(
+                f"{path}: no table that can be recognised: most lines need the same number of cells, with numbers"
+            )
+        found = layout, cells
+    return _place(path, found[1], found[0])
+
+
+LEAST_SCORE: Final = 0.5
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number in any convention."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _is_data(text: str) -> bool:
+    return text.lower() in NO_VALUE or is_number(text) or _TIME.fullmatch(text) is not None
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).strip()
+
+
+def _find_encoding(path: Path) -> str:
+    """UTF-8 and UTF-16 show themselves; else double bytes of Chinese, or Western Europe."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(LOOK_BYTES)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if not head:
+        raise ConfigError(f"{path}: the file is empty")
+    if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "utf-16"
+    if b"\0" in head:
+        raise ConfigError(f"{path}: no text: a workbook ends in .xlsx, Parquet in .parquet")
+    for cut in range(4):  # the last character may be torn
+        try:
+            head[: len(head) - cut].decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        return "utf-8-sig"
+    pairs = sum(len(run) // 2 * 2 for run in re.findall(rb"[\x81-\xfe]+", head))
+    loose = sum(len(run) for run in re.findall(rb"[\x80-\xff]+", head)) - pairs
+    try:
+        head[: head.rfind(b"\n") + 1].decode("gb18030")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "gb18030" if pairs > 4 * loose else "cp1252"
+
+
+def _read_lines(path: Path, encoding: str) -> list[str]:
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            lines = [line.rstrip("\r\n") for line in islice(iter(lambda: file.readline(LINE_LIMIT), ""), LOOK_LINES)]
+    except UnicodeError as error:
+        raise ConfigError(f"{path}: cannot be read as {encoding}: {error}") from None
+    if any(len(line) >= LINE_LIMIT for line in lines):
+        raise ConfigError(f"{path}: a line is longer than {LINE_LIMIT} characters")
+    return lines
+
+
+def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    if delimiter == WHITESPACE:
+        return [line.split() for line in lines]
+    try:
+        reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
+        return [[cell.strip() for cell in row] for row in reader]
+    except csv.Error:
+        return []
+
+
+def _score(cells: Sequence[Sequence[str]]) -> float:
+    """Share of the lines that have as many cells as most, times the share of their cells that are data."""
+    body = [row for row in cells if any(row)]
+    body = body[min(len(body) // 3, 30) :]  # the head of a file is made otherwise
+    if not body:
+        return 0.0
+    width, same = Counter(len(row) for row in body).most_common(1)[0]
+    if width < 2:
+        return 0.0
+    inside = [cell for row in body if len(row) == width for cell in row if cell]
+    first = cells[_first_row(cells)[0]] if _first_row(cells) else []
+    header_fits = not first or _header_of(cells, _first_row(cells)[0]) is not None or not _first_row(cells)[0]
+    share = sum(_is_data(cell) for cell in inside) / max(1, len(inside))
+    # a station's name among numbers is no reason to doubt a delimiter
+    return same / len(body) * min(1.0, 0.4 + share) * (1.0 if header_fits else 0.6)
+
+
+def _first_row(cells: Sequence[Sequence[str]]) -> list[int]:
+    """Where the data begin, in a list of one; none where they never do."""
+    full = [len(row) for row in cells if any(row)]
+    if not full:
+        return []
+    width = Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0]
+    for index, row in enumerate(cells):
+        ahead = [r for r in cells[index : index + 5] if any(r)][:3]
+        if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
+            return [index]
+    return []
+
+
+def _is_row(row: Sequence[str]) -> bool:
+    full = [cell for cell in row if cell]
+    return any(is_number(c) or _TIME.fullmatch(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
+
+
+def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
+    """The line of names above the first row of data: the first of the block of lines as wide as the data."""
+    width = len(cells[first])
+    at = None
+    for index in range(first - 1, -1, -1):
+        row = cells[index]
+        while row and not row[-1] and len(row) > width:
+            row = row[:-1]
+        if len(row) != width or row[0].upper() == "TOA5" or sum(bool(c) for c in row) < min(2, width):
+            break
+        at = index
+    return at
+
+
+def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
+    """Where columns of fixed width begin: after characters that are blank in every line."""
+    body = [line for line in lines if line.strip()]
+    body = body[min(len(body) // 3, 30) :]
+    longest = max((len(line) for line in body), default=0)
+    blank = [all(k >= len(line) or line[k] == " " for line in body) for k in range(longest)]
+    return tuple(k for k in range(longest) if not blank[k] and (k == 0 or blank[k - 1]))
+
+
+def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
+    """The layout with header and first row."""
+    found = _first_row(cells)
+    if not found:
+        raise ConfigError(f"{path}: no row of numbers with a time was found in the first {LOOK_LINES} lines")
+    first = found[0]
+    header = _header_of(cells, first)
+    if header is None:
+        above = cells[first - 1] if first else []
+        if layout.delimiter == "," and 1 < len(above) < len(cells[first]):
+            raise ConfigError(
+                f"{path}: line {first}: {len(above)} names above rows of {len(cells[first])} cells; a decimal comma in "
+                "a table that is separated by commas has two readings: export it with semicolons"
+            )
+        layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
+        return _read(path, layout, _above(cells[:first]), {})
+    units: dict[str, str] = {}
+    names = name_columns(cells[header])
+    for row in cells[header + 1 : first]:
+        known = {name: unit for name, cell in zip(names, row, strict=False) if name and (unit := spell_unit(cell))}
+        units |= known
+    layout = Layout(
+        layout.delimiter, header, layout.encoding, skip_after=first - header - 1, starts=layout.starts
+    )  # fmt: skip
+    return _read(path, layout, _above(cells[:header]), units)
+
+
+def _above(cells: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(" ".join(c for c in row if c) for row in cells if any(row))
+
+
+def _read(path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str]) -> Look:
+    with open_rows(path, layout) as (names, rows):
+        columns: dict[str, list[Any]] = {name: [] for name in names}
+        count = 0
+        for row in islice(rows, LOOK_ROWS):
+            count += 1
+            for name in names:
+                cell = row.get(name)
+                columns[name].append(cell.strip() if isinstance(cell, str) else cell)
+        is_whole = next(rows, None) is None
+    return Look(path, layout, tuple(names), units, above, columns, count, is_whole)

@@ -1,0 +1,80 @@
+"""What was understood, written down: the mapping, and the stations as the site file declares them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.guess.guess import Sensor
+
+SILENCE: Final = 6.0  # times the usual step; then a health alarm
+_UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"), (1.0, "s"))
+_COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+
+
+def spell_mapping(mapping: TableMapping, file: str) -> str:
+    """The mapping as TOML that `load_mapping` reads."""
+    layout, rule = mapping.layout, mapping.time
+    lines = [f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS", "[table]"]
+    lines += [f"starts = {list(layout.starts)}"] if layout.starts else [f"delimiter = {_text(layout.delimiter)}"]
+    lines += [f"skip_rows = {layout.skip_rows}"] if layout.skip_rows else []
+    lines += [f"skip_after_header = {layout.skip_after}"] if layout.skip_after else []
+    lines += [] if layout.header else ["header = false"]
+    lines += [f"encoding = {_text(layout.encoding)}"]
+    lines += [f"decimal = {_text(mapping.decimal)}"]
+    lines += [f"thousands = {_text(mapping.thousands)}"] if mapping.thousands else []
+    lines += [f"station = {_text(mapping.station)}"] if mapping.station else []
+    lines += [f"missing = [{', '.join(_text(word) for word in mapping.missing)}]", "", "[time]"]
+    names = [_text(name) for name in rule.columns]
+    lines += [f"column = {names[0] if len(names) == 1 else '[' + ', '.join(names) + ']'}"]
+    lines += [f"format = {_text(rule.format)}"]
+    lines += [f"zone = {_text(rule.zone.key)}"] if rule.zone is not None else []
+    for column in mapping.columns:
+        lines += ["", "[[column]]", f"name = {_text(column.name)}"]
+        lines += [f"station = {_text(column.station)}"] if column.station is not None else []
+        lines += [f"quantity = {_text(column.quantity)}", f"unit = {_text(column.unit)}"]
+        lines += [f"sigma = {_text(column.sigma)}"] if column.sigma is not None else []
+    return "\n".join(lines) + "\n"
+
+
+def spell_stations(sensors: Sequence[Sensor]) -> str:
+    """The stations as tables of a site file; what the file does not know stands there as a comment."""
+    blocks = []
+    for station in dict.fromkeys(s.station for s in sensors):
+        own = [s for s in sensors if s.station == station]
+        lines = ["[[station]]", f"id = {_text(station)}"]
+        if any(s.quantity.startswith("displacement") for s in own):
+            lines.append("# azimuth_deg = 205.0  # downslope, from north: then the velocity down the slope counts")
+        for sensor in _join_components(own):
+            lines += ["[[station.series]]", f"quantity = {_text(sensor.quantity)}", f"unit = {_text(sensor.unit)}"]
+            lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
+            if sensor.interval_s:
+                lines += [f'interval = "{spell_duration(sensor.interval_s)}"']
+                lines += [f'max_silence = "{spell_duration(SILENCE * sensor.interval_s)}"']
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def _join_components(sensors: Iterable[Sensor]) -> list[Sensor]:
+    """East, north and up are one series of the site file."""
+    found: dict[str, Sensor] = {}
+    for s in sensors:
+        name = "displacement" if s.quantity in _COMPONENTS else s.quantity
+        found.setdefault(name, replace(s, quantity=name))
+    return list(found.values())
+
+
+def spell_duration(seconds: float) -> str:
+    """A duration as site files write it.
+
+    >>> spell_duration(3600.0), spell_duration(5400.0), spell_duration(31 * 86400.0)
+    ('1h', '90m', '31d')
+    """
+    whole = max(1, round(seconds))
+    size, name = next((s, n) for s, n in _UNITS if whole % s == 0)
+    return f"{whole / size:g}{name}"
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

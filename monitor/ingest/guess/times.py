@@ -1,0 +1,192 @@
+"""Which columns hold the time of an unknown table, and how it is written."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any, Final
+
+from monitor.errors import PayloadError
+from monitor.ingest.files.mapping import EXCEL, YEAR, TimeRule
+from monitor.ingest.guess.look import NO_VALUE, Look
+
+FITS: Final = 0.98  # share of the cells that a form must explain
+TRIED: Final = 500  # cells to choose forms by; those left must then fit all
+_DATES: Final = (
+    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
+    "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%Y%m%d", "%d.%b.%Y",
+)  # fmt: skip
+_MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y")
+_CLOCKS: Final = (
+    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M",
+)  # fmt: skip
+_NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
+_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12))
+_NAMED: Final = re.compile(
+    r"time|date|datum|zeit|uhr|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
+    re.IGNORECASE,
+)
+_CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
+_UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
+_WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How the time stands in a table; `rivals`: forms that explain the same cells otherwise."""
+
+    rule: TimeRule
+    rivals: tuple[str, ...] = ()
+    has_zone: bool = False
+    zone: str | None = None  # that the file itself names
+    parsed: tuple[datetime, ...] = ()
+
+
+def find_times(look: Look) -> Times | None:
+    """The column of the time, or those of date and clock; None where no column is one."""
+    found = [t for name in look.names if (t := _read_column(look, name)) is not None]
+    if not found:
+        return None
+    best = max(found, key=lambda t: (bool(_NAMED.search(t.rule.columns[0])), -look.names.index(t.rule.columns[0])))
+    if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
+        best = _join_clock(look, best) or best
+    return replace(best, zone=_find_zone((*best.rule.columns, *look.above, *look.names)))
+
+
+def _read_column(look: Look, name: str) -> Times | None:
+    cells = [c for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+    if not cells:
+        return None
+    if isinstance(cells[0], datetime):
+        aware = cells[0].tzinfo is not None
+        return Times(TimeRule((name,)), (), aware, None, tuple(c for c in cells if isinstance(c, datetime)))
+    texts = [str(c) for c in cells]
+    if all(_float(t) is not None for t in texts[:20]):
+        return _read_numbers(name, texts)
+    forms = [
+        "iso",
+        *_DATES,
+        *(f"{d} {c}" for d in _DATES for c in _CLOCKS),
+        *(f"{d}T{c}" for d in _DATES for c in _CLOCKS),
+        *_MONTHS,
+    ]
+    return _choose((name,), texts, forms)
+
+
+def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]) -> Times | None:
+    """The form that explains nearly all cells, with those that explain them as well and mean other days."""
+    few = [*texts[:: max(1, len(texts) // TRIED)]]
+    fitting = [form for form in forms if _share(few, form) >= FITS]
+    whole = [(form, _parse(texts, form)) for form in fitting]
+    whole = [(form, parsed) for form, parsed in whole if len(parsed) >= FITS * len(texts)]
+    if not whole:
+        return None
+    # a record runs forward in even steps; the wrong order of day and month makes it jump
+    ranked = sorted(whole, key=lambda item: _disorder(item[1]))
+    form, parsed = ranked[0]
+    rivals = [f for f, other in ranked[1:] if other != parsed and _disorder(other) <= _disorder(parsed)]
+    return Times(TimeRule(columns, form), tuple(rivals), parsed[0].tzinfo is not None, None, tuple(parsed))
+
+
+def _join_clock(look: Look, day: Times) -> Times | None:
+    """Date and clock in two columns."""
+    date = day.rule.columns[0]
+    for name in look.names:
+        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        if name == date or len(cells) < FITS * len(day.parsed):
+            continue
+        numeric = all(_float(c) is not None for c in cells[:50])
+        if numeric and not _CLOCK.search(name):
+            continue
+        clocks = _NUMERIC_CLOCKS if numeric else _CLOCKS
+        dates = {"%Y-%m-%d" if f == "iso" else f for f in (day.rule.format, *day.rivals)}
+        texts = [
+            f"{_day_text(d)} {c}".strip()
+            for d, c in zip(look.columns[date], look.columns[name], strict=True)
+            if d is not None and c is not None
+        ]
+        joined = _choose((date, name), texts, [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks])
+        if joined is not None and len({at.time() for at in joined.parsed}) > 1:
+            return joined
+    return None
+
+
+def _day_text(cell: Any) -> str:
+    return str(cell).strip()
+
+
+def _read_numbers(name: str, texts: Sequence[str]) -> Times | None:
+    """Decimal years, seconds since 1970, day numbers of a spreadsheet, or digits of a date."""
+    numbers = [n for t in texts if (n := _float(t)) is not None]
+    if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
+        return None  # a clock runs forward
+    low, high, whole = min(numbers), max(numbers), all(n == int(n) for n in numbers)
+    forms: list[str] = []
+    if low >= 1900 and high <= 2100 and not whole:
+        forms.append(YEAR)
+    forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
+    if whole and all(len(t) in {8, 12, 14} for t in texts[:50]):
+        forms += ["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
+    if low >= 20_000 and high <= 80_000 and _NAMED.search(name):
+        forms.append(EXCEL)
+    return _choose((name,), texts, forms)
+
+
+def _float(text: str) -> float | None:
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return None
+
+
+def _parse(texts: Iterable[str], form: str) -> list[datetime]:
+    rule, found = TimeRule(("time",), form), []
+    for text in texts:
+        try:
+            found.append(rule.read_naive(text))
+        except PayloadError:
+            continue
+    return found
+
+
+def _share(texts: Sequence[str], form: str) -> float:
+    return len(_parse(texts, form)) / len(texts) if texts else 0.0
+
+
+def _disorder(times: Sequence[datetime]) -> tuple[int, float]:
+    """Steps back, and how uneven the steps are: small for the right reading of a record."""
+    try:
+        steps = [(b - a).total_seconds() for a, b in pairwise(times)]
+    except TypeError:  # some cells have an offset and some not
+        return len(times), 0.0
+    ahead = [s for s in steps if s > 0]
+    usual = median(ahead) if ahead else 0.0
+    back = sum(s < 0 for s in steps)
+    uneven = sum(s > 3 * usual for s in ahead) if usual else 0
+    return (back if back <= len(times) // 2 else len(steps) - back), float(uneven)
+
+
+def _find_zone(texts: Iterable[str]) -> str | None:
+    """The zone that a file names itself; winter time of Central Europe is one hour ahead all year."""
+    for text in texts:
+        if match := _UTC.search(text):
+            sign, hours, minutes = match.groups()
+            if sign is None or int(hours) == 0:
+                return "UTC"
+            if not minutes or minutes == "00":
+                return f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"  # POSIX counts westward
+        if _WINTER.search(text):
+            return "Etc/GMT-1"
+    return None
+
+
+def describe_gaps(times: Sequence[datetime]) -> tuple[timedelta | None, int, timedelta | None]:
+    """Usual step, how many steps are over three times as long, and the longest of them."""
+    steps = [(b - a).total_seconds() for a, b in pairwise(sorted(set(times)))]
+    if not steps:
+        return None, 0, None
+    usual = median(steps)
+    gaps = [s for s in steps if s > 3 * usual]
+    return timedelta(seconds=usual), len(gaps), timedelta(seconds=max(gaps)) if gaps else None

@@ -1,0 +1,261 @@
+"""Tables as people have them: what each says, what is asked, and that the mapping reads it as it was meant."""
+
+import random
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from math import sin
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from monitor.errors import ConfigError
+from monitor.ingest.files.lines import open_wide
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.guess.guess import guess
+from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.names import read_name
+from monitor.ingest.guess.spell import spell_mapping, spell_stations
+
+BEGIN = datetime(2025, 2, 3)
+HOURS = 200
+RISE = tuple(round(0.02 * k + random.Random(3).gauss(0, 0.3) * (k % 3), 2) for k in range(HOURS))
+WARM = tuple(round(5 + 4 * sin(k / 24), 1) for k in range(HOURS))
+TIMES = tuple(BEGIN + timedelta(hours=k) for k in range(HOURS))
+ROWS = tuple(zip(TIMES, RISE, WARM, strict=True))
+
+
+def comma(value, places=2):
+    return f"{value:.{places}f}".replace(".", ",")
+
+
+def table(head, line, rows=ROWS):
+    return head + "".join(line(*row) for row in rows)
+
+
+# name -> (file name, text, encoding, answers, {series: unit}, zone, first value of the first series)
+HABITS = MappingProxyType({
+    "German Excel, date and clock apart": (
+        "messung.csv",
+        table("Messdaten Hang Süd;;;\r\nZeiten in MEZ;;;\r\n\r\nDatum;Uhrzeit;Riss 1 [mm];Lufttemperatur [°C]\r\n",
+              lambda at, a, b: f"{at:%d.%m.%Y};{at:%H:%M};{comma(a)};{comma(b, 1)}\r\n"),
+        "cp1252", {}, {"Riss-1.crack_opening": "mm", "messung.temperature": "degC"}, "Etc/GMT-1",
+    ),
+    "American, AM and PM, inches": (
+        "export.csv",
+        table("Timestamp (UTC),Crackmeter 2 (in),Air Temp (F)\n",
+              lambda at, a, b: f"{at:%m/%d/%Y %I:%M:%S %p},{a:.2f},{b:.1f}\n"),
+        "utf-8", {}, {"Crackmeter-2.crack_opening": "in", "export.temperature": "degF"}, "UTC",
+    ),
+    "Italian, day first": (
+        "monitoraggio.csv",
+        table("Data e ora;Spostamento P1 (mm);Temperatura (°C)\n",
+              lambda at, a, b: f"{at:%d/%m/%Y %H:%M};{comma(a)};{comma(b, 1)}\n"),
+        "utf-8-sig", {"zone": "Europe/Rome"}, {"P1.displacement": "mm", "monitoraggio.temperature": "degC"},
+        "Europe/Rome",
+    ),
+    "French, a blank parts thousands": (
+        "releve.csv",
+        table("Date;Déplacement cible 4 (mm)\n", lambda at, a, _: f"{at:%d/%m/%Y %H:%M};1\u00a0{comma(200 + a)}\n"),
+        "cp1252", {"zone": "UTC"}, {"cible-4.displacement": "mm"}, "UTC",
+    ),
+    "Campbell TOA5": (
+        "Table1.dat",
+        table('"TOA5","S1","CR1000","1234","Std.31","CPU:p","555","Table1"\n"TIMESTAMP","RECORD","Crack_mm_Avg","PTemp_C"\n'
+              '"TS","RN","mm","Deg C"\n"","","Avg","Smp"\n',
+              lambda at, a, b: f'"{at:%Y-%m-%d %H:%M:%S}",{at.hour},{a:.2f},{"NAN" if at.hour == 5 else b}\n'),
+        "utf-8", {"zone": "UTC"}, {"Table1.crack_opening": "mm", "Table1.temperature": "degC"}, "UTC",
+    ),
+    "Excel text in UTF-16, tabs, components": (
+        "gnss.txt",
+        table("Zeit (UTC)\tP1 Ost [mm]\tP1 Nord [mm]\n",
+              lambda at, a, b: f"{at:%Y-%m-%d %H:%M}\t{comma(a)}\t{comma(b)}\n"),
+        "utf-16", {}, {"P1.displacement_east": "mm", "P1.displacement_north": "mm"}, "UTC",
+    ),
+    "a row for each station": (
+        "punkte.csv",
+        table("Punkt;Datum;Verschiebung [mm]\n",
+              lambda at, a, b: f"Süd 1;{at:%d.%m.%Y};{comma(a)}\nP2;{at:%d.%m.%Y};{comma(b)}\n", ROWS[::24]),
+        "cp1252", {"zone": "UTC"}, {"Sud-1.displacement": "mm", "P2.displacement": "mm"}, "UTC",
+    ),
+    "Chinese": (
+        "监测.csv",
+        table("时间,位移1(mm),位移2(mm),库水位(m)\n",
+              lambda at, a, b: f"{at:%Y/%m/%d},{a:.2f},{b:.1f},{150 + b:.2f}\n", ROWS[::24]),
+        "gb18030", {"zone": "Asia/Shanghai"},
+        {"S1.displacement": "mm", "S2.displacement": "mm", "S1.reservoir_level": "m"}, "Asia/Shanghai",
+    ),
+    "columns of blanks": (
+        "north.txt",
+        table("   Date     Time   Crack1_mm   Temp_C\n",
+              lambda at, a, b: f"{at:%Y-%m-%d} {at:%H:%M:%S} {a:10.3f} {b:8.2f}\n"),
+        "utf-8", {"zone": "UTC"}, {"Crack1.crack_opening": "mm", "north.temperature": "degC"}, "UTC",
+    ),
+    "seconds, no units, -9999": (
+        "raw.csv",
+        table("epoch,crack_a,crack_b\n",
+              lambda at, a, b: f"{at.replace(tzinfo=UTC).timestamp():.0f},{a},{-9999 if at.hour == 7 else b}\n"),
+        "utf-8", {"unit:crack_opening": "mm"}, {"a.crack_opening": "mm", "b.crack_opening": "mm"}, None,
+    ),
+    "no header": (
+        "plain.csv", table("", lambda at, a, _: f"{at:%Y-%m-%dT%H:%M:%SZ},{a}\n"),
+        "utf-8", {"quantity": "crack_opening", "unit": "mm"}, {"S2.crack_opening": "mm"}, None,
+    ),
+    "decimal years and error columns": (
+        "site.neu", table("year  east_mm sigma_east north_mm sigma_north\n",
+                          lambda at, a, b: f"{2020 + (at - BEGIN).total_seconds() / 3.15e7:.6f} {a} .5 {b} .6\n"),
+        "utf-8", {}, {"site.displacement_east": "mm", "site.displacement_north": "mm"}, None,
+    ),
+})  # fmt: skip
+
+
+def understand(path, answers):
+    found = guess(look_at(path), answers)
+    assert not found.questions, found.questions
+    return found
+
+
+def read_all(path, mapping):
+    with open_wide(path, Said(mapping)) as lines:
+        return [judged for line in lines for judged in line.rows]
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_a_table_of_each_habit_is_read_as_it_was_meant(habit, tmp_path):
+    name, text, encoding, answers, series, zone = HABITS[habit]
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    found = understand(path, answers)
+    assert {f"{s.station}.{s.quantity}": s.unit for s in found.sensors} == series
+    assert (found.mapping.time.zone and found.mapping.time.zone.key) == zone
+    written = tmp_path / "m.toml"
+    written.write_text(spell_mapping(found.mapping, name), encoding="utf-8")
+    assert load_mapping(written) == found.mapping
+    rows = read_all(path, found.mapping)
+    assert not [error for _, error in rows if error is not None]
+    first = next(row for row, _ in rows)
+    assert float(first["value"]) == pytest.approx(RISE[0] + (1200 if "thousands" in habit else 0))
+    if not habit.startswith("decimal years"):
+        assert first["time"].astimezone(UTC) == BEGIN.replace(tzinfo=ZoneInfo(zone or "UTC")).astimezone(UTC)
+    assert "[[station.series]]" in spell_stations(found.sensors)
+
+
+def test_an_error_column_goes_with_its_value(tmp_path):
+    name, text, encoding, answers, *_ = HABITS["decimal years and error columns"]
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    mapping = understand(tmp_path / name, answers).mapping
+    assert [(c.name, c.sigma) for c in mapping.columns] == [("east_mm", "sigma_east"), ("north_mm", "sigma_north")]
+
+
+def test_a_workbook_is_a_table(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "book.xlsx"
+    pd.DataFrame({"Date": TIMES, "Extensometer E1 [mm]": RISE, "Rain [mm]": [0.2 * k for k in range(HOURS)]}).to_excel(
+        path, index=False
+    )
+    found = understand(path, {"zone": "UTC"})
+    assert [(s.station, s.quantity, s.is_counter) for s in found.sensors] == [
+        ("E1", "crack_opening", False),
+        ("book", "rain", True),
+    ]
+    rows = [row for row, error in read_all(path, found.mapping) if error is None]
+    assert len(rows) == 2 * HOURS
+    assert rows[0]["value"] == RISE[0]
+    assert 'stamp = "counter"' in spell_stations(found.sensors)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        # every day of a fortnight fits both orders: the steps are even either way
+        ("Date;Crack [mm]\n" + "".join(f"{d:02d}/05/2025 00:00;{d},5\n" for d in range(1, 13)), "dates"),
+        ("Date;Pegel [mm]\n" + "".join(f"2025-01-{d:02d}T00:00Z;1,{d + 200}\n" for d in range(1, 29)), "decimal"),
+        ("Date;Crack [mm]\n" + "".join(f"2025-01-{d:02d};{d}.5\n" for d in range(1, 29)), "zone"),
+        ("time;P1;P2\n" + "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{d}.1\n" for d in range(1, 29)), "quantity"),
+        ("time;point;e0 (m);east (m)\n" + "".join(f"2025-01-{d:02d}T00:00Z;A;4;{d}.5\n" for d in range(1, 29)),
+         "column:displacement_east"),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_not_say_is_asked_and_never_chosen(tmp_path, text, key):
+    path = tmp_path / "f.csv"
+    path.write_text(text)
+    found = guess(look_at(path), {})
+    assert key in {q.key for q in found.questions}
+    assert found.mapping is None
+
+
+def test_day_or_month_first_is_told_by_the_record_where_it_can_be(tmp_path):
+    path = tmp_path / "f.csv"
+    days = [datetime(2025, 1, 1) + timedelta(days=k) for k in range(12)]
+    path.write_text("Date;Crack [mm]\n" + "".join(f"{d:%d/%m/%Y};1,5\n" for d in [*days, datetime(2025, 1, 13)]))
+    assert understand(path, {"zone": "UTC"}).mapping.time.format == "%d/%m/%Y"
+
+
+def test_a_decimal_comma_among_commas_and_a_neutral_table_are_named(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Date,Crack [mm]\n" + "".join(f"{d:02d}.01.2025,{d},5\n" for d in range(1, 29)))
+    with pytest.raises(ConfigError, match="semicolons"):
+        guess(look_at(path), {})
+    path.write_text("time,station,quantity,value\n2025-01-01T00:00Z,A,rain_mm,1\n2025-01-02T00:00Z,A,rain_mm,1\n")
+    with pytest.raises(ConfigError, match="neutral long form"):
+        guess(look_at(path), {})
+
+
+def test_a_number_of_another_convention_is_refused_and_not_read_otherwise(tmp_path):
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(
+        '[table]\ndelimiter = ";"\ndecimal = ","\nthousands = "."\n[time]\ncolumn = ["day", "clock"]\n'
+        'format = "%d.%m.%Y %H:%M"\n'
+        'zone = "UTC"\n[[column]]\nname = "v"\nstation = "A"\nquantity = "rain"\nunit = "mm"\n'
+    )
+    path = tmp_path / "f.csv"
+    path.write_text(
+        "day;clock;v;v\n"
+        + "".join(f"01.02.2025;0{k}:00;{v};9\n" for k, v in enumerate(("1.234,5", "12.5", "7", "-,5")))
+    )
+    rows = read_all(path, load_mapping(mapping))
+    assert [row["value"] for row, _ in rows] == ["1234.5", "12.5", "7", "-.5"]
+    assert [error and error.code for _, error in rows] == [None, "not_number", None, None]
+
+
+def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("".join(f"2025-01-{d:02d} 00:00   {d:5.1f}{'' if d % 3 else '   1.5'}\n" for d in range(1, 29)))
+    found = guess(look_at(path), {"zone": "UTC", "quantity": "rain", "unit": "mm"})
+    assert found.mapping.layout.starts
+    assert len(read_all(path, found.mapping)) == 28 + 9
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_ends_in_one_line(tmp_path, seed):
+    rng = random.Random(seed)
+    name, text, encoding, answers, *_ = rng.choice(list(HABITS.values()))
+    raw = bytearray(text.encode(encoding)[: rng.choice((0, 3, 50, 800, 6000))])
+    for _ in range(len(raw) // rng.choice((3, 50, 1000)) + 1):
+        if raw:
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+    path = tmp_path / name
+    path.write_bytes(bytes(raw))
+    with suppress(ConfigError):  # nothing else may come
+        found = guess(look_at(path), answers)
+        if found.mapping is not None:
+            read_all(path, found.mapping)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("Piezometer P3 kPa", ("pore_pressure", "kPa", "P3")),
+        ("G1_displacement_east_mm", ("displacement_east", "mm", "G1")),
+        ("Wasserstand BL-3 [m]", ("water_level", "m", "BL-3")),
+        ("Niveau nappe (m)", ("groundwater_level", "m", "Niveau")),
+        ("ATU1/mm", (None, "mm", "ATU1")),
+        ("Tilt_X_deg", ("tilt_x", "deg", "")),
+        ("Rain_mm_Tot", ("rain", "mm", "")),
+    ],
+)
+def test_names_of_columns(header, said):
+    name = read_name(header)
+    assert (name.quantity, name.unit, name.station) == said
