@@ -28,7 +28,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("check", "status", "doctor", "backtest", "channels list", "channels test", "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
-         "anomalies list", "anomalies labels", "instruments list", "instruments show"),
+         "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show"),
         READS,
     ),
     **dict.fromkeys(
@@ -53,7 +53,7 @@ RULES: Final[dict[str, str]] = {
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
          "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "alerts withdraw", "maintenance add",
          "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw",
-         "anomalies label"),
+         "anomalies label", "anomalies factor"),
         OPERATOR,
     ),
     **dict.fromkeys(

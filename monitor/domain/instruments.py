@@ -23,6 +23,8 @@ ACTIONS: Final[dict[str, str]] = {
 RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 # what of a job's findings somebody is notified of; the others are notified by decisions, or wait on the board
 PAGED: Final = ("clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
+# endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
+NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED = "confirmed", "dismissed"
 VERDICTS: Final = (CONFIRMED, DISMISSED)
 CAUSES: Final = (

@@ -232,6 +232,22 @@ class Site:
         """Number of the highest level."""
         return self.levels[-1].number
 
+    @property
+    def slowest_motion_s(self) -> float | None:
+        """The slowest declared interval of what moves: the common step of detectors; None where nothing does."""
+        intervals = [
+            spec.interval_s
+            for station in self.stations
+            for spec in station.series
+            if spec.quantity.startswith(("displacement", "crack"))
+        ]
+        return max(intervals, default=None)
+
+    @property
+    def anomalies_vote(self) -> bool:
+        """Whether what detectors say counts for the warning level: then their thresholds stay as they were proven."""
+        return any(one.kind.facts == "anomalies" and one.role != "advice" for one in self.criteria)
+
     def station(self, station_id: str) -> Station | None:
         """The declared station, or None."""
         for station in self.stations:  # asked many times in every decision: the plain loop costs least

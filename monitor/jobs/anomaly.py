@@ -16,11 +16,13 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
+from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_state import HISTORY_STEPS, forget, score_new
 from monitor.jobs.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.registry import ModelRow, find_active
 from monitor.worker.records import Task
 
@@ -36,15 +38,16 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Rules and checks look at new readings alone and run here; other detectors see the whole window in a worker.
     """
     plan = site.anomaly
-    step = slowest_interval_s(site)
+    step = site.slowest_motion_s
     if step is None:
         return "no displacement series declared"
+    parts, failed = correct(db, site, now), False
     with db.read() as c:
         active = {d: _find_fit(c, site, d, step) for d in plan.detectors}
-    done = _score_here(db, site, step, active, now)
+        factors = load_factors(c, site)
+    done = _score_here(db, site, step, active, factors, now)
     if done is None:
         return "no readings"
-    parts, failed = [], False
     samples: list[Samples] = []
     for detector in plan.detectors:
         checkpoint = active[detector]
@@ -54,7 +57,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         if detector not in done:
             try:
                 samples = samples or _load_window(db, site, step, now)
-                rows = _score_in_worker(db, config, site, detector, checkpoint, samples, now)
+                rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
             except JobError as error:  # the detectors after it still have their turn
                 failed = True
                 parts.append(f"{detector}: {error}")
@@ -74,8 +77,9 @@ def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelR
 
 
 def _score_here(
-    db: Database, site: Site, step_s: float, active: Mapping[str, ModelRow | None], now: datetime
-) -> dict[str, str] | None:
+    db: Database, site: Site, step_s: float, active: Mapping[str, ModelRow | None], factors: Mapping[str, float],
+    now: datetime,
+) -> dict[str, str] | None:  # fmt: skip
     """What the detectors that have a running state and the checks found and stored; None where there is no reading.
 
     A certain fault is kept whether or not the plan names its check.
@@ -89,7 +93,10 @@ def _score_here(
     if found is None:
         return None
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
-    rows = {d: [_row(one, ids, d, budget, active[d]) for one in scores] for d, scores in found.scores.items()}
+    rows = {
+        d: [_row(one, ids, d, budget, active[d], factors.get(d, 1.0)) for one in scores]
+        for d, scores in found.scores.items()
+    }
     for check, kind in CERTAIN.items():
         rows[check] = [_certain(fault, ids, budget) for fault in found.findings if fault.kind == kind]
     try:
@@ -122,9 +129,9 @@ def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list
 
 def _score_in_worker(
     db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
-    samples: Sequence[Samples], now: datetime,
+    factors: Mapping[str, float], samples: Sequence[Samples], now: datetime,
 ) -> list[AnomalyRow]:  # fmt: skip
-    step_s = slowest_interval_s(site)
+    step_s = site.slowest_motion_s
     assert step_s is not None
     with db.read() as c:
         since = _find_since(c, site, detector, step_s, now)
@@ -136,7 +143,8 @@ def _score_in_worker(
         raise JobError(
             f"{detector}: the answer of the worker names {min(strange)[:60]!r}, which is no part of the question"
         )
-    return [_row(one, ids, detector, budget_of_each(site.anomaly), checkpoint) for one in answer.scores]
+    budget, factor = budget_of_each(site.anomaly), factors.get(detector, 1.0)
+    return [_row(one, ids, detector, budget, checkpoint, factor) for one in answer.scores]
 
 
 def needs_training(detector: str) -> bool:
@@ -162,21 +170,14 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
     return None
 
 
-def slowest_interval_s(site: Site) -> float | None:
-    """The slowest declared interval of the site's displacement series: the detectors' common step."""
-    intervals = [
-        spec.interval_s
-        for station in site.stations
-        for spec in station.series
-        if spec.quantity.startswith(("displacement", "crack"))
-    ]
-    return max(intervals, default=None)
-
-
-def _row(one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None) -> AnomalyRow:
+def _row(
+    one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
+) -> AnomalyRow:
+    """A score beside its threshold: the counted one, times the factor that labels put on it."""
+    threshold = one.threshold * factor
     return AnomalyRow(
-        ids[one.station], from_epoch_s(one.at_s), detector, one.score, one.threshold, budget, one.kind, one.alerted,
-        None if checkpoint is None else checkpoint.model_hash,
+        ids[one.station], from_epoch_s(one.at_s), detector, one.score, threshold, budget, one.kind,
+        one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from monitor.store.alerting.history import (
     load_past_evaluations,
 )
 from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
 
 LEAD_S: Final = 30.0 * 86400.0
@@ -87,7 +88,8 @@ def run_backtest(
     with db.read() as c:
         alerts = load_past_alerts(c, site.id, from_at, to_at)
         rows = count_rows(c, site.id, from_at, to_at)
-        detectors = score_detectors(load_runs(c, site, from_at, to_at))
+        measured = measure_detectors(c, site, to_at, from_at)
+        detectors = score_detectors(load_runs(c, site, from_at, to_at), measured)
     events = tuple(sorted((*labels, *labels_of_outcomes(alerts, to_at, site)), key=lambda x: (x.from_at, x.to_at)))
     task = _Task(from_at, to_at, events, tuple(alerts), terms)
     if other is None:

@@ -48,7 +48,7 @@ def write_page(card: Scorecard) -> str:
         parts.append(f"<h2>{head}configuration {escape(run.config_version[:12])}</h2>")
         parts += [*_plots(card, run), *_tables(run)]
     said = [list(d.to_json().values()) for d in card.detectors]
-    head_of = ["detector", "reported", "confirmed", "dismissed", "nobody said"]
+    head_of = ["detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor"]
     parts.append(_table("Anomalies, as people said", head_of, said))
     return "\n".join(parts) + "\n"
 

@@ -24,6 +24,7 @@ from monitor.replay.matrix import Matrix, build_matrix
 from monitor.replay.recorder import AlertTrace, Tally
 from monitor.replay.spans import Span
 from monitor.store.alerting.history import PastAlert
+from monitor.store.models.anomaly_budget import Measured
 from monitor.store.models.anomaly_labels import AnomalyRun
 
 # no vote asked for a level any more, but this one falls by a person only, and a replay has none
@@ -81,24 +82,29 @@ class DetectorScore:
     reported: int
     confirmed: int
     dismissed: int
+    measured: Measured | None = None  # None for a check: it has no threshold and spends no budget
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready."""
         unsaid = self.reported - self.confirmed - self.dismissed
+        m = self.measured
         return {
             "detector": self.detector, "reported": self.reported, "confirmed": self.confirmed,
             "dismissed": self.dismissed, "nobody_said": unsaid,
+            "false_alarms": "-" if m is None else m.describe(), "budget_per_sensor_month": m and m.budget,
+            "factor": m and m.factor,
         }  # fmt: skip
 
 
-def score_detectors(happenings: Iterable[AnomalyRun]) -> tuple[DetectorScore, ...]:
-    """Happenings by detector, as the newest word of a person has it."""
+def score_detectors(happenings: Iterable[AnomalyRun], measured: Iterable[Measured] = ()) -> tuple[DetectorScore, ...]:
+    """Happenings by detector, as the newest word of a person has it, beside what was measured against the budget."""
+    by_name = {m.detector: m for m in measured}
     words: dict[str, list[str]] = {}
     for one in happenings:
         for detector in one.detectors:
             words.setdefault(detector, []).append("" if one.label is None else str(one.label.verdict))
     return tuple(
-        DetectorScore(name, len(said), said.count(CONFIRMED), said.count(DISMISSED))
+        DetectorScore(name, len(said), said.count(CONFIRMED), said.count(DISMISSED), by_name.get(name))
         for name, said in sorted(words.items())
     )
 

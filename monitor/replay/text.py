@@ -143,11 +143,11 @@ def _sensors(run: Run) -> Table:
 
 def _detectors(card: Scorecard) -> Table:
     table = Table(
-        "detector", "reported", "confirmed", "dismissed", "nobody said",
+        "detector", "reported", "confirmed", "dismissed", "nobody said", "false alarms", "budget", "factor",
         title="anomalies, as people said", title_justify="left",
     )  # fmt: skip
     for d in card.detectors:
-        table.add_row(*(str(v) for v in d.to_json().values()))
+        table.add_row(*("-" if v is None else str(v) for v in d.to_json().values()))
     return table
 
 

@@ -23,7 +23,7 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_labels, forecasts, seasons
+from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, seasons
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, points
 from monitor.store.schema import tables as t
@@ -324,6 +324,10 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
                 ))  # fmt: skip
     run = next(r for r in anomaly_labels.load_runs(c, load_story_sites()[0], START, NOW) if r.station == "P1")
     anomaly_labels.add_label(c, "north-bench", run, "dismissed", "weather", BO, "snow melt", NOW)
+    for measured in anomaly_budget.measure_detectors(c, load_story_sites()[0], NOW):
+        anomaly_budget.add_budget(
+            c, "north-bench", measured, 1.05, "weather of March", BO, NOW - days(8), is_fixed=True
+        )  # fmt: skip
     battery = ("battery", 6, None, "battery about 4 days left: the line falls", "swap battery of G1, about 4 days left")
     spark = [12.5 - 0.02 * k for k in range(42)]
     instruments.save_instruments(c, "north-bench", [

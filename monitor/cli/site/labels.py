@@ -1,4 +1,4 @@
-"""`slopeward anomalies list`, `label`, `labels`: what detectors reported, and what people say that it was."""
+"""`slopeward anomalies list`, `label`, `labels`, `budget`, `factor`: what detectors reported, what people say of it."""
 
 import sys
 from contextlib import closing
@@ -26,6 +26,8 @@ from monitor.domain.instants import parse, spell
 from monitor.domain.instruments import CAUSES, VERDICTS
 from monitor.domain.spreadsheet import write_csv
 from monitor.errors import RefusedError
+from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
+from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
 from monitor.store.schema.views import load_view
 
@@ -37,6 +39,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("list")(list_runs)
     app.command("label")(label)
     app.command("labels")(export)
+    app.command("budget")(list_budgets)
+    app.command("factor")(set_factor)
 
 
 def list_runs(
@@ -138,3 +142,76 @@ def export(
         with replacing(out) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             write_csv(rows, file)
         say(f"{len(rows)} labels in {out}")
+
+
+def list_budgets(
+    site: SiteOption,
+    history: Annotated[bool, typer.Option("--history", help="Every correction that was kept, oldest first")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Count each again; exit 1 where one differs")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the false alarms of each detector against its budget, and the factor on its threshold; exit 4 without any.
+
+    Example: slopeward anomalies budget --site north-bench --history --recompute
+    """
+    declared, now = pick_site(load_service(config), site), datetime.now(UTC)
+    differ = 0
+    with closing(open_database(config)) as db, db.read() as c:
+        narrow_to_reader(c, site)
+        measured = [] if history or recompute else measure_detectors(c, declared, now)
+        kept = load_budgets(c, site) if history or recompute else []
+    for one in measured:
+        against = f"budget {one.budget:.3g}, threshold x {one.factor:.3g}"
+        explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
+        line = f"{one.detector}: {one.describe()}; {against}"
+        seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months"
+        show(spell_budget(one), f"{line}; {seen}{explained}", as_json)
+    for row in kept:
+        is_same = not recompute or counts_again(row)
+        differ += not is_same
+        head = f"{spell(row.at)[:16]}Z {row.detector} x {row.factor_before:.3g} -> {row.factor:.3g}"
+        line = f"{head} by {row.by}: {row.reason}"
+        facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": spell(row.at), "same": is_same}  # noqa: SLF001
+        facts["from_at"] = spell(row.from_at)
+        show(facts, line if is_same else f"{line}: DIFFERS when counted again", as_json)
+    if differ:
+        raise typer.Exit(1)
+    if not measured and not kept:
+        say("no detector with a threshold" if not (history or recompute) else "nothing was kept yet")
+        raise typer.Exit(NOTHING)
+
+
+def spell_budget(one: Measured) -> dict[str, Any]:
+    """What a detector did as JSON-ready values."""
+    rate = one.rate
+    return {
+        "detector": one.detector, "from": spell(one.from_at), "to": spell(one.to_at),
+        "sensor_months": round(one.sensor_months, 3), "reported": one.reported, "labelled": one.labelled,
+        "dismissed": one.dismissed, "known_cause": one.known_cause,
+        "rate_per_sensor_month": rate and rate.value, "rate_low_per_sensor_month": rate and rate.low,
+        "rate_high_per_sensor_month": rate and rate.high, "budget_per_sensor_month": one.budget, "factor": one.factor,
+        "measured": one.describe(),
+    }  # fmt: skip
+
+
+def set_factor(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="Detector, see `slopeward anomalies budget`")],
+    factor: Annotated[float, typer.Argument(metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most")],
+    reason: Annotated[str, typer.Option("--reason", help="Why")],
+    by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the threshold of a detector back, or elsewhere within its bounds; ten new labels are needed to move it again.
+
+    Example: slopeward anomalies factor north-bench rules 1 --reason "the labels of March were a mistake"
+    """
+    declared = pick_site(load_service(config), site)
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            before = keep_factor(c, declared, detector, factor, who, reason, now)
+    facts = {"site": site, "detector": detector, "factor_before": before.factor, "factor": factor}
+    show(facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g}", as_json)

@@ -15,7 +15,7 @@ from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.anomaly import budget_of_each, slowest_interval_s, why_stale
+from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
@@ -70,7 +70,7 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
         return "first training"
     if now - active.created_at > MAXIMUM_AGE:
         return f"the one before it is {(now - active.created_at).days} days old"
-    return why_stale(active, site.anomaly, slowest_interval_s(site) or 0.0)
+    return why_stale(active, site.anomaly, site.slowest_motion_s or 0.0)
 
 
 def train_one(
@@ -91,7 +91,7 @@ def train_one(
     """
     folder = Path(config.paths.models) / site.id
     folder.mkdir(parents=True, exist_ok=True)
-    interval_s = slowest_interval_s(site)
+    interval_s = site.slowest_motion_s
     if interval_s is None:
         return "no displacement series declared"
     work = folder / f"unfinished-{task}-{kind}-{seed}"

@@ -23,6 +23,7 @@ class AnomalyRow:
     kind: str
     alerted: bool
     model_hash: str | None = None
+    factor: float = 1.0  # by which the counted threshold was raised
 
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:

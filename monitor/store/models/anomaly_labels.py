@@ -72,7 +72,7 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
         kind = r.kind if score > last.score else last.kind
         names = tuple(sorted({*last.detectors, r.detector}))
         found[-1] = replace(last, to_at=r.at, kind=kind, detectors=names, score=max(score, last.score))
-    labels = _load_labels(c, {run.series_id for run in found}, since)
+    labels = load_labels(c, {run.series_id for run in found}, since)
     with_labels = [
         replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in found
     ]
@@ -83,7 +83,8 @@ def _touches(label: Any, run: AnomalyRun) -> bool:
     return bool(label.from_at <= run.to_at and label.to_at >= run.from_at)
 
 
-def _load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
+def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
+    """What people said of some series since an instant, by series, the newest word first."""
     k = t.anomaly_label.c
     found: dict[int, list[Any]] = {}
     query = select(t.anomaly_label).where(k.series_id.in_(series_ids), k.to_at >= since).order_by(k.id.desc())

@@ -1,17 +1,22 @@
 """What is kept of every instrument beside its readings: findings, battery, calibration, share of each month."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, select
+from sqlalchemy import Connection, delete, func, insert, literal_column, or_, select
 
 from monitor.domain.instants import epoch_s, spell
+from monitor.domain.instruments import NOT_WELL
+from monitor.domain.parents import list_children
+from monitor.domain.site import Site
 from monitor.store.database.engine import insert as upsert
 from monitor.store.schema import tables as t
 
+Spans = tuple[tuple[datetime, datetime], ...]
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
 
 
@@ -158,6 +163,63 @@ def load_emptied(c: Connection, site: str, by: datetime) -> frozenset[str]:
             for name in (r.id, f"logger:{r.logger}", f"base:{r.reference}", f"gateway:{r.gateway}", f"power:{r.power}")
         )
     )  # fmt: skip
+
+
+def load_sick_spans(c: Connection, site: Site, since: datetime, now: datetime) -> dict[str, Spans]:
+    """By station when its instrument was known not to be well: declared work, and notices of health while they stood.
+
+    Spans of one station do not overlap.
+    """
+    m, a, e = t.maintenance.c, t.alert.c, t.alert_event.c
+    found: dict[str, list[tuple[datetime, datetime]]] = {}
+    for r in c.execute(select(t.maintenance).where(m.site == site.id, m.to_at > since, m.from_at <= now)):
+        found.setdefault(r.station, []).append((r.from_at, min(r.to_at, r.ended_at or r.to_at)))
+    children = {
+        f"{parent.kind}:{parent.name}": {station for station, _ in places}
+        for parent, places in list_children(site).items()
+    }
+    events = c.execute(
+        select(a.id, a.key, e.at, e.to_level)
+        .join(t.alert_event, e.alert_id == a.id)
+        .where(
+            a.site == site.id,
+            a.ledger == "health",
+            a.exercise.is_(False),
+            e.at <= now,
+            or_(a.closed_at.is_(None), a.closed_at > since),
+        )
+        .order_by(a.id, e.sequence)
+    ).all()
+    for _, group in groupby(events, key=lambda r: r.id):
+        rows = list(group)
+        name, _, state = rows[0].key.removeprefix("health:").removeprefix("instrument:").rpartition(":")
+        if state not in NOT_WELL:
+            continue
+        stations = children.get(name, {name.partition(".")[0]})
+        begin = None
+        for row in rows:
+            if begin is None and row.to_level > 0:
+                begin = row.at
+            elif begin is not None and row.to_level == 0:
+                for station in stations:
+                    found.setdefault(station, []).append((begin, row.at))
+                begin = None
+        if begin is not None:
+            for station in stations:
+                found.setdefault(station, []).append((begin, now))
+    return {station: _join(spans, since) for station, spans in found.items()}
+
+
+def _join(spans: Iterable[tuple[datetime, datetime]], since: datetime) -> Spans:
+    joined: list[tuple[datetime, datetime]] = []
+    for begin, end in sorted(spans):
+        if end <= since:
+            continue
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((begin, end))
+    return tuple(joined)
 
 
 def load_silent(c: Connection, site: str) -> frozenset[str]:

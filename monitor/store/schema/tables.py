@@ -328,6 +328,16 @@ anomaly = Table(
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("at", Instant, primary_key=True), Column("detector", String(64), primary_key=True),
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
     Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
+    Column("factor", Number),  # by which the counted threshold was raised from what people said; null = 1
+)  # fmt: skip
+anomaly_budget = Table(
+    "anomaly_budget", metadata,  # false alarms of a detector as measured, and the factor on its threshold from then on; append only, the newest counts
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("detector", String(64), nullable=False), Column("at", Instant, nullable=False), Column("from_at", Instant, nullable=False),
+    Column("sensor_months", Number, nullable=False), Column("reported", Integer, nullable=False), Column("labelled", Integer, nullable=False), Column("dismissed", Integer, nullable=False),
+    Column("known_cause", Integer, nullable=False), Column("rate", Number), Column("rate_low", Number), Column("rate_high", Number), Column("budget", Number, nullable=False),
+    Column("factor_before", Number, nullable=False), Column("factor", Number, nullable=False), _text("reason"), _text("by"), Column("by_kind", String(16), nullable=False),
+    Column("evidence", Json, nullable=False),  # what the factor was counted from: it can be counted again
+    Index("ix_anomaly_budget_site", "site", "detector", "id"),
 )  # fmt: skip
 anomaly_label = Table(
     "anomaly_label", metadata,  # what a person said of the anomalies of a series in a time; append only, the newest counts

@@ -280,8 +280,13 @@ FROM notification""",
 
 def _finding_views(d: Dialect) -> dict[str, str]:
     return {
-        "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash
+        "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
+  coalesce(x.factor, 1.0) AS factor
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
+  known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
+  rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, "by"
+FROM anomaly_budget""",
         "anomaly_labels": f"""SELECT l.id AS label_id, {_SERIES}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
 FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,

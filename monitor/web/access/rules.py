@@ -62,7 +62,8 @@ RULES: Final[dict[str, str]] = {
         ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
-         "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label", *_CHANGES),
+         "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
+         "POST /sites/{site}/anomalies/factor", *_CHANGES),
         OPERATOR,
     ),
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
@@ -79,6 +80,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/offsets/{offset_id}/confirm",
         "POST /sites/{site}/stations/{station}/reference",
         "POST /sites/{site}/anomalies/label",
+        "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
         *_OWN,
         *_ADMINISTRATION,

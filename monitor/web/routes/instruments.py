@@ -15,6 +15,7 @@ from monitor.domain.parents import Parent
 from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
 from monitor.store.instrument_board import load_board
+from monitor.store.models.anomaly_budget import measure_detectors, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, context_of
@@ -37,10 +38,12 @@ def show_instruments(request: Request, site: str, told: str = "") -> HTMLRespons
         rows = load_board(c, site)
         declared = context.declaration(c, str(card.status["config_version"]))
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
+        budgets = [] if declared is None else measure_detectors(c, declared, now)
     groups = [(parent, list(mine)) for parent, mine in groupby(rows, key=lambda r: str(r["parent"]))]
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
-        runs=runs[::-1][:LISTED_AT_MOST], causes=CAUSES, told=told[:200],
+        runs=runs[::-1][:LISTED_AT_MOST], causes=CAUSES, budgets=budgets,
+        told=told[:200],
         unwell=sum(r["state"] not in {"ok", "unknown"} for r in rows), total=len(rows),
     )  # fmt: skip
 
@@ -78,6 +81,24 @@ def label_anomaly(
             raise RefusedError(f"the file of site {site} cannot be read by this program")
         run = find_run(load_runs(c, declared, now - LISTED, now), station, instant, quantity)
         add_label(c, site, run, verdict, cause, actor, "", now)
+    return RedirectResponse(f"/sites/{site}/instruments?told=stored#anomalies", status_code=303)
+
+
+@router.post("/sites/{site}/anomalies/factor", include_in_schema=False)
+def put_back_factor(
+    request: Request,
+    site: str,
+    detector: Annotated[str, Form(max_length=64, pattern=NO_NUL)],
+    reason: Annotated[str, Form(max_length=2000, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()] = "",
+) -> Response:
+    """Put a threshold that people's words raised back to the counted one."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        if declared is None:
+            raise RefusedError(f"the file of site {site} cannot be read by this program")
+        set_factor(c, declared, detector, 1.0, actor, reason, context.clock())
     return RedirectResponse(f"/sites/{site}/instruments?told=stored#anomalies", status_code=303)
 
 

@@ -1,0 +1,57 @@
+"""Once a week: measure the false alarms of each detector of a site, and correct its threshold by a small step."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from detection.anomaly.budget.correction import EVERY_S, FEWEST_LABELS
+from monitor.domain.alert import SERVICE
+from monitor.domain.site import Site
+from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_budget import (
+    Measured,
+    add_budget,
+    list_counted,
+    load_newest,
+    measure_detectors,
+    next_factor,
+)
+
+EVERY: Final = timedelta(seconds=EVERY_S)
+
+
+def correct(db: Database, site: Site, now: datetime) -> list[str]:
+    """Measure and correct the detectors whose turn it is; returns a line for each factor that changed."""
+    with db.read() as c:
+        due = _list_due(c, site, now)
+    if not due:
+        return []
+    said = []
+    with db.write() as c:
+        for measured in due:
+            factor, reason = decide_factor(measured, is_witness=site.anomalies_vote)
+            add_budget(c, site.id, measured, factor, reason, SERVICE, now, is_fixed=site.anomalies_vote)
+            if factor != measured.factor:
+                said.append(f"{measured.detector}: {reason}")
+    return said
+
+
+def _list_due(c: Connection, site: Site, now: datetime) -> list[Measured]:
+    newest = load_newest(c, site.id)
+    due = {d for d in list_counted(site) if d not in newest or now - newest[d].at >= EVERY}
+    return [m for m in measure_detectors(c, site, now) if m.detector in due] if due else []
+
+
+def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, str]:
+    """The factor for the week to come, and why."""
+    before, rate = measured.factor, measured.rate
+    if rate is None:
+        return before, f"not measured: {measured.labelled} of {FEWEST_LABELS} labels"
+    against = f"{rate.value:.2g} false alarms per sensor-month, the budget is {measured.budget:.2g}"
+    if is_witness:
+        return before, f"{against}: the threshold stays, for anomalies count for the warning level here"
+    factor = next_factor(measured.alarms, measured.sensor_months, measured.budget, before)
+    if factor == before:
+        return before, f"{against}: the threshold stays"
+    return factor, f"{against}: the threshold is {factor:.3g} times the counted one, it was {before:.3g} times"

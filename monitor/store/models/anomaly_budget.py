@@ -1,0 +1,273 @@
+"""False alarms of each detector as people's words and the health of instruments show them, against the budget."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select
+
+from detection.anomaly.budget.correction import (
+    FEWEST_LABELS,
+    HIGHEST,
+    LOOK_BACK_S,
+    LOWEST,
+    Alarm,
+    Rate,
+    choose_factor,
+    count_labels,
+    measure_rate,
+    share_budget,
+)
+from detection.anomaly.registry import CHECKS
+from detection.anomaly.threshold import MONTH_S, RUN_GAP_S
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.domain.instruments import DISMISSED
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store.database.audit import add_audit
+from monitor.store.models.anomaly_labels import load_labels
+from monitor.store.people.users import require_person
+from monitor.store.readings.instruments import Spans, load_sick_spans
+from monitor.store.schema import tables as t
+
+LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
+GAP: Final = timedelta(seconds=RUN_GAP_S)  # scores closer than that are one alarm, as the budget counts
+PERSON: Final = "person"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one detector did in a time.
+
+    Attributes:
+        detector: its id.
+        from_at: begin of the time.
+        to_at: its end.
+        sensor_months: scored readings of instruments that were well, as time.
+        alarms: what it scored above its counted threshold, without those that health explains.
+        places: series and first epoch of each of them.
+        known_cause: how many that were shown are explained by the state of the instrument.
+        budget: false alarms per sensor-month that it may spend.
+        factor: on its counted threshold now.
+    """
+
+    detector: str
+    from_at: datetime
+    to_at: datetime
+    sensor_months: float
+    alarms: tuple[Alarm, ...]
+    places: tuple[tuple[int, str], ...]
+    known_cause: int
+    budget: float
+    factor: float
+
+    @property
+    def rate(self) -> Rate | None:
+        """False alarms per sensor-month; None where too few were labelled."""
+        return measure_rate(self.alarms, self.sensor_months)
+
+    @property
+    def reported(self) -> int:
+        """Alarms that were shown and have no known cause."""
+        return sum(a.shown for a in self.alarms)
+
+    @property
+    def labelled(self) -> int:
+        """How many of them somebody labelled."""
+        return count_labels(self.alarms)
+
+    @property
+    def dismissed(self) -> int:
+        """How many of them are false."""
+        return sum(a.shown and a.is_false is True for a in self.alarms)
+
+    def describe(self) -> str:
+        """The rate in words."""
+        rate = self.rate
+        if rate is None:
+            return f"not measured: {self.labelled} of {FEWEST_LABELS} labels"
+        return f"{rate.value:.2g} ({rate.low:.2g} to {rate.high:.2g}) false alarms per sensor-month"
+
+    def spell_evidence(self, *, is_fixed: bool) -> dict[str, Any]:
+        """What a factor is counted from, JSON-ready; `is_fixed` where it may not move."""
+        alarms = [
+            [series_id, from_at, a.score, a.is_false, a.shown]
+            for (series_id, from_at), a in zip(self.places, self.alarms, strict=True)
+        ]
+        return {
+            "alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed,
+        }  # fmt: skip
+
+
+def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[Alarm], float, float]:
+    """Alarms, sensor-months and budget of a stored correction."""
+    alarms = [Alarm(score, is_false, shown) for _, _, score, is_false, shown in evidence["alarms"]]
+    return alarms, float(evidence["sensor_months"]), float(evidence["budget"])
+
+
+def list_counted(site: Site) -> list[str]:
+    """Detectors of a site that have a threshold; a check has none."""
+    return [d for d in site.anomaly.detectors if d not in CHECKS]
+
+
+def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[Measured]:
+    """Every detector of the site that has a threshold, over the last 180 days or since an instant.
+
+    What a person said of a factor begins the time anew: labels of before it are forgotten.
+    """
+    newest = load_newest(c, site.id)
+    spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
+    found = []
+    for detector in list_counted(site):
+        last = newest.get(detector)
+        begin = since or now - LOOK_BACK
+        if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
+            begin = max(begin, acted)
+        alarms, places, known = _load_alarms(c, site, detector, begin, now, spans)
+        months = _count_epochs(c, site, detector, begin, now, spans) * (site.slowest_motion_s or 0.0) / MONTH_S
+        factor = 1.0 if last is None else float(last.factor)
+        found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
+    shares = share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
+    return [replace(m, budget=shares[m.detector]) for m in found]
+
+
+def load_newest(c: Connection, site: str) -> dict[str, Any]:
+    """The newest row of each detector."""
+    b = t.anomaly_budget.c
+    newest = select(func.max(b.id)).where(b.site == site).group_by(b.detector)
+    return {r.detector: r for r in c.execute(select(t.anomaly_budget).where(b.id.in_(newest)))}
+
+
+def load_budgets(c: Connection, site: str) -> list[Any]:
+    """Everything that was kept of a site, oldest first, with its evidence."""
+    b = t.anomaly_budget.c
+    return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
+
+
+def counts_again(row: Any) -> bool:
+    """Whether a kept factor comes out of its evidence; what a person set has only itself."""
+    alarms, months, budget = read_evidence(row.evidence)
+    if measure_rate(alarms, months) != (None if row.rate is None else Rate(row.rate, row.rate_low, row.rate_high)):
+        return False
+    if row.evidence["is_fixed"]:
+        return bool(row.by_kind == PERSON or row.factor == row.factor_before)
+    return bool(row.factor == next_factor(alarms, months, budget, row.factor_before))
+
+
+def next_factor(alarms: Sequence[Alarm], months: float, budget: float, before: float) -> float:
+    """The factor for the week to come as it is kept."""
+    return round(choose_factor(alarms, months, budget, before), 4)
+
+
+def load_factors(c: Connection, site: Site) -> dict[str, float]:
+    """The factor on the counted threshold of each detector; none where anomalies count for the level."""
+    if site.anomalies_vote:
+        return {}
+    return {detector: float(row.factor) for detector, row in load_newest(c, site.id).items()}
+
+
+def _find_last_act(c: Connection, site: str, detector: str) -> datetime | None:
+    b = t.anomaly_budget.c
+    query = select(func.max(b.at)).where(b.site == site, b.detector == detector, b.by_kind == PERSON)
+    at: datetime | None = c.execute(query).scalar()
+    return at
+
+
+def add_budget(
+    c: Connection, site: str, measured: Measured, factor: float, reason: str, actor: Actor, now: datetime, *,
+    is_fixed: bool,
+) -> None:  # fmt: skip
+    """Keep what was measured and the factor from now on; a changed factor stands in the audit log."""
+    rate = measured.rate
+    c.execute(
+        insert(t.anomaly_budget).values(
+            site=site, detector=measured.detector, at=now, from_at=measured.from_at,
+            sensor_months=measured.sensor_months, reported=measured.reported, labelled=measured.labelled,
+            dismissed=measured.dismissed, known_cause=measured.known_cause, rate=rate and rate.value,
+            rate_low=rate and rate.low, rate_high=rate and rate.high, budget=measured.budget,
+            factor_before=measured.factor, factor=factor, reason=reason, by=actor.name, by_kind=actor.kind,
+            evidence=measured.spell_evidence(is_fixed=is_fixed),
+        )
+    )  # fmt: skip
+    if factor != measured.factor:
+        detail = {"before": measured.factor, "factor": factor, "reason": reason, "measured": measured.describe()}
+        add_audit(c, actor, "anomaly.budget", f"detector:{site}/{measured.detector}", detail, now)
+
+
+def set_factor(
+    c: Connection, site: Site, detector: str, factor: float, actor: Actor, reason: str, now: datetime
+) -> Measured:
+    """A person puts a threshold back, or elsewhere within the bounds; what was said before it counts no more.
+
+    Raises:
+        RefusedError: no person, no reason, a detector without a threshold, or a factor out of bounds.
+    """
+    require_person(actor, reason)
+    measured = next((m for m in measure_detectors(c, site, now) if m.detector == detector), None)
+    if measured is None:
+        raise RefusedError(f"{detector!r} has no threshold on this site; see `slopeward anomalies budget`")
+    if not LOWEST <= factor <= HIGHEST:
+        raise RefusedError(f"a factor is from {LOWEST:g} to {HIGHEST:g}, not {factor:g}")
+    add_budget(c, site.id, measured, factor, reason, actor, now, is_fixed=True)
+    return measured
+
+
+def _load_alarms(
+    c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
+) -> tuple[tuple[Alarm, ...], tuple[tuple[int, str], ...], int]:
+    """Alarms above the counted threshold with the place of each, and how many shown ones health explains."""
+    a, s = t.anomaly.c, t.series.c
+    factor = func.coalesce(a.factor, 1.0)
+    rows = c.execute(
+        select(a.series_id, s.station, a.at, a.score, a.threshold, factor.label("factor"), a.alerted)
+        .join(t.series, s.id == a.series_id)
+        .where(s.site == site.id, a.detector == detector, a.at > since, a.at <= now, a.score * factor > a.threshold)
+        .order_by(a.series_id, a.at)
+    ).all()
+    runs: list[list[Any]] = []
+    for row in rows:
+        last = runs[-1][-1] if runs else None
+        if last is None or last.series_id != row.series_id or row.at - last.at > GAP:
+            runs.append([])
+        runs[-1].append(row)
+    labels = load_labels(c, {run[0].series_id for run in runs}, since)
+    alarms, places, known = [], [], 0
+    for run in runs:
+        first, last = run[0], run[-1]
+        word = _read_labels(labels.get(first.series_id, ()), first.at, last.at)
+        shown = any(row.alerted for row in run)
+        if word is None and any(b <= last.at and e >= first.at for b, e in sick.get(first.station, ())):
+            known += shown
+            continue
+        alarms.append(Alarm(max(r.score * r.factor / r.threshold for r in run if r.threshold), word, shown))
+        places.append((int(first.series_id), spell(first.at)))
+    return tuple(alarms), tuple(places), known
+
+
+def _read_labels(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> bool | None:
+    """Whether people call a time false; newest first: an older word on the same happening counts no more."""
+    kept: list[Any] = []
+    for one in labels:
+        is_answered = any(one.from_at <= k.to_at and one.to_at >= k.from_at for k in kept)
+        if one.from_at <= to_at and one.to_at >= from_at and not is_answered:
+            kept.append(one)
+    return all(k.verdict == DISMISSED for k in kept) if kept else None
+
+
+def _count_epochs(
+    c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
+) -> int:
+    """Epochs that were scored, without those in which the instrument was not well."""
+    a, s = t.anomaly.c, t.series.c
+
+    def count(*where: Any) -> int:
+        query = select(func.count()).select_from(t.anomaly.join(t.series, s.id == a.series_id))
+        return int(c.execute(query.where(s.site == site.id, a.detector == detector, *where)).scalar_one())
+
+    lost = sum(
+        count(s.station == station, a.at > max(begin, since), a.at <= min(end, now))
+        for station, spans in sick.items() for begin, end in spans if end > since and begin < now
+    )  # fmt: skip
+    return count(a.at > since, a.at <= now) - lost

@@ -1,0 +1,175 @@
+"""The live false-alarm rate of a detector against its budget, and the slow correction of its threshold."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from detection.anomaly.budget.correction import HIGHEST, STEP
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.instants import parse
+from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
+from monitor.jobs.anomaly_budget import correct
+from monitor.replay.scorecard import score_detectors
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.maintenance import add_maintenance
+from monitor.store.alerting.sites import save_site
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies
+from monitor.store.models.anomaly_budget import load_factors, measure_detectors, set_factor
+from monitor.store.models.anomaly_labels import add_label, load_runs
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.store.upkeep.verify import verify
+from tests.data.watched_slope import write_service
+
+NOW = parse("2026-06-30T12:00:00Z")
+DAY, ADA = timedelta(days=1), Actor("Ada")
+STATION = """
+[[station]]
+id = "{0}"
+[[station.series]]
+quantity = "displacement_east"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+TEXT = """
+[site]
+id = "bench"
+name = "North bench"
+latitude = 46.2
+longitude = 8.9
+[anomaly]
+detectors = ["rules", "flatline"]
+budget_per_sensor_month = 0.1
+[[criterion]]
+kind = "anomaly"
+level = "yellow"
+""" + "".join(STATION.format(f"G{n}") for n in range(10))
+SITE = parse_site(TEXT, "bench.toml")
+
+
+@pytest.fixture
+def watched(database):
+    """150 days of ten stations: every ninth day a station is over the threshold, one score in four by far."""
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 200 * DAY)
+        rows = [Observation("bench", f"G{n}", "displacement_east", "mm", NOW, NOW, 1.0) for n in range(10)]
+        add_observations(c, rows, NOW)
+        series = [find_series_id(c, "bench", f"G{n}", "displacement_east") for n in range(10)]
+        scores = []
+        for number, series_id in enumerate(series):
+            for day in range(150):
+                strange = day % 30 == 3 * number
+                score = 0.5 if not strange else 2.0 if day < 30 else 1.04 if day < 60 else 1.3
+                scores.append(
+                    AnomalyRow(series_id, NOW - day * DAY, "rules", score, 1.0, 0.1, "spike", strange)
+                )  # fmt: skip
+        add_anomalies(c, scores, NOW)
+    return database
+
+
+def say(database, verdicts, now=NOW):
+    with database.write() as c:
+        runs = load_runs(c, SITE, NOW - 180 * DAY, NOW)
+        for run, verdict in zip(runs, verdicts, strict=False):
+            add_label(c, "bench", run, verdict, "unknown", ADA, "", now)
+    return len(runs)
+
+
+def look(database, now=NOW):
+    with database.read() as c:
+        (found,) = measure_detectors(c, SITE, now)
+    return found
+
+
+def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
+    number = say(watched, ["dismissed"] * 9)
+    before = look(watched)
+    assert before.describe() == "not measured: 9 of 10 labels"
+    assert correct(watched, SITE, NOW) == []
+    say(watched, ["dismissed"] * (number - 10) + ["confirmed"] * 10)
+    found = look(watched)
+    assert (found.reported, found.labelled, found.known_cause) == (number, number, 0)
+    assert found.sensor_months == pytest.approx(1500 / 30.4375, rel=0.01)
+    assert found.rate.low < found.rate.value < found.rate.high
+    assert found.rate.value == pytest.approx((number - 10) / found.sensor_months)
+    assert correct(watched, SITE, NOW + 6 * DAY) == [], "once a week"
+    factors = []
+    for week in range(1, 13):
+        correct(watched, SITE, NOW + week * 7 * DAY)
+        with watched.read() as c:
+            factors.append(load_factors(c, SITE)["rules"])
+    assert factors[0] == pytest.approx(1.0 + STEP)
+    assert all(b <= a * (1.0 + STEP) + 1e-3 for a, b in zip([1.0, *factors], factors, strict=False))
+    assert max(factors) <= HIGHEST
+    with watched.read() as c:
+        kept = load_view(c, "anomaly_budgets", order_by=("budget_id",), site="bench")
+        assert [k["factor"] for k in kept][1:] == factors
+        assert kept[0]["rate_per_sensor_month"] is None
+        assert kept[1]["budget_per_sensor_month"] == 0.1
+        assert load_view(c, "audit_log", action="anomaly.budget")[0]["actor"] == SERVICE.name
+        assert verify(c) == []
+        scored = score_detectors(load_runs(c, SITE, NOW - 180 * DAY, NOW), measure_detectors(c, SITE, NOW))
+        assert load_factors(c, parse_site(TEXT.replace('"yellow"', '"yellow"\nrole = "witness"'), "b.toml")) == {}
+    assert "false alarms per sensor-month" in scored[0].to_json()["false_alarms"]
+    service = str(write_service(tmp_path, watched, TEXT))
+    assert run_verb(["anomalies", "budget", "--site", "bench", "--recompute", "--config", service]) == 0
+    assert "DIFFERS" not in capsys.readouterr().out
+    # a person puts it back, and what was said before counts no more
+    with watched.write() as c:
+        with pytest.raises(RefusedError, match="a factor is from 1"):
+            set_factor(c, SITE, "rules", 0.5, ADA, "why not", NOW)
+        with pytest.raises(RefusedError, match="a person"):
+            set_factor(c, SITE, "rules", 1.0, SERVICE, "why not", NOW)
+        set_factor(c, SITE, "rules", 1.0, ADA, "labels by mistake", NOW + 90 * DAY)
+    correct(watched, SITE, NOW + 98 * DAY)
+    with watched.read() as c:
+        assert load_factors(c, SITE) == {"rules": 1.0}
+    with watched.write() as c:
+        row = t.anomaly_budget.c
+        c.execute(t.anomaly_budget.update().where(row.id == kept[2]["budget_id"]).values(factor=1.4))
+    capsys.readouterr()
+    assert run_verb(["anomalies", "budget", "--site", "bench", "--recompute", "--config", service]) == 1
+    assert capsys.readouterr().out.count("DIFFERS") == 1
+    assert run_verb(["anomalies", "budget", "--site", "bench", "--json", "--config", service]) == 0
+    assert json.loads(capsys.readouterr().out)["factor"] == 1.0
+
+
+def test_what_health_explains_is_neither_false_nor_watched(watched):
+    quiet = look(watched)
+    battery = AlertChange(
+        Ledger.HEALTH, "health:instrument:G1:battery", 1, open=True, reason="low", data_time=None, evidence="{}"
+    )
+    with watched.write() as c:
+        for week in range(5):
+            at = NOW - (40 - 7 * week) * DAY
+            add_maintenance(c, "bench", "G0", at, at + 7 * DAY, ADA, "new mast", at)
+        for at, change in ((NOW - 60 * DAY, battery), (NOW - 20 * DAY, replace(battery, open=False))):
+            apply_changes(
+                c, "bench", [change], site=SITE, recipients=(), actor=SERVICE, now=at, rule_version="test"
+            )  # fmt: skip
+    found = look(watched)
+    assert found.known_cause > 0
+    assert found.reported + found.known_cause == quiet.reported
+    assert quiet.sensor_months - found.sensor_months == pytest.approx(75 / 30.4375, rel=0.05)
+    with watched.write() as c:  # a person's word stands before the state of the instrument
+        run = next(r for r in load_runs(c, SITE, NOW - 40 * DAY, NOW) if r.station == "G0")
+        add_label(c, "bench", run, "confirmed", "movement", ADA, "", NOW)
+    assert look(watched).known_cause == found.known_cause - 1
+
+
+def test_no_correction_where_anomalies_count_for_the_level(watched):
+    voting = parse_site(TEXT.replace('level = "yellow"', 'level = "yellow"\nrole = "witness"'), "bench.toml")
+    say(watched, ["dismissed"] * 99)
+    assert correct(watched, voting, NOW) == []
+    with watched.read() as c:
+        (row,) = c.execute(select(t.anomaly_budget)).all()
+    assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
+    assert row.rate > 0.1
