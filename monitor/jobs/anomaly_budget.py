@@ -48,7 +48,7 @@ def decide_factor(measured: Measured, *, is_witness: bool) -> tuple[float, str]:
     before, rate = measured.factor, measured.rate
     if rate is None:
         return before, f"not measured: {measured.labelled} of {FEWEST_LABELS} labels"
-    against = f"{rate.value:.2g} false alarms per sensor-month, the budget is {measured.budget:.2g}"
+    against = f"{rate.value:.2g} false alarms per sensor-month, {measured.budget:.2g} false alarms are allowed"
     if is_witness:
         return before, f"{against}: the threshold stays, for anomalies count for the warning level here"
     factor = next_factor(measured.alarms, measured.sensor_months, measured.budget, before)

@@ -162,15 +162,16 @@ def list_budgets(
         measured = [] if history or recompute else measure_detectors(c, declared, now)
         kept = load_budgets(c, site) if history or recompute else []
     for one in measured:
-        against = f"budget {one.budget:.3g}, threshold x {one.factor:.3g}"
+        allowed = f"{one.budget:.3g} false alarms per sensor-month are allowed"
+        against = f"{allowed}; threshold {one.factor:.3g} times the counted one"
         explained = f", {one.known_cause} with a known cause" if one.known_cause else ""
         line = f"{one.detector}: {one.describe()}; {against}"
-        seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months"
+        seen = f"{one.reported} alarms in {one.sensor_months:.1f} sensor-months in all"
         show(spell_budget(one), f"{line}; {seen}{explained}", as_json)
     for row in kept:
         is_same = not recompute or counts_again(row)
         differ += not is_same
-        head = f"{spell(row.at)[:16]}Z {row.detector} x {row.factor_before:.3g} -> {row.factor:.3g}"
+        head = f"{spell(row.at)[:16]}Z {row.detector}: {row.factor_before:.3g} to {row.factor:.3g} times the threshold,"
         line = f"{head} by {row.by}: {row.reason}"
         facts = {k: v for k, v in row._mapping.items() if k != "evidence"} | {"at": spell(row.at), "same": is_same}  # noqa: SLF001
         facts["from_at"] = spell(row.from_at)
@@ -214,4 +215,8 @@ def set_factor(
         with db.write() as c:
             before = keep_factor(c, declared, detector, factor, who, reason, now)
     facts = {"site": site, "detector": detector, "factor_before": before.factor, "factor": factor}
-    show(facts, f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g}", as_json)
+    show(
+        facts,
+        f"{detector}: the threshold is {factor:.3g} times the counted one, it was {before.factor:.3g} times",
+        as_json,
+    )

@@ -56,6 +56,7 @@ CALLS = {
     "offsets confirm": ("1", *WHY),
     "offsets revoke": ("1", *WHY),
     "anomalies label": ("bench", "G1", "--at", "2026-03-01T06:00:00Z", "--as", "dismissed", "--cause", "weather"),
+    "anomalies factor": ("bench", "rules", "1", *WHY),
     "sites propose": ("FILE", *WHY, "--months", "0"),
     "sites approve": ("1", *WHY),
     "sites reject": ("1", *WHY),
