@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.registry import COMPOSITES, NETWORKS, list_detectors, load_rule
+from detection.anomaly.registry import (
+    COMPOSITES,
+    NETWORKS,
+    SITE_RULES,
+    list_detectors,
+    load_rule,
+    load_site_rule,
+)
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import Threshold, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_windows
@@ -47,6 +54,8 @@ class Detector:
             return {name: row for name, (row, _) in self.score_by_part(samples).items()}
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
+        if self.name in SITE_RULES:
+            return load_site_rule(self.name)(samples)
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from detection.anomaly.bench import TEST_FROM, run_bench
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
+from detection.anomaly.common import name_common
 from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, train_detector
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.parts import PARTS
+from detection.anomaly.parts import PARTS, SUMS
 from detection.anomaly.records import (
     DetectorTraining,
     Finding,
@@ -26,7 +27,7 @@ from detection.anomaly.records import (
     TrainedDetector,
     Unscored,
 )
-from detection.anomaly.registry import CARRIED_OVER, CARRIED_SOURCE, CHECKS, COMPOSITES, NETWORKS
+from detection.anomaly.registry import CARRIED_OVER, CARRIED_SOURCE, CHECKS, COMPOSITES, NETWORKS, SITE_RULES
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
@@ -98,7 +99,8 @@ def _score_and_name(detector: Detector, samples: Mapping[str, Series]) -> tuple[
     """Scores, and per cell what the strangest part or the residual looks like."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
-        return detector.score(samples), looks
+        kinds = name_common(samples) if detector.name in SITE_RULES else looks
+        return detector.score(samples), kinds
     scored = detector.score_by_part(samples)
     named = {
         name: [PARTS[part].kind or look for part, look in zip(parts, looks[name], strict=True)]
@@ -164,10 +166,14 @@ def start_without_history(name: str, step_s: float) -> Detector:
     """A detector with the thresholds that were carried over from other sites.
 
     Those of `rules` were counted on daily readings: of k readings a day each must be k times less likely to alarm,
-    under a normal law the root of threshold squared + 2 ln k. `persistence-z` keeps its own at every interval.
+    under a normal law the root of threshold squared + 2 ln k; sums that go up by chance as often as their exponential
+    says (Siegmund 1985) ln k more. `persistence-z` keeps its own at every interval.
     """
-    more = 2.0 * np.log(DAY_S / min(step_s, DAY_S)) if name in COMPOSITES else 0.0
-    carried = {part: float(np.sqrt(value**2 + more)) for part, value in CARRIED_OVER[name].items()}
+    more = float(np.log(DAY_S / min(step_s, DAY_S))) if name in COMPOSITES else 0.0
+    carried = {
+        part: value + more if part in SUMS else float(np.sqrt(value**2 + 2.0 * more))
+        for part, value in CARRIED_OVER[name].items()
+    }
     return Detector(name, {part: Threshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 
 

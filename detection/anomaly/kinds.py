@@ -41,11 +41,11 @@ def name_kinds(scaled: Array) -> list[str]:
     """A kind for every cell from its scaled residual and those of the cells before it.
 
     Returns:
-        Per cell: ``spike`` (first strange reading), ``step`` (strange on one side and holding), ``level`` (strange on
-        one side and still growing), ``unknown`` (sides change, or the residual itself is ordinary).
+        Per cell: ``spike`` (first strange reading), ``step`` (strange on one side and holding), ``movement`` (strange
+        on one side and still growing), ``unknown`` (sides change, or the residual itself is ordinary).
 
     >>> name_kinds(np.array([0.0, 6.0, 6.1, 9.5, 0.0]))
-    ['unknown', 'spike', 'step', 'level', 'unknown']
+    ['unknown', 'spike', 'step', 'movement', 'unknown']
     """
     return _walk(scaled.tolist(), _ORDINARY, 0)[0]
 
@@ -67,5 +67,5 @@ def _walk(scaled: Sequence[float], state: State, keep: int) -> tuple[list[str], 
             names.append("spike")
         else:
             mixed = mixed or (value > 0) != (begun > 0)
-            names.append("unknown" if mixed else "level" if abs(value) - abs(begun) > GROWTH else "step")
+            names.append("unknown" if mixed else "movement" if abs(value) - abs(begun) > GROWTH else "step")
     return names, (begun, mixed) if keep == len(names) else state

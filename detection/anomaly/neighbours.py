@@ -4,10 +4,12 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.stages import Array, count_steps
+from detection.anomaly.stages import MAD_TO_SIGMA, Array, count_steps
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
+# The scatter of a day takes more of them than its middle.
+FEWEST_AT_ONCE: Final = 5
 # Strange readings teach no dependence; the prior keeps a short record from inventing one.
 CLIP: Final = 4.0
 PRIOR: Final = 10.0
@@ -56,8 +58,24 @@ class Explain:
         return share
 
 
-def median_of_others(table: Array) -> Array:
-    """Per cell the median of the known values of all other rows, NaN where fewer than three are; shape (rows, k).
+class Settle:
+    """Strangeness of each station in units of what the other stations show at the same cell, where that is much.
+
+    On a day of bad weather or of bad orbits all stations scatter, each its own way: the middle size of what is left of
+    the others is the noise of the day. A faulty station does not reach it. Five others at least have to be known.
+    """
+
+    def feed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
+        """Shape (rows, k); rows are the stations of one site on the same cells."""
+        if len(new) <= FEWEST_AT_ONCE:
+            return new
+        usual = np.fmax(1.0, MAD_TO_SIGMA * median_of_others(np.abs(new), FEWEST_AT_ONCE))
+        settled: Array = new / usual
+        return settled
+
+
+def median_of_others(table: Array, at_least: int = FEWEST_OTHERS) -> Array:
+    """Per cell the median of the known values of all other rows, NaN where too few are; shape (rows, k).
 
     >>> median_of_others(np.array([[1.0], [2.0], [3.0], [9.0]])).ravel().tolist()
     [3.0, 3.0, 2.0, 2.0]
@@ -75,4 +93,4 @@ def median_of_others(table: Array) -> Array:
         return np.where(known & (at >= own), after, at)
 
     middle = 0.5 * (pick((left - 1) // 2) + pick(left // 2))
-    return np.where(left >= FEWEST_OTHERS, middle, np.nan).T
+    return np.where(left >= at_least, middle, np.nan).T

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.neighbours import Explain
+from detection.anomaly.neighbours import Explain, Settle
 from detection.anomaly.stages import (
     DAY_S,
+    AddUp,
     Array,
     Size,
     Smooth,
@@ -55,6 +56,10 @@ def _mean(rows: int, step_s: float) -> Stage:  # noqa: ARG001
     return Smooth(rows)
 
 
+def _sum(rows: int, step_s: float) -> Stage:  # noqa: ARG001
+    return AddUp(rows)
+
+
 def _spread(rows: int, step_s: float) -> Stage:
     return Spread(rows, count_steps(step_s, 8.0, at_least=6))
 
@@ -67,9 +72,13 @@ PARTS: Final[Mapping[str, Part]] = {
     "level": Part(beyond_median, 7.0, 5, _size, (90.0,)),  # distance from the median of seven days
     "trend": Part(beyond_line, 10.0, 8, _size),  # from the line of ten days
     "drift": Part(beyond_line, 60.0, 15, _mean, kind="drift"),  # smoothed distance from the line of sixty days
+    "creep": Part(beyond_line, 60.0, 15, _sum, kind="drift"),  # what adds up to one side of it
     "bend": Part(beyond_line, 30.0, 15, _mean, kind="drift"),  # of thirty days
-    "noise": Part(_step, 0.0, 1, _spread, kind="burst"),  # size of the increments of eight days
+    "noise": Part(_step, 0.0, 1, _spread, kind="noise"),  # size of the increments of eight days
 }
+
+
+SUMS: Final = frozenset({"creep"})  # of these a threshold is a sum of readings, and of the others a size
 
 
 class PartScores:
@@ -92,6 +101,7 @@ class PartScores:
             name: (
                 Explain(rows, step_s),
                 Standardise(rows, step_s, at_least=fewest),
+                Settle(),
                 PARTS[name].judged(rows, step_s),
             )
             for name in parts

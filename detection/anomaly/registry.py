@@ -13,7 +13,11 @@ RULES: Final[Mapping[str, str]] = {
     "ewma": "detection.anomaly.robust:ewma",
     "slope-change": "detection.anomaly.robust:slope_change",
     "variance": "detection.anomaly.robust:variance",
+    "page-hinkley": "detection.anomaly.robust:page_hinkley",
+    "matrix-profile": "detection.anomaly.matrix_profile:matrix_profile",
 }
+# Rules that look at all stations of a site at once.
+SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common:score_common"}
 NETWORKS: Final[Mapping[str, str]] = {
     "ae": "detection.anomaly.neural.dense:DenseAutoencoder",
     "lstm-ae": "detection.anomaly.neural.lstm:LstmAutoencoder",
@@ -28,23 +32,24 @@ CHECKS: Final[Mapping[str, str]] = {
 # A site without history starts with these; thresholds counted on its own record replace them.
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
-# rules: split by value for 0.1 on records that are no benchmark: east of 18 stations in Japan, north of 26 in Cascadia,
-# and the curve of a landslide at 8 points with the noise of the former.
+# rules: split by value for 0.1 on records that are no benchmark: east of 18 stations in Japan, north of 25 in Cascadia,
+# and the curve of a landslide at 8 points with the noise of the former; of each part the larger of the threshold with
+# the neighbours of its site and that of each series alone.
 CARRIED_OVER: Final[Mapping[str, Mapping[str, float]]] = {
     "persistence-z": {"persistence-z": 6.26},
-    "rules": {"level": 6.42, "trend": 5.77, "drift": 5.72, "bend": 5.13, "noise": 2.69},
+    "rules": {"level": 5.03, "trend": 6.45, "creep": 18.23, "bend": 6.0, "noise": 2.71},
 }
 CARRIED_SOURCE: Final[Mapping[str, str]] = {
     "persistence-z": "benchmark G: 18 daily GNSS stations, 2014-07 to 2015-05, 0.025 false alarms per sensor-month",
-    "rules": "52 daily GNSS series that are no benchmark, 0.1 false alarms per sensor-month",
+    "rules": "51 daily GNSS series that are no benchmark, 0.1 false alarms per sensor-month",
 }
 # Several parts, judged after what the neighbours explain, that share one budget by what each finds.
-COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "bend", "noise")}
+COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "creep", "bend", "noise")}
 
 
 def list_detectors() -> list[str]:
     """Ids of all that give scores."""
-    return [*RULES, *COMPOSITES, *NETWORKS]
+    return [*RULES, *SITE_RULES, *COMPOSITES, *NETWORKS]
 
 
 def list_served() -> list[str]:
@@ -55,6 +60,12 @@ def list_served() -> list[str]:
 def load_rule(name: str) -> Callable[[Series], Array]:
     """The scoring function of a rule."""
     found: Callable[[Series], Array] = _load(RULES[name])
+    return found
+
+
+def load_site_rule(name: str) -> Callable[[Mapping[str, Series]], dict[str, Array]]:
+    """The scoring function of a rule for a whole site."""
+    found: Callable[[Mapping[str, Series]], dict[str, Array]] = _load(SITE_RULES[name])
     return found
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from detection.anomaly.stages import (
     MAD_TO_SIGMA,
+    AddUp,
     Array,
     Smooth,
     Spread,
@@ -28,9 +29,18 @@ def robust_z(series: Series) -> Array:
 
 def ewma(series: Series) -> Array:
     """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
-    width = series.steps(60.0, at_least=15)
-    z = _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
-    return as_row(Smooth(1).feed(z[None], series.first_cell, 0))
+    return as_row(Smooth(1).feed(drift_residual(series)[None], series.first_cell, 0))
+
+
+def page_hinkley(series: Series) -> Array:
+    """Sum of what lies to one side of the line of the previous sixty days, beyond half a scale each; shape (n,)."""
+    return as_row(AddUp(1).feed(drift_residual(series)[None], series.first_cell, 0))
+
+
+def drift_residual(series: Series, days: float = 60.0) -> Array:
+    """Value minus the line through the previous days carried to now, in its trailing scale; shape (n,)."""
+    width = series.steps(days, at_least=15)
+    return _standardise(as_row(beyond_line(pad(series.values, width), len(series.values), width)), series)
 
 
 def slope_change(series: Series, short_days: float = 21.0, long_days: float = 60.0) -> Array:

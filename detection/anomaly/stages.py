@@ -196,6 +196,33 @@ class Smooth:
         return np.where(np.isfinite(new), size, np.nan)
 
 
+class AddUp:
+    """Sum of what lies more than half a scale to one side, the larger of both; it ends at zero, a gap holds it.
+
+    Page (1954), Hinkley (1971). Values are clipped at five: one spike is no slow change.
+
+    >>> AddUp(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel()
+    array([1. , 2. , nan, 1. , 2. ])
+    """
+
+    ALLOWED: Final = 0.5
+
+    def __init__(self, rows: int) -> None:
+        self.sums = np.zeros((2, rows))
+
+    def feed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
+        """Shape (rows, k)."""
+        beyond = np.clip(new, -5.0, 5.0)
+        beyond = np.nan_to_num(np.stack([beyond, -beyond]) - self.ALLOWED, nan=0.0)
+        sums, out = self.sums, np.empty(new.shape)
+        for k in range(new.shape[1]):
+            sums = np.maximum(sums + beyond[:, :, k], 0.0)
+            out[:, k] = sums.max(axis=0)
+            if k + 1 == keep:
+                self.sums = sums
+        return np.where(np.isfinite(new), out, np.nan)
+
+
 class Spread:
     """Root mean square of the last cells, clipped at four; NaN where half of them or fewer are known."""
 

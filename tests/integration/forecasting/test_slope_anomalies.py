@@ -54,7 +54,7 @@ def test_acceleration_to_failure_raises_every_station_of_the_mass_and_no_other()
     rows = [row for row in score(model, component=1).scores if row.alerted]
     assert {row.station for row in rows} == {"G1", "G2", "G3", "G4"}
     assert min(row.at_s for row in rows) > model.onset_at.timestamp()
-    assert {row.kind for row in rows[-5:]} == {"level"}
+    assert {row.kind for row in rows[-5:]} == {"movement"}
 
 
 @pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=1), timedelta(days=1)])

@@ -141,7 +141,7 @@ def test_an_altered_or_foreign_checkpoint_is_refused(tmp_path):
 
 def test_kinds_tell_spike_step_and_growth_from_the_past():
     assert name_kinds(np.array([0, 8, 0, 0])) == ["unknown", "spike", "unknown", "unknown"]
-    assert name_kinds(np.array([0, 8, 8.5, 12])) == ["unknown", "spike", "step", "level"]
+    assert name_kinds(np.array([0, 8, 8.5, 12])) == ["unknown", "spike", "step", "movement"]
     assert name_kinds(np.array([6, -6, 6])) == ["spike", "unknown", "unknown"]
 
 
