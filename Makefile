@@ -102,6 +102,7 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 	$(BIN)/python -m tests.bench.forecasting.bench_failure_time
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_life
 	$(BIN)/python -m tests.bench.forecasting.bench_last_tenth
+	$(BIN)/python -m tests.bench.forecasting.bench_lead_time
 	$(BIN)/python -m tests.bench.forecasting.bench_replay_year
 
 bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
