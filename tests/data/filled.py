@@ -414,6 +414,12 @@ def _fill_scene(c: Connection) -> None:
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:
+    for site, station, low, high in ((north, "G1", 0.62, 0.62), (north, "G2", 0.0, 0.025)):
+        c.execute(insert(t.forecast_chance).values(
+            site=site.id, criterion="forecast-1", station=station, level=1, evaluated_at=NOW + timedelta(minutes=2), data_until=NOW,
+            window_s=86400.0, over_mm_per_day=5.0, chance_from=low, chance_to=high, probability=0.3, crossed=low > 0.3, model="lld",
+            config_sha256=site.version,
+        ))  # fmt: skip
     for site, level, seen, stage in ((north, 2, "full", "progressive"), (lake, 0, "degraded", None)):
         c.execute(insert(t.site_state).values(
             site=site.id, level=level, level_source="auto", since=NOW - days(2), evaluated_at=NOW + timedelta(minutes=2),

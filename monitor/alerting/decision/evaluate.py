@@ -35,6 +35,7 @@ from monitor.store.alerting.decisions import (
     load_forecast_facts,
     load_newest,
     load_report_facts,
+    save_chances,
     save_state,
     save_station_states,
 )
@@ -185,6 +186,8 @@ def _store(
             )
         save_state(c, site.id, decision, site.version, now, catching_up=view.draining)
         save_station_states(c, site.id, decision, now)
+        if any(x.kind.facts == "forecasts" for x in site.criteria):
+            save_chances(c, site.id, decision, site.version, now)
         if moved or trigger != "data":
             add_evaluation(c, site.id, now, trigger, decision, known_until, site.version)
         if decision.changes:

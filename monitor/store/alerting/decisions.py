@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, func, insert, select
+from sqlalchemy import Connection, CursorResult, Select, and_, bindparam, case, delete, func, insert, select
 
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import (
@@ -30,6 +30,7 @@ from monitor.store.database.locks import take_turn
 from monitor.store.schema import tables as t
 
 SCENE_CHANGES: Final = frozenset({"new", "grown", "single"})  # what a criterion on scenes may ask for
+_SAID: Final = ("level", "window_s", "over_mm_per_day", "chance_from", "chance_to", "probability", "crossed", "model")
 ADVICE_LIMIT: Final = 500  # rows of one kind that a decision looks at, newest first
 
 
@@ -138,6 +139,24 @@ def save_station_states(c: Connection, site: str, decision: Decision, now: datet
             row.on_conflict_do_update(index_elements=["site", "station"], set_={n: row.excluded[n] for n in names}),
             rows,
         )
+
+
+def save_chances(c: Connection, site: str, decision: Decision, config_sha256: str, now: datetime) -> None:
+    """Replace what the criteria on forecasts say, where it differs from what they said before."""
+    k = t.forecast_chance.c
+    rows = [
+        {
+            "site": site, "criterion": word["criterion"], "station": word["station"], "config_sha256": config_sha256,
+            "evaluated_at": now, "data_until": instant(said["data_until_s"]), **{n: said[n] for n in _SAID},
+        }
+        for word in decision.evidence["words"] for said in word["facts"].get("bounds", ()) if "chance_from" in said
+    ]  # fmt: skip
+    names = [x.name for x in t.forecast_chance.columns if x.name != "evaluated_at"]
+    known = c.execute(select(*(k[n] for n in names)).where(k.site == site)).all()
+    if sorted(tuple(r) for r in known) != sorted(tuple(row[n] for n in names) for row in rows):
+        c.execute(delete(t.forecast_chance).where(k.site == site))
+        if rows:
+            c.execute(insert(t.forecast_chance), rows)
 
 
 def add_evaluation(

@@ -107,7 +107,7 @@ SEALED: Final = {
 NOT_SEALED: Final = {
     "audit_entry": "the chain itself",
     **dict.fromkeys(
-        ("site", "station", "station_state", "instrument_finding", "instrument", "instrument_month"),
+        ("site", "station", "station_state", "forecast_chance", "instrument_finding", "instrument", "instrument_month"),
         "made anew from the site file and the readings",
     ),
     "evaluation": "one row a look; what changed a level is a frozen decision",

@@ -82,6 +82,18 @@ station_state = Table(
     Column("expected_interval_s", Number), Column("missing_share_24h", Number), Column("votes", Boolean, nullable=False),
 )  # fmt: skip
 
+# what each criterion on forecasts said last; a row goes with its forecast
+forecast_chance = Table(
+    "forecast_chance", metadata,
+    Column("site", String(64), primary_key=True), Column("criterion", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True), Column("level", Integer, primary_key=True),
+    Column("evaluated_at", Instant, nullable=False), Column("data_until", Instant, nullable=False),
+    Column("window_s", Number, nullable=False), Column("over_mm_per_day", Number, nullable=False),
+    Column("chance_from", Number, nullable=False), Column("chance_to", Number, nullable=False),
+    Column("probability", Number, nullable=False), Column("crossed", Boolean, nullable=False), _text("model"),
+    _text("config_sha256"),
+)  # fmt: skip
+
 # how each instrument does beside what decisions look at: found by a job, read by people, and by no decision
 instrument_finding = Table(
     "instrument_finding", metadata,

@@ -12,6 +12,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "forecast_history": frozenset({"shown"}),
     "forecast_vs_observed": frozenset({"shown", "inside_80", "inside_95"}),
     "forecast_coverage_rolling": frozenset({"shown"}),
+    "forecast_chances": frozenset({"crossed"}),
     "failure_windows": frozenset({"trusted"}),
     "site_proposals": frozenset({"loosens_high"}),
     "site_status": frozenset({"catching_up"}),
@@ -209,6 +210,9 @@ def _state_views(d: Dialect) -> dict[str, str]:
   ({open_alerts} AND a.ledger <> 'advice' AND a.state IN ('unacknowledged', 'returned_unacknowledged')) AS unacknowledged,
   coalesce(t.config_sha256, p.config_sha256) AS config_version
 FROM site p LEFT JOIN site_state t ON t.site = p.id WHERE p.active""",
+        "forecast_chances": f"""SELECT c.site, c.criterion, c.station, c.level, {d.level_name("p.levels", "c.level")} AS level_name,
+  c.over_mm_per_day, c.window_s AS horizon_s, c.chance_from, c.chance_to, c.probability, c.crossed, c.model, c.data_until, c.evaluated_at
+FROM forecast_chance c JOIN site p ON p.id = c.site JOIN site_state t ON t.site = c.site AND t.config_sha256 = c.config_sha256""",
         "station_health": """SELECT k.site AS site, k.station AS station, h.state, h.since, h.reason, h.newest_at,
   h.expected_interval_s, h.missing_share_24h, h.votes
 FROM (SELECT site, id AS station FROM station UNION SELECT site, station FROM station_state) k

@@ -36,6 +36,8 @@ PROMISED = {
     "forecast_scores": "site station quantity model horizon_s month situation n mae pinball crps interval_score_80 covered_80 pit_below_10",  # noqa: E501
     "forecast_coverage_rolling": "site station quantity model horizon_s target_at shown covered_80 covered_95 n",
     "forecast_coverage": "site station quantity model horizon_s month nominal covered width n",
+    "forecast_chances": "site criterion station level level_name over_mm_per_day horizon_s chance_from chance_to "
+    "probability crossed model data_until evaluated_at",
     "failure_windows": "site station issued_at data_until window_from window_mid window_to trusted reasons velocity_mm_per_day withdrawn_at",  # noqa: E501
     "site_status": "site level level_name level_source since evaluated_at observability reachable_level witnesses_available health "  # noqa: E501
     "movement_stage trend newest_at active_alerts unacknowledged config_version",

@@ -1,0 +1,60 @@
+"""A forecast that is likely to cross its bound, from the stored rows to advice, view and recomputation."""
+
+from datetime import timedelta
+
+from monitor.alerting.audit.recompute import recompute
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.domain.observation import Observation
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.sites import load_site_source, save_site
+from monitor.store.models.forecasts import ForecastRow, add_forecasts
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema.views import load_view
+from tests.unit.monitor.replay.test_forecast_gain import DAY, SITE, START
+
+HOUR = timedelta(hours=1)
+
+
+def issue(database, series_id, at, middle, half):
+    rates = [middle + half * z for z in (-1.959964, -1.281552, 0.0, 1.281552, 1.959964)]
+    with database.write() as c:
+        add_forecasts(c, [ForecastRow(
+            series_id, at, START, START, START + timedelta(days=1), DAY, *(5.0 + rate for rate in rates), "auto", "",
+            "persistence", 5.0, 5.0, shown=True, reason="",
+        )])  # fmt: skip
+
+
+def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", START)
+        rows = [
+            Observation("slope", "G1", "displacement", "mm", at, at, 5.0) for at in (START - timedelta(days=1), START)
+        ]
+        add_observations(c, rows, START)
+        series_id = find_series_id(c, "slope", "G1", "displacement")
+
+    def look(hours):
+        evaluate_site(database, SITE, START + hours * HOUR, "tick")
+        with database.read() as c:
+            return list(load_view(c, "forecast_chances", site="slope"))
+
+    assert look(1) == []
+    issue(database, series_id, START + HOUR, 1.5, 0.5)  # 16 % of more than 2 mm/day
+    (row,) = look(2)
+    assert (row["criterion"], row["station"], row["level_name"], row["crossed"]) == ("f", "G1", "yellow", False)
+    assert round(row["chance_from"], 4) == round(row["chance_to"], 4) == 0.1587
+    assert (row["over_mm_per_day"], row["horizon_s"], row["probability"]) == (2.0, DAY, 0.3)
+    assert look(3) == [row], "what did not change is not written again"
+    issue(database, series_id, START + 3 * HOUR, 2.0, 0.5)
+    (row,) = look(4)
+    assert (round(row["chance_from"], 4), row["crossed"]) == (0.5, True)
+    with database.read() as c:
+        (alert,) = load_alerts(c, "slope", ledger="advice")
+        decision = load_decision(c, alert.decision_id)
+        source = load_site_source(c, decision.config_sha256)
+    assert alert.reason.startswith("G1: 50 % chance of more than 2 mm/day within 1d, more than 30 % counts")
+    assert recompute(decision, source).differences == ()
+    assert '"q975":' in decision.evidence
+    # its target has passed: nobody knows any more, and the row goes
+    assert look(25) == []
