@@ -1,14 +1,14 @@
 """Trend, season and remainder of each series, as the newest night found them.
 
 Revision ID: 0027
-Revises: 0025
+Revises: 0026
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0027"
-down_revision = "0025"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
