@@ -1,7 +1,7 @@
 """What is kept of a site between two runs of the anomaly job, so that a run reads and scores what is new alone.
 
-It is made anew from the database at the first run, once a day, and when the declaration, the detectors, or what was
-entered of earlier readings changed. A reading that comes later than its cell is open waits for that.
+It is made anew from the database at the first run, after a month of readings, and when the declaration, the detectors,
+or what was entered of earlier readings changed. So it is when a reading comes after its cell was closed.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,10 +23,11 @@ from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import count_series
-from monitor.store.readings.reading_stamps import Stamp, load_later_entries, load_newer
+from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
-KEPT_FOR: Final = timedelta(days=1)
+KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
+LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +103,26 @@ def score_new(
     with db.read() as c:
         key = _Key(site, step_s, parts, count_series(c, site.id), load_later_entries(c, site.id, now))
         state = states.get(site.id)
-        if state is None or state.key != key or not state.looked_at <= now < state.made_at + KEPT_FOR:
+        if state is None or state.key != key or not _is_fresh(c, state, now):
             from_at = since(c)
             if state is not None and state.looked_at <= now:  # what came too late for the state is scored now
-                from_at = min(from_at, state.made_at)
+                from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=step_s))
             return _begin(c, states, key, detectors, from_at, now)
         _add_new(c, state, now)
         state.looked_at = now
         scores, suspects = state.running.score(detectors)
         findings = list(_check(c, state, suspects, now))
         return Found(scores, findings, state.series_ids)
+
+
+def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
+    """True where the state lacks nothing but readings of open cells."""
+    step = timedelta(seconds=state.key.step_s)
+    if not state.looked_at <= now < state.made_at + KEPT_STEPS * step:
+        return False
+    open_from = zip(state.running.names, state.running.open_from_s().tolist(), strict=True)
+    closed = [(state.series[n].series_id, at - LATE_STEPS * step, at) for n, s in open_from for at in [from_epoch_s(s)]]
+    return not has_late(c, closed, state.looked_at, now)
 
 
 def forget(db: Database, site: str) -> None:

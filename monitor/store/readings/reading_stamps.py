@@ -131,6 +131,12 @@ def load_newer(
     return found
 
 
+def has_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> bool:
+    """True where a reading of a stretch arrived after an instant."""
+    late = f"AND o.received_at > '{spell(after)}' LIMIT 1"
+    return bool(_ask(c, stretches, "k.id", late, known_at))
+
+
 def _ask(
     c: Connection, stretches: Sequence[Stretch], columns: str, rest: str,
     known_at: datetime,

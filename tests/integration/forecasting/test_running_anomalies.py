@@ -70,7 +70,6 @@ def test_run_after_run_finds_what_one_look_finds(
 ) -> None:
     add(database, draw(range(160)))
     look(database, site, 159)
-    monkeypatch.setattr(anomaly_state, "KEPT_FOR", 60 * DAY)
     with monkeypatch.context() as warm:  # nothing but new readings is read
         warm.setattr(anomaly_state, "load_displacements", lambda *_: pytest.fail("the whole window is read again"))
         for day in range(160, 190):
@@ -117,6 +116,17 @@ def test_what_is_entered_later_makes_the_state_anew(database: Database, site: Si
     last = {key: row for key, row in stored(database).items() if key[1] == at + DAY}
     assert len(last) == 2 * STATIONS
     assert not any(alerted for _, _, alerted in last.values())
+
+
+def test_a_reading_that_comes_late_is_scored_all_the_same(database: Database, site: Site) -> None:
+    add(database, draw(range(160)))
+    look(database, site, 159)
+    *late, newest = draw(range(160, 166))
+    missing = next(one for one in late if one.station == "G0" and one.observed_at == START + 161 * DAY)
+    add(database, [one for one in (*late, newest) if one is not missing])
+    assert look(database, site, 165).startswith("rules: 17 scores")
+    add(database, [replace(missing, received_at=START + 165 * DAY + timedelta(hours=2))])
+    assert look(database, site, 166).startswith("rules: 1 scores")
 
 
 def test_a_write_that_fails_loses_no_score(database: Database, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,188 @@
+"""What a cycle of the anomaly job costs with ten thousand series, and a look at a thousand instruments.
+
+    python -m tests.bench.service.bench_anomaly_scale [--only scoring,job,instruments]
+
+Figures are processor seconds of this process, the median of five cycles. A cycle is what the service does when every series has
+one new reading: `rules` with all parts, the neighbours taken off, and all checks. `scoring` begins with the readings in
+memory; `job` reads them from SQLite and stores the scores: 10 sites of 1,000 stations. The reference is the robust z of the same
+readings in bare numpy: the newest one less the median of the ninety before, over their median absolute deviation.
+"""  # noqa: E501
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import insert
+
+from detection.anomaly.jobs import start_without_history
+from detection.anomaly.parts import PARTS, score_parts
+from detection.anomaly.running.state import Running
+from detection.anomaly.windows import Series
+from monitor.config.service import ServiceConfig
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Observation
+from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.jobs import anomaly
+from monitor.jobs.instruments import run as instruments
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema import tables as t
+from monitor.store.upkeep.migrate import upgrade
+from tests.bench.record import read_figures, record
+from tests.bench.service.bench_views import Filler
+
+SERIES, CYCLES, HISTORY = 10_000, 5, 900
+SITES, DAYS, INSTRUMENTS = 10, 150, 1000
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+CONFIG = ServiceConfig.model_validate({})
+
+
+def spend(work: Callable[[], Any]) -> float:
+    """Processor seconds of one call."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def measure_scoring() -> dict[str, Any]:
+    """Cycles of one site with all series in memory, daily and hourly ones; and a whole pass as it was before."""
+    rng = np.random.default_rng(1)
+    common = rng.normal(0, 1, HISTORY + CYCLES)
+    values = np.round(rng.normal(0, 1, (SERIES, HISTORY + CYCLES)) + common, 3)
+
+    def refer() -> Any:
+        before = values[:, -91:-1]
+        middle = np.median(before, axis=1)
+        return np.abs(values[:, -1] - middle) / (1.4826 * np.median(np.abs(before - middle[:, None]), axis=1))
+
+    reference_s = statistics.median(spend(refer) for _ in range(CYCLES))
+    out: dict[str, Any] = {"series": SERIES, "robust_z_s": round(reference_s, 4)}
+    for name, step_s in (("daily", 86400.0), ("hourly", 3600.0)):
+        times = 1e4 * 86400.0 + step_s * np.arange(HISTORY + CYCLES)
+        samples = {f"G{k:05}": Series(times[:HISTORY], row[:HISTORY], step_s) for k, row in enumerate(values)}
+        thresholds = {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()}
+        begun = time.process_time()
+        running = Running(samples, list(PARTS), times[HISTORY - 1])
+        made_s = time.process_time() - begun
+
+        def cycle(column: int) -> None:
+            for label, value in zip(samples, values[:, column].tolist(), strict=True):  # noqa: B023 - called at once
+                running.add(label, (times[column],), (value,))  # noqa: B023
+            found, _ = running.score({"rules": thresholds})  # noqa: B023
+            assert len(found["rules"]) == SERIES
+
+        took = statistics.median(spend(lambda c=c: cycle(c)) for c in range(HISTORY, HISTORY + CYCLES))
+        out[name] = {
+            "cycle_s": round(took, 3), "times_robust_z": round(took / reference_s, 1),
+            "made_anew_ms_a_series": round(1000 * made_s / SERIES, 2),
+        }  # fmt: skip
+    row = np.concatenate([rng.normal(0, 1, 2500)])
+    ten = {f"G{k}": Series(86400.0 * np.arange(2500), rng.permutation(row), 86400.0) for k in range(10)}
+    out["whole_pass_of_2500_ms_a_series"] = round(
+        100 * statistics.median(spend(lambda: score_parts(ten)) for _ in range(CYCLES)), 1
+    )
+    return out
+
+
+def make_site(name: str, stations: int, step_s: float, *more: SeriesSpec) -> Site:
+    """A slope of stations with one displacement each."""
+    levels = tuple(Level(k, n, k < 2) for k, n in enumerate(("green", "yellow", "orange", "red")))
+    return Site(
+        name, name, 46.0, 8.0, "UTC", levels,
+        tuple(
+            Station(f"S{k:04}", 46.0, 8.0, None, 90.0, 20.0, None, None, None, on_slope=True,
+                    series=(SeriesSpec(f"S{k:04}", "displacement", "mm", step_s, 5 * step_s), *more))
+            for k in range(stations)
+        ),
+        (),
+        version="bench",
+    )  # fmt: skip
+
+
+def fill(db: Database, sites: list[Site], quantities: dict[str, str], step_s: float, rows: int) -> None:
+    """Readings up to NOW: noise."""
+    with db.write() as c:
+        f, end = Filler(c), int(epoch_s(NOW))
+        c.execute(insert(t.series), [
+            {"site": site.id, "station": s.id, "quantity": q, "unit": unit, "created_at": NOW - 400 * DAY}
+            for site in sites for s in site.stations for q, unit in quantities.items()
+        ])  # fmt: skip
+        at = f.instant(f"{end} - n.k * {int(step_s)}")
+        noise = "(abs(random()) % 2000 + abs(random()) % 2000) * 0.0005"
+        f.run(
+            "INSERT INTO observation (series_id, observed_at, revision, received_at, value_raw, flags)"
+            f" SELECT s.id, {at}, 0, {f.instant(f'{end} + 60 - n.k * {int(step_s)}')}, 12.0 + {noise}, ''"
+            f" FROM series s CROSS JOIN {f.numbers(rows)} n ORDER BY s.id, n.k DESC"
+        )
+
+
+def measure_job(db: Database) -> dict[str, Any]:
+    """The job of all sites: the first look, and cycles with one new reading of every series."""
+    sites = [make_site(f"site-{k}", SERIES // SITES, 86400.0) for k in range(SITES)]
+    fill(db, sites, {"displacement": "mm"}, 86400.0, DAYS)
+    first_s = sum(spend(lambda site=site: anomaly.run(db, CONFIG, site, NOW + timedelta(hours=1))) for site in sites)
+    rng = np.random.default_rng(2)
+    took, wall = [], []
+    for day in range(1, CYCLES + 1):
+        at = NOW + day * DAY
+        for site in sites:
+            values = np.round(13.0 + rng.uniform(-1, 1, len(site.stations)), 4).tolist()
+            rows = [
+                Observation(site.id, s.id, "displacement", "mm", at, at + timedelta(minutes=1), value)
+                for s, value in zip(site.stations, values, strict=True)
+            ]
+            with db.write() as c:
+                add_observations(c, rows, rows[-1].received_at)
+        begun = time.perf_counter()
+        took.append(sum(spend(lambda s=s: anomaly.run(db, CONFIG, s, at + timedelta(hours=1))) for s in sites))  # noqa: B023
+        wall.append(time.perf_counter() - begun)
+    return {
+        "series": SERIES, "sites": SITES, "cycle_s": round(statistics.median(took), 2),
+        "cycle_wall_s": round(statistics.median(wall), 2), "first_look_s": round(first_s, 1),
+    }  # fmt: skip
+
+
+def measure_instruments(db: Database) -> dict[str, Any]:
+    """The board of a site: two weeks of battery and displacement, every six hours."""
+    spec = SeriesSpec("", "battery_voltage", "V", 6 * 3600.0, 2 * 86400.0, empty=11.4)
+    site = make_site("board", INSTRUMENTS, 6 * 3600.0, spec)
+    with db.write() as c:
+        save_site(c, site, "bench", "bench", NOW - 400 * DAY)
+    fill(db, [site], {"displacement": "mm", "battery_voltage": "V"}, 6 * 3600.0, 4 * 16)
+    look = lambda: instruments.run(db, CONFIG, site, NOW)  # noqa: E731
+    look()
+    return {"instruments": INSTRUMENTS, "look_s": round(statistics.median(spend(look) for _ in range(3)), 2)}
+
+
+PARTS_OF_BENCH: dict[str, Callable[..., dict[str, Any]]] = {
+    "scoring": measure_scoring, "job": measure_job, "instruments": measure_instruments,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print and record; parts that are not run keep their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PARTS_OF_BENCH))
+    chosen = parser.parse_args().only.split(",")
+    figures = dict(read_figures("anomalies-scale") or {})
+    for name in chosen:
+        if name == "scoring":
+            figures[name] = PARTS_OF_BENCH[name]()
+        else:
+            with tempfile.TemporaryDirectory() as folder, Database(f"sqlite:///{Path(folder)}/bench.db") as db:
+                upgrade(db)
+                figures[name] = PARTS_OF_BENCH[name](db)
+        print(name, figures[name], flush=True)
+    record("anomalies-scale", "make bench (bench_anomaly_scale)", figures)
+
+
+if __name__ == "__main__":
+    main()
