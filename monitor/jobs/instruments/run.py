@@ -84,7 +84,9 @@ def _judge(
     if work is not None:
         reason = f"maintenance of {station.id} until {spell(instant(work.to_s))}, by {work.by}: {work.reason}"
         found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
-    days, newest = _read_battery(c, station, series, now)
+    battery_id = series.get((station.id, BATTERY))
+    battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
+    days, newest = _find_days(battery, now)
     spec = station.find_series(BATTERY)
     expected = Expectation(None, "no battery voltage is declared")
     if spec is not None:
@@ -99,13 +101,17 @@ def _judge(
     found += due + check_anomalies(
         (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in runs
     )
-    spark_of = (BATTERY, series[station.id, BATTERY]) if (station.id, BATTERY) in series else main
+    spark_of, spark = None if main is None else main[0], None
+    if battery_id is not None:
+        spark_of, spark = BATTERY, _draw_spark(battery, _interval_s(station, BATTERY), now)
+    elif main is not None:
+        hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
+        spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.Judged(
         station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in found),
         None if newest is None else newest[1], None if newest is None else newest[0],
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
-        station.calibrated_on, due_on, None if spark_of is None else spark_of[0],
-        None if spark_of is None else _read_spark(c, spark_of[1], _interval_s(station, spark_of[0]), now),
+        station.calibrated_on, due_on, spark_of, spark,
     )  # fmt: skip
 
 
@@ -120,12 +126,8 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _read_battery(
-    c: Connection, station: Station, series: Series, now: datetime
-) -> tuple[list[Day], tuple[datetime, float] | None]:
+def _find_days(hours: Sequence[store.Hour], now: datetime) -> tuple[list[Day], tuple[datetime, float] | None]:
     """Voltages day by day, counted back from now, and the newest."""
-    series_id = series.get((station.id, BATTERY))
-    hours = [] if series_id is None else store.load_hours(c, series_id, now - DAYS * DAY, now)
     days: dict[int, list[store.Hour]] = {}
     for hour in hours:
         days.setdefault(int((now - _begin(hour)) / DAY), []).append(hour)
@@ -170,13 +172,15 @@ def _interval_s(station: Station, quantity: str) -> float:
     return 0.0 if spec is None else spec.interval_s
 
 
-def _read_spark(c: Connection, series_id: int, interval_s: float, now: datetime) -> list[float | None]:
+def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -> list[float | None]:
     """Means of equal spans of the last days, for a small picture."""
     points = max(2, int(SPARK_DAYS * DAY / max(SHORTEST_SPAN, timedelta(seconds=interval_s))))
     span, begin = SPARK_DAYS * DAY / points, now - SPARK_DAYS * DAY
     parts: dict[int, list[float]] = {}
-    for hour in store.load_hours(c, series_id, begin, now):
-        parts.setdefault(max(0, int((_begin(hour) - begin) / span)), []).append(hour.mean)
+    for hour in hours:
+        at = _begin(hour)
+        if at > begin - timedelta(hours=1):
+            parts.setdefault(max(0, int((at - begin) / span)), []).append(hour.mean)
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
 
 
