@@ -175,9 +175,9 @@ def measure(one: Days, setting: Setting) -> Floats:
 
 
 def find_bound(quiet: Sequence[Days], setting: Setting, budget: float) -> float:
-    """The least bound with at most that share of days over it."""
+    """The least bound with at most that share of days over it; none is below nothing."""
     values = np.sort(np.concatenate([measure(one, setting) for one in quiet]))[::-1]
-    return float(values[math.floor(budget * values.size)])
+    return max(0.0, float(values[math.floor(budget * values.size)]))
 
 
 def lead_of(one: Days, setting: Setting, bound: float) -> float:
