@@ -305,30 +305,72 @@ def database(database_url: str) -> Iterator[Database]:
     opened.close()
 
 
+Fill = Callable[[Database], Any]
+
+
 @pytest.fixture(scope="session")
-def filled_template(
+def templates(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], tuple[str, dict[str, Any]]]:  # fmt: skip
-    """`filled_template("sqlite")`: a file or database with the story of tests/data/filled.py, and the story's ids."""
-    made: dict[str, tuple[str, dict[str, Any]]] = {}
+) -> Callable[[str, Fill], tuple[str, Any]]:  # fmt: skip
+    """`templates("sqlite", fill)`: the file or database that `fill` has filled, and what it returned; made once."""
+    made: dict[tuple[str, Fill], tuple[str, Any]] = {}
 
-    def find(kind: str) -> tuple[str, dict[str, Any]]:
-        if kind not in made:
-            from tests.data.filled import fill
-
+    def find(kind: str, fill: Fill) -> tuple[str, Any]:
+        if (kind, fill) not in made:
             if kind == "sqlite":
                 name = str(tmp_path_factory.mktemp("filled") / "filled.db")
                 url = f"sqlite:///{name}"
             else:
                 server: PostgresServer = request.getfixturevalue("postgresql")
-                name = "template_filled"
-                server.execute("CREATE DATABASE template_filled")
+                name = f"template_{len(made)}"
+                server.execute(f"CREATE DATABASE {name}")
                 url = server.url(name)
             create_schema(url)
             database = Database(url)
-            made[kind] = (name, fill(database))
+            made[kind, fill] = (name, fill(database))
             database.close()
-        return made[kind]
+        return made[kind, fill]
+
+    return find
+
+
+@pytest.fixture
+def open_copy(
+    request: pytest.FixtureRequest, templates: Callable[[str, Fill], tuple[str, Any]], tmp_path: Path
+) -> Iterator[Callable[[str, Fill], tuple[Database, Any]]]:
+    """`open_copy("sqlite", fill)`: a database of this test alone as `fill` has filled it, and what `fill` returned."""
+    opened: list[Database] = []
+    copies: list[str] = []
+
+    def open_one(kind: str, fill: Fill) -> tuple[Database, Any]:
+        name, told = templates(kind, fill)
+        if kind == "sqlite":
+            path = tmp_path / f"filled{len(opened) or ''}.db"
+            shutil.copy(name, path)
+            opened.append(Database(f"sqlite:///{path}"))
+        else:
+            server: PostgresServer = request.getfixturevalue("postgresql")
+            copies.append(server.copy(name, "f"))
+            opened.append(Database(server.url(copies[-1])))
+        return opened[-1], told
+
+    yield open_one
+    for database in opened:
+        database.close()
+    for name in copies:
+        request.getfixturevalue("postgresql").execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def filled_template(
+    templates: Callable[[str, Fill], tuple[str, Any]],
+) -> Callable[[str], tuple[str, dict[str, Any]]]:
+    """`filled_template("sqlite")`: a file or database with the story of tests/data/filled.py, and the story's ids."""
+
+    def find(kind: str) -> tuple[str, dict[str, Any]]:
+        from tests.data.filled import fill
+
+        return templates(kind, fill)
 
     return find
 

@@ -1,9 +1,10 @@
 """A small slope in a database: two rovers that can be made to run away, evaluated by the hour."""
 
+import copy
 import random
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from monitor.alerting.decision.evaluate import EvaluationResult, evaluate_site
 from monitor.config.service import parse_site
@@ -79,6 +80,12 @@ class WatchedSlope:
         self.position = {s.id: 0.0 for s in self.site.stations}
         with database.write() as c:
             save_site(c, self.site, "test", "first version", START)
+
+    def in_copy(self, database: Database) -> Self:
+        """The same slope at the same instant, in a copy of its database."""
+        other = copy.copy(self)
+        other.database, other.position, other.rng = database, dict(self.position), copy.copy(self.rng)
+        return other
 
     def take(self, site: Site) -> None:
         """Go on with another version of the site file."""

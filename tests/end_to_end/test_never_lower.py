@@ -1,4 +1,8 @@
-"""Never lower, never one witness: the whole service, scripted from outside, on both databases."""
+"""Never lower, never one witness: the whole service, scripted from outside.
+
+The climb to the top with its silence and the bad epoch run on both databases; each of the others takes one of the two,
+and what it says about decisions is said on both in tests/integration/alerting.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -138,6 +142,7 @@ def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
     assert one.stop() == 0
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_shift_of_all_rovers_on_one_reference_asks_to_verify(service: Any, database_url: str, mosquitto: Any) -> None:
     service({"G1": "BASE", "G2": "BASE", "G3": "BASE", "G4": "OTHER"}, max_silence="1h")
     now = datetime.now(UTC)
@@ -153,6 +158,7 @@ def test_a_shift_of_all_rovers_on_one_reference_asks_to_verify(service: Any, dat
     assert alerts(database_url, "hazard") == []
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_one_spike_changes_no_hazard_level(service: Any, database_url: str, mosquitto: Any) -> None:
     service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="1h")
     now = datetime.now(UTC)
@@ -216,6 +222,7 @@ def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collaps
     )
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_an_earthquake_that_anybody_publishes_keeps_no_falling_slope_green(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:
@@ -241,6 +248,7 @@ def test_an_earthquake_that_anybody_publishes_keeps_no_falling_slope_green(
     assert ask("SELECT actor, actor_kind FROM audit_log WHERE action = 'event.add'") == [("mqtt", "program")]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, database_url: str, mosquitto: Any) -> None:
     service({"G1": "BASE-A", "G2": "BASE-B"}, max_silence="25s")
     now = datetime.now(UTC)
@@ -260,6 +268,7 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(service: Any, data
     assert status(database_url)["level"] == 0
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_drift_of_one_reference_is_answered_and_a_poisoned_site_silences_nobody(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:
@@ -309,6 +318,7 @@ def poison(database_url: str, site: str) -> None:
         assert found.rowcount == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_acceleration_that_comes_late_after_a_gap_rises_and_a_label_changes_no_level(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:

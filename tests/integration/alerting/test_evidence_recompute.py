@@ -31,7 +31,6 @@ from monitor.store.alerting.offsets import KINDS, add_offset
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import verify_chain
-from monitor.store.database.engine import Database
 from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
@@ -44,11 +43,17 @@ from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write
 ADA, BO = Actor("Ada"), Actor("Bo")
 
 
-@pytest.fixture
-def bench(database):
+def fail(database):
     slope = WatchedSlope(database)
     assert slope.fail().level == 3
     return slope
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
+def bench(request, open_copy):
+    """A slope that has failed: once, and copied for each test."""
+    database, failed = open_copy(request.param, fail)
+    return failed.in_copy(database)
 
 
 def hazard(bench):
@@ -450,11 +455,9 @@ def remanifest(files, **changed):
     return {**files, "manifest.json": json.dumps(manifest).encode()}
 
 
-def test_every_altered_or_forged_part_of_a_pack_is_found(sqlite_url):
-    bench = WatchedSlope(Database(sqlite_url))
-    bench.fail()
-    files = pack(bench)[1]
-    bench.database.close()
+def test_every_altered_or_forged_part_of_a_pack_is_found(open_copy):
+    database, failed = open_copy("sqlite", fail)
+    files = pack(failed.in_copy(database))[1]
     for name, data in files.items():
         assert check_pack({**files, name: data[:-2] + b"?" + data[-1:]}), name
         assert check_pack({k: v for k, v in files.items() if k != name}), name

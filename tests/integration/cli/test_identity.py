@@ -381,6 +381,7 @@ def test_a_token_acknowledges_and_reports_and_does_nothing_that_takes_a_person(a
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it is about users of the system
 def test_a_bound_user_of_the_system_is_that_account_and_root_is_nobody(database_url, tmp_path):
     """Real processes of two users of the system on one database."""
     from monitor.store.database.engine import Database
