@@ -143,7 +143,12 @@ class Service:
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a verb of the command with this configuration."""
-        return call_verb(self.folder, *words, "--config", str(self.config))
+        words = (*words, "--config", str(self.config))
+        if self.program == Service.program:
+            return call_verb(self.folder, *words)
+        return subprocess.run(  # of another environment
+            [*self.program, *words], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder
+        )
 
     def log(self) -> str:
         """What the service wrote."""
