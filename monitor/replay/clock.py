@@ -15,7 +15,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
-from monitor.series.tracks import Tracker
+from monitor.series.assessment import Warm
 from monitor.store.alerting.history import PastAct
 
 SHORTEST_S: Final = 0.25  # between two looks, as in the service
@@ -84,7 +84,7 @@ def play(
     """
     memory = Memory() if memory is None else memory
     acting = _Acts(acts)
-    warm: dict[str, dict[tuple[str, str], Tracker]] = {}  # of each declaration: it saves work and changes nothing
+    warm: dict[str, Warm] = {}  # of each declaration
     instants = iter(pace.instants or ())
     now_s = next(instants, inf) if pace.instants is not None else from_s
     while now_s <= to_s:
@@ -92,7 +92,7 @@ def play(
         site = site_at(plan, now_s)
         memory, acted = acting.apply(memory, now_s, site)
         view = history.view(site)
-        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, {}))
+        decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, Warm()))
         yield Look(instant(now_s), site, memory, decision, view, acted)
         memory = keep(decision.memory)
         if pace.instants is not None:

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from monitor.domain.decision import Memory, View
 from monitor.domain.keys import VoteKey
+from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
 from monitor.series.tracks import Track, Tracker
 from monitor.series.vectors import Vector
@@ -66,6 +67,19 @@ class Assessment:
 
 
 @dataclass(slots=True)
+class Warm:
+    """What decisions on a declaration leave for the next one; it saves work and changes nothing.
+
+    Attributes:
+        trackers: By criterion and station.
+        untouched: Readings of which none was corrected and none brought by a file, by series.
+    """
+
+    trackers: dict[tuple[str, str], Tracker] = field(default_factory=dict)
+    untouched: dict[str, tuple[Reading, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Windows:
     """What criteria look through: the view at an instant, with tracks built once per station and kind of question.
 
@@ -79,7 +93,7 @@ class Windows:
     view: View
     memory: Memory
     now_s: float
-    warm: dict[tuple[str, str], Tracker] = field(default_factory=dict)  # of this site, from evaluations before
+    warm: Warm = field(default_factory=Warm)  # of this site, from evaluations before
     as_declared: "Windows | None" = None
     touched: frozenset[str] = frozenset()
     kept_as: str = "~measured"
@@ -96,9 +110,9 @@ class Windows:
                 self._tracks[key] = Track(station_id, criterion.quantity)
             else:
                 kept = key if self.as_declared is None else (criterion.id, f"{station_id}{self.kept_as}")
-                tracker = self.warm.get(kept)
+                tracker = self.warm.trackers.get(kept)
                 if tracker is None or tracker.criterion != criterion:
-                    tracker = self.warm[kept] = Tracker(self.site, station, criterion)
+                    tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
                 self._tracks[key] = tracker.track(self.view, self.now_s)
         return self._tracks[key]
 

@@ -19,7 +19,7 @@ from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import BROUGHT_BY, Reading
 from monitor.domain.site import SeriesSpec
-from monitor.series.assessment import ARRIVED, Windows
+from monitor.series.assessment import ARRIVED, Warm, Windows
 from monitor.series.noise import scatter_of
 from monitor.series.steps import says_no
 
@@ -70,7 +70,7 @@ def find_corrections(windows: Windows) -> list[Correction]:
     """What was changed beyond the usual scatter in the series that decisions look at, answered ones left out."""
     found = []
     for name, readings in windows.view.readings.items():
-        if not any(r.first is not None or _is_brought(r) for r in readings):
+        if _is_untouched(windows.warm, name, readings):
             continue
         station, _, quantity = name.partition(".")
         spec = windows.site.series(station, quantity)
@@ -87,6 +87,18 @@ def find_corrections(windows: Windows) -> list[Correction]:
             largest = max((by for _, by in beside), key=abs)
             found.append(Correction(name, spec.unit, tuple(r for r, _ in beside), largest))
     return found
+
+
+def _is_untouched(warm: Warm, name: str, readings: tuple[Reading, ...]) -> bool:
+    """True where nothing was corrected or brought; of readings that grew only the new ones are looked at."""
+    known = warm.untouched.get(name, ())
+    if readings is known:
+        return True
+    news = readings[len(known) :] if readings[: len(known)] == known else readings
+    if any(r.first is not None or _is_brought(r) for r in news):
+        return False
+    warm.untouched[name] = readings
+    return True
 
 
 def _is_brought(reading: Reading) -> bool:

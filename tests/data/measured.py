@@ -13,6 +13,7 @@ from monitor.config.service import load_site
 from monitor.domain.decision import Decision, EventFact, Memory, Newest, View, seconds
 from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import Site
+from monitor.series.assessment import Warm
 
 SITES = Path(__file__).parent / "sites"
 CASCADIA = ("ALBH", "BLYN", "KTBW", "NEAH", "P423", "P401", "P402", "P403", "P426", "P435", "SEAT", "SEDR")
@@ -89,7 +90,7 @@ def replay(
     arrivals = sorted(observations, key=lambda o: (o.received_at, o.observed_at))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, Newest] = {}
-    memory, warm = Memory(), {}
+    memory, warm = Memory(), Warm()
     index = 0
     looks = sorted({o.received_at for o in arrivals})
     for look in looks:

@@ -20,7 +20,7 @@ from monitor.domain.decision import Decision, Memory, Newest, View, instant, sec
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
-from monitor.series.tracks import Tracker
+from monitor.series.assessment import Warm
 
 START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0
@@ -203,7 +203,7 @@ Change = Callable[[float, View], View]
 
 def run(
     history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
-    extra: Iterable[tuple[float, str, Reading]] = (), warm: dict[tuple[str, str], Tracker] | None = None,
+    extra: Iterable[tuple[float, str, Reading]] = (), warm: Warm | None = None,
     start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:  # fmt: skip
     """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.

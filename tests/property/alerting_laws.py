@@ -30,6 +30,7 @@ from monitor.domain.fusion import Clause, FusionRule, Neighbours
 from monitor.domain.keys import read_support
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
+from monitor.series.assessment import Warm
 from tests.property.alerting_histories import (
     AUXILIARY,
     DAY_S,
@@ -170,7 +171,7 @@ def play(
         return view if alter is None else alter(now_s, view)
 
     return run(
-        story.history, site, ticks=ticks, more_epochs=TAIL, alter=see, extra=story.messages(), warm={}, start=start,
+        story.history, site, ticks=ticks, more_epochs=TAIL, alter=see, extra=story.messages(), warm=Warm(), start=start,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Memory, instant, seconds
 from monitor.domain.observation import Observation
 from monitor.series import tracks
+from monitor.series.assessment import Warm
 from monitor.series.step_detector import Walk
 from monitor.store.alerting.offsets import add_offset, revoke_offset
 from monitor.store.readings.observations import add_observations, load_series
@@ -93,7 +94,7 @@ def test_a_walk_that_keeps_what_it_should_not_is_caught(broken, monkeypatch):
 def check_warm_is_cold(seeds):
     """Decide over drawn histories with one memory of tracks, and each time again without it."""
     for seed in seeds:
-        warm = run(seeded(seed), warm={})
+        warm = run(seeded(seed), warm=Warm())
         for look in warm[seed % 3 :: 3]:
             again = decide(SITE, look.before, look.view, look.now)
             assert canonical_json(again.spell()) == canonical_json(look.decision.spell()), f"seed {seed}, {look.now}"

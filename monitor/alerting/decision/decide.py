@@ -22,7 +22,7 @@ from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.parents import FALL_TOGETHER_S
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
-from monitor.series.assessment import Assessment, Windows
+from monitor.series.assessment import Assessment, Warm, Windows
 from monitor.series.bounds import lower_bounds
 from monitor.series.corrections import as_arrived, find_corrections, list_questions
 from monitor.series.coseismic_steps import find_shaken, next_page_s
@@ -41,12 +41,10 @@ from monitor.series.steps import (
     says_no,
     update_steps,
 )
-from monitor.series.tracks import Track, Tracker
+from monitor.series.tracks import Track
 
 
-def decide(
-    site: Site, memory: Memory, view: View, now: datetime, warm: dict[tuple[str, str], Tracker] | None = None
-) -> Decision:
+def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | None = None) -> Decision:
     """Decide once.
 
     Args:
@@ -68,7 +66,7 @@ def decide(
     is_old = any(e.via == OLD_RULE for e, _ in list_lowering(site, view, now_s))
     # once, so that criteria, steps and rules see the same bounds
     site = lower_bounds(site, factor, also_jumps=is_old)
-    situation = size_up(Windows(site, view, memory, now_s, {} if warm is None else warm), factor)
+    situation = size_up(Windows(site, view, memory, now_s, Warm() if warm is None else warm), factor)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
     after = remember(situation, newest_s)
     outlook = situation.outlook

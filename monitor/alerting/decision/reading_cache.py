@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.scope import anchor_at, wanted_series
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
-from monitor.series.tracks import Tracker
+from monitor.series.assessment import Warm
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.reading_stamps import Stamp, load_newer, load_stamps
 
@@ -36,12 +36,12 @@ class Looking:
 
     Attributes:
         site: The declaration; another one needs another memory.
-        warm: What `decide` may reuse of tracks.
+        warm: What `decide` may reuse.
     """
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.warm: dict[tuple[str, str], Tracker] = {}
+        self.warm = Warm()
         self._spans = wanted_series(site)
         self._held: dict[int, _Held] = {}
         self._now: datetime | None = None
@@ -49,7 +49,7 @@ class Looking:
 
     def forget(self) -> None:
         """Begin anew: the next look reads everything."""
-        self.warm, self._held, self._now = {}, {}, None
+        self.warm, self._held, self._now = Warm(), {}, None
 
     @property
     def is_warm(self) -> bool:
@@ -58,7 +58,7 @@ class Looking:
 
     def count(self) -> int:
         """Readings held, and with them the epochs of tracks, of which each criterion has its own."""
-        return sum(len(h.readings) for h in self._held.values()) + sum(t.count() for t in self.warm.values())
+        return sum(len(h.readings) for h in self._held.values()) + sum(t.count() for t in self.warm.trackers.values())
 
     def read(self, c: Connection, now: datetime) -> dict[str, tuple[Reading, ...]]:
         """Readings that a decision at `now` may see, by `station.quantity`, as they are known at `now`."""

@@ -86,7 +86,7 @@ def test_memory_stands_still_once_the_windows_are_full(database):
 
     looking, _ = evaluator._lookings[SITE.id]
     window = reach_s(SPAN_S) * len(NAMES)
-    in_tracks = sum(tracker.count() for tracker in looking.warm.values())
+    in_tracks = sum(tracker.count() for tracker in looking.warm.trackers.values())
     assert 0 < in_tracks <= window, "a track holds what its window has left"
     assert looking.count() == in_tracks + sum(map(len, (h.readings for h in looking._held.values())))
 

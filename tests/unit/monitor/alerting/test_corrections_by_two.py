@@ -8,6 +8,7 @@ import pytest
 from monitor.alerting.decision import decide
 from monitor.domain.decision import View, seconds
 from monitor.domain.observation import Reading
+from monitor.series.assessment import Warm
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, run, seeded
 from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, SEEDS, find_lower, levels
 
@@ -56,10 +57,10 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
 
 
 def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
-    warm, history = {}, quiet(5, motions=FALL)
+    warm, history = Warm(), quiet(5, motions=FALL)
     cold = [look.decision.spell() for look in run(history, alter=flatten(FALL))]
     assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
-    assert {station for _, station in warm} >= {"A", "A~arrived", "B~arrived"}
+    assert {station for _, station in warm.trackers} >= {"A", "A~arrived", "B~arrived"}
 
 
 def test_what_was_frozen_holds_the_value_that_came_first():

@@ -11,6 +11,7 @@ from monitor.criteria.table import KINDS
 from monitor.domain.decision import ForecastFact, OffsetFact, View, seconds
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Threshold
+from monitor.series.assessment import Warm
 from tests.property.alerting_histories import (
     DAY_S,
     EPOCHS,
@@ -110,12 +111,12 @@ def test_an_antenna_that_was_moved_asks_for_a_second_person_and_raises_nothing()
 
 
 def test_what_is_held_of_the_values_as_measured_changes_no_decision():
-    warm = {}
+    warm = Warm()
     offsets = [*hide(FALL), ("C", 20, 5.0)]
     history = quiet(5, motions=FALL)
     cold = [look.decision.spell() for look in run(history, alter=declare(offsets))]
     assert [look.decision.spell() for look in run(history, alter=declare(offsets), warm=warm)] == cold
-    assert {station for _, station in warm} >= {"A", "A~measured", "B~measured", "C~measured"}
+    assert {station for _, station in warm.trackers} >= {"A", "A~measured", "B~measured", "C~measured"}
 
 
 def test_a_forecast_of_values_with_an_offset_of_one_person_takes_no_high_level_back():
