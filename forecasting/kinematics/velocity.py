@@ -91,7 +91,7 @@ def fit_rates(
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Layout:
     """What the instants and errors of a fit say before any value: weights, centred days, their spread."""
 

@@ -442,11 +442,5 @@ def _fields_of(kind: Any) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, .
     return found
 
 
-def seconds(at: datetime) -> float:
-    """Epoch seconds of an instant; the inverse of `instant`."""
-    return epoch_s(at)
-
-
-def instant(at_s: float) -> datetime:
-    """The instant of epoch seconds."""
-    return from_epoch_s(at_s)
+seconds: Final = epoch_s  # of an instant; the inverse of `instant`
+instant: Final = from_epoch_s

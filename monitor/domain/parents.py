@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.site import Site
+from monitor.domain.site import Site, once_per_site
 
 Place = tuple[str, str]  # station and declared quantity
 KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
@@ -36,7 +36,8 @@ def stale_key(place: Place) -> str:
     return f"health:{place[0]}.{place[1]}:stale"
 
 
-def list_children(site: Site) -> dict[Parent, frozenset[Place]]:
+@once_per_site
+def list_children(site: Site) -> Mapping[Parent, frozenset[Place]]:
     """The series behind every parent that has more than one.
 
     On a base hangs what is measured against it, the displacement of its rovers; on everything else all that a station

@@ -1,7 +1,9 @@
 """A slope as its site file declares it: stations, series, criteria, levels, recipients. Frozen records."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Final, TypeVar
 
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
@@ -270,6 +272,30 @@ class Site:
         low = spec.low if spec is not None and spec.low is not None else usual.low if usual else -float("inf")
         high = spec.high if spec is not None and spec.high is not None else usual.high if usual else float("inf")
         return Expected(unit, low, high, spec is not None)
+
+
+KEPT_SITES: Final = 64
+Found = TypeVar("Found")
+
+
+def once_per_site(find: Callable[[Site], Found]) -> Callable[[Site], Found]:
+    """Keep what a function found for the very sites it was asked about last: every decision asks it again.
+
+    Sites are frozen and told apart by identity, since to compare two of them costs more than to find anew. What is
+    found must not be changed by who asks.
+    """
+    kept: dict[int, tuple[Site, Found]] = {}
+
+    @wraps(find)
+    def ask(site: Site) -> Found:
+        known = kept.get(id(site))
+        if known is None or known[0] is not site:
+            if len(kept) >= KEPT_SITES:
+                kept.clear()
+            known = kept[id(site)] = (site, find(site))
+        return known[1]
+
+    return ask
 
 
 def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, Site, once_per_site
 
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
@@ -23,7 +23,8 @@ class Voice:
     series: tuple[str, str] | None
 
 
-def find_groups(site: Site) -> dict[str, str]:
+@once_per_site
+def find_groups(site: Site) -> Mapping[str, str]:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
     A station that is itself the reference of others belongs to them. Observers, images and radar zones are groups of
@@ -85,16 +86,27 @@ def list_voices(site: Site, criterion: Criterion) -> list[Voice]:
     return found
 
 
-def find_voting_series(site: Site) -> set[tuple[str, str]]:
+@once_per_site
+def find_voting_series(site: Site) -> frozenset[tuple[str, str]]:
     """(station, declared quantity) of every series on which a vote may rest: by itself, or as part of a rule."""
     asked = {leaf.criterion for rule in site.fusion.rules for leaf in list_leaves(rule.when)}
-    return {
+    return frozenset(
         voice.series
         for criterion in site.criteria
         if criterion.kind.source == "instruments"
         and (criterion.role == "witness" or (criterion.role == "part" and criterion.id in asked))
         for voice in list_voices(site, criterion)
         if voice.series is not None
+    )
+
+
+@once_per_site
+def _find_sure_voices(site: Site) -> Mapping[str, Sequence[Voice]]:
+    """By criterion: the voices of those that count for a level and that somebody promises to come in time."""
+    return {
+        c.id: list_voices(site, c)
+        for c in site.criteria
+        if c.role in {"witness", "part"} and c.kind.source != "suggestion"
     }
 
 
@@ -112,9 +124,8 @@ def reach(site: Site, able: Collection[tuple[str, str]], groups: Mapping[str, st
     What models and images suggest does not count here, even when promoted: nobody promises that it comes in time.
     """
     voices = {
-        c.id: [v for v in list_voices(site, c) if v.series in able or c.kind.source == "observers"]
-        for c in site.criteria
-        if c.role in {"witness", "part"} and c.kind.source != "suggestion"
+        name: [v for v in heard if v.series in able or v.criterion.kind.source == "observers"]
+        for name, heard in _find_sure_voices(site).items()
     }
     top = site.top_level
     tops: set[str] = set()

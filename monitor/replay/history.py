@@ -33,7 +33,7 @@ from monitor.store.readings.observations import SeriesRow, change_flags, load_se
 KEEP_S: Final = 3600.0  # windows are cut at most this late, so that not every look cuts every window
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen it would take twice as long to make, and every row of the past is one
 class Stored:
     """One revision with the instants that count in the replay."""
 
@@ -116,21 +116,27 @@ class _Window:
 
     def _read(self, revisions: Sequence[Stored]) -> Reading:
         stored = first = revisions[0]
+        if len(revisions) == 1:
+            return self._say(stored, self._offset_at(stored.observed_s))
         for other in revisions[1:]:
             if rank(other.solution) >= rank(stored.solution):
                 stored = other
             if rank(other.solution) < rank(first.solution) == rank("corrected"):
                 first = other
-        total = 0.0
-        for at_s, size in self.active:
-            if at_s <= stored.observed_s:
-                total += size
+        total = self._offset_at(stored.observed_s)
         spoken, before = self._say(stored, total), self._say(first, total)
         if (before.value_raw, before.sigma, before.flags, before.extra) == (
             spoken.value_raw, spoken.sigma, spoken.flags, spoken.extra,
         ):  # fmt: skip
             return spoken
         return replace(spoken, first=before)
+
+    def _offset_at(self, observed_s: float) -> float:
+        total = 0.0
+        for at_s, size in self.active:
+            if at_s <= observed_s:
+                total += size
+        return total
 
     def _say(self, stored: Stored, total: float) -> Reading:
         flags = change_flags(stored.flags, self.later.get((stored.observed_s, stored.revision), ()))

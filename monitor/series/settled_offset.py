@@ -84,7 +84,8 @@ def find_agreement(
 
 
 def _mean(vectors: Sequence[Vector]) -> Vector:
-    return tuple(fsum(column) / len(vectors) for column in zip(*vectors, strict=True))
+    count = len(vectors)
+    return tuple([fsum(column) / count for column in zip(*vectors, strict=True)])
 
 
 def _spread(values: Sequence[float], stated: float) -> float:

@@ -126,7 +126,7 @@ def _is_of(windows: Windows, quantity: str, spec: SeriesSpec) -> bool:
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
-    if not f"{quantity}_".startswith(f"{spec.quantity}_"):
+    if not quantity.startswith(spec.quantity) or not f"{quantity}_".startswith(f"{spec.quantity}_"):
         return False
     declared = windows.site.series(spec.station, quantity)
     return declared is None or declared.quantity == spec.quantity

@@ -205,7 +205,7 @@ class Tracker:
         return track
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Row:
     """The components of one epoch."""
 

@@ -24,6 +24,7 @@ from monitor.series.step_clocks import clock_s
 from monitor.series.steps import ACTIVE, BEFORE, DOUBTFUL, EVENT, MOVEMENT, RETURNED, asked_level, says_no
 
 HAZARD_KEY = "hazard"
+UNDECIDED = ":undecided_"
 REACHABLE, CANNOT_SEE = "health:site:reachable", "health:site:cannot_see"
 
 
@@ -238,12 +239,13 @@ def _list_sight(
 def _list_undecided(windows: Windows, assessments: Sequence[Assessment]) -> dict[str, Condition]:
     """What only its own error keeps from counting, bound by bound; silence does not end the question."""
     voters = {c.id for c in windows.site.criteria if c.role in {"witness", "part"}}
+    asked = any(UNDECIDED in key for key in windows.memory.conditions)
     found = {}
     for assessment in assessments:
-        if assessment.criterion not in voters:
+        if assessment.criterion not in voters or not (asked or assessment.undecided):
             continue
         for level in range(1, len(windows.site.levels)):
-            key = f"health:{assessment.key}:undecided_{windows.site.levels[level].name}"
+            key = f"health:{assessment.key}{UNDECIDED}{windows.site.levels[level].name}"
             known = windows.memory.conditions.get(key)
             if level in assessment.undecided:
                 why = assessment.undecided[level]

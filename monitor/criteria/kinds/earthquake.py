@@ -18,7 +18,7 @@ from monitor.domain.decision import Condition, EventFact, Memory, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.kinds import Kind
-from monitor.domain.site import Criterion, Site, Threshold
+from monitor.domain.site import Criterion, Site, Threshold, once_per_site
 from monitor.domain.terms import Duration, Section
 from monitor.domain.witnesses import EARTHQUAKE
 from monitor.errors import ConfigError
@@ -263,8 +263,9 @@ def event_span_s(site: Site) -> float:
     return max(spans, default=0.0)
 
 
-def _criteria(site: Site) -> list[Criterion]:
-    return [c for c in site.criteria if c.kind == ENTRY.kind]
+@once_per_site
+def _criteria(site: Site) -> tuple[Criterion, ...]:
+    return tuple(c for c in site.criteria if c.kind == ENTRY.kind)
 
 
 def _earthquakes(view: View, now_s: float) -> Iterator[EventFact]:
