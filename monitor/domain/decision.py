@@ -1,7 +1,7 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -361,6 +361,11 @@ class Memory:
                 del found[name]
         return found
 
+    def in_order(self) -> "Memory":
+        """The same memory with every mapping in the order of its keys: so it comes back from canonical JSON."""
+        ordered: dict[str, Any] = {name: dict(sorted(getattr(self, name).items())) for name in _MAPPINGS}
+        return replace(self, **ordered)
+
     @staticmethod
     def read(value: Mapping[str, Any]) -> "Memory":
         """The memory back from its JSON; an empty one starts a site."""
@@ -373,6 +378,7 @@ class Memory:
         return Memory(**known)
 
 
+_MAPPINGS: Final = tuple(f.name for f in fields(Memory) if f.default_factory is dict)
 _KEYS: Final[Mapping[str, Callable[[str], str]]] = {"votes": VoteKey.read, "steps": StepKey.read}
 
 

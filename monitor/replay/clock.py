@@ -1,6 +1,5 @@
 """The simulated clock: the instants at which the service would have looked, and what it would have decided at each."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +10,6 @@ from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.decision.decide import decide
 from monitor.domain.alert import AlertChange, Ledger
-from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Decision, Memory, View, instant, seconds
 from monitor.domain.site import Site
 from monitor.replay.history import History
@@ -94,7 +92,7 @@ def play(
         view = history.view(site)
         decision = decide(site, memory, view, instant(now_s), warm.setdefault(site.version, Warm()))
         yield Look(instant(now_s), site, memory, decision, view, acted)
-        memory = keep(decision.memory)
+        memory = decision.memory.in_order()  # as it comes back from the database, so that not one order differs
         if pace.instants is not None:
             now_s = next(instants, inf)
         else:
@@ -108,11 +106,6 @@ def site_at(plan: Sequence[tuple[float, Site]], now_s: float) -> Site:
         if since_s <= now_s:
             site = other
     return site
-
-
-def keep(memory: Memory) -> Memory:
-    """The memory as it comes back from the database: through canonical JSON, so that not one order differs."""
-    return Memory.read(json.loads(canonical_json(memory.spell())))
 
 
 def find_next_s(
@@ -160,10 +153,10 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
     """What a person's act does to this memory: to the one it was done to, exactly what it did then."""
     if act.act == "level.set":
         level = min(int(act.after["level"]), site.top_level)
-        return keep(order_level(memory, level, seconds(act.at)))
+        return order_level(memory, level, seconds(act.at)).in_order()
     if act.act == TAKEN_BACK:
         gone = act.before["answers"].keys() - act.after["answers"].keys()
-        return keep(ask_again(memory, gone, seconds(act.at)))
+        return ask_again(memory, gone, seconds(act.at)).in_order()
     old: Mapping[str, str] = act.before.get("answers", {})
     given = {k: v for k, v in act.after.get("answers", {}).items() if old.get(k) != v}
     states = {k: s["state"] for k, s in act.after.get("steps", {}).items()}
@@ -173,6 +166,5 @@ def redo(memory: Memory, act: PastAct, site: Site) -> Memory:
         for k, s in memory.steps.items()
     }
     heights = {k: h for k, h in act.after.get("heights", {}).items() if k in given and "@" in k}
-    return keep(
-        replace(memory, answers={**memory.answers, **given}, steps=steps, heights={**memory.heights, **heights})
-    )
+    answers, heights = {**memory.answers, **given}, {**memory.heights, **heights}
+    return replace(memory, answers=answers, steps=steps, heights=heights).in_order()

@@ -184,7 +184,7 @@ class History:
         self._head = next(self._merged, None)
         self._waiting: list[tuple[float, int, int, Stored | None]] = []
         self._aged: dict[tuple[int, float], Stored] = {}  # the newest of those that came when they were history
-        self._wanted: dict[str, Mapping[tuple[str, str], float]] = {}
+        self._wanted: dict[str, list[tuple[str, float, _Window]]] = {}
         self._order = count()
         self._newest: dict[int, Stored] = {}
         self._newest_view: dict[str, Newest] = {}
@@ -309,14 +309,14 @@ class History:
         """Everything a decision of this site file may look at now."""
         wanted = self._wanted.get(site.version)
         if wanted is None:
-            wanted = self._wanted[site.version] = wanted_series(site)
+            spans = wanted_series(site)
+            wanted = self._wanted[site.version] = [
+                (f"{w.row.station}.{w.row.quantity}", span_s, w)
+                for w in self._windows if (span_s := _span_of(spans, w.row)) > 0.0
+            ]  # fmt: skip
         now = instant(self.now_s)
-        readings: dict[str, tuple[Reading, ...]] = {}
-        for window in self._windows:
-            span_s = _span_of(wanted, window.row)
-            if span_s > 0.0:
-                edge_s = seconds(anchor_at(now, span_s))
-                readings[f"{window.row.station}.{window.row.quantity}"] = window.show(edge_s)
+        edges_s = {span_s: seconds(anchor_at(now, span_s)) for span_s in {span_s for _, span_s, _ in wanted}}
+        readings = {name: window.show(edges_s[span_s]) for name, span_s, window in wanted}
         newest = dict(sorted(self._newest_view.items()))
         return View(readings, newest, **self._facts(site, now))
 

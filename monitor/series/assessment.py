@@ -1,10 +1,10 @@
 """What a criterion says of one witness: the one shape that every criterion answers in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from monitor.domain.decision import Memory, View
+from monitor.domain.decision import Memory, Newest, View
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station, Threshold
@@ -98,6 +98,7 @@ class Windows:
     touched: frozenset[str] = frozenset()
     kept_as: str = "~measured"
     _tracks: dict[tuple[str, str], Track] = field(default_factory=dict)
+    _newest: dict[str, list[tuple[str, Newest]]] = field(default_factory=dict)
 
     def track(self, criterion: Criterion, station_id: str) -> Track:
         """The cleaned track of a station for a criterion."""
@@ -115,6 +116,14 @@ class Windows:
                     tracker = self.warm.trackers[kept] = Tracker(self.site, station, criterion)
                 self._tracks[key] = tracker.track(self.view, self.now_s)
         return self._tracks[key]
+
+    def list_newest(self, station_id: str) -> Sequence[tuple[str, Newest]]:
+        """(quantity, newest epoch) of all that a station says."""
+        if not self._newest:
+            for name, newest in self.view.newest.items():
+                station, _, quantity = name.partition(".")
+                self._newest.setdefault(station, []).append((quantity, newest))
+        return self._newest.get(station_id, ())
 
     def waits(self, station_id: str) -> bool:
         """True for a station with an offset or corrections that no second person has confirmed."""

@@ -1,12 +1,13 @@
 """How each station does: silent, unusable, stuck, to be verified or well; it never touches a hazard level."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from operator import attrgetter
+from typing import Final
 
-from monitor.domain.decision import Condition, Newest, StationHealth, Step, instant, seconds
+from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.keys import StepKey
 from monitor.domain.observation import Reading
@@ -16,6 +17,7 @@ from monitor.series.assessment import Windows
 from monitor.series.steps import QUIET
 from monitor.series.tracks import HARMLESS, Track
 
+_observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})
 SICK = frozenset({"stuck", "flagged"})
 _RANK = {"ok": 0, "verify": 1, "unknown": 2, "stuck": 3, "flagged": 4, "silent": 5}
@@ -55,13 +57,13 @@ def examine(
     healths: list[StationHealth] = []
     conditions: dict[str, Condition] = {}
     unsure = {k.station for k, s in steps.items() if s.state not in QUIET}
-    heard, shown = _by_station(windows.view.newest), _by_station(windows.view.readings)
+    shown = _by_station(windows.view.readings)
     for station in windows.site.stations:
         state, reason = "ok", ""
         newest: list[float] = []
         for spec in station.series:
             used = [t for t in tracks.get(station.id, ()) if _carries(t, spec)]
-            seen_s = _newest(windows, heard.get(station.id, []), spec)
+            seen_s = _newest(windows, station, spec)
             newest += [] if seen_s is None else [seen_s]
             found = _examine_series(windows, spec, seen_s, used)
             senses[station.id, spec.quantity] = (
@@ -82,7 +84,7 @@ def examine(
             StationHealth(
                 station=station.id, state=state, reason=reason, newest_s=max(newest, default=None),
                 expected_interval_s=interval_s,
-                missing_share_24h=_missing_share(windows, shown.get(station.id, []), station),
+                missing_share_24h=_missing_share(windows, shown.get(station.id, ()), station),
                 votes=(station.on_slope or any((station.id, s.quantity) in voting for s in station.series))
                 and _may_vote(station, state, senses, voting),
             )
@@ -99,36 +101,36 @@ def _carries(track: Track, spec: SeriesSpec) -> bool:
     return any(q == spec.quantity or q.startswith(f"{spec.quantity}_") for q in track.quantity.split("+"))
 
 
-def _by_station(found: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
-    """(quantity, what is there) of every `station.quantity`, by station, in the same order."""
-    parts: dict[str, list[tuple[str, Any]]] = {}
-    for key, value in found.items():
+def _by_station(readings: Mapping[str, tuple[Reading, ...]]) -> Mapping[str, Sequence[tuple[str, tuple[Reading, ...]]]]:
+    """(quantity, readings) by station."""
+    parts: dict[str, list[tuple[str, tuple[Reading, ...]]]] = {}
+    for key, value in readings.items():
         station, _, quantity = key.partition(".")
         parts.setdefault(station, []).append((quantity, value))
     return parts
 
 
-def _newest(windows: Windows, heard: Sequence[tuple[str, Newest]], spec: SeriesSpec) -> float | None:
+def _newest(windows: Windows, station: Station, spec: SeriesSpec) -> float | None:
     """Newest epoch of any component, whatever its quality, not from the future.
 
     Where the clock of a station runs a little ahead, its silence counts from the last reception.
     """
     found = [
-        min(n.observed_s, n.received_s) for quantity, n in heard
-        if _is_of(windows, quantity, spec) and "future" not in n.flags
-        and min(n.observed_s, n.received_s) <= windows.now_s
+        at_s for quantity, n in windows.list_newest(station.id)
+        if "future" not in n.flags and (at_s := min(n.observed_s, n.received_s)) <= windows.now_s
+        and _is_of(station, quantity, spec)
     ]  # fmt: skip
     return max(found, default=None)
 
 
-def _is_of(windows: Windows, quantity: str, spec: SeriesSpec) -> bool:
+def _is_of(station: Station, quantity: str, spec: SeriesSpec) -> bool:
     """True for the series itself and its components, not for another one whose name begins alike.
 
     Issues of expected rain (`rain_next_24h`) must not hide that the gauge (`rain`) is silent.
     """
     if not quantity.startswith(spec.quantity) or not f"{quantity}_".startswith(f"{spec.quantity}_"):
         return False
-    declared = windows.site.series(spec.station, quantity)
+    declared = station.find_series(quantity)
     return declared is None or declared.quantity == spec.quantity
 
 
@@ -193,7 +195,7 @@ def _missing_share(
     from_at, to_at = instant(from_s), instant(windows.now_s)
     for spec in station.series:
         for quantity, readings in shown:
-            if not readings or spec.interval_s > 86400.0 or not _is_of(windows, quantity, spec):
+            if not readings or spec.interval_s > 86400.0 or not _is_of(station, quantity, spec):
                 continue
             if seconds(readings[0].observed_at) <= from_s + spec.interval_s:
                 past = readings[-1].observed_at <= to_at  # nothing is from the future: there is nothing to look for
@@ -201,10 +203,6 @@ def _missing_share(
                 count = end - bisect_right(readings, from_at, key=_observed)
                 shares.append(1.0 - min(1.0, count / max(1, round(86400.0 / spec.interval_s))))
     return round(max(shares), 6) if shares else None
-
-
-def _observed(reading: Reading) -> datetime:
-    return reading.observed_at
 
 
 def _spell(at_s: float) -> str:

@@ -1,5 +1,6 @@
 """What is held between evaluations changes nothing: warm and cold give the same canonical JSON, whatever arrives."""
 
+import json
 import random
 from dataclasses import replace
 from datetime import timedelta
@@ -98,6 +99,16 @@ def check_warm_is_cold(seeds):
         for look in warm[seed % 3 :: 3]:
             again = decide(SITE, look.before, look.view, look.now)
             assert canonical_json(again.spell()) == canonical_json(look.decision.spell()), f"seed {seed}, {look.now}"
+            check_order(look.decision.memory)
+
+
+def check_order(memory):
+    """What a replay goes on with is what a service reads back from its database, to the order of every mapping."""
+    stored, kept = Memory.read(json.loads(canonical_json(memory.spell()))), memory.in_order()
+    assert kept == stored
+    assert json.dumps(kept.spell()) == json.dumps(stored.spell()), "one order differs"
+    for name in ("votes", "supporters", "answered", "steps", "unheard"):
+        assert [*map(type, getattr(kept, name))] == [*map(type, getattr(stored, name))]
 
 
 @pytest.mark.parametrize("part", range(2))

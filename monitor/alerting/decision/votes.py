@@ -28,9 +28,10 @@ def update_votes(
     # forecasts are issued of values as they are declared: these take no high level back that waits for two people
     forecasts = {c.id for c in criteria.values() if c.kind.facts == "forecasts"}
     for assessment in assessments:
-        old = votes.get(assessment.key)
         if not assessment.heard or assessment.newest_s is None:
             continue
+        key = assessment.key
+        old = votes.get(key)
         before = old.level if old else 0
         may_fall = assessment.fresh and not windows.view.draining and assessment.station not in unsure
         waits = assessment.station in doubted or (
@@ -38,12 +39,12 @@ def update_votes(
         )
         may_fall = may_fall and (before < high or not waits)
         # what a person lowered rises on newer data only: windows of failure, forecasts, scores and images as well
-        is_new = assessment.newest_s > memory.answered.get(assessment.key, float("-inf"))
+        is_new = assessment.newest_s > memory.answered.get(key, float("-inf"))
         level = max(assessment.raise_level if is_new else 0, min(before, assessment.hold_level) if may_fall else before)
         if old is not None and assessment.newest_s < old.newest_s and level <= before:
             continue  # the newest datum was withdrawn: what is left says nothing new
         valid_until_s = assessment.newest_s + criteria[assessment.criterion].valid_for_s
-        votes[assessment.key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
+        votes[key] = Vote(level, assessment.newest_s, valid_until_s, assessment.reason)
     return votes
 
 
@@ -92,7 +93,7 @@ def find_lasting(
     """Questions whose motion lasts, whatever level a person let stand: the vote lives and is not clear."""
     moving = {
         w.station for w in assessments
-        if w.key in votes and votes[w.key].valid_until_s >= now_s
+        if (vote := votes.get(w.key)) is not None and vote.valid_until_s >= now_s
         and (not w.heard or (w.hold_level > 0 and w.motion is not None))
     }  # fmt: skip
     return {f"{REFERENCE}{s.reference}" for s in site.stations if s.id in moving and s.reference is not None} | {

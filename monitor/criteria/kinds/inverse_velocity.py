@@ -129,10 +129,9 @@ def _edge_s(criterion: Criterion, fact: FailureFact) -> float:
 
 
 def _newest(windows: Windows, station: str, quantity: str) -> Newest | None:
-    prefix = f"{station}.{quantity}"
     found = [
-        n for k, n in windows.view.newest.items()
-        if (k == prefix or k.startswith(f"{prefix}_")) and n.observed_s <= windows.now_s
+        n for name, n in windows.list_newest(station)
+        if (name == quantity or name.startswith(f"{quantity}_")) and n.observed_s <= windows.now_s
     ]  # fmt: skip
     return max(found, key=lambda n: (n.observed_s, n.flags), default=None)
 

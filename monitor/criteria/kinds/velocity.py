@@ -179,8 +179,9 @@ def _is_undecided(
     latest = epochs[-criterion.dwell.hits :]
     if len(latest) < criterion.dwell.hits:
         return False
-    if not all(_is_held_back(fits[e], bound, sign, criterion.min_sigma) for e in latest):
-        return False
+    for epoch in latest:
+        if not _is_held_back(fits[epoch], bound, sign, criterion.min_sigma):
+            return False
     half_s = (threshold.window_s or 86400.0) / 2.0
     before = bisect_right(track.times_s, latest[0] - half_s)
     earlier = _fit(track, track.times_s[before - 1], threshold, norm=norm) if before else None
