@@ -15,6 +15,17 @@ WANDERS: Final = 3.0  # times longer than the way from end to end is the path of
 REAL: Final = 5.0  # standard errors of the difference of both means
 
 
+def is_steady(levels: Sequence[Vector], limit: float) -> bool:
+    """True where no mean of some epochs can differ from that of others by the limit: the usual case, cheaply seen.
+
+    On each of three axes at most all of them lie within half of it.
+
+    >>> is_steady([(0.0, 9.0), (1.0, 8.0), (9.0, 9.5)], 20.0), is_steady([(0.0,), (11.0,)], 20.0)
+    (True, False)
+    """
+    return all(max(column) - min(column) <= limit / 2.0 for column in zip(*levels, strict=True))
+
+
 def find_settling(levels: Sequence[Vector], sigmas: Sequence[Vector], limit: float) -> Vector | None:
     """How far the newest `QUIET` epochs stand from the `ROUGH` ones before them; None unless those scattered.
 

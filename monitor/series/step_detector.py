@@ -11,7 +11,7 @@ from operator import add, mul
 from typing import Final
 
 from monitor.series.noise import LATELY, Scatter, measure_plain
-from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling
+from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling, is_steady
 from monitor.series.vectors import Vector, minus, norm
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
@@ -249,7 +249,10 @@ class Walk:
         tail = self.kept[-(ROUGH + QUIET) :]
         if len(tail) < ROUGH + QUIET or (self.jumps and self.jumps[-1][0] >= tail[ROUGH]):
             return
-        size = find_settling([self.level[k] for k in tail], [self.sigmas[k] for k in tail], limit)
+        levels = [self.level[k] for k in tail]
+        if is_steady(levels, limit):
+            return
+        size = find_settling(levels, [self.sigmas[k] for k in tail], limit)
         if size is None:
             return
         index, last = tail[ROUGH], tail[ROUGH - 1]

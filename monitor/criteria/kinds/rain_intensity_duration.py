@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pydantic import Field
@@ -89,15 +90,16 @@ def _curve(criterion: Criterion, gauge: Gauge, params: dict[str, float]) -> Sequ
     found: list[Fact] = []
     total, index = 0.0, len(gauge.times_s) - 1
     late = 0.5 * gauge.interval_s if gauge.stamp == "interval_end" else 0.0
-    for n in range(1, int(to_s / gauge.interval_s) + 1):
+    count = int(to_s / gauge.interval_s)
+    bounds_mm = _list_bounds_mm(params.get("c", 0.0), params["a"], params["b"], gauge.interval_s, count)
+    for n in range(1, count + 1):
         window_s = n * gauge.interval_s
         while index >= 0 and gauge.times_s[index] > end - window_s + late:
             total += gauge.amounts_mm[index]
             index -= 1
         if n < steps:
             continue
-        hours = window_s / 3600.0
-        bound_mm = (params.get("c", 0.0) + params["a"] * hours ** -params["b"]) * hours
+        bound_mm = bounds_mm[n - 1]
         found.append({
             "level": level, "duration_s": window_s, "sum_mm": total,
             "coverage": gauge.coverage(len(gauge.times_s) - 1 - index, end, window_s), "bound_mm": bound_mm,
@@ -106,6 +108,13 @@ def _curve(criterion: Criterion, gauge: Gauge, params: dict[str, float]) -> Sequ
     if event_s is not None:
         found = [{**f, "event_s": event_s} for f in found]
     return found or [_quiet(criterion, gauge, max(from_s, gauge.block_s), event_s)]
+
+
+@lru_cache(maxsize=64)
+def _list_bounds_mm(c: float, a: float, b: float, interval_s: float, count: int) -> tuple[float, ...]:
+    """The curve as sums: of one interval, two and so on; the same at every look."""
+    every = [n * interval_s / 3600.0 for n in range(1, count + 1)]
+    return tuple([(c + a * hours**-b) * hours for hours in every])
 
 
 def _quiet(criterion: Criterion, gauge: Gauge, span_s: float, event_s: float | None) -> Fact:
