@@ -1,20 +1,24 @@
 """The comparison every detector must stand: equal budget, injected faults, real noise, held-out time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import find_replay, find_stuck
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
-from detection.anomaly.faults import inject_many
+from detection.anomaly.faults import Event, inject_many
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import choose_threshold
 from detection.anomaly.windows import Series
 
 TEST_FROM = 0.67
+SIMPLE: Final = ("persistence-z", "rules")
+# A network may vote only where it finds this much more than the better of them at equal false alarms.
+VOTE_GAIN: Final = 0.02
 
 
 def run_bench(
@@ -23,17 +27,21 @@ def run_bench(
     budget: float,
     seeds: Sequence[int],
     ready: Mapping[str, Detector] | None = None,
+    test_from: float = TEST_FROM,
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
-    A name with ``+checks`` at its end adds the stuck and replay checks. Networks are trained once per seed.
+    ``+checks`` behind a name adds the stuck and replay checks; ``+labels`` behind that lets the threshold follow labels
+    of its alarms week by week. Networks are trained once per seed.
 
     Args:
         samples: clean series by station, all on one interval.
-        detectors: ids, each with or without ``+checks``.
+        detectors: ids, each with or without ``+checks`` and ``+labels``.
         budget: false alarm runs per sensor-month.
         seeds: of the faults and the networks.
         ready: detectors that are trained already and used for every seed.
+        test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
+            detectors that learnt nothing from this record.
 
     Returns:
         One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
@@ -46,30 +54,58 @@ def run_bench(
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
     equal: dict[str, list[float]] = {name: [] for name in detectors}
     for seed in seeds:
-        faulty, events = inject_many(samples, TEST_FROM, seed)
+        faulty, events = inject_many(samples, test_from, seed)
         trained: dict[str, Detector] = dict(ready or {})
+        scored: dict[str, tuple[dict[str, Array], dict[str, Array]]] = {}
         for name in detectors:
-            base = name.removesuffix("+checks")
+            base = name.partition("+")[0]
             if base not in trained:
                 trained[base] = train_detector(base, samples, budget, seed)
-            detector = trained[base]
-            with_checks = name.endswith("+checks")
-            on_faulty, on_clean = detector.score(faulty), detector.score(samples)
-            raised = _alarms(on_faulty, faulty, detector.limit, with_checks)
-            outcomes[name].append(judge_alarms(faulty, raised, events, TEST_FROM))
-            untouched = judge_alarms(samples, _alarms(on_clean, samples, detector.limit, with_checks), [], TEST_FROM)
-            limit = _spend(on_clean, samples, budget)
-            if limit is not None:
-                raised = _alarms(on_faulty, faulty, limit, with_checks)
-                equal[name].append(judge_alarms(faulty, raised, events, TEST_FROM).recall)
+            detector, with_checks, with_labels = trained[base], "+checks" in name, name.endswith("+labels")
+            if base not in scored:
+                scored[base] = detector.score(faulty), detector.score(samples)
+            on_faulty, on_clean = scored[base]
+            limit, spent = detector.limit, _spend(on_clean, samples, budget, test_from)
+            if with_labels:  # from here on a cell that alarms scores 1
+                on_faulty = _follow(on_faulty, limit, faulty, events, test_from, budget)
+                on_clean = _follow(on_clean, limit, samples, [], test_from, budget)
+                limit, spent = 0.5, None
+            raised = _alarms(on_faulty, faulty, limit, with_checks)
+            outcomes[name].append(judge_alarms(faulty, raised, events, test_from))
+            untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
+            if spent is not None:
+                raised = _alarms(on_faulty, faulty, spent, with_checks)
+                equal[name].append(judge_alarms(faulty, raised, events, test_from).recall)
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
 
 
-def _spend(scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float) -> float | None:
+def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """What a network finds more than the better of the simple detectors, in recall at equal real false alarms.
+
+    >>> rows = [{"detector": n, "recall_at_equal_false_alarms": r} for n, r in (("ae", 0.5), ("rules", 0.75))]
+    >>> find_gain(rows, "ae"), find_gain(rows[:1], "ae")
+    (-0.25, None)
+    """
+    recall = {row["detector"]: row["recall_at_equal_false_alarms"] for row in rows}
+    simple = [recall[one] for one in SIMPLE if recall.get(one) is not None]
+    own = recall.get(name)
+    return None if own is None or not simple else own - max(simple)
+
+
+def _follow(
+    scores: Mapping[str, Array], limit: float, samples: Mapping[str, Series], events: Sequence[Event], test_from: float,
+    budget: float,
+) -> dict[str, Array]:  # fmt: skip
+    scored = {name: row / limit for name, row in scores.items()}
+    raised = follow_labels(scored, samples, events, test_from, budget)
+    return {name: row.astype(np.float64) for name, row in raised.items()}
+
+
+def _spend(scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float, test_from: float) -> float | None:
     """The threshold that spends the budget on the test part; None where there is too little to count."""
-    parts = {name: slice(int(len(row) * TEST_FROM), None) for name, row in scores.items()}
+    parts = {name: slice(int(len(row) * test_from), None) for name, row in scores.items()}
     try:
         return choose_threshold(
             [scores[name][part] for name, part in parts.items()],

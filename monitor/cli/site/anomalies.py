@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,9 @@ from monitor.cli.session import (
 )
 from monitor.cli.site.labels import add_to
 from monitor.store.models.registry import find_active
+
+if TYPE_CHECKING:
+    from detection.anomaly.windows import Series
 
 app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 add_to(app)
@@ -77,31 +81,98 @@ def _describe(card: Mapping[str, Any]) -> str:
     )
 
 
-@app.command(epilog="Example: slopeward anomalies bench --data G --budget 0.1 --seeds 3")
+@app.command(epilog="Example: slopeward anomalies bench --site north-bench")
 def bench(
-    data: Annotated[str, typer.Option(help="A long CSV, or a benchmark below SLOPEWARD_DATA: S, SK, G or K.")],
-    budget: Annotated[float, typer.Option(help="False alarms per sensor-month.")] = 0.1,
+    data: Annotated[
+        str | None, typer.Option(help="A long CSV, or a benchmark below SLOPEWARD_DATA: S, SK, G or K.")
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="False alarms per sensor-month; default .1, or that of the site.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
+    live: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
+    ] = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms."""
-    from detection.anomaly.bench import format_table, run_bench
-    from detection.anomaly.jobs import start_without_history
-    from detection.anomaly.windows import build_series
-    from forecasting.data.sources import Recipe, read_record
+    """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
-    panel = read_record(data, Recipe()).panel
-    samples = {
-        name: build_series(panel.times_s.tolist(), panel.values[:, column].tolist(), panel.step_s)
-        for column, name in enumerate(panel.stations)
-    }
-    names = [f"{d}{checks}" for d in ("persistence-z", "ae", "lstm-ae", "rules") for checks in ("", "+checks")]
-    if fresh:
-        names = ["persistence-z", "rules", "rules+checks"]
-    ready = {d: start_without_history(d, panel.step_s) for d in ("persistence-z", "rules")} if fresh else None
-    rows = run_bench(samples, names, budget, range(seeds), ready)
+    With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there.
+    """
+    from detection.anomaly.bench import TEST_FROM, VOTE_GAIN, find_gain, format_table, run_bench
+    from detection.anomaly.jobs import start_without_history
+    from detection.anomaly.registry import NETWORKS
+
+    if (data is None) == (site is None):
+        raise typer.BadParameter("name a record: either --data or --site")
+    samples, step_s, wanted, allowed = _read_bench(data, site, config)
+    budget = allowed if budget is None else budget
+    names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
+    if fresh or live is not None:
+        names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
+    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else None
+    rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM)
+    for row in rows:
+        if row["detector"] in NETWORKS:
+            gain = row["recall_gain_over_rules"] = find_gain(rows, row["detector"])
+            row["adds"] = gain is not None and gain >= VOTE_GAIN
     if not as_json:
         print(format_table(rows))
+        for row in rows:
+            if "adds" in row:
+                print(f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}")
     for row in rows if as_json else []:
         print_json(row)
+
+
+def _judge(gain: float | None, *, adds: bool) -> str:
+    """Whether a network adds anything on this record."""
+    if gain is None:
+        return "advice: the record is too short to compare it at equal false alarms"
+    against = f"{100.0 * gain:+.1f} % recall against the better of persistence-z and rules at equal false alarms"
+    return f"{against}: {'it adds, `anomalies train` keeps the proof' if adds else 'advice, it adds nothing'}"
+
+
+def _read_bench(
+    data: str | None, site: str | None, config: Path | None
+) -> tuple["dict[str, Series]", float, list[str], float]:
+    """Series by station, their interval, the detectors that are compared, and the budget."""
+    from detection.anomaly.windows import build_series, fewest_readings
+
+    if data is not None:
+        from forecasting.data.sources import Recipe, read_record
+
+        panel = read_record(data, Recipe()).panel
+        values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
+        series = {name: build_series(panel.times_s.tolist(), row, panel.step_s) for name, row in values.items()}
+        return series, panel.step_s, ["persistence-z", "ae", "lstm-ae", "rules"], 0.1
+    from detection.anomaly.errors import InputError
+    from detection.anomaly.registry import list_detectors
+    from monitor.jobs.forecasts.train import HISTORY_STEPS
+    from monitor.jobs.samples import history_since, load_displacements
+
+    assert site is not None
+    service, db = open_service(config)
+    chosen, now = pick_site(service, site), datetime.now(UTC)
+    point_to_the_past(db, chosen, now)
+    step_s = chosen.slowest_motion_s
+    if step_s is None:
+        raise InputError(f"site {site} declares no series of displacement")
+    with db.read() as c:
+        record = load_displacements(c, chosen, history_since(now, step_s, HISTORY_STEPS), now)
+    if not record:
+        raise InputError(f"site {site} has no readings of displacement")
+    every = {one.label: build_series(*one.timed, step_s) for one in record}
+    # a threshold is counted on a part of the record, and judged on another one
+    series = {name: one for name, one in every.items() if one.observed.sum() >= 5 * fewest_readings(one)}
+    if left := sorted(set(every) - set(series)):
+        print(f"left out, the record is too short: {', '.join(left)}", file=sys.stderr)
+    if not series:
+        need = 5 * fewest_readings(next(iter(every.values())))
+        raise InputError(f"no series of site {site} has the {need} readings that are needed")
+    wanted = dict.fromkeys(["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in list_detectors())])
+    return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month

@@ -1,6 +1,7 @@
 """The live false-alarm rate of a detector against its budget, and the slow correction of its threshold."""
 
 import json
+import random
 from dataclasses import replace
 from datetime import timedelta
 
@@ -173,3 +174,20 @@ def test_no_correction_where_anomalies_count_for_the_level(watched):
         (row,) = c.execute(select(t.anomaly_budget)).all()
     assert row.reason.endswith("the threshold stays, for anomalies count for the warning level here")
     assert row.rate > 0.1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_bench_reads_the_record_of_a_site(watched, tmp_path, capsys):
+    rng = random.Random(5)
+    rows = [
+        Observation("bench", f"G{n}", "displacement_east", "mm", NOW - day * DAY, NOW, rng.gauss(0.0, 1.0))
+        for n in range(3) for day in range(1, 700)
+    ]  # fmt: skip
+    with watched.write() as c:
+        add_observations(c, rows, NOW)
+    service = str(write_service(tmp_path, watched, TEXT))
+    assert run_verb(["anomalies", "bench", "--site", "bench", "--budget", "0.3", "--json", "--config", service]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [row["detector"] for row in found] == ["persistence-z", "persistence-z+checks", "rules", "rules+checks"]
+    assert all(row["events"] > 5 for row in found)
+    assert run_verb(["anomalies", "bench", "--config", service]) == 2
