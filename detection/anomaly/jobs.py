@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run_bench
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
-from detection.anomaly.common import name_common
+from detection.anomaly.common_motion import name_common
 from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, train_detector
 from detection.anomaly.errors import InputError
 from detection.anomaly.evaluation import judge_alarms

@@ -17,7 +17,7 @@ RULES: Final[Mapping[str, str]] = {
     "matrix-profile": "detection.anomaly.matrix_profile:matrix_profile",
 }
 # Rules that look at all stations of a site at once.
-SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common:score_common"}
+SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common_motion:score_common"}
 NETWORKS: Final[Mapping[str, str]] = {
     "ae": "detection.anomaly.neural.dense:DenseAutoencoder",
     "lstm-ae": "detection.anomaly.neural.lstm:LstmAutoencoder",

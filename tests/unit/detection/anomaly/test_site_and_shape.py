@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.anomaly.common import name_common, score_common
+from detection.anomaly.common_motion import name_common, score_common
 from detection.anomaly.matrix_profile import CELLS, find_nearest_before, matrix_profile
 from detection.anomaly.neighbours import Settle
 from detection.anomaly.registry import load_rule
