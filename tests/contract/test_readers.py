@@ -33,6 +33,7 @@ EXAMPLES = MappingProxyType(
     {
         "long": ("time,station,quantity,value\n2025-03-01T06:00:00Z,G1,displacement_mm,12.4\n", (), 1),
         "wide": ("Date;G1/mm\n2025-03-01T06:00:00;12.4\n2025-03-02T06:00:00;\n", ("--mapping",), 1),
+        "gnss": ("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0.0 .0007 .0009 .003 0 0 0\n", (), 3),
         "egms": (EGMS, (), 2),
         "insar-points": (
             "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",

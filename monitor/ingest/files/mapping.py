@@ -19,9 +19,10 @@ from monitor.ingest.message import is_station
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
 _EXCEL_DAYS: Final = (1.0, 2_958_466.0)  # to the year 9999
+YEAR_DAY_HHMM: Final = "year_day_hhmm"  # 2014, 203, 41: three columns of array-ID loggers, 41 is 00:41
 YEAR: Final = "year"  # 2011.4548: the year and the share of it that has passed, in UTC
 _YEARS: Final = (1800.0, 2300.0)
-_MISSING: Final = ("", "NaN", "nan", "NA", "null", "None")
+MISSING: Final = ("", "NaN", "nan", "NAN", "NA", "null", "None")
 
 
 _NUMBER: Final = re.compile(r"[+-]?[\d.,'  ]*\d(?:[eE][+-]?\d+)?")
@@ -45,6 +46,8 @@ class TimeRule:
         if len(self.columns) == 1:
             return self.read(row.get(self.columns[0]))
         parts = [row.get(name) for name in self.columns]
+        if self.format == YEAR_DAY_HHMM and None not in parts and "" not in parts:
+            return self._place(self._read_parts([str(part).strip() for part in parts]))
         return self.read("" if None in parts or "" in parts else " ".join(str(part).strip() for part in parts))
 
     def read(self, value: object) -> datetime:
@@ -85,6 +88,18 @@ class TimeRule:
         year = int(value)
         begin, end = (datetime(y, 1, 1, tzinfo=UTC) for y in (year, year + 1))
         return begin + timedelta(seconds=round((end - begin).total_seconds() * (value - year)))
+
+    def _read_parts(self, parts: list[str]) -> datetime:
+        """Year, day of the year, and hours and minutes without leading zeros; 2400 is the end of the day."""
+        try:
+            year, day, clock = (int(part) for part in parts)
+            if not (1 <= day <= 366 and 0 <= clock <= 2400 and clock % 100 < 60):
+                raise ValueError
+            return datetime(year, 1, 1) + timedelta(days=day - 1, hours=clock // 100, minutes=clock % 100)  # noqa: DTZ001
+        except (ValueError, OverflowError):
+            raise PayloadError(
+                "bad_time", f"{self.column}: {' '.join(parts)[:60]!r} is no year, day and hhmm"
+            ) from None
 
     def _read_days(self, value: object) -> datetime:
         """A spreadsheet's day number, to the second; without a zone, as there."""
@@ -129,7 +144,7 @@ class TableMapping:
     time: TimeRule
     columns: tuple[ColumnRule, ...]
     layout: Layout = Layout()  # noqa: RUF009 - frozen
-    missing: tuple[str, ...] = _MISSING
+    missing: tuple[str, ...] = MISSING
     decimal: str = "."
     thousands: str = ""
     station: str | None = None  # the column that names the station of each row
@@ -192,7 +207,7 @@ def load_mapping(path: Path) -> TableMapping:
     )  # fmt: skip
     rule = _read_time_rule(document.get("time"), f"{path}: time")
     return TableMapping(
-        rule, rules, layout, tuple(table.get("missing", _MISSING)), decimal, thousands,
+        rule, rules, layout, tuple(table.get("missing", MISSING)), decimal, thousands,
         None if station is None else _spell(station),
     )  # fmt: skip
 
@@ -225,6 +240,8 @@ def _read_time_rule(section: Any, name: str) -> TimeRule:
         names = tuple(columns)
     else:
         names = (_text(section, "column", name),)
+    if (section.get("format") == YEAR_DAY_HHMM) != (len(names) == 3):
+        raise ConfigError(f"{name}.column: three columns go with format {YEAR_DAY_HHMM!r}, and only with it")
     return TimeRule(tuple(_spell(n) for n in names), _text(section, "format", name, "iso"), found)
 
 
@@ -266,13 +283,13 @@ def _number(value: object) -> object:
     return value
 
 
-def is_missing(value: object, words: tuple[str, ...] = _MISSING) -> bool:
+def is_missing(value: object, words: tuple[str, ...] = MISSING) -> bool:
     """Whether a cell says "no measurement": nothing, NaN, or one of the words."""
     if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN
         return True
     if isinstance(value, str):
         return value.strip() in words
-    return len(words) > len(_MISSING) and str(value) in words  # a number that stands for nothing, in a typed table
+    return len(words) > len(MISSING) and str(value) in words  # a number that stands for nothing, in a typed table
 
 
 def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str, Any], PayloadError | None]]:

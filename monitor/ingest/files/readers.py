@@ -16,6 +16,10 @@ READERS: Final[dict[str, Reader]] = {
     WIDE: Reader(
         f"{ROOM}.lines:open_wide", "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
     ),
+    "gnss": Reader(
+        f"{ROOM}.gnss:open_gnss", "positions of stations: Nevada tenv3 and tenv, PBO .pos and .csv, SIO .neu",
+        suffixes=(".tenv3", ".tenv", ".pos", ".neu", ".csv", ".txt"),
+    ),
     "egms": Reader(
         f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),

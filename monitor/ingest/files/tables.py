@@ -14,6 +14,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, Final, TextIO, cast
 
 from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.campbell import is_campbell
+from monitor.ingest.files.campbell import read_rows as campbell_rows
 
 SUFFIXES: Final = (".csv", ".txt", ".parquet", ".pq")
 WORKBOOKS: Final = (".xlsx", ".xlsm")
@@ -94,6 +96,9 @@ def open_rows(path: Path, layout: Layout = Layout()) -> Iterator[tuple[list[str]
                 yield found
         elif path.suffix.lower() in WORKBOOKS:
             yield _name_rows(iter(read_workbook(path)), path, layout)
+        elif is_campbell(path):
+            with path.open("rb") as file:
+                yield campbell_rows(path, file)
         elif str(path) == "-":
             yield _read_text(_rewind_stdin(), path, layout)
         else:

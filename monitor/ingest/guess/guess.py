@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from monitor.domain.quantities import QUANTITIES, UNITS, convert
 from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.mapping import ColumnRule, TableMapping, name_station
+from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.guess.look import NO_VALUE, Look, is_number
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
 from monitor.ingest.guess.times import Times, describe_gaps, find_times
@@ -101,7 +101,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         facts.append(
             (rule.name, f"{place}, {rule.quantity} in {rule.unit}" + (f", error {rule.sigma}" if rule.sigma else ""))
         )
-    words = dict.fromkeys(("", "NaN", "nan", "NA", "null", "None", *missing))
+    words = dict.fromkeys((*MISSING, *missing))
     mapping = TableMapping(times.rule, tuple(rules), look.layout, tuple(words), decimal, thousands, station)
     sensors = _list_sensors(look, mapping, times)
     facts += _tell_sampling(times, look)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.errors import ConfigError
+from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -61,6 +62,8 @@ def look_at(path: Path) -> Look:
     if suffix in WORKBOOKS:
         cells = [[_text(cell) for cell in row] for row in read_workbook(path)[:LOOK_LINES]]
         return _place(path, cells, Layout())
+    if is_campbell(path):
+        return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := spell_unit(text))})
     encoding = _find_encoding(path)
     lines = _read_lines(path, encoding)
     best, found = 0.0, None

@@ -30,6 +30,7 @@ from monitor.errors import ConfigError, PayloadError, RefusedError, SlopewardErr
 from monitor.ingest.decoders.table import DECODERS, find_decoder
 from monitor.ingest.files import tables
 from monitor.ingest.files.egms import open_egms
+from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import READERS
 from monitor.ingest.message import Message, Place
@@ -198,10 +199,16 @@ def read_points(path):
         return sum(1 for _ in pieces)
 
 
+def read_gnss(path):
+    with open_gnss(path, Said()) as lines:
+        return sum(1 for _ in lines)
+
+
 # form of `slopeward ingest` -> what reads it, and its bombs
 READ = {
     "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
     "insar-points": (read_rows, (one_line, parquet)),
+    "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
 }  # fmt: skip
 

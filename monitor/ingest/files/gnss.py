@@ -1,0 +1,171 @@
+"""Positions as geodetic networks publish them: Nevada tenv3 and tenv, PBO .pos and .csv, SIO .neu.
+
+The content decides which of them a file is. East, north and up: metres (PBO .csv: mm) from the reference of the file.
+Epochs are in GPS time, at most 18 s ahead of UTC; a daily solution counts from 12:00 of its day, as these formats do.
+Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descriptions that PBO files carry themselves.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.native import SOLUTIONS
+from monitor.ingest.files.mapping import name_station
+from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.tables import limit_lines
+
+FORMS: Final = "Nevada tenv3 or tenv, PBO .pos or .csv, SIO .neu"
+HEAD_LINES: Final = 200
+PARTS: Final = ("east", "north", "up")
+_NOON: Final = timedelta(hours=12)
+_STATION: Final = re.compile(r"4-character ID\s*[:,]\s*(\w+)")
+_TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a station stood: east, north, up and their standard deviations, in `unit`."""
+
+    at: datetime
+    station: str
+    values: tuple[float, float, float]
+    sigmas: tuple[float, float, float]
+    unit: str = "m"
+    solution: str | None = None
+
+
+@contextmanager
+def open_gnss(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+    """Open a file of positions.
+
+    Raises:
+        ConfigError: it is none of these forms.
+    """
+    del said
+    with _open(path) as lines:
+        yield (_to_line(line) for line in lines)
+
+
+def read_positions(path: Path) -> Iterator[Position]:
+    """The positions of a file alone; raises ConfigError where it is none, PayloadError at a line that is damaged."""
+    with _open(path) as lines:
+        for found in lines:
+            if isinstance(found, Position):
+                yield found
+            else:
+                raise found[1]
+
+
+_Found = Position | tuple[str, PayloadError]
+_Parse = Callable[[list[str]], Position | None]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Iterator[_Found]]:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as text:
+            lines = limit_lines(text, path)
+            yield _recognise(path, lines)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
+    """What the head of a file says it is."""
+    head: list[str] = []
+    station = ""
+    for line in lines:
+        head.append(line)
+        if match := _STATION.search(line):
+            station = name_station(match[1])
+        text = line.lstrip("#")
+        if line.startswith("site YYMMMDD"):
+            return _walk(lines, _Nevada(7, 14, named=True).read)
+        if _TENV.match(line):
+            return _walk(chain(head, lines), _Nevada(6, 10, named=False).read)
+        if line.startswith("*YYYYMMDD") and station:
+            return _walk(lines, partial(_read_pos, station))
+        if line.startswith("Date, North (mm), East (mm)") and station:
+            return _walk(lines, partial(_read_csv, station), ",")
+        if text == line and len(fields := line.split()) == 9 and re.fullmatch(r"\d{4}\.\d+", fields[0]):
+            name = station or name_station(path.name.split(".")[0])
+            return _walk(chain([line], lines), partial(_read_neu, name))
+        if len(head) > HEAD_LINES:
+            break
+    raise ConfigError(f"{path}: no columns of positions; expected {FORMS}")
+
+
+def _walk(lines: Iterator[str], parse: _Parse, separator: str | None = None) -> Iterator[_Found]:
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        try:
+            found = parse([field.strip() for field in line.split(separator)])
+        except (ValueError, IndexError, OverflowError):
+            yield line, PayloadError("not_number", f"no line of positions: {line.strip()[:60]!r}")
+            continue
+        if found is not None:
+            yield found
+
+
+class _Nevada:
+    """tenv3 with whole and broken metres, tenv with broken ones alone.
+
+    The whole metres stay as they are while a station moves; they are taken anew where it drifts by more than 10 m.
+    """
+
+    def __init__(self, first: int, sigma: int, *, named: bool) -> None:
+        self.first, self.sigma, self.has_whole = first, sigma, named
+        self.origin: tuple[float, ...] | None = None
+
+    def read(self, f: list[str]) -> Position:
+        if self.has_whole:
+            whole = tuple(float(f[k]) for k in (self.first, self.first + 2, self.first + 4))
+            self.origin = self.origin or whole
+            broken = (float(f[k]) for k in (self.first + 1, self.first + 3, self.first + 5))
+            east, north, up = (w - o + b for w, o, b in zip(whole, self.origin, broken, strict=True))
+        else:
+            east, north, up = (float(v) for v in f[self.first : self.first + 3])
+        at = datetime.strptime(f[1], "%y%b%d").replace(tzinfo=UTC) + _NOON
+        se, sn, su = (float(v) for v in f[self.sigma : self.sigma + 3])
+        return Position(at, name_station(f[0]), (east, north, up), (se, sn, su))
+
+
+def _read_pos(station: str, f: list[str]) -> Position:
+    at = datetime.strptime(f[0] + f[1], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    north, east, up, sn, se, su = (float(v) for v in f[15:21])
+    return Position(at, station, (east, north, up), (se, sn, su), "m", _solution(f[-1]))
+
+
+def _read_csv(station: str, f: list[str]) -> Position:
+    at = datetime.strptime(f[0], "%Y-%m-%d").replace(tzinfo=UTC) + _NOON
+    north, east, up, sn, se, su = (float(v) for v in f[1:7])
+    return Position(at, station, (east, north, up), (se, sn, su), "mm", _solution(f[7] if len(f) > 7 else ""))
+
+
+def _read_neu(station: str, f: list[str]) -> Position:
+    at = datetime(int(f[1]), 1, 1, 12, tzinfo=UTC) + timedelta(days=int(f[2]) - 1)
+    north, east, up, sn, se, su = (float(v) for v in f[3:9])
+    return Position(at, station, (east, north, up), (se, sn, su))
+
+
+def _solution(word: str) -> str | None:
+    return word if word in SOLUTIONS else None
+
+
+def _to_line(found: _Found) -> Line:
+    if not isinstance(found, Position):
+        return Line((({"line": found[0].strip()[:500]}, found[1]),))
+    rows: list[Judged] = []
+    for part, value, sigma in zip(PARTS, found.values, found.sigmas, strict=True):
+        row = {"time": found.at, "station": found.station, "quantity": f"displacement_{part}", "unit": found.unit,
+               "value": value, "sigma": sigma}  # fmt: skip
+        rows.append((row | ({} if found.solution is None else {"solution": found.solution}), None))
+    return Line(tuple(rows))
