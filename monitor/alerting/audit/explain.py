@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.config.service import parse_site
+from monitor.criteria.kinds.forecast import say_chance, say_quantiles
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
 from monitor.domain.quantities import QUANTITIES
@@ -145,6 +146,9 @@ def _margins(facts: Mapping[str, Any], unit: str) -> Iterator[str]:
     """How far from each bound: the margin where the rule gives one, else its ratio to the bound."""
     of = f" {unit}" if unit else ""
     for bound in facts.get("bounds", ()):
+        if "chance_from" in bound:
+            chance = f"{say_chance(bound)}; {say_quantiles(bound)} by {bound['model']}"
+            yield f"level {bound['level']}: {chance}; {facts['distribution']}"
         if "margin" in bound:
             hits = f", {bound['hits']} of {bound['needs']} hits" if "needs" in bound else ""
             yield f"level {bound['level']}: bound {bound['bound']:g}{of}, margin {bound['margin']:+.3g}{of}{hits}"

@@ -149,16 +149,33 @@ def _project(parts: Sequence[tuple[float, ForecastFact]]) -> Fan:
     )
 
 
-def _sentence(said: Mapping[str, Any]) -> str:
-    """The chance in words, with what was asked for."""
+def say_chance(said: Mapping[str, Any]) -> str:
+    """The chance of one level in words, with what counts."""
     low, high = said["chance_from"], said["chance_to"]
     side = "" if low == high else "at most " if low == 0.0 else "at least "
-    told, velocity = high if low == 0.0 else low, said["velocity_mm_per_day"]
+    told = high if low == 0.0 else low
     share = f"{100.0 * told:.0f} %" if low == high else f"{100.0 * told:g} %"
     return (
         f"{side}{share} chance of more than {said['over_mm_per_day']:g} mm/day within "
-        f"{spell_duration(said['window_s'])}, more than {100.0 * said['probability']:g} % counts; "
-        f"forecast velocity {velocity['q50']:.2f} mm/day, 80 % interval {velocity['q10']:.2f} to "
+        f"{spell_duration(said['window_s'])}, more than {100.0 * said['probability']:g} % counts"
+    )
+
+
+def say_quantiles(said: Mapping[str, Any]) -> str:
+    """The mean velocity of one level by quantile.
+
+    >>> say_quantiles({"velocity_mm_per_day": {"q10": 2.0, "q50": 8.0, "q90": 14.0}})
+    'mean velocity 2.00 mm/day (10 %), 8.00 mm/day (50 %), 14.00 mm/day (90 %)'
+    """
+    velocity = said["velocity_mm_per_day"]
+    known = [f"{velocity[name]:.2f} mm/day ({100.0 * share:g} %)" for name, share in QUANTILES if name in velocity]
+    return f"mean velocity {', '.join(known)}"
+
+
+def _sentence(said: Mapping[str, Any]) -> str:
+    velocity = said["velocity_mm_per_day"]
+    return (
+        f"{say_chance(said)}; forecast velocity {velocity['q50']:.2f} mm/day, 80 % interval {velocity['q10']:.2f} to "
         f"{velocity['q90']:.2f} mm/day"
     )
 

@@ -1,7 +1,9 @@
 """A forecast that is likely to cross its bound, from the stored rows to advice, view and recomputation."""
 
+import json
 from datetime import timedelta
 
+from monitor.alerting.audit.explain import explain
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.observation import Observation
@@ -55,6 +57,11 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
         source = load_site_source(c, decision.config_sha256)
     assert alert.reason.startswith("G1: 50 % chance of more than 2 mm/day within 1d, more than 30 % counts")
     assert recompute(decision, source).differences == ()
-    assert '"q975":' in decision.evidence
+    told = [line.strip() for line in explain(json.loads(decision.evidence))]
+    assert (
+        "level 1: 50 % chance of more than 2 mm/day within 1d, more than 30 % counts; mean velocity "
+        "1.02 mm/day (2.5 %), 1.36 mm/day (10 %), 2.00 mm/day (50 %), 2.64 mm/day (90 %), 2.98 mm/day (97.5 %) "
+        "by auto; lines between the quantiles in normal scores, nothing beyond the outer ones"
+    ) in told
     # its target has passed: nobody knows any more, and the row goes
     assert look(25) == []
