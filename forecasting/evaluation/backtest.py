@@ -213,7 +213,7 @@ def _fans(panel: Panel, parts: Split, fitted: Baseline, horizons_s: tuple[float,
     first = parts.test.first - begin
     out = []
     for fan, horizon_s in zip(fans, horizons_s, strict=True):
-        conformed = conform(fan, panel.values, origins, panel.steps(horizon_s), horizon_s)
+        conformed = conform(fan, panel.values, origins, panel.steps(horizon_s))
         out.append(widen(fan, conformed.margins)[first:])
     return out
 

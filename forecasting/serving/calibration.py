@@ -80,7 +80,7 @@ def judge(
         network = fan[inside, :, 2]
         weight = blend_weight(observed, simple[inside], network)
         fan = blend_fan(simple, fan, weight)
-        conformed = conform(fan, panel.values, origins, steps, horizon_s)
+        conformed = conform(fan, panel.values, origins, steps)
         fan = widen(fan, conformed.margins)
         gate = decide(
             observed,

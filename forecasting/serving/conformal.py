@@ -13,16 +13,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from forecasting.data.series import DAY_S, Floats, horizon_key
+from forecasting.data.series import Floats, horizon_key
 
 WINDOW = 400
 """Scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess."""
 MINIMUM_SCORES = 20
+LONGEST_SPAN = 7
+"""Errors of a horizon of so many rows overlap: among few of them the margin takes a larger one, as if one span were one."""
 
 
-def step_size(horizon_s: float) -> float:
-    """Learning rate of the level: .03 up to two days, .01 beyond (chosen on two measured sets)."""
-    return 0.03 if horizon_s <= 2 * DAY_S else 0.01
+def step_size(steps: int) -> float:
+    """Learning rate of the level: .03 up to two rows ahead, .01 beyond, where one event is missed many times over."""
+    return 0.03 if steps <= 2 else 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,9 @@ class ConformalState:
     n: int = 0
 
     @classmethod
-    def fresh(cls, nominal: float, horizon_s: float) -> Self:
-        """A state that has seen nothing."""
-        return cls(nominal, step_size(horizon_s), 1.0 - nominal)
+    def fresh(cls, nominal: float, steps: int) -> Self:
+        """A state that has seen nothing, for forecasts so many rows ahead."""
+        return cls(nominal, step_size(steps), 1.0 - nominal)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -88,6 +90,15 @@ def score(low: float, high: float, observed: float) -> float:
     return max(low - observed, observed - high)
 
 
+def stretch_margin(margin_mm: Floats | float, stretch: Floats | float) -> Floats:
+    """What is added at the present pace for a margin of the usual one; what is taken away stays as it is.
+
+    >>> stretch_margin(3.0, 2.0).tolist(), stretch_margin(-3.0, 2.0).tolist()
+    (6.0, -3.0)
+    """
+    return np.where(np.asarray(margin_mm) > 0.0, np.asarray(margin_mm) * stretch, margin_mm)
+
+
 def update(state: ConformalState, value: float, *, covered: bool | None = None) -> ConformalState:
     """Take the score of a forecast whose target has now been observed.
 
@@ -124,16 +135,25 @@ def feedback(
     return out
 
 
-def margin(state: ConformalState) -> float:
-    """What to add to both ends of the base interval now, mm; NaN before 20 scores are known."""
+def margin(state: ConformalState, steps: int = 1) -> float:
+    """What to add to both ends of the base interval at the usual pace, mm; NaN before 20 scores are known.
+
+    >>> few = ConformalState(0.8, 0.01, 0.2, tuple(float(i) for i in range(1, 31)), 30)
+    >>> margin(few), margin(few, 7)
+    (25.0, 30.0)
+
+    Args:
+        state: What is known of the errors.
+        steps: Horizon in rows.
+    """
     if len(state.scores) < MINIMUM_SCORES:
         return float("nan")
     ranked = np.sort(np.asarray(state.scores))[:, None]
-    return float(_margins(ranked, np.array([ranked.size]), np.array([state.alpha]), state.nominal)[0])
+    return float(_margins(ranked, np.array([ranked.size]), np.array([state.alpha]), state.nominal, steps)[0])
 
 
 def replay(
-    low: Floats, high: Floats, observed: Floats, *, steps: int, nominal: float, horizon_s: float
+    low: Floats, high: Floats, observed: Floats, *, steps: int, nominal: float, stretch: Floats | float = 1.0
 ) -> tuple[Floats, list[ConformalState]]:
     """Run the adaptation through past forecasts as it would have run live: feedback comes `steps` rows later.
 
@@ -143,15 +163,16 @@ def replay(
         observed: Value at each origin's target, NaN where unknown, shape (N, S).
         steps: Horizon in rows.
         nominal: Wanted coverage.
-        horizon_s: Horizon in seconds (chooses the learning rate).
+        stretch: By which margins are stretched at each origin, shape (N, S).
 
     Returns:
         The margin at each origin (N, S), NaN in the warm-up, and each station's state after the last origin.
     """
     rows, stations = low.shape
-    gamma, target = step_size(horizon_s), 1.0 - nominal
+    gamma, target = step_size(steps), 1.0 - nominal
     scores = np.maximum(low - observed, observed - high)
     known = np.isfinite(scores)
+    stretched = np.broadcast_to(stretch, scores.shape)
     margins = np.full((rows, stations), np.nan)
     alpha = np.full(stations, target)
     seen = np.zeros(stations, dtype=np.int64)
@@ -174,7 +195,8 @@ def replay(
         ready = np.flatnonzero(seen >= MINIMUM_SCORES)
         if ready.size:
             some = ranked if ready.size == stations else ranked[:, ready]
-            margins[t, ready] = _margins(some, np.minimum(seen[ready], WINDOW), alpha[ready], nominal)
+            usual = _margins(some, np.minimum(seen[ready], WINDOW), alpha[ready], nominal, steps)
+            margins[t, ready] = stretch_margin(usual, stretched[t, ready])
     states = []
     for s in range(stations):
         count = int(seen[s])
@@ -194,11 +216,12 @@ def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:
     np.minimum(ranked[1:], before, out=ranked[1:])
 
 
-def _margins(ranked: Floats, count: np.ndarray, alpha: Floats, nominal: float) -> Floats:
+def _margins(ranked: Floats, count: np.ndarray, alpha: Floats, nominal: float, steps: int) -> Floats:
     """Margins of several stations from scores (W, S) ranked upwards (padded with infinity), each (S,)."""
     shares = np.empty((3, count.size))  # all three at once: a backtest asks some ten thousand times
     shares[0], shares[1], shares[2] = 1.0 - alpha, 0.9, 0.1
-    ranks = np.minimum(np.maximum(np.ceil(shares * (count + 1)).astype(np.int64), 1), count)
+    more = np.array([[min(steps, LONGEST_SPAN)], [1], [1]])
+    ranks = np.minimum(np.maximum(np.ceil(shares * (count + more)).astype(np.int64), 1), count)
     base, high, low = ranked[ranks - 1, np.arange(count.size)]
     margins: Floats = base + (high - low) * np.maximum(-alpha, 0.0) / (1.0 - nominal)
     return margins

@@ -57,7 +57,7 @@ def judge_motion(panel: Panel, longest: int) -> list[Experience]:
     """
     new = max(longest, TOO_NEW)
     values = panel.values[-(SEEN + new + 3 * max(SPANS)) :]
-    features = np.concatenate([_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
+    features = np.concatenate([find_rates(values, span) for span in SPANS], axis=2)  # (T, S, 2 per span)
     floor = np.array([RESOLUTION / span**power for span in SPANS for power in (1, 2)])
     scores, which = _score(features[:-new][-SEEN:], features[-1], floor)
     out = []
@@ -129,7 +129,7 @@ def _score(seen: Floats, now: Floats, floor: Floats) -> tuple[Floats, Ints]:
     return score, present.argmax(axis=1)
 
 
-def _rates(values: Floats, span: int) -> Floats:
+def find_rates(values: Floats, span: int) -> Floats:
     """Velocity and acceleration per row over a span, at every row, shape (T, S, 2); NaN where not known."""
     rows, stations = values.shape
     out = np.full((rows, stations, 2), np.nan)

@@ -13,7 +13,8 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import NETWORKS, SIMPLE
-from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin
+from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin, stretch_margin
+from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
 from forecasting.serving.records import ENDED, Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
@@ -41,6 +42,7 @@ class Issue:
     best: Floats  # (N, S, H)
     gates: Mapping[str, Any] | None
     silent: dict[str, str]
+    pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     unsettled: frozenset[str] = frozenset()  # stations whose fit was ended before its best
 
@@ -66,7 +68,7 @@ def open_issue(
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
-    silent = _silent(panel)
+    silent, pace = _silent(panel), see_pace(panel.values, origins)
     if model in SIMPLE:
         steps = tuple(panel.steps(h) for h in horizons_s)
         begun = time.perf_counter()
@@ -79,7 +81,7 @@ def open_issue(
         at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
         unsettled = frozenset(name for name, ok in zip(panel.stations, at_best, strict=False) if not ok)
         return Issue(
-            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, waited_s, unsettled
+            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, unsettled
         )  # fmt: skip
     if model not in NETWORKS:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*SIMPLE, *NETWORKS])}")
@@ -117,7 +119,7 @@ def open_issue(
             weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
             fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
     digest = str(card["model_hash"])
-    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, waited_s)
+    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, pace, waited_s)
 
 
 def forecast_horizon(
@@ -129,10 +131,12 @@ def forecast_horizon(
 ) -> tuple[list[Forecast], list[Withheld]]:
     """Rows and withheld entries of one horizon; adds the conformal states used to `states`."""
     panel, fan = issue.panel, issue.fans[index]
+    steps = panel.steps(horizon_s)
+    stretch = issue.pace.stretch_over(steps)[-1]
     kept = {level: [given.get(conformal_key(name, horizon_s, level)) for name in panel.stations] for level in LEVELS}
     past: dict[float, list[ConformalState]] = {}
     if not all(_is_ready(state) for level in LEVELS for state in kept[level]):
-        past = conform(fan, panel.values, issue.origins, panel.steps(horizon_s), horizon_s).states
+        past = conform(fan, panel.values, issue.origins, steps, issue.pace).states
     used = {
         level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
         for level in LEVELS
@@ -145,9 +149,10 @@ def forecast_horizon(
         borrowed = False
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = margin(used[level][s])
+            margins[level] = margin(used[level][s], steps)
             if not np.isfinite(margins[level]):
-                margins[level], borrowed = _pooled(used[level]), True
+                margins[level], borrowed = _pooled(used[level], steps), True
+            margins[level] = float(stretch_margin(margins[level], stretch[s]))
         last = widen(fan[-1:, s : s + 1], {level: np.array([[value]]) for level, value in margins.items()})[0, 0]
         if reason is None and not np.isfinite(fan[-1, s, 2]):
             reason = "the record is too short for this model"
@@ -256,10 +261,10 @@ def _is_ready(state: ConformalState | None) -> bool:
     return state is not None and len(state.scores) >= MINIMUM_SCORES
 
 
-def _pooled(states: Sequence[ConformalState]) -> float:
+def _pooled(states: Sequence[ConformalState], steps: int) -> float:
     """The margin that the errors of all stations together ask for; NaN where even they are too few."""
     scores = tuple(value for state in states for value in state.scores)
     if len(scores) < MINIMUM_SCORES:
         return float("nan")
     nominal = states[0].nominal
-    return margin(ConformalState(nominal, states[0].gamma, 1.0 - nominal, scores, len(scores)))
+    return margin(ConformalState(nominal, states[0].gamma, 1.0 - nominal, scores, len(scores)), steps)

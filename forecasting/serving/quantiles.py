@@ -7,6 +7,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints
 from forecasting.data.windows import targets
 from forecasting.serving.conformal import ConformalState, replay
+from forecasting.serving.pace import Pace, see_pace
 from forecasting.simple.baselines import Baseline, Spreading
 
 QUANTILES = (0.025, 0.1, 0.5, 0.9, 0.975)
@@ -54,7 +55,7 @@ def rebase(quantiles: Floats, base: Floats, best: Floats) -> Floats:
     return quantiles + (best - base)[..., None]
 
 
-def conform(fan: Floats, values: Floats, origins: Ints, steps: int, horizon_s: float) -> Conformed:
+def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace | None = None) -> Conformed:
     """Run adaptive conformal intervals over consecutive past origins, feedback delayed by the horizon.
 
     Args:
@@ -62,13 +63,14 @@ def conform(fan: Floats, values: Floats, origins: Ints, steps: int, horizon_s: f
         values: Panel values, shape (T, S).
         origins: Consecutive rows, shape (N,).
         steps: Horizon in rows.
-        horizon_s: Horizon in seconds.
+        pace: At the origins, where several horizons share it.
     """
     observed = targets(values, origins, steps)
+    stretch = (pace or see_pace(values, origins)).stretch_over(steps)
     margins, states = {}, {}
     for level, (low, high) in LEVELS.items():
         margins[level], states[level] = replay(
-            fan[..., low], fan[..., high], observed, steps=steps, nominal=level, horizon_s=horizon_s
+            fan[..., low], fan[..., high], observed, steps=steps, nominal=level, stretch=stretch
         )
     return Conformed(margins, states)
 

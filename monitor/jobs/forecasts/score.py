@@ -61,7 +61,9 @@ def score_targets(db: Database, site: Site, now: datetime) -> str:
         states = load_conformal(c, sorted({one.series_id for one in learning}))
         changed: set[Key] = set()
         for one in learning:
-            changed |= _feed_back(states, one, scores[one.id].observed)
+            spec = specs[one.series_id]
+            steps = 1 if spec is None else max(1, round(one.horizon_s / spec.interval_s))
+            changed |= _feed_back(states, one, scores[one.id].observed, steps)
         save_conformal(c, {key: states[key] for key in sorted(changed)}, now)
     return f"{len(added)} scored, {len(waiting) - len(scores)} targets not observed yet"
 
@@ -91,13 +93,13 @@ def nearest_reading(readings: list[Reading], target_at: datetime, within_s: floa
     return best
 
 
-def _feed_back(states: dict[Key, ConformalState], one: Unscored, observed: float) -> set[Key]:
-    """Give the intervals of this series, model and horizon what they missed or held; returns what changed."""
+def _feed_back(states: dict[Key, ConformalState], one: Unscored, observed: float, steps: int) -> set[Key]:
+    """Give the intervals of this series, model and horizon (in readings) what they missed or held; what changed."""
     if one.margin_80 is None or one.margin_95 is None:
         return set()
     name = name_intervals(one.model, one.model_hash)
     keys = {n: (one.series_id, name, one.horizon_s, n) for n in (0.8, 0.95)}
-    before = {n: states.get(key) or ConformalState.fresh(n, one.horizon_s) for n, key in keys.items()}
+    before = {n: states.get(key) or ConformalState.fresh(n, steps) for n, key in keys.items()}
     q025, q10, _, q90, q975 = one.quantiles
     after = feedback({0.8: (q10, q90, one.margin_80), 0.95: (q025, q975, one.margin_95)}, observed, before)
     states.update({keys[n]: state for n, state in after.items()})

@@ -160,7 +160,7 @@ def cover(one: Measured, prepared: Sequence[Sequence[Fold]], rule: Rule) -> dict
         inside, count = np.zeros(len(one.panel.stations)), np.zeros(len(one.panel.stations))
         for fold in folds:
             fan, rows = point_fan(fold.serve(rule)), np.arange(fold.first, fold.cut.test.end)
-            conformed = conform(fan, fold.known, rows, fold.steps, one.horizons_s[i])
+            conformed = conform(fan, fold.known, rows, fold.steps)
             low, high = bounds(widen(fan, conformed.margins)[fold.cut.test.first - fold.first :], 0.8)
             known = np.isfinite(fold.observed) & np.isfinite(low)
             inside += (known & (fold.observed >= low) & (fold.observed <= high)).sum(axis=0)

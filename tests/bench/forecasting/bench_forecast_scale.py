@@ -114,7 +114,7 @@ def update() -> dict[str, Any]:
     from forecasting.serving.conformal import update as take
     from forecasting.simple.averaging import fit_members
 
-    state = ConformalState.fresh(0.8, DAY_S)
+    state = ConformalState.fresh(0.8, 1)
     rng = np.random.default_rng(2)
     for value in rng.normal(0, 1, 300):
         state = take(state, float(value))

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from forecasting.data.series import DAY_S
 from forecasting.metrics import coverage, mae, pinball, rmse, skill, winkler
 from forecasting.serving.conformal import MINIMUM_SCORES, WINDOW, ConformalState, margin, replay, score, update
 from forecasting.serving.gate import blend_weight, choose_shown, decide
@@ -36,9 +35,9 @@ def test_replay_equals_one_update_at_a_time():
     observed = rng.normal(0, np.linspace(1, 3, 700)[:, None], (700, 2))
     observed[rng.random(observed.shape) < 0.1] = np.nan
     for h in (1, 7):
-        margins, states = replay(point, point, observed, steps=h, nominal=0.8, horizon_s=h * DAY_S)
+        margins, states = replay(point, point, observed, steps=h, nominal=0.8)
         for s in range(2):
-            state, issued = ConformalState.fresh(0.8, h * DAY_S), []
+            state, issued = ConformalState.fresh(0.8, h), []
             for t in range(700):
                 if t >= h and np.isfinite(observed[t - h, s]):
                     value = score(0.0, 0.0, observed[t - h, s])
@@ -49,7 +48,7 @@ def test_replay_equals_one_update_at_a_time():
                         )
                     else:
                         state = update(state, value, covered=covered)
-                issued.append(margin(state))
+                issued.append(margin(state, h))
             np.testing.assert_allclose(issued, margins[:, s], atol=1e-12)
             assert state.alpha == pytest.approx(states[s].alpha, abs=1e-12)
             assert state.scores == states[s].scores
@@ -63,7 +62,7 @@ def test_coverage_holds_through_a_change_of_noise(h):
     observed = rng.normal(0, sigma, (1500, 4))
     point = np.zeros_like(observed)
     for nominal, slack in ((0.8, 0.03), (0.95, 0.03)):
-        margins, _ = replay(point, point, observed, steps=h, nominal=nominal, horizon_s=h * DAY_S)
+        margins, _ = replay(point, point, observed, steps=h, nominal=nominal)
         hit, worst = coverage(-margins[300:], margins[300:], observed[300:])
         assert abs(hit - nominal) < slack
         assert worst > nominal - 2 * slack
@@ -75,8 +74,8 @@ def test_no_feedback_arrives_before_its_target():
     point = np.zeros_like(observed)
     changed = observed.copy()
     changed[200:] = 1e6  # targets of origins from 200 on are known from row 207 on
-    a, _ = replay(point, point, observed, steps=7, nominal=0.8, horizon_s=7 * DAY_S)
-    b, _ = replay(point, point, changed, steps=7, nominal=0.8, horizon_s=7 * DAY_S)
+    a, _ = replay(point, point, observed, steps=7, nominal=0.8)
+    b, _ = replay(point, point, changed, steps=7, nominal=0.8)
     np.testing.assert_array_equal(a[:207], b[:207])
     assert (a[207:] != b[207:]).any()
 
@@ -97,12 +96,10 @@ def test_what_an_event_leaves_behind_is_bounded():
     """Feedback that comes a month late goes on missing after the event; the level must not fall without end."""
     quiet, event = np.ones((200, 1)), np.full((60, 1), 50.0)
     observed = np.concatenate([quiet, event, quiet]) * np.where(np.arange(460) % 2, 1.0, -1.0)[:, None]
-    margins, (state,) = replay(
-        np.zeros_like(observed), np.zeros_like(observed), observed, steps=30, nominal=0.8, horizon_s=30 * DAY_S
-    )
+    margins, (state,) = replay(np.zeros_like(observed), np.zeros_like(observed), observed, steps=30, nominal=0.8)
     assert np.nanmax(margins) <= 50.0 + 49.0
     assert state.alpha >= -0.2
-    down = ConformalState.fresh(0.8, 30 * DAY_S)
+    down = ConformalState.fresh(0.8, 30)
     for _ in range(500):
         down = update(down, 1.0, covered=False)
     assert down.alpha == pytest.approx(-0.2)
@@ -112,7 +109,7 @@ def test_what_an_event_leaves_behind_is_bounded():
 
 
 def test_state_survives_text():
-    state = ConformalState.fresh(0.8, DAY_S)
+    state = ConformalState.fresh(0.8, 1)
     assert np.isnan(margin(state))
     for value in np.random.default_rng(1).normal(size=WINDOW + 20):
         state = update(state, abs(value))
@@ -126,7 +123,7 @@ def test_fans_never_cross():
     values = np.cumsum(rng.normal(size=(300, 2)), axis=0)
     origins = np.arange(300)
     fan = np.sort(rng.normal(0, 5, (300, 2, 5)), axis=-1) + values[..., None]
-    out = widen(fan, conform(fan, values, origins, 7, 7 * DAY_S).margins)
+    out = widen(fan, conform(fan, values, origins, 7).margins)
     ready = np.isfinite(out).all(axis=-1)
     assert ready.sum() > 400
     assert (np.diff(out[ready], axis=-1) >= 0).all()
