@@ -19,7 +19,7 @@ WINDOW = 400
 """Scores a month ahead overlap: 250 of them are eight independent months, and 80 % of those is a guess."""
 MINIMUM_SCORES = 20
 LONGEST_SPAN = 7
-"""Errors of a horizon of so many rows overlap: among few of them the margin takes a larger one, as if one span were one."""
+"""Errors of so many rows ahead overlap: among few a larger one is taken, as if each span gave one, up to 7 rows."""
 
 
 def step_size(steps: int) -> float:

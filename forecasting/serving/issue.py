@@ -25,6 +25,9 @@ HISTORY = 400
 STALE_STEPS = 3
 OBSERVED_SHARE = 0.7
 CALIBRATION_ROWS = 60
+WIDER_FROM = 1.25
+"""Stretch of the interval from which the reason says so."""
+WIDER = "; interval wider than usual: the station moves faster than in nine of ten rows before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +165,8 @@ def forecast_horizon(
             withheld.append(Withheld(issue.model, name, horizon_s, reason, until_s))
             continue
         assert until_s is not None, "a station without any observation is silent"
-        rows.append(
-            _row(issue, index, horizon_s, s, quantiles=last, margins=margins, until_s=until_s, borrowed=borrowed)
-        )
+        wide = float(stretch[s])
+        rows.append(_row(issue, index, horizon_s, s, last, margins, wide, until_s=until_s, borrowed=borrowed))
     return rows, withheld
 
 
@@ -173,9 +175,10 @@ def _row(
     index: int,
     horizon_s: float,
     column: int,
-    *,
     quantiles: Floats,
     margins: Mapping[float, float],
+    stretch: float,
+    *,
     until_s: float,
     borrowed: bool,
 ) -> Forecast:
@@ -190,6 +193,8 @@ def _row(
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])
     if panel.stations[column] in issue.unsettled:
         reason += ENDED
+    if stretch >= WIDER_FROM:
+        reason += WIDER
     if borrowed:
         reason += "; interval from the errors of all stations"
     q025, q10, q50, q90, q975 = (float(value) for value in quantiles)

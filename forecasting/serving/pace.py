@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import Floats, Ints
-from forecasting.serving.experience import find_rates
+from forecasting.serving.experience import LEVEL_ROWS, find_rates
 
 SPAN: Final = 8
 """Rows over which the present velocity is taken."""
@@ -61,14 +61,16 @@ def see_pace(values: Floats, origins: Ints) -> Pace:
     """
     if not origins.size:
         return Pace(*(np.empty((0, values.shape[1])) for _ in range(3)))
-    begin = max(0, int(origins[0]) - SEEN - SPAN)
+    begin = max(0, int(origins[0]) - SEEN - SPAN - LEVEL_ROWS)
     seen = values[begin : int(origins[-1]) + 1]
     speed = np.abs(find_rates(seen, SPAN)[:, :, 0])
     change = np.abs(np.diff(seen, axis=0, prepend=np.nan))
     velocity = speed[origins - begin]
     usual, step = np.empty(velocity.shape), np.empty(velocity.shape)
-    for first in range(0, origins.size, EVERY):
-        block, at = slice(first, first + EVERY), int(origins[first]) - begin
+    # counted from the last origin, so that it has the same answer alone
+    for end in range(origins.size - 1 + EVERY, 0, -EVERY):
+        block = slice(max(0, end - EVERY), end)
+        at = int(origins[block][0]) - begin
         usual[block] = _find_share(speed[max(0, at - SEEN) : at], USUAL)
         step[block] = _find_share(change[max(0, at - SEEN) : at], 0.5)
     return Pace(np.maximum(velocity, usual), usual, step)

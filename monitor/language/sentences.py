@@ -478,6 +478,7 @@ SENTENCES: Final = (
     N_("simple forecast {model}, the best on calibration"),
     N_("average of simple forecasts, weights by past errors: {weights}"),
     N_("interval from the errors of all stations"),
+    N_("interval wider than usual: the station moves faster than in nine of ten rows before"),
     N_("moved onto one path with the last reading and the nearer horizons"),
     N_("its fit was ended before its best"),
     N_("the record is too short for this model"),
