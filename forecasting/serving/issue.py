@@ -14,6 +14,7 @@ from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import NETWORKS, SIMPLE
 from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin, stretch_margin
+from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
 from forecasting.serving.records import ENDED, Forecast, Withheld
@@ -58,6 +59,7 @@ def open_issue(
     checkpoint: str | None,
     conformal: Mapping[str, ConformalState],
     ungated: bool,
+    motion: Motion | None = None,
 ) -> Issue:
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
@@ -71,7 +73,8 @@ def open_issue(
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
-    silent, pace = _silent(panel), see_pace(panel.values, origins)
+    silent = _silent(panel)
+    pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in SIMPLE:
         steps = tuple(panel.steps(h) for h in horizons_s)
         begun = time.perf_counter()

@@ -141,7 +141,9 @@ def forecast(
     shared_s = 0.0
     if possible:
         given = conformal or {}
-        issue = open_issue(panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated)
+        issue = open_issue(
+            panel, model, possible, checkpoint=checkpoint, conformal=given, ungated=ungated, motion=motion
+        )
         shared_s = issue.waited_s - (issue.auto.seconds if model == "auto" else 0.0)
         for i, horizon_s in enumerate(issue.horizons_s):
             made = forecast_horizon(issue, i, horizon_s, given, states)

@@ -13,6 +13,7 @@ from forecasting.kinematics.extrapolation import extrapolate, measure_grid_noise
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.registry import READS_DRIVERS
 from forecasting.serving.experience import OUTSIDE, SEEN, Experience, judge_drivers, judge_motion
+from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 
 LOOK_BACK: Final = 24
@@ -44,6 +45,14 @@ class Motion:
     panel: Panel
     present: dict[str, _Present]
     made: dict[tuple[str, tuple[int, ...]], Floats] = field(default_factory=dict)
+    paces: dict[int, Pace] = field(default_factory=dict)
+
+    def pace_from(self, first: int) -> Pace:
+        """The pace at the rows from `first` to the last."""
+        if first not in self.paces:
+            rows = np.arange(first, self.panel.values.shape[0], dtype=np.int64)
+            self.paces[first] = see_pace(self.panel.values, rows)
+        return self.paces[first]
 
     def extrapolate(self, station: str, steps: tuple[int, ...]) -> Floats:
         """Quantiles of the kinematic forecast of one station so many rows ahead, shape (H, 5)."""
