@@ -5,6 +5,7 @@ from random import Random
 
 from monitor.domain.observation import Observation
 from monitor.replay.backtest import run_backtest
+from monitor.replay.page import write_page
 from monitor.replay.text import say_gain
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -42,4 +43,5 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
     assert gain.gained_s[0] > 0.0, "the forecast knows a day before"
     assert card.to_json()["runs"][0]["forecast_gain"][0]["criterion"] == "f"
     database.close()
+    assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)
