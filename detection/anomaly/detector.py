@@ -1,6 +1,6 @@
 """A detector with its thresholds: trained on the first half of a record, its alarms counted on what follows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,17 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
+from detection.anomaly.parts import lay_out
 from detection.anomaly.registry import (
     COMPOSITES,
     NETWORKS,
+    SITE_NETWORKS,
     SITE_RULES,
     list_detectors,
     load_rule,
     load_site_rule,
 )
+from detection.anomaly.robust import drift_residual
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import Threshold, choose_threshold
-from detection.anomaly.windows import Series, scaled_residuals, stack_windows
+from detection.anomaly.windows import Series, scaled_residuals, stack_tables, stack_windows
 
 TRAIN_UNTIL: Final = 0.50
 VALIDATE_UNTIL: Final = 0.67
@@ -52,6 +55,8 @@ class Detector:
         """One causal score per cell of each station, NaN where the past is too short or too full of holes."""
         if self.name in COMPOSITES:
             return {name: row for name, (row, _) in self.score_by_part(samples).items()}
+        if self.name in SITE_NETWORKS:
+            return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
         if self.name in SITE_RULES:
@@ -83,6 +88,48 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
     return out
 
 
+def score_site(
+    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series]
+) -> dict[str, Array]:
+    """Scores of a network that sees all stations at once: of each the larger of what its columns show.
+
+    Stations that it has not learned have no score; one that is gone counts as missing.
+    """
+    from detection.anomaly.neural.training import WIDTH, score_network
+
+    known = [one for one in notes["stations"] if one in samples]
+    out = {one: np.full(len(samples[one].values), np.nan) for one in samples}
+    if not known:
+        return out
+    table, places = stack_site({one: samples[one] for one in known}, notes["stations"])
+    index, values, mask = stack_tables(table, WIDTH)
+    scores = np.full((len(table), len(notes["stations"])), np.nan)
+    if len(index):
+        every = score_network(name, dict(weights), (values, mask))
+        scores[index] = np.maximum(*np.split(every, 2, axis=1))
+    for one in known:
+        mine = scores[places[one] : places[one] + len(out[one]), notes["stations"].index(one)]
+        out[one] = np.where(samples[one].observed, mine, np.nan)
+    return out
+
+
+def stack_site(samples: Mapping[str, Series], stations: Sequence[str]) -> tuple[Array, dict[str, int]]:
+    """Of all stations the residual to the median of a week, then that to the line of sixty days; (cells, 2 stations).
+
+    Returns:
+        The table, NaN where unknown, and the first cell of each station.
+    """
+    names, table, _, begins = lay_out(samples)
+    places = dict(zip(names, begins, strict=True))
+    out = np.full((table.shape[1], 2 * len(stations)), np.nan)
+    for column, name in enumerate(stations):
+        if name in samples:
+            rows = slice(places[name], places[name] + len(samples[name].values))
+            out[rows, column] = scaled_residuals(samples[name])
+            out[rows, len(stations) + column] = drift_residual(samples[name])
+    return out, places
+
+
 def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
@@ -109,9 +156,11 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
-    if name in NETWORKS:
+    if name in SITE_NETWORKS:
+        weights, notes = _train_site(name, samples, seed)
+    elif name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
-    scored = Detector(name, {}, weights).score(samples)
+    scored = Detector(name, {}, weights, notes).score(samples)
     return Detector(
         name, {name: _set_threshold([scored[key] for key in sorted(samples)], ordered, budget)}, weights, notes
     )
@@ -144,6 +193,24 @@ def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, ND
             f"{count} complete windows of {WIDTH} readings: at least {FEWEST_WINDOWS} are needed to train {name}"
         )
     return train_network(name, _join(fit), _join(watch), seed)
+
+
+def _train_site(
+    name: str, samples: Mapping[str, Series], seed: int
+) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
+    from detection.anomaly.neural.training import WIDTH, train_network
+
+    stations = sorted(samples)
+    table, _ = stack_site(samples, stations)
+    index, values, mask = stack_tables(table, WIDTH)
+    share = index / max(len(table), 1)
+    early, late = share < WATCH_FROM, (share >= WATCH_FROM) & (share < TRAIN_UNTIL)
+    if early.sum() < FEWEST_WINDOWS or not late.any():
+        raise InputError(
+            f"{int(early.sum())} windows of {WIDTH} epochs: at least {FEWEST_WINDOWS} are needed to train {name}"
+        )
+    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed)
+    return weights, notes | {"stations": stations}
 
 
 def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -156,7 +156,11 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
     if name in COMPOSITES and not set(thresholds) <= set(PARTS):
         raise InputError(f"the checkpoint of {name} is of an earlier version: train it again")
     weights = stored.weights if name in NETWORKS else {}
-    return Detector(name, thresholds, weights), stored.model_hash, "counted on this site's validation record"
+    return (
+        Detector(name, thresholds, weights, card["training"]),
+        stored.model_hash,
+        "counted on this site's validation record",
+    )
 
 
 def start_without_history(name: str, step_s: float) -> Detector:

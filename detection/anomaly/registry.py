@@ -20,8 +20,14 @@ RULES: Final[Mapping[str, str]] = {
 SITE_RULES: Final[Mapping[str, str]] = {"common-mode": "detection.anomaly.common_motion:score_common"}
 NETWORKS: Final[Mapping[str, str]] = {
     "ae": "detection.anomaly.neural.dense:DenseAutoencoder",
-    "lstm-ae": "detection.anomaly.neural.lstm:LstmAutoencoder",
+    "conv-ae": "detection.anomaly.neural.convolutional:ConvAutoencoder",
+    "lstm-ae": "detection.anomaly.neural.recurrent:LstmAutoencoder",
+    "gru-ae": "detection.anomaly.neural.recurrent:GruAutoencoder",
+    "vae": "detection.anomaly.neural.variational:VariationalAutoencoder",
+    "site-ae": "detection.anomaly.neural.site:SiteAutoencoder",
 }
+# Networks that see all stations of a site at once.
+SITE_NETWORKS: Final = frozenset({"site-ae"})
 # Certain faults have no score and no threshold; each check names the kind of finding it keeps.
 CHECKS: Final[Mapping[str, str]] = {
     "flatline": "stuck",
