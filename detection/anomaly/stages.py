@@ -201,8 +201,8 @@ class AddUp:
 
     Page (1954), Hinkley (1971). Values are clipped at five: one spike is no slow change.
 
-    >>> AddUp(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel()
-    array([1. , 2. , nan, 1. , 2. ])
+    >>> AddUp(1).feed(np.array([[1.5, 1.5, np.nan, -0.5, -2.5]]), 0, 5).ravel().tolist()
+    [1.0, 2.0, nan, 1.0, 2.0]
     """
 
     ALLOWED: Final = 0.5

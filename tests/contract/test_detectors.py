@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from detection.anomaly.kinds import COMPARED
 from detection.anomaly.registry import CHECKS, COMPOSITES, NETWORKS, RULES, SITE_RULES, list_served
 from monitor.alerting.decision.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
 from monitor.cli.main import run_verb
@@ -16,6 +17,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts import train
+from monitor.language.vocabulary import WORDS
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -64,7 +66,8 @@ def with_plan(site: Site, *detectors: str, budget: float) -> Site:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_every_detector_without_a_network_is_counted_and_served(database: Database, service: ServiceConfig) -> None:
-    assert set(CHEAP) | set(NETWORKS) == set(list_served())
+    assert set(CHEAP) | set(NETWORKS) == set(list_served()) <= set(COMPARED)
+    assert set(COMPARED.values()) <= WORDS  # so each has its translation
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))
     now = fill(database, site, 900)

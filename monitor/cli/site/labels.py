@@ -60,9 +60,9 @@ def list_runs(
     for run in found:
         said = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
         line = f"{run.station} {run.quantity} {spell(run.from_at)[:19]}Z to {spell(run.to_at)[:19]}Z {run.kind}"
-        show(
-            spell_run(run), f"{line} ({', '.join(run.detectors)}, {run.score:.2g} times the threshold): {said}", as_json
-        )
+        found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
+        against = f"compared with {', '.join(run.compared_with)}"
+        show(spell_run(run), f"{line} ({found_by}; {against}): {said}", as_json)
     if not found:
         say("no anomaly")
         raise typer.Exit(NOTHING)
@@ -74,7 +74,8 @@ def spell_run(run: AnomalyRun) -> dict[str, Any]:
     label = None if k is None else {"verdict": k.verdict, "cause": k.cause, "by": k.by, "at": spell(k.at)}
     return {
         "station": run.station, "quantity": run.quantity, "from": spell(run.from_at), "to": spell(run.to_at),
-        "kind": run.kind, "detectors": list(run.detectors), "score": round(run.score, 4), "label": label,
+        "kind": run.kind, "detectors": list(run.detectors), "score": round(run.score, 4),
+        "compared_with": list(run.compared_with), "label": label,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
+from detection.anomaly.kinds import compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments import CAUSES, VERDICTS
@@ -45,6 +46,11 @@ class AnomalyRun:
     detectors: tuple[str, ...]
     score: float
     label: Any = field(default=None, compare=False)
+
+    @property
+    def compared_with(self) -> tuple[str, ...]:
+        """What its detectors compared it with, each once."""
+        return tuple(dict.fromkeys(said for d in self.detectors if (said := compared_with(d, self.kind))))
 
 
 def pause_of(site: Site) -> timedelta:

@@ -1,4 +1,4 @@
-"""Autoencoders: each learns, the same twice; that of a site tells a station from the others, also where some are gone."""
+"""Autoencoders: each learns, the same twice; that of a site tells a station from the others, also with some gone."""
 
 import numpy as np
 import pytest
