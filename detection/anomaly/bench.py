@@ -65,7 +65,7 @@ def run_bench(
             if base not in scored:
                 scored[base] = detector.score(faulty), detector.score(samples)
             on_faulty, on_clean = scored[base]
-            limit, spent = detector.limit, _spend(on_clean, samples, budget, test_from)
+            limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
             if with_labels:  # from here on a cell that alarms scores 1
                 on_faulty = _follow(on_faulty, limit, faulty, events, test_from, budget)
                 on_clean = _follow(on_clean, limit, samples, [], test_from, budget)
@@ -103,7 +103,9 @@ def _follow(
     return {name: row.astype(np.float64) for name, row in raised.items()}
 
 
-def _spend(scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float, test_from: float) -> float | None:
+def spend_budget(
+    scores: Mapping[str, Array], samples: Mapping[str, Series], budget: float, test_from: float
+) -> float | None:
     """The threshold that spends the budget on the test part; None where there is too little to count."""
     parts = {name: slice(int(len(row) * test_from), None) for name, row in scores.items()}
     try:

@@ -23,6 +23,8 @@ from monitor.store.models.registry import find_active
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
 
+POINTS_BUDGET = 0.001  # per point and month: of ten thousand points ten false alarms a month
+
 app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 add_to(app)
 
@@ -84,7 +86,8 @@ def _describe(card: Mapping[str, Any]) -> str:
 @app.command(epilog="Example: slopeward anomalies bench --site north-bench")
 def bench(
     data: Annotated[
-        str | None, typer.Option(help="A long CSV, or a benchmark below SLOPEWARD_DATA: S, SK, G or K.")
+        str | None,
+        typer.Option(help="A long CSV; S, SK, G or K; insar (10,000 drawn points); a ZIP of the EGMS with points."),
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
@@ -101,6 +104,7 @@ def bench(
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
+    With points, rules and autoencoders at one budget per point and month, on steps, accelerations and phase jumps.
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there.
     """
     from detection.anomaly.bench import TEST_FROM, VOTE_GAIN, find_gain, format_table, run_bench
@@ -109,6 +113,9 @@ def bench(
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
+    if data is not None and (data == "insar" or data.endswith(".zip")):
+        _bench_points(data, POINTS_BUDGET if budget is None else budget, seeds, as_json=as_json)
+        return
     samples, step_s, wanted, allowed = _read_bench(data, site, config)
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
@@ -125,6 +132,27 @@ def bench(
         for row in rows:
             if "adds" in row:
                 print(f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}")
+    for row in rows if as_json else []:
+        print_json(row)
+
+
+def _bench_points(data: str, budget: float, seeds: int, *, as_json: bool) -> None:
+    """Rules and autoencoders on thousands of satellite points."""
+    from detection.anomaly.points.bench import format_points_table, run_points_bench
+    from detection.anomaly.points.draw import draw_points
+    from detection.anomaly.windows import build_series
+
+    if data == "insar":
+        samples = draw_points(0)
+    else:
+        from forecasting.data.sources import Recipe, read_record
+
+        panel = read_record(data, Recipe({"format": "points", "rows": "acquisitions"})).panel
+        columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
+        samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
+    rows = run_points_bench(samples, budget, range(seeds))
+    if not as_json:
+        print(format_points_table(rows))
     for row in rows if as_json else []:
         print_json(row)
 

@@ -1,0 +1,1 @@
+"""Satellite points by the ten thousand."""
