@@ -22,7 +22,7 @@ def draw_points(seed: int, count: int = 10_000, acquisitions: int = 210) -> dict
     """Points of one track: creep, a season, noise of 1 to 3 mm, and an atmosphere that neighbours share.
 
     The atmosphere of a date is a plane and eight waves over the scene, new at each date; what a far reference cannot
-    take off is 2 mm. One date in twenty is missing at a point.
+    take off is 1.4 mm. One date in twenty is missing at a point.
     """
     rng = np.random.default_rng([seed, 23])
     east, north = rng.uniform(0.0, 1.0, (2, count))
