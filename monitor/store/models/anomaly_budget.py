@@ -85,10 +85,7 @@ class Measured:
 
     def describe(self) -> str:
         """The rate in words."""
-        rate = self.rate
-        if rate is None:
-            return f"not measured: {self.labelled} of {FEWEST_LABELS} labels"
-        return f"{rate.value:.2g} ({rate.low:.2g} to {rate.high:.2g}) false alarms per sensor-month"
+        return describe_rate(self.rate, self.labelled)
 
     def spell_evidence(self, *, is_fixed: bool) -> dict[str, Any]:
         """What a factor is counted from, JSON-ready; `is_fixed` where it may not move."""
@@ -99,6 +96,13 @@ class Measured:
         return {
             "alarms": alarms, "sensor_months": self.sensor_months, "budget": self.budget, "is_fixed": is_fixed,
         }  # fmt: skip
+
+
+def describe_rate(rate: Rate | None, labelled: int) -> str:
+    """A rate in words, or why there is none."""
+    if rate is None:
+        return f"not measured: {labelled} of {FEWEST_LABELS} labels"
+    return f"{rate.value:.2g} ({rate.low:.2g} to {rate.high:.2g}) false alarms per sensor-month"
 
 
 def read_evidence(evidence: Mapping[str, Any]) -> tuple[list[Alarm], float, float]:
@@ -146,10 +150,15 @@ def load_budgets(c: Connection, site: str) -> list[Any]:
     return list(c.execute(select(t.anomaly_budget).where(b.site == site).order_by(b.id)))
 
 
+def read_rate(row: Any) -> Rate | None:
+    """The rate of a kept row; None = not measured."""
+    return None if row.rate is None else Rate(row.rate, row.rate_low, row.rate_high)
+
+
 def counts_again(row: Any) -> bool:
     """Whether a kept factor comes out of its evidence; what a person set has only itself."""
     alarms, months, budget = read_evidence(row.evidence)
-    if measure_rate(alarms, months) != (None if row.rate is None else Rate(row.rate, row.rate_low, row.rate_high)):
+    if measure_rate(alarms, months) != read_rate(row):
         return False
     if row.evidence["is_fixed"]:
         return bool(row.by_kind == PERSON or row.factor == row.factor_before)

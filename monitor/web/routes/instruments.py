@@ -15,7 +15,7 @@ from monitor.domain.parents import Parent
 from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
 from monitor.store.instrument_board import load_board
-from monitor.store.models.anomaly_budget import measure_detectors, set_factor
+from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, context_of
@@ -38,7 +38,9 @@ def show_instruments(request: Request, site: str, told: str = "") -> HTMLRespons
         rows = load_board(c, site)
         declared = context.declaration(c, str(card.status["config_version"]))
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
-        budgets = [] if declared is None else measure_detectors(c, declared, now)
+        budgets = [
+            (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
+        ]
     groups = [(parent, list(mine)) for parent, mine in groupby(rows, key=lambda r: str(r["parent"]))]
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
