@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
 from detection.anomaly.parts import score_parts
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import COUNTABLE, MONTH_S, RUN_GAP_S, Threshold, choose_threshold, count_runs, descend
+from detection.anomaly.threshold import (
+    COUNTABLE,
+    MONTH_S,
+    RUN_GAP_S,
+    Threshold,
+    choose_threshold,
+    count_runs,
+    descend,
+    descend_to_each,
+)
 from detection.anomaly.windows import Series
 
 # Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.
@@ -75,11 +84,9 @@ def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> 
     for part, by in clean.items():
         rows_of_part = [by[name] for name in names]
         joined = np.nan_to_num(np.concatenate(rows_of_part), nan=0.0)
-        options[part] = []
-        for share in SHARES:
-            allowed = int(share * budget * months + 1e-9)
-            limit = descend(rows_of_part, times, allowed, RUN_GAP_S) if share else np.inf
-            options[part].append(_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit))
+        allowed = [int(share * budget * months + 1e-9) for share in SHARES if share]
+        limits = [np.inf, *descend_to_each(rows_of_part, times, allowed, RUN_GAP_S)]
+        options[part] = [_Option(limit, np.flatnonzero(joined > limit), worst[part] > limit) for limit in limits]
     watched = sum(
         int(s.observed[int(len(s.values) * INJECT_FROM) :].sum()) for laid, _ in trials for s in laid.values()
     )

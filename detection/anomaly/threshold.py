@@ -14,6 +14,7 @@ RUN_GAP_S = 7.0 * DAY_S
 # Below this many expected alarms there is nothing to count, and a tail must be fitted instead.
 COUNTABLE = 3.0
 FEWEST_PEAKS = 10
+_WALKED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +85,37 @@ def choose_threshold(
 
 def descend(scores: Sequence[Array], times_s: Sequence[Array], allowed: int, gap_s: float) -> float:
     """The lowest threshold from above that gives no more than `allowed` alarm runs."""
-    every = [
-        (float(score), station, float(at))
-        for station, (row, times) in enumerate(zip(scores, times_s, strict=True))
-        for score, at in zip(row, times, strict=True)
-        if np.isfinite(score)
-    ]
-    every.sort(key=lambda item: -item[0])
+    return descend_to_each(scores, times_s, (allowed,), gap_s)[0]
+
+
+def descend_to_each(
+    scores: Sequence[Array], times_s: Sequence[Array], allowed: Sequence[int], gap_s: float
+) -> list[float]:
+    """`descend` for several numbers of runs in one walk."""
+    every = np.concatenate(list(scores))
+    station = np.repeat(np.arange(len(scores)), [len(row) for row in scores])
+    known = np.flatnonzero(np.isfinite(every))
+    order = known[np.argsort(-every[known], kind="stable")]
+    at_s = np.concatenate(list(times_s))
     alarms: list[list[float]] = [[] for _ in scores]
+    found = [float(every[order[-1]])] * len(allowed)
+    waiting = sorted(range(len(allowed)), key=lambda k: allowed[k], reverse=True)
     runs = 0
-    for score, station, at in every:
-        row = alarms[station]
-        place = bisect_left(row, at)
-        near_before = place > 0 and at - row[place - 1] <= gap_s
-        near_after = place < len(row) and row[place] - at <= gap_s
-        split_before = place > 0 and place < len(row) and row[place] - row[place - 1] <= gap_s
-        runs += 1 - int(near_before) - int(near_after) + int(split_before)
-        if runs > allowed:
-            return score
-        insort(row, at)
-    return every[-1][0]
+    for first in range(0, len(order), _WALKED_AT_ONCE):
+        part = order[first : first + _WALKED_AT_ONCE]
+        for score, k, at in zip(every[part].tolist(), station[part].tolist(), at_s[part].tolist(), strict=True):
+            row = alarms[k]
+            place = bisect_left(row, at)
+            near_before = place > 0 and at - row[place - 1] <= gap_s
+            near_after = place < len(row) and row[place] - at <= gap_s
+            split_before = place > 0 and place < len(row) and row[place] - row[place - 1] <= gap_s
+            runs += 1 - int(near_before) - int(near_after) + int(split_before)
+            while waiting and runs > allowed[waiting[-1]]:
+                found[waiting.pop()] = score
+            if not waiting:
+                return found
+            insort(row, at)
+    return found
 
 
 def _fit_tail(scores: Sequence[Array], times_s: Sequence[Array], step_s: float, budget: float, gap_s: float) -> float:
