@@ -11,6 +11,7 @@ from forecasting.metrics import cautious_gap, coverage, mae, skill
 from forecasting.registry import SIMPLE
 from forecasting.serving.experience import OUTSIDE
 from forecasting.serving.records import ENDED, KINEMATIC, Forecast
+from forecasting.simple.night_fit import AGED
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 BLOCKS = 3
@@ -178,8 +179,9 @@ def choose_shown(rows: Sequence[Forecast]) -> list[Forecast]:
 def _mark(row: Forecast, winner: Forecast) -> Forecast:
     shown = row is winner and _merit(winner)[0] >= 0
     reason = f"not shown: {winner.model} is the forecast of this horizon" if row.shown and not shown else row.reason
-    if ENDED in row.reason and ENDED not in reason:
-        reason += ENDED
+    kept = [part for part in row.reason.split("; ")[1:] if f"; {part}" == ENDED or f"; {part}".startswith(AGED)]
+    if reason != row.reason:
+        reason += "".join(f"; {part}" for part in kept)
     return replace(row, shown=shown, reason=reason)
 
 

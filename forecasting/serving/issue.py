@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
 from forecasting.serving.records import ENDED, Forecast, Withheld
 from forecasting.simple.auto import Auto, fit_auto
-from forecasting.simple.baselines import fit_baseline
+from forecasting.simple.baselines import Baseline, fit_baseline
+from forecasting.simple.night_fit import NightFit
 
 WINDOW = 60
 HISTORY = 400
@@ -48,7 +49,7 @@ class Issue:
     silent: dict[str, str]
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
-    unsettled: frozenset[str] = frozenset()  # stations whose fit was ended before its best
+    doubts: Mapping[str, str] = field(default_factory=dict)  # by station, what follows the reason: of the fit
 
 
 def open_issue(
@@ -60,6 +61,7 @@ def open_issue(
     conformal: Mapping[str, ConformalState],
     ungated: bool,
     motion: Motion | None = None,
+    fits: Sequence[NightFit] = (),
 ) -> Issue:
     """Fit or load the model and forecast the past and present origins."""
     rows = panel.values.shape[0]
@@ -72,7 +74,7 @@ def open_issue(
     # with every state at hand the past need not be forecast again
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
-    calibration = Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
+    calibration = find_calibration(rows)
     silent = _silent(panel)
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in SIMPLE:
@@ -80,14 +82,24 @@ def open_issue(
         begun = time.perf_counter()
         auto = fit_auto(panel, calibration, steps)
         waited_s = time.perf_counter() - begun
-        fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
+        fitted: Baseline
+        if fits:
+            from forecasting.simple.refit import recall
+
+            fitted = recall(panel, model, fits, steps)
+            new = {*panel.stations} - {*silent} - {one.station for one in fits}
+            silent |= dict.fromkeys(new, "no parameters yet: it is fitted by night")
+            silent |= {one.station: why for one in fits if (why := one.why_withheld()) is not None}
+        else:
+            fitted = auto.member(model) or (auto if model == "auto" else fit_baseline(model, panel, calibration, steps))
         fans = simple_fans(fitted, panel.values, origins)
         # `auto` is asked once
         best = np.stack([f[..., 2] for f in fans], 2) if fitted is auto else auto.predict(panel.values, origins[-1:])
         at_best: tuple[bool, ...] = getattr(fitted, "settled", ())
-        unsettled = frozenset(name for name, ok in zip(panel.stations, at_best, strict=False) if not ok)
+        doubts = {name: ENDED for name, ok in zip(panel.stations, at_best, strict=False) if not ok}
+        doubts |= {one.station: told for one in fits if (told := one.add_doubts(ENDED))}
         return Issue(
-            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, unsettled
+            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, doubts
         )  # fmt: skip
     if model not in NETWORKS:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*SIMPLE, *NETWORKS])}")
@@ -126,6 +138,11 @@ def open_issue(
             fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
     digest = str(card["model_hash"])
     return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, pace, waited_s)
+
+
+def find_calibration(rows: int) -> Block:
+    """The newest fifth of a record, 60 rows at least: what simple forecasts are chosen and judged on."""
+    return Block(max(0, min(int(rows * 0.8), rows - CALIBRATION_ROWS)), rows)
 
 
 def forecast_horizon(
@@ -194,8 +211,7 @@ def _row(
     if issue.gates is not None:
         verdict = issue.gates[horizon_key(horizon_s)]
         shown, reason = bool(verdict["shown"]), str(verdict["reason"])
-    if panel.stations[column] in issue.unsettled:
-        reason += ENDED
+    reason += issue.doubts.get(panel.stations[column], "")
     if stretch >= WIDER_FROM:
         reason += WIDER
     if borrowed:

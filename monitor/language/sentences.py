@@ -487,6 +487,10 @@ SENTENCES: Final = (
     N_("record too short: {n} of {n2} rows of {series}"),
     N_("gaps: {n} of the last {n2} rows of {series} observed, not {n3}"),
     N_("fewer than {n} past errors at {span}: no interval"),
+    N_("its parameters are {n} d old"), N_("its parameters are {n} d old: no night since found others"),
+    N_("no parameters yet: it is fitted by night"), N_("no parameters could be found"),
+    N_("nothing moved in the rows that a fit takes"),
+    N_("record too short: {n} of {n2} readings that a fit takes"),
     # ---- why a series has no season ------------------------------------------------------------------------------
     N_("needs two full years: {n} of {n2} days"), N_("needs two full years: {n} of {n2} months"),
     N_("needs 80 % of its days: {n} % are known"), N_("needs 80 % of its months: {n} % are known"),

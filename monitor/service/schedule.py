@@ -83,6 +83,7 @@ JOBS: Final = (
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
         watched=lambda config, site: Path(config.paths.inbox) / site.id,
     ),
+    Job("refit", "monitor.jobs.forecasts.refit:run", lambda _: DAY_S, 600.0, hour=2),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
     Job("housekeeping", "monitor.jobs.housekeeping:run", lambda _: DAY_S, 600.0, per_site=False),
 )  # fmt: skip

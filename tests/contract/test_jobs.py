@@ -10,7 +10,7 @@ import pytest
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.jobs import anomaly
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
 from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.simulate.scene import DRAW
@@ -39,7 +39,7 @@ noise_floor_mm = 1.0
 
 
 TASKS = (
-    FORECAST_SITE, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
+    FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
 )  # fmt: skip
 
 

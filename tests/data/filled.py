@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, update
 
 from forecasting.decomposition.season import Season
+from forecasting.simple.night_fit import NightFit
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
@@ -23,7 +24,7 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_budget, anomaly_labels, forecasts, seasons
+from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, seasons
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, points
 from monitor.store.schema import tables as t
@@ -303,6 +304,14 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
     seasons.save_seasons(
         c, {ids["north-bench/G1/displacement_east"]: split, ids["lake-slope/W1/water_level"]: short}, NOW
     )
+    fitted = NightFit(
+        "G1.displacement_east", "sarimax", 0.0, 86400.0, 730, 0, ("rain",), (0.0, 1.0, 0.5), settled=True, reason="",
+        statsmodels="0.14",
+    )  # fmt: skip
+    kept = fits.FitRow(
+        ids["north-bench/G1/displacement_east"], fitted, NOW - days(3), NOW, "no parameters could be found"
+    )
+    fits.save_fits(c, [kept])
     forecasts.add_withheld(c, [(ids["lake-slope/W1/water_level"], "gru", "no datum within 6 intervals")], NOW)
     for trusted, withdrawn in ((False, NOW - days(1)), (True, None)):
         c.execute(insert(t.failure_time).values(

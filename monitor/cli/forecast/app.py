@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.forecast import explain, models, season, trials
+from monitor.cli.forecast import explain, models, refit, season, trials
 from monitor.cli.identity import name_helper
 from monitor.cli.session import ConfigOption, SiteOption, open_service, pick_site, point_to_the_past
 
@@ -57,6 +57,7 @@ for verb, example in (
         models.retire,
         'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"',
     ),
+    (refit.refit, "slopeward forecast refit --site north-bench"),
     (season.season, "slopeward forecast season --site north-bench --station G1"),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),
     (trials.audit, "slopeward forecast audit --data LONG.csv --horizons 1d,7d"),

@@ -1,6 +1,7 @@
 """Issues forecasts of a site: every simple forecast it asks for, every living checkpoint, one of them shown."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from forecasting.registry import NETWORKS, READS_DRIVERS
@@ -11,18 +12,14 @@ from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, make_record
-from monitor.jobs.samples import (
-    Samples,
-    grid_step_s,
-    history_since,
-    load_displacements,
-    step_s,
-)
+from monitor.jobs.forecasts.read_site import read_site
+from monitor.jobs.forecasts.refit import age
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked
+from monitor.jobs.samples import Samples
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
+from monitor.store.models.fits import load_fits
 from monitor.store.models.forecasts import (
     ForecastRow,
     add_forecasts,
@@ -34,8 +31,6 @@ from monitor.store.models.forecasts import (
 )
 
 ALWAYS = ("persistence", "lld")  # whatever a site asks for, these two run and are scored
-HISTORY_STEPS = 1200
-PROBE_STEPS = 4  # of the grid: one more than after which the lane calls a series stale
 Key = tuple[int, str, float, float]
 
 
@@ -48,26 +43,26 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     plan = site.forecast
     models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
     with db.read() as c:
-        slowest_s = max(_intervals(site), default=0.0)
-        reach_s = grid_step_s(slowest_s, min(plan.horizons_s)) if slowest_s else 0.0
-        probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
-        step = step_s(probe, min(plan.horizons_s)) if probe else 0.0
-        since = history_since(now, step, HISTORY_STEPS)
-        samples = load_displacements(c, site, since, now, grid_s=step) if probe else []
-        standings = load_standings(c, site, now) if probe else []
+        standings = load_standings(c, site, now)
         reads = any(m in READS_DRIVERS for m in (*models, *(s.row.kind for s in standings)))
-        drivers = load_drivers(c, site, since, now) if reads else {}
-        expected = load_expected(c, site, since, now) if reads else ()
-        states = load_conformal(c, [s.series_id for s in samples])
+        found = read_site(c, site, now, drivers=reads)
+        states = load_conformal(c, [s.series_id for s in found.samples]) if found else {}
         stages = load_stages(c, site.id, now)
-    if not samples:
+        kept = load_fits(c, site.id)
+    if found is None:
         return "no recent displacement readings"
+    samples = found.samples
+    labels = {s.series_id: s.label for s in samples}
+    # parameters of another grid say nothing here: without any the worker fits
+    fits = [age(row, now) for row in kept if row.series_id in labels and row.fit.step_s == found.record.step_s]
     trained = {s.row.kind for s in standings}
-    asked = [_ask(m, "", None) for m in models if m not in NETWORKS]
+    asked = [
+        replace(_ask(m, "", None), fits=tuple(one for one in fits if one.model == m))
+        for m in models if m not in NETWORKS
+    ]  # fmt: skip
     asked += [_ask(s.row.kind, s.row.model_hash, s) for s in standings]
     question = SiteForecastAsked(
-        make_record(site, samples, step, now, drivers, expected),
-        tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
+        found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
     )  # fmt: skip
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
     answer = run_in_worker(config.compute, FORECAST_SITE, question, reads=files)
@@ -106,10 +101,6 @@ def _ask(model: str, model_hash: str, standing: Standing | None) -> AskedModel:
     if standing is None:
         return AskedModel(model, name)
     return AskedModel(model, name, standing.row.path, list_permits(standing))
-
-
-def _intervals(site: Site) -> list[float]:
-    return [p.interval_s for s in site.stations for p in s.series if p.quantity.startswith(("displacement", "crack"))]
 
 
 def _row(

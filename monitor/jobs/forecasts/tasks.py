@@ -10,6 +10,7 @@ from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Training, Withheld
+from forecasting.simple.night_fit import NightFit, Refits
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, Timed, heights_m, plan_xy_m
@@ -57,12 +58,14 @@ class AskedModel:
         name: Under which its intervals are kept.
         checkpoint: Path, of a network.
         permits: Of a network, by horizon in seconds; None for a simple forecast.
+        fits: Parameters that a night found, of a statistical model; without any the worker fits it.
     """
 
     model: str
     name: str
     checkpoint: str | None = None
     permits: Mapping[float, Permit] | None = None
+    fits: tuple[NightFit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,15 @@ class TrainingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class RefitAsked:
+    """The record of a site and the statistical models that shall be fitted to it."""
+
+    record: SiteRecord
+    horizons_s: tuple[float, ...]
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SeasonsAsked:
     """Series by label that shall be split into trend, season and remainder."""
 
@@ -120,6 +132,7 @@ class Seasons:
 _ROOM: Final = "monitor.jobs.forecasts.worker"
 FORECAST_SITE: Final = Task(f"{_ROOM}:forecast_site", SiteForecastAsked, SiteForecast)
 SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
+REFIT: Final = Task(f"{_ROOM}:refit_site", RefitAsked, Refits)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
 

@@ -13,9 +13,11 @@ from forecasting.decomposition.season import split_season
 from forecasting.errors import ForecastingError
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, Forecast, Withheld
+from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
     Permit,
+    RefitAsked,
     Seasons,
     SeasonsAsked,
     SiteForecast,
@@ -43,7 +45,13 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
         given = asked.conformal.get(one.name)
         try:
             made = forecast(
-                panel, one.model, asked.horizons_s, checkpoint=one.checkpoint, conformal=given, motion=motion
+                panel,
+                one.model,
+                asked.horizons_s,
+                checkpoint=one.checkpoint,
+                conformal=given,
+                motion=motion,
+                fits=one.fits,
             )
         except ForecastingError as error:
             failed[one.name] = str(error)
@@ -55,6 +63,13 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
         withheld += made.withheld
         states[one.name] = made.conformal
     return SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed)
+
+
+def refit_site(asked: RefitAsked) -> Refits:
+    """Parameters of the statistical models of a site."""
+    from forecasting.serving.jobs import refit
+
+    return refit(_panel(asked.record), asked.models, asked.horizons_s)
 
 
 def split_seasons(asked: SeasonsAsked) -> Seasons:

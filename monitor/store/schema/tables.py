@@ -314,6 +314,14 @@ failure_time = Table(
     Index("ix_failure_time_series", "series_id", "issued_at"),
 )  # fmt: skip
 
+model_fit = Table(
+    "model_fit", metadata,  # parameters that a night found for a statistical model: one row per series and model, replaced
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("model", String(64), primary_key=True),
+    Column("fitted_at", Instant),  # of the parameters in force; empty where there are none
+    Column("tried_at", Instant, nullable=False), _text("reason"),  # why the newest try found nothing better; empty where it did
+    Column("settled", Boolean, nullable=False), _text("drivers"), Column("fit", Json, nullable=False), _text("code_version"),
+)  # fmt: skip
+
 season = Table(
     "season", metadata,  # trend, season and remainder of a series as the newest night found them: one row, replaced
     Column("series_id", BigId, primary_key=True, autoincrement=False), Column("computed_at", Instant, nullable=False),

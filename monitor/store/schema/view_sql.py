@@ -14,6 +14,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "forecast_coverage_rolling": frozenset({"shown"}),
     "forecast_chances": frozenset({"crossed"}),
     "failure_windows": frozenset({"trusted"}),
+    "model_fits": frozenset({"settled"}),
     "site_proposals": frozenset({"loosens_high"}),
     "site_status": frozenset({"catching_up"}),
     "station_health": frozenset({"votes"}),
@@ -188,6 +189,9 @@ FROM model m JOIN model_gate g ON g.model_hash = m.model_hash""",
   w.reasons, w.velocity_mm_per_day, w.r2, w.n_filters, w.n_agree, w.withdrawn_at, w.withdrawn_reason,
   w.method, w.onset_at
 FROM failure_time w JOIN series s ON s.id = w.series_id""",
+        "model_fits": f"""SELECT {_SERIES}, s.unit AS unit, m.model, m.fitted_at, m.tried_at, m.settled, m.reason, m.drivers,
+  m.fit, m.code_version
+FROM model_fit m JOIN series s ON s.id = m.series_id""",
         "series_seasons": f"""SELECT {_SERIES}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
   n.last_at, n.reason, n.trend_strength, n.season_strength, n.season_range, n.parameters, n.code_version
 FROM season n JOIN series s ON s.id = n.series_id""",

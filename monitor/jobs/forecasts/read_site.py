@@ -1,0 +1,45 @@
+"""What is known of a site at an instant, on the grid of its forecasts: the same for an issue and for a fit by night."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.site import Site
+from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.tasks import SiteRecord, make_record
+from monitor.jobs.samples import Samples, grid_step_s, history_since, load_displacements, step_s
+
+HISTORY_STEPS: Final = 1200
+PROBE_STEPS: Final = 4  # of the grid: one more than after which the lane calls a series stale
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRead:
+    """The series of a site and the record that a worker is given of them."""
+
+    samples: list[Samples]
+    record: SiteRecord
+
+
+def read_site(c: Connection, site: Site, now: datetime, *, drivers: bool) -> SiteRead | None:
+    """Displacements of a site as known at `now`, and what may drive them where asked; None without recent readings."""
+    shortest_s = min(site.forecast.horizons_s)
+    slowest_s = max(_intervals(site), default=0.0)
+    reach_s = grid_step_s(slowest_s, shortest_s) if slowest_s else 0.0
+    probe = load_displacements(c, site, history_since(now, max(reach_s, slowest_s), PROBE_STEPS), now)
+    if not probe:
+        return None
+    step = step_s(probe, shortest_s)
+    since = history_since(now, step, HISTORY_STEPS)
+    samples = load_displacements(c, site, since, now, grid_s=step)
+    if not samples:
+        return None
+    known = load_drivers(c, site, since, now) if drivers else {}
+    expected = load_expected(c, site, since, now) if drivers else ()
+    return SiteRead(samples, make_record(site, samples, step, now, known, expected))
+
+
+def _intervals(site: Site) -> list[float]:
+    return [p.interval_s for s in site.stations for p in s.series if p.quantity.startswith(("displacement", "crack"))]
