@@ -8,7 +8,7 @@ from forecasting.data.series import DAY_S
 OLDEST_S: Final = 7.0 * DAY_S
 """Age of parameters from which a forecast is withheld: each night since failed to find others."""
 ONE_NIGHT_S: Final = 1.5 * DAY_S
-"""Age that needs no word."""
+"""Age that a reason does not mention."""
 
 AGED: Final = "; its parameters are "
 """Begins what follows the reason of a forecast by older parameters."""
