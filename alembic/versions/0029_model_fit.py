@@ -1,14 +1,14 @@
 """Parameters that a night found for the statistical models of each series.
 
 Revision ID: 0029
-Revises: 0027
+Revises: 0028
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0029"
-down_revision = "0027"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
