@@ -84,8 +84,9 @@ def test_rolling_origin_says_skill_coverage_by_month_and_interval_score(curves):
     assert months["gated"] == months["gru-gated"] == months["auto"]
 
 
-def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_from_s):
+def answer_cheaply(panel, model, horizons_s, *, checkpoint, conformal, wrong_from_s, **more):
     """Three forecasters by hand: the network sees the trend the simple one does not, until it loses its way."""
+    del more
     values, end_s, rows = panel.values, panel.end_s, []
     for i, name in enumerate(panel.stations):
         known = values[:, i][np.isfinite(values[:, i])]
