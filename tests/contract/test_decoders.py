@@ -18,19 +18,24 @@ NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 STATION = Station(
     "G1", 46.0, 9.0, None, None, None, None, None, None, True, (SeriesSpec("G1", "displacement", "mm", 60.0, 600.0),)
 )
-SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (STATION,), ())
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (STATION,), (),
+            decoders=tuple((f"gateway/{name}/#", name) for name in DECODERS))  # fmt: skip
 TOPICS = {
     "native": "slopeward/v1/north/G1/obs", "report": "slopeward/v1/north/report", "event": "slopeward/v1/north/event",
     "rows": "file/north",
 }  # fmt: skip
+TOPICS |= {name: f"gateway/{name}/up/G1" for name in DECODERS if name not in TOPICS}
 KEYS = st.sampled_from(
     ["time", "time_unit", "samples", "gnss", "values", "sigma", "seq", "source", "boot_id", "solution", "meta", "rows",
      "displacement_mm", "rain_mm", "tilt", "enu_mm", "cov_mm2", "epoch0", "frame", "value", "unit", "kind", "text",
-     "by", "from", "to", "station", "quantity"]
+     "by", "from", "to", "station", "quantity", "bn", "bt", "n", "v", "u", "t", "dateutc", "baromabsin", "tempf",
+     "deviceInfo", "deviceName", "data", "end_device_ids", "device_id", "uplink_message", "frm_payload", "received_at"]
 )  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-    | st.sampled_from(["2026-03-01T06:00:00Z", "2026-03-01T06:00:00", "s", "ms", "mm", "rapid", "G1", 10**400, "1.5"])
+    | st.sampled_from(["2026-03-01T06:00:00Z", "2026-03-01T06:00:00", "s", "ms", "mm", "rapid", "G1", 10**400, "1.5",
+                       "AXVkA3sKAA==",
+                       "2026-03-01 06:00:00", "29.9", "G1:tilt_x"])
 )  # fmt: skip
 BODIES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=6),

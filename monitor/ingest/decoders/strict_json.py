@@ -34,6 +34,21 @@ def read_object(payload: bytes) -> dict[str, Any]:
     Raises:
         PayloadError: too_large, not_json, too_deep, double_key or not_object.
     """
+    found = _read(payload)
+    if not isinstance(found, dict):
+        raise PayloadError("not_object", f"expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def read_array(payload: bytes) -> list[Any]:
+    """Read a payload as one JSON list; raises PayloadError as `read_object` does, or not_list."""
+    found = _read(payload)
+    if not isinstance(found, list):
+        raise PayloadError("not_list", f"expected a JSON list, got {type(found).__name__}")
+    return found
+
+
+def _read(payload: bytes) -> Any:
     if len(payload) > PAYLOAD_LIMIT:
         raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
     try:
@@ -46,8 +61,6 @@ def read_object(payload: bytes) -> dict[str, Any]:
         raise PayloadError("not_json", "the payload is not UTF-8 text") from None
     except ValueError as error:
         raise PayloadError("not_json", f"the payload is not JSON: {str(error)[:200]}") from None
-    if not isinstance(found, dict):
-        raise PayloadError("not_object", f"expected a JSON object, got {type(found).__name__}")
     return found
 
 

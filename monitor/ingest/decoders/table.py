@@ -12,6 +12,13 @@ DECODERS: Final[dict[str, str]] = {
     "report": "monitor.ingest.decoders.observer:decode_report",
     "event": "monitor.ingest.decoders.observer:decode_event",
     "rows": "monitor.ingest.decoders.rows:decode",
+    "senml": "monitor.ingest.decoders.senml:decode",
+    "ecowitt": "monitor.ingest.decoders.ecowitt:decode",
+    "ecowitt-metric": "monitor.ingest.decoders.ecowitt:decode_metric",
+    "milesight": "monitor.ingest.decoders.lorawan:decode_milesight",
+    "decentlab-ctd10": "monitor.ingest.decoders.lorawan:decode_decentlab_ctd10",
+    "decentlab-lid": "monitor.ingest.decoders.lorawan:decode_decentlab_lid",
+    "decentlab-zn1": "monitor.ingest.decoders.lorawan:decode_decentlab_zn1",
 }
 
 

@@ -1,0 +1,69 @@
+"""Posts of Ecowitt, Ambient and Fine Offset weather stations, bridged to MQTT as JSON; the topic ends with the station.
+
+The keys name imperial units, and a station that is set to metric sends other numbers under the same keys. A person says
+which it is by the name of the decoder. The air pressure shows where that is wrong, and then the post is refused.
+"""
+
+from typing import Final
+
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
+from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+INCHES_MOST: Final = 40.0  # of mercury: no place on earth has more
+HPA_LEAST: Final = 300.0
+_HPA_PER_INCH: Final = 33.863886667
+# what counts since longest: the site file says stamp = "counter"
+_RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
+_WORDS: Final = frozenset({"", "--", "null"})
+
+
+def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read temperature, pressure and the counter of rain of a station in degF, inHg and in; raises PayloadError."""
+    return _decode(message, site, vocabulary, is_metric=False)
+
+
+def decode_metric(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read the same of a station that is set to degC, hPa and mm; raises PayloadError."""
+    return _decode(message, site, vocabulary, is_metric=True)
+
+
+def _decode(message: Message, site: Site, vocabulary: Vocabulary, *, is_metric: bool) -> Decoded:
+    body = read_object(message.payload)
+    station = message.topic.rsplit("/", 1)[-1]
+    if not is_station(station):
+        raise PayloadError("no_station", "the topic must end with the station id")
+    time = body.get("dateutc")
+    if not isinstance(time, str):
+        raise PayloadError("no_time", "dateutc is missing")
+    at = read_time(time.strip().replace("+", " ").replace(" ", "T") + "Z", None, "dateutc")
+    pressure = _number(body, "baromabsin")
+    if pressure is None or not (pressure >= HPA_LEAST if is_metric else 0 < pressure <= INCHES_MOST):
+        said = "hPa" if is_metric else "inches of mercury"
+        raise PayloadError("unit_mismatch", f"baromabsin is missing or not in {said}: ecowitt or ecowitt-metric?")
+    values = [("air_pressure", "hPa", pressure if is_metric else pressure * _HPA_PER_INCH)]
+    if (warm := _number(body, "tempf")) is not None:
+        values.append(("temperature", "degC" if is_metric else "degF", warm))
+    rain = next((n for key in _RAIN if (n := _number(body, key)) is not None), None)
+    if rain is not None:
+        values.append(("rain", "mm" if is_metric else "in", rain))
+    return Decoded(tuple(
+        observe(site.id, station, vocabulary.field(site, station, quantity, unit), value, at, message.received_at)
+        for quantity, unit, value in values
+    ))  # fmt: skip
+
+
+def _number(body: dict[str, object], key: str) -> float | None:
+    """A number that came as text; None where the station has no such sensor."""
+    value = body.get(key)
+    if not isinstance(value, str):
+        return None if value is None else read_number(value, key)
+    if value.strip() in _WORDS:
+        return None
+    try:
+        return read_number(float(value), key)
+    except ValueError:
+        raise PayloadError("not_number", f"{key}: expected a number, got {value[:60]!r}") from None

@@ -1,0 +1,186 @@
+"""Uplinks of LoRaWAN network servers (ChirpStack 3 and 4, The Things Stack 3) with the payloads of common instruments.
+
+The station is the name of the device on the network server, the time is when the network received the uplink: these
+instruments have no clock of their own. What the bytes mean is taken from the makers' published payload tables and
+examples (Milesight EM310-TILT, EM320-TILT, EM500-SWL, EM500-PP; Decentlab DL-CTD10, DL-LID, DL-ZN1).
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.instants import from_epoch_s
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import read_object, read_time
+from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+Value = tuple[str, str, float, datetime | None]
+"""Quantity, unit, number, and its own time where the payload has one."""
+_PAYLOAD_BYTES: Final = 255
+
+
+def decode_milesight(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read an uplink of a Milesight tilt, level or pressure sensor; raises PayloadError."""
+    return _decode(message, site, vocabulary, read_milesight)
+
+
+def decode_decentlab_ctd10(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read an uplink of a DL-CTD10: water level, temperature; raises PayloadError."""
+    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 4, _read_ctd10))
+
+
+def decode_decentlab_lid(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read an uplink of a DL-LID: distance by laser, the median of its samples; raises PayloadError."""
+    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 11, _read_lid))
+
+
+def decode_decentlab_zn1(message: Message, _p: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read an uplink of a DL-ZN1 used across a crack: opening; raises PayloadError."""
+    return _decode(message, site, vocabulary, lambda data: read_decentlab(data, 2, _read_zn1))
+
+
+def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable[[bytes], list[Value]]) -> Decoded:
+    station, at, data = read_uplink(message.payload)
+    found = [
+        observe(
+            site.id, station, vocabulary.field(site, station, quantity, unit), value, own or at, message.received_at
+        )
+        for quantity, unit, value, own in read(data)
+    ]
+    if not found:
+        raise PayloadError("empty", "the payload holds nothing that is measured on slopes")
+    return Decoded(tuple(found))
+
+
+def read_uplink(payload: bytes) -> tuple[str, datetime, bytes]:
+    """Device, instant and bytes of an uplink.
+
+    Raises:
+        PayloadError: it is none (a join, a status), names no device that can be a station, or has no time.
+    """
+    body = read_object(payload)
+    if isinstance(ids := body.get("end_device_ids"), dict):  # The Things Stack
+        uplink = body.get("uplink_message")
+        uplink = uplink if isinstance(uplink, dict) else {}
+        name, at, coded = (
+            ids.get("device_id"),
+            uplink.get("received_at") or body.get("received_at"),
+            uplink.get("frm_payload"),
+        )
+    else:
+        info = body.get("deviceInfo")
+        name = info.get("deviceName") if isinstance(info, dict) else body.get("deviceName")
+        at, coded = body.get("time") or body.get("publishedAt") or _first_time(body.get("rxInfo")), body.get("data")
+    if coded is None:
+        raise PayloadError("empty", "no uplink with data: a join or a status")
+    if not isinstance(name, str) or not is_station(name):
+        raise PayloadError("no_station", "the name of the device is no station id (letters, digits, _ and -)")
+    try:
+        data = base64.b64decode(coded, validate=True) if isinstance(coded, str) else b""
+    except (binascii.Error, ValueError):
+        raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
+    if not 0 < len(data) <= _PAYLOAD_BYTES:
+        raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
+    return name, read_time(at), data
+
+
+def _first_time(gateways: Any) -> Any:
+    """ChirpStack 3 has the time at each gateway that heard the uplink."""
+    if not isinstance(gateways, list):
+        return None
+    return next((g["time"] for g in gateways if isinstance(g, dict) and isinstance(g.get("time"), str)), None)
+
+
+# ---- Milesight: channel, type, data -------------------------------------------------------------------------------
+_ATTRIBUTES: Final = {0x01: 1, 0x09: 2, 0x0A: 2, 0xFF: 2, 0x16: 8, 0x0F: 1, 0xFE: 1, 0x0B: 1}
+
+
+def read_milesight(data: bytes) -> list[Value]:
+    """Values of a payload of channels.
+
+    >>> read_milesight(bytes.fromhex("017564037B0A00"))
+    [('pore_pressure', 'kPa', 10.0, None)]
+
+    Raises:
+        PayloadError: a channel is unknown or cut off.
+    """
+    return list(_walk_milesight(data))
+
+
+def _walk_milesight(data: bytes) -> Iterator[Value]:
+    rest = data
+    while rest:
+        channel, kind, rest = rest[0], rest[1] if len(rest) > 1 else -1, rest[2:]
+        length = _ATTRIBUTES.get(kind) if channel == 0xFF else _MILESIGHT_BYTES.get((channel, kind))
+        if length is None:
+            raise PayloadError("bad_payload", f"channel {channel:#04x} of type {kind:#04x} is not known")
+        piece, rest = rest[:length], rest[length:]
+        if len(piece) < length:
+            raise PayloadError("bad_payload", f"channel {channel:#04x} is cut off")
+        words = [int.from_bytes(piece[k : k + 2], "little", signed=True) for k in range(0, len(piece) - 1, 2)]
+        match channel, kind:
+            case 0x03, 0xCF:
+                yield from ((f"tilt_{axis}", "deg", word / 100, None) for axis, word in zip("xy", words, strict=False))
+            case 0x03, 0xD4:  # the lowest bit says that a threshold was passed
+                yield from ((f"tilt_{a}", "deg", (word >> 1) / 100, None) for a, word in zip("xy", words, strict=False))
+            case 0x03, 0x77:
+                yield "water_level", "cm", float(words[0] & 0xFFFF), None
+            case 0x03, 0x7B:
+                yield "pore_pressure", "kPa", float(words[0] & 0xFFFF), None
+            case 0x20, 0xCE:
+                at = from_epoch_s(int.from_bytes(piece[:4], "little"))
+                yield "water_level", "cm", float(words[2] & 0xFFFF), at
+
+
+_MILESIGHT_BYTES: Final = {
+    (0x01, 0x75): 1, (0x03, 0xCF): 7, (0x03, 0xD4): 6, (0x03, 0x77): 2, (0x03, 0x7B): 2, (0x20, 0xCE): 6,
+}  # fmt: skip
+
+
+# ---- Decentlab: version, device, flags, words, battery ------------------------------------------------------------
+
+
+def read_decentlab(data: bytes, words: int, read: Callable[[list[int]], list[Value]]) -> list[Value]:
+    """Values of a payload of version 2.
+
+    Args:
+        data: its bytes.
+        words: how many the instrument sends, where its first flag is set.
+        read: what they mean.
+
+    Raises:
+        PayloadError: another version, or another number of bytes.
+    """
+    if len(data) < 5 or data[0] != 2:
+        raise PayloadError("bad_payload", "no payload of Decentlab's protocol 2")
+    flags, rest = int.from_bytes(data[3:5], "big"), data[5:]
+    expected = 2 * (words * (flags & 1) + (flags >> 1 & 1))
+    if flags > 3 or len(rest) != expected:
+        raise PayloadError(
+            "bad_payload", f"{len(rest)} bytes of values, expected {expected}: is it another instrument?"
+        )
+    numbers = [int.from_bytes(rest[k : k + 2], "big") for k in range(0, len(rest), 2)]
+    found = read(numbers[:words]) if flags & 1 else []
+    if flags & 2:
+        found.append(("battery_voltage", "V", numbers[-1] / 1000, None))
+    return found
+
+
+def _read_ctd10(words: list[int]) -> list[Value]:
+    return [
+        ("water_level", "mm", float(words[0] - 32768), None),
+        ("temperature", "degC", (words[1] - 32768) / 10, None),
+    ]
+
+
+def _read_lid(words: list[int]) -> list[Value]:
+    return [("displacement_distance", "mm", float(words[3]), None)]
+
+
+def _read_zn1(words: list[int]) -> list[Value]:
+    return [("crack_opening", "um", ((words[0] + words[1] * 65536) / 8388608 - 1) * 20000, None)]

@@ -1,0 +1,79 @@
+"""SenML packs in JSON (RFC 8428): the last part of a name is the quantity, what stands before it is the station."""
+
+import re
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_array, read_number
+from monitor.ingest.message import Decoded, Message, Place, is_station
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+_ABSOLUTE_S: Final = 2.0**28  # smaller times count from now (RFC 8428, 4.5.3)
+_UNITS: Final = {"Cel": "degC", "/": "1", "m/s2": "m/s2"}  # where SenML spells otherwise
+_VERSION_MOST: Final = 10
+_BASES: Final = frozenset({"bn", "bt", "bu", "bv", "bver"})
+
+
+def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+    """Read a pack; records without a number are passed over; raises PayloadError."""
+    records = read_array(message.payload)
+    if not records or len(records) > SAMPLE_LIMIT:
+        raise PayloadError("no_samples", f"a pack has 1 to {SAMPLE_LIMIT} records, this one {len(records)}")
+    base: dict[str, Any] = {}
+    found = []
+    for record in records:
+        if not isinstance(record, dict):
+            raise PayloadError("not_object", "a record must be an object")
+        if unknown := [key for key in record if key.endswith("_")]:
+            raise PayloadError("unknown_key", f"{unknown[0][:40]!r} must be understood and is not")
+        base |= {key: record[key] for key in _BASES & record.keys()}
+        if base.get("bver", _VERSION_MOST) != _VERSION_MOST and read_number(base["bver"], "bver") > _VERSION_MOST:
+            raise PayloadError("bad_version", f"SenML of version {base['bver']}; at most {_VERSION_MOST} is read")
+        if "v" not in record:
+            continue
+        station, quantity = _split(_text(base, "bn") + _text(record, "n"))
+        value = read_number(record["v"], "v") + read_number(base.get("bv", 0), "bv")
+        unit = _text(record, "u") or _text(base, "bu") or None
+        field = vocabulary.field(site, station, quantity, _UNITS.get(unit or "", unit))
+        at = _time(read_number(base.get("bt", 0), "bt") + read_number(record.get("t", 0), "t"), message.received_at)
+        found.append(observe(site.id, station, field, value, at, message.received_at))
+    if not found:
+        raise PayloadError("empty", "no record holds a number")
+    return Decoded(tuple(found))
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key, "")
+    if not isinstance(value, str):
+        raise PayloadError("not_text", f"{key}: expected a text")
+    return value
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Station and quantity of a whole name, such as `urn:dev:ow:G1:tilt_x` or `G1/displacement_east`."""
+    parts = [part for part in re.split(r"[:/]", name) if part]
+    quantity = parts[-1] if parts else ""
+    known = next(
+        (q for q in sorted(QUANTITIES, key=len, reverse=True) if quantity == q or quantity.endswith("_" + q)), None
+    )
+    station = parts[-2] if len(parts) > 1 else ""
+    if known is not None and quantity != known:  # `dev-7_tilt_x`
+        station, quantity = quantity.removesuffix("_" + known), known
+    if not is_station(station):
+        raise PayloadError("no_station", f"name {name[:80]!r}: expected STATION:QUANTITY or STATION/QUANTITY")
+    return station, quantity
+
+
+def _time(seconds: float, received_at: datetime) -> datetime:
+    try:
+        at = from_epoch_s(seconds if abs(seconds) >= _ABSOLUTE_S else epoch_s(received_at) + seconds)
+    except (ValueError, OverflowError):
+        raise PayloadError("bad_time", f"t: {seconds:g} is no time") from None
+    if at.year >= 2200:
+        raise PayloadError("bad_time", f"t: {seconds:g} lies after 2200")
+    return at

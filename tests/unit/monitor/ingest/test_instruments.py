@@ -1,0 +1,155 @@
+"""What instruments send, by the examples that their makers and the standards publish."""
+
+import base64
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from monitor.domain.site import Level, Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.lorawan import read_uplink
+from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.message import Message, Place
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+
+NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
+SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
+
+
+def decode(name, payload, topic="gateway/up/W1"):
+    raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    found = find_decoder(name)(
+        Message(topic, raw, NOW, "live"), Place(name, "north", ""), SITE, Vocabulary({"north": SITE}), References()
+    )
+    return {f"{o.station}.{o.quantity}": (o.value, o.unit, o.observed_at) for o in found.observations}
+
+
+def chirpstack(data, at="2026-03-01T06:59:58.5+00:00"):
+    """The fields that matter of an uplink event of ChirpStack 4."""
+    return {"deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"}, "time": at, "fPort": 85,
+            "data": base64.b64encode(bytes.fromhex(data)).decode()}  # fmt: skip
+
+
+def things_stack(data):
+    """The fields that matter of an uplink of The Things Stack 3."""
+    return {"end_device_ids": {"device_id": "t1", "dev_eui": "0004A30B001C0530"}, "received_at": "2026-03-01T06:59:59Z",
+            "uplink_message": {"f_port": 1, "frm_payload": base64.b64encode(bytes.fromhex(data)).decode(),
+                               "received_at": "2026-03-01T06:59:58Z"}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "values"),
+    [
+        ("milesight", "03CF00000000282307", {"tilt_x": 0.0, "tilt_y": 0.0}),
+        ("milesight", "01756403D4000001005046", {"tilt_x": 0.0, "tilt_y": 0.0}),
+        ("milesight", "017564037B0A00", {"pore_pressure": 10.0}),
+        ("milesight", "01756403770200", {"water_level": 0.02}),
+        ("decentlab-ctd10", "0207d90003908880810064" + "0000" + "0c60",
+         {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168}),
+        ("decentlab-ctd10", "0207d900020c60", {"battery_voltage": 3.168}),
+        ("decentlab-lid", "0211c90003119b117611bc119e118a119411a811a8119400640199" + "0abd",
+         {"displacement_distance": 4510.0, "battery_voltage": 2.749}),
+        ("decentlab-zn1", "0211110003409a00860c54", {"crack_opening": 0.9769296646118164, "battery_voltage": 3.156}),
+    ],
+)  # fmt: skip
+def test_published_examples_of_makers(name, data, values):
+    for envelope, station in ((chirpstack(data), "T1"), (things_stack(data), "t1")):
+        found = decode(name, envelope)
+        assert {k.removeprefix(f"{station}."): v[0] for k, v in found.items()} == pytest.approx(values)
+        assert {v[2].replace(microsecond=0) for v in found.values()} == {datetime(2026, 3, 1, 6, 59, 58, tzinfo=UTC)}
+
+
+def test_a_stored_level_has_its_own_time():
+    found = decode("milesight", chirpstack("20CE" + (1_772_000_000).to_bytes(4, "little").hex() + "0500"))
+    assert found["T1.water_level"] == (pytest.approx(0.05), "m", datetime.fromtimestamp(1_772_000_000, UTC))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("milesight", "03CF0000"), ("milesight", "0399"), ("milesight", "FF"), ("milesight", "017564"),
+     ("decentlab-zn1", "0207d90003908880810064" + "0000" + "0c60"), ("decentlab-lid", "01"),
+     ("decentlab-lid", "0311c90002")],
+)  # fmt: skip
+def test_bytes_of_another_instrument_are_refused(name, data):
+    with pytest.raises(PayloadError):
+        decode(name, chirpstack(data))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"end_device_ids": {"device_id": "t1"}, "join_accept": {}}, "empty"),
+        ({"deviceInfo": {"deviceName": "Hang oben 1"}, "time": "2026-03-01T06:00:00Z", "data": "AA=="}, "no_station"),
+        ({"deviceInfo": {"deviceName": "T1"}, "time": "2026-03-01T06:00:00Z", "data": "A A="}, "bad_payload"),
+        ({"deviceInfo": {"deviceName": "T1"}, "data": "AA=="}, "no_time"),
+    ],
+)
+def test_uplinks_without_data_name_or_time(body, code):
+    with pytest.raises(PayloadError) as found:
+        read_uplink(json.dumps(body).encode())
+    assert found.value.code == code
+
+
+def test_senml_by_the_examples_of_its_standard():
+    """RFC 8428, 5.1.1 to 5.1.3, with quantities of slopes: base values, relative times, sums of bases."""
+    found = decode("senml", [{"n": "urn:dev:ow:10e2073a01080063:temperature", "u": "Cel", "v": 23.1}])
+    assert found == {"10e2073a01080063.temperature": (23.1, "degC", NOW)}
+    found = decode("senml", [
+        {"bn": "urn:dev:ow:G1:", "bt": 1.772e9, "bu": "m", "bver": 5, "n": "water_level", "v": 120.1},
+        {"n": "battery_voltage", "u": "V", "t": -5, "v": 1.2}, {"n": "note", "vs": "ok"},
+    ])  # fmt: skip
+    assert found["G1.water_level"][:2] == (120.1, "m")
+    assert found["G1.battery_voltage"][2] == datetime.fromtimestamp(1.772e9 - 5, UTC)
+    assert decode("senml", [{"bn": "G1/", "n": "rain", "u": "mm", "t": -60, "v": 0.2}])["G1.rain"][2] == datetime(
+        2026, 3, 1, 6, 59, tzinfo=UTC
+    )
+    assert (
+        decode("senml", [{"bn": "G1:", "bv": 20, "bu": "Cel", "n": "temperature", "v": 1}])["G1.temperature"][0] == 21
+    )
+
+
+@pytest.mark.parametrize(
+    ("pack", "code"),
+    [([], "no_samples"), ([{"n": "G1:rain", "vs": "x"}], "empty"), ([{"n": "rain", "u": "mm", "v": 1}], "no_station"),
+     ([{"n": "G1:rain", "u": "mm", "v": 1, "must_": 2}], "unknown_key"),
+     ([{"bver": 11, "n": "G1:rain", "v": 1}], "bad_version"),
+     ([{"n": "G1:rain", "v": 1}], "no_unit"), ([3], "not_object"), ({"n": "G1:rain"}, "not_list")],
+)  # fmt: skip
+def test_senml_that_is_not_understood_is_refused(pack, code):
+    with pytest.raises(PayloadError) as found:
+        decode("senml", pack)
+    assert found.value.code == code
+
+
+def test_a_weather_station_is_read_in_the_units_that_a_person_said():
+    post = {
+        "dateutc": "2022-05-18 18:17:37",
+        "baromabsin": "28.476",
+        "tempf": "74.5",
+        "yrain_piezo": "1.000",
+        "lightning": "",
+    }
+    at = datetime(2022, 5, 18, 18, 17, 37, tzinfo=UTC)
+    found = decode("ecowitt", post)
+    assert found["W1.temperature"] == (pytest.approx(23.6111, abs=1e-3), "degC", at)
+    assert found["W1.air_pressure"][0] == pytest.approx(964.3, abs=0.05)
+    assert found["W1.rain"][:2] == (25.4, "mm")
+    metric = post | {"baromabsin": "837.793", "tempf": "-4.4"}
+    assert decode("ecowitt-metric", metric)["W1.temperature"][0] == -4.4
+    for name, wrong in (("ecowitt", metric), ("ecowitt-metric", post), ("ecowitt", {**post, "baromabsin": ""})):
+        with pytest.raises(PayloadError) as refused:
+            decode(name, wrong)
+        assert refused.value.code == "unit_mismatch"
+
+
+def test_recorded_posts_of_fifteen_stations(measured):
+    read = 0
+    for path in sorted(measured("payloads-ecowitt").glob("*.json")):
+        name = "ecowitt-metric" if "metric" in path.name else "ecowitt"
+        with suppress(PayloadError):  # other protocols: no pressure of its own, or "now" for a time
+            assert -40 < decode(name, path.read_bytes())["W1.temperature"][0] < 50, path.name
+            read += 1
+    assert read == 14
