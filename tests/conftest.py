@@ -70,6 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     xdist's worksteal hands each worker one piece of the list, in order, and lets the idle take from the tails. Of those
     that wait, the ones that ask for most time come first: three minutes begun at the end would be three minutes more.
+    The others stay together by module: one worker starts their Chromium, not each.
     """
     yield
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
@@ -78,10 +79,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     waiting = sorted((item for item in items if item.get_closest_marker("slow")), key=_ceiling_s, reverse=True)
     rest = [item for item in items if not item.get_closest_marker("slow")]
     who_wait = (workers + 1) // 2
+    long = [item for item in waiting if _ceiling_s(item)]
+    shares = [long[k::who_wait] for k in range(who_wait)]
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in waiting[len(long) :]:
+        modules.setdefault(item.path, []).append(item)
+    for module in sorted(modules.values(), key=len, reverse=True):
+        min(shares, key=len).extend(module)
     ordered: list[pytest.Item] = []
     for k in range(workers):
         size = len(items) // workers + (k >= workers - len(items) % workers)
-        first = waiting[k::who_wait] if k < who_wait else []
+        first = shares[k] if k < who_wait else []
         take = max(0, size - len(first))
         ordered += [*first, *rest[:take]]
         del rest[:take]

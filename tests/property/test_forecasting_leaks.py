@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import forecasting
 from forecasting.data.series import DAY_S, Panel
-from forecasting.data.splits import Block
 from forecasting.decomposition.components import METHODS
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.leakage import run_decomposition_test, run_leak_test
@@ -22,7 +21,6 @@ from forecasting.evaluation.scoring import score_all
 from forecasting.metrics import mae
 from forecasting.registry import BASELINES, NETWORKS
 from forecasting.serving.gate import choose_shown, decide
-from forecasting.simple.auto import fit_auto
 from tests.data.forecast_rows import row
 
 SOAK = bool(os.environ.get("SLOPEWARD_SOAK"))
@@ -84,14 +82,6 @@ def test_a_whole_series_decomposition_cannot_be_reached_from_a_forecast():
         if "display_whole" in path.read_text() and path.name != "components.py"
     }
     assert users == {"evaluation/leakage.py"}
-
-
-def test_a_late_value_does_not_reach_back_through_the_choice():
-    panel = slopes(stations=3)
-    chosen = fit_auto(panel, Block(200, 300), (1, 7))
-    changed = panel.values.copy()
-    changed[300:] = -1e6
-    assert fit_auto(Panel(0.0, DAY_S, panel.stations, changed), Block(200, 300), (1, 7)) == chosen
 
 
 NUMBERS = st.integers(0, 10_000)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from forecasting.evaluation.distribution import crps, pit, roll
 from forecasting.evaluation.resampling import block_bootstrap
@@ -15,6 +14,8 @@ FANS = MEAN[:, None] + SIGMA[:, None] * NORMAL
 
 
 def test_the_crps_of_a_normal_fan_is_the_closed_form():
+    from scipy import stats  # half a second: not for every worker
+
     z = (SEEN - MEAN) / SIGMA  # Gneiting and Raftery 2007, equation 21
     closed = SIGMA * (z * (2 * stats.norm.cdf(z) - 1) + 2 * stats.norm.pdf(z) - 1 / np.sqrt(np.pi))
     assert crps(FANS, SEEN) == pytest.approx(closed, rel=2e-3)
@@ -32,6 +33,8 @@ def test_the_crps_of_a_lopsided_fan_is_the_mean_distance_of_its_draws():
 
 
 def test_the_pit_is_the_distribution_of_the_fan_and_even_where_fans_are_honest():
+    from scipy import stats  # half a second: not for every worker
+
     assert pit(FANS, SEEN) == pytest.approx(stats.norm.cdf(SEEN, MEAN, SIGMA), abs=1e-6)
     honest = pit(FANS, MEAN + SIGMA * RNG.normal(size=300))
     assert stats.kstest(honest, "uniform").pvalue > 0.01
@@ -62,6 +65,8 @@ def test_rolling_coverage_finds_the_lapse():
 
 
 def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
+    from scipy import stats  # half a second: not for every worker
+
     scores = RNG.exponential(size=400)
     theirs = stats.bootstrap(
         (scores,), np.mean, method="percentile", n_resamples=2000, random_state=np.random.default_rng(0)
