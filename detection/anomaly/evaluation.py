@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.anomaly.faults import Event
+from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import MONTH_S, RUN_GAP_S
 from detection.anomaly.windows import Series
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+MONTH_S: Final = 30.4375 * 86400.0
+RUN_GAP_S: Final = 7.0 * 86400.0  # scores closer than that are one alarm
 Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Station to times in epoch seconds and values, in order of time."""
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from detection.anomaly.stages import Array
-from detection.anomaly.windows import Series
+if TYPE_CHECKING:  # the core and the page read the names alone, and start without numpy
+    from detection.anomaly.stages import Array
+    from detection.anomaly.windows import Series
 
 RULES: Final[Mapping[str, str]] = {
     "persistence-z": "detection.anomaly.robust:persistence_z",
@@ -63,13 +64,13 @@ def list_served() -> list[str]:
     return [*list_detectors(), *CHECKS]
 
 
-def load_rule(name: str) -> Callable[[Series], Array]:
+def load_rule(name: str) -> "Callable[[Series], Array]":
     """The scoring function of a rule."""
     found: Callable[[Series], Array] = _load(RULES[name])
     return found
 
 
-def load_site_rule(name: str) -> Callable[[Mapping[str, Series]], dict[str, Array]]:
+def load_site_rule(name: str) -> "Callable[[Mapping[str, Series]], dict[str, Array]]":
     """The scoring function of a rule for a whole site."""
     found: Callable[[Mapping[str, Series]], dict[str, Array]] = _load(SITE_RULES[name])
     return found

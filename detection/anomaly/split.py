@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 
 from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
 from detection.anomaly.parts import score_parts
+from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import (
-    COUNTABLE,
-    MONTH_S,
-    RUN_GAP_S,
-    Threshold,
-    choose_threshold,
-    count_runs,
-    descend,
-    descend_to_each,
-)
+from detection.anomaly.threshold import COUNTABLE, Threshold, choose_threshold, count_runs, descend, descend_to_each
 from detection.anomaly.windows import Series
 
 # Shares of the budget that a part may spend alone; those of several may add up to more, for their alarms fall together.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.anomaly.errors import ThresholdError
-from detection.anomaly.stages import DAY_S, Array
+from detection.anomaly.records import MONTH_S, RUN_GAP_S
+from detection.anomaly.stages import Array
 
-MONTH_S = 30.4375 * DAY_S
-RUN_GAP_S = 7.0 * DAY_S
 # Below this many expected alarms there is nothing to count, and a tail must be fitted instead.
 COUNTABLE = 3.0
 FEWEST_PEAKS = 10

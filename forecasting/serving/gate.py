@@ -10,6 +10,7 @@ from forecasting.data.series import Floats
 from forecasting.metrics import cautious_gap, coverage, mae, skill
 from forecasting.registry import SIMPLE
 from forecasting.serving.experience import OUTSIDE
+from forecasting.serving.promotion import COVERAGE_80, COVERAGE_95, WORST_STATION_80
 from forecasting.serving.records import ENDED, KINEMATIC, Forecast
 from forecasting.simple.night_fit import AGED
 
@@ -19,9 +20,6 @@ MINIMUM_ORIGINS = 30
 WORST_BLOCK = -0.05
 WORST_BLOCK_ROWS = 250
 """The -5 % was set for tests of about 250 issue times; the limit of a shorter block grows as its noise does."""
-COVERAGE_80 = (0.74, 0.86)
-WORST_STATION_80 = 0.65
-COVERAGE_95 = 0.90
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.serving.conformal import ConformalState
+if TYPE_CHECKING:  # who reads forecasts needs no numpy
+    from forecasting.serving.conformal import ConformalState
 
 ENDED: Final = "; its fit was ended before its best"
 """Follows the reason of a forecast, whether it is shown or not."""
@@ -86,7 +87,7 @@ class Forecasts:
 
     rows: tuple[Forecast, ...]
     withheld: tuple[Withheld, ...]
-    conformal: dict[str, ConformalState]
+    conformal: "dict[str, ConformalState]"
 
 
 @dataclass(frozen=True, slots=True)

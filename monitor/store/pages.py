@@ -6,10 +6,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
 
-import numpy as np
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from forecasting.evaluation.distribution import ROLLING, roll
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -261,6 +259,11 @@ ROLLED_DAYS: Final = 90
 
 def load_rolled(c: Connection, site: str) -> list[dict[str, Any]]:
     """Coverage of the 80 % interval over 30 shown forecasts in a row: the newest 30 and the lowest of 90 days."""
+    # for this table alone: the page starts without numpy
+    import numpy as np
+
+    from forecasting.evaluation.distribution import ROLLING, roll
+
     f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
     newest = c.execute(
         select(func.max(f.target_at)).join(t.forecast_score, k.forecast_id == f.id).join(t.series, s.id == f.series_id)

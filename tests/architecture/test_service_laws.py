@@ -73,7 +73,11 @@ def test_a_table_for_people_is_written_by_the_one_writer_that_guards_formulas():
 def test_service_processes_load_nothing_heavy(module):
     loaded = loaded_by(f"import {module}")
     assert "sqlalchemy" in loaded
-    assert not loaded.intersection({*HEAVY, "alembic", "httpx"})
+    assert not loaded.intersection({*HEAVY, "alembic", "httpx", "numpy"})
+
+
+def test_the_page_starts_without_what_few_pages_need():
+    assert not loaded_by("import monitor.web.server").intersection({*HEAVY, "httpx", "numpy"})
 
 
 def test_jobs_are_found_without_loading_anything_heavy():

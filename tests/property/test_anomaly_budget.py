@@ -5,7 +5,8 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from detection.anomaly.certain.checks import find_stuck
-from detection.anomaly.threshold import COUNTABLE, MONTH_S, choose_threshold, count_runs
+from detection.anomaly.records import MONTH_S
+from detection.anomaly.threshold import COUNTABLE, choose_threshold, count_runs
 from detection.anomaly.windows import Series, build_series, scaled_residuals
 
 DAY = 86400.0

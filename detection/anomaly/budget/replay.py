@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from detection.anomaly.budget.correction import EVERY_S, LOOK_BACK_S, LOWEST, Alarm, choose_factor
 from detection.anomaly.faults import Event
+from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import MONTH_S, RUN_GAP_S
 from detection.anomaly.windows import Series
 
 LABELLED_AFTER_S = EVERY_S

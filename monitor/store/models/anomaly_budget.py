@@ -19,8 +19,8 @@ from detection.anomaly.budget.correction import (
     measure_rate,
     share_budget,
 )
+from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
-from detection.anomaly.threshold import MONTH_S, RUN_GAP_S
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments import DISMISSED

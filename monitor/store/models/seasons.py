@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select
 
-from forecasting.decomposition.season import Season
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
@@ -14,11 +13,14 @@ from monitor.store.database.engine import insert
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
+if TYPE_CHECKING:  # a season is found in a worker: who reads them needs no numpy
+    from forecasting.decomposition.season import Season
+
 PLACES = 6
 """Of the unit of a series: finer than any instrument."""
 
 
-def save_seasons(c: Connection, found: Mapping[int, Season], now: datetime) -> None:
+def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) -> None:
     """Keep what was found of each series in the place of what was found before."""
     for series_id, one in found.items():
         first_at, last_at = (instant(at) if one.rows else None for at in (one.first_s, one.last_s))

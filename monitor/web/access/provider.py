@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
-
-import httpx
 
 from monitor.config.service import OidcSection, is_private_enough
 from monitor.web.access.claims import Vouched, find_claim, names_second_factor, read_person
+
+if TYPE_CHECKING:
+    import httpx  # in the functions that ask a provider: most services have none, and it loads slowly
 
 _LOG = logging.getLogger(__name__)
 BACK: Final = "/login/oidc/back"
@@ -109,7 +110,7 @@ class Provider:
         person = read_person(section.issuer, claims, told, section.name_claim, section.groups_claim)
         return Vouched(person, names_second_factor(claims, section.second_factor_acr))
 
-    def _discover(self, client: httpx.Client) -> dict[str, Any]:
+    def _discover(self, client: "httpx.Client") -> dict[str, Any]:
         issuer = self._section.issuer
         found = _get(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if found.get("issuer") != issuer:
@@ -119,7 +120,9 @@ class Provider:
                 raise ProviderDownError(f"its {name} is no https:// address")
         return found
 
-    def _fetch_token(self, client: httpx.Client, found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
+    def _fetch_token(self, client: "httpx.Client", found: Mapping[str, Any], code: str, flow: Flow) -> dict[str, Any]:
+        import httpx
+
         section = self._section
         form = {
             "grant_type": "authorization_code", "code": code, "redirect_uri": self._back,
@@ -188,7 +191,9 @@ def _spell_fault(error: Exception) -> str:
     return f"{words} ({claim})" if claim and str(claim) not in words else words
 
 
-def _client() -> httpx.Client:
+def _client() -> "httpx.Client":
+    import httpx
+
     return httpx.Client(
         timeout=TIMEOUT_S, follow_redirects=False, headers={"Accept": "application/json"}, verify=_trusted()
     )
@@ -197,11 +202,13 @@ def _client() -> httpx.Client:
 @cache
 def _trusted() -> ssl.SSLContext:
     """The trusted authorities, read once: the list is long, and each login asks the provider several times."""
+    import httpx
+
     return httpx.create_ssl_context()
 
 
 def _fetch_userinfo(
-    client: httpx.Client, found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
+    client: "httpx.Client", found: Mapping[str, Any], answer: Mapping[str, Any], subject: str
 ) -> dict[str, Any]:  # fmt: skip
     """What the provider says of a person by its token; raises LoginRefusedError where it speaks of another one."""
     told = _get(client, found["userinfo_endpoint"], bearer=str(answer.get("access_token", "")))
@@ -210,7 +217,9 @@ def _fetch_userinfo(
     return told
 
 
-def _get(client: httpx.Client, address: str, *, bearer: str = "") -> dict[str, Any]:
+def _get(client: "httpx.Client", address: str, *, bearer: str = "") -> dict[str, Any]:
+    import httpx
+
     try:
         response = client.get(address, headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -220,7 +229,7 @@ def _get(client: httpx.Client, address: str, *, bearer: str = "") -> dict[str, A
     return _read_json(response)
 
 
-def _read_json(response: httpx.Response) -> dict[str, Any]:
+def _read_json(response: "httpx.Response") -> dict[str, Any]:
     try:
         answer = response.json()
     except ValueError:

@@ -10,10 +10,11 @@ from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
 from detection.anomaly.parts import PARTS, score_parts
+from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import median_of_windows
-from detection.anomaly.threshold import RUN_GAP_S, choose_threshold, count_runs
+from detection.anomaly.threshold import choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
     build_series,
