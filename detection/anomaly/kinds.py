@@ -1,37 +1,11 @@
 """What an alarm looks like so far, said from the past alone: a spike may turn out to be a step one reading later."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.stages import Array
-
-# What the score of each detector was compared with; of `rules` by the kind that it gives.
-COMPARED: Final[Mapping[str, str]] = {
-    "persistence-z": "the median of its last 7 days",
-    "robust-z": "its last reading",
-    "ewma": "the line of its last 60 days",
-    "page-hinkley": "the line of its last 60 days",
-    "slope-change": "its slope of the 60 days before",
-    "variance": "its usual increments",
-    "matrix-profile": "all its earlier shapes",
-    "common-mode": "the lines of all stations of the last 30 days",
-    "rules": "its last 7 to 10 days and its neighbours",
-    "rules drift": "the lines of its last 30 and 60 days and its neighbours",
-    "rules noise": "its usual increments and its neighbours",
-    "ae": "what a network expects of its last 30 readings",
-    "conv-ae": "what a network expects of its last 30 readings",
-    "lstm-ae": "what a network expects of its last 30 readings",
-    "gru-ae": "what a network expects of its last 30 readings",
-    "vae": "what a network expects of its last 30 readings",
-    "site-ae": "what a network expects from all stations",
-    "flatline": "its usual resolution",
-    "replay": "its earlier readings",
-    "unit-jump": "its level and noise before",
-    "timing": "its usual interval",
-}
 
 # Scaled residuals above this belong to the same disturbance as the alarm.
 STRANGE = 3.0
@@ -61,15 +35,6 @@ class KindSoFar:
             for row in np.flatnonzero(~walked & np.isfinite(scaled[:, :keep]).any(axis=1)).tolist():
                 self._states[row] = _ORDINARY
         return out
-
-
-def compared_with(detector: str, kind: str) -> str:
-    """What a score of this kind was compared with, in words; empty for a detector of another version.
-
-    >>> compared_with("rules", "drift"), compared_with("rules", "spike")
-    ('the lines of its last 30 and 60 days and its neighbours', 'its last 7 to 10 days and its neighbours')
-    """
-    return COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
 
 
 def name_kinds(scaled: Array) -> list[str]:

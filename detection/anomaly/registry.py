@@ -53,6 +53,31 @@ CARRIED_SOURCE: Final[Mapping[str, str]] = {
 # Several parts, judged after what the neighbours explain, that share one budget by what each finds.
 COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "creep", "bend", "noise")}
 
+# What the score of each detector was compared with; of `rules` by the kind that it gives.
+COMPARED: Final[Mapping[str, str]] = {
+    "persistence-z": "the median of its last 7 days",
+    "robust-z": "its last reading",
+    "ewma": "the line of its last 60 days",
+    "page-hinkley": "the line of its last 60 days",
+    "slope-change": "its slope of the 60 days before",
+    "variance": "its usual increments",
+    "matrix-profile": "all its earlier shapes",
+    "common-mode": "the lines of all stations of the last 30 days",
+    "rules": "its last 7 to 10 days and its neighbours",
+    "rules drift": "the lines of its last 30 and 60 days and its neighbours",
+    "rules noise": "its usual increments and its neighbours",
+    "ae": "what a network expects of its last 30 readings",
+    "conv-ae": "what a network expects of its last 30 readings",
+    "lstm-ae": "what a network expects of its last 30 readings",
+    "gru-ae": "what a network expects of its last 30 readings",
+    "vae": "what a network expects of its last 30 readings",
+    "site-ae": "what a network expects from all stations",
+    "flatline": "its usual resolution",
+    "replay": "its earlier readings",
+    "unit-jump": "its level and noise before",
+    "timing": "its usual interval",
+}
+
 
 def list_detectors() -> list[str]:
     """Ids of all that give scores."""
@@ -62,6 +87,15 @@ def list_detectors() -> list[str]:
 def list_served() -> list[str]:
     """Ids that a site may ask for: detectors with a score, and checks that are certain without one."""
     return [*list_detectors(), *CHECKS]
+
+
+def compared_with(detector: str, kind: str) -> str:
+    """What a score of this kind was compared with, in words; empty for a detector of another version.
+
+    >>> compared_with("rules", "drift"), compared_with("rules", "spike")
+    ('the lines of its last 30 and 60 days and its neighbours', 'its last 7 to 10 days and its neighbours')
+    """
+    return COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
 
 
 def load_rule(name: str) -> "Callable[[Series], Array]":

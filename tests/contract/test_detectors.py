@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from detection.anomaly.kinds import COMPARED
-from detection.anomaly.registry import CHECKS, COMPOSITES, NETWORKS, RULES, SITE_RULES, list_served
+from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, SITE_RULES, list_served
 from monitor.alerting.decision.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
-from detection.anomaly.kinds import compared_with
+from detection.anomaly.registry import compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments import CAUSES, VERDICTS
