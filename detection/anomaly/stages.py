@@ -17,6 +17,7 @@ FINEST_WINDOW_S: Final = 3600.0
 # 1.4826 makes the median absolute deviation the standard deviation of a normal law.
 MAD_TO_SIGMA: Final = 1.4826
 SCALE_POINTS: Final = 180
+ROUNDING: Final = 1e-9  # of a value
 SORTED_AT_ONCE: Final = 400_000  # numbers: what fits into the fast memory of a processor
 
 
@@ -83,7 +84,9 @@ def beyond_median(joined: Array, k: int, width: int) -> Array:
 def beyond_line(joined: Array, k: int, width: int) -> Array:
     """Value minus the line through the `width` cells before, carried to now; shape (rows, k)."""
     slope, level = line_before(joined, k, width)
-    return joined[:, -k:] - (level + slope)
+    left = joined[:, -k:] - (level + slope)
+    # a sensor that stands still leaves what arithmetic rounds, which is no noise to measure by
+    return np.where(np.abs(left) <= ROUNDING * np.abs(level), 0.0, left)
 
 
 def beyond_last(joined: Array, k: int) -> Array:

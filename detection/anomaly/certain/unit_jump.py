@@ -68,4 +68,4 @@ def _find_factor(before: Array, after: Array, factor: float) -> float:
 
 
 def _size_of_steps(values: Array) -> float:
-    return float(np.median(np.abs(np.diff(values))))
+    return float(np.median(np.abs(np.diff(values, 2))))  # of second differences: motion is no noise

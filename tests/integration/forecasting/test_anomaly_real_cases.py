@@ -1,0 +1,154 @@
+"""Faults and movements that really happened, as the detectors of a site without history see them."""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detection.anomaly import jobs
+from detection.anomaly.certain.unit_jump import find_unit_jumps
+from detection.anomaly.common_motion import name_common, score_common
+from detection.anomaly.records import Score, Scores, Scoring
+from detection.anomaly.windows import Series, build_series
+from forecasting.data.workbook import read_sheet
+from tests.data.read_gnss import read_positions
+
+DAY = 86400.0
+Samples = dict[str, tuple[list[float], list[float]]]
+Measured = Callable[[str], Path]
+
+pytestmark = pytest.mark.data
+
+
+def day(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def read_pbo(folder: Path, stations: Iterable[str], from_at: str, to_at: str) -> Samples:
+    """East of stations of Cascadia, mm."""
+    samples: Samples = {}
+    for station in stations:
+        times, values = samples[station] = [], []
+        with (folder / f"{station}.pbo.nam08.csv").open() as file:
+            for row in csv.reader(file):
+                if len(row) > 6 and row[0][4:5] == "-" and from_at <= row[0] < to_at:
+                    times.append(day(row[0]))
+                    values.append(float(row[2]))
+    return samples
+
+
+def alarms(answer: Scores, from_at: str, to_at: str = "2030-01-01") -> list[Score]:
+    return [row for row in answer.scores if row.alerted and day(from_at) <= row.at_s < day(to_at)]
+
+
+def test_wild_days_of_one_station_are_its_own(measured: Measured) -> None:
+    """BLYN throws single days and weeks by 30 to 200 mm; its neighbours do not."""
+    folder = measured("gnss-cascadia-pbo-csv")
+    samples = read_pbo(folder, ("BLYN", "SEAT", "P401", "P402", "P403", "P436", "P437", "SC02"), "2010-06", "2014-01")
+    answer = jobs.score(Scoring("rules", samples, DAY))
+    found = alarms(answer, "2012-10-01")
+    mine = {row.at_s for row in found if row.station == "BLYN"}
+    # (those that come after a week of silence have nothing to be compared with)
+    wild = ("2012-10-29", "2013-01-18", "2013-02-09", "2013-10-18", "2013-11-14", "2013-11-23")
+    assert {day(one) for one in wild} <= mine
+    others = {row.station for row in found if row.at_s in {day(one) for one in wild}} - {"BLYN"}
+    assert len(others) <= 1  # one of seven has a drift of its own
+
+
+def test_slow_slip_is_movement_of_most_and_a_fault_of_few(measured: Measured) -> None:
+    """Cascadia, August 2010: the stations go west by some millimetres within weeks, each by another amount."""
+    folder = measured("gnss-cascadia-pbo-csv")
+    names = ("ALBH", "KTBW", "NEAH", "P064", "P399", "P401", "P402", "P403", "P418", "P424", "P436", "P437", "P439",
+             "PABH", "SC02", "SC03", "SEAT", "SEDR")  # fmt: skip
+    samples = read_pbo(folder, names, "2008-09", "2010-10")
+    series = {name: build_series(*one, DAY) for name, one in samples.items()}
+    common, kinds = score_common(series), name_common(series)
+    slip = [
+        (float(common[name][k]), name, k)
+        for name, one in series.items()
+        for k in np.flatnonzero((one.times_s >= day("2010-08-10")) & np.isfinite(common[name]))
+    ]
+    size, name, cell = max(slip)
+    assert size > 4.0
+    assert kinds[name][cell] == "movement"
+    at_s = series[name].times_s[cell]
+    assert sum(common[n][np.searchsorted(s.times_s, at_s)] > 0 for n, s in series.items()) >= 10
+    faulty = {row.station for row in alarms(jobs.score(Scoring("rules", samples, DAY)), "2010-08-10")}
+    assert len(faulty) < len(names) / 2  # those that go farther than most are taken for drifts
+
+
+@pytest.mark.parametrize("part", ["east", "north"])
+def test_gorkha_is_a_step_at_the_stations_that_stepped_and_nowhere_else(measured: Measured, part: str) -> None:
+    from_at, to_at = datetime(2015, 1, 1, tzinfo=UTC), datetime(2015, 6, 1, tzinfo=UTC)
+    samples: Samples = {}
+    for path in measured("gnss-nepal2015-neu").glob("*.neu"):
+        rows = [o for o in read_positions(path, "nepal", from_at, to_at) if o.quantity.endswith(part)]
+        samples[path.name[:4]] = [o.observed_at.timestamp() for o in rows], [o.value for o in rows]
+    found = alarms(jobs.score(Scoring("rules", samples, DAY)), "2015-04-25")
+    first = {name: min(row.at_s for row in found if row.station == name) for name in {row.station for row in found}}
+    stepped = {"KKN4", "CHLM", "SNDL"}
+    assert stepped <= set(first) <= stepped | {"RMTE"}
+    assert max(first[name] for name in stepped) < day("2015-04-27")
+    # known as steps at the second reading: a spike may be one so far
+    kinds = {name: [row.kind for row in found if row.station == name][1] for name in ("KKN4", "CHLM")}
+    assert set(kinds.values()) <= {"step", "movement"}
+
+
+def test_tohoku_is_seen_on_its_day(measured: Measured) -> None:
+    path = measured("gnss-formats/USUD.icd.final_igs08.pos.neu")
+    from_at, to_at = datetime(2009, 1, 1, tzinfo=UTC), datetime(2011, 4, 1, tzinfo=UTC)
+    rows = [o for o in read_positions(path, "japan", from_at, to_at) if o.quantity.endswith("east")]
+    samples = {"USUD": ([o.observed_at.timestamp() for o in rows], [o.value for o in rows])}
+    found = alarms(jobs.score(Scoring("rules", samples, DAY)), "2011-01-15")
+    assert datetime.fromtimestamp(found[0].at_s, UTC).date().isoformat() == "2011-03-11"
+    assert [row.kind for row in found[:3]] == ["spike", "movement", "movement"]
+
+
+def read_logger(path: Path) -> Iterator[tuple[float, float]]:
+    """Times and pressure of a Campbell final storage: id, year, day, hhmm, temperature, pressure twice."""
+    for line in path.read_text().splitlines():
+        f = line.split(",")
+        if len(f) == 7:
+            at = datetime(int(f[1]), 1, 1, tzinfo=UTC) + timedelta(
+                days=int(f[2]) - 1, hours=int(f[3]) // 100, minutes=int(f[3]) % 100
+            )
+            yield at.timestamp(), float(f[5])
+
+
+def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None:
+    """Bowdoin: from 2017-02-04 00:30 on the logger writes -99999 for it."""
+    path = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat")
+    rows = [row for row in read_logger(path) if day("2016-12-15") <= row[0] < day("2017-02-06")]
+    answer = jobs.score(Scoring("persistence-z", {"P": ([t for t, _ in rows], [v for _, v in rows])}, 1800.0))
+    died = day("2017-02-04T00:30")
+    before = max(row.score for row in answer.scores if row.at_s < died)
+    assert next(row.score for row in answer.scores if row.at_s == died) > 100.0 * before
+    assert [(f.kind, f.at_s - died <= 6 * 3600.0) for f in answer.findings] == [("stuck", True)]
+
+
+@pytest.mark.parametrize(("factor", "unit"), [(0.1, "cm"), (0.001, "m"), (1 / 25.4, "in")])
+def test_a_measured_record_that_goes_on_in_another_unit(measured: Measured, factor: float, unit: str) -> None:
+    """Baijiabao grows eightfold in June 2018 in its own unit, which is none; its last month in another one is."""
+    values = read_sheet(measured("bazimen-baijiabao/source_sample.xlsx"))["Total"].to_numpy(dtype=np.float64)
+    times = np.arange(len(values)) * DAY
+    assert find_unit_jumps(Series(times, values, DAY)) == []
+    changed = np.where(np.arange(len(values)) < 270, values, values * factor)
+    found = find_unit_jumps(Series(times, changed, DAY))
+    assert [f.kind for f in found] == ["unit"], unit
+    assert found[0].at_s <= times[280]
+
+
+def test_marks_that_stand_still_are_no_noise_to_measure_by(measured: Measured) -> None:
+    """Crack markers of Dynaslope are read by hand: the same value for weeks, then one that is mistyped."""
+    samples: Samples = {}
+    with measured("dynaslope-markers/surficialdata.csv").open() as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: datetime.strptime(row["ts"], "%m/%d/%Y %H:%M"))
+    for row in rows:
+        times, values = samples.setdefault(row["marker_name"].strip()[-1].upper(), ([], []))
+        times.append(datetime.strptime(row["ts"], "%m/%d/%Y %H:%M").replace(tzinfo=UTC).timestamp())
+        values.append(float(row["meas"]))
+    answer = jobs.score(Scoring("rules", {name: samples[name] for name in "ABCDEF"}, DAY))
+    assert max(row.score for row in answer.scores) < 1000.0
