@@ -38,7 +38,7 @@ from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import read_figures, record
 from tests.bench.service.bench_views import Filler
 
-SERIES, CYCLES, HISTORY = 10_000, 5, 450
+SERIES, CYCLES, HISTORY = 10_000, 5, 900
 SITES, DAYS, INSTRUMENTS = 10, 150, 1000
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
