@@ -1,7 +1,8 @@
 """Trend, season and remainder of one series as it stands now: for people who look back, never for a forecast.
 
 STL (Cleveland et al. 1990) as statsmodels computes it, on days or on months, with one season: the year. MSTL takes
-several; a series has one here, for what changes within a day is taken out by the mean of each day.
+several; a series has one here, for what changes within a day is taken out by the mean of each day. The season is the
+same every year: what differs from it is the remainder.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats
-from forecasting.decomposition.components import display_whole
+from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.stl import configure
 
 DAYS, MONTHS = 365, 12
@@ -45,7 +46,7 @@ class Season:
         season: Shape (n,).
         remainder: Shape (n,).
         trend_strength: From 0 to 1 (Wang, Smith and Hyndman 2006); None without a split.
-        season_strength: The same of the season.
+        season_strength: The same of the season, less what noise alone would give in so many years.
         season_range: Highest less lowest season of the last year, in the unit of the series.
         parameters: Of STL, with the version of statsmodels.
     """
@@ -94,19 +95,23 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
 
 
 def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
-    trend, season, rest = display_whole(series, method="stl", period=found.period_rows).parts
+    stl = configure(fill_forward(series), found.period_rows, steady=True)
+    made = stl.fit()
+    settings = {k: str(v) for k, v in stl.config.items()}
+    trend, season, rest = made.trend, made.seasonal, made.resid
     seen = np.flatnonzero(np.isfinite(series))
     left = float(np.var(rest[seen]))
-    tuned = configure(series, found.period_rows).config
+    # a season of n years holds the n-th part of the noise, which the remainder lacks
+    years = series.size / found.period_rows
     return Season(
         found.grid, found.period_rows, found.rows, found.first_s, found.last_s,
         at_s=tuple(begins[k] for k in seen),
         value=_plain(series[seen]), trend=_plain(trend[seen]), season=_plain(season[seen]),
         remainder=_plain(rest[seen]),
         trend_strength=_strength(trend[seen] + rest[seen], left),
-        season_strength=_strength(season[seen] + rest[seen], left),
+        season_strength=_strength(season[seen] + rest[seen], left * years / (years - 1.0)),
         season_range=float(np.ptp(season[-found.period_rows :])),
-        parameters={"method": "STL", "statsmodels": version("statsmodels")} | {k: str(v) for k, v in tuned.items()},
+        parameters={"method": "STL", "statsmodels": version("statsmodels")} | settings,
     )  # fmt: skip
 
 

@@ -8,12 +8,17 @@ from forecasting.data.series import Floats
 from forecasting.decomposition import trailing
 
 
-def configure(values: Floats, period: int) -> Any:
-    """STL of statsmodels, robust. A long loess is computed at every tenth of the period and is straight in between."""
+def configure(values: Floats, period: int, *, steady: bool = False) -> Any:
+    """STL of statsmodels, robust. A long loess is computed at every tenth of the period and is straight in between.
+
+    A `steady` season is the same every year: with few years one that may change takes the noise of the first and of the
+    last year for season.
+    """
     from statsmodels.tsa.seasonal import STL
 
     jump = max(1, period // 10)
-    return STL(values, period=period, robust=True, trend_jump=jump, low_pass_jump=jump)
+    season = {"seasonal": 10 * (values.size // period + 1) + 1, "seasonal_deg": 0} if steady else {}
+    return STL(values, period=period, robust=True, trend_jump=jump, low_pass_jump=jump, **season)
 
 
 def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:

@@ -119,7 +119,8 @@
 
   // the whole record, whatever the range of the other pictures: a season is seen over years
   function season(found) {
-    const split = found.series.find((r) => !r.reason && r.quantity.startsWith("displacement")) ?? found.series.find((r) => !r.reason);
+    const whole = found.series.filter((r) => !r.reason).sort((a, b) => b.season_range - a.season_range);
+    const split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
     const first = found.series.find((r) => r.quantity.startsWith("displacement")) ?? found.series[0];
     if (!split) return { traces: [], latest: "", says: first ? tr("No season: {reason}.", { reason: first.reason }) : tr("Not split so far: it is done by night."), frame: { xaxis: { ...axis(), ...dates, type: "date" }, yaxis: axis() } };
     const { at, value, trend, season, remainder } = split.components;

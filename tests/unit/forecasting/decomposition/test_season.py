@@ -63,3 +63,11 @@ def test_a_series_that_stands_still_has_no_season():
     made = split_season(MIDDLES.tolist(), [4.2] * 60)
     assert made.season_range == pytest.approx(0.0, abs=1e-9)
     assert made.season_strength < 1e-3 or made.season_range < 1e-9
+
+
+def test_noise_alone_is_no_season_and_the_remainder_of_every_year_holds_it():
+    noise = np.random.default_rng(3).normal(0.0, 1.0, 4 * 365)
+    made = split_season((np.arange(noise.size) * DAY_S).tolist(), noise.tolist())
+    assert made.season_strength < 0.1
+    years = np.array(made.remainder).reshape(4, 365).std(axis=1)
+    assert years.min() > 0.7, "no year is taken for season"
