@@ -51,9 +51,8 @@ def train(
     from detection.anomaly.registry import list_detectors
     from monitor.jobs.forecasts.train import train_one
 
+    _check_detectors(detector)
     known = list_detectors()
-    if unknown := [d for d in detector or () if d not in known]:
-        raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
     service, db = open_service(config)
     chosen = pick_site(service, site)
     wanted = detector or [d for d in chosen.anomaly.detectors if d in known]
@@ -70,6 +69,16 @@ def train(
         print(f"{name}: {_describe(active.card)} (model {said})")
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
+
+
+def _check_detectors(names: list[str] | None) -> list[str]:
+    """The names, where each is that of a detector with a threshold; empty where none is given."""
+    from detection.anomaly.registry import list_detectors
+
+    known = list_detectors()
+    if unknown := [d for d in names or () if d not in known]:
+        raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
+    return names or []
 
 
 def _describe(card: Mapping[str, Any]) -> str:
@@ -94,6 +103,7 @@ def bench(
         float | None, typer.Option(help="False alarms per sensor-month; default .1, or that of the site.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
+    detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
     live: Annotated[
         float | None,
@@ -117,6 +127,7 @@ def bench(
         _bench_points(data, POINTS_BUDGET if budget is None else budget, seeds, as_json=as_json)
         return
     samples, step_s, wanted, allowed = _read_bench(data, site, config)
+    wanted = _check_detectors(detector) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
     if fresh or live is not None:
@@ -177,7 +188,7 @@ def _read_bench(
         panel = read_record(data, Recipe()).panel
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
         series = {name: build_series(panel.times_s.tolist(), row, panel.step_s) for name, row in values.items()}
-        return series, panel.step_s, ["persistence-z", "ae", "lstm-ae", "rules"], 0.1
+        return series, panel.step_s, ["persistence-z", "ae", "site-ae", "rules"], 0.1
     from detection.anomaly.errors import InputError
     from detection.anomaly.registry import list_detectors
     from monitor.jobs.forecasts.train import HISTORY_STEPS
