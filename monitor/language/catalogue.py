@@ -4,7 +4,7 @@ The .po files are read as they are, without compiled copies: what is under versi
 nothing can be missing from a package or out of date.
 """
 
-import ast
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -67,10 +67,13 @@ def _read_entry(block: str) -> dict[str, str]:
     >>> _read_entry('msgid "a \\"b\\""\nmsgstr ""\n"c"')
     {'msgid': 'a "b"', 'msgstr': 'c'}
     """
+    # no `ast.literal_eval`: in two threads at once it fails in Python up to 3.11.7 (gh-106905)
     starts = [*_ENTRY.finditer(block)]
     ends = [*(m.start() for m in starts[1:]), len(block)]
     return {
-        m[1] + (f"[{m[2]}]" if m[2] else ""): "".join(ast.literal_eval(t) for t in _TEXT.findall(block[m.end() : end]))
+        m[1] + (f"[{m[2]}]" if m[2] else ""): "".join(
+            json.loads(t, strict=False) for t in _TEXT.findall(block[m.end() : end])
+        )
         for m, end in zip(starts, ends, strict=True)
     }
 
