@@ -274,6 +274,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
         page = bo.get("/sites/north-bench/instruments").text
         assert "swap battery of G1, about 4 days left" in page
+        assert "; compared with " in page
         done = send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="confirmed", cause="movement")
         assert done.status_code == 303
         assert send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="maybe").status_code == 409
