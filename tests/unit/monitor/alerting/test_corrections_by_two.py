@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from monitor.alerting.decision import decide
-from monitor.domain.decision import View, seconds
+from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.observation import Reading
-from monitor.series.assessment import Warm
-from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, run, seeded
+from monitor.series.assessment import Warm, Windows
+from monitor.series.corrections import find_corrections
+from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, quiet, reading, run, seeded
 from tests.unit.monitor.alerting.test_offsets_by_two import FALL, HIGH, SEEDS, find_lower, levels
 
 T0 = START.timestamp()
@@ -61,6 +62,22 @@ def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
     cold = [look.decision.spell() for look in run(history, alter=flatten(FALL))]
     assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~arrived", "B~arrived"}
+
+
+@pytest.mark.parametrize("further", [0, 1])
+def test_a_correction_in_the_middle_is_seen_by_what_looks_at_new_readings_alone(further):
+    """Also at the look at which another reading came."""
+    warm, rows = Warm(), tuple(reading(T0 + k * STEP_S, T0 + k * STEP_S, float(k % 3)) for k in range(12))
+
+    def find(readings):
+        view = View({"A.displacement": readings})
+        return find_corrections(Windows(SITE, view, Memory(), T0 + 12 * STEP_S, warm))
+
+    assert find(rows[:10]) == []
+    changed = replace(rows[4], value_raw=500.0, value=500.0, revision=1, first=rows[4])
+    (found,) = find((*rows[:4], changed, *rows[5 : 10 + further]))
+    assert found.readings == (changed,)
+    assert find(rows) == [], "and gone when it is taken back"
 
 
 def test_what_was_frozen_holds_the_value_that_came_first():
