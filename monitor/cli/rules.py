@@ -21,8 +21,8 @@ ADMIN: Final = "admin"
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files"), SERVES),
     **dict.fromkeys(
-        ("evaluate", "ingest", "forecast run", "forecast train", "anomalies score", "anomalies train", "scenes add",
-         "scenes rates"),
+        ("evaluate", "ingest", "forecast run", "forecast train", "forecast season", "forecast refit", "anomalies score",
+         "anomalies train", "scenes add", "scenes rates"),
         SERVES,
     ),
     **dict.fromkeys(
