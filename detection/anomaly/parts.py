@@ -113,9 +113,12 @@ class PartScores:
             return dict.fromkeys(self._widths, new)
         joined = np.concatenate([self._tail, new], axis=1)
         out = {}
+        residuals: dict[object, Array] = {}  # two parts may look at the same one
         for name, width in self._widths.items():
-            z = PARTS[name].residual(joined, new.shape[1], width)
-            z = self._signed[name].feed(z, first, keep)
+            of = PARTS[name].residual, width
+            if of not in residuals:
+                residuals[of] = PARTS[name].residual(joined, new.shape[1], width)
+            z = self._signed[name].feed(residuals[of], first, keep)
             if name == LOOKS:
                 self.looks = z
             for stage in self._rest[name]:

@@ -68,7 +68,10 @@ def median_of_windows(joined: NDArray[np.floating], width: int, at_least: int, c
 def sums_of_windows(rows: Array, width: int, count: int) -> Array:
     """Sum of the windows that begin at the first `count` columns; shape (rows, count)."""
     if count <= 4:
-        return np.stack([rows[:, k : k + width].sum(axis=1) for k in range(count)], axis=1)
+        inner = slice(count - 1, max(width, count - 1))  # what the windows have in common is added once
+        edges = (np.r_[k : min(count - 1, k + width), max(width, count - 1) : k + width] for k in range(count))
+        common = rows[:, inner].sum(axis=1)
+        return np.stack([common + rows[:, edge].sum(axis=1) for edge in edges], axis=1)
     total = np.concatenate([np.zeros((len(rows), 1)), np.cumsum(rows, axis=1)], axis=1)
     sums: Array = total[:, width : width + count] - total[:, :count]
     return sums
