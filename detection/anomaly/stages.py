@@ -103,6 +103,13 @@ def line_before(joined: Array, k: int, width: int) -> tuple[Array, Array]:
     Returns:
         Slope per cell and the line's value at the cell just before, both (rows, k); NaN where unknown.
     """
+    rows = max(1, SORTED_AT_ONCE // joined.shape[1])
+    lines = [_fit_lines(joined[first : first + rows], k, width) for first in range(0, len(joined), rows)]
+    return np.concatenate([slope for slope, _ in lines]), np.concatenate([level for _, level in lines])
+
+
+def _fit_lines(joined: Array, k: int, width: int) -> tuple[Array, Array]:
+    """`line_before` for as many rows as fit into the fast memory of a processor."""
     before = joined[:, joined.shape[1] - k - width : -1]
     known = np.isfinite(before)
     place = np.argmax(known, axis=1)[:, None]
