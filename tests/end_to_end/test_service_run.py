@@ -162,6 +162,7 @@ def test_status_and_page_answer_and_sigterm_ends_everything_in_order(service):
     service.start()
     service.publish(0, 5)
     wait_for(lambda: service.call("status").returncode in (0, 5, 6) and service.query("SELECT 1 FROM site_state"))
+    wait_for(lambda: "core" in json.loads(service.call("status", "--json").stdout)["processes"], what="its stamp")
     answer = json.loads(service.call("status", "--json").stdout)
     assert {"core", "supervisor", "broker"} >= set(answer["processes"])
     assert answer["processes"]["core"]["ingest"]["connected"] == {"live": True, "backfill": True}

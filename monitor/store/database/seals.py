@@ -121,7 +121,7 @@ NOT_SEALED: Final = {
     ),
     **dict.fromkeys(
         ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",
-         "movement", "season", "anomaly", "scene", "scene_footprint", "scene_change"),
+         "movement", "season", "model_fit", "anomaly", "scene", "scene_footprint", "scene_change"),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(("web_session", "known_device", "password_guess", "service_state", "job_run"), "of the moment"),
