@@ -134,6 +134,21 @@ def convert(value: float, unit: str, canonical: str) -> float:
     return (value * factor + offset) * bridge
 
 
+def is_unit_of(unit: str, quantity: str) -> bool:
+    """Whether values of a known quantity can be given in a unit; False where either is unknown.
+
+    >>> is_unit_of("cm", "displacement"), is_unit_of("degC", "rain"), is_unit_of("mm", "colour")
+    (True, False, False)
+    """
+    if unit not in UNITS or quantity not in QUANTITIES:
+        return False
+    try:
+        convert(1.0, unit, QUANTITIES[quantity].unit)
+    except ValueError:
+        return False
+    return True
+
+
 def convert_difference(size: float, unit: str, canonical: str) -> float:
     """Convert a step, a spread or an offset: the zero of a scale (degC, K) cancels out.
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
+from monitor.domain.instants import spell_duration
 from monitor.simulate.slope import SITE_ID, SlopeModel
 from monitor.simulate.stations import StationPlan
 
@@ -188,8 +189,4 @@ def write_duration(span: timedelta) -> str:
     >>> write_duration(timedelta(hours=6)), write_duration(timedelta(minutes=90)), write_duration(timedelta(days=2))
     ('6h', '90m', '2d')
     """
-    seconds = round(span.total_seconds())
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    return spell_duration(round(span.total_seconds()))

@@ -2,12 +2,12 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import typer
 
@@ -94,11 +94,11 @@ def _read_answers(given: Sequence[str]) -> dict[str, str]:
     return answers
 
 
-def _ask_until_known(understand: Any, answers: dict[str, str], *, as_json: bool) -> Guess:
+def _ask_until_known(understand: Callable[[], Guess], answers: dict[str, str], *, as_json: bool) -> Guess:
     """Understand, ask a person at the keyboard what is open, and again, until nothing is."""
     shown = False
     while True:
-        found: Guess = understand()
+        found = understand()
         if not shown and not as_json:
             for name, text in found.facts:
                 print(f"{name:>20}  {text}")

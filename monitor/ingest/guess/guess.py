@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from monitor.domain.quantities import QUANTITIES, UNITS, convert
+from monitor.domain.quantities import QUANTITIES, UNITS, is_unit_of
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.guess.look import NO_VALUE, Look, is_number
@@ -258,13 +258,14 @@ def _settle_columns(
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
-            _ask(asked, QUANTITY, column, name.unit or "", tuple(sorted(q for q in QUANTITIES if _fits(name.unit, q))))
+            could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
+            _ask(asked, QUANTITY, column, name.unit or "", tuple(could_be))
         elif unit is None:
-            _ask(asked, UNIT, column, quantity, tuple(u for u in UNITS if _fits(u, quantity)))
+            _ask(asked, UNIT, column, quantity, tuple(u for u in UNITS if is_unit_of(u, quantity)))
         else:
             if quantity not in QUANTITIES:
                 raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
-            if not _fits(unit, quantity):
+            if not is_unit_of(unit, quantity):
                 raise ConfigError(f"{column}: {unit!r} is no unit of {quantity}")
             found[column] = quantity, unit
     questions += [
@@ -353,16 +354,6 @@ def _find_error(name: Name, quantity: str, station: str | None, errors: Mapping[
         if error.quantity == quantity and same_place and error.unit in {None, name.unit}:
             return column
     return None
-
-
-def _fits(unit: str | None, quantity: str) -> bool:
-    if unit is None:
-        return True
-    try:
-        convert(1.0, unit, QUANTITIES[quantity].unit)
-    except (ValueError, KeyError):
-        return False
-    return True
 
 
 def _require(key: str, said: str, choices: Sequence[str]) -> None:

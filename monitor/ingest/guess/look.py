@@ -158,24 +158,24 @@ def _score(cells: Sequence[Sequence[str]]) -> float:
     if width < 2:
         return 0.0
     inside = [cell for row in body if len(row) == width for cell in row if cell]
-    first = cells[_first_row(cells)[0]] if _first_row(cells) else []
-    header_fits = not first or _header_of(cells, _first_row(cells)[0]) is not None or not _first_row(cells)[0]
+    first = _first_row(cells)
+    header_fits = not first or _header_of(cells, first) is not None
     share = sum(_is_data(cell) for cell in inside) / max(1, len(inside))
     # a station's name among numbers is no reason to doubt a delimiter
     return same / len(body) * min(1.0, 0.4 + share) * (1.0 if header_fits else 0.6)
 
 
-def _first_row(cells: Sequence[Sequence[str]]) -> list[int]:
-    """Where the data begin, in a list of one; none where they never do."""
+def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
+    """Where the data begin; None where they never do."""
     full = [len(row) for row in cells if any(row)]
     if not full:
-        return []
+        return None
     width = Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0]
     for index, row in enumerate(cells):
         ahead = [r for r in cells[index : index + 5] if any(r)][:3]
         if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
-            return [index]
-    return []
+            return index
+    return None
 
 
 def _is_row(row: Sequence[str]) -> bool:
@@ -208,10 +208,9 @@ def _find_starts(lines: Sequence[str]) -> tuple[int, ...]:
 
 def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     """The layout with header and first row."""
-    found = _first_row(cells)
-    if not found:
+    first = _first_row(cells)
+    if first is None:
         raise ConfigError(f"{path}: no row of numbers with a time was found in the first {LOOK_LINES} lines")
-    first = found[0]
     header = _header_of(cells, first)
     if header is None:
         above = cells[first - 1] if first else []

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.quantities import QUANTITIES, UNITS, convert, split_suffix
+from monitor.domain.quantities import QUANTITIES, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.units import spell_unit, unit_of_header
 
@@ -147,12 +147,14 @@ def read_name(header: str, unit: str | None = None) -> Name:
     tokens = re.split(r"[\s_]+", rest)
     for token in tokens:
         spelled = spell_unit(token)
-        if spelled is not None and not token.isdigit() and (len(token) > 1 or (quantity and _fits(spelled, quantity))):
+        if spelled is None or token.isdigit():
+            continue
+        if len(token) > 1 or (quantity is not None and is_unit_of(spelled, quantity)):
             said = said or spelled
             tokens = [t for t in tokens if t != token]
             break
     quantity = quantity or _BY_UNIT.get(said or "")
-    if quantity is not None and said is not None and not _fits(said, quantity):
+    if quantity is not None and said is not None and not is_unit_of(said, quantity):
         quantity = None
     if quantity is not None and QUANTITIES[quantity].unit == "1":
         said = said or "1"
@@ -189,16 +191,6 @@ def _find_quantity(text: str) -> tuple[str | None, str]:
 
 def _is_letter(char: str) -> bool:
     return char.isalpha() and char < "\u2e80"  # of words that blanks part
-
-
-def _fits(unit: str, quantity: str) -> bool:
-    if unit not in UNITS:
-        return False
-    try:
-        convert(1.0, unit, QUANTITIES[quantity].unit)
-    except ValueError:
-        return False
-    return True
 
 
 def is_station_column(header: str) -> bool:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from monitor.domain.instants import spell_duration
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.guess.guess import Sensor
 
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
-_UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "m"), (1.0, "s"))
 _COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 
@@ -50,8 +50,8 @@ def spell_stations(sensors: Sequence[Sensor]) -> str:
             lines += ["[[station.series]]", f"quantity = {_text(sensor.quantity)}", f"unit = {_text(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
             if sensor.interval_s:
-                lines += [f'interval = "{spell_duration(sensor.interval_s)}"']
-                lines += [f'max_silence = "{spell_duration(SILENCE * sensor.interval_s)}"']
+                lines += [f'interval = "{spell_duration(max(1, round(sensor.interval_s)))}"']
+                lines += [f'max_silence = "{spell_duration(max(1, round(SILENCE * sensor.interval_s)))}"']
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
@@ -63,17 +63,6 @@ def _join_components(sensors: Iterable[Sensor]) -> list[Sensor]:
         name = "displacement" if s.quantity in _COMPONENTS else s.quantity
         found.setdefault(name, replace(s, quantity=name))
     return list(found.values())
-
-
-def spell_duration(seconds: float) -> str:
-    """A duration as site files write it.
-
-    >>> spell_duration(3600.0), spell_duration(5400.0), spell_duration(31 * 86400.0)
-    ('1h', '90m', '31d')
-    """
-    whole = max(1, round(seconds))
-    size, name = next((s, n) for s, n in _UNITS if whole % s == 0)
-    return f"{whole / size:g}{name}"
 
 
 def _text(text: str) -> str:

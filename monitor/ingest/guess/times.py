@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
 from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import EXCEL, YEAR, TimeRule
@@ -103,7 +103,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         clocks = _NUMERIC_CLOCKS if numeric else _CLOCKS
         dates = {"%Y-%m-%d" if f == "iso" else f for f in (day.rule.format, *day.rivals)}
         texts = [
-            f"{_day_text(d)} {c}".strip()
+            f"{str(d).strip()} {c}".strip()
             for d, c in zip(look.columns[date], look.columns[name], strict=True)
             if d is not None and c is not None
         ]
@@ -111,10 +111,6 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         if joined is not None and len({at.time() for at in joined.parsed}) > 1:
             return joined
     return None
-
-
-def _day_text(cell: Any) -> str:
-    return str(cell).strip()
 
 
 def _read_numbers(name: str, texts: Sequence[str]) -> Times | None:
