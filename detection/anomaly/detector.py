@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.parts import lay_out
+from detection.anomaly.parts import Scored, find_strongest, lay_out, score_record
 from detection.anomaly.registry import (
     COMPOSITES,
     NETWORKS,
@@ -54,7 +54,7 @@ class Detector:
     def score(self, samples: Mapping[str, Series]) -> dict[str, Array]:
         """One causal score per cell of each station, NaN where the past is too short or too full of holes."""
         if self.name in COMPOSITES:
-            return {name: row for name, (row, _) in self.score_by_part(samples).items()}
+            return {name: row for name, (row, _) in self.score_by_part(samples)[0].items()}
         if self.name in SITE_NETWORKS:
             return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
@@ -64,17 +64,15 @@ class Detector:
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
 
-    def score_by_part(self, samples: Mapping[str, Series]) -> dict[str, tuple[Array, list[str]]]:
-        """For a detector of parts: the largest score in thresholds per cell, and the part that gave it."""
-        from detection.anomaly.parts import find_strongest, score_parts
-
+    def score_by_part(self, samples: Mapping[str, Series]) -> tuple[dict[str, tuple[Array, list[str]]], Scored]:
+        """For a detector of parts: the largest score in thresholds per cell and the part that gave it; and all parts."""
         parts = list(self.thresholds)
-        scored = score_parts(samples, parts)
+        scored = score_record(samples, parts)
         out = {}
         for name in samples:
-            score, which = find_strongest([scored[part][name] / self.thresholds[part].value for part in parts])
+            score, which = find_strongest([scored.by[part][name] / self.thresholds[part].value for part in parts])
             out[name] = score, [parts[k] for k in which]
-        return out
+        return out, scored
 
 
 def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:

@@ -1,7 +1,7 @@
 """The two calls a job makes: train a detector, score what is new; records in and out."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,15 @@ from detection.anomaly.records import (
     TrainedDetector,
     Unscored,
 )
-from detection.anomaly.registry import CARRIED_OVER, CARRIED_SOURCE, CHECKS, COMPOSITES, NETWORKS, SITE_RULES
+from detection.anomaly.registry import (
+    CARRIED_OVER,
+    CARRIED_SOURCE,
+    CHECKS,
+    COMPOSITES,
+    NETWORKS,
+    SITE_RULES,
+    compared_with,
+)
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
@@ -73,7 +81,7 @@ def score(asked: Scoring) -> Scores:
     detector, model_hash, source = _load_detector(asked)
     rows: list[Score] = []
     withheld = list(unusable)
-    scored, kinds_of = _score_and_name(detector, samples)
+    scored, kinds_of, others_at = _score_and_name(detector, samples)
     for name in sorted(samples):
         series, scores = samples[name], scored[name]
         fresh = series.observed & (series.times_s > since_s)
@@ -85,7 +93,7 @@ def score(asked: Scoring) -> Scores:
         rows += [
             Score(
                 name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
-                bool(scores[k] > detector.limit),
+                bool(scores[k] > detector.limit), compared_with(detector.name, kinds[k], *others_at(name, int(k))),
             )
             for k in chosen
         ]  # fmt: skip
@@ -93,18 +101,29 @@ def score(asked: Scoring) -> Scores:
     return Scores(tuple(rows), tuple(findings), tuple(withheld), detector.name, model_hash, source)
 
 
-def _score_and_name(detector: Detector, samples: Mapping[str, Series]) -> tuple[dict[str, Array], dict[str, list[str]]]:
-    """Scores, and per cell what the strangest part or the residual looks like."""
+OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
+
+
+def _score_and_name(
+    detector: Detector, samples: Mapping[str, Series]
+) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt]:
+    """Scores, per cell what the strangest part or the residual looks like, and which others it was compared with."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
         kinds = name_common(samples) if detector.name in SITE_RULES else looks
-        return detector.score(samples), kinds
-    scored = detector.score_by_part(samples)
+        return detector.score(samples), kinds, lambda _, __: (0, ())
+    scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [PARTS[part].kind or look for part, look in zip(parts, looks[name], strict=True)]
         for name, (_, parts) in scored.items()
     }
-    return {name: row for name, (row, _) in scored.items()}, named
+
+    def others_at(name: str, cell: int) -> tuple[int, tuple[str, ...]]:
+        row, parts = scored[name]
+        count, names = parts_of.others_at(parts[cell], name, cell)
+        return count, names if row[cell] > detector.limit else ()
+
+    return {name: row for name, (row, _) in scored.items()}, named, others_at
 
 
 def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:

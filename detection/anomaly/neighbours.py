@@ -1,8 +1,10 @@
 """What the other stations of a site explain: a reference that moved, weather on all, a slope that moves as one."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.anomaly.stages import MAD_TO_SIGMA, Array, count_steps
 
@@ -15,6 +17,7 @@ CLIP: Final = 4.0
 PRIOR: Final = 10.0
 MOST: Final = 1.5
 SHORTEST_YEAR: Final = 180  # cells
+NAMED: Final = 5  # so many others are kept by name beside a score
 YEAR_PARTS: Final = 45  # at which the year before may begin: about every eight days
 
 
@@ -72,6 +75,28 @@ class Settle:
         usual = np.fmax(1.0, MAD_TO_SIGMA * median_of_others(np.abs(new), FEWEST_AT_ONCE))
         settled: Array = new / usual
         return settled
+
+
+class Others:
+    """Which other series the scores of one cell were compared with, by name.
+
+    Attributes:
+        known: series that had something to compare with; shape (rows,).
+    """
+
+    def __init__(self, names: Sequence[str], known: NDArray[np.bool_]) -> None:
+        self.known = known
+        self._count = int(known.sum())
+        self._first = [names[row] for row in np.flatnonzero(known)[: NAMED + 1].tolist()]
+
+    def count(self, row: int) -> int:
+        """How many they were for this row; 0 where they were too few to be compared with."""
+        others = self._count - 1
+        return others if self.known[row] and others >= FEWEST_OTHERS else 0
+
+    def name(self, own: str) -> tuple[str, ...]:
+        """The first of them."""
+        return tuple(name for name in self._first if name != own)[:NAMED]
 
 
 def median_of_others(table: Array, at_least: int = FEWEST_OTHERS) -> Array:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.neighbours import Explain, Settle
+from detection.anomaly.neighbours import Explain, Others, Settle
 from detection.anomaly.stages import (
     DAY_S,
     AddUp,
@@ -86,10 +86,12 @@ class PartScores:
 
     Attributes:
         looks: of the newest block, its residuals in their own scale before the neighbours, shape (rows, k).
+        known: of the newest block and each part, where there is such a residual.
     """
 
     def __init__(self, rows: int, step_s: float, parts: Collection[str]) -> None:
         self.looks = np.zeros((rows, 0))
+        self.known: dict[str, NDArray[np.bool_]] = {}
         self._step_s = step_s
         self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in parts}
         self._reach = max(self._widths.values())
@@ -119,6 +121,7 @@ class PartScores:
             if of not in residuals:
                 residuals[of] = PARTS[name].residual(joined, new.shape[1], width)
             z = self._signed[name].feed(residuals[of], first, keep)
+            self.known[name] = np.isfinite(z)
             if name == LOOKS:
                 self.looks = z
             for stage in self._rest[name]:
@@ -131,26 +134,56 @@ class PartScores:
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of a whole record.
+
+    Attributes:
+        by: scores by part and station.
+        names: stations, in the order of rows.
+        places: where each begins on the common cells.
+        known: by part, where a station had a residual to be compared with others; shape (stations, cells).
+    """
+
+    by: dict[str, dict[str, Array]]
+    names: list[str]
+    places: list[int]
+    known: dict[str, NDArray[np.bool_]]
+
+    def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
+        """How many others this cell of a station was compared with, and some of their names."""
+        row = self.names.index(name)
+        others = Others(self.names, self.known[part][:, self.places[row] + cell])
+        return others.count(row), others.name(name)
+
+
 def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
     """Scores of each part and station; `parts` names those wanted (all by default)."""
+    return score_record(samples, parts).by
+
+
+def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> Scored:
+    """The same with what they were compared with."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
-        return {name: {} for name in wanted}
+        return Scored({name: {} for name in wanted}, [], [], {})
     names, table, first, places = lay_out(samples)
     running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
     k = max(1, CELLS_AT_ONCE // len(names))
-    blocks = [
-        running.feed(block := table[:, begin : begin + k], first + begin, block.shape[1])
-        for begin in range(0, max(1, table.shape[1]), k)
-    ]
+    blocks, known = [], []
+    for begin in range(0, max(1, table.shape[1]), k):
+        block = table[:, begin : begin + k]
+        blocks.append(running.feed(block, first + begin, block.shape[1]))
+        known.append(running.known)
     rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
-    return {
+    by = {
         part: {
             name: row[place : place + len(samples[name].values)]
             for name, row, place in zip(names, rows[part], places, strict=True)
         }
         for part in wanted
     }
+    return Scored(by, names, places, {name: np.concatenate([k[name] for k in known], axis=1) for name in wanted})
 
 
 def find_strongest(in_thresholds: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:

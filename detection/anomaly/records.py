@@ -57,6 +57,7 @@ class Score:
     threshold: float
     kind: str
     alerted: bool
+    compared_with: str = ""  # its own past, and other series where there are enough; in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The table of detectors: what exists, and where; heavy ones are imported when first asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,7 +53,7 @@ CARRIED_SOURCE: Final[Mapping[str, str]] = {
 # Several parts, judged after what the neighbours explain, that share one budget by what each finds.
 COMPOSITES: Final[Mapping[str, tuple[str, ...]]] = {"rules": ("level", "trend", "drift", "creep", "bend", "noise")}
 
-# What the score of each detector was compared with; of `rules` by the kind that it gives.
+# What of the own past the score of each detector was compared with; of `rules` by the kind that it gives.
 COMPARED: Final[Mapping[str, str]] = {
     "persistence-z": "the median of its last 7 days",
     "robust-z": "its last reading",
@@ -63,9 +63,9 @@ COMPARED: Final[Mapping[str, str]] = {
     "variance": "its usual increments",
     "matrix-profile": "all its earlier shapes",
     "common-mode": "the lines of all stations of the last 30 days",
-    "rules": "its last 7 to 10 days and its neighbours",
-    "rules drift": "the lines of its last 30 and 60 days and its neighbours",
-    "rules noise": "its usual increments and its neighbours",
+    "rules": "its last 7 to 10 days",
+    "rules drift": "the lines of its last 30 and 60 days",
+    "rules noise": "its usual increments",
     "ae": "what a network expects of its last 30 readings",
     "conv-ae": "what a network expects of its last 30 readings",
     "lstm-ae": "what a network expects of its last 30 readings",
@@ -89,13 +89,28 @@ def list_served() -> list[str]:
     return [*list_detectors(), *CHECKS]
 
 
-def compared_with(detector: str, kind: str) -> str:
+def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> str:
     """What a score of this kind was compared with, in words; empty for a detector of another version.
 
-    >>> compared_with("rules", "drift"), compared_with("rules", "spike")
-    ('the lines of its last 30 and 60 days and its neighbours', 'its last 7 to 10 days and its neighbours')
+    Args:
+        detector: id.
+        kind: of the score.
+        others: how many other series of the site it was compared with as well.
+        named: some of them, or all, by name.
+
+    >>> compared_with("rules", "drift"), compared_with("rules", "spike", 3, ("G2", "G3", "G4"))
+    ('the lines of its last 30 and 60 days', 'its last 7 to 10 days, and with 3 other series (G2, G3 and G4)')
+    >>> compared_with("rules", "noise", 17, ("G2", "G3"))
+    'its usual increments, and with 17 other series (G2 and G3 among them)'
     """
-    return COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
+    past = COMPARED.get(f"{detector} {kind}") or COMPARED.get(detector, "")
+    if not others:
+        return past
+    text = f"{past}, and with {others} other series"
+    if not named:
+        return text
+    names = f"{', '.join(named[:-1])} and {named[-1]}" if len(named) > 1 else named[0]
+    return f"{text} ({names})" if len(named) == others else f"{text} ({names} among them)"
 
 
 def load_rule(name: str) -> "Callable[[Series], Array]":

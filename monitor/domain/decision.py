@@ -58,6 +58,8 @@ class AnomalyFact:
     detector: str
     score: float
     threshold: float
+    kind: str = ""  # empty: frozen by a version that did not name it
+    compared_with: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.jobs import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
-from detection.anomaly.registry import CARRIED_OVER, COMPOSITES
+from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
@@ -177,12 +177,13 @@ def _row(
     threshold = one.threshold * factor
     return AnomalyRow(
         ids[one.station], from_epoch_s(one.at_s), detector, one.score, threshold, budget, one.kind,
-        one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor,
+        one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor, one.compared_with,
     )  # fmt: skip
 
 
 def _certain(one: Finding, ids: Mapping[str, int], budget: float) -> AnomalyRow:
     """A check either finds a fault or does not: score 1 at threshold 1."""
     return AnomalyRow(
-        ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True
-    )
+        ids[one.station], from_epoch_s(one.at_s), CHECK_OF[one.kind], 1.0, 1.0, budget, one.kind, alerted=True,
+        compared_with=compared_with(CHECK_OF[one.kind], one.kind),
+    )  # fmt: skip

@@ -85,6 +85,11 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
             if stations <= 3 or burst == 100:
                 assert abs(mine.score - one.score) < 1e-6
                 assert (mine.kind, mine.alerted, mine.threshold) == (one.kind, one.alerted, one.threshold)
+                assert mine.compared_with == one.compared_with
+        with_others = {one.compared_with for one in whole if "other series" in one.compared_with}
+        assert bool(with_others) == (detector == "rules" and stations > 3)
+        # by name where it alarmed
+        assert all(("(" in one.compared_with) == one.alerted for one in whole if one.compared_with in with_others)
     for name, (times, values) in samples.items():
         series = build_series(times, values, step_s)
         findings = [f for check in CHECKS.values() for f in check(series)] + find_timing_faults(times)

@@ -6,9 +6,10 @@ from typing import Final
 import numpy as np
 
 from detection.anomaly.kinds import KindSoFar
+from detection.anomaly.neighbours import Others
 from detection.anomaly.parts import LOOKS, PARTS, PartScores, find_strongest, lay_out
 from detection.anomaly.records import Score
-from detection.anomaly.registry import COMPOSITES
+from detection.anomaly.registry import COMPOSITES, compared_with
 from detection.anomaly.running.suspects import Recent
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
@@ -126,14 +127,23 @@ class Running:
             else:
                 parts, strongest, which = [], np.abs(self._scores.looks), None
                 limit = thresholds[detector]
+            others: dict[tuple[str, int], Others] = {}
             for row, cell in np.argwhere(touched & np.isfinite(strongest)).tolist():
-                kind = looks[row][cell]
+                kind, name, score = looks[row][cell], self.names[row], float(strongest[row, cell])
+                against: tuple[int, tuple[str, ...]] = (0, ())
                 if which is not None:
-                    kind = PARTS[parts[which[row, cell]]].kind or kind
-                score = float(strongest[row, cell])
+                    part = parts[which[row, cell]]
+                    kind = PARTS[part].kind or kind
+                    if (part, cell) not in others:
+                        others[part, cell] = Others(self.names, self._scores.known[part][:, cell])
+                    of = others[part, cell]
+                    against = of.count(row), of.name(name) if score > limit else ()
                 found[detector].append(
-                    Score(self.names[row], float(times[row, cell]), score, limit, kind, score > limit)
-                )
+                    Score(
+                        name, float(times[row, cell]), score, limit, kind, score > limit,
+                        compared_with(detector, kind, *against),
+                    )
+                )  # fmt: skip
         for row, at_s in self._recent.look(values, times, touched, keep).items():
             suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
 

@@ -51,7 +51,10 @@ class AnomalyRule:
                     heard=True,
                     newest_s=worst.at_s,
                     reason=_say(worst),
-                    facts={"score": worst.score, "threshold": worst.threshold, "detector": worst.detector},
+                    facts={
+                        "score": worst.score, "threshold": worst.threshold, "detector": worst.detector,
+                        **({"kind": worst.kind, "compared_with": worst.compared_with} if worst.compared_with else {}),
+                    },
                 )
             )
         return tuple(found)
@@ -59,9 +62,12 @@ class AnomalyRule:
 
 def _say(worst: AnomalyFact) -> str:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
+    kind, against = worst.kind.replace("-", " "), worst.compared_with
     if worst.score <= worst.threshold:
-        return f"{worst.quantity}: the check {worst.detector} found a fault"
-    return f"{worst.quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
+        text = f"{worst.quantity}: the check {worst.detector} found a fault"
+        return f"{text} ({kind}), compared with {against}" if against else text
+    text = f"{worst.quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
+    return f"{text}: {kind}, compared with {against}" if against else text
 
 
 ENTRY: Final = Entry(

@@ -267,7 +267,13 @@ def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[Foreca
 def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[AnomalyFact, ...]:
     """Scores beyond their threshold in a time."""
     rows = c.execute(_plan_anomaly_facts(), {"site_id": site, "since": since, "now": now})
-    return tuple(AnomalyFact(r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold) for r in rows)
+    return tuple(
+        AnomalyFact(
+            r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
+            r.compared_with or "",
+        )
+        for r in rows
+    )  # fmt: skip
 
 
 @cache  # put together once: it is asked at every look

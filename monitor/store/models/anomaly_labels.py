@@ -1,5 +1,6 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ class AnomalyRun:
         kind: what the highest score said it was.
         detectors: those that reported it.
         score: the highest, in units of its threshold.
+        compared_with: what each of them compared its highest score with, in words, each once.
         label: the newest word of a person, None = nobody said anything.
     """
 
@@ -45,12 +47,8 @@ class AnomalyRun:
     kind: str
     detectors: tuple[str, ...]
     score: float
+    compared_with: tuple[str, ...] = ()
     label: Any = field(default=None, compare=False)
-
-    @property
-    def compared_with(self) -> tuple[str, ...]:
-        """What its detectors compared it with, each once."""
-        return tuple(dict.fromkeys(said for d in self.detectors if (said := compared_with(d, self.kind))))
 
 
 def pause_of(site: Site) -> timedelta:
@@ -63,21 +61,26 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
     """Happenings of a time, oldest first, each with the newest label that touches it."""
     a, s = t.anomaly.c, t.series.c
     rows = c.execute(
-        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold)
+        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold, a.compared_with)
         .join(t.series, s.id == a.series_id)
         .where(s.site == site.id, a.alerted, a.at > since, a.at <= now)
         .order_by(a.series_id, a.at, a.detector)
     ).all()
     pause, found = pause_of(site), list[AnomalyRun]()
+    highest: dict[str, tuple[float, str]] = {}  # by detector: its highest score, and what that was compared with
     for r in rows:
         score = r.score / r.threshold if r.threshold else r.score
         last = found[-1] if found and found[-1].series_id == r.series_id else None
         if last is None or r.at - last.to_at > pause:
-            found.append(AnomalyRun(r.series_id, r.station, r.quantity, r.at, r.at, r.kind, (r.detector,), score))
-            continue
-        kind = r.kind if score > last.score else last.kind
-        names = tuple(sorted({*last.detectors, r.detector}))
-        found[-1] = replace(last, to_at=r.at, kind=kind, detectors=names, score=max(score, last.score))
+            last, highest = AnomalyRun(r.series_id, r.station, r.quantity, r.at, r.at, r.kind, (), -math.inf), {}
+            found.append(last)
+        if r.detector not in highest or score > highest[r.detector][0]:
+            highest[r.detector] = score, r.compared_with or compared_with(r.detector, r.kind)
+        found[-1] = replace(
+            last, to_at=r.at, kind=r.kind if score > last.score else last.kind, detectors=tuple(sorted(highest)),
+            score=max(score, last.score),
+            compared_with=tuple(dict.fromkeys(text for _, (_, text) in sorted(highest.items()) if text)),
+        )  # fmt: skip
     labels = load_labels(c, {run.series_id for run in found}, since)
     with_labels = [
         replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in found

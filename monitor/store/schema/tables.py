@@ -349,6 +349,7 @@ anomaly = Table(
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("budget", Number, nullable=False), _text("kind"),
     Column("alerted", Boolean, nullable=False), Column("model_hash", String(64)), Column("scored_at", Instant, nullable=False), *finite("anomaly", "score", "threshold"),
     Column("factor", Number),  # by which the counted threshold was raised from what people said; null = 1
+    Column("compared_with", Text),  # what the score was compared with, in words; null = scored by an earlier version
 )  # fmt: skip
 anomaly_budget = Table(
     "anomaly_budget", metadata,  # false alarms of a detector as measured, and the factor on its threshold from then on; append only, the newest counts

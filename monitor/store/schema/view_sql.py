@@ -289,7 +289,7 @@ FROM notification""",
 def _finding_views(d: Dialect) -> dict[str, str]:
     return {
         "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
-  coalesce(x.factor, 1.0) AS factor
+  coalesce(x.factor, 1.0) AS factor, x.compared_with
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
         "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
   known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,

@@ -17,6 +17,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
@@ -80,6 +81,9 @@ def test_run_after_run_finds_what_one_look_finds(
     assert "spike" in {kind for (_, at, _), (_, kind, _) in found.items() if at == START + SPIKE * DAY}
     assert [at for (_, at, detector) in found if detector == "flatline"] == [START + (STUCK[0] + 3) * DAY]
     assert "0 scores" in look(database, site, 189)
+    with database.read() as c:
+        said = {(r["detector"], r["compared_with"]) for r in load_view(c, "anomalies", site="jobs")}
+    assert {("rules", "its last 7 to 10 days"), ("flatline", "its usual resolution")} <= said
     with database.write() as c:
         c.execute(delete(t.anomaly))
     anomaly_state.forget(database, site.id)

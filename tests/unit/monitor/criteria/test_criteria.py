@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from detection.anomaly.registry import compared_with
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
@@ -29,6 +30,7 @@ from monitor.domain.decision import (
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
+from monitor.language.sayings import say
 from monitor.series.assessment import Windows
 from monitor.series.step_detector import Walk
 from monitor.series.tracks import direction
@@ -482,3 +484,22 @@ def test_a_check_that_finds_a_fault_has_no_score():
     fact = AnomalyFact("G1", "displacement", 0.0, "replay", 1.0, 1.0)
     assert anomaly._say(fact) == "displacement: the check replay found a fault"
     assert anomaly._say(replace(fact, detector="ae", score=2.4)) == "displacement scores 2.40 over 1.00 (ae)"
+    fact = replace(fact, kind="replay", compared_with="its earlier readings")
+    found = "displacement: the check replay found a fault (replay), compared with its earlier readings"
+    assert anomaly._say(fact) == found
+
+
+def test_an_anomaly_says_its_kind_and_what_it_was_compared_with_in_any_language():
+    others = compared_with("rules", "drift", 17, ("G2.displacement", "G3.displacement"))
+    fact = AnomalyFact("G1", "displacement", 0.0, "rules", 1.4, 1.0, "drift", others)
+    text = (
+        "displacement scores 1.40 over 1.00 (rules): drift, compared with the lines of its last 30 and 60 days, "
+        "and with 17 other series (G2.displacement and G3.displacement among them)"
+    )
+    assert anomaly._say(fact) == text
+    assert "altre 17 serie (tra cui G2.displacement e G3.displacement)" in say(text, "it")
+    assert "deriva" in say(text, "it")
+    # what an earlier version froze has neither, and reads back as it was
+    spelled = View(anomalies=(fact,)).spell()
+    del spelled["anomalies"][0]["kind"], spelled["anomalies"][0]["compared_with"]
+    assert anomaly._say(View.read(spelled).anomalies[0]) == "displacement scores 1.40 over 1.00 (rules)"
