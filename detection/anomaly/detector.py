@@ -65,7 +65,7 @@ class Detector:
         return {name: rule(series) for name, series in samples.items()}
 
     def score_by_part(self, samples: Mapping[str, Series]) -> tuple[dict[str, tuple[Array, list[str]]], Scored]:
-        """Of a detector of parts: per cell the largest score in thresholds and its part; and the scores of all parts."""
+        """Of a detector of parts: per cell the largest score in thresholds and its part; and scores of all parts."""
         parts = list(self.thresholds)
         scored = score_record(samples, parts)
         out = {}

@@ -52,7 +52,9 @@ class AnomalyRule:
                     newest_s=worst.at_s,
                     reason=_say(worst),
                     facts={
-                        "score": worst.score, "threshold": worst.threshold, "detector": worst.detector,
+                        "score": worst.score,
+                        "threshold": worst.threshold,
+                        "detector": worst.detector,
                         **({"kind": worst.kind, "compared_with": worst.compared_with} if worst.compared_with else {}),
                     },
                 )
