@@ -17,6 +17,11 @@ HOW_TO_INSTALL: Final = (
 TROUBLE_FD: Final = "SLOPEWARD_TROUBLE_FD"  # by which the page hears from the supervisor what keeps core from deciding
 STARTING: Final = "~"  # before a heartbeat: core is not ready yet
 UNPROVEN: Final = "?"  # it goes round and has not stored an evaluation yet
+STANDS_BY: Final = "="  # it waits to take over from the core of another service
+STANDS_APART: Final = "-"  # the same, on a database that this version cannot read yet
+STANDBY: Final = "standby:"  # before the name of a service that stands by: its stamp
+STANDBY_SILENT_S: Final = 60.0
+STANDBY_FORGOTTEN_S: Final = 7 * 86400.0  # one that was silent for so long is not missed any more
 HEARTBEAT_FD: Final = "SLOPEWARD_HEARTBEAT_FD"
 EXIT_RENEW: Final = 76  # core ends so that a fresh one reads the site files in force: no death, started again at once
 SEEN, DEGRADED, BLIND = "seen", "degraded", "blind"
@@ -103,10 +108,24 @@ def judge_parts(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: d
         blind.append(f"core has been silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`")
     else:
         degraded += [str(line) for line in core[1].get("degraded", ())]
+    for name, (at, detail) in stamps.items():
+        if name.startswith(STANDBY):
+            degraded += _judge_standby(name.removeprefix(STANDBY), at, detail, now)
     broker = stamps.get("broker")
     if broker is not None and not broker[1].get("durable", True):
         degraded.append("broker not durable: what it holds is lost when it restarts; " + HOW_TO_INSTALL)
     return blind, degraded
+
+
+def _judge_standby(name: str, at: datetime, detail: Mapping[str, Any], now: datetime) -> list[str]:
+    """What is wrong with a service that should be ready to take over."""
+    silent_s = (now - at).total_seconds()
+    if silent_s > STANDBY_FORGOTTEN_S:
+        return []
+    if silent_s > STANDBY_SILENT_S:
+        return [f"{name} stood by and is silent since {at:%Y-%m-%d %H:%M:%S} UTC: nobody would take over"]
+    differs = ", ".join(detail.get("differs", ()))
+    return [f"{name} stands by with other site files than those in force: {differs}"] if differs else []
 
 
 def notify_systemd(text: str) -> bool:
@@ -135,7 +154,7 @@ def beat(trouble: str = "", mark: str = "") -> bool:
 
     Args:
         trouble: one line; empty when all is well.
-        mark: STARTING or UNPROVEN; empty: it decides.
+        mark: STARTING, UNPROVEN, STANDS_BY or STANDS_APART; empty: it decides.
     """
     number = os.environ.get(HEARTBEAT_FD)
     if not number:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -55,6 +56,13 @@ class DatabaseSection(Section):
             got = f"{scheme[:20]}://..." if mark else "something else"  # the rest may hold a password
             raise ValueError(f"expected sqlite:///file or postgresql+psycopg://user@host/db, got {got}")
         return value
+
+
+class StandbySection(Section):
+    """[standby]: two services on one PostgreSQL, of which one decides and the other waits to take over."""
+
+    enabled: bool = False
+    name: str = Field(default="", max_length=40, pattern=r"^[\w.-]*$")
 
 
 class BrokerSection(Section):
@@ -286,6 +294,7 @@ class ServiceConfig(Section):
     """The service file with every default filled in."""
 
     database: DatabaseSection = DatabaseSection()
+    standby: StandbySection = StandbySection()
     broker: BrokerSection = BrokerSection()
     signing: SigningSection = SigningSection()
     second_factor: SecondFactorSection = SecondFactorSection()
@@ -300,6 +309,19 @@ class ServiceConfig(Section):
     smtp: SmtpSection = SmtpSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
+
+    @model_validator(mode="after")
+    def _can_stand_by(self) -> Self:
+        if self.standby.enabled and not self.database.url.startswith("postgresql"):
+            raise ValueError("standby.enabled: expected a PostgreSQL database; a SQLite file belongs to one machine")
+        if self.standby.enabled and self.broker.mode != "external":
+            raise ValueError('standby.enabled: expected broker.mode = "external"; both services hear one broker')
+        return self
+
+    @property
+    def service_name(self) -> str:
+        """How people call this service where there are two: `standby.name`, else the name of the machine."""
+        return self.standby.name or socket.gethostname()
 
 
 def load_service(path: str | Path | None = None, environment: Mapping[str, str] | None = None) -> ServiceConfig:

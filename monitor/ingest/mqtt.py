@@ -44,12 +44,16 @@ class Session:
 
     Callbacks only enqueue. `acknowledge` may be called from another thread; an acknowledgement of an earlier connection
     is dropped, because the broker counts anew after each connect and sends the message again.
+
+    The id is that of the service, not of the machine: whoever connects by it has the session with all that waits in it,
+    and the client before is sent away. So it connects again only while `may_connect` says that the session is its own.
     """
 
     def __init__(
         self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
+        may_connect: Callable[[], bool] = lambda: True,
     ) -> None:  # fmt: skip
         self.name = name
         self.connected = False
@@ -62,7 +66,7 @@ class Session:
         self._access, self._client_id = access, client_id
         self._filters = tuple(filters)
         self._receive_maximum = receive_maximum
-        self._keeps = keeps
+        self._keeps, self._may_connect = keeps, may_connect
         self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
         self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
@@ -72,6 +76,7 @@ class Session:
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
+        client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
@@ -99,6 +104,10 @@ class Session:
         self._client.loop_stop()
 
     # ---- callbacks, in the network thread ----------------------------------------------------------------------
+    def _on_pre_connect(self, _client: Client, _data: Any) -> None:
+        if not self._may_connect():  # paho takes it for a connection that failed, and tries again later
+            raise ConnectionRefusedError("another core may have taken over, and its session with it")
+
     def _on_connect(
         self, client: Client, _data: Any, flags: ConnectFlags, reason: ReasonCode, _properties: Properties | None
     ) -> None:

@@ -72,11 +72,11 @@ class Ingest:
         own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
         self._live = Session(
             "live", access, client_id, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock,
-            keeps=self._keeps,
+            keeps=self._keeps, may_connect=db.holds,
         )  # fmt: skip
         self._backfill = Session(
             "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock,
-            keeps=self._keeps,
+            keeps=self._keeps, may_connect=db.holds,
         )  # fmt: skip
         self._sessions = {"live": self._live, "backfill": self._backfill}
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)

@@ -117,7 +117,7 @@ class StatePublisher:
     def publish_once(self) -> None:
         """Publish new alert events, then the states that changed or are about to expire, then `status`."""
         now = self._clock()
-        if self._find_trouble():
+        if self._find_trouble() or not self._db.holds():
             return  # the states run out by themselves; `status` is told by the other thread
         self._publish_events(now)
         with self._db.read() as c:

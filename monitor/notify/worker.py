@@ -152,6 +152,9 @@ class ChannelWorker:
         return any(w.is_due(now) for w in urgent) or bool(self._find_overdue(urgent, now))
 
     def _deliver(self, notification: Notification, *, urgent: bool) -> None:
+        if not self._db.holds():  # this process slept, or is cut off: whoever took over sends it when our lease is out
+            _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
+            return
         self.sending_since = self._clock()
         try:
             if self._notifier is None:

@@ -23,6 +23,7 @@ STEADY_S: Final = 60.0  # a child that lived this long starts again from the sho
 DEATHS_BEFORE_ALARM: Final = 3
 SILENT_CORE_S: Final = 45.0  # without a heartbeat: stuck where it cannot end itself
 TRY_BROKER_EVERY_S: Final = 15.0
+MARKS: Final = (health.STARTING, health.UNPROVEN, health.STANDS_BY, health.STANDS_APART)
 
 
 class Child(Protocol):
@@ -63,6 +64,8 @@ class PythonChild:
         self.beat_at = 0.0  # monotonic; of the last heartbeat
         self.has_beaten = False
         self.decides = False  # it has stored an evaluation since it began
+        self.stands_by = False  # it waits to take over from another service
+        self.can_read = True  # the database is of the version of this program
         self.trouble = ""  # what the last heartbeat said
         self._rest = b""
         self._teller: int | None = None
@@ -106,10 +109,12 @@ class PythonChild:
         *lines, self._rest = (self._rest + content).split(b"\n")
         if lines:
             last = lines[-1].decode("utf-8", "replace")
-            mark = last[:1] if last.startswith((health.STARTING, health.UNPROVEN)) else ""
+            mark = last[:1] if last.startswith(MARKS) else ""
             self.beat_at, self.trouble = time.monotonic(), last.removeprefix(mark)
             self.has_beaten = self.has_beaten or mark != health.STARTING
             self.decides = not mark
+            self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
+            self.can_read = mark != health.STANDS_APART
 
     def tell(self, line: str) -> None:
         """Let it hear a line; one that does not read loses it and hears the next."""
@@ -136,7 +141,7 @@ class PythonChild:
             if fd is not None:
                 os.close(fd)
         self._pipe = self._teller = None
-        self._rest, self.trouble, self.decides = b"", "", False
+        self._rest, self.trouble, self.decides, self.stands_by = b"", "", False, False
 
     @property
     def status(self) -> int | None:
@@ -217,7 +222,7 @@ class Keeper:
                 self._on_dying(self.child.name, f"{self.child.name} runs again", False)
             return
         if getattr(self.child, "status", None) == health.EXIT_RENEW:
-            log.info("%s ended to start anew with the site files in force", self.child.name)
+            log.info("%s ended to start anew", self.child.name)
             self._on_renewed()
             self.renew()
             return

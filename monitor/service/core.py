@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,9 @@ from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.canonical import code_version
+from monitor.domain.instants import spell
 from monitor.domain.site import Site
-from monitor.errors import SlopewardError, StoreBusyError
+from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.service import Ingest
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
@@ -38,7 +40,7 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import stamp
-from monitor.store.upkeep.migrate import upgrade
+from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
@@ -47,6 +49,7 @@ from monitor.worker.kernel import hide_memory
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
+RENEW_EVERY_S: Final = 1.0
 UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
@@ -80,14 +83,17 @@ class Core:
     Args:
         config: the service file.
         clock: gives the present, aware UTC.
+        session: what PostgreSQL calls the sessions of this process.
     """
 
-    def __init__(self, config: ServiceConfig, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(
+        self, config: ServiceConfig, clock: Callable[[], datetime] = now_utc, session: str = "slopeward"
+    ) -> None:
         self.config, self.clock = config, clock
         self.started_at = clock()
         self.stopping = threading.Event()
         self.renewing = threading.Event()  # another site file is in force: a fresh core reads it, memory stays
-        self.db = Database(config.database.url)
+        self.db = Database(config.database.url, session)
         self.turn: CoreTurn | None = None  # on PostgreSQL
         self._stands_by = False
         self._parts_end = threading.Event()
@@ -98,13 +104,41 @@ class Core:
         self.vigil = Vigil(clock, config.schedule.evaluate_tick_s)
         self.news = News()
         self.jumps = Jumps(clock())
+        self._apart = ""  # why the database cannot be read while we stand by
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
     def hold(self, turn: CoreTurn | None) -> None:
         """Write nothing but while this turn is ours."""
         self.turn = turn
-        self.db.guard = None if turn is None else turn.guard
+        if turn is not None:
+            self.db.guard, self.db.holds = turn.guard, turn.holds
+
+    def stand_by(self) -> bool:
+        """Wait until the turn is ours; False when told to end before. The service that has it decides meanwhile."""
+        if self.turn is None or not self.config.standby.enabled:
+            return True
+        while not self._do(self.turn.take_over) or not self.turn.is_ours:
+            if not health.beat(self.vigil.trouble(), self._mark_standby()) or self.stopping.wait(1.0):
+                return False
+        log.warning("turn %d is ours: this service decides from now on", self.turn.fence)
+        return True
+
+    def _mark_standby(self) -> str:
+        """Also notes whether the database answers: where it does not, people must hear of it from us as well."""
+        try:
+            require_current(self.db)
+        except StoreBusyError as error:
+            self.vigil.note_error(error)
+        except StoreError as error:
+            self.vigil.note_write()
+            if str(error) != self._apart:
+                self._apart = str(error)
+                log.warning("standing by without a page: %s", error)
+            return health.STANDS_APART
+        else:
+            self.vigil.note_write()
+        return health.STANDS_BY
 
     def start(self) -> None:
         """Open the database, declare the sites, and start every part."""
@@ -158,6 +192,8 @@ class Core:
         self.publisher.start()
         self._insist(self.schedule.start)
         self.stamps.start()
+        if self.turn is not None:
+            threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._await_broker()
 
     def watch(self) -> int:
@@ -184,6 +220,9 @@ class Core:
     def _stand_by(self, turn: CoreTurn) -> int:
         """Another core decides on this database: end every part and say so, until the turn is free again."""
         self._stands_by = True
+        if self.config.standby.enabled:
+            log.warning("another core has taken this database over; this one starts anew and stands by")
+            return health.EXIT_RENEW
         log.critical("%s", TAKEN_OVER)
         self._end_parts()
         while health.beat(TAKEN_OVER, health.UNPROVEN) and not self.stopping.wait(1.0):
@@ -308,7 +347,6 @@ class Core:
     def _run_stamps(self) -> None:
         """Write alarms of the service and the stamp of this process; a locked database is waited for."""
         duties = (
-            Duty(self._keep_turn, 1.0),
             Duty(self.reserve.follow, 1.0),
             Duty(self.readers.follow, READERS_EVERY_S),
             Duty(self.alarms.write_pending, 0.5),
@@ -340,9 +378,10 @@ class Core:
             return True
         return False
 
-    def _keep_turn(self) -> None:
-        if self.turn is not None:
-            self.turn.keep()
+    def _run_turn(self, turn: CoreTurn) -> None:
+        """Renew the lease, apart from all that may wait for a lock: who does not is taken for one that hangs."""
+        while not self._parts_end.wait(RENEW_EVERY_S):
+            self._do(turn.keep)
 
     def _end_dead_drills(self) -> None:
         """A drill whose process died is ended: its exercise alarms would otherwise be escalated for ever."""
@@ -376,7 +415,8 @@ class Core:
         degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
-            "started_at": self.started_at.isoformat(), "version": code_version(),
+            "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
+            "active_since": None if self.turn is None or self.turn.taken_at is None else spell(self.turn.taken_at),
             "sites": sorted(self.sites), "degraded": degraded,
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip
@@ -432,11 +472,14 @@ def main(config_path: str | None = None) -> int:
     logs.configure("core", config.log.level)
     for chatty in ("alembic", "apscheduler"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    core = Core(config, ServiceClock())
+    session = f"slopeward core {uuid.uuid4().hex[:12]}"
+    core = Core(config, ServiceClock(), session)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: core.stopping.set())
-    with hold_alone(config) as turn:
+    with hold_alone(config, session) as turn:
         core.hold(turn)
+        if not core.stand_by():
+            return 0
         core.start()
         status = core.watch()
         if status == EXIT_OVERDUE:

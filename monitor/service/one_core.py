@@ -19,19 +19,23 @@ PREDECESSOR_S: Final = 10.0  # longer than that: one that waits for a database h
 
 
 @contextlib.contextmanager
-def hold_alone(config: ServiceConfig) -> Iterator[CoreTurn | None]:
+def hold_alone(config: ServiceConfig, session: str = "slopeward") -> Iterator[CoreTurn | None]:
     """Make sure that one core runs on a database; two would fight for the broker's session.
 
+    Args:
+        config: the service file.
+        session: what PostgreSQL calls the sessions of this core.
+
     Yields:
-        The turn on PostgreSQL, which must be kept; it is not taken yet where the database does not answer. None on
-        SQLite, where the lock ends with this process and not before.
+        The turn on PostgreSQL, which must be kept; it is not taken yet where the database does not answer, or where
+        this service stands by. None on SQLite, where the lock ends with this process and not before.
 
     Raises:
         ConfigError: another one runs.
     """
-    db = Database(config.database.url)
+    db = Database(config.database.url, session)
     if not db.is_sqlite:
-        with _hold_core_turn(db) as turn:
+        with _hold_core_turn(db, config) as turn:
             yield turn
         return
     database = db.url.database
@@ -73,12 +77,12 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
 
 
 @contextlib.contextmanager
-def _hold_core_turn(db: Database) -> Iterator[CoreTurn]:
+def _hold_core_turn(db: Database, config: ServiceConfig) -> Iterator[CoreTurn]:
     """The same on PostgreSQL: a lock of the session, which ends with this process however it ends."""
-    turn = CoreTurn(db)
+    turn = CoreTurn(db, config.service_name)
     try:
         try:
-            is_refused = not _wait_for(turn.take)
+            is_refused = not config.standby.enabled and not _wait_for(turn.take)
         except StoreBusyError as error:
             log.warning("the database does not answer yet, nothing is written before we know to be alone: %s", error)
             is_refused = False

@@ -24,7 +24,7 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site, gather_recipients
-from monitor.errors import BrokerError
+from monitor.errors import BrokerError, SlopewardError
 from monitor.ingest.broker import hold_folder
 from monitor.notify.notifier import channel_settings
 from monitor.service.child_environment import core_environment, page_environment
@@ -37,7 +37,7 @@ from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import find_head
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp, stamp
+from monitor.store.service_state import find_stamp, remove_stamp, stamp
 from monitor.worker.kernel import hide_memory
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,7 @@ class Supervisor:
         self._refused = False  # the database did not take what we wrote last: the next try is at the next stamp
         self._ready = False
         self._has_written = False
+        self._standby = f"{health.STANDBY}{config.service_name}"
 
     def run(self) -> int:
         """Go round until told to stop; returns the exit status."""
@@ -116,7 +117,7 @@ class Supervisor:
         try:
             while not self.stopping.is_set():
                 for keeper in self.keepers:
-                    if keeper.child is self.web and not self._ready:
+                    if keeper.child is self.web and not (self._ready and self.core.can_read):
                         continue  # the page needs the schema that core brings up to date
                     keeper.look()
                 self._note_ready()
@@ -128,7 +129,7 @@ class Supervisor:
                 if interval_s is not None and now >= next_word:
                     health.notify_systemd("WATCHDOG=1")
                     next_word = now + interval_s
-                if self._ready and (now >= next_stamp or (self._lines and not self._refused)):
+                if self._ready and self.core.can_read and (now >= next_stamp or (self._lines and not self._refused)):
                     next_stamp = now + STAMP_EVERY_S
                     if self._writer is None or not self._writer.is_alive():
                         self._writer = threading.Thread(target=self._write, name="stamp", daemon=True)
@@ -149,12 +150,14 @@ class Supervisor:
             return
         self._next_look = now + LOOK_EVERY_S
         trouble = self.find_trouble(now)
-        self.herald.look(trouble, now, sure=self.core.decides)
+        self.herald.look(trouble, now, sure=self.core.decides or self.core.stands_by)
         if now >= self._next_tell:
             self._next_tell = now + TELL_WEB_EVERY_S
             self.web.tell(trouble)
         beats = now - self.core.beat_at <= SLOW_BEAT_S and self.core.alive()
         self.unwatched.look(now, self.core.beat_at, beats=beats)
+        if self.core.stands_by:  # the other one watches
+            self.unwatched.forget()
 
     def find_trouble(self, now: float) -> str:
         """Why nothing can be decided at this moment; empty when all is well."""
@@ -234,7 +237,22 @@ class Supervisor:
         for keeper in reversed(self.keepers):
             keeper.child.stop()
             log.info("%s stopped", keeper.child.name)
+        self._forget_standby()
         log.info("stopped in %.1f s", time.monotonic() - started)
+
+    def _find_different(self) -> list[str]:
+        """Sites of which our files are not the versions in force: these would change when we take over."""
+        known = {site.id: site.version for site in self._known}
+        return sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
+
+    def _forget_standby(self) -> None:
+        """Ended by a person: nobody misses what stood by."""
+        if self.config.standby.enabled:
+            try:
+                with Database(self.config.database.url) as db, db.write() as c:
+                    remove_stamp(c, self._standby)
+            except SlopewardError as error:
+                log.warning("%s", error)
 
     def _on_dying(self, name: str, line: str, dying: bool) -> None:
         (log.critical if dying else log.info)("%s", line)
@@ -244,6 +262,7 @@ class Supervisor:
     def _write(self) -> None:
         """Write alarms and what the children do into the database; what cannot be written now is written later."""
         lines, self._lines = self._lines, []
+        stands_by = self.core.stands_by
         now = datetime.now(UTC)
         try:
             db = Database(self.config.database.url)
@@ -258,9 +277,13 @@ class Supervisor:
                         )  # fmt: skip
                     before = find_stamp(c, "supervisor")
                     own = {"pid": os.getpid(), "host": socket.gethostname(), "deaths": self._count_deaths()}
-                    stamp(c, "supervisor", own, now)
-                    stamp(c, "broker", self._describe_broker(), now)
-                if not self._has_written:
+                    if stands_by:
+                        stamp(c, self._standby, own | {"differs": self._find_different()}, now)
+                    else:
+                        remove_stamp(c, self._standby)
+                        stamp(c, "supervisor", own, now)
+                        stamp(c, "broker", self._describe_broker(), now)
+                if not self._has_written and not stands_by:
                     self._has_written = True
                     self.unwatched.note_start(before and before[0])
             finally:

@@ -63,6 +63,10 @@ class Unwatched:
             if now_s - since_s > WORTH_S:
                 self._note(since_at, now, "")
 
+    def forget(self) -> None:
+        """Somebody else watched."""
+        self._gap = None
+
     def note_start(self, seen_at: datetime | None) -> None:
         """Note the time before this service: the last that the one before it wrote; None where there was none."""
         if seen_at is not None and (self._clock() - seen_at).total_seconds() > DOWN_WORTH_S:

@@ -105,6 +105,12 @@ class Service:
         self._process.wait(60)
 
     @property
+    def group(self) -> int:
+        """The process group: the supervisor with all its children."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it was started and not ended since."""
         return self._process is not None

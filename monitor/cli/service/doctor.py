@@ -116,6 +116,7 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
     if supervisor is not None and _is_gone(supervisor[1]):
         found = f"the supervisor, pid {supervisor[1]['pid']}, is gone: nobody restarts the core"
         yield "service", BAD, found, "stop the core and start the service again"
+    yield from _look_at_standby(stamps, core[1])
     ingest = core[1]["ingest"]
     yield "service", OK, f"core runs, pid {core[1]['pid']}, {ingest['messages']} messages since start", ""
     for session, problem in ingest["problems"].items():
@@ -277,6 +278,21 @@ def _look_at_logins(service: ServiceConfig) -> Iterator[Finding]:
     else:
         found = "what one login can do to another was not tried: the broker does not know the one for this test"
         yield "logins", WARN, found, "let it read the files of slopeward broker acl"
+
+
+def _look_at_standby(stamps: Mapping[str, Any], core: Mapping[str, Any]) -> Iterator[Finding]:
+    from monitor.health import STANDBY, STANDBY_SILENT_S
+
+    for stamp, (at, _) in stamps.items():
+        if stamp.startswith(STANDBY):
+            name, since = stamp.removeprefix(STANDBY), f"{core.get('name')} decides since {core.get('active_since')}"
+            if (datetime.now(UTC) - at).total_seconds() > STANDBY_SILENT_S:
+                found = (
+                    f"{name} is silent since {at:%Y-%m-%d %H:%M:%S} UTC: nobody would take over from {core.get('name')}"
+                )
+                yield "standby", BAD, found, f"start `slopeward run --standby` on {name}"
+            else:
+                yield "standby", OK, f"{since}; {name} stands by", ""
 
 
 def _look_at_packages(_: ServiceConfig) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,18 +36,34 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
-            "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items() if name in SHOWN},
+            "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items()
+                if name in SHOWN or name.startswith(health.STANDBY)},
             "waiting_scenes": [
                 {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
             ],
         })  # fmt: skip
     else:
         _print(rows, verdict, now)
+        if pair := _describe_pair(stamps, now):
+            print(pair)
         for scene in waiting:
             print(
                 f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
             )
     raise typer.Exit(health.EXIT_OF[verdict.state])
+
+
+def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime) -> str:
+    """Which of two services decides, and which one waits; empty where there is only one."""
+    waiting = [
+        f"{name.removeprefix(health.STANDBY)} stands by (seen {_spell_age(at, now)})"
+        for name, (at, _) in stamps.items() if name.startswith(health.STANDBY)
+    ]  # fmt: skip
+    core = stamps.get("core")
+    if core is None or not waiting:
+        return ""
+    since = str(core[1].get("active_since"))[:16].replace("T", " ")
+    return f"{core[1].get('name')} decides since {since} UTC; {', '.join(waiting)}"
 
 
 def _find_declared(service: ServiceConfig) -> list[str]:

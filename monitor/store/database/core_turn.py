@@ -1,39 +1,72 @@
-"""The turn of the one core of a PostgreSQL database: taken, kept over a restart of the server, and found lost."""
+"""The turn of the one core of a PostgreSQL database: taken, renewed, taken over from a core that hangs, found lost."""
 
 import contextlib
 import logging
-import uuid
-from typing import Final
+import time
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import StoreBusyError
 from monitor.store.database.engine import Database, translated
-from monitor.store.database.locks import ROWS, lock_core, make_turns
+from monitor.store.database.locks import LEASE, ROWS, end_core_sessions, lock_core, make_turns
 
 log = logging.getLogger(__name__)
-_MARK: Final = "core:"  # before the mark of the core that took the turn last, one of the rows
-_FIND_MARK: Final = text(f"SELECT 1 FROM {ROWS} WHERE name = :name")  # noqa: S608 - our name
-_HOLD_MARK: Final = text(f"SELECT 1 FROM {ROWS} WHERE name = :name FOR KEY SHARE")  # noqa: S608 - our name
+TRUST_S: Final = 6.0  # a core that could not renew its lease for so long tells nobody anything
+EXPIRED_S: Final = 8.0  # then a core that stands by ends the sessions of the one that hangs
+GRACE_S: Final = 4.0  # before that a free turn is left to the core that had it: it may only start anew
+NOBODY: Final = "nobody"
+_OLD_MARKS: Final = text(f"DELETE FROM {ROWS} WHERE name LIKE 'core:%'")  # noqa: S608 - of versions before the lease
+_TAKE: Final = text(
+    f"UPDATE {LEASE} SET fence = fence + 1, holder = :holder, session = :session, taken_at = clock_timestamp(),"  # noqa: S608
+    " renewed_at = clock_timestamp() RETURNING fence, taken_at"
+)
+_FIRST: Final = text(
+    f"INSERT INTO {LEASE} VALUES (1, :holder, :session, clock_timestamp(), clock_timestamp())"  # noqa: S608
+    " RETURNING fence, taken_at"
+)
+_RENEW: Final = text(f"UPDATE {LEASE} SET renewed_at = clock_timestamp() WHERE fence = :fence")  # noqa: S608
+_HOLD: Final = text(f"SELECT 1 FROM {LEASE} WHERE fence = :fence FOR KEY SHARE")  # noqa: S608
+_LOOK: Final = text(
+    "SELECT fence, holder, session, taken_at,"  # noqa: S608  while the server was away nobody could renew it
+    " extract(epoch FROM clock_timestamp() - greatest(renewed_at, pg_postmaster_start_time())) AS idle_s"
+    f" FROM {LEASE}"
+)
+
+
+class Lease(NamedTuple):
+    """Who has the turn."""
+
+    fence: int  # its number: each turn has a greater one than those before
+    holder: str
+    session: str  # what the server calls the sessions of the holder
+    taken_at: datetime
+    idle_s: float  # since it was renewed
 
 
 class CoreTurn:
     """The turn of the one core of a PostgreSQL database.
 
     It is a lock, which ends with the session that holds it: with this process, and with a restart of the server. So the
-    core that took it last also leaves its mark in a row, and each of its transactions asks for that row first
-    (`guard`): between a restart and the next look at the lock, and whatever ends the session, one core alone writes.
+    core that takes it also raises the number in the one row of the lease, and each of its transactions asks for its own
+    number first (`guard`): whatever ends the session, and however long this process slept, one core alone writes.
+
+    The lease is renewed every second (`keep`). Where it was not for `EXPIRED_S`, the process hangs or the network to it
+    is cut. A core that stands by ends its sessions then, as the server would not notice by itself for hours.
 
     Args:
         db: its engine gives the session that holds the lock.
+        holder: how people call this service.
     """
 
-    def __init__(self, db: Database) -> None:
-        self._engine = db.engine
-        self._mark = f"{_MARK}{uuid.uuid4().hex}"
+    def __init__(self, db: Database, holder: str = "") -> None:
+        self._db, self._engine, self._holder = db, db.engine, holder
         self._held: Connection | None = None
-        self._was_ours = False
+        self._renewed_s = float("-inf")
+        self.fence = 0  # never ours
+        self.taken_at: datetime | None = None
         self.is_lost = False  # another core has had it since
 
     @property
@@ -41,8 +74,43 @@ class CoreTurn:
         """Whether we hold it, as far as was seen."""
         return self._held is not None
 
+    def holds(self) -> bool:
+        """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
+        return not self.is_lost and time.monotonic() - self._renewed_s < TRUST_S
+
+    def find_lease(self) -> Lease | None:
+        """Who has the turn; None where no core has run yet.
+
+        Raises:
+            StoreBusyError: the database is away for the moment.
+        """
+        with translated():
+            make_turns(self._engine)
+            with self._engine.connect() as c:
+                row = c.execute(_LOOK).first()
+        return None if row is None else Lease(*row[:4], float(row.idle_s))
+
+    def take_over(self) -> bool:
+        """Take it where whoever had it is gone or hangs; False where another core has it, or may still come back.
+
+        Raises:
+            StoreBusyError: the database is away for the moment.
+        """
+        lease = self.find_lease()
+        if lease is not None and lease.idle_s < GRACE_S:
+            return False
+        if self.take():
+            return True
+        if lease is None or lease.idle_s < EXPIRED_S:
+            return False
+        with translated():
+            ended = end_core_sessions(self._engine, lease.session)
+        log.critical("%s has not renewed its lease for %.0f s; its %d sessions are ended",
+                     lease.holder or NOBODY, lease.idle_s, ended)  # fmt: skip
+        return self.take()
+
     def take(self) -> bool:
-        """Take it and leave our mark; False where another core has it.
+        """Take it and raise its number; False where another core has it.
 
         Raises:
             StoreBusyError: the database is away for the moment.
@@ -54,58 +122,75 @@ class CoreTurn:
             held = lock_core(self._engine)
             if held is None:
                 return False
+            asked_s, given = time.monotonic(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
-                    c.execute(text(f"DELETE FROM {ROWS} WHERE name LIKE '{_MARK}%'"))  # noqa: S608 - our names
-                    c.execute(text(f"INSERT INTO {ROWS} VALUES (:name)"), {"name": self._mark})  # noqa: S608 - our name
+                    c.execute(_OLD_MARKS)
+                    row = c.execute(_TAKE, given).first() or c.execute(_FIRST, given).one()
             except BaseException:
                 held.close()
                 raise
-        self._held, self._was_ours = held, True
+        self._held, self.fence, self.taken_at, self._renewed_s = held, row.fence, row.taken_at, asked_s
         return True
 
     def keep(self) -> None:
-        """See whether the lock is still held, and take it again where its session ended; notes where it is lost.
+        """See whether the lock is still held, take it again where its session ended, and renew the lease.
+
+        Notes where it is lost.
 
         Raises:
             StoreBusyError: the database is away for the moment; nobody can say.
         """
-        if self.is_lost:
+        if self.is_lost or not self.fence:
             return
-        if self._held is not None:
-            try:
-                self._held.exec_driver_sql("SELECT 1")
-            except DBAPIError as error:
-                log.warning("the session that holds the turn of the core ended: %s", error.orig)
-                self.give_up()
-            else:
-                return
+        asked_s = time.monotonic()
+        is_anew = not self._is_held()
         with translated():
-            self._held = lock_core(self._engine)
-            if self._held is None:
+            if is_anew:
+                self._held = lock_core(self._engine)
+            # one that came and went meanwhile has written what we do not know in memory
+            if self._held is None or not self._renew():
                 self.is_lost = True
+                self._let_go()
                 return
-            with self._engine.connect() as c:
-                # one that came and went meanwhile has written what we do not know in memory
-                is_ours = c.execute(_FIND_MARK, {"name": self._mark}).first() is not None
-        if is_ours:
+        self._renewed_s = asked_s
+        if is_anew:
             log.warning("the turn of the core is taken anew")
-        else:
-            self.give_up()
-            self.is_lost = True
+
+    def _is_held(self) -> bool:
+        if self._held is None:
+            return False
+        try:
+            self._held.exec_driver_sql("SELECT 1")
+        except DBAPIError as error:
+            log.warning("the session that holds the turn of the core ended: %s", error.orig)
+            self._let_go()
+            return False
+        return True
+
+    def _renew(self) -> bool:
+        with self._engine.begin() as c:
+            c.exec_driver_sql("SET LOCAL synchronous_commit = off")  # what a crash loses of it says the same
+            return c.execute(_RENEW, {"fence": self.fence}).rowcount == 1
 
     def guard(self, c: Connection) -> None:
-        """Hold our mark to the end of this transaction.
+        """Hold our number to the end of this transaction.
 
         Raises:
             StoreBusyError: another core has taken over, or we never had the turn.
         """
-        if c.execute(_HOLD_MARK, {"name": self._mark}).first() is None:
-            self.is_lost = self.is_lost or self._was_ours
+        if not self.fence or c.execute(_HOLD, {"fence": self.fence}).first() is None:
+            self.is_lost = self.is_lost or bool(self.fence)
             raise StoreBusyError("another core has taken this database over; this one writes nothing")
 
     def give_up(self) -> None:
-        """Let it go; nothing where it is not held."""
+        """Let it go; nothing where it is not held. Whoever starts anew here has `GRACE_S` from now on."""
+        if self._held is not None:
+            with contextlib.suppress(DBAPIError):
+                self._renew()
+        self._let_go()
+
+    def _let_go(self) -> None:
         held, self._held = self._held, None
         if held is not None:
             with contextlib.suppress(DBAPIError):  # a session that is gone holds nothing

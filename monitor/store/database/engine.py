@@ -50,9 +50,13 @@ class Database:
 
     `read()` and `write()` give a SQLAlchemy Core connection inside a transaction. On SQLite `write()` takes the
     write lock at once (BEGIN IMMEDIATE), so that a transaction never fails half-way for want of it.
+
+    Args:
+        url: where it is.
+        session: what PostgreSQL calls the sessions of this object.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, session: str = "slopeward") -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
             raise StoreError(
@@ -62,9 +66,11 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.url = parsed
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.session = session
         self._turnstile = _Turnstile()
         self.closed_because: str | None = None  # why nothing may be written by this object (yet)
         self.guard: Callable[[Connection], None] | None = None  # raises where a transaction may not be written any more
+        self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
         event.listen(self.engine, "before_execute", _watch)
 
@@ -95,7 +101,7 @@ class Database:
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
             connect_args={
                 "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
-                "application_name": "slopeward",
+                "application_name": self.session,
                 "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute
                 "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4, "tcp_user_timeout": 30000,

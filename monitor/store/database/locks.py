@@ -13,10 +13,14 @@ ROWS: Final = "service_turn"  # a row for each thing that one transaction at a t
 # Held for months by the core that runs. A view: it has no storage that the lock would keep vacuum from, and a lock on
 # a whole relation needs no transaction number that would hold up vacuum elsewhere, as one on a row would.
 CORE: Final = "core_turn"
-NAMES: Final = (ROWS, CORE)
+# One row: the number of the turn that runs, who has it, and when it was renewed last, all by the clock of the server.
+LEASE: Final = "core_lease"
+NAMES: Final = (ROWS, CORE, LEASE)
 _MAKE: Final = {
     ROWS: f"CREATE TABLE {ROWS} (name text PRIMARY KEY)",
     CORE: f"CREATE VIEW {CORE} AS SELECT 'the core that runs holds a lock on this view' AS why",
+    LEASE: f"CREATE TABLE {LEASE} (fence bigint PRIMARY KEY, holder text NOT NULL, session text NOT NULL,"
+    " taken_at timestamptz NOT NULL, renewed_at timestamptz NOT NULL)",
 }
 _BUSY: Final = "55P03"  # lock_not_available
 
@@ -61,6 +65,20 @@ def lock_core(engine: Engine) -> Connection | None:
             return None
         raise
     return c
+
+
+def end_core_sessions(engine: Engine, session: str) -> int:
+    """End the sessions of a core that hangs, by their name, and whoever else holds its lock; returns how many.
+
+    A role may end the sessions of its own login. What they had not committed is rolled back.
+    """
+    ends = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"  # noqa: S608
+        " AND datname = current_database() AND usename = current_user AND (application_name = :session"
+        f" OR pid IN (SELECT pid FROM pg_locks WHERE granted AND relation = to_regclass('{CORE}')))"
+    )
+    with engine.begin() as c:
+        return int(c.execute(ends, {"session": session}).scalar_one())
 
 
 def find_blockers(engine: Engine) -> str:

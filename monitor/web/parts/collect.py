@@ -12,11 +12,11 @@ from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import Spoken, find_spoken
 from monitor.domain.alert import Ledger
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
-from monitor.health import CORE_SILENT_S, judge_parts
+from monitor.health import CORE_SILENT_S, STANDBY, judge_parts
 from monitor.ingest.references import find_question
 from monitor.series.bounds import declared_units
 from monitor.store import pages
@@ -25,7 +25,7 @@ from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import find_stamp
+from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
@@ -238,10 +238,10 @@ def collect_health(
     context: Context, c: Connection, now: datetime, sites: str | frozenset[str] | None = None
 ) -> dict[str, Any]:
     """State of the service's parts, as its stamps tell; levels of all sites, or of some."""
-    core, broker = find_stamp(c, "core"), find_stamp(c, "broker")
+    stamps = load_stamps(c)
+    core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
     alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
-    stamps = {name: found for name, found in (("core", core), ("broker", broker)) if found is not None}
     _, degraded = judge_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]
@@ -250,6 +250,8 @@ def collect_health(
         "status": "down" if context.trouble or not alive else "degraded" if degraded else "ok",
         "reasons": reasons,
         "core": {"alive": alive, "age_s": age, **{k: detail.get(k) for k in ("state", "version", "degraded")}},
+        "active": {"name": detail.get("name"), "since": detail.get("active_since")},
+        "standby": {n.removeprefix(STANDBY): spell(at) for n, (at, _) in stamps.items() if n.startswith(STANDBY)},
         "ingest": detail.get("ingest"), "dispatcher": detail.get("dispatcher"),
         "broker": None if broker is None else broker[1],
         "newest": {k.id: k.status["newest_at"] for k in cards},

@@ -189,6 +189,15 @@ def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, A
     return None
 
 
+def find_pair(context: Context) -> dict[str, Any] | None:
+    """Which of two services decides, and since when; None where there is only one."""
+    if not context.config.standby.enabled:
+        return None
+    with context.db.read() as c:
+        core = find_stamp(c, "core")
+    return None if core is None else {"name": core[1].get("name"), "since": core[1].get("active_since")}
+
+
 def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
     """One template as text, with the filters that need the present."""
 
@@ -205,14 +214,14 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     now = context.clock()
     token, trouble = token_of(request), trouble_for(request)
     try:
-        session, banner = person_of(request), service_banner(context, now, trouble)
+        session, banner, pair = person_of(request), service_banner(context, now, trouble), find_pair(context)
     except Exception:  # an error page must come even when the database is away
         why = f": {trouble}" if trouble else ""
         text = f"The database does not answer{why}. Nothing on this page is current."
-        session, banner = None, {"text": text, "since": None}
+        session, banner, pair = None, {"text": text, "since": None}, None
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
         "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "blind_because": trouble,
+        "exercise_note": False, "blind_because": trouble, "pair": pair,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

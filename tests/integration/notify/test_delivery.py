@@ -570,6 +570,16 @@ def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(databa
         assert mark_delivered(c, mine.id, "a", T0)
 
 
+def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
+    worker = ChannelWorker(database, "log:desk", lambda: T0, lambda: 0.5, {}, Limits())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+    database.holds = lambda: False
+    assert worker.work_once()
+    assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
+
+
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]

@@ -11,8 +11,8 @@ import pytest
 
 from monitor import health
 from monitor.config.service import parse_service
-from monitor.errors import JobError, StoreBusyError
-from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge
+from monitor.errors import ConfigError, JobError, StoreBusyError
+from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge, judge_parts
 from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import Job, Schedule
@@ -410,3 +410,27 @@ def test_a_dead_child_is_started_again_with_growing_pauses_and_told_once(monkeyp
     now[0] += 61
     keeper.look()
     assert told[-1][2] is False
+
+
+def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    for age, missed in ((30, False), (61, True), (8 * 86400, False)):
+        now = at + timedelta(seconds=age)
+        degraded = judge_parts({"core": (now, {}), "standby:b": (at, {})}, now)[1]
+        assert bool(degraded) is missed
+        assert all("b stood by and is silent since 2026-03-01 00:00:00 UTC" in line for line in degraded)
+    other = judge_parts({"core": (at, {}), "standby:b": (at, {"differs": ["north"]})}, at)[1]
+    assert other == ["b stands by with other site files than those in force: north"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
+        ('[database]\nurl = "postgresql://h/d"\n', "both services hear one broker"),
+    ],
+)
+def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
+    with pytest.raises(ConfigError, match=why) as error:
+        parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
+    assert "\n" not in str(error.value)

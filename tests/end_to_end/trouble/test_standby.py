@@ -1,0 +1,125 @@
+"""Two services on one PostgreSQL: one decides, the other waits; whatever ends the first, the other goes on in 15 s."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from monitor.store.database.engine import Database
+from monitor.store.service_state import load_stamps
+from tests.conftest import MosquittoServer, PostgresServer, wait_for
+from tests.data.running import Service, publish
+from tests.end_to_end.test_never_lower import site_file
+from tests.end_to_end.trouble.test_cannot_decide import Receiver, health, receiver
+
+__all__ = ["receiver"]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(300)]
+TAKEOVER_S = 15.0
+
+
+class Stream:
+    """An instrument that reports without end; each reading is one more millimetre, two hours ago and later."""
+
+    def __init__(self, broker: str) -> None:
+        self._broker, self._stop = broker, threading.Event()
+        self._begin = datetime.now(UTC) - timedelta(hours=3)
+        self.sent = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.3):
+            at = self._begin + self.sent * timedelta(seconds=20)
+            body = {"time": at.isoformat(), "displacement_mm": 0.01 * self.sent}
+            publish(self._broker, [(f"slopeward/v1/s/{name}/obs", body) for name in ("G1", "G2")])
+            self.sent += 1
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+@contextmanager
+def two_services(folder: Path, url: str, broker: str, receiver: Receiver) -> Iterator[tuple[Service, Service]]:
+    text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
+    os.environ["HOOK"] = f"{receiver.url}/duty"
+    (folder / "a").mkdir()
+    (folder / "b").mkdir()
+    try:
+        with Service(folder / "a", url, broker, {"s": text}) as a, Service(folder / "b", url, broker, {"s": text}) as b:
+            for name, one in (("a", a), ("b", b)):
+                one.config.write_text(f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n')
+            yield a, b
+    finally:
+        del os.environ["HOOK"]
+
+
+def test_one_decides_and_the_other_takes_over(
+    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    db = Database(postgresql_url)
+
+    def stamps() -> dict[str, Any]:
+        with db.read() as c:
+            return load_stamps(c)
+
+    def is_active(name: str) -> bool:
+        found = stamps().get("core")
+        return found is not None and found[1]["name"] == name and datetime.now(UTC) - found[0] < timedelta(seconds=5)
+
+    def take_over(name: str, since_s: float, what: str) -> None:
+        wait_for(lambda: is_active(name), what=f"{name} to decide: {what}", pause_s=0.1)
+        took_s = time.monotonic() - since_s
+        print(f"{what}: taken over after {took_s:.1f} s")
+        assert took_s < TAKEOVER_S
+
+    with two_services(tmp_path, postgresql_url, mosquitto.url, receiver) as (a, b):
+        a.start()
+        b.start()
+        wait_for(lambda: "standby:b" in stamps(), what="the stamp of the one that stands by")
+        told = health(b)[1]
+        assert (told["active"]["name"], list(told["standby"]), told["status"]) == ("a", ["b"], "ok")
+        with urlopen(f"http://127.0.0.1:{b.port}/", timeout=20) as answer:
+            assert "a decides since" in answer.read().decode()
+        stream = Stream(mosquitto.url)
+        try:
+            killed_s = time.monotonic()
+            a.kill()
+            take_over("b", killed_s, "kill -9")
+            a.start()  # stands by from now on
+            stopped_s = time.monotonic()
+            os.killpg(b.group, signal.SIGSTOP)
+            take_over("a", stopped_s, "SIGSTOP")
+            jump(mosquitto.url)
+            wait_for(receiver.find_red, what="red to be told by the one that took over")
+            os.killpg(b.group, signal.SIGCONT)
+            wait_for(lambda: "another core has taken this database over" in b.log(), what="the other one to see it")
+            wait_for(lambda: "standby:b" in stamps() and is_active("a"), what="the other one to stand by")
+            postgresql.stop("fast")
+            postgresql.start()
+            wait_for(lambda: is_active("a") or is_active("b"), what="one of the two to decide after a restart")
+        finally:
+            stream.stop()
+        count = "SELECT count(DISTINCT observed_at) FROM observation WHERE value_raw < 1000 AND value_raw >= 0"
+        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+            wait_for(lambda: c.exec_driver_sql(count).scalar() == stream.sent, what="every reading to be stored")
+        keys = [body["idempotency_key"] for _, body in receiver.messages if body["site"] == "s"]
+        assert len(keys) == len(set(keys)), "nothing is sent by both"
+        assert not receiver.find("cannot decide")
+    db.close()
+
+
+def jump(broker: str) -> None:
+    """Both rovers move 100 mm an hour."""
+    begin = datetime.now(UTC) - timedelta(minutes=90)
+    for k in range(19):
+        body = {"time": (begin + k * timedelta(minutes=5)).isoformat(), "displacement_mm": 2000.0 + 8.0 * k}
+        publish(broker, [(f"slopeward/v1/s/{name}/obs", body) for name in ("G1", "G2")])
