@@ -315,7 +315,7 @@ class ServiceConfig(Section):
         if self.standby.enabled and not self.database.url.startswith("postgresql"):
             raise ValueError("standby.enabled: expected a PostgreSQL database; a SQLite file belongs to one machine")
         if self.standby.enabled and self.broker.mode != "external":
-            raise ValueError('standby.enabled: expected broker.mode = "external"; both services hear one broker')
+            raise ValueError('standby.enabled: expected broker.mode = "external"; both services use one broker')
         return self
 
     @property

@@ -88,7 +88,7 @@ class CoreTurn:
             make_turns(self._engine)
             with self._engine.connect() as c:
                 row = c.execute(_LOOK).first()
-        return None if row is None else Lease(*row[:4], float(row.idle_s))
+        return None if row is None else Lease(row.fence, row.holder, row.session, row.taken_at, float(row.idle_s))
 
     def take_over(self) -> bool:
         """Take it where whoever had it is gone or hangs; False where another core has it, or may still come back.

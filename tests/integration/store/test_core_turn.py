@@ -1,4 +1,4 @@
-"""The lease of the core on a real server: taken over from one that is cut off in mid-transaction, and never by haste."""
+"""The lease of the core on a real server: taken over from one that is cut off while it writes, and never in haste."""
 
 import contextlib
 import socket
@@ -66,7 +66,7 @@ def hasty(monkeypatch):
 
 def test_a_core_that_is_cut_off_in_mid_transaction_is_followed_and_writes_nothing_more(
     postgresql_url, postgresql, hasty
-):  # noqa: E501
+):
     cable = Cable(postgresql.port)
     far = postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
     with Database(far, "slopeward core far") as cut_off, Database(postgresql_url, "slopeward core near") as db:

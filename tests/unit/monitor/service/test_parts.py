@@ -427,7 +427,7 @@ def test_a_service_that_stood_by_and_is_silent_is_missed_for_a_week():
     ("text", "why"),
     [
         ('[database]\nurl = "sqlite:///x.db"\n', "a SQLite file belongs to one machine"),
-        ('[database]\nurl = "postgresql://h/d"\n', "both services hear one broker"),
+        ('[database]\nurl = "postgresql://h/d"\n', "both services use one broker"),
     ],
 )
 def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
