@@ -18,7 +18,8 @@ from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, find_calibration, forecast_horizon, open_issue
 from forecasting.serving.kinematic import Motion, see_motion, step_in
 from forecasting.serving.path import lay_paths
-from forecasting.serving.records import Forecast, Forecasts, Trained, Training, Withheld
+from forecasting.serving.physical import hold_rows
+from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, Training, Withheld
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.night_fit import NightFit, Refits
 
@@ -110,6 +111,7 @@ def forecast(
     ungated: bool = False,
     motion: Motion | None = None,
     fits: Sequence[NightFit] = (),
+    limits: Mapping[str, Limits] | None = None,
 ) -> Forecasts:
     """Forecast every station and horizon from the last row of the panel.
 
@@ -126,6 +128,7 @@ def forecast(
         ungated: Whether to give the network's own median, whatever its gate says, and wherever the present lies.
         motion: As `look_at_motion` finds it, for several models of one panel and the same horizons.
         fits: Parameters that a night found for the model; without any it is fitted here.
+        limits: By station, what its values cannot pass; the rows of every model keep to it.
 
     Raises:
         ForecastingError: Unknown model, damaged checkpoint, unusable panel.
@@ -156,6 +159,7 @@ def forecast(
             rows = lay_paths(panel, rows)
             rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible), motion)
             withheld += without
+            rows = hold_rows(panel, rows, limits or {})
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
     latency_ms = (time.perf_counter() - begun - shared_s) * 1000.0
     return Forecasts(tuple(replace(row, latency_ms=latency_ms) for row in rows), tuple(withheld), states)

@@ -1,6 +1,7 @@
 """What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,6 +69,23 @@ class Forecast:
     outside: bool = False
     novelty: float | None = None
     replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the values of a series cannot pass, declared by whoever knows the quantity, mm.
+
+    Attributes:
+        low: No value lies below.
+        high: No value lies above.
+        may_fall: How far below its newest reading a value can come, whatever the horizon; 0 of what never decreases.
+        may_rise: The same upward.
+    """
+
+    low: float = -inf
+    high: float = inf
+    may_fall: float = inf
+    may_rise: float = inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,12 +325,17 @@ def _read_series(
         raise ConfigError(f"{where}.empty: only {BATTERY} has a voltage at which it is empty")
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
+    for end in table.physical:
+        if (low if end == "low" else high) is None:
+            raise ConfigError(f"{where}.physical: expected a number at {end}, for it is said to be physical")
     if table.max_silence is not None and table.max_silence < table.interval:
         raise ConfigError(f"{where}.max_silence: expected at least interval = {spell_duration(table.interval)}")
     return SeriesSpec(
         station=station, quantity=table.quantity, unit=canonical, interval_s=table.interval,
         max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
         stamp=table.stamp, low=low, high=high, empty=to_canonical(table.empty, "empty"),
+        physical=tuple(sorted(set(table.physical))), may_fall=to_canonical(table.may_fall, "may_fall", span=True),
+        may_rise=to_canonical(table.may_rise, "may_rise", span=True),
     )  # fmt: skip
 
 

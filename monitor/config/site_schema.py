@@ -83,6 +83,9 @@ class SeriesTable(Section):
     low: float | None = None
     high: float | None = None
     empty: float | None = Field(default=None, gt=0.0)
+    physical: tuple[Literal["low", "high"], ...] = ()
+    may_fall: float | None = Field(default=None, ge=0.0)
+    may_rise: float | None = Field(default=None, ge=0.0)
 
 
 class StationTable(Section):

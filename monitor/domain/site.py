@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.quantities import QUANTITIES
+from monitor.domain.quantities import QUANTITIES, Walls
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,19 @@ class SeriesSpec:
     low: float | None = None  # own range, else that of the quantity
     high: float | None = None
     empty: float | None = None  # battery_voltage: at this the instrument stops
+    physical: tuple[str, ...] = ()  # which ends of its own range nature cannot pass either
+    may_fall: float | None = None  # how far below or above its newest reading a value can come, else as the quantity
+    may_rise: float | None = None
+
+    @property
+    def walls(self) -> Walls:
+        """What its values cannot pass: as it declares, else as its quantity has it."""
+        standard, found = QUANTITIES.get(self.quantity), Walls()
+        if standard is not None and standard.unit == self.unit:
+            found = Walls(may_fall=standard.may_fall)
+            found = found._replace(**{end: getattr(standard, end) for end in standard.physical})
+        own = {end: getattr(self, end) for end in (*self.physical, "may_fall", "may_rise")}
+        return found._replace(**{end: value for end, value in own.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)

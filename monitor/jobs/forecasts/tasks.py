@@ -9,7 +9,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Training, Withheld
+from forecasting.serving.records import Forecast, Limits, Training, Withheld
 from forecasting.simple.night_fit import NightFit, Refits
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
@@ -29,6 +29,7 @@ class SiteRecord:
         heights_m: Label to metres; None where one is not known.
         drivers: `station.quantity` to times and values of what may drive the slope.
         expected: Issues of expected rain.
+        limits: Label to what the values of a series cannot pass.
     """
 
     samples: Mapping[str, Timed]
@@ -38,6 +39,7 @@ class SiteRecord:
     heights_m: Mapping[str, float] | None = None
     drivers: Mapping[str, Timed] = field(default_factory=dict)
     expected: tuple[Outlook, ...] = ()
+    limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +146,5 @@ def make_record(
     """What is known of a site at `now`, for one grid of `step_s`."""
     return SiteRecord(
         {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
-        drivers, expected,
+        drivers, expected, {s.label: Limits(*s.spec.walls) for s in samples},
     )  # fmt: skip

@@ -52,6 +52,7 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
                 conformal=given,
                 motion=motion,
                 fits=one.fits,
+                limits=asked.record.limits,
             )
         except ForecastingError as error:
             failed[one.name] = str(error)

@@ -1,0 +1,72 @@
+"""Physical bounds: no quantile of a forecast passes what was declared that the values of its series cannot pass."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Panel
+from forecasting.kinematics.extrapolation import measure_grid_noise
+from forecasting.serving.path import CHANCE, LEAST_WIDTH, NOISE_ROWS
+from forecasting.serving.quantiles import NORMAL
+from forecasting.serving.records import Forecast, Limits
+
+ABOVE: Final = "; held above {n:.6g} mm, a physical bound"
+BELOW: Final = "; held below {n:.6g} mm, a physical bound"
+"""They follow the reason of a forecast of which a quantile was held."""
+
+
+def hold(fan: Floats, value: float, noise: float, limits: Limits) -> Floats:
+    """The quantiles of one target within the limits; their order stays.
+
+    What may fall or rise counts from the newest reading, which has noise of its own: a motion that is only noise is no
+    motion, and no interval becomes narrower than a reading allows. Where the newest reading itself lies beyond a
+    limit, the limit is wrong or its offset is, and the reading stands in its place.
+
+    >>> fan = np.array([60.0, 70.0, 76.0, 82.0, 140.0])
+    >>> hold(fan, 138.0, 0.0, Limits(may_fall=50.0, high=139.0)).tolist()
+    [88.0, 88.0, 88.0, 88.0, 139.0]
+
+    Args:
+        fan: Five quantiles, not falling.
+        value: The newest reading, mm.
+        noise: Of one reading, mm.
+        limits: Of the series.
+    """
+    chance = CHANCE * np.sqrt(2.0) * noise
+    spread = LEAST_WIDTH * noise * NORMAL
+    lowest = value - limits.may_fall - chance + spread
+    highest = value + limits.may_rise + chance + spread
+    within = np.minimum(np.maximum(fan, lowest), highest)
+    return np.clip(within, min(limits.low, value), max(limits.high, value))
+
+
+def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
+    """The rows of any models within the limits of their stations; the reason says where a quantile was held.
+
+    Args:
+        panel: The record that they were made from.
+        rows: As they would be given out.
+        limits: By station; what is not named has none.
+    """
+    noise: dict[str, float] = {}
+    out = []
+    for row in rows:
+        own = limits.get(row.station, Limits())
+        if own == Limits():
+            out.append(row)
+            continue
+        if row.station not in noise:
+            column = panel.values[:, panel.stations.index(row.station)]
+            noise[row.station] = measure_grid_noise(column, NOISE_ROWS)
+        fan = np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+        held = hold(fan, row.data_value, noise[row.station], own)
+        told = row.reason
+        if (held > fan).any():
+            told += ABOVE.format(n=held[0])
+        if (held < fan).any():
+            told += BELOW.format(n=held[-1])
+        q025, q10, q50, q90, q975 = map(float, held)
+        out.append(replace(row, q025=q025, q10=q10, q50=q50, q90=q90, q975=q975, reason=told))
+    return out

@@ -1,0 +1,176 @@
+"""No quantile of any forecast passes what was declared that the values of its series cannot pass."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.serving.jobs import forecast
+from forecasting.serving.path import CHANCE, LEAST_WIDTH
+from forecasting.serving.physical import hold, hold_rows
+from forecasting.serving.quantiles import NORMAL
+from forecasting.serving.records import KINEMATIC, Limits
+from monitor.config.service import parse_site
+from monitor.domain.quantities import QUANTITIES
+from monitor.errors import ConfigError
+from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked, make_record
+from monitor.jobs.forecasts.worker import forecast_site
+from monitor.jobs.samples import Samples
+from tests.bench.forecasting.motion_scenes import crack
+
+HORIZONS_S = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+SITE = """
+[site]
+id = "walls"
+name = "Walls"
+latitude = 46.2
+longitude = 8.9
+[[station]]
+id = "C1"
+[[station.series]]
+quantity = "crack_opening"
+unit = "cm"
+interval = "1d"
+"""
+
+
+def fan_of(row):
+    return np.array([row.q025, row.q10, row.q50, row.q90, row.q975])
+
+
+@st.composite
+def cases(draw):
+    """A fan in any order of size, a newest reading, its noise, and limits of which some are missing."""
+    size = st.floats(-200.0, 200.0)
+    fan = np.sort(np.array([draw(size) for _ in range(5)]))
+    low, high = sorted((draw(size), draw(size)))
+    given_low, given_high, falls, rises = (draw(st.booleans()) for _ in range(4))
+    motion = st.floats(0.0, 50.0)
+    limits = Limits(
+        low if given_low else -np.inf, high if given_high else np.inf,
+        draw(motion) if falls else np.inf, draw(motion) if rises else np.inf,
+    )  # fmt: skip
+    return fan, draw(size), draw(st.floats(0.0, 5.0)), limits
+
+
+@given(cases())
+@settings(max_examples=200, deadline=None)
+def test_any_fan_keeps_to_any_limits(case):
+    fan, value, noise, limits = case
+    held = hold(fan, value, noise, limits)
+    assert (np.diff(held) >= 0.0).all(), "quantiles stay in order"
+    assert held[0] >= min(limits.low, value)
+    assert held[-1] <= max(limits.high, value)
+    chance = CHANCE * np.sqrt(2.0) * noise
+    spread = LEAST_WIDTH * noise * NORMAL[-1]
+    assert held[2] >= value - limits.may_fall - chance or held[2] == limits.high
+    assert held[2] <= value + limits.may_rise + chance or held[2] == limits.low
+    assert held[0] >= value - limits.may_fall - chance - spread - 1e-9 or held[0] == limits.high
+    np.testing.assert_allclose(hold(held, value, noise, limits), held, atol=1e-9)
+    assert hold(fan, value, noise, Limits()).tolist() == fan.tolist()
+    moved = hold(fan + 7.0, value, noise, limits)
+    assert (np.abs(moved - held) <= 7.0 + 1e-9).all(), "what is near stays near: no jump is added to a path"
+    if limits.low == -np.inf and limits.high == np.inf:
+        asked = LEAST_WIDTH * noise * np.diff(NORMAL)
+        assert (np.diff(held) >= np.minimum(np.diff(fan), asked) - 1e-9).all(), "not narrower than a reading allows"
+
+
+@pytest.mark.parametrize(("model", "seed"), [("persistence", 1), ("lld", 2)])
+def test_generated_series_do_not_cross_what_is_declared(model, seed):
+    rng = np.random.default_rng(seed)
+    day = np.arange(200.0)
+    paths = np.stack([0.0 * day, 0.6 * day, -1.5 * day, 12.0 * np.sin(day / 9.0)], axis=1)
+    values = paths + rng.normal(0.0, 1.0, paths.shape)
+    panel = Panel(0.0, DAY_S, ("still", "up", "down", "wave"), values)
+    last = dict(zip(panel.stations, values[-1], strict=True))
+    limits = {name: Limits(value - 1.0, value + 2.0, 0.0, 5.0) for name, value in last.items() if name != "wave"}
+    free, held = (forecast(panel, model, HORIZONS_S, limits=one).rows for one in (None, limits))
+    crossed = {r.station for r in free if r.q025 < last[r.station] - 1.0 or r.q975 > last[r.station] + 2.0}
+    assert crossed == {*panel.stations}, "without limits each of them goes there"
+    for before, row in zip(free, held, strict=True):
+        assert (row.station, row.model, row.horizon_s) == (before.station, before.model, before.horizon_s)
+        if row.station == "wave":
+            assert row == replace(before, latency_ms=row.latency_ms)
+            continue
+        assert last[row.station] - 1.0 <= row.q025 <= row.q975 <= last[row.station] + 2.0
+        assert "a physical bound" in row.reason
+
+
+def test_measured_slopes_that_never_go_back_are_not_foretold_to(measured):
+    panel = read_long_csv(measured("benchmarks/SK.csv"))
+    panel = Panel(panel.start_s, panel.step_s, panel.stations[:2], panel.values[250:450, :2])
+    rows = forecast(panel, "lld", HORIZONS_S).rows
+    held = hold_rows(panel, rows, dict.fromkeys(panel.stations, Limits(may_fall=0.0)))
+    for row, before in zip(held, rows, strict=True):
+        assert (np.diff(fan_of(row)) >= 0.0).all()
+        assert row.q50 >= row.data_value - 4.0, "its noise apart"
+        assert row.q50 >= before.q50
+        assert (row.q90, row.q975) == (before.q90, before.q975), "what is inside stays as it was"
+    assert any("held above" in row.reason for row in held)
+
+
+def test_a_crack_that_opens_does_not_close_beyond_what_cracks_do():
+    scene = crack()
+    panel = panel_from_samples({"C1": (scene.times_s, scene.values)}, scene.step_s)
+    limits = {"C1": Limits(may_fall=QUANTITIES["crack_opening"].may_fall)}
+    rows = forecast(panel, "persistence", scene.horizons_s, limits=limits).rows
+    assert KINEMATIC in {row.model for row in rows}
+    fallen = [replace(row, q025=60.0, q10=70.0, q50=76.8, q90=80.0, q975=81.2) for row in rows]
+    for row in hold_rows(panel, fallen, limits):
+        assert row.q025 > row.data_value - 52.0
+        assert row.reason.endswith(f"; held above {row.q025:.6g} mm, a physical bound")
+    assert [row.q50 for row in hold_rows(panel, rows, limits)] == [row.q50 for row in rows]
+
+
+# ---- declared in the site file ----------------------------------------------------------------------------------
+def test_a_site_file_says_more_than_the_quantity():
+    def walls(text, quantity="crack_opening"):
+        own = SITE.replace('"crack_opening"', f'"{quantity}"')
+        return parse_site(own + text, "x.toml").stations[0].series[0].walls
+
+    assert walls("") == (-np.inf, np.inf, 50.0, np.inf)
+    # 2 cm; a range that is only that of the instrument binds no forecast
+    assert walls("may_fall = 0.2\nhigh = 15.0") == (-np.inf, np.inf, 2.0, np.inf)
+    assert walls('low = -1.0\nhigh = 15.0\nphysical = ["high", "low"]\nmay_rise = 0') == (-10.0, 150.0, 50.0, 0.0)
+    rain = SITE.replace('"crack_opening"', '"rain"').replace('"cm"', '"mm"')
+    assert parse_site(rain, "x.toml").stations[0].series[0].walls == (0.0, np.inf, np.inf, np.inf)
+    assert parse_site(rain + "low = 0.2", "x.toml").stations[0].series[0].walls.low == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('physical = ["low"]', ["physical", "expected a number at low"]),
+        ('low = 1.0\nphysical = ["floor"]', ["physical", "low"]),
+        ("may_fall = -1.0", ["may_fall", "0"]),
+        ("may_fall = nan", ["may_fall", "finite"]),
+    ],
+)  # fmt: skip
+def test_a_wrong_declaration_is_named(text, words):
+    with pytest.raises(ConfigError) as error:
+        parse_site(SITE + text, "x.toml")
+    assert all(word in str(error.value) for word in words)
+
+
+def test_what_a_site_declares_reaches_its_forecasts():
+    site = parse_site(SITE + "may_fall = 0.0", "x.toml")
+    times = DAY_S * np.arange(150.0)
+    values = -2.0 * np.arange(150.0) + np.random.default_rng(4).normal(0.0, 0.2, 150)
+    station = site.stations[0]
+    now = datetime.fromtimestamp(times[-1], UTC)
+    sample = Samples("C1.crack_opening", station, station.series[0], 1, "crack_opening", times, values, now)
+    record = make_record(site, [sample], DAY_S, now, {}, ())
+
+    def issue(record):
+        return forecast_site(SiteForecastAsked(record, HORIZONS_S, (AskedModel("lld", "lld"),), {})).rows
+
+    held, free = issue(record), issue(replace(record, limits={}))
+    assert len(held) == len(free) == 3
+    for row, before in zip(held, free, strict=True):
+        assert before.q025 < row.q025
+        assert row.q025 > row.data_value - 1.5
+        assert "held above" in row.reason
