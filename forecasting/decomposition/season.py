@@ -1,24 +1,29 @@
 """Trend, season and remainder of one series as it stands now: for people who look back, never for a forecast.
 
-STL (Cleveland et al. 1990) as statsmodels computes it, on days or on months, with one season: the year. MSTL takes
-several; a series has one here, for what changes within a day is taken out by the mean of each day. The season is the
-same every year: what differs from it is the remainder.
+Readings that come eight times a day or more have two seasons, the day and the year: MSTL (Bandara, Hyndman and Bergmeir
+2021). Slower ones have the year: STL (Cleveland et al. 1990), on days or on months. Both as statsmodels computes them.
+The season of the year is the same every year: what differs from it is the remainder.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Final
 
 import numpy as np
 
-from forecasting.data.series import DAY_S, Floats
+from forecasting.data.series import DAY_S, Floats, Ints
 from forecasting.decomposition.components import fill_forward
-from forecasting.decomposition.stl import configure
+from forecasting.decomposition.stl import configure, configure_two
 
 DAYS, MONTHS = 365, 12
 """Rows of one year on either grid."""
+PARTS: Final = 8
+"""Of a day, where its season is found too: three hours each."""
+PARTS_OF_YEAR: Final = 2922
+DAY_SPAN: Final = 61
+"""Days over which the season of the day is smoothed: the sun of June is not that of December."""
 YEARS: Final = 2
 """Whole years without which no season is given."""
 KNOWN: Final = 0.8
@@ -48,7 +53,11 @@ class Season:
         trend_strength: From 0 to 1 (Wang, Smith and Hyndman 2006); None without a split.
         season_strength: The same of the season, less what noise alone would give in so many years.
         season_range: Highest less lowest season of the last year, in the unit of the series.
-        parameters: Of STL, with the version of statsmodels.
+        parameters: Of the method, with the version of statsmodels.
+        method: `STL`, or `MSTL` where the season of the day was taken out; empty without a split.
+        day_strength: Of the season of the day beside trend and remainder of its parts; None where it was not found.
+        day_range: Highest less lowest part of `day_parts`.
+        day_parts: What the season of the day was in the newest `DAY_SPAN` days, by part of the UTC day.
     """
 
     grid: str
@@ -66,6 +75,10 @@ class Season:
     season_strength: float | None = None
     season_range: float | None = None
     parameters: dict[str, str] = field(default_factory=dict)
+    method: str = ""
+    day_strength: float | None = None
+    day_range: float | None = None
+    day_parts: tuple[float, ...] = ()
 
 
 def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
@@ -82,23 +95,60 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
     at, observed = np.asarray(times_s, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if not at.size:
         return Season("day", DAYS, reason="no readings")
-    daily = at.size > 1 and float(np.median(np.diff(at))) <= DAILY_UP_TO_S
+    spacing_s = float(np.median(np.diff(at))) if at.size > 1 else np.inf
+    daily = spacing_s <= DAILY_UP_TO_S
     grid, period = ("day", DAYS) if daily else ("month", MONTHS)
-    row = np.floor(at / DAY_S).astype(np.int64) if daily else np.array([_month(one) for one in at], dtype=np.int64)
-    first, count = int(row[0]), int(row[-1] - row[0]) + 1
-    sums, known = np.bincount(row - first, observed, count), np.bincount(row - first, minlength=count)
-    series = np.where(known > 0, sums / np.maximum(known, 1), np.nan)
+    row = _rows(at, DAY_S) if daily else np.array([_month(one) for one in at], dtype=np.int64)
+    first, series = _lay(row, observed)
+    count = series.size
     begins = tuple(_begin_s(first + k, daily=daily) for k in range(count))
     found = Season(grid, period, count, begins[0], begins[-1])
     reason = _why_not(series, grid, period)
-    return _told(found, reason) if reason else _split(found, series, begins)
+    if reason:
+        return _told(found, reason)
+    if spacing_s <= 1.5 * DAY_S / PARTS:
+        begin, parts = _lay(_rows(at, DAY_S / PARTS), observed)
+        # whole days
+        parts = np.pad(parts, (begin % PARTS, -(begin + parts.size) % PARTS), constant_values=np.nan)
+        if parts.size > YEARS * PARTS_OF_YEAR and not _why_not(parts, "part", PARTS_OF_YEAR):
+            return _split_twice(found, series, begins, parts)
+    return _split(found, series, begins)
 
 
 def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
+    """Trend and the season of the year."""
     stl = configure(fill_forward(series), found.period_rows, steady=True)
     made = stl.fit()
     settings = {k: str(v) for k, v in stl.config.items()}
-    trend, season, rest = made.trend, made.seasonal, made.resid
+    return _state(found, "STL", series, begins, made.trend, made.seasonal, settings)
+
+
+def _split_twice(found: Season, series: Floats, begins: tuple[float, ...], parts: Floats) -> Season:
+    """Trend and the seasons of the day and of the year; the rows that are told are days all the same."""
+    # what is missing before the first reading takes its value
+    known = np.flatnonzero(np.isfinite(parts))
+    filled = fill_forward(np.where(np.arange(parts.size) < known[0], parts[known[0]], parts))
+    mstl = configure_two(filled, (PARTS, PARTS_OF_YEAR), DAY_SPAN)
+    made = mstl.fit()
+    settings = {k: str(getattr(mstl, k)) for k in ("periods", "windows", "iterate", "stl_kwargs")}
+    of_day, of_year = made.seasonal.T
+    usual = of_day[-PARTS * DAY_SPAN :].reshape(-1, PARTS).mean(axis=0)
+    days = (made.trend.reshape(-1, PARTS).mean(axis=1), of_year.reshape(-1, PARTS).mean(axis=1))
+    split = _state(found, "MSTL", series, begins, *days, settings)
+    return replace(
+        split,
+        day_strength=_strength(of_day[known] + made.resid[known], float(np.var(made.resid[known]))),
+        day_range=float(np.ptp(usual)),
+        day_parts=_plain(usual),
+    )
+
+
+def _state(
+    found: Season, method: str, series: Floats, begins: tuple[float, ...], trend: Floats, season: Floats,
+    settings: dict[str, str],
+) -> Season:  # fmt: skip
+    """The split as it is kept: the remainder is what trend and season leave."""
+    rest = series - trend - season
     seen = np.flatnonzero(np.isfinite(series))
     left = float(np.var(rest[seen]))
     # a season of n years holds the n-th part of the noise, which the remainder lacks
@@ -111,7 +161,8 @@ def _split(found: Season, series: Floats, begins: tuple[float, ...]) -> Season:
         trend_strength=_strength(trend[seen] + rest[seen], left),
         season_strength=_strength(season[seen] + rest[seen], left * years / (years - 1.0)),
         season_range=float(np.ptp(season[-found.period_rows :])),
-        parameters={"method": "STL", "statsmodels": version("statsmodels")} | settings,
+        parameters={"method": method, "statsmodels": version("statsmodels")} | settings,
+        method=method,
     )  # fmt: skip
 
 
@@ -131,6 +182,17 @@ def _why_not(series: Floats, grid: str, period: int) -> str:
     if longest > LONGEST_GAP * period:
         return f"a gap of {longest} {grid}s: no season is given across more than {int(LONGEST_GAP * period)}"
     return ""
+
+
+def _rows(at: Floats, step_s: float) -> Ints:
+    return np.floor(at / step_s).astype(np.int64)
+
+
+def _lay(row: Ints, observed: Floats) -> tuple[int, Floats]:
+    """The first row, and the mean of the readings of each from there on; NaN where there is none."""
+    first, count = int(row[0]), int(row[-1] - row[0]) + 1
+    sums, known = np.bincount(row - first, observed, count), np.bincount(row - first, minlength=count)
+    return first, np.where(known > 0, sums / np.maximum(known, 1), np.nan)
 
 
 def _strength(with_rest: Floats, left: float) -> float:

@@ -72,7 +72,12 @@ def _describe(head: dict[str, Any]) -> str:
     if head["reason"]:
         return f"{name}: no season: {head['reason']}"
     span = f"{head['first_at'][:10]} to {head['last_at'][:10]}, {head['grid_rows']} {head['grid']}s"
+    day = (
+        ""
+        if head["day_range"] is None
+        else f"; {head['day_range']:.4g} {head['unit']} within a day, strength {head['day_strength']:.0%}"
+    )
     return (
         f"{name}: season of {head['season_range']:.4g} {head['unit']} within the last year, strength of the season "
-        f"{head['season_strength']:.0%}, of the trend {head['trend_strength']:.0%}; {span}"
+        f"{head['season_strength']:.0%}, of the trend {head['trend_strength']:.0%}{day}; {head['method']}, {span}"
     )

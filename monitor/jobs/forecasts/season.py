@@ -20,8 +20,10 @@ LOOK_BACK: Final = timedelta(days=10 * 366)
 """Older readings say little of the season of today, and cost."""
 FRESH: Final = timedelta(hours=20)
 """A start by day does not repeat the work of the night."""
-AT_ONCE: Final = 100
+AT_ONCE: Final = 50
 """Series that one worker splits: an answer is bounded."""
+PART_S: Final = DAY_S / 8
+"""A season of the day is seen in parts of three hours."""
 NOT_LEVELS: Final = frozenset({"rain", "battery_voltage"})
 """Rain is a sum of an interval; the voltage of a battery says nothing of a slope."""
 
@@ -43,9 +45,9 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return describe_missing("statsmodels")
     told = 0
     for begin in range(0, len(due), AT_ONCE):
-        days = {str(one.id): _load_days(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
-        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsAsked(days))
-        if set(answer.found) != set(days):
+        parts = {str(one.id): _load_parts(db, one.id, now) for one in due[begin : begin + AT_ONCE]}
+        answer = run_in_worker(config.compute, SPLIT_SEASONS, SeasonsAsked(parts))
+        if set(answer.found) != set(parts):
             raise JobError("the answer of the worker names other series than the question")
         with db.write() as c:
             save_seasons(c, {int(key): one for key, one in answer.found.items()}, now)
@@ -53,11 +55,11 @@ def split_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
     return f"{told} of {len(due)} series split into trend, season and remainder"
 
 
-def _load_days(db: Database, series_id: int, now: datetime) -> Timed:
-    """A series as known now, the mean of each day."""
+def _load_parts(db: Database, series_id: int, now: datetime) -> Timed:
+    """A series as known now, the mean of each part of a day."""
     times, values = array("d"), array("d")
     with db.read() as c:
-        for at_s, value, _ in thin(stream_readings(c, series_id, now - LOOK_BACK, now, now), DAY_S):
+        for at_s, value, _ in thin(stream_readings(c, series_id, now - LOOK_BACK, now, now), PART_S):
             times.append(at_s)
             values.append(value)
     return times, values

@@ -34,6 +34,10 @@ def save_seasons(c: Connection, found: "Mapping[int, Season]", now: datetime) ->
                 [spell(instant(at)), *(round(v, PLACES) for v in values)]
                 for at, *values in zip(one.at_s, *columns, strict=True)
             ],
+            "method": one.method, "day_strength": one.day_strength, "day_range": one.day_range,
+            "day_parts": [
+                [k * 24 // len(one.day_parts), round(value, PLACES)] for k, value in enumerate(one.day_parts)
+            ],
         }  # fmt: skip
         statement = insert(c, t.season).values(series_id=series_id, **row)
         c.execute(statement.on_conflict_do_update(index_elements=["series_id"], set_=row))
@@ -46,11 +50,14 @@ def load_computed(c: Connection, site: str) -> dict[int, datetime]:
 
 
 def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
-    """The splits of a station by quantity, each with its components as columns; none where nothing was split yet."""
+    """The splits of a station by quantity, each with its components and the hours of its day as columns; none where nothing was split yet."""
     heads = load_view(c, "series_seasons", order_by=("quantity",), site=site, station=station)
     rows = load_view(c, "season_components", order_by=("quantity", "at"), site=site, station=station)
+    hours = load_view(c, "season_hours", order_by=("quantity", "hour_utc"), site=site, station=station)
     for head in heads:
         mine = [row for row in rows if row["quantity"] == head["quantity"]]
+        of_day = [row for row in hours if row["quantity"] == head["quantity"]]
+        head["day"] = {name: [row[name] for row in of_day] for name in ("hour_utc", "season")}
         head["components"] = {
             name: [row[name] for row in mine] for name in ("at", "value", "trend", "season", "remainder")
         }

@@ -330,6 +330,9 @@ season = Table(
     Column("trend_strength", Number), Column("season_strength", Number), Column("season_range", Number),
     Column("parameters", Json, nullable=False), _text("code_version"),
     Column("components", Json, nullable=False),  # [[at, value, trend, season, remainder]] of each observed row
+    Column("method", String(8), nullable=False, server_default=""),  # empty without a split
+    Column("day_strength", Number), Column("day_range", Number),
+    Column("day_parts", Json, nullable=False, server_default="[]"),  # [[hour of the UTC day, season]], of MSTL
 )  # fmt: skip
 
 movement = Table(

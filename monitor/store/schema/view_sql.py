@@ -193,8 +193,12 @@ FROM failure_time w JOIN series s ON s.id = w.series_id""",
   m.fit, m.code_version
 FROM model_fit m JOIN series s ON s.id = m.series_id""",
         "series_seasons": f"""SELECT {_SERIES}, s.unit AS unit, n.computed_at, n.grid, n.period_rows, n.rows AS grid_rows, n.first_at,
-  n.last_at, n.reason, n.trend_strength, n.season_strength, n.season_range, n.parameters, n.code_version
+  n.last_at, n.reason, n.method, n.trend_strength, n.season_strength, n.season_range, n.day_strength, n.day_range,
+  n.parameters, n.code_version
 FROM season n JOIN series s ON s.id = n.series_id""",
+        "season_hours": f"""SELECT {_SERIES}, s.unit AS unit, CAST({d.item(0)} AS integer) AS hour_utc,
+  CAST({d.item(1)} AS double precision) AS season
+FROM season n JOIN series s ON s.id = n.series_id {d.rows_of("n.day_parts")}""",
         "season_components": f"""SELECT {_SERIES}, s.unit AS unit, n.grid, {d.item(0)} AS at,
   {", ".join(f"CAST({d.item(k)} AS double precision) AS {name}" for k, name in enumerate(("value", "trend", "season", "remainder"), 1))}
 FROM season n JOIN series s ON s.id = n.series_id {d.rows_of("n.components")}""",
