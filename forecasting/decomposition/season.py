@@ -128,9 +128,8 @@ def _split_twice(found: Season, series: Floats, begins: tuple[float, ...], parts
     # what is missing before the first reading takes its value
     known = np.flatnonzero(np.isfinite(parts))
     filled = fill_forward(np.where(np.arange(parts.size) < known[0], parts[known[0]], parts))
-    mstl = configure_two(filled, (PARTS, PARTS_OF_YEAR), DAY_SPAN)
-    made = mstl.fit()
-    settings = {k: str(getattr(mstl, k)) for k in ("periods", "windows", "iterate", "stl_kwargs")}
+    mstl, given = configure_two(filled, (PARTS, PARTS_OF_YEAR), DAY_SPAN)
+    made, settings = mstl.fit(), {k: str(v) for k, v in given.items()}
     of_day, of_year = made.seasonal.T
     usual = of_day[-PARTS * DAY_SPAN :].reshape(-1, PARTS).mean(axis=0)
     days = (made.trend.reshape(-1, PARTS).mean(axis=1), of_year.reshape(-1, PARTS).mean(axis=1))

@@ -21,8 +21,8 @@ def configure(values: Floats, period: int, *, steady: bool = False) -> Any:
     return STL(values, period=period, robust=True, trend_jump=jump, low_pass_jump=jump, **season)
 
 
-def configure_two(values: Floats, periods: tuple[int, int], span: int) -> Any:
-    """MSTL of statsmodels, robust: a short season smoothed over `span` of its periods, and a long one that is steady.
+def configure_two(values: Floats, periods: tuple[int, int], span: int) -> tuple[Any, dict[str, Any]]:
+    """MSTL of statsmodels, robust, with its settings: a season smoothed over `span` short periods, a steady long one.
 
     Loess is computed every 14 short periods and is straight in between, and each season is found once. Finer, or found
     twice, it took up to three times as long, and seasons that were drawn came out the same to a hundredth.
@@ -30,11 +30,10 @@ def configure_two(values: Floats, periods: tuple[int, int], span: int) -> Any:
     from statsmodels.tsa.seasonal import MSTL
 
     short, long = periods
-    jump = 14 * short
-    return MSTL(
-        values, periods=periods, windows=(span, 10 * (values.size // long + 1) + 1), iterate=1,
-        stl_kwargs={"robust": True, "seasonal_deg": 0, "trend_jump": jump, "low_pass_jump": jump},
-    )  # fmt: skip
+    windows = span, 10 * (values.size // long + 1) + 1
+    each = {"robust": True, "seasonal_deg": 0, "trend_jump": 14 * short, "low_pass_jump": 14 * short}
+    settings = {"periods": periods, "windows": windows, "iterate": 1}
+    return MSTL(values, **settings, stl_kwargs=dict(each)), settings | each
 
 
 def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:

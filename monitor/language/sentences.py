@@ -484,6 +484,7 @@ SENTENCES: Final = (
     N_("interval from the errors of all stations"),
     N_("interval wider than usual: the station moves faster than in nine of ten rows before"),
     N_("moved onto one path with the last reading and the nearer horizons"),
+    N_("held above {n} mm, a physical bound"), N_("held below {n} mm, a physical bound"),
     N_("its fit was ended before its best"),
     N_("the record is too short for this model"),
     N_("stale: no observation at all"),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from forecasting.data.series import DAY_S
+from forecasting.decomposition.season import PARTS
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -22,8 +23,8 @@ FRESH: Final = timedelta(hours=20)
 """A start by day does not repeat the work of the night."""
 AT_ONCE: Final = 50
 """Series that one worker splits: an answer is bounded."""
-PART_S: Final = DAY_S / 8
-"""A season of the day is seen in parts of three hours."""
+PART_S: Final = DAY_S / PARTS
+"""What is read is the mean of each part of a day."""
 NOT_LEVELS: Final = frozenset({"rain", "battery_voltage"})
 """Rain is a sum of an interval; the voltage of a battery says nothing of a slope."""
 

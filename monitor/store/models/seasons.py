@@ -50,7 +50,7 @@ def load_computed(c: Connection, site: str) -> dict[int, datetime]:
 
 
 def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
-    """The splits of a station by quantity, each with its components and the hours of its day as columns; none where nothing was split yet."""
+    """The splits of a station by quantity, with components and hours of the day as columns; none before a night."""
     heads = load_view(c, "series_seasons", order_by=("quantity",), site=site, station=station)
     rows = load_view(c, "season_components", order_by=("quantity", "at"), site=site, station=station)
     hours = load_view(c, "season_hours", order_by=("quantity", "hour_utc"), site=site, station=station)

@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 
+from forecasting.decomposition.season import Season
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.jobs.forecasts import season, worker
 from monitor.store.alerting.sites import save_site
-from monitor.store.readings.observations import add_observations
+from monitor.store.models.seasons import load_season, save_seasons
+from monitor.store.readings.observations import add_observations, load_series
 from monitor.store.schema.views import load_view
 from tests.data.watched_slope import write_service
 from tests.integration.alerting.test_instruments import HEAD, STATION
@@ -52,12 +54,33 @@ def test_views_hold_the_split_with_its_evidence_and_the_reason_where_there_is_no
     assert heads["G2"]["reason"] == "needs two full years: 14 of 24 months"
     assert heads["G2"]["season_strength"] is None
     assert (heads["G1"]["grid"], heads["G1"]["grid_rows"], heads["G1"]["unit"]) == ("month", 48, "mm")
+    assert (heads["G1"]["method"], heads["G2"]["method"], heads["G1"]["day_range"]) == ("STL", "", None)
     assert json.loads(heads["G1"]["parameters"])["period"] == "12"
     assert len(rows) == 48
     assert {r["station"] for r in rows} == {"G1"}
     for row in rows:
         assert row["trend"] + row["season"] + row["remainder"] == pytest.approx(row["value"], abs=1e-5)
         assert parse(row["at"]).day == 1
+
+
+def test_the_season_of_the_day_is_kept_and_shown(split, monkeypatch, tmp_path, capsys):
+    """What a split with two seasons holds goes to the view and the verb; `split_season` finds it in its own tests."""
+    with split.write() as c:
+        (series_id,) = [s.id for s in load_series(c, "bench") if s.station == "G1" and s.quantity != "rain"]
+        made = Season(
+            "day", 365, 2, 0.0, 86400.0, at_s=(0.0,), value=(1.5,), trend=(1.0,), season=(0.25,), remainder=(0.25,),
+            trend_strength=0.5, season_strength=0.25, season_range=2.0, parameters={"method": "MSTL"}, method="MSTL",
+            day_strength=0.75, day_range=1.5, day_parts=(0.5, 1.0, 0.75, 0.0, -0.5, -0.25, 0.0, 0.25),
+        )  # fmt: skip
+        save_seasons(c, {series_id: made}, NOW)
+    with split.read() as c:
+        hours = load_view(c, "season_hours", order_by=("hour_utc",), site="bench")
+        (found,) = load_season(c, "bench", "G1")
+    assert [(r["hour_utc"], r["season"]) for r in hours][:3] == [(0, 0.5), (3, 1.0), (6, 0.75)]
+    assert found["day"]["hour_utc"] == [0, 3, 6, 9, 12, 15, 18, 21]
+    place = ["--site", "bench", "--station", "G1", "--config", str(write_service(tmp_path, split))]
+    assert run_verb(["forecast", "season", *place]) == 0
+    assert "; 1.5 mm within a day, strength 75%; MSTL, 1970-01-01" in capsys.readouterr().out
 
 
 def test_a_start_by_day_does_not_repeat_the_night_and_the_next_night_does(split):

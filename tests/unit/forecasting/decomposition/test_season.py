@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forecasting.data.series import DAY_S
-from forecasting.decomposition.season import split_season
+from forecasting.decomposition.season import PARTS, split_season
 
 pytest.importorskip("statsmodels")
 MONTH_S = 365.25 / 12 * DAY_S
@@ -25,7 +25,8 @@ def test_parts_add_up_and_are_those_that_were_drawn():
     assert np.abs(parts[0] - drawn[0]).max() < 0.5
     assert made.season_range == pytest.approx(6.0, rel=0.1)
     assert made.season_strength > 0.95
-    assert made.parameters["method"] == "STL"
+    assert made.method == made.parameters["method"] == "STL"
+    assert (made.day_parts, made.day_range, made.day_strength) == ((), None, None)
     assert made.parameters["robust"] == "True"
     assert made.parameters["statsmodels"]
 
@@ -71,3 +72,42 @@ def test_noise_alone_is_no_season_and_the_remainder_of_every_year_holds_it():
     assert made.season_strength < 0.1
     years = np.array(made.remainder).reshape(4, 365).std(axis=1)
     assert years.min() > 0.7, "no year is taken for season"
+
+
+# ---- two seasons --------------------------------------------------------------------------------------------------
+def hourly(days, rng, day=1.0, year=3.0, noise=0.3):
+    """Hours of a slope that creeps, moves with the sun of each day and with the year; the truth by day beside them."""
+    at = np.arange(days * 24.0) * 3600.0 + 1.7e9 // DAY_S * DAY_S
+    values = 0.01 * (at - at[0]) / DAY_S + year / 3.0 * wave(at) + day * np.sin(2 * np.pi * at / DAY_S)
+    return at, values + rng.normal(0.0, noise, at.size)
+
+
+def test_hours_have_a_season_of_the_day_and_one_of_the_year():
+    times, values = hourly(2.2 * 365, np.random.default_rng(4))
+    kept = np.random.default_rng(5).random(times.size) > 0.05
+    made = split_season(times[kept].tolist(), values[kept].tolist())
+    assert (made.method, made.grid, made.period_rows) == ("MSTL", "day", 365)
+    assert made.parameters["periods"] == "(8, 2922)"
+    parts = np.array([made.trend, made.season, made.remainder])
+    np.testing.assert_allclose(parts.sum(axis=0), made.value, atol=1e-9)
+    assert made.season_range == pytest.approx(6.0, rel=0.15)
+    usual = np.sin(2 * np.pi * (np.arange(PARTS) + 1 / 3) / PARTS)  # of the hours 0, 1, 2
+    assert np.abs(np.array(made.day_parts) - usual).max() < 0.1
+    assert made.day_range == pytest.approx(np.ptp(usual), rel=0.1)
+    assert made.day_strength > 0.9
+    assert np.std(made.remainder) < 0.3, "what the day does is no remainder"
+
+
+@pytest.mark.parametrize(
+    ("days", "step_s", "gap", "method", "reason"),
+    [
+        (500, 3600.0, 0, "", "needs two full years: 500 of 730 days"),
+        (800, 12 * 3600.0, 0, "STL", ""),
+        (800, 3 * 3600.0, 120, "", "a gap of 120 days: no season is given across more than 91"),
+    ],
+)
+def test_one_season_or_none_where_two_cannot_be_told(days, step_s, gap, method, reason):
+    at = np.arange(days * DAY_S / step_s) * step_s
+    at = at[(at < 300 * DAY_S) | (at >= (300 + gap) * DAY_S)]
+    made = split_season(at.tolist(), wave(at).tolist())
+    assert (made.method, made.reason, made.day_parts) == (method, reason, ())
