@@ -296,7 +296,8 @@ def _fill_forecasts(c: Connection, ids: dict[str, int], measured: dict[tuple[str
     split = Season(
         "month", 12, 36, (NOW - days(1080)).timestamp(), NOW.timestamp(), at_s=((NOW - days(30)).timestamp(),),
         value=(12.5,), trend=(11.0,), season=(1.25,), remainder=(0.25,), trend_strength=0.98, season_strength=0.75,
-        season_range=2.75, parameters={"method": "STL", "period": "12"},
+        season_range=2.75, parameters={"method": "MSTL"}, method="MSTL", day_strength=0.5, day_range=1.5,
+        day_parts=(0.5, 0.75, 0.25, 0.0, -0.5, -0.75, -0.25, 0.0),
     )  # fmt: skip
     short = Season(
         "day", 365, 430, (NOW - days(430)).timestamp(), NOW.timestamp(), "needs two full years: 430 of 730 days"
