@@ -39,7 +39,8 @@ def hold(fan: Floats, value: float, noise: float, limits: Limits) -> Floats:
     lowest = value - limits.may_fall - chance + spread
     highest = value + limits.may_rise + chance + spread
     within = np.minimum(np.maximum(fan, lowest), highest)
-    return np.clip(within, min(limits.low, value), max(limits.high, value))
+    out: Floats = np.clip(within, min(limits.low, value), max(limits.high, value))
+    return out
 
 
 def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limits]) -> list[Forecast]:
