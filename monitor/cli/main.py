@@ -37,6 +37,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "anomalies": ("monitor.cli.site.anomalies", "Train and score anomaly detectors, say what anomalies were"),
     "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
     "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
+    "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
     "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "users": ("monitor.cli.people.users", "Manage the accounts of the page"),

@@ -26,7 +26,7 @@ RULES: Final[dict[str, str]] = {
         SERVES,
     ),
     **dict.fromkeys(
-        ("check", "status", "doctor", "backtest", "channels list", "channels test", "thresholds learn",
+        ("check", "status", "doctor", "backtest", "export", "channels list", "channels test", "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show"),
         READS,

@@ -1,7 +1,7 @@
 """Tables for a spreadsheet: what it would run as a formula arrives as text."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TextIO
 
 # a spreadsheet takes a cell that begins with one of these for a formula, some of them after white space
@@ -9,11 +9,16 @@ FORMULA: Final = ("=", "+", "-", "@")
 FULL_WIDTH: Final = str.maketrans("＝＋－＠", "=+-@")
 
 
-def write_csv(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
-    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours."""
-    writer = csv.DictWriter(file, [guard(name) for name in rows[0]], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({guard(name): guard(value) for name, value in row.items()} for row in rows)
+def write_csv(rows: Iterable[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows with the names of their columns; texts of people cannot become formulas. This is no input of ours.
+
+    All rows have the columns of the first; without a row nothing is written.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    for number, row in enumerate(rows):
+        if number == 0:
+            writer.writerow(map(guard, row))
+        writer.writerow(map(guard, row.values()))
 
 
 def guard(value: Any) -> Any:

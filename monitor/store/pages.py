@@ -137,6 +137,14 @@ def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
+    """West, south, east, north of a scene's preview, when it has one."""
+    bounds = ((scene or {}).get("run") or {}).get("outputs", {}).get("bounds")
+    if not isinstance(bounds, list) or len(bounds) != 4:
+        return None
+    return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
+
+
 def _load_scenes(
     c: Connection, which: Sequence[ColumnElement[bool]], order: Sequence[Any], limit: int
 ) -> list[dict[str, Any]]:

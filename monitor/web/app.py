@@ -40,6 +40,7 @@ from monitor.web.routes import (
     acts,
     api,
     charts,
+    exports,
     instruments,
     live,
     login,
@@ -63,7 +64,7 @@ PAGES: Final = (
     pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts,
     live,
 )  # fmt: skip
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, probes))
+ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, exports, probes))
 
 
 class LastingFiles(StaticFiles):

@@ -1,4 +1,4 @@
-"""Footprints as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file that every GIS reads, reproducible.
+"""Footprints or points as a GeoPackage (OGC 12-128r18, version 1.3): an SQLite file for every GIS, reproducible.
 
 Ours because pyogrio brings a second GDAL (100 MB) and writes the time of day; it reads back what we write (a test).
 """
@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyproj
@@ -48,8 +48,10 @@ def write_geopackage(
     table: str,
     changed_at: datetime,
     placed: bool = True,
+    kind: Literal["MULTIPOLYGON", "POINT"] = "MULTIPOLYGON",
+    description: str = "Probable landslides found on one scene",
 ) -> None:
-    """Write features with a GeoJSON `geometry` as one layer of multipolygons.
+    """Write features with a GeoJSON `geometry` as one layer; polygons become multipolygons.
 
     Args:
         path: the file; it must not be there.
@@ -58,10 +60,13 @@ def write_geopackage(
         table: name of the layer.
         changed_at: aware instant kept as the last change, so that the same input gives the same bytes.
         placed: coordinates are longitude and latitude; else plain numbers.
+        kind: of all geometries; heights are left out.
+        description: of the layer, for people.
     """
     srs = LONLAT if placed else CARTESIAN
     rows = list(features)
-    outlines = _make_multiple(shapes_of([row["geometry"] for row in rows]))
+    outlines = shapes_of([row["geometry"] for row in rows])
+    outlines = _make_multiple(outlines) if kind == "MULTIPOLYGON" else outlines
     bounds, blobs = shapely.bounds(outlines), shapely.to_wkb(outlines, byte_order=1, output_dimension=2)
     with sqlite3.connect(path, isolation_level=None) as db:
         db.execute("PRAGMA page_size = 4096")
@@ -75,13 +80,11 @@ def write_geopackage(
         instant = changed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         db.execute(
             "INSERT INTO gpkg_contents VALUES (?, 'features', ?, ?, ?, NULL, NULL, NULL, NULL, ?)",
-            (table, table, "Probable landslides found on one scene", instant, srs),
+            (table, table, description, instant, srs),
         )
-        db.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'MULTIPOLYGON', ?, 0, 0)", (table, srs))
-        named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-        db.execute(
-            f'CREATE TABLE "{table}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom MULTIPOLYGON, {named})'
-        )
+        db.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', ?, ?, 0, 0)", (table, kind, srs))
+        named = ", ".join(f'"{name}" {of}' for name, of in columns.items())
+        db.execute(f'CREATE TABLE "{table}" (fid INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, geom {kind}, {named})')
         # the names are the program's own
         holes = ", ".join("?" * (1 + len(columns)))
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])

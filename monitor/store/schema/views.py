@@ -1,7 +1,7 @@
 """Make, drop, check and read the public views, and remember who was granted to read them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, text
@@ -74,27 +74,58 @@ def load_view(
     Raises:
         NotFoundError: no such view.
     """
+    return list(stream_view(connection, name, order_by=order_by, limit=limit, without=without, **equals))
+
+
+def stream_view(
+    connection: Connection, name: str, *, order_by: Sequence[str] = (), limit: int | None = None, without: str = "",
+    column: str = "", after: str | None = None, until: str | None = None, block: int = 0, **equals: Any,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """The same row by row, as long as the transaction stays open.
+
+    Args:
+        connection: any transaction.
+        name: the view.
+        order_by: columns, a leading `-` for descending.
+        limit: at most so many rows.
+        without: a column that is not read.
+        column: only rows where this one lies after `after` and at or before `until`.
+        after: instant in its spelled form, or None.
+        until: likewise.
+        block: rows that are held at a time; 0: all.
+        equals: column = value, or any of a frozenset; instants in their spelled form.
+
+    Raises:
+        NotFoundError: no such view.
+    """
     if name not in NAMES:
         raise NotFoundError(f"there is no view {name!r}; one of {', '.join(NAMES)}")
-    named = [*equals, *(column.lstrip("-") for column in order_by)]
-    if odd := [column for column in named if not column.isidentifier()]:
+    named = [*equals, *(one.lstrip("-") for one in order_by), *filter(None, [column])]
+    if odd := [one for one in named if not one.isidentifier()]:
         raise NotFoundError(f"there is no column {odd[0]!r} in view {name}")
     # never quoted: SQLite takes an unknown name in quotes for a text, and finds nothing
-    several = [column for column, value in equals.items() if isinstance(value, frozenset)]
-    where = " AND ".join(f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals) or "1 = 1"
+    several = [one for one, value in equals.items() if isinstance(value, frozenset)]
+    terms = [f"{k} IN :{k}" if k in several else f"{k} = :{k}" for k in equals]
+    values = {k: sorted(v) if k in several else v for k, v in equals.items()}
+    for sign, bound_name, value in ((">", "range_after", after), ("<=", "range_until", until)):
+        if column and value is not None:
+            terms.append(f"{column} {sign} :{bound_name}")
+            values[bound_name] = value
+    where = " AND ".join(terms) or "1 = 1"
     order = ", ".join(f"{c.lstrip('-')}{' DESC' if c.startswith('-') else ''}" for c in order_by)
     wanted = "*"
     if without:
         head = connection.execute(text(f"SELECT * FROM {name} LIMIT 0"))  # noqa: S608 - names are from the table above
-        wanted = ", ".join(f'"{column}"' for column in head.keys() if column != without)  # noqa: SIM118 - rows else
+        wanted = ", ".join(f'"{one}"' for one in head.keys() if one != without)  # noqa: SIM118 - rows else
     query = f"SELECT {wanted} FROM {name} WHERE {where}"  # noqa: S608 - names are from the table above, values are bound
     query += f" ORDER BY {order}" if order else ""
     query += "" if limit is None else f" LIMIT {int(limit)}"
     booleans = BOOLEANS.get(name, frozenset())
-    bound = text(query).bindparams(*(bindparam(column, expanding=True) for column in several))
-    values = {k: sorted(v) if k in several else v for k, v in equals.items()}
-    rows = connection.execute(bound, values).mappings()
-    return [{k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()} for row in rows]
+    bound = text(query).bindparams(*(bindparam(one, expanding=True) for one in several))
+    # a cursor of the server only where many rows are taken one after the other: it costs two questions more
+    options = {"yield_per": block} if block else {}
+    for row in connection.execute(bound, values, execution_options=options).mappings():
+        yield {k: (bool(v) if k in booleans and v is not None else v) for k, v in row.items()}
 
 
 def load_grants(connection: Connection) -> Grants:

@@ -45,7 +45,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}"), READ),
     **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
     **dict.fromkeys(
-        ("GET /api/v1/sites", "GET /api/v1/alerts", "GET /api/v1/alerts/{alert_id}", "GET /api/v1/notifications",
+        ("GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts",
+         "GET /api/v1/alerts/{alert_id}", "GET /api/v1/notifications",
          "GET /api/v1/sites/{site}"),
         READ,
     ),
@@ -54,7 +55,8 @@ RULES: Final[dict[str, str]] = {
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
-            "chart/{station}/{quantity}",
+            "chart/{station}/{quantity}", "stations.geojson", "export", "export/{name}.{kind}", "maintenance.ics",
+            "stac", "stac/items", "stac/items/{scene_hash}", "sensorthings/v1.1", "sensorthings/v1.1/{path:path}",
         )],
         READ,
     ),
@@ -91,7 +93,8 @@ IN_PERSON: Final = frozenset(
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /health", "GET /metrics",
-    "GET /api/v1/sites", "GET /api/v1/alerts", "GET /api/v1/notifications", "GET /signatures",
+    "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
+    "GET /signatures",
 )  # fmt: skip
 OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN})
 

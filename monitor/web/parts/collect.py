@@ -104,19 +104,11 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     return {
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, preview_bounds(shown)), "ledgers": split_ledgers(alerts),
+        "map": draw(stations, footprints, pages.preview_bounds(shown)), "ledgers": split_ledgers(alerts),
         "movement": timeline.load_newest_movement(c, site_id, now),
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
     }  # fmt: skip
-
-
-def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
-    """West, south, east, north of a scene's preview, when it has one."""
-    bounds = ((scene or {}).get("run") or {}).get("outputs", {}).get("bounds")
-    if not isinstance(bounds, list) or len(bounds) != 4:
-        return None
-    return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
 
 
 def list_quantities(station: dict[str, Any]) -> list[str]:

@@ -1,0 +1,85 @@
+"""`slopeward export`: take tables and maps of a site out as files that other programs read."""
+
+import os
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.identity import require_readable
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.instants import parse
+from monitor.errors import RefusedError
+from monitor.export import calendar, maps
+from monitor.export.tables import FORMATS, TABLES, find_table, read_rows, write_table
+from monitor.store.alerting.maintenance import load_maintenance
+from monitor.store.alerting.sites import load_sites_summary
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+_CALENDAR = "ics"
+_NAMES = tuple(dict.fromkeys((*TABLES, *maps.LAYERS)))
+_HELP = f"csv, parquet; of {' and '.join(maps.LAYERS)} also geojson, gpkg; of maintenance also ics. Else as FILE ends"
+
+
+@app.command("export")
+def export(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    what: Annotated[str, typer.Argument(metavar="WHAT", help=f"One of: {', '.join(_NAMES)}")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write")],
+    format_: Annotated[str | None, typer.Option("--format", help=_HELP)] = None,
+    station: Annotated[str | None, typer.Option("--station", help="Only this station or instrument")] = None,
+    from_: Annotated[str | None, typer.Option("--from", help="After this instant, such as 2026-03-01T00:00Z")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Up to this instant")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists")] = False,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Write one table or map of a site into a file; exit 4 when there is nothing in that range.
+
+    Columns are those of the public views. The file comes into place whole, or not at all.
+
+    Example: slopeward export north-bench observations --from 2026-03-01T00:00Z --out march.parquet
+    """
+    kind = (format_ or out.suffix.lstrip(".")).lower()
+    if out.exists() and not force:
+        raise RefusedError(f"{out} exists; --force replaces it")
+    try:
+        from_at, to_at = (None if at is None else parse(at) for at in (from_, to))
+    except ValueError as error:
+        raise RefusedError(f"--from, --to: {error}") from error
+    if what not in maps.LAYERS:
+        find_table(what)
+    if kind not in _list_formats(what):
+        raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
+    if kind not in FORMATS and station is not None:
+        raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
+    now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        check_site(c, config, site)
+        try:
+            if kind in FORMATS:
+                rows = read_rows(c, what, site, station=station, from_at=from_at, to_at=to_at)
+                count = write_table(rows, work, kind, lambda n: say(f"  {n} rows"))
+            elif kind == _CALENDAR:
+                windows = load_maintenance(c, site, now, everything=True)
+                name = next((s.name for s in load_sites_summary(c, active_only=False) if s.id == site), site)
+                work.write_bytes(calendar.write_calendar(windows, site, name, now))
+                count = len(windows)
+            else:
+                count = maps.write_map(c, what, site, work, kind, now, from_at=from_at, to_at=to_at)
+            if count:
+                work.replace(out)
+        finally:
+            work.unlink(missing_ok=True)
+    if not count:
+        say(f"{site} has no {what} {'in that range' if from_at or to_at else 'yet'}; nothing was written")
+        raise typer.Exit(NOTHING)
+    size = out.stat().st_size
+    show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes", as_json)
+
+
+def _list_formats(what: str) -> tuple[str, ...]:
+    tables = FORMATS if what in TABLES else ()
+    return (*tables, *(maps.FORMATS if what in maps.LAYERS else ()), *((_CALENDAR,) if what == "maintenance" else ()))

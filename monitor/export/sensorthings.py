@@ -1,0 +1,354 @@
+"""A site in the words of the OGC SensorThings API 1.1 (18-088), to be read.
+
+A station is a Thing with a Location, each of its series a Datastream with a Sensor and an ObservedProperty, and of each
+epoch the revision that speaks an Observation. Of the query options there are `$top`, `$skip`, `$count`, `$orderby` and
+`$filter` on `phenomenonTime`, and `$expand` of what lies one step away; others are refused, never passed over.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import parse
+from monitor.domain.quantities import QUANTITIES
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.pages import load_stations
+from monitor.store.readings.epochs import count_epochs, load_epochs
+
+CONFORMANCE: Final = (
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/datamodel",
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/resource-path/resource-path-to-entities",
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data/top",
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data/skip",
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data/count",
+    "http://www.opengis.net/spec/iot_sensing/1.1/req/request-data/pagination",
+)
+MEASUREMENT: Final = "http://www.opengis.net/def/observationType/OGC-OM/2.0/OM_Measurement"
+MOST: Final = 1000  # of one answer
+INSTANT: Final = timedelta(microseconds=1)  # as fine as time is kept
+# units of ours that have a code in UCUM, the code list that SensorThings recommends
+UCUM: Final = {
+    "mm": "mm", "m": "m", "mm/day": "mm/d", "mrad": "mrad", "microstrain": "um/m", "kPa": "kPa", "hPa": "hPa", "%": "%",
+    "degC": "Cel", "mm/s2": "mm/s2", "V": "V", "dBm": "dB[mW]", "1": "1",
+}  # fmt: skip
+_SETS: Final = ("Things", "Locations", "Datastreams", "Sensors", "ObservedProperties", "Observations")
+# what lies one step away from an entity: set -> name of the step -> set it leads to
+_STEPS: Final[dict[str, dict[str, str]]] = {
+    "Things": {"Locations": "Locations", "Datastreams": "Datastreams"},
+    "Locations": {"Things": "Things"},
+    "Datastreams": {"Thing": "Things", "Sensor": "Sensors", "ObservedProperty": "ObservedProperties",
+                    "Observations": "Observations"},
+    "Sensors": {"Datastreams": "Datastreams"},
+    "ObservedProperties": {"Datastreams": "Datastreams"},
+    "Observations": {"Datastream": "Datastreams"},
+}  # fmt: skip
+_TERM: Final = re.compile(r"\s*(?:phenomenonTime|resultTime)\s+(gt|ge|lt|le|eq)\s+(\S+)\s*", re.IGNORECASE)
+_PART: Final = re.compile(r"([A-Za-z]+)(?:\('([^']{1,200})'\))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The options of one request, read and found sound."""
+
+    top: int = 100
+    skip: int = 0
+    count: bool = False
+    newest_first: bool = False
+    after: datetime | None = None  # included
+    until: datetime | None = None  # not included
+    expand: tuple[str, ...] = ()
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_query(options: Mapping[str, str]) -> Query:
+    """Read the query options; RefusedError names the first that cannot be followed."""
+    found: dict[str, Any] = {"said": dict(options)}
+    readers: dict[str, Callable[[str], dict[str, Any]]] = {
+        "$top": lambda v: {"top": min(_whole("$top", v), MOST)},
+        "$skip": lambda v: {"skip": _whole("$skip", v)},
+        "$count": lambda v: {"count": v.lower() == "true"},
+        "$orderby": _read_order,
+        "$filter": _read_filter,
+        "$expand": lambda v: {"expand": tuple(part.strip() for part in v.split(","))},
+        "$resultFormat": _read_format,
+    }
+    for name, value in options.items():
+        if name not in readers:
+            if name.startswith("$"):
+                raise RefusedError(f"{name} is not understood here; there are {', '.join(readers)}")
+            continue
+        found |= readers[name](value)
+    return Query(**found)
+
+
+def _whole(name: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise RefusedError(f"{name} takes a whole number, not {value[:40]!r}")
+    return int(value)
+
+
+def _read_format(value: str) -> dict[str, Any]:
+    if value.lower() not in {"json", "default"}:
+        raise RefusedError("$resultFormat: only json is answered")
+    return {}
+
+
+def _read_order(value: str) -> dict[str, Any]:
+    found = re.fullmatch(r"\s*(?:phenomenonTime|resultTime)(?:\s+(asc|desc))?\s*", value, re.IGNORECASE)
+    if found is None:
+        raise RefusedError("$orderby takes phenomenonTime asc or phenomenonTime desc")
+    return {"newest_first": (found[1] or "asc").lower() == "desc"}
+
+
+def _read_filter(value: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in re.split(r"\s+and\s+", value, flags=re.IGNORECASE):
+        term = _TERM.fullmatch(part)
+        if term is None:
+            raise RefusedError("$filter takes terms like phenomenonTime ge 2026-03-01T00:00:00Z, joined by and")
+        try:
+            at = parse(term[2])
+        except ValueError as error:
+            raise RefusedError(f"$filter: {error}") from error
+        sign, next_ = term[1].lower(), at + INSTANT
+        if sign in {"gt", "ge", "eq"}:
+            found["after"] = max(next_ if sign == "gt" else at, found.get("after", at))
+        if sign in {"lt", "le", "eq"}:
+            before = at if sign == "lt" else next_
+            found["until"] = min(before, found.get("until", before))
+    return found
+
+
+def describe_root(root: str) -> dict[str, Any]:
+    """The first page: the sets of entities and what is followed of the standard."""
+    return {
+        "value": [{"name": name, "url": f"{root}/{name}"} for name in _SETS],
+        "serverSettings": {"conformance": list(CONFORMANCE)},
+    }
+
+
+def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict[str, Any]:
+    """The answer to a path such as `Things('G1')/Datastreams`.
+
+    Args:
+        c: a read transaction.
+        site: site, known to be there.
+        path: below the root, without a slash at either end.
+        query: the options.
+        root: address of the first page.
+
+    Raises:
+        NotFoundError: no such entity or step.
+        RefusedError: observations are asked for across series.
+    """
+    shelf = _Shelf(c, site, root)
+    parts = [part for part in path.split("/") if part]
+    name, key = _split(parts[0])
+    if name not in _SETS:
+        raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
+    many, rest = key is None, parts[1:]
+    entities = shelf.collect(name, key, query if not rest else Query())
+    while rest:
+        if many:
+            raise NotFoundError(f"name one of {name} before going on: {name}('ID')/{rest[0]}")
+        step, key = _split(rest.pop(0))
+        if step not in _STEPS[name]:
+            raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
+        last = not rest
+        entities, name, many = shelf.follow(name, entities[0], step, key, query if last else Query())
+        many = many and key is None
+    if not many:
+        return shelf.expand(name, entities[0], query)
+    return shelf.page(name, entities, query, f"{root}/{path}")
+
+
+def _split(part: str) -> tuple[str, str | None]:
+    found = _PART.fullmatch(part)
+    if found is None:
+        raise NotFoundError(f"{part[:60]!r} is no name of an entity; write Things('G1')")
+    return found[1], found[2]
+
+
+class _Shelf:
+    """The entities of one site."""
+
+    def __init__(self, c: Connection, site: str, root: str) -> None:
+        self._c, self._site, self._root = c, site, root
+        self._stations = {s["id"]: s for s in load_stations(c, site)}
+        self._series = {
+            f"{s['id']}:{row['quantity']}": (s, row) for s in self._stations.values() for row in s["latest"]
+        }
+        self._total: int | None = None
+
+    def collect(self, name: str, key: str | None, query: Query) -> list[dict[str, Any]]:
+        """All of a set, or the one of that key."""
+        if name == "Observations":
+            if key is None:
+                raise RefusedError("ask for the observations of one series: Datastreams('G1:rain')/Observations")
+            stream, _, epoch = key.partition("@")
+            return [self._find_observation(stream, epoch)]
+        series = {row["quantity"] for _, row in self._series.values()}
+        made: dict[str, tuple[Collection[str], Callable[[str], dict[str, Any]]]] = {
+            "Things": (self._stations, lambda k: self._thing(self._stations[k])),
+            "Locations": (self._placed(), lambda k: self._location(self._stations[k])),
+            "Datastreams": (self._series, lambda k: self._stream(*self._series[k])),
+            "Sensors": (self._series, lambda k: self._sensor(*self._series[k])),
+            "ObservedProperties": (series, self._property),
+        }
+        keys, make = made[name]
+        if key is not None:
+            if key not in keys:
+                raise NotFoundError(f"site {self._site!r} has none of {name} named {key[:80]!r}")
+            return [make(key)]
+        wanted = sorted(keys)
+        self._total = len(wanted)
+        return [make(k) for k in wanted[query.skip : query.skip + query.top]]
+
+    def follow(
+        self, name: str, entity: Mapping[str, Any], step: str, key: str | None, query: Query
+    ) -> tuple[list[dict[str, Any]], str, bool]:
+        """What lies one step away, the set it is of, and whether it can be many."""
+        target, own = _STEPS[name][step], str(entity["@iot.id"])
+        if target == "Observations":
+            return self._observations(own, query), target, True
+        if name == "Observations":
+            return [self._stream(*self._series[own.partition("@")[0]])], target, False
+        if (name, target) in {("Things", "Locations"), ("Locations", "Things")}:
+            found = self.collect(target, own, query) if target == "Things" or own in self._placed() else []
+            self._total = len(found)
+            return found, target, True
+        if step in {"Thing", "Sensor", "ObservedProperty"}:
+            station, row = self._series[own]
+            return (
+                self.collect(target, {"Thing": station["id"], "Sensor": own}.get(step, row["quantity"]), query),
+                target,
+                False,
+            )
+        keys = sorted(
+            k for k, (station, row) in self._series.items()
+            if own in {"Things": (station["id"],), "Sensors": (k,)}.get(name, (row["quantity"],))
+        )  # fmt: skip
+        if key is not None and key not in keys:
+            raise NotFoundError(f"{name}({own!r}) has no datastream {key[:80]!r}")
+        self._total = len(keys)
+        wanted = [key] if key is not None else keys[query.skip : query.skip + query.top]
+        return [self._stream(*self._series[k]) for k in wanted], target, True
+
+    def expand(self, name: str, entity: dict[str, Any], query: Query) -> dict[str, Any]:
+        """An entity with what `$expand` asks for."""
+        for step in query.expand:
+            if step not in _STEPS[name]:
+                raise RefusedError(
+                    f"$expand: from {name} there is {', '.join(_STEPS[name])}, without options of their own"
+                )
+            found, _, many = self.follow(name, entity, step, None, Query())
+            entity = {k: v for k, v in entity.items() if k != f"{step}@iot.navigationLink"}
+            entity[step] = found if many else found[0]
+        return entity
+
+    def page(self, name: str, entities: list[dict[str, Any]], query: Query, address: str) -> dict[str, Any]:
+        """One page of a set with the link to the next."""
+        found: dict[str, Any] = {}
+        total = self._total
+        whole = [self.expand(name, entity, query) for entity in entities]
+        if query.count and total is not None:
+            found["@iot.count"] = total
+        if len(entities) == query.top and (total is None or query.skip + query.top < total):
+            options = {**query.said, "$top": str(query.top), "$skip": str(query.skip + query.top)}
+            found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
+        return {**found, "value": whole}
+
+    def _placed(self) -> set[str]:
+        return {k for k, s in self._stations.items() if s["latitude"] is not None and s["longitude"] is not None}
+
+    def _frame(self, name: str, key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        own = f"{self._root}/{name}('{quote(key, safe=':@')}')"
+        links = {f"{step}@iot.navigationLink": f"{own}/{step}" for step in _STEPS[name]}
+        return {"@iot.id": key, "@iot.selfLink": own, **facts, **links}
+
+    def _thing(self, station: Mapping[str, Any]) -> dict[str, Any]:
+        health = station["health"] or {}
+        facts = {k: station[k] for k in ("azimuth_deg", "plunge_deg", "reference", "logger", "on_slope", "declared")}
+        told = {**facts, "health": health.get("state"), "health_reason": health.get("reason")}
+        described = f"Station {station['id']} of the slope {self._site}"
+        return self._frame(
+            "Things", station["id"], {"name": station["id"], "description": described, "properties": told}
+        )
+
+    def _location(self, station: Mapping[str, Any]) -> dict[str, Any]:
+        height = [] if station["height_m"] is None else [station["height_m"]]
+        place = {"type": "Point", "coordinates": [station["longitude"], station["latitude"], *height]}
+        facts = {
+            "name": station["id"], "description": f"Where {station['id']} stands",
+            "encodingType": "application/geo+json", "location": place,
+        }  # fmt: skip
+        return self._frame("Locations", station["id"], facts)
+
+    def _stream(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        unit, quantity = row["unit"], row["quantity"]
+        facts = {
+            "name": f"{station['id']} {quantity}", "description": f"{quantity} at {station['id']}, offsets taken out",
+            "observationType": MEASUREMENT,
+            "unitOfMeasurement": {
+                "name": unit, "symbol": unit, "definition": f"ucum:{UCUM[unit]}" if unit in UCUM else None,
+            },
+            "properties": {"newest_at": row["observed_at"]},
+        }  # fmt: skip
+        return self._frame("Datastreams", f"{station['id']}:{quantity}", facts)
+
+    def _sensor(self, station: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        key = f"{station['id']}:{row['quantity']}"
+        facts = {
+            "name": key, "description": f"What measures {row['quantity']} at {station['id']}; its make is not declared",
+            "encodingType": "text/html", "metadata": "",
+        }  # fmt: skip
+        return self._frame("Sensors", key, facts)
+
+    def _property(self, quantity: str) -> dict[str, Any]:
+        known = QUANTITIES.get(quantity)
+        facts = {
+            "name": quantity, "definition": f"urn:slopeward:quantity:{quantity}",
+            "description": f"{quantity.replace('_', ' ')}{f' in {known.unit}' if known else ''}",
+        }  # fmt: skip
+        return self._frame("ObservedProperties", quantity, facts)
+
+    def _observations(self, stream: str, query: Query) -> list[dict[str, Any]]:
+        station, row = self._series[stream]
+        own = self._c, self._site, station["id"], row["quantity"]
+        self._total = count_epochs(*own, after=query.after, until=query.until) if query.count else None
+        epochs = load_epochs(
+            *own,
+            after=query.after,
+            until=query.until,
+            newest_first=query.newest_first,
+            skip=query.skip,
+            limit=query.top,
+        )
+        return [self._observation(stream, epoch) for epoch in epochs]
+
+    def _find_observation(self, stream: str, epoch: str) -> dict[str, Any]:
+        try:
+            at = parse(epoch)
+        except ValueError:
+            at = None
+        if stream in self._series and at is not None:
+            station, row = self._series[stream]
+            for found in load_epochs(
+                self._c, self._site, station["id"], row["quantity"], after=at, until=at + INSTANT, limit=1
+            ):
+                return self._observation(stream, found)
+        raise NotFoundError("no such observation; its id is written STATION:QUANTITY@TIME")
+
+    def _observation(self, stream: str, epoch: Mapping[str, Any]) -> dict[str, Any]:
+        at = epoch["observed_at"]
+        names = ("sigma", "flags", "revision", "solution", "received_at", "value_raw", "offset_applied")
+        facts = {
+            "phenomenonTime": at, "resultTime": None, "result": epoch["value"],
+            "parameters": {k: epoch[k] for k in names},
+        }  # fmt: skip
+        return self._frame("Observations", f"{stream}@{at}", facts)

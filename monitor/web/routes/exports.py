@@ -1,0 +1,184 @@
+"""Everything out again: tables, maps, SensorThings, STAC and a calendar, each below the address of its site."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.background import BackgroundTask
+
+from monitor.domain.instants import parse
+from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.export import maps, sensorthings, stac
+from monitor.export.tables import FORMATS, TABLES, read_rows, write_table
+from monitor.store.alerting.maintenance import load_maintenance
+from monitor.web.access.rules import narrow
+from monitor.web.context import context_of
+from monitor.web.parts.collect import find_card
+
+router = APIRouter(prefix="/api/v1", tags=["export"])
+MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound
+AT_ONCE: Final = 2  # files that are written at the same time
+PATIENCE_S: Final = 5.0  # for which a request waits for its turn
+GEOJSON: Final = "application/geo+json"
+_TYPES: Final = {
+    "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
+    "gpkg": "application/geopackage+sqlite3",
+}  # fmt: skip
+_TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
+From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
+To = Annotated[str | None, Query(description="RFC 3339 with offset; included")]
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One of the few files that are written at a time: others wait for it, or come again."""
+    if not _TURNS.acquire(timeout=PATIENCE_S):
+        raise StoreBusyError(f"{AT_ONCE} files are being written; try again in a minute")
+    try:
+        yield
+    finally:
+        _TURNS.release()
+
+
+def _read_span(from_: str | None, to: str | None) -> dict[str, datetime | None]:
+    try:
+        return {"from_at": parse(from_) if from_ else None, "to_at": parse(to) if to else None}
+    except ValueError as error:
+        raise RefusedError(f"range: {error}") from error
+
+
+def _root(request: Request) -> str:
+    """How people reach this page."""
+    return context_of(request).config.web.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
+@router.get("/sites.geojson", response_class=JSONResponse)
+def map_sites(request: Request) -> JSONResponse:
+    """Sites as points with their level; the most dangerous first."""
+    with context_of(request).db.read() as c:
+        return _collection(maps.list_sites(c, narrow(request, None)))
+
+
+@router.get("/sites/{site}/stations.geojson", response_class=JSONResponse)
+def map_stations(request: Request, site: str) -> JSONResponse:
+    """Stations as points with health, velocity and the level of the site."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        return _collection(maps.list_stations(c, site))
+
+
+def _collection(features: list[dict[str, Any]]) -> JSONResponse:
+    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
+
+
+@router.get("/sites/{site}/export/{name}.{kind}", response_class=FileResponse)
+def send_file(
+    request: Request, site: str, name: str, kind: str, from_: From = None, to: To = None, station: str | None = None
+) -> FileResponse:
+    """A table as CSV or Parquet; `stations` and `footprints` as GeoPackage or GeoJSON."""
+    context, span = context_of(request), _read_span(from_, to)
+    folder = Path(mkdtemp(prefix="slopeward-export-"))
+    path = folder / f"{site}-{name}.{kind}"
+    try:
+        with _turn(), context.db.read() as c:
+            find_card(c, site)
+            if kind in FORMATS:
+                rows = write_table(_bound(read_rows(c, name, site, station=station, **span)), path, kind)
+            else:
+                rows = maps.write_map(c, name, site, path, kind, context.clock(), **span)
+        if not rows:
+            raise NotFoundError(f"site {site!r} has no {name} in that range")
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    gone = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    return FileResponse(path, media_type=_TYPES[kind], filename=path.name, background=gone)
+
+
+def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows):
+        if number >= MOST_ROWS:
+            raise RefusedError(f"more than {MOST_ROWS} rows: ask for a shorter range, or use `slopeward export`")
+        yield row
+
+
+@router.get("/sites/{site}/export")
+def list_exports(request: Request, site: str) -> dict[str, Any]:
+    """What can be taken out of a site, and how."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+    own = f"{_root(request)}/api/v1/sites/{site}/export"
+    return {
+        "tables": {name: [f"{own}/{name}.{kind}" for kind in FORMATS] for name in TABLES},
+        "maps": {name: [f"{own}/{name}.{kind}" for kind in maps.FORMATS] for name in maps.LAYERS},
+    }
+
+
+@router.get("/sites/{site}/maintenance.ics", response_class=Response)
+def send_calendar(request: Request, site: str) -> Response:
+    """Maintenance as a calendar, also what is over."""
+    from monitor.export.calendar import write_calendar
+
+    context = context_of(request)
+    now = context.clock()
+    with context.db.read() as c:
+        card = find_card(c, site)
+        windows = load_maintenance(c, site, now, everything=True)
+    return Response(write_calendar(windows, site, card.name, now), media_type="text/calendar; charset=utf-8")
+
+
+@router.get("/sites/{site}/stac")
+def get_collection(request: Request, site: str) -> dict[str, Any]:
+    """Scenes of a site as a STAC collection."""
+    with context_of(request).db.read() as c:
+        return stac.describe_collection(c, find_card(c, site), _stac_root(request, site))
+
+
+@router.get("/sites/{site}/stac/items", response_class=JSONResponse)
+def list_items(request: Request, site: str) -> JSONResponse:
+    """All scenes that were read, as STAC items."""
+    with context_of(request).db.read() as c:
+        found = stac.list_items(c, find_card(c, site), _stac_root(request, site))
+    return JSONResponse(found, media_type=GEOJSON)
+
+
+@router.get("/sites/{site}/stac/items/{scene_hash}", response_class=JSONResponse)
+def get_item(request: Request, site: str, scene_hash: str) -> JSONResponse:
+    """One scene as a STAC item."""
+    with context_of(request).db.read() as c:
+        found = stac.find_item(c, find_card(c, site), scene_hash, _stac_root(request, site))
+    if found is None:
+        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+    return JSONResponse(found, media_type=GEOJSON)
+
+
+def _stac_root(request: Request, site: str) -> str:
+    return f"{_root(request)}/api/v1/sites/{site}/stac"
+
+
+@router.get("/sites/{site}/sensorthings/v1.1")
+def get_sensorthings(request: Request, site: str) -> dict[str, Any]:
+    """The first page of the SensorThings service of a site."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+    return sensorthings.describe_root(_things_root(request, site))
+
+
+@router.get("/sites/{site}/sensorthings/v1.1/{path:path}")
+def read_sensorthings(request: Request, site: str, path: str) -> dict[str, Any]:
+    """Things, Locations, Datastreams, Sensors, ObservedProperties and Observations."""
+    query = sensorthings.read_query(request.query_params)
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        return sensorthings.answer(c, site, path, query, _things_root(request, site))
+
+
+def _things_root(request: Request, site: str) -> str:
+    return f"{_root(request)}/api/v1/sites/{site}/sensorthings/v1.1"
