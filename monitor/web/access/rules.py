@@ -55,7 +55,7 @@ RULES: Final[dict[str, str]] = {
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
-            "chart/{station}/{quantity}", "stations.geojson", "export", "export/{name}.{kind}", "maintenance.ics",
+            "chart/{station}/{quantity}", "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",
             "stac", "stac/items", "stac/items/{scene_hash}", "sensorthings/v1.1", "sensorthings/v1.1/{path:path}",
         )],
         READ,

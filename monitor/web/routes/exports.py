@@ -78,28 +78,28 @@ def _collection(features: list[dict[str, Any]]) -> JSONResponse:
     return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
 
 
-@router.get("/sites/{site}/export/{name}.{kind}", response_class=FileResponse)
+@router.get("/sites/{site}/export/{table}.{form}", response_class=FileResponse)
 def send_file(
-    request: Request, site: str, name: str, kind: str, from_: From = None, to: To = None, station: str | None = None
+    request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
 ) -> FileResponse:
     """A table as CSV or Parquet; `stations` and `footprints` as GeoPackage or GeoJSON."""
     context, span = context_of(request), _read_span(from_, to)
     folder = Path(mkdtemp(prefix="slopeward-export-"))
-    path = folder / f"{site}-{name}.{kind}"
+    path = folder / f"{site}-{table}.{form}"
     try:
         with _turn(), context.db.read() as c:
             find_card(c, site)
-            if kind in FORMATS:
-                rows = write_table(_bound(read_rows(c, name, site, station=station, **span)), path, kind)
+            if form in FORMATS:
+                rows = write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
             else:
-                rows = maps.write_map(c, name, site, path, kind, context.clock(), **span)
+                rows = maps.write_map(c, table, site, path, form, context.clock(), **span)
         if not rows:
-            raise NotFoundError(f"site {site!r} has no {name} in that range")
+            raise NotFoundError(f"site {site!r} has no {table} in that range")
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     gone = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type=_TYPES[kind], filename=path.name, background=gone)
+    return FileResponse(path, media_type=_TYPES[form], filename=path.name, background=gone)
 
 
 def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

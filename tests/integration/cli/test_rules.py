@@ -180,6 +180,7 @@ SHOWN = {
     "alerts list": (), "events list": (), "maintenance list": (), "offsets list": (), "signatures list": (),
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
     "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
+    "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
