@@ -1,0 +1,51 @@
+"""`slopeward export`: whole files, known errors in one line, nothing left behind."""
+
+import icalendar
+import pyarrow.parquet as pq
+import pytest
+
+from monitor.cli.main import run_verb
+
+
+@pytest.fixture
+def export(filled_database, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    url = filled_database.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", url)
+    (tmp_path / "sites").mkdir()
+    monkeypatch.setenv("SLOPEWARD_PATHS__SITES", str(tmp_path / "sites"))
+
+    def call(*words):
+        status = run_verb(["export", *words])
+        return status, "".join(capsys.readouterr())
+
+    return call
+
+
+def test_a_table_comes_whole_into_its_place(export, tmp_path):
+    assert export("north-bench", "observations", "--out", "all.parquet", "--json")[0] == 0
+    rows = pq.read_table(tmp_path / "all.parquet")
+    assert rows.num_rows > 400
+    assert str(rows.schema.field("observed_at").type) == "timestamp[us, tz=UTC]"
+    status, said = export("north-bench", "observations", "--out", "all.parquet")
+    assert (status, "--force replaces it" in said) == (1, True)
+    assert export("north-bench", "maintenance", "--out", "work.ics")[0] == 0
+    assert icalendar.Calendar.from_ical((tmp_path / "work.ics").read_bytes()).walk("VEVENT")
+
+
+@pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
+def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    for words, status, word in (
+        (("north-bench", "alerts", "--out", "a.gpkg"), 1, "written as csv, parquet"),
+        (("north-bench", "secrets", "--out", "a.csv"), 1, "there are: observations"),
+        (("north-bench", "stations", "--out", "a.gpkg", "--station", "G1"), 1, "leave --station out"),
+        (("north-bench", "stations", "--out", "a.gpkg", "--from", "2026-01-01T00:00Z"), 1, "as of now"),
+        (("north-bench", "alerts", "--out", "a.csv", "--from", "soon"), 1, "--from, --to"),
+        (("nowhere", "alerts", "--out", "a.csv"), 1, "no site 'nowhere'"),
+        (("north-bench", "observations", "--from", "2031-01-01T00:00Z", "--out", "a.csv"), 4, "nothing was written"),
+        (("north-bench", "alerts", "--out", "no/such/folder/a.csv"), 1, "no/such/folder"),
+    ):
+        got, said = export(*words)
+        assert (got, word in said, said.count("\n")) == (status, True, 1), said
+    assert sorted(tmp_path.iterdir()) == before
