@@ -21,8 +21,20 @@ TEMPLATES = Path(catalogues.__file__).parents[1] / "web" / "templates"
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
 LETTERS = re.compile(r"[A-Za-z]{2}")
 # what a template shows that is the same everywhere: names, units, formulas
-PLAIN = {"Slopeward", "UTC", "API", "SHA-256", '"Sign by two".', "mm", "km", "CSV", "Parquet",
-         "GeoPackage", "GeoJSON", "iCalendar"}
+PLAIN = {
+    "Slopeward",
+    "UTC",
+    "API",
+    "SHA-256",
+    '"Sign by two".',
+    "mm",
+    "km",
+    "CSV",
+    "Parquet",
+    "GeoPackage",
+    "GeoJSON",
+    "iCalendar",
+}
 # texts of expressions that no person reads: classes, states that are compared, addresses
 CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
 
