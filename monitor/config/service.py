@@ -251,6 +251,7 @@ class LimitsSection(Section):
     quarantine_source_mb: int = Field(default=32, ge=1)
     reader_s: float = Field(default=120.0, ge=1)
     reserve_mb: int = Field(default=64, ge=0)
+    upload_mb: int = Field(default=64, ge=1, le=4096)
     disk: str = ""
 
 

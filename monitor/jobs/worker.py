@@ -5,6 +5,7 @@ from pathlib import Path
 
 from monitor.config.service import ComputeSection
 from monitor.worker import compute
+from monitor.worker.compute import Progress
 from monitor.worker.records import Answered, Asked, Task
 from monitor.worker.sandbox import GIB, Terms
 
@@ -16,6 +17,7 @@ def run_in_worker(
     *,
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
+    on_progress: Progress | None = None,
 ) -> Answered:
     """Run a job of the service as `[compute]` says; it sees the files below `reads` and `writes` alone.
 
@@ -23,7 +25,7 @@ def run_in_worker(
         JobError: as `compute.run`.
     """
     terms = make_terms(plan, reads, writes)
-    return compute.run(task, asked, plan.job_limit_s, dask=plan.dask, terms=terms)
+    return compute.run(task, asked, plan.job_limit_s, on_progress, dask=plan.dask, terms=terms)
 
 
 def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:

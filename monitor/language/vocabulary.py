@@ -74,6 +74,10 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("event"), N_("weather"), N_("work"), N_("instrument"), N_("movement"), N_("maintenance"),
     # sides of bounds
     N_("over"), N_("under"), N_("against"),
+    # what a table was understood to be, and answers
+    N_("semicolon"), N_("tab"), N_("comma"), N_("bar"), N_("blanks"), N_("point"), N_("leave out"),
+    N_("day first"), N_("month first"), N_("decimal years"), N_("seconds since 1970"),
+    N_("milliseconds since 1970"), N_("day numbers of a spreadsheet"),
     # headings of tables, and what stands in them
     N_("decision"), N_("Votes"), N_("What each rule said"), N_("Sudden steps"), N_("Common motion"), N_("Held by"),
     N_("rule"), N_("station"), N_("datum"), N_("newest"), N_("newest datum"), N_("in words"), N_("valid until"),

@@ -41,6 +41,7 @@ from monitor.web.routes import (
     api,
     charts,
     exports,
+    files,
     instruments,
     live,
     login,
@@ -53,6 +54,7 @@ from monitor.web.routes import (
     signatures,
     single_sign_on,
 )
+from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)
 HERE: Final = Path(__file__).parent
@@ -62,7 +64,7 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
 )  # fmt: skip
 PAGES: Final = (
     pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts,
-    live,
+    files, live,
 )  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, exports, probes))
 
@@ -98,6 +100,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.context = Context(config, db, clock, code_version())
     app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
+    app.state.workshop = Workshop(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)

@@ -1,32 +1,27 @@
 """The part of `slopeward ingest --guess`: from a stranger's table to a mapping, a site file, levels and forecasts."""
 
-import csv
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Final
+from typing import TYPE_CHECKING
 
 import typer
 
 from monitor.cli.session import print_json, say
-from monitor.cli.site.sites import FIRST_SITE
 from monitor.config.service import load_service, parse_site, scan_sites
 from monitor.domain.instants import spell
-from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
-from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import TableMapping, name_station
-from monitor.ingest.files.reader import Said
-from monitor.ingest.guess.guess import Guess, Question, Sensor, guess
+from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.reading import FileResult
+from monitor.ingest.guess.guess import Guess, Question, guess
 from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.site_file import PLACE, ask_place, find_absent, name_site, read_place, write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 
-PLACE: Final = "place"
-MOTION: Final = ("displacement", "crack_opening")
+if TYPE_CHECKING:
+    from monitor.replay.scorecard import Scorecard
 
 
 def guess_file(
@@ -57,13 +52,12 @@ def guess_file(
     mapping = _write(out / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
     written = [mapping]
     if site is None:
-        name = site_id or name_station(path.stem).lower().replace("_", "-") or "slope"
-        zone = found.mapping.time.zone.key if found.mapping.time.zone else "UTC"
-        body = write_site(name, read_place(answers[PLACE]), zone, found.sensors)
+        name = site_id or name_site(path.stem)
+        body = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
         site = parse_site(body, name)
         folder = (_sites_folder(config) if site_id else None) or out
         written.append(_write(folder / f"{name}.toml", body))
-    elif absent := [s for s in found.sensors if site.station(s.station) is None]:
+    elif absent := find_absent(site, found.sensors):
         written.append(_write(out / f"{path.stem}.stations.toml", spell_stations(absent)))
         say(
             f"{site.id} does not name {len({s.station for s in absent})} of the stations: add {written[-1]} to its file"
@@ -75,7 +69,7 @@ def guess_file(
         })  # fmt: skip
     for file in written:
         say(f"{file} written")
-    if all(site.station(s.station) is not None for s in found.sensors):
+    if not find_absent(site, found.sensors):
         _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
     _score_forecasts(path, found.mapping, as_json=as_json)
     say(
@@ -133,22 +127,8 @@ def _explain(question: Question) -> str:
 
 
 def _understand(look: Look, answers: Mapping[str, str], *, is_new: bool) -> Guess:
-    """What the table says, and for a new site where it is: no table says that."""
     found = guess(look, answers)
-    if not is_new or PLACE in answers:
-        return found
-    asked = Question(PLACE, "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
-    return replace(found, questions=(*found.questions, asked))
-
-
-def read_place(text: str) -> tuple[float, float]:
-    """Latitude and longitude in degrees; raises ConfigError where a text is no such pair."""
-    parts = text.split(",")
-    with suppress(ValueError):
-        latitude, longitude = (float(part) for part in parts)
-        if abs(latitude) <= 90 and abs(longitude) <= 180:
-            return latitude, longitude
-    raise ConfigError(f"{PLACE}: expected latitude,longitude in degrees such as 46.2,8.9, got {text!r}")
+    return ask_place(found, answers) if is_new else found
 
 
 def _known_sites(config: Path | None) -> dict[str, Site]:
@@ -179,124 +159,49 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-# ---- the site file -----------------------------------------------------------------------------------------------
-
-
-def write_site(name: str, place: tuple[float, float], zone: str, sensors: Sequence[Sensor]) -> str:
-    """A first site file for the stations of a table; its bounds are examples."""
-    head, _, rest = FIRST_SITE.partition("[[station]]")
-    tail = rest[rest.index("[fusion]") :]
-    head = head.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
-    head = head.replace("latitude = 46.2\n", f"latitude = {place[0]}\n")
-    head = head.replace("longitude = 8.9\n", f"longitude = {place[1]}\n").replace(
-        'timezone = "UTC"', f'timezone = "{zone}"'
-    )
-    moving = {s.station for s in sensors if s.quantity.startswith(MOTION)}
-    if len(moving) < 2:
-        tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
-    return head + spell_stations(sensors) + "\n" + "\n".join(_write_criteria(sensors)) + "\n" + tail
-
-
-def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
-    """Bounds to begin with, for what moves and for rain."""
-    known = list(sensors)
-    stations = sorted({s.station for s in known if s.quantity.startswith("displacement")})
-    if stations:
-        every = max((s.interval_s or 3600.0) for s in known if s.quantity.startswith("displacement"))
-        days = max(1, round(12 * every / 86400.0))  # a dozen readings in the shortest window
-        yield (
-            "[[criterion]]\n"
-            'kind = "velocity"\n'
-            f"stations = [{', '.join(f'{chr(34)}{s}{chr(34)}' for s in stations)}]\n"
-            f'yellow = {{over = 2.0, window = "{14 * days}d"}}  # mm/day; change all of them: they are examples\n'
-            f'orange = {{over = 20.0, window = "{4 * days}d"}}\n'
-            f'red = {{over = 100.0, window = "{days}d"}}\n'
-            "min_sigma = 3.0\n"
-            f'valid_for = "{2 * days}d"\n'
-        )
-    for s in known:
-        every_days = max(1, round(12 * (s.interval_s or 3600.0) / 86400.0))
-        if s.quantity == "crack_opening":
-            yield (
-                "[[criterion]]\n"
-                'kind = "rate"\n'
-                f'series = "{s.station}.crack_opening"\n'
-                f'yellow = {{over = 2.0, window = "{4 * every_days}d"}}  # mm per day\n'
-                f'orange = {{over = 20.0, window = "{2 * every_days}d"}}\n'
-                f'red = {{over = 100.0, window = "{every_days}d"}}\n'
-            )
-        elif s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
-            yield (
-                "[[criterion]]\n"
-                'kind = "rain_sum"\n'
-                f'series = "{s.station}.rain"\n'
-                'yellow = {over = 60.0, window = "2d"}  # mm\n'
-                "min_coverage = 0.8\n"
-            )
-
-
 # ---- what it makes of the record ---------------------------------------------------------------------------------
 
 
 def _show_past(path: Path, mapping: Path, site: Site, *, accepts: bool, as_json: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
-    from monitor.replay.backtest import Terms, run_backtest
-    from monitor.replay.known import Known
-    from monitor.replay.offline import open_files
-    from monitor.store.alerting.history import find_span
+    from monitor.replay.first_look import look_back
 
-    with ExitStack() as stack:
-        try:
-            past = stack.enter_context(open_files(path, site, mapping, accept_units=accepts))
-        except UnitDoubtError as doubt:
-            if as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
-                raise
-            past = stack.enter_context(open_files(path, site, mapping, accept_units=True))
-        for result in past.results:
-            counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
-            say(f"{result.file}: {result.rows} rows, {counts}")
-            if result.rejected:
-                say(f"  first reason: {result.first_reason}")
-        with past.db.read() as c:
-            span = find_span(c, site.id)
-        assert span is not None
+    def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as tell:
-            card = run_backtest(
-                past.db, site, span[0], span[1], on_progress=tell, terms=Terms(known=Known("observed", 0.0, None))
-            )
-    say(f"levels from {spell(span[0])[:16]} to {spell(span[1])[:16]}, with bounds that are examples:")
+            return look_back(path, mapping, site, accept_units=accept, on_read=_say_read, on_progress=tell)
+
+    try:
+        card = play(accept=accepts)
+    except UnitDoubtError as doubt:
+        if as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
+            raise
+        card = play(accept=True)
+    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, with bounds that are examples:")
     answer(card, None, as_json=as_json)
+
+
+def _say_read(results: Sequence[FileResult]) -> None:
+    for result in results:
+        counts = f"{result.valid} readings, {result.rejected} refused, {result.missing} without a value"
+        say(f"{result.file}: {result.rows} rows, {counts}")
+        if result.rejected:
+            say(f"  first reason: {result.first_reason}")
 
 
 def _score_forecasts(path: Path, mapping: TableMapping, *, as_json: bool) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
+    from monitor.replay.first_look import lay_out_motion, list_motion
 
-    quantities = sorted({c.quantity for c in mapping.columns if c.quantity.startswith(MOTION)})
+    quantities = list_motion(mapping)
     if not quantities:
         say("no series of motion: there is nothing to forecast")
-        return
-    with TemporaryDirectory(prefix="slopeward-guess-") as folder:
-        for quantity in quantities:
-            long = Path(folder) / f"{quantity}.csv"
-            _write_long(path, mapping, quantity, long)
+    for quantity in quantities:
+        with lay_out_motion(path, mapping, quantity) as long:
             say(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 backtest(data=str(long), as_json=as_json)
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 say(f"  none: {error}")
-
-
-def _write_long(path: Path, mapping: TableMapping, quantity: str, long: Path) -> None:
-    """One quantity of motion in mm, in the form that the trials of forecasts read."""
-    with open_wide(path, Said(mapping)) as lines, long.open("w", encoding="utf-8", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("time", "station", "quantity", "value"))
-        for row, error in (judged for line in lines for judged in line.rows):
-            if error is not None or row["quantity"] != quantity:
-                continue
-            with suppress(ValueError):
-                value = convert(float(row["value"]), row["unit"], "mm")
-                rows.writerow((spell(row["time"]), row["station"], "displacement_mm", repr(value)))

@@ -25,15 +25,13 @@ from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
-from monitor.store.alerting.sites import find_version
-from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
-from monitor.store.readings.flags import renew_flags
 
 app = typer.Typer(help=__doc__)
 _FORMS: Final = "; ".join(f"{name}: {reader.help}" for name, reader in READERS.items())
@@ -154,7 +152,7 @@ def _read(
                 continue
             results.append(result)
             if database is not None:
-                _record_file(database, result)
+                record_file(database, name_helper(), result, _now())
                 _renew_flags(database, sites, result.sites)
             _show_result(result, dry_run=dry_run, as_json=as_json)
         if len(results) > 1 and not as_json:
@@ -218,7 +216,7 @@ def _read_table(
         _hold_to_sites(pipeline, database, who)
         result = read(accept=True)
     if who is not None and database is not None:
-        _record_units(database, file, result, who)
+        record_units(database, who, str(file), result, _now())
     return result
 
 
@@ -230,22 +228,6 @@ def _hold_to_sites(pipeline: Pipeline, database: Database | None, who: Actor | N
         account = find_account(load_users(c), who.name)
     if account is not None and account.sites is not None:
         pipeline.sites = {name: site for name, site in pipeline.sites.items() if name in account.sites}
-
-
-def _record_file(database: Database, result: FileResult) -> None:
-    """Which user of the system brought readings in; a file that brought nothing leaves no entry."""
-    if not result.stored:
-        return
-    detail = {"file": result.file, "rows": result.rows, "stored": result.stored}
-    with database.write() as connection:
-        add_audit(connection, name_helper(), "ingest.file", ",".join(sorted(result.sites)), detail, _now())
-
-
-def _record_units(database: Database, file: Path, result: FileResult, who: Actor) -> None:
-    """Who said that the units of a file are right; what follows from it can be traced back."""
-    detail = {"file": str(file), "rows": result.rows, "stored": result.stored}
-    with database.write() as connection:
-        add_audit(connection, who, "ingest.accept_units", ",".join(sorted(result.sites)), detail, _now())
 
 
 def _find_sites(config: Path | None, *, needed: bool) -> dict[str, Site]:
@@ -323,16 +305,10 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _renew_flags(database: Database, sites: Mapping[str, Site], touched: Iterable[str]) -> None:
-    """Judge again what is stored already: a station may have been declared since it was read."""
-    for site in (sites[name] for name in sorted(touched) if name in sites):
-        with database.write() as connection:
-            version = find_version(connection, site.id)
-            if version in {None, site.version}:
-                renew_flags(connection, site, _now(), changed=False)
-                continue
+    for site in renew_known_flags(database, sites, touched, _now()):
         say(
-            f"{site.id}: the site file is not in force yet, flags of readings stored before follow it from then on: "
-            f"restart the service, or run slopeward evaluate --site {site.id}"
+            f"{site}: the site file is not in force yet, flags of readings stored before follow it from then on: "
+            f"restart the service, or run slopeward evaluate --site {site}"
         )
 
 

@@ -23,6 +23,7 @@ from monitor.store.readings.flags import UNDECLARED
 from monitor.store.readings.messages import Rejected
 
 CHUNK: Final = 5000
+OpenLines = Callable[[], AbstractContextManager[Iterator[Line]]]
 
 
 @dataclass(slots=True)
@@ -51,7 +52,8 @@ class FileResult:
 def read_file(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
     mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False,
-    on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None,
+    on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None, name: str = "",
+    open_lines: OpenLines | None = None,
 ) -> FileResult:  # fmt: skip
     """Read a file in chunks and store it, or only look at it.
 
@@ -66,21 +68,24 @@ def read_file(
         accept_units: a person has said that the declared units are right, however doubtful they look.
         on_progress: called after each chunk.
         by: who reads it in; it stands with the values that it changes.
+        name: what people call the file; else its path.
+        open_lines: opens what was read of the file elsewhere, in place of the file.
 
     Raises:
         ConfigError: the file is no such table.
         UnitDoubtError: its units are doubtful; nothing of it was stored.
         StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
     """
-    result = FileResult(str(path))
-    open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
+    result = FileResult(name or str(path))
+    if open_lines is None:
+        open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
     if not accept_units:
-        _check_units(path, pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
+        _check_units(name or str(path), pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
     with open_lines() as lines:
         judged = _judge(lines, result)
         while chunk := list(islice(judged, CHUNK)):
             received_at = clock()
-            observations, rejected = _sort(chunk, pipeline, site, received_at, path.name)
+            observations, rejected = _sort(chunk, pipeline, site, received_at, name or path.name)
             _count(result, observations, rejected, pipeline.sites)
             if not dry_run:
                 added = _store(pipeline, observations, [r for r, _ in rejected], by)
@@ -92,8 +97,8 @@ def read_file(
 
 
 def _check_units(
-    path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
-    open_lines: Callable[[], AbstractContextManager[Iterator[Line]]], *, dry_run: bool,
+    name: str, pipeline: Pipeline, site: Site | None, clock: Clock, mapping: TableMapping | None,
+    open_lines: OpenLines, *, dry_run: bool,
 ) -> None:  # fmt: skip
     """Look at the whole file before anything of it is stored.
 
@@ -101,15 +106,15 @@ def _check_units(
         UnitDoubtError: what is doubtful, all of it.
     """
     database = None if dry_run else pipeline.database
-    scales, looked = Scales(), FileResult(str(path))
+    scales, looked = Scales(), FileResult(name)
     with open_lines() as lines:
         judged = _judge(lines, looked)
         while chunk := list(islice(judged, CHUNK)):
-            scales.add(_sort(chunk, pipeline, site, clock(), path.name)[0])
+            scales.add(_sort(chunk, pipeline, site, clock(), name)[0])
     doubts = [*(find_header_doubts(mapping.columns) if mapping else ()), *scales.find_doubts(pipeline.sites, database)]
     if doubts:
         raise UnitDoubtError(
-            f"{path}: is the unit right? {'; '.join(doubts)}. Nothing of the file was stored: correct the unit, or "
+            f"{name}: is the unit right? {'; '.join(doubts)}. Nothing of the file was stored: correct the unit, or "
             "say --accept-units when it is right"
         )
 

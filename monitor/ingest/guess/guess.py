@@ -24,6 +24,8 @@ ZONE, DATES, DECIMAL, UNIT, QUANTITY, COLUMN = "zone", "dates", "decimal", "unit
 _SENTINELS: Final = frozenset(
     {-9999.0, -999.0, -99999.0, -999.9, -999.99, -9999.9, -6999.0, -7999.0, 7999.0, 9999.0, 99999.0, 6999.0, 9999.9}
 )  # 7999 and 6999: Campbell loggers; the others are customs
+_SIGNS: Final = {"d": "DD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh", "M": "mm", "S": "ss",
+                 "f": "fff", "p": "AM/PM"}  # fmt: skip
 _STATIONS_MOST: Final = 2000
 
 
@@ -81,7 +83,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     station = _find_station(look, times)
     if station is not None:
         many = len({c for c in look.columns[station] if c})
-        facts.append(("stations", f"column {station!r} names {many} of them"))
+        facts.append(("stations", f"{many} of them, named by column {station!r}"))
     numbers = _find_numbers(look, times, station)
     if not numbers:
         raise ConfigError(
@@ -90,17 +92,16 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     decimal, thousands = _settle_decimal(look, numbers, answers, questions)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
     missing = _find_missing(look, numbers, decimal, thousands)
-    facts += [("no measurement", ", ".join(f"{word} ({n} cells)" for word, n in missing.items()))] if missing else []
+    facts += [("no measurement", ", ".join(f"{word} × {n}" for word, n in missing.items()))] if missing else []
     rules, open_columns = _settle_columns(look, numbers, station, answers, questions)
     left = [n for n in look.names if n not in numbers and n not in times.rule.columns and n != station]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
     facts += [("left out", ", ".join(left))] if left else []
     for rule in rules:
-        place = rule.station or f"by {station!r}"
-        facts.append(
-            (rule.name, f"{place}, {rule.quantity} in {rule.unit}" + (f", error {rule.sigma}" if rule.sigma else ""))
-        )
+        place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
+        error = f", its error in {rule.sigma!r}" if rule.sigma else ""
+        facts.append((rule.name, f"{place}: {rule.quantity} in {rule.unit}{error}"))
     words = dict.fromkeys((*MISSING, *missing))
     mapping = TableMapping(times.rule, tuple(rules), look.layout, tuple(words), decimal, thousands, station)
     sensors = _list_sensors(look, mapping, times)
@@ -113,16 +114,16 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
 def _tell_layout(look: Look) -> list[tuple[str, str]]:
     layout, names = look.layout, {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar", "whitespace": "blanks"}
     is_text = look.path.suffix.lower() not in {".parquet", ".pq", ".xlsx", ".xlsm"}
-    more = "" if look.is_whole else " looked at, there are more"
-    facts = [("file", f"{look.rows:,} rows{more}, {len(look.names)} columns")]
+    more = "" if look.is_whole else ", and there are more"
+    facts = [("file", f"{look.rows:,} rows of {len(look.names)} columns{more}")]
     if is_text:
         cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
         facts.append(("layout", f"{cells}, {layout.encoding.removesuffix('-sig')}"))
     if not layout.header:
         facts.append(("header", "none: columns are called by their place"))
     elif layout.skip_rows or layout.skip_after:
-        after = f", {layout.skip_after} line(s) below it are no data" if layout.skip_after else ""
-        facts.append(("header", f"line {layout.skip_rows + 1}{after}"))
+        after = f", lines below it without data: {layout.skip_after}" if layout.skip_after else ""
+        facts.append(("header", f"in line {layout.skip_rows + 1}{after}"))
     return facts
 
 
@@ -131,10 +132,20 @@ def _tell_times(times: Times) -> str:
     if times.parsed:
         ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
         span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
-    form = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-            "excel": "day numbers of a spreadsheet"}.get(times.rule.format, times.rule.format)  # fmt: skip
+    names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
+             "excel": "day numbers of a spreadsheet"}  # fmt: skip
+    form = names.get(times.rule.format) or spell_form(times.rule.format)
     zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
     return f"{times.rule.column} ({form}{zone}){span}"
+
+
+def spell_form(form: str) -> str:
+    """A pattern of times as people write it.
+
+    >>> spell_form("%d.%m.%Y %H:%M"), spell_form("%b %d %Y %I:%M:%S %p")
+    ('DD.MM.YYYY hh:mm', 'Mon DD YYYY hh:mm:ss AM/PM')
+    """
+    return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
 
 
 def _tell_sampling(times: Times, look: Look) -> list[tuple[str, str]]:

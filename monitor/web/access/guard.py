@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any, Final
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.errors import NotAllowedError
 
 LARGEST_BODY: Final = 64 * 1024
+LARGEST_PART: Final = 512 * 1024  # of an uploaded file
+_PART: Final = re.compile(r"/files/[0-9a-f]{16}/part")
 # plotly writes its own style rules only where no element of its name exists; static/plotly.css takes that place
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -46,8 +49,9 @@ class Guard:
         scope["headers"] = [(name, _plain_cookies(v) if name == b"cookie" else v) for name, v in scope["headers"]]
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > LARGEST_BODY:
-            await _refuse(send, 413, f"the body is larger than {LARGEST_BODY} bytes")
+        most = LARGEST_PART if _PART.fullmatch(scope["path"]) else LARGEST_BODY
+        if not declared.isdigit() or int(declared) > most:
+            await _refuse(send, 413, f"the body is larger than {most} bytes")
             return
         seen = 0
 
@@ -55,7 +59,7 @@ class Guard:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > LARGEST_BODY:
+            if seen > most:
                 return {"type": "http.disconnect"}
             return message
 

@@ -31,6 +31,10 @@ _OWN: Final = (
     "GET /signatures", "POST /signatures/{number}/withdraw",
 )  # fmt: skip
 _CHANGES: Final = ("POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject")
+_FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
+    "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
+    "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
+)  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 
 RULES: Final[dict[str, str]] = {
@@ -65,7 +69,7 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_CHANGES),
+         "POST /sites/{site}/anomalies/factor", *_CHANGES, *_FILES),
         OPERATOR,
     ),
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
@@ -84,6 +88,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/anomalies/label",
         "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
+        *_FILES,
         *_OWN,
         *_ADMINISTRATION,
     }
@@ -96,7 +101,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
     "GET /signatures",
 )  # fmt: skip
-OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN})
+OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN, *_FILES})
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

@@ -10,7 +10,7 @@ from monitor.broker.access import Access, find_access
 from monitor.broker.logins import ACL, PASSWORDS
 from monitor.cli.main import run_verb
 from monitor.cli.service.doctor import _look_at_logins
-from monitor.cli.site.sites import write_first_site
+from monitor.config.first_site import write_first_site
 from monitor.config.service import load_service
 from monitor.ingest.broker import ManagedBroker, find_mosquitto
 from tests.conftest import absent, free_port, wait_for

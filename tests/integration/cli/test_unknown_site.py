@@ -11,7 +11,7 @@ import pytest
 
 from monitor.cli.main import run_verb
 from monitor.cli.service.doctor import find_program
-from monitor.cli.site.sites import write_first_site
+from monitor.config.first_site import write_first_site
 from monitor.store.database.engine import Database
 from monitor.store.service_state import remove_stamp, stamp
 

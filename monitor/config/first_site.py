@@ -1,0 +1,138 @@
+"""The text of a first site file: what `slopeward sites init` and files of readings begin with."""
+
+
+def write_first_site(name: str) -> str:
+    """The text of a first site file: two independent movers, a control, rain; every table explained."""
+    return FIRST_SITE.replace("@ID@", name).replace("@NAME@", name.replace("-", " ").capitalize())
+
+
+FIRST_SITE = """\
+# @ID@: one file = one slope. Check it with `slopeward check`.
+# Durations are written 15m, 6h, 7d. Thresholds are in canonical units: mm, mm/day, mrad, kPa, m.
+# Change every number below: they are examples and prove nothing about this slope.
+
+[site]
+id = "@ID@"                            # also the second part of the MQTT topic
+name = "@NAME@"
+latitude = 46.2
+longitude = 8.9
+timezone = "UTC"                       # for people; everything stored is UTC
+
+[levels]                               # ordered; 0 is the first
+names = ["green", "yellow", "orange", "red"]
+auto_lower = ["yellow"]                # the others fall by a person, with a reason
+[levels.yellow]
+action = "Inform the duty geologist"   # goes into page and message
+review_every = "12h"
+[levels.orange]
+action = "Geologist on site"
+review_every = "2h"
+[levels.red]
+action = "Close the road below the slope"
+review_every = "30m"
+
+[[station]]                            # publishes on slopeward/v1/@ID@/G1/obs
+id = "G1"
+latitude = 46.2011
+longitude = 8.9022
+height_m = 1410.0
+azimuth_deg = 205.0                    # downslope direction of movement, from north
+plunge_deg = 28.0                      # below the horizon
+reference = "BASE-1"                   # stations that share a reference, logger or antenna are one witness
+logger = "logger-1"
+[[station.series]]
+quantity = "displacement"              # east, north, up in mm
+unit = "mm"
+interval = "1h"
+max_silence = "6h"                     # then a health alarm
+noise_floor_mm = 1.5
+verify_step_mm = 25.0                  # a jump beyond this asks for verification
+
+[[station]]
+id = "E1"                              # an extensometer on a logger of its own: the second witness
+latitude = 46.2014
+longitude = 8.9026
+logger = "logger-2"
+[[station.series]]
+quantity = "crack_opening"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+noise_floor_mm = 0.2
+
+[[station]]
+id = "C1"                              # stable ground: shows what the reference does
+latitude = 46.2040
+longitude = 8.9022
+reference = "BASE-1"
+logger = "logger-1"
+on_slope = false
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+
+[[station]]
+id = "R1"
+logger = "logger-3"
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1h"
+max_silence = "6h"
+stamp = "interval_end"                 # or counter, event
+
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]                      # a glob leaves control stations out
+direction = "downslope"
+yellow = {over = 2.0, window = "7d"}   # mm/day
+orange = {over = 20.0, window = "2d"}
+red = {over = 100.0, window = "6h"}
+min_sigma = 3.0                        # the velocity must be this many of its own standard errors
+dwell = {hits = 3, of = 4, within = "6h"}   # distinct data epochs
+recover = 0.6                          # falls below this share of the bound it crossed
+valid_for = "12h"                      # how long a vote counts without new data
+author = ""                            # who set these numbers
+reason = ""                            # on what grounds
+
+[[criterion]]
+kind = "rate"
+series = "E1.crack_opening"
+yellow = {over = 2.0, window = "1d"}   # mm per day
+orange = {over = 20.0, window = "12h"}
+red = {over = 100.0, window = "6h"}
+
+[[criterion]]
+kind = "rain_sum"
+series = "R1.rain"
+yellow = {over = 60.0, window = "24h"} # mm
+min_coverage = 0.8                     # a sum with less data may raise, never lower
+
+[[criterion]]
+kind = "inverse_velocity"              # when would it fail if the acceleration went on: advice, whatever it says
+stations = ["G*"]
+yellow = {within = "7d"}
+orange = {within = "2d"}
+
+[movement.progressive]                 # each stage of movement: how often to look, and what people do
+every = "5m"
+forecast_every = "1h"
+action = "Look at the page of movement, every shift"
+
+[fusion]
+top_needs = 2                          # independent witnesses for the top level
+hold_when_missing = "3d"               # then the duty person is notified: cannot see, decide
+
+[forecast]
+models = ["auto"]                      # baselines now; add "gru", "lstm", "graph-gru" when a year of data is there
+horizons = ["1d", "7d", "30d"]
+every = "6h"
+
+[[recipient]]
+name = "duty engineer"
+channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
+levels = ["yellow", "orange", "red"]
+escalate_after = "10m"                 # the next recipient is notified when nobody acknowledged
+"""

@@ -1,0 +1,207 @@
+"""What the page asks of a worker about a table from outside: what it says, and all its rows in a plain form.
+
+Nothing else reads such a file: the libraries that open workbooks and Parquet stay behind the walls of the worker. What
+comes back is text and numbers, and rows that the page's own process reads as JSON, a line each.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.lines import open_wide
+from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.guess.guess import Guess, Question, Sensor, guess
+from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.site_file import ask_place
+from monitor.ingest.guess.spell import spell_mapping
+
+ROWS_SHOWN: Final = 8
+COLUMNS_SHOWN: Final = 12
+CURVES_MOST: Final = 24
+POINTS_MOST: Final = 300  # of a curve: the lowest and the highest of each piece
+CELL_MOST: Final = 60  # characters
+LINE_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTable:
+    """A table, the name its owner gave it, and what was answered so far."""
+
+    table: str
+    name: str
+    answers: Mapping[str, str]
+    is_new: bool  # the site is: its place must be asked
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A series of a table, few points of it; instants in seconds since 1970."""
+
+    series: str
+    unit: str
+    times_s: tuple[float, ...]
+    values: tuple[float, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a table says; `trouble`: the one line why it says nothing."""
+
+    trouble: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
+    questions: tuple[Question, ...] = ()
+    sensors: tuple[Sensor, ...] = ()
+    mapping: str = ""  # as TOML; "" while a question is open
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
+    curves: tuple[Curve, ...] = ()
+
+
+def understand(asked: AskedTable) -> Understood:
+    """The job: what a table says, its first rows, and a curve of each series."""
+    path = Path(asked.table)
+    try:
+        look = look_at(path)
+        found = _guess(replace(look, path=Path(asked.name)), asked)
+        known = Understood(facts=found.facts, questions=found.questions, sensors=found.sensors)
+        if found.mapping is None:
+            return replace(known, head=tuple(map(_cut, look.names[:COLUMNS_SHOWN])), rows=tuple(_list_cells(look)))
+        head = ("time", "station", "quantity", "value", "unit")
+        rows, curves = _read_rows(path, found.mapping)
+    except ConfigError as error:
+        return Understood(str(error).replace(str(path), asked.name))
+    return replace(known, mapping=spell_mapping(found.mapping, asked.name), head=head, rows=rows, curves=curves)
+
+
+def _guess(look: Look, asked: AskedTable) -> Guess:
+    found = guess(look, asked.answers)
+    return ask_place(found, asked.answers) if asked.is_new else found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL_MOST else f"{text[:CELL_MOST]}…"
+
+
+def _list_cells(look: Look) -> Iterator[tuple[str, ...]]:
+    for k in range(min(ROWS_SHOWN, look.rows)):
+        cells = (look.columns[name][k] for name in look.names[:COLUMNS_SHOWN])
+        yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
+
+
+def _read_rows(path: Path, mapping: TableMapping) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
+    """The first rows as they are read, and curves of the first series."""
+    first: list[tuple[str, ...]] = []
+    series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    with open_wide(path, Said(mapping)) as lines:
+        for row, error in (judged for line in lines for judged in line.rows):
+            if len(first) < ROWS_SHOWN:
+                first.append(_spell_row(row, error))
+            key = (str(row["station"]), str(row["quantity"]), str(row["unit"]))
+            if error is not None or (key not in series and len(series) >= CURVES_MOST):
+                continue
+            try:
+                point = (row["time"].timestamp(), float(row["value"]))
+            except (ValueError, TypeError):
+                continue
+            if point[1] - point[1] == 0.0:
+                series.setdefault(key, []).append(point)
+    curves = (_thin(f"{station} {quantity}", unit, found) for (station, quantity, unit), found in series.items())
+    return tuple(first), tuple(curves)
+
+
+def _spell_row(row: Mapping[str, Any], error: PayloadError | None) -> tuple[str, ...]:
+    at = row["time"]
+    when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if isinstance(at, datetime) and at.tzinfo else str(at)
+    value = str(row["value"]) if error is None else f"{row['value']}: {error}"
+    return tuple(map(_cut, (when, str(row["station"]), str(row["quantity"]), value, str(row["unit"]))))
+
+
+def _thin(name: str, unit: str, points: list[tuple[float, float]]) -> Curve:
+    points.sort()
+    kept = points
+    if len(points) > POINTS_MOST:
+        size = -(-len(points) // (POINTS_MOST // 2))
+        pieces = [points[k : k + size] for k in range(0, len(points), size)]
+        kept = [p for piece in pieces for p in sorted({min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])})]
+    return Curve(name, unit, tuple(p[0] for p in kept), tuple(p[1] for p in kept), len(points))
+
+
+# ---- the rows as plain lines -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRows:
+    """A table, what its columns mean, and where its rows go."""
+
+    table: str
+    mapping: str
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfolded:
+    """How many lines were written; `trouble`: the one line why not all."""
+
+    lines: int
+    trouble: str = ""
+
+
+def unfold(asked: AskedRows) -> Unfolded:
+    """The job: every line of a table as JSON, its rows in the neutral form, each with the error that is known."""
+    count = 0
+    try:
+        mapping = load_mapping(Path(asked.mapping))
+        with open_wide(Path(asked.table), Said(mapping)) as lines, Path(asked.out).open("w", encoding="utf-8") as out:
+            for line in lines:
+                count += 1
+                rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
+                out.write(json.dumps([rows, line.missing], default=_plain) + "\n")
+    except ConfigError as error:
+        return Unfolded(count, str(error).replace(str(asked.table), Path(asked.table).name))
+    return Unfolded(count)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def open_unfolded(path: Path) -> Iterator[Iterator[Line]]:
+    """Lines that a worker wrote, which nobody trusts: one that is none of the form ends the file.
+
+    Raises:
+        ConfigError: the file is none that `unfold` wrote.
+    """
+    try:
+        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"the rows cannot be read: {error.strerror}") from None
+    with os.fdopen(place, "rb") as file:
+        yield (_read_line(raw) for raw in iter(lambda: file.readline(LINE_BYTES), b""))
+
+
+def _read_line(raw: bytes) -> Line:
+    try:
+        rows, missing = json.loads(raw)
+        if type(missing) is not int:
+            raise TypeError
+        return Line(tuple(_read_judged(*pair) for pair in rows), missing)
+    except (ValueError, TypeError, RecursionError):
+        raise ConfigError("the rows cannot be read: a line is not of their form") from None
+
+
+def _read_judged(row: Any, error: Any) -> Judged:
+    if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
+        raise TypeError
+    if error is None:
+        return row, None
+    code, reason = error
+    return row, PayloadError(str(code)[:40], str(reason)[:500])

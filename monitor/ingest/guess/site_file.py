@@ -1,0 +1,107 @@
+"""The stations of a table as a site file declares them: a first file of a new site, or stations that one lacks."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from monitor.config.first_site import write_first_site
+from monitor.domain.site import Site
+from monitor.errors import ConfigError
+from monitor.ingest.files.mapping import TableMapping, name_station
+from monitor.ingest.guess.guess import Guess, Question, Sensor
+from monitor.ingest.guess.spell import spell_stations
+
+PLACE: Final = "place"
+MOTION: Final = ("displacement", "crack_opening")
+
+
+def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
+    """For a new site also where it is: no table says that."""
+    if PLACE in answers:
+        return found
+    asked = Question(PLACE, "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
+    return replace(found, questions=(*found.questions, asked))
+
+
+def read_place(text: str) -> tuple[float, float]:
+    """Latitude and longitude in degrees; raises ConfigError where a text is no such pair."""
+    parts = text.split(",")
+    with suppress(ValueError):
+        latitude, longitude = (float(part) for part in parts)
+        if abs(latitude) <= 90 and abs(longitude) <= 180:
+            return latitude, longitude
+    raise ConfigError(f"{PLACE}: expected latitude,longitude in degrees such as 46.2,8.9, got {text!r}")
+
+
+def name_site(stem: str) -> str:
+    """A site id made of the name of a file.
+
+    >>> name_site("Messung_Hang Süd"), name_site("监测")
+    ('messung-hang-sud', 'slope')
+    """
+    return name_station(stem).lower().replace("_", "-") or "slope"
+
+
+def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sensors: Sequence[Sensor]) -> str:
+    """A first site file for the stations of a table; its bounds are examples."""
+    zone = mapping.time.zone.key if mapping.time.zone else "UTC"
+    first = write_first_site(name)
+    head, _, rest = first.partition("[[station]]")
+    tail = rest[rest.index("[fusion]") :]
+    head = head.replace("latitude = 46.2\n", f"latitude = {place[0]}\n")
+    head = head.replace("longitude = 8.9\n", f"longitude = {place[1]}\n").replace(
+        'timezone = "UTC"', f'timezone = "{zone}"'
+    )
+    moving = {s.station for s in sensors if s.quantity.startswith(MOTION)}
+    if len(moving) < 2:
+        tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
+    return head + spell_stations(sensors) + "\n" + "\n".join(_write_criteria(sensors)) + "\n" + tail
+
+
+def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
+    """The series of stations that a site file does not name."""
+    return [s for s in sensors if site.station(s.station) is None]
+
+
+def add_stations(source: str, sensors: Sequence[Sensor]) -> str:
+    """A site file with stations that it lacks, at its end; what stands there stays as it is."""
+    return f"{source.rstrip()}\n\n{spell_stations(sensors)}"
+
+
+def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
+    """Bounds to begin with, for what moves and for rain."""
+    known = list(sensors)
+    stations = sorted({s.station for s in known if s.quantity.startswith("displacement")})
+    if stations:
+        every = max((s.interval_s or 3600.0) for s in known if s.quantity.startswith("displacement"))
+        days = max(1, round(12 * every / 86400.0))  # a dozen readings in the shortest window
+        yield (
+            "[[criterion]]\n"
+            'kind = "velocity"\n'
+            f"stations = [{', '.join(f'{chr(34)}{s}{chr(34)}' for s in stations)}]\n"
+            f'yellow = {{over = 2.0, window = "{14 * days}d"}}  # mm/day; change all of them: they are examples\n'
+            f'orange = {{over = 20.0, window = "{4 * days}d"}}\n'
+            f'red = {{over = 100.0, window = "{days}d"}}\n'
+            "min_sigma = 3.0\n"
+            f'valid_for = "{2 * days}d"\n'
+        )
+    for s in known:
+        every_days = max(1, round(12 * (s.interval_s or 3600.0) / 86400.0))
+        if s.quantity == "crack_opening":
+            yield (
+                "[[criterion]]\n"
+                'kind = "rate"\n'
+                f'series = "{s.station}.crack_opening"\n'
+                f'yellow = {{over = 2.0, window = "{4 * every_days}d"}}  # mm per day\n'
+                f'orange = {{over = 20.0, window = "{2 * every_days}d"}}\n'
+                f'red = {{over = 100.0, window = "{every_days}d"}}\n'
+            )
+        elif s.quantity == "rain" and (s.interval_s or 0.0) <= 86400.0:
+            yield (
+                "[[criterion]]\n"
+                'kind = "rain_sum"\n'
+                f'series = "{s.station}.rain"\n'
+                'yellow = {over = 60.0, window = "2d"}  # mm\n'
+                "min_coverage = 0.8\n"
+            )

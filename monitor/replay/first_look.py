@@ -1,0 +1,254 @@
+"""What a stranger's record would have meant: the levels of its past, and how well its motion could have been forecast.
+
+The command line shows it of a table that it has understood; the page asks a worker for it, which gets a site file and a
+table that came from outside, and no database.
+"""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.quantities import convert
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.ingest.files.lines import open_wide
+from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reading import FileResult
+from monitor.replay.backtest import Progress, Terms, run_backtest
+from monitor.replay.known import Known
+from monitor.replay.offline import open_files
+from monitor.replay.scorecard import Scorecard
+from monitor.store.alerting.history import find_span
+
+if TYPE_CHECKING:
+    from forecasting.data.series import Panel
+    from forecasting.evaluation.scoring import Score, Trial
+
+MOTION: Final = ("displacement", "crack_opening")
+HORIZONS: Final = ("1d", "7d", "30d")
+SHOWN_MODEL: Final = "gated"  # what the service would have shown
+STATIONS_MOST: Final = 6  # with a picture of their forecasts
+POINTS_MOST: Final = 240  # of a picture
+OBSERVED_LEAST: Final = 8  # values beside a forecast, so that it can be judged by eye
+SPANS_MOST: Final = 2000  # of a history of levels
+
+
+def look_back(
+    path: Path, mapping: Path, site: Site, *, accept_units: bool,
+    on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
+) -> Scorecard:  # fmt: skip
+    """The levels of a table as a site file would have decided them.
+
+    Args:
+        path: the table.
+        mapping: what its columns mean.
+        site: the declaration.
+        accept_units: a person has said that the units are right.
+        on_read: called with what became of the rows, before the past is played.
+        on_progress: called with the share that is done, 0 to 1.
+
+    Raises:
+        UnitDoubtError: the units are doubtful.
+        RefusedError: nothing of it could be read.
+    """
+    with open_files(path, site, mapping, accept_units=accept_units) as past:
+        on_read(past.results)
+        with past.db.read() as c:
+            span = find_span(c, site.id)
+        assert span is not None
+        terms = Terms(known=Known("observed", 0.0, None))
+        return run_backtest(past.db, site, span[0], span[1], on_progress=on_progress, terms=terms)
+
+
+def list_motion(mapping: TableMapping) -> list[str]:
+    """The quantities of motion that a table holds."""
+    return sorted({c.quantity for c in mapping.columns if c.quantity.startswith(MOTION)})
+
+
+@contextmanager
+def lay_out_motion(path: Path, mapping: TableMapping, quantity: str) -> Iterator[Path]:
+    """One quantity of motion in mm, in the form that the trials of forecasts read; the file goes when they are done."""
+    with TemporaryDirectory(prefix="slopeward-guess-") as folder:
+        long = Path(folder) / f"{quantity}.csv"
+        with open_wide(path, Said(mapping)) as lines, long.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(("time", "station", "quantity", "value"))
+            for row, error in (judged for line in lines for judged in line.rows):
+                if error is not None or row["quantity"] != quantity:
+                    continue
+                with suppress(ValueError):
+                    value = convert(float(row["value"]), row["unit"], "mm")
+                    rows.writerow((spell(row["time"]), row["station"], "displacement_mm", repr(value)))
+        yield long
+
+
+# ---- what the page asks of a worker ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPast:
+    """A table, what its columns mean, and the site file that judges it."""
+
+    table: str
+    mapping: str  # path of the file
+    site: str  # text of the site file
+
+
+@dataclass(frozen=True, slots=True)
+class PastLevels:
+    """The levels of a record.
+
+    Attributes:
+        from_s: first look, seconds since 1970.
+        to_s: end.
+        names: of the levels.
+        spans: times at one level: from, to, number.
+        hours: in each level, by name.
+        alerts: hazard alerts there would have been.
+        alarm_days: days with one.
+        left_out: how many of the later spans are not listed.
+    """
+
+    from_s: float
+    to_s: float
+    names: tuple[str, ...]
+    spans: tuple[tuple[float, float, int], ...]
+    hours: dict[str, float]
+    alerts: int
+    alarm_days: int
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastLine:
+    """How good one model was at one horizon, over all stations and tests."""
+
+    model: str
+    horizon: str
+    count: int
+    mae_mm: float | None
+    skill: float | None  # against persistence
+    coverage_80: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPicture:
+    """What would have been forecast for one station, beside what came; mm, instants in seconds since 1970."""
+
+    station: str
+    horizon: str
+    times_s: tuple[float, ...]
+    observed: tuple[float | None, ...]
+    low: tuple[float | None, ...]  # of the 80 % interval
+    middle: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PastForecasts:
+    """Forecasts of one quantity, scored on the newest part of a record; `trouble`: why there are none."""
+
+    quantity: str
+    trouble: str = ""
+    lines: tuple[ForecastLine, ...] = ()
+    pictures: tuple[ForecastPicture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AllForecasts:
+    """Those of every quantity of motion; none where a record has no motion."""
+
+    quantities: tuple[PastForecasts, ...]
+
+
+def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) -> PastLevels:
+    """The job: levels of a record whose units a person has answered for."""
+    site = parse_site(asked.site, "the site file")
+    card = look_back(
+        Path(asked.table), Path(asked.mapping), site, accept_units=True,
+        on_progress=lambda share: progress({"share": round(share, 3)}),
+    )  # fmt: skip
+    (run,) = card.runs
+    return PastLevels(
+        card.from_at.timestamp(), card.to_at.timestamp(), run.level_names,
+        tuple((s.from_s, s.to_s, s.level) for s in run.levels[:SPANS_MOST]),
+        {name: s / 3600.0 for name, s in run.time_in_level_s.items()}, len(run.hazards), run.alarm_days,
+        max(0, len(run.levels) - SPANS_MOST),
+    )  # fmt: skip
+
+
+def find_forecasts(asked: AskedPast) -> AllForecasts:
+    """The job: forecasts of a record, scored where what came is known."""
+    mapping = load_mapping(Path(asked.mapping))
+    return AllForecasts(tuple(_try_forecasts(Path(asked.table), mapping, q) for q in list_motion(mapping)))
+
+
+def _try_forecasts(path: Path, mapping: TableMapping, quantity: str) -> PastForecasts:
+    from forecasting.data.sources import Recipe, read_record
+    from forecasting.errors import ForecastingError
+    from forecasting.evaluation.backtest import run_trials
+    from forecasting.evaluation.scoring import score_all
+    from forecasting.evaluation.screening import audit_panel
+
+    spans_s = [parse_duration_s(h) for h in HORIZONS]
+    with lay_out_motion(path, mapping, quantity) as long:
+        try:
+            panel = read_record(str(long), Recipe()).panel
+            if refused := [one for one in audit_panel(panel, spans_s) if one.refuses]:
+                return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
+            trials = list(run_trials(panel, ["auto"], spans_s))
+        except (ForecastingError, SlopewardError) as error:
+            return PastForecasts(quantity, str(error).replace(f"{long}: ", "").replace(str(long), quantity))
+    scores = [score for trial in trials for score in score_all(trial)]
+    return PastForecasts(quantity, "", tuple(_list_lines(scores)), tuple(_draw(trials, panel)))
+
+
+def _list_lines(scores: "Sequence[Score]") -> Iterator[ForecastLine]:
+    from forecasting.evaluation.scoring import pooled, spell_horizon
+
+    for horizon_s in dict.fromkeys(s.horizon_s for s in scores):
+        for label in dict.fromkeys(s.label for s in scores):
+            mine = [s for s in scores if s.label == label and s.horizon_s == horizon_s]
+            if mine:
+                figures = (_finite(pooled(mine, key)) for key in ("mae_mm", "skill_persistence", "coverage_80"))
+                yield ForecastLine(label, spell_horizon(horizon_s), sum(s.n for s in mine), *figures)
+
+
+def _draw(trials: "Sequence[Trial]", panel: "Panel") -> Iterator[ForecastPicture]:
+    """What the service would have shown in the newest test, after the record before it; it reaches beyond the end."""
+    from forecasting.evaluation.scoring import spell_horizon
+
+    newest = [t for t in trials if t.fold == max(one.fold for one in trials)]
+    judged = [t for t in newest if sum(_finite(v) is not None for v in t.observed[:, 0]) >= OBSERVED_LEAST] or newest
+    if not judged:
+        return
+    trial = judged[-1]  # the longest horizon
+    shown = next((a for a in trial.answers if a.model == SHOWN_MODEL and a.fan is not None), None)
+    if shown is None or shown.fan is None:
+        return
+    count = len(trial.target_s)
+    first = max(0, round((float(trial.target_s[0]) - panel.start_s) / panel.step_s))  # the row of the first target
+    past = range(max(0, first - count), first)
+    size = max(1, -(-(count + len(past)) // POINTS_MOST))
+    before, rows = past[::size], range(0, count, size)
+    gap = (None,) * len(before)
+    for k, station in enumerate(trial.stations[:STATIONS_MOST]):
+        low, middle, high = (gap + tuple(_finite(shown.fan[r, k, q]) for r in rows) for q in (1, 2, 3))
+        yield ForecastPicture(
+            station, spell_horizon(trial.horizon_s),
+            (*(panel.start_s + panel.step_s * r for r in before), *(float(trial.target_s[r]) for r in rows)),
+            (*(_finite(panel.values[r, k]) for r in before), *(_finite(trial.observed[r, k]) for r in rows)),
+            low, middle, high,
+        )  # fmt: skip
+
+
+def _finite(value: Any) -> float | None:
+    number = float(value)
+    return number if number - number == 0.0 else None

@@ -1,0 +1,98 @@
+"""Small pictures of a record as plain SVG facts: its curves, the levels of its past, forecasts beside what came."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, Final
+
+from monitor.ingest.guess.preview import Curve
+from monitor.replay.first_look import ForecastPicture, PastLevels
+
+WIDTH: Final = 320.0
+HEIGHT: Final = 80.0
+EDGE: Final = 3.0
+RIBBON: Final = 1000.0
+LEAST: Final = 2.0  # of a span of levels: what was short is to be seen
+LONG_GAP: Final = 6.0  # usual steps without a value: the line breaks
+Points = Sequence[tuple[float, float | None]]
+
+
+class Scale:
+    """Drawing units of instants and values."""
+
+    def __init__(self, times_s: Sequence[float], values: Iterable[float | None]) -> None:
+        known = [v for v in values if v is not None] or [0.0]
+        self.first_s, self.span_s = times_s[0], (times_s[-1] - times_s[0]) or 1.0
+        self.low, self.high = min(known), max(known)
+
+    def place(self, at_s: float, value: float) -> str:
+        """`x y` of a point."""
+        x = (at_s - self.first_s) / self.span_s * WIDTH
+        y = HEIGHT - EDGE - (value - self.low) / (self.high - self.low or 1.0) * (HEIGHT - 2 * EDGE)
+        return f"{x:.1f} {y:.1f}"
+
+    def draw(self, points: Points) -> str:
+        """A line as a path; a gap stays a gap.
+
+        >>> Scale([0.0, 10.0], [1.0, 2.0]).draw([(0.0, 1.0), (5.0, None), (10.0, 2.0)])
+        'M0.0 77.0 M320.0 3.0'
+        """
+        steps = sorted(b[0] - a[0] for a, b in pairwise(points))
+        longest = LONG_GAP * steps[len(steps) // 2] if steps else 0.0
+        parts, before = [], None
+        for at_s, value in points:
+            if value is None:
+                before = None
+                continue
+            parts.append(f"{'M' if before is None or at_s - before > longest else 'L'}{self.place(at_s, value)}")
+            before = at_s
+        return " ".join(parts)
+
+
+def spell_day(at_s: float) -> str:
+    """The day of an instant.
+
+    >>> spell_day(1.0e9)
+    '2001-09-09'
+    """
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d}"
+
+
+def draw_curve(curve: Curve) -> dict[str, Any] | None:
+    """A series of a table; None where it has fewer than two values."""
+    if len(curve.values) < 2:
+        return None
+    scale = Scale(curve.times_s, curve.values)
+    return {
+        "series": curve.series.replace("_", " "), "unit": curve.unit, "count": curve.count, "low": scale.low,
+        "high": scale.high, "path": scale.draw(list(zip(curve.times_s, curve.values, strict=False))),
+        "from": spell_day(curve.times_s[0]), "to": spell_day(curve.times_s[-1]),
+    }  # fmt: skip
+
+
+def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
+    """What would have been forecast, with its 80 % interval, beside what came; None where nothing can be drawn."""
+    if len(one.times_s) < 2:
+        return None
+    scale = Scale(one.times_s, [*one.observed, *one.low, *one.high])
+    band = [p for p in zip(one.times_s, one.low, one.high, strict=True) if p[1] is not None and p[2] is not None]
+    edges = [scale.place(t, low) for t, low, _ in band if low is not None]
+    edges += [scale.place(t, high) for t, _, high in reversed(band) if high is not None]
+    return {
+        "station": one.station, "horizon": one.horizon, "band": f"M{' L'.join(edges)} Z" if len(band) > 1 else "",
+        "observed": scale.draw(list(zip(one.times_s, one.observed, strict=True))),
+        "middle": scale.draw(list(zip(one.times_s, one.middle, strict=True))),
+        "low": scale.low, "high": scale.high, "from": spell_day(one.times_s[0]), "to": spell_day(one.times_s[-1]),
+    }  # fmt: skip
+
+
+def draw_levels(past: PastLevels) -> list[dict[str, Any]]:
+    """The times at one level as blocks of a ribbon."""
+    whole_s = (past.to_s - past.from_s) or 1.0
+    blocks = []
+    for from_s, to_s, level in past.spans:
+        x = min(max((from_s - past.from_s) / whole_s, 0.0), 1.0) * RIBBON
+        width = max((to_s - from_s) / whole_s * RIBBON, LEAST)
+        blocks.append({"x": round(min(x, RIBBON - width), 1), "width": round(width, 1), "level": level,
+                       "name": past.names[level], "text": f"{spell_day(from_s)} – {spell_day(to_s)}"})  # fmt: skip
+    return blocks

@@ -1,0 +1,199 @@
+"""A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotAllowedError, RefusedError
+from monitor.ingest.guess.preview import Understood
+from monitor.ingest.guess.site_file import name_site
+from monitor.replay.first_look import AllForecasts, PastLevels
+from monitor.store.alerting.sites import load_sites_summary
+from monitor.web.access.callers import Caller, actor_of, caller_of
+from monitor.web.access.guard import LARGEST_PART
+from monitor.web.context import NO_NUL, context_of
+from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, spell_day
+from monitor.web.parts.templating import render
+from monitor.web.uploads import kept
+from monitor.web.uploads.kept import Upload, answered
+from monitor.web.uploads.work import PAST_FORECASTS, PAST_LEVELS, Workshop, list_absent
+
+router = APIRouter(include_in_schema=False)
+UploadId = Annotated[str, Path(max_length=32)]
+Csrf = Annotated[str, Form()]
+SiteName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
+ZONES = ("UTC", "Etc/GMT-1", "Europe/Rome", "Europe/Zurich", "Europe/Berlin", "Europe/Vienna", "Europe/Paris",
+         "Europe/London", "Europe/Madrid", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kathmandu", "America/Los_Angeles",
+         "America/New_York", "America/Lima", "Pacific/Auckland")  # fmt: skip
+
+
+def workshop_of(request: Request) -> Workshop:
+    """The one of the application."""
+    found: Workshop = request.app.state.workshop
+    return found
+
+
+def _caller(request: Request) -> Caller:
+    caller = caller_of(request)
+    assert caller is not None, "the rule of the address wants an account"
+    return caller
+
+
+def _find(request: Request, upload_id: str) -> Upload:
+    return workshop_of(request).shelf.find(upload_id, _caller(request).name)
+
+
+def _may_add_site(caller: Caller) -> bool:
+    return caller.role == "admin" and caller.sites is None
+
+
+def _require_site(request: Request, site: str) -> None:
+    """Readings go to an own site that exists; a new one takes an admin of all sites.
+
+    Raises:
+        NotAllowedError: it is the site of others.
+        RefusedError: it would be new, and who asks is no such admin.
+    """
+    caller = _caller(request)
+    with context_of(request).db.read() as c:
+        exists = any(one.id == site for one in load_sites_summary(c, active_only=False))
+    if exists and not caller.acts_on(site):
+        raise NotAllowedError(f"{site!r} is no site of yours")
+    if not exists and not _may_add_site(caller):
+        raise RefusedError("a new site takes an admin of all sites")
+
+
+@router.get("/files", response_class=HTMLResponse)
+def show_files(request: Request, told: str = "") -> HTMLResponse:
+    """Where a file is sent, and the own ones that wait or are done."""
+    caller, workshop = _caller(request), workshop_of(request)
+    with context_of(request).db.read() as c:
+        sites = [(one.id, one.name) for one in load_sites_summary(c) if caller.acts_on(one.id)]
+    return render(
+        request, "files.html", sites=sites, may_add=_may_add_site(caller), told=told[:200],
+        uploads=workshop.shelf.list_of(caller.name), most_bytes=workshop.shelf.most_bytes, part_bytes=LARGEST_PART,
+    )  # fmt: skip
+
+
+@router.post("/files")
+def begin_file(
+    request: Request, csrf: Csrf, name: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
+    size: Annotated[int, Form()] = 0, site: SiteName = "",
+) -> Response:  # fmt: skip
+    """A place for a file; its parts follow."""
+    actor = actor_of(request, csrf)
+    _require_site(request, site)
+    made = workshop_of(request).shelf.begin(actor.name, name, size, site)
+    return JSONResponse({"id": made.id}, status_code=201)
+
+
+@router.post("/files/{upload}/part")
+async def take_part(request: Request, upload: UploadId, at: int = 0) -> Response:
+    """The bytes that continue a file."""
+    content = await request.body()
+    return await run_in_threadpool(_take_part, request, upload, at, content)
+
+
+def _take_part(request: Request, upload: str, at: int, content: bytes) -> Response:
+    actor_of(request, request.headers.get("x-csrf-token", ""))
+    found = _find(request, upload)
+    return JSONResponse({"received": workshop_of(request).shelf.add_part(found, at, content)})
+
+
+@router.post("/files/{upload}/answers")
+def answer_questions(
+    request: Request, upload: UploadId, csrf: Csrf,
+    answer: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
+    again: Annotated[str, Form(max_length=5)] = "",
+) -> Response:  # fmt: skip
+    """Look at a file with what was answered; answers stand in the order of the questions that were shown."""
+    actor_of(request, csrf)
+    found, workshop = _find(request, upload), workshop_of(request)
+    before = workshop.understood(found)
+    keys = [question.key for question in before.questions] if before is not None else []
+    given = dict(zip(keys, answer or (), strict=False))
+    looked, understood = workshop.look(found, {} if again else answered(found, given))
+    if understood.trouble and before is None:
+        workshop.shelf.discard(looked)
+        return RedirectResponse(f"/files?told={quote(understood.trouble)}", status_code=303)
+    return _back(upload, understood.trouble)
+
+
+def _back(upload: str, told: str = "") -> Response:
+    return RedirectResponse(f"/files/{upload}" + (f"?told={quote(told)}" if told else ""), status_code=303)
+
+
+@router.get("/files/{upload}", response_class=HTMLResponse)
+def show_file(request: Request, upload: UploadId, told: str = "") -> HTMLResponse:
+    """How far a file came: what was understood, what is open, how it is read in, what it shows."""
+    found, workshop = _find(request, upload), workshop_of(request)
+    share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
+    understood = workshop.understood(found) or Understood()
+    levels = workshop.shelf.load(found, PAST_LEVELS, PastLevels)
+    forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
+    with context_of(request).db.read() as c:
+        declared = workshop.find_site(c, found.site)
+    return render(
+        request, "file.html", upload=found, understood=understood, told=told[:500],
+        is_at_work=share is not None, was_cut=found.stage in kept.AT_WORK and share is None, share=share,
+        curves=list(filter(None, map(draw_curve, understood.curves))),
+        absent=list_absent(declared, understood.sensors),
+        new_name=found.site or name_site(found.name.rpartition(".")[0] or found.name),
+        asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
+        levels=levels, blocks=[] if levels is None else draw_levels(levels), day=spell_day,
+        forecasts=[] if forecasts is None else [_describe_forecasts(one) for one in forecasts.quantities],
+        is_looked_back=forecasts is not None,
+    )  # fmt: skip
+
+
+def _describe_forecasts(one: Any) -> dict[str, Any]:
+    return {"quantity": one.quantity, "trouble": one.trouble, "lines": one.lines,
+            "pictures": list(filter(None, map(draw_forecast, one.pictures)))}  # fmt: skip
+
+
+def list_choices(key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Suggestions for an answer that may be anything: usual zones."""
+    return ZONES if key == "zone" and not choices else choices
+
+
+@router.get("/files/{upload}/state")
+def tell_state(request: Request, upload: UploadId) -> Response:
+    """Stage and share, for the page that waits."""
+    found, workshop = _find(request, upload), workshop_of(request)
+    share = workshop.progress.get(found.id)
+    return JSONResponse({"stage": found.stage if share is not None else "ended", "share": share or 0.0})
+
+
+@router.post("/files/{upload}/accept")
+def accept_file(
+    request: Request, upload: UploadId, csrf: Csrf, site: SiteName = "",
+    reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
+    units: Annotated[str, Form(max_length=5)] = "",
+) -> Response:  # fmt: skip
+    """Declare the stations, and read the file in; `units`: the person says that doubtful units are right."""
+    actor: Actor = actor_of(request, csrf)
+    found, workshop = _find(request, upload), workshop_of(request)
+    if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
+        raise RefusedError("this file is not at the point where it can be accepted")
+    name = (found.site if found.site and not found.is_new else site or found.site).strip()
+    if not name:
+        raise RefusedError("a new site needs a name")
+    _require_site(request, name)
+    declared, place = workshop.declare(found, name, actor, reason.strip() or f"stations of {found.name}")
+    workshop.start(declared, place, actor, accept_units=bool(units))
+    return _back(upload)
+
+
+@router.post("/files/{upload}/discard")
+def discard_file(request: Request, upload: UploadId, csrf: Csrf) -> Response:
+    """Remove an uploaded file; what was read in of it stays."""
+    actor_of(request, csrf)
+    found, workshop = _find(request, upload), workshop_of(request)
+    if found.id in workshop.progress:
+        raise RefusedError("this file is being read in; wait until it is done")
+    workshop.shelf.discard(found)
+    return RedirectResponse(f"/files?told={quote(f'{found.name} is discarded')}", status_code=303)

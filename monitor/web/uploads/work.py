@@ -1,0 +1,301 @@
+"""What the page does with an uploaded file: a worker looks at it; once accepted it is read in and its past is shown."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.alerting.acts import change_control
+from monitor.config.service import parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import (
+    ConfigError,
+    JobError,
+    NotFoundError,
+    RefusedError,
+    SlopewardError,
+    StoreBusyError,
+    UnitDoubtError,
+)
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
+from monitor.ingest.guess.guess import Sensor
+from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded, open_unfolded
+from monitor.ingest.guess.site_file import PLACE, add_stations, find_absent, read_place, write_site
+from monitor.ingest.pipeline import Pipeline
+from monitor.jobs.worker import run_in_worker
+from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
+from monitor.store.alerting.proposals import load_proposals
+from monitor.store.alerting.sites import find_version, load_site_source
+from monitor.web.context import Context
+from monitor.web.uploads import kept
+from monitor.web.uploads.kept import Shelf, Upload
+from monitor.worker.records import Answered, Task
+
+_LOG = logging.getLogger(__name__)
+LOOK_LIMIT_S: Final = 90.0
+WAIT_S: Final = 20.0  # for those who look at a file before
+UNDERSTOOD: Final = "understood.json"
+PAST_LEVELS: Final = "levels.json"
+PAST_FORECASTS: Final = "forecasts.json"
+UNDERSTAND: Final = Task("monitor.ingest.guess.preview:understand", AskedTable, Understood)
+UNFOLD: Final = Task("monitor.ingest.guess.preview:unfold", AskedRows, Unfolded)
+LEVEL_JOB: Final = Task("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
+FORECAST_JOB: Final = Task("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
+
+
+class Workshop:
+    """Looks at one file at a time, and knows which ones are being read in."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        config = context.config
+        self.shelf = Shelf(config.paths.inbox, config.limits.upload_mb << 20, config.limits.reserve_mb << 20)
+        self.progress: dict[str, float] = {}  # of those at work, the share that is done
+        self._looks, self._works = threading.Semaphore(1), threading.Semaphore(1)
+        self._lock = threading.Lock()
+        # a cluster has neither the file nor the walls of this machine
+        self._plan = config.compute.model_copy(update={"dask": ""})
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if not self._looks.acquire(timeout=WAIT_S):
+            raise StoreBusyError("another file is being looked at; try again in a minute")
+        try:
+            yield
+        finally:
+            self._looks.release()
+
+    def look(self, upload: Upload, answers: dict[str, str]) -> tuple[Upload, Understood]:
+        """Understand a file with these answers, behind walls; what is found is kept where it says anything.
+
+        Raises:
+            RefusedError: not all of it came, or it is being read in.
+            StoreBusyError: others are being looked at.
+        """
+        if not self.shelf.is_whole(upload):
+            raise RefusedError("the file is torn: not all of it came; send it again")
+        if upload.stage not in {kept.COMING, kept.LOOKED, kept.FAILED} or upload.id in self.progress:
+            raise RefusedError("this file was accepted already")
+        plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
+        table = self.shelf.table(upload).resolve()
+        asked = AskedTable(str(table), upload.name, answers, upload.is_new)
+        with self._in_turn():
+            try:
+                found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
+            except JobError as error:
+                found = Understood(f"{upload.name}: it cannot be read as a table: {_say_job(error)}")
+        if found.trouble:
+            return upload, found
+        looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
+        if found.mapping:
+            self.shelf.mapping(upload).write_text(found.mapping, encoding="utf-8")
+        self.shelf.keep(looked, UNDERSTOOD, found)
+        self.shelf.save(looked)
+        return looked, found
+
+    def understood(self, upload: Upload) -> Understood | None:
+        """What was found last."""
+        return self.shelf.load(upload, UNDERSTOOD, Understood)
+
+    def declare(self, upload: Upload, site_id: str, actor: Actor, reason: str) -> tuple[Upload, Site]:
+        """Put the stations of a file in force: a new site file, or stations that one lacks.
+
+        Raises:
+            RefusedError: it takes a second person, or the site file cannot be written.
+            ConfigError: the site file would not be valid.
+        """
+        found = self.understood(upload)
+        if found is None or not found.mapping or found.questions:
+            raise RefusedError("questions about this file are open")
+        text = self._write_text(upload, site_id, found)
+        declared = replace(upload, site=site_id)
+        if text is not None:
+            parse_site(text, f"{site_id}.toml")
+            self.shelf.save(declared)
+            self._put_in_force(text, site_id, actor, reason)
+        return declared, self._in_force(site_id)
+
+    def find_site(self, c: Connection, site_id: str) -> Site | None:
+        """The declaration in force; None where there is none that this program can read."""
+        version = find_version(c, site_id) if site_id else None
+        return None if version is None else self.context.declaration(c, version)
+
+    def _in_force(self, site_id: str) -> Site:
+        with self.context.db.read() as c:
+            site = self.find_site(c, site_id)
+        if site is None:
+            raise NotFoundError(f"there is no site {site_id!r}")
+        return site
+
+    def _write_text(self, upload: Upload, site_id: str, found: Understood) -> str | None:
+        """The site file with the stations of a table; None where it has them all."""
+        with self.context.db.read() as c:
+            version = find_version(c, site_id)
+            source = None if version is None else load_site_source(c, version)
+        if source is None:
+            mapping = load_mapping(self.shelf.mapping(upload))
+            return write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors)
+        if upload.is_new and upload.site != site_id:
+            raise RefusedError(
+                f"there is a site {site_id!r} already: choose it where the file is sent, or another name"
+            )
+        absent = find_absent(self._in_force(site_id), found.sensors)
+        return add_stations(source, absent) if absent else None
+
+    def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
+        """By the same acts as any change of a site file, with the same versions and audit entries."""
+        db, now = self.context.db, self.context.clock()
+        new = parse_site(text, f"{site_id}.toml")
+        with db.read() as c:
+            change = change_control.compare(c, new)
+            waiting = [one.id for one in load_proposals(c, site_id) if one.sha256 == new.version]
+        if change.loosens:
+            raise RefusedError(
+                f"these stations could loosen one of the two highest levels ({'; '.join(change.loosens[:3])}): write "
+                "them into the site file and propose it by `slopeward sites propose`"
+            )
+        effect = {"skipped": "readings of a file"}
+        number = waiting[-1] if waiting else change_control.propose(
+            db, text, f"{site_id}.toml", actor, reason, now, lambda *_: effect
+        ).id  # fmt: skip
+        try:
+            change_control.approve(db, self.context.config.paths.sites, number, actor, reason, now)
+        except RefusedError as error:
+            raise RefusedError(f"{error}. It waits as change No. {number}: slopeward sites approve {number}") from None
+
+    # ---- after it is accepted ----------------------------------------------------------------------------------
+
+    def start(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool = False) -> None:
+        """Read a file in, and show its past; the page follows it by `progress`.
+
+        Raises:
+            RefusedError: it is at work already.
+        """
+        with self._lock:
+            if upload.id in self.progress:
+                raise RefusedError("this file is being read in already")
+            self.progress[upload.id] = 0.0
+        begun = replace(upload, stage=kept.READING, trouble="")
+        self.shelf.save(begun)
+        work = partial(self._work, begun, site, actor, accept_units=accept_units)
+        threading.Thread(target=work, name=f"upload-{upload.id}", daemon=True).start()
+
+    def _work(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> None:
+        try:
+            read = self._read_in(upload, site, actor, accept_units=accept_units)
+            if read.stage == kept.LEVELS:
+                self._look_back(read, site)
+        except Exception as error:
+            _LOG.error("upload %s", upload.id, exc_info=error)
+            self.shelf.save(
+                replace(upload, stage=kept.FAILED, trouble="something went wrong inside; the log says what")
+            )
+        finally:
+            self.progress.pop(upload.id, None)
+
+    def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
+        """Through the gate that messages go through."""
+        shelf, out = self.shelf, self.shelf.out(upload)
+        rows = out / "rows.jsonl"
+        table, mapping = shelf.table(upload).resolve(), shelf.mapping(upload).resolve()
+        try:
+            out.mkdir(mode=0o700, exist_ok=True)
+            rows.unlink(missing_ok=True)
+            asked = AskedRows(str(table), str(mapping), str(rows.resolve()))
+            with self._works:
+                unfolded = run_in_worker(self._plan, UNFOLD, asked, reads=[table, mapping], writes=[out.resolve()])
+            if unfolded.trouble:
+                raise ConfigError(unfolded.trouble)
+            result = self._store(upload, site, actor, rows, unfolded.lines, accept_units=accept_units)
+        except UnitDoubtError as doubt:
+            told = replace(upload, stage=kept.DOUBT, trouble=str(doubt).partition(". Nothing of the file")[0])
+        except JobError as error:
+            told = replace(upload, stage=kept.FAILED, trouble=f"{upload.name}: {_say_job(error)}")
+        except SlopewardError as error:
+            told = replace(upload, stage=kept.FAILED, trouble=str(error))
+        else:
+            told = _count(upload, result)
+        finally:
+            rows.unlink(missing_ok=True)
+        shelf.save(told)
+        return told
+
+    def _store(
+        self, upload: Upload, site: Site, actor: Actor, rows: Path, lines: int, *, accept_units: bool
+    ) -> FileResult:  # fmt: skip
+        db, clock = self.context.db, self.context.clock
+
+        def tell(result: FileResult) -> None:
+            self.progress[upload.id] = min(1.0, result.rows / max(1, lines))
+
+        sites = {site.id: site}
+        result = read_file(
+            rows, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
+            mapping=load_mapping(self.shelf.mapping(upload)), accept_units=accept_units, on_progress=tell,
+            by=actor.name, name=upload.name, open_lines=partial(open_unfolded, rows),
+        )  # fmt: skip
+        record_file(db, actor, result, clock())
+        if accept_units:
+            record_units(db, actor, upload.name, result, clock())
+        renew_known_flags(db, sites, result.sites, clock())
+        return result
+
+    def _look_back(self, upload: Upload, site: Site) -> None:
+        """Levels, then forecasts; what one of them cannot say does not keep the other out."""
+        table, mapping = self.shelf.table(upload).resolve(), self.shelf.mapping(upload).resolve()
+        with self.context.db.read() as c:
+            source = load_site_source(c, site.version)
+        asked = AskedPast(str(table), str(mapping), source)
+        notes = list(upload.notes)
+
+        def tell(detail: dict[str, Any]) -> None:
+            self.progress[upload.id] = float(detail.get("share", 0.0))
+
+        def run(stage: str, job: Task[AskedPast, Answered], name: str) -> None:
+            self.progress[upload.id] = 0.0
+            self.shelf.save(replace(upload, stage=stage))
+            try:
+                with self._works:
+                    found = run_in_worker(self._plan, job, asked, reads=[table, mapping], on_progress=tell)
+                self.shelf.keep(upload, name, found)
+            except SlopewardError as error:
+                notes.append(f"no {stage}: {_say_job(error)}")
+
+        run(kept.LEVELS, LEVEL_JOB, PAST_LEVELS)
+        run(kept.FORECASTS, FORECAST_JOB, PAST_FORECASTS)
+        self.shelf.save(replace(upload, stage=kept.DONE, notes=tuple(notes)))
+
+
+def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
+    """The stations of a table that a site does not name; all of them where it is new."""
+    absent = sensors if site is None else find_absent(site, sensors)
+    return list(dict.fromkeys(s.station for s in absent))
+
+
+def _count(upload: Upload, result: FileResult) -> Upload:
+    counts = {
+        "rows": result.rows, "valid": result.valid, "stored": result.stored, "known before": result.duplicates,
+        "refused": result.rejected, "without a value": result.missing,
+    }  # fmt: skip
+    if not result.valid:
+        why = result.first_reason or "no rows"
+        return replace(upload, stage=kept.FAILED, trouble=f"nothing valid was found: {why}", counts=counts)
+    notes = [f"first refused: {result.first_reason}"] if result.rejected else []
+    if series := sorted(result.undeclared):
+        notes.append(f"the site file does not name these series, no criterion uses them: {', '.join(series[:12])}")
+    return replace(upload, stage=kept.LEVELS, counts=counts, notes=tuple(notes))
+
+
+def _say_job(error: SlopewardError) -> str:
+    """What a job said, without the name of its function."""
+    text = str(error)
+    return text.partition(": ")[2] if text.startswith("monitor.") else text

@@ -1,0 +1,48 @@
+"""A stranger's file on the page, in a real Chromium: chosen, understood, accepted; levels and forecasts, no editor."""
+
+import pytest
+
+from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
+from tests.data.filled import PASSWORD
+from tests.integration.web.test_files import bench, german_table, page  # noqa: F401 - fixtures
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("width", [1360, 390])
+def test_a_german_table_becomes_levels_and_forecasts(page, chromium, tmp_path, width):  # noqa: F811
+    table = tmp_path / "Hang Süd.csv"
+    table.write_bytes(german_table())
+    watch = Watch(chromium, width=width)
+    try:
+        look = watch.page
+        look.goto(f"{page}/login?to=/files")
+        look.fill("input[name=name]", "ada")
+        look.fill("input[name=password]", PASSWORD)
+        look.click("main button")
+        look.goto(f"{page}/files")
+        look.select_option("select[name=site]", "")
+        look.set_input_files("#file", str(table))
+        look.screenshot(path=str(tmp_path / f"send-{width}.png"), full_page=True)
+        look.click("#send button")
+        look.wait_for_selector("text=Which time zone")
+        look.screenshot(path=str(tmp_path / f"asked-{width}.png"), full_page=True)
+        look.fill("input[name=answer] >> nth=0", "Europe/Berlin")
+        look.fill("input[name=answer] >> nth=1", "47.5,10.2")
+        look.click("text=Answer >> nth=-1")
+        look.wait_for_selector("text=The first rows as they are read")
+        look.screenshot(path=str(tmp_path / f"accept-{width}.png"), full_page=True)
+        look.fill("input[name=site]", "hang")
+        look.click("button.primary")
+        look.wait_for_selector("text=Forecasts of crack opening", timeout=60_000)
+        assert look.locator("svg.ribbon rect").count() > 0
+        assert look.locator("path.said").count() == 1
+        assert look.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        look.screenshot(path=str(tmp_path / f"done-{width}.png"), full_page=True)
+        look.click("text=To the page of the site")
+        look.wait_for_selector("text=Riss-1")
+        assert watch.complaints == []
+        assert watch.hosts == {"127.0.0.1"}
+    finally:
+        watch.close()
