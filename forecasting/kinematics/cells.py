@@ -102,12 +102,20 @@ class Grains:
             self.cells_filled[key] = (*means, n) if n else None
         return self.cells_filled[key]
 
+    def _cells(self, level: int, first: int, last: int) -> list[tuple[float, float, int]]:
+        """The cells first .. last that hold data."""
+        filled = self.cells_filled
+        return [
+            c for j in range(first, last + 1)
+            if (c := filled[level, j] if (level, j) in filled else self.cell(level, j)) is not None
+        ]  # fmt: skip
+
     def noise(self, level: int, k: int) -> float:
         """Noise of one cell of a grain, measured on cells up to k: coloured noise shows here as it acts here."""
         anchor = k - k % USUAL
         key = (level, anchor)
         if key not in self._noises:
-            cells = [c for j in range(anchor - LOOK_BACK + 1, anchor + 1) if (c := self.cell(level, j)) is not None]
+            cells = self._cells(level, anchor - LOOK_BACK + 1, anchor)
             cell_s = self.interval_s * 2**level
             shown = measure_sigma([c[0] for c in cells], [c[1] for c in cells], longest_gap_s=2.0 * cell_s)
             newest = bisect_right(self.times_s, (anchor + 1) * cell_s)
@@ -140,14 +148,15 @@ class Grains:
         return self._rates[key]
 
     def _fit_line(self, window: Window, k: int) -> tuple[float, float, float] | None:
-        cells = [c for j in range(k - window.cells + 1, k + 1) if (c := self.cell(window.level, j)) is not None]
+        cells = self._cells(window.level, k - window.cells + 1, k)
         n = len(cells)
         if n < max(3, FILLED * window.cells) or cells[-1][0] - cells[0][0] < FILLED * (window.length_s - window.cell_s):
             return None
-        mean_t = fsum(c[0] for c in cells) / n
-        mean_y = fsum(c[1] for c in cells) / n
+        times, values, _ = zip(*cells, strict=True)
+        mean_t = fsum(times) / n
+        mean_y = fsum(values) / n
         spread = product = 0.0
-        for t, y, _ in cells:
+        for t, y in zip(times, values, strict=True):
             x = (t - mean_t) / DAY_S
             spread += x * x
             product += x * (y - mean_y)

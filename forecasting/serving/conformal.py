@@ -7,7 +7,7 @@ a too wide model has only negative scores, and a factor would then shrink it. At
 ahead feedback is a month late, and without that bound a level still falls long after an event has passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -153,28 +153,26 @@ def margin(state: ConformalState, steps: int = 1) -> float:
 
 
 def replay(
-    low: Floats, high: Floats, observed: Floats, *, steps: int, nominal: float, stretch: Floats | float = 1.0
-) -> tuple[Floats, list[ConformalState]]:
+    scores: Floats, *, steps: int, nominals: Sequence[float], stretch: Floats | float = 1.0
+) -> list[tuple[Floats, list[ConformalState]]]:
     """Run the adaptation through past forecasts as it would have run live: feedback comes `steps` rows later.
 
     Args:
-        low: Base lower ends per consecutive origin and station, shape (N, S).
-        high: Base upper ends, shape (N, S).
-        observed: Value at each origin's target, NaN where unknown, shape (N, S).
+        scores: How far each value lay outside its base interval, per consecutive origin and station, NaN where it is
+            unknown, shape (N, S).
         steps: Horizon in rows.
-        nominal: Wanted coverage.
+        nominals: Wanted coverages of one base interval: its scores are ranked once for all of them.
         stretch: By which margins are stretched at each origin, shape (N, S).
 
     Returns:
-        The margin at each origin (N, S), NaN in the warm-up, and each station's state after the last origin.
+        For each coverage the margin at each origin (N, S), NaN in the warm-up, and each station's state after the last
+        origin.
     """
-    rows, stations = low.shape
-    gamma, target = step_size(steps), 1.0 - nominal
-    scores = np.maximum(low - observed, observed - high)
+    rows, stations = scores.shape
+    gamma = step_size(steps)
     known = np.isfinite(scores)
     stretched = np.broadcast_to(stretch, scores.shape)
-    margins = np.full((rows, stations), np.nan)
-    alpha = np.full(stations, target)
+    levels = [_Level(n, np.full((rows, stations), np.nan), np.full(stations, 1.0 - n)) for n in nominals]
     seen = np.zeros(stations, dtype=np.int64)
     newest = np.full((stations, WINDOW), np.inf)
     ranked = np.full((min(rows, WINDOW), stations), np.inf)
@@ -182,9 +180,11 @@ def replay(
         past = t - steps
         if past >= 0:
             fresh = known[past]
-            judged = fresh & np.isfinite(margins[past])
-            missed = scores[past] > margins[past]
-            alpha[judged] = np.maximum(alpha[judged] + gamma * (target - missed[judged]), -target)
+            for one in levels:
+                judged = fresh & np.isfinite(one.margins[past])
+                missed = scores[past] > one.margins[past]
+                target = 1.0 - one.nominal
+                one.alpha[judged] = np.maximum(one.alpha[judged] + gamma * (target - missed[judged]), -target)
             where = np.flatnonzero(fresh)
             if where.size:
                 gone = np.full(stations, np.inf)
@@ -195,15 +195,27 @@ def replay(
         ready = np.flatnonzero(seen >= MINIMUM_SCORES)
         if ready.size:
             some = ranked if ready.size == stations else ranked[:, ready]
-            usual = _margins(some, np.minimum(seen[ready], WINDOW), alpha[ready], nominal, steps)
-            margins[t, ready] = stretch_margin(usual, stretched[t, ready])
-    states = []
+            for one in levels:
+                usual = _margins(some, np.minimum(seen[ready], WINDOW), one.alpha[ready], one.nominal, steps)
+                one.margins[t, ready] = stretch_margin(usual, stretched[t, ready])
+    kept = []
     for s in range(stations):
         count = int(seen[s])
         ring = newest[s] if count <= WINDOW else np.roll(newest[s], -(count % WINDOW))
-        kept = tuple(ring[: min(count, WINDOW)].tolist())
-        states.append(ConformalState(nominal, gamma, float(alpha[s]), kept, count))
-    return margins, states
+        kept.append((tuple(ring[: min(count, WINDOW)].tolist()), count))
+    return [
+        (one.margins, [ConformalState(one.nominal, gamma, float(a), *k) for a, k in zip(one.alpha, kept, strict=True)])
+        for one in levels
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One nominal coverage as it goes through the past: margins (N, S) and levels (S,), both written in place."""
+
+    nominal: float
+    margins: Floats
+    alpha: Floats
 
 
 def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:

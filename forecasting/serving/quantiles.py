@@ -67,12 +67,19 @@ def conform(fan: Floats, values: Floats, origins: Ints, steps: int, pace: Pace |
     """
     observed = targets(values, origins, steps)
     stretch = (pace or see_pace(values, origins)).stretch_over(steps)
-    margins, states = {}, {}
-    for level, (low, high) in LEVELS.items():
-        margins[level], states[level] = replay(
-            fan[..., low], fan[..., high], observed, steps=steps, nominal=level, stretch=stretch
-        )
-    return Conformed(margins, states)
+    scores = {
+        level: np.maximum(fan[..., low] - observed, observed - fan[..., high]) for level, (low, high) in LEVELS.items()
+    }
+    first = next(iter(scores.values()))
+    found: list[tuple[Floats, list[ConformalState]]] = []
+    if all(np.array_equal(first, other, equal_nan=True) for other in scores.values()):
+        # a fan without width, as most simple forecasts have: all levels miss by the same
+        found = replay(first, steps=steps, nominals=tuple(scores), stretch=stretch)
+    else:
+        for level, own in scores.items():
+            found += replay(own, steps=steps, nominals=(level,), stretch=stretch)
+    margins, states = zip(*found, strict=True)
+    return Conformed(dict(zip(scores, margins, strict=True)), dict(zip(scores, states, strict=True)))
 
 
 def widen(fan: Floats, margins: dict[float, Floats]) -> Floats:

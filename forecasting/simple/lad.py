@@ -143,9 +143,10 @@ def solve(columns: Floats, wanted: Floats) -> Floats:
     count = columns.shape[1]
     weights, left = np.zeros(count), wanted
     floor = 0.01 * float(np.median(np.abs(wanted))) + 1e-9
+    spare = np.empty(scaled.shape)
     for _ in range(_ROUNDS):
         pull = 1.0 / np.maximum(np.abs(left), floor)
-        square = (scaled * pull[:, None]).T @ scaled
+        square = np.multiply(scaled, pull[:, None], out=spare).T @ scaled
         square += PENALTY * np.trace(square) / count * np.eye(count)
         found = np.linalg.solve(square, scaled.T @ (pull * wanted))
         moved = float(np.abs(found - weights).max())
