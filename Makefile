@@ -31,7 +31,7 @@ lock: ## Write the lock files anew from pyproject.toml (needs uv; LOCK_FLAGS=--u
 test-lowest: ## The lowest versions that pyproject.toml allows, in build/lowest: the tests that need no server and no PyTorch (needs uv)
 	locks/lowest.sh $(PYTEST_FLAGS)
 
-servers: ## Install what tests need beside Python, where it is missing: Mosquitto, PostgreSQL, Chromium (Debian packages)
+servers: ## Install what tests need beside Python, where it is missing: Mosquitto, PostgreSQL, Chromium, sshd (Debian packages)
 	@tests/setup-servers.sh
 
 run: setup ## Run the service with configs/slopeward.toml (RUN_FLAGS="--config F")

@@ -8,7 +8,10 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "torch": ("PyTorch is not installed; networks, autoencoders and scenes need it", "models"),
     "statsmodels": ("statsmodels is not installed; sarimax, uc, stl and the tests of a series need it", "models"),
     "sklearn": ("scikit-learn is not installed; the learners beside the networks need it", "compare"),
-    "h5py": ("h5py is not installed; images in HDF5 files need it", "imagery"),
+    "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
+    "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
+    "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),
+    "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
     "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
 }
 

@@ -24,6 +24,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
     "thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
     "ingest": ("monitor.cli.site.ingest", "Read files of observations, or replay what was rejected"),
+    "sources": ("monitor.cli.service.sources", "List the servers that files are fetched from, and look at one now"),
     "report": ("monitor.cli.site.report", "Add an observer's report"),
     "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
     "signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of acts that take two people"),

@@ -21,7 +21,8 @@ ADMIN: Final = "admin"
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files"), SERVES),
     **dict.fromkeys(
-        ("evaluate", "ingest", "forecast run", "forecast train", "forecast season", "forecast refit", "anomalies score",
+        ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
+         "anomalies score",
          "anomalies train", "scenes add", "scenes rates"),
         SERVES,
     ),
@@ -33,7 +34,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
-         "alerts export", "alerts cap",
+         "alerts export", "alerts cap", "sources list",
          "maintenance list", "offsets list", "events list", "signatures list", "users list",
          "tokens list", "broker list", "broker keys"),
         READS,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
+from monitor.config.sources import SourceSection
 from monitor.domain.names import fold_name
 from monitor.domain.site import Site
 from monitor.domain.terms import Duration, Language, Retention, Section, describe_unknown, explain, read_text, read_toml
@@ -310,6 +311,15 @@ class ServiceConfig(Section):
     smtp: SmtpSection = SmtpSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
+    source: tuple[SourceSection, ...] = ()
+
+    @field_validator("source")
+    @classmethod
+    def _have_names(cls, value: tuple[SourceSection, ...]) -> tuple[SourceSection, ...]:
+        names = [one.name for one in value]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"the name {twice!r} stands in two tables")
+        return value
 
     @model_validator(mode="after")
     def _can_stand_by(self) -> Self:
@@ -370,7 +380,8 @@ def _lay_environment(document: dict[str, Any], environment: Mapping[str, str], n
             continue
         section, _, key = variable.removeprefix(PREFIX).lower().partition("__")
         field = ServiceConfig.model_fields.get(section)
-        known = field.annotation.written_keys() if field and field.annotation else []
+        table = field.annotation if field else None
+        known = table.written_keys() if isinstance(table, type) and issubclass(table, Section) else []
         if key not in known:
             names = describe_unknown(key, known) if known else describe_unknown(section, ServiceConfig.written_keys())
             raise ConfigError(f"environment {variable}: {names}")

@@ -31,8 +31,8 @@ class SiteTable(Section):
     @field_validator("id")
     @classmethod
     def _not_reserved(cls, value: str) -> str:
-        if value == "status":
-            raise ValueError("'status' is reserved for the service itself; expected another id")
+        if value in {"status", "series"}:  # a folder of the inbox is called series
+            raise ValueError(f"{value!r} is reserved for the service itself; expected another id")
         return value
 
     @field_validator("timezone")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from monitor.broker.access import find_access, spell_access
+from monitor.config.secrets import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, UnsetError
@@ -75,12 +76,6 @@ def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str
         raise ConfigError(
             f"channel {channel_kind}:...: write the NAME of an environment variable in capitals, not the address itself"
         )
-    if environ.get(name):
-        return environ[name]
-    if path := environ.get(f"{name}_FILE"):
-        try:
-            with open(path, encoding="utf-8") as file:  # noqa: PTH123
-                return file.read().strip()
-        except OSError as error:
-            raise UnsetError(f"{name}_FILE: cannot read {path}: {error.strerror}") from error
-    raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
+    if (found := find_secret(environ, name)) is None:
+        raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
+    return found

@@ -39,6 +39,7 @@ from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
+from monitor.store.readings.sources import load_polls
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
@@ -54,6 +55,7 @@ UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
+SOURCES_EVERY_S: Final = 10.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -287,13 +289,14 @@ class Core:
             log.info("upgraded the database; the copy from before is %s", copy)
 
     def _make_inboxes(self) -> None:
-        """The folders that are watched for scenes are there from the start, so that a person finds where to put one."""
+        """The watched folders are there from the start, so that a person finds where to put scenes and files."""
         for site_id in self.sites:
-            folder = Path(self.config.paths.inbox) / site_id
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                log.warning("%s: cannot be made, scenes cannot be put there: %s", folder, error)
+            inbox = Path(self.config.paths.inbox)
+            for folder in (inbox / site_id, inbox / "series" / site_id):
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    log.warning("%s: cannot be made, nothing can be put there: %s", folder, error)
 
     def _look_for_versions(self) -> None:
         """Ask for a fresh core when a site file was put in force that this one does not run on."""
@@ -352,6 +355,7 @@ class Core:
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
+            Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
@@ -403,6 +407,12 @@ class Core:
         self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
 
+    def _follow_sources(self) -> None:
+        with self.db.read() as c:
+            polls = load_polls(c)
+        found = self.conditions.of_sources(self.config.source, self.sites, polls, self.clock())
+        self.conditions.follow(found, time.monotonic())
+
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
         self._watch_file()
@@ -412,7 +422,7 @@ class Core:
         ]
         if not ingest.get("drained", True) and all(ingest["connected"].values()):
             degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
-        degraded += [*self.conditions.told("slow:"), *([self._lost_file] if self._lost_file else [])]
+        degraded += [*self.conditions.told("slow:", "source:"), *([self._lost_file] if self._lost_file else [])]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,

@@ -34,6 +34,7 @@ HOUR_S: Final = 3600.0
 DAY_S: Final = 86400.0
 # two jobs at once: more would only fight for the cores that ingest and alarms need
 WORKERS: Final = 2
+POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and hold no other job up
 FAILS_BEFORE_ALARM: Final = 3
 LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
@@ -46,7 +47,8 @@ class Job:
     """One line of the table: `function` is run(db, config, site, now) -> one line that says what it did.
 
     `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
-    `light` job computes here and briefly: it has a thread of its own and waits for no training. A job that watches a
+    `light` job computes here and briefly: it has a thread of its own and waits for no training; one that `polls` waits
+    for servers, in threads of its own. A job that watches a
     folder also runs as soon as something arrived in it, or in a folder of it. A job with an `hour` runs once a day at
     that hour of the site's own clock, and once after a start.
     """
@@ -58,6 +60,7 @@ class Job:
     per_site: bool = True
     at_stage: Callable[[Site, str | None], float] | None = None
     light: bool = False
+    polls: bool = False
     watched: Callable[[ServiceConfig, Site], Path] | None = None
     hour: int | None = None
 
@@ -82,6 +85,10 @@ JOBS: Final = (
     Job(
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
         watched=lambda config, site: Path(config.paths.inbox) / site.id,
+    ),
+    Job(
+        "sources", "monitor.ingest.sources.poll:run", lambda _: 60.0, 20.0, polls=True,
+        watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,
     ),
     Job("refit", "monitor.jobs.forecasts.refit:run", lambda _: DAY_S, 600.0, hour=2),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
@@ -136,7 +143,8 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
-        executors = {"default": ThreadPoolExecutor(WORKERS), "light": ThreadPoolExecutor(1)}
+        threads = {"default": WORKERS, "light": 1, "polls": POLLS}
+        executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
         self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
         self._entries: dict[str, tuple[Job, Site | None]] = {}
@@ -154,7 +162,7 @@ class Schedule:
         self._entries[key] = (job, site)
         self._scheduler.add_job(
             self.run_now, trigger_of(job, site, every_s), (key,), id=key, max_instances=1, coalesce=True,
-            executor="light" if job.light else "default",
+            executor="light" if job.light else "polls" if job.polls else "default",
             misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
         )  # fmt: skip

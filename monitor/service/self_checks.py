@@ -1,18 +1,22 @@
 """What of the service itself is wrong at the moment, so that it becomes an alarm and not only a count."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
 from monitor.config.service import BrokerSection
+from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.service.alarms import ServiceAlarms
+from monitor.store.readings.sources import PollState
 from monitor.store.upkeep.readers import ReaderWatch
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
 FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
+FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 
 
 class Condition(NamedTuple):
@@ -142,8 +146,43 @@ class Conditions:
         )  # fmt: skip
 
     @staticmethod
+    def of_sources(
+        tables: Sequence[SourceSection], sites: Collection[str], polls: Iterable[PollState], now: datetime
+    ) -> Iterator[Condition]:
+        """Sources of files that bring nothing for too long; watched folders with a file that cannot be read."""
+        states = {one.source: one for one in polls}
+        own = {one.name: one for one in tables if one.kind != FOLDER_KIND}
+        for name in sorted(own.keys() | states.keys()):
+            table, state = own.get(name), states.get(name)
+            if table is not None and table.site not in sites:
+                line = f"source {name} is for site {table.site}, which is not configured"
+                yield Condition(f"source:{name}", True, line, level=1)
+                continue
+            since, silent_s = _find_silence(table, state)
+            late = since is not None and (now - since).total_seconds() > silent_s
+            yield Condition(f"source:{name}", late, _describe_silence(state, since), level=1)
+
+    @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:
         """Sites whose evaluation takes too long."""
         for site in sites:
             text = f"evaluation of {site} takes {slow.get(site, 0.0):.0f} s; shorten windows or thin its series"
             yield Condition(f"slow:{site}", site in slow, text)
+
+
+def _find_silence(table: SourceSection | None, state: PollState | None) -> tuple[datetime | None, float]:
+    """Since when a source brings nothing, None where it does or was never looked at; and how long that may last."""
+    if state is None or state.error is None:
+        return None, 0.0
+    if state.kind == FOLDER_KIND:
+        return state.error_since, FOLDER_SILENT_S
+    return (None, 0.0) if table is None else (state.success_at or state.since_at, table.silent_s)
+
+
+def _describe_silence(state: PollState | None, since: datetime | None) -> str:
+    if state is None or since is None:
+        return ""
+    at = f"{since:%Y-%m-%d %H:%M}"
+    if state.kind == FOLDER_KIND:
+        return f"a file in the watched folder of {state.site} cannot be read since {at} UTC: {state.error}"
+    return f"source {state.source} of {state.site} brings no files since {at} UTC: {state.error}"

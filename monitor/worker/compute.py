@@ -371,6 +371,7 @@ def main(folder: Path, early: str = "") -> int:
     threading.Thread(target=_follow_leash, daemon=True).start()
     with (folder / "asked").open("rb") as file:
         task = pickle.load(file)  # noqa: S301  written by the service that started this process
+    (folder / "asked").unlink()  # it may hold the login of a server
     with (folder / "progress").open("ab", buffering=0) as lines:
 
         def progress(detail: dict[str, Any]) -> None:

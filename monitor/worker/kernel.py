@@ -45,7 +45,7 @@ MAKE_CHAR, MAKE_DIR, MAKE_REG, MAKE_SOCK, MAKE_FIFO, MAKE_BLOCK, MAKE_SYM = 64, 
 REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 FILES_SINCE: Final = {1: (1 << 13) - 1, 2: REFER, 3: TRUNCATE, 5: IOCTL_DEV}  # version of Landlock -> rights it knows
 TCP_SINCE, SCOPES_SINCE = 4, 6
-BIND_AND_CONNECT, ABSTRACT_SOCKETS_AND_SIGNALS = 3, 3
+BIND, BIND_AND_CONNECT, ABSTRACT_SOCKETS_AND_SIGNALS = 1, 3, 3
 OF_A_FILE: Final = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 READING: Final = EXECUTE | READ_FILE | READ_DIR | IOCTL_DEV
 # no link, socket or device: what others read afterwards is what it looks like
@@ -97,12 +97,17 @@ def leave_network() -> bool:
     return True
 
 
-def filter_calls() -> bool:
-    """Refuse sockets of every family, and calls that reach into other processes; needs `renounce_rights` before."""
+def filter_calls(*, sockets: bool = False) -> bool:
+    """Refuse sockets of every family, and calls that reach into other processes; needs `renounce_rights` before.
+
+    Args:
+        sockets: allow sockets, and refuse the rest alone.
+    """
     machine = platform.machine()
     if not sys.platform.startswith("linux") or machine not in CALLS or struct.calcsize("P") != 8:
         return False
     architecture, refused = CALLS[machine]
+    refused = refused[1:] if sockets else refused
     steps = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, RET_ERRNO | EACCES), (LOAD, 0, 0, 0)]
     tests = [(AT_LEAST, X32), *((EQUAL, number) for number in refused)]
     left = len(tests)  # jumps are counted from the step after
@@ -121,12 +126,13 @@ def landlock_version() -> int:
     return max(0, int(_LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)))
 
 
-def lock_files(reads: Iterable[Path] | None, writes: Iterable[Path]) -> bool:
+def lock_files(reads: Iterable[Path] | None, writes: Iterable[Path], *, connects: bool = False) -> bool:
     """Open, run and write files below the given folders alone; signal and look into no process outside (Landlock).
 
     Args:
         reads: files and folders that may be read; None: all, and written as far as their rights go.
         writes: folders that may be written too. What is not there is passed over.
+        connects: allow connections by TCP; nobody can be waited for all the same.
     """
     version = landlock_version()
     if version == 0:
@@ -135,7 +141,7 @@ def lock_files(reads: Iterable[Path] | None, writes: Iterable[Path]) -> bool:
     handled = known if reads is not None else MAKE_CHAR | MAKE_BLOCK
     words = [handled]
     if version >= TCP_SINCE:
-        words.append(BIND_AND_CONNECT)
+        words.append(BIND if connects else BIND_AND_CONNECT)
     if version >= SCOPES_SINCE:
         words.append(ABSTRACT_SOCKETS_AND_SIGNALS)
     asked = struct.pack(f"={len(words)}Q", *words)

@@ -32,6 +32,11 @@ SYSTEM: Final = (
     "/usr", "/lib", "/lib64", "/nix/store", "/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd",
     "/proc", "/sys", "/dev/zero", "/dev/random", "/dev/urandom",
 )  # fmt: skip
+# what finding the address of a name and checking a certificate take
+RESOLVER: Final = (
+    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/ssl", "/etc/pki",
+    "/etc/ca-certificates", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager",
+)  # fmt: skip
 DEVICES: Final = ("/dev/null", "/dev/nvidia*", "/dev/dri")
 CPU_GRACE_S: Final = 5
 OPEN_NETWORK: Final = "workers can reach the network: no network of their own and no filter of calls is allowed here"
@@ -57,6 +62,7 @@ class Terms:
         reads: files and folders it may read beside Python and its libraries; None: all.
         writes: folders it may read and write, beside its own.
         walls: which ones are asked for; for tests, and to find out which one is in the way of something.
+        network: it may reach the network, and nothing else: the one kind of worker that fetches files.
     """
 
     memory_bytes: int = 8 * GIB
@@ -65,6 +71,7 @@ class Terms:
     reads: tuple[str, ...] | None = None
     writes: tuple[str, ...] = ()
     walls: tuple[str, ...] = ("network", "calls", "files")
+    network: bool = False
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -86,14 +93,17 @@ def wall_in(terms: Terms, folder: Path) -> None:
     _missing.clear()
     kernel.offer_to_end_first()
     reads = None if terms.reads is None else [*_list_own(), *map(Path, terms.reads)]
+    if reads is not None and terms.network:
+        reads += map(Path, RESOLVER)
     devices = [path for pattern in DEVICES for path in Path("/").glob(pattern[1:])]
     writes = [folder, *devices, *map(Path, terms.writes)]
-    alone = "network" in terms.walls and kernel.leave_network()
+    alone = not terms.network and "network" in terms.walls and kernel.leave_network()
     if not kernel.renounce_rights():
         _missing.append(OPEN_RIGHTS)
-    if not ("files" in terms.walls and kernel.lock_files(reads, writes)):
+    if not ("files" in terms.walls and kernel.lock_files(reads, writes, connects=terms.network)):
         _missing.append(OPEN_FILES)
-    if not ("calls" in terms.walls and kernel.filter_calls()) and not alone:
+    filtered = "calls" in terms.walls and kernel.filter_calls(sockets=terms.network)
+    if not (filtered or alone or terms.network):
         _missing.append(OPEN_NETWORK)
     kernel.hide_memory()
     _bound(resource.RLIMIT_CORE, 0)

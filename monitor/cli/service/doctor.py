@@ -384,6 +384,50 @@ def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
             )
 
 
+def _look_at_sources(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.config.secrets import find_secret
+    from monitor.config.sources import FOLDER_KIND
+    from monitor.extras import describe_missing, is_installed
+    from monitor.ingest.sources.plan import find_form
+    from monitor.store.database.engine import Database
+    from monitor.store.readings.sources import load_polls
+    from monitor.store.upkeep.migrate import require_current
+
+    sites = {site.id for site in scan_sites(service.paths.sites)[0]}
+    packages = {"sftp": "asyncssh", "stac": "pystac"}
+    for one in service.source:
+        if one.site not in sites:
+            yield "sources", BAD, f"{one.name}: site {one.site!r} is not configured", "mend its table"
+        if one.secret and find_secret(os.environ, one.secret) is None:
+            found = f"{one.name}: the environment variable {one.secret} is not set"
+            yield "sources", BAD, found, "set it in the environment of the service"
+        if one.kind in packages and not is_installed(packages[one.kind]):
+            line, remedy = describe_missing(packages[one.kind]).split(": ", 1)
+            yield "sources", BAD, f"{one.name}: {line}", remedy
+        for path in (one.key_file, one.ca_file, one.mapping):
+            if path and not os.access(path, os.R_OK):
+                yield "sources", BAD, f"{one.name}: {path} cannot be read", "mend its table, or give the file"
+        if one.kind != "stac":
+            find_form(one)
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+        with db.read() as c:
+            states = {state.source: state for state in load_polls(c)}
+    finally:
+        db.close()
+    names = {one.name for one in service.source if one.kind != FOLDER_KIND}
+    for name in sorted(names | {name for name, state in states.items() if state.kind == FOLDER_KIND}):
+        state = states.get(name)
+        if state is None:
+            yield "sources", WARN, f"{name}: never looked at", f"slopeward run, or slopeward sources poll {name}"
+        elif state.error is not None:
+            since = f"since {state.error_since:%Y-%m-%d %H:%M} UTC"
+            yield "sources", WARN, f"{name}: {since}: {state.error}", "mend what the line says; it is tried again"
+        else:
+            yield "sources", OK, f"{name}: last success {state.success_at:%Y-%m-%d %H:%M} UTC", ""
+
+
 def _channels(site: Site) -> list[str]:
     return sorted({c for r in site.recipients for c in r.channels})
 
@@ -391,4 +435,5 @@ def _channels(site: Site) -> list[str]:
 LOOKS: Final = (
     _look_at_sites, _look_at_database, _look_at_broker, _look_at_logins, _look_at_packages, _look_at_workers,
     _look_at_clock, _look_at_disk, _look_at_processes, _look_at_channels,
+    _look_at_sources,
 )  # fmt: skip

@@ -13,6 +13,7 @@ from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse
 from monitor.errors import ConfigError
 from monitor.store.alerting.sites import load_sites_summary
+from monitor.store.readings.sources import load_polls
 from monitor.store.scenes.arrivals import load_waiting
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
@@ -30,6 +31,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
         rows = load_view(c, "site_status", order_by=["site"])
         waiting = load_waiting(c)
+        polls = load_polls(c)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
     verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
@@ -41,6 +43,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             "waiting_scenes": [
                 {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
             ],
+            "sources": [
+                {"source": p.source, "site": p.site, "polled": p.polled_at, "success": p.success_at,
+                 "error": p.error, "error_since": p.error_since, "stored": p.rows_all}
+                for p in polls
+            ],
         })  # fmt: skip
     else:
         _print(rows, verdict, now)
@@ -50,6 +57,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             print(
                 f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
             )
+        for one in polls:
+            if one.error is not None:
+                print(f"  {one.site}: source {one.source} since {one.error_since:%Y-%m-%d %H:%M} UTC: {one.error}")
     raise typer.Exit(health.EXIT_OF[verdict.state])
 
 

@@ -30,13 +30,42 @@ class Content(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class StationPlace:
+    """Where the site file says that a station stands."""
+
+    station: str
+    latitude: float
+    longitude: float
+    height_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """What a person says of a file beside its name; the options of `slopeward ingest`."""
+    """What a person says of a file beside its name; the options of `slopeward ingest`, and places of the site file.
+
+    Args:
+        mapping: what the columns of a wide table mean.
+        point_set: name of a set of points.
+        direction: what a positive value of a point means.
+        unit: of points, or of the values of a grid that does not say it.
+        station: whose positions a file holds.
+        quantity: what the values of a grid are.
+        variable: which one of a file of several grids.
+        window_m: cells within so many metres of a station are averaged; None: the nearest cell.
+        within_m: pixels farther from every station are left out; None: none is.
+        places: stations of the site that have a place.
+    """
 
     mapping: TableMapping | None = None
     point_set: str | None = None
     direction: str | None = None
     unit: str | None = None
+    station: str | None = None
+    quantity: str | None = None
+    variable: str | None = None
+    window_m: float | None = None
+    within_m: float | None = None
+    places: tuple[StationPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +127,7 @@ class Reader:
         suffixes: which files of a folder are its own. Whether a file has the form, its columns say when it is opened.
         needs: options that must be given.
         takes: options that may be given.
+        walled: read by a large library written in C: always in a worker of its own (`walled`).
     """
 
     opens: str
@@ -106,3 +136,4 @@ class Reader:
     suffixes: tuple[str, ...] = SUFFIXES
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    walled: bool = False

@@ -4,10 +4,7 @@ Nothing else reads such a file: the libraries that open workbooks and Parquet st
 comes back is text and numbers, and rows that the page's own process reads as JSON, a line each.
 """
 
-import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +13,8 @@ from typing import Any, Final
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.reader import Judged, Line, Said
+from monitor.ingest.files.plain_lines import spell_line
+from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Guess, Question, Sensor, guess
 from monitor.ingest.guess.look import Look, look_at
 from monitor.ingest.guess.site_file import ask_place
@@ -27,7 +25,6 @@ COLUMNS_SHOWN: Final = 12
 CURVES_MOST: Final = 24
 POINTS_MOST: Final = 300  # of a curve: the lowest and the highest of each piece
 CELL_MOST: Final = 60  # characters
-LINE_BYTES: Final = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,46 +159,7 @@ def unfold(asked: AskedRows) -> Unfolded:
         with open_wide(Path(asked.table), Said(mapping)) as lines, Path(asked.out).open("w", encoding="utf-8") as out:
             for line in lines:
                 count += 1
-                rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
-                out.write(json.dumps([rows, line.missing], default=_plain) + "\n")
+                out.write(spell_line(line))
     except ConfigError as error:
         return Unfolded(count, str(error).replace(str(asked.table), Path(asked.table).name))
     return Unfolded(count)
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-@contextmanager
-def open_unfolded(path: Path) -> Iterator[Iterator[Line]]:
-    """Lines that a worker wrote, which nobody trusts: one that is none of the form ends the file.
-
-    Raises:
-        ConfigError: the file is none that `unfold` wrote.
-    """
-    try:
-        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise ConfigError(f"the rows cannot be read: {error.strerror}") from None
-    with os.fdopen(place, "rb") as file:
-        yield (_read_line(raw) for raw in iter(lambda: file.readline(LINE_BYTES), b""))
-
-
-def _read_line(raw: bytes) -> Line:
-    try:
-        rows, missing = json.loads(raw)
-        if type(missing) is not int:
-            raise TypeError
-        return Line(tuple(_read_judged(*pair) for pair in rows), missing)
-    except (ValueError, TypeError, RecursionError):
-        raise ConfigError("the rows cannot be read: a line is not of their form") from None
-
-
-def _read_judged(row: Any, error: Any) -> Judged:
-    if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
-        raise TypeError
-    if error is None:
-        return row, None
-    code, reason = error
-    return row, PayloadError(str(code)[:40], str(reason)[:500])

@@ -117,7 +117,8 @@ NOT_SEALED: Final = {
         "readings come by the million; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(
-        ("rejected_message", "quarantine_source", "sequence_state", "sequence_gap"), "reception, not decision"
+        ("rejected_message", "quarantine_source", "sequence_state", "sequence_gap", "source_poll", "source_file"),
+        "reception, not decision",
     ),
     **dict.fromkeys(
         ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",

@@ -516,6 +516,21 @@ service_state = Table(
     "service_state", metadata,  # what other processes need to know of this one: progress stamps, session, broker
     Column("name", String(128), primary_key=True), Column("at", Instant, nullable=False), Column("detail", Json, nullable=False),
 )  # fmt: skip
+# one row per source of files, watched folders too; and one per file of it that was taken
+source_poll = Table(
+    "source_poll", metadata,
+    Column("source", String(80), primary_key=True), Column("site", String(64), nullable=False), _text("kind"),
+    Column("polled_at", Instant, nullable=False), Column("success_at", Instant), Column("since_at", Instant, nullable=False),
+    Column("error", Text), Column("error_since", Instant), Column("failures", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False), Column("rows_new", Integer, nullable=False), Column("rows_all", BigId, nullable=False),
+)  # fmt: skip
+source_file = Table(
+    "source_file", metadata,
+    Column("source", String(80), primary_key=True), Column("name", String(500), primary_key=True),
+    Column("etag", String(300), nullable=False), Column("modified", String(300), nullable=False),
+    Column("size", BigId, nullable=False), Column("sha256", String(64), nullable=False), Column("taken_at", Instant, nullable=False),
+    Column("reason", Text),  # why this version was not taken; empty = it is stored
+)  # fmt: skip
 job_run = Table(
     "job_run", metadata,
     Column("id", BigId, primary_key=True), Column("job", String(64), nullable=False), Column("site", String(64)), Column("started_at", Instant, nullable=False), Column("finished_at", Instant),

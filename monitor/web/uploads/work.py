@@ -25,10 +25,11 @@ from monitor.errors import (
     UnitDoubtError,
 )
 from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.plain_lines import open_plain
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.guess.guess import Sensor
-from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded, open_unfolded
+from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded
 from monitor.ingest.guess.site_file import PLACE, add_stations, find_absent, read_place, write_site
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.worker import run_in_worker
@@ -241,7 +242,7 @@ class Workshop:
         result = read_file(
             rows, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
             mapping=load_mapping(self.shelf.mapping(upload)), accept_units=accept_units, on_progress=tell,
-            by=actor.name, name=upload.name, open_lines=partial(open_unfolded, rows),
+            by=actor.name, name=upload.name, open_lines=partial(open_plain, rows),
         )  # fmt: skip
         record_file(db, actor, result, clock())
         if accept_units:

@@ -19,12 +19,14 @@ from monitor.cli.session import open_database
 from monitor.domain.alert import Actor
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
+from monitor.ingest.sources.polled import Polled, follow
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.offsets import add_offset
 from monitor.store.people.countersign import SharedAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
+from monitor.store.readings.sources import save_poll
 from monitor.store.schema.tables import metadata, user_account
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
@@ -165,6 +167,7 @@ def things(bench):
     bench.publish("G1", 0.0, bench.now)
     with bench.database.write() as c:
         event = add_event(c, SiteEvent("bench", NOW, NOW, "earthquake", "M 5.1", 0.3), NOW, "feed", via="mqtt")
+        save_poll(c, follow(None, Polled("feed"), "feed", "bench", "http", NOW, 60.0))
         work = add_maintenance(c, "bench", "G1", NOW, NOW + timedelta(hours=9), Actor("Ada"), "new mast", NOW)
         keep_first(c, SharedAct("level.set", "site:bench", {"to": 0}), Actor("Ada"), "quiet", 3, NOW)
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
@@ -181,6 +184,7 @@ SHOWN = {
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
     "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
+    "sources list": (),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -27,6 +27,8 @@ def connect(payload):
     kind = socket.AF_UNIX if isinstance(payload["address"], str) else socket.AF_INET
     with socket.socket(kind) as s: s.connect(payload["address"]); s.sendall(b"stolen")
     return {}
+def wait(payload):
+    with socket.create_server(("127.0.0.1", 0)): return {}
 def fetch(payload): return {"code": subprocess.run([sys.executable, "-S", "-c", payload["code"]]).returncode}
 def allocate(payload): return {"n": len(bytearray(payload["bytes"]))}
 def native(payload):
@@ -126,6 +128,23 @@ def why(job, payload=None, limit_s=30, **terms):
         run(job, payload, limit_s, **terms)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_who_fetches_reaches_the_network_and_no_file_of_others(listener, tmp_path):
+    address, came = listener
+    folder, secret = tmp_path / "fetched", tmp_path / "configs.toml"
+    folder.mkdir()
+    secret.write_text(SECRET)
+    terms = {"network": True, "reads": (str(tmp_path / "jobs"),), "writes": (str(folder),)}
+    assert run("connect", {"address": address}, **terms) == {}
+    assert came == [b"stolen"]
+    run("write", {"path": str(folder / "a"), "bytes": 3}, **terms)
+    assert SECRET not in str(run("environment", **terms))
+    if kernel.landlock_version():
+        assert "PermissionError" in why("read", {"path": str(secret)}, **terms)
+        assert "PermissionError" in why("write", {"path": str(tmp_path / "a"), "bytes": 3}, **terms)
+    if kernel.landlock_version() >= kernel.TCP_SINCE:
+        assert "PermissionError" in why("wait", **terms)
 
 
 def test_the_environment_holds_no_secret():

@@ -1,0 +1,73 @@
+"""Lines that a worker read of a file, as JSON on the way to who stores them; nobody trusts them on arrival."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.reader import Judged, Line
+
+LINE_BYTES: Final = 4 << 20
+NOT_OF_THEIR_FORM: Final = "the rows cannot be read: a line is not of their form"
+
+
+def spell_line(line: Line) -> str:
+    """A line of a file of readings."""
+    rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
+    return spell([rows, line.missing])
+
+
+def spell(value: Any) -> str:
+    """One line of JSON; instants as ISO 8601."""
+    return json.dumps(value, default=_plain) + "\n"
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextmanager
+def open_plain(path: Path) -> Iterator[Iterator[Line]]:
+    """The lines that `spell_line` wrote: one that is none of the form ends the file.
+
+    Raises:
+        ConfigError: the file is none that a worker wrote.
+    """
+    with open_raw(path) as lines:
+        yield (_read_line(raw) for raw in lines)
+
+
+@contextmanager
+def open_raw(path: Path, most: int = LINE_BYTES) -> Iterator[Iterator[bytes]]:
+    """Lines of at most so many octets, of a file and of no link to another; raises ConfigError."""
+    try:
+        place = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigError(f"the rows cannot be read: {error.strerror}") from None
+    with os.fdopen(place, "rb") as file:
+        yield iter(lambda: file.readline(most), b"")
+
+
+def _read_line(raw: bytes) -> Line:
+    try:
+        rows, missing = json.loads(raw)
+        if type(missing) is not int:
+            raise TypeError
+        return Line(tuple(_read_judged(*pair) for pair in rows), missing)
+    except (ValueError, TypeError, RecursionError):
+        raise ConfigError(NOT_OF_THEIR_FORM) from None
+
+
+def _read_judged(row: Any, error: Any) -> Judged:
+    if not isinstance(row, dict) or not all(isinstance(v, str | int | float | None) for v in row.values()):
+        raise TypeError
+    return row, None if error is None else read_error(*error)
+
+
+def read_error(code: Any, reason: Any) -> PayloadError:
+    """Why a row is refused, cut to what people read."""
+    return PayloadError(str(code)[:40], str(reason)[:500])

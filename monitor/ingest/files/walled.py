@@ -1,0 +1,162 @@
+"""Files from outside are read behind walls: a worker turns any form into plain lines, and those alone are read here."""
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from monitor.config.service import ComputeSection
+from monitor.errors import ConfigError, JobError, PayloadError
+from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, spell_line
+from monitor.ingest.files.point_rows import read_place
+from monitor.ingest.files.reader import BadRow, Content, Declared, Line, Piece, Said
+from monitor.ingest.files.readers import READERS, open_points, open_readings
+from monitor.store.readings.points import PointValue
+from monitor.worker import compute
+from monitor.worker.records import Task
+from monitor.worker.sandbox import GIB, Terms
+
+POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A file to read, and where its lines go."""
+
+    path: Path
+    form: str
+    said: Said
+    out: Path
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """How many lines there are; what a set of points is; or why the file is none of its form."""
+
+    lines: int = 0
+    declared: tuple[str, str, str] | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that was read behind the walls; its lines can be read again and again."""
+
+    lines: Path
+    declared: tuple[str, str, str] | None
+
+    @contextmanager
+    def readings(self) -> Iterator[Iterator[Line]]:
+        """The lines of a file of readings: an `OpenLines`."""
+        with open_plain(self.lines) as lines:
+            yield lines
+
+    @contextmanager
+    def points(self, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+        """What a file of points declares, and its points."""
+        assert self.declared is not None
+        with open_raw(self.lines, POINT_BYTES) as lines:
+            yield Declared(*self.declared), (_read_piece(raw, now) for raw in lines)
+
+
+@contextmanager
+def open_walled(
+    path: Path, form: str, said: Said, plan: ComputeSection, now: datetime, limit_s: float | None = None
+) -> Iterator[Opened]:
+    """Have a worker read a file; it sees that file alone, reaches nothing, and leaves plain lines.
+
+    Raises:
+        ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
+    """
+    with tempfile.TemporaryDirectory(prefix="slopeward-read-") as folder:
+        out = Path(folder) / "lines"
+        source = path.absolute()
+        terms = Terms(
+            memory_bytes=int(plan.job_memory_gib * GIB), file_bytes=int(plan.job_file_gib * GIB),
+            reads=(str(source),), writes=(folder,),
+        )  # fmt: skip
+        asked = Asked(source, form, said, out, now)
+        try:
+            answer = compute.run(CONVERT, asked, limit_s or plan.job_limit_s, terms=terms)
+        except JobError as error:
+            raise ConfigError(f"{path}: cannot be read: {str(error).removeprefix(CONVERT.function + ': ')}") from None
+        if answer.refused:
+            raise ConfigError(answer.refused.replace(str(source), str(path)))
+        if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
+            raise ConfigError(f"{path}: cannot be read: the worker answered something else")
+        yield Opened(out, answer.declared)
+
+
+def convert(asked: Asked) -> Converted:
+    """The job: read a file by its reader and write its lines as JSON."""
+    try:
+        with asked.out.open("w", encoding="utf-8") as out:
+            return _convert(asked, out.write)
+    except ConfigError as error:
+        return Converted(refused=" ".join(str(error).split()))
+
+
+CONVERT: Final = Task("monitor.ingest.files.walled:convert", Asked, Converted)
+
+
+def _convert(asked: Asked, write: Callable[[str], object]) -> Converted:
+    lines = 0
+    if READERS[asked.form].content is Content.READINGS:
+        with open_readings(asked.form)(asked.path, asked.said) as found:
+            for line in found:
+                write(spell_line(line))
+                lines += 1
+        return Converted(lines)
+    with open_points(asked.form)(asked.path, asked.said, asked.now) as (declared, pieces):
+        for piece in pieces:
+            p = piece.point
+            write(spell([
+                None if p is None else [p.pid, p.latitude, p.longitude, p.height_m],
+                [[v.observed_at, v.value, v.sigma] for v in piece.values], piece.missing,
+                [[b.row, b.error.code, str(b.error), b.count] for b in piece.bad],
+            ]))  # fmt: skip
+            lines += 1
+    return Converted(lines, (declared.name, declared.direction, declared.unit))
+
+
+# ---- points that the worker wrote, which are not trusted ----------------------------------------------------------
+
+
+def _read_piece(raw: bytes, now: datetime) -> Piece:
+    try:
+        place, values, missing, bad = json.loads(raw)
+        refused = tuple(
+            BadRow(_read_dict(row), read_error(code, text), max(1, _read_count(n))) for row, code, text, n in bad
+        )
+        if place is None:
+            return Piece(None, (), _read_count(missing), refused)
+        point = read_place(dict(zip(("point", "latitude", "longitude", "height_m"), place, strict=True)))
+        found = tuple(_read_value(point.pid, now, *one) for one in values)
+        return Piece(point, found, _read_count(missing), refused)
+    except (TypeError, ValueError, AttributeError, RecursionError, PayloadError):
+        raise ConfigError(NOT_OF_THEIR_FORM) from None
+
+
+def _read_value(pid: str, now: datetime, at: str, value: float, sigma: float | None) -> PointValue:
+    when = datetime.fromisoformat(at)
+    if when.tzinfo is None or when > now or not math.isfinite(value) or not (sigma is None or 0 <= sigma < math.inf):
+        raise ValueError
+    return PointValue(pid, when, float(value), None if sigma is None else float(sigma))
+
+
+def _read_dict(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise TypeError
+    return row
+
+
+def _read_count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError
+    return value

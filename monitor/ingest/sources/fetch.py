@@ -1,0 +1,40 @@
+"""The job that fetches: whole files under their names, or one line why not; nothing half-written bears a name."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from monitor.errors import SlopewardError
+from monitor.extras import explain_missing
+from monitor.ingest.sources.tasks import FAILED, Answer, Asked, Fetched
+
+# kind of server -> what fetches from it; loaded in the worker alone
+FETCHERS: Final[dict[str, str]] = {
+    "http": "monitor.ingest.sources.http:fetch_files",
+    "sftp": "monitor.ingest.sources.sftp:fetch_files",
+    "stac": "monitor.ingest.sources.stac:fetch_items",
+}
+PART: Final = ".part"
+
+
+def fetch(asked: Asked) -> Answer:
+    """Fetch what is new; a file that fails does not keep the others out."""
+    module, _, name = FETCHERS[asked.kind].partition(":")
+    fetcher: Callable[[Asked], Iterator[Fetched]] = getattr(importlib.import_module(module), name)
+    return Answer(tuple(fetcher(asked)))
+
+
+def explain(error: Exception, name: str) -> Fetched:
+    """What stands in the way of one file, in one line without secrets."""
+    if isinstance(error, ModuleNotFoundError):
+        raise error
+    text = str(error) if isinstance(error, SlopewardError | OSError) else f"{type(error).__name__}: {error}"
+    return Fetched(name, FAILED, (explain_missing(error) or " ".join(text.split()))[:500])
+
+
+def part_of(folder: Path, name: str) -> Path:
+    """Where a file grows until it is whole."""
+    path = folder / f"{name}{PART}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

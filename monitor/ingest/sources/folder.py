@@ -1,0 +1,143 @@
+"""The watched folder `inbox/series/<site>`: files of readings and points, read by the mapping that their name picks."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, SlopewardError, StoreBusyError
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.readers import LONG, WIDE
+from monitor.ingest.sources.plan import find_form, list_places, make_said
+from monitor.ingest.sources.polled import Polled
+from monitor.ingest.sources.take import Place, check_content, explain, measure, take_file
+from monitor.store.readings.sources import TEXT_LIMIT, FileState, forget_files, load_files, save_file
+
+SERIES: Final = "series"
+MAPPING: Final = ".mapping.toml"
+UNFINISHED: Final = (".part", ".tmp", ".filepart", ".crdownload", "~")
+SETTLED_S: Final = 5.0  # since the last write: a copy that goes on is waited for
+AT_ONCE: Final = 200  # files of one look
+# endings that say the form; of all others, .csv, .txt and Parquet are the neutral table
+_BY_SUFFIX: Final = {".tenv3": "gnss", ".tenv": "gnss", ".neu": "gnss", ".pos": "gnss"}
+_TABLES: Final = (".csv", ".txt", ".parquet", ".pq")
+
+
+class How(NamedTuple):
+    """How a file is read; `version` changes with what says so."""
+
+    form: str
+    said: Said
+    version: str
+    accept_units: bool = False
+
+
+def folder_of(place: Place) -> Path:
+    """Where files of a site's series are put."""
+    return Path(place.config.paths.inbox) / SERIES / place.site.id
+
+
+def look_at_folder(found: Polled, place: Place) -> None:
+    """Take every file that is new or changed; one that cannot be read stays, with its reason, until it changes."""
+    folder = folder_of(place)
+    if not folder.is_dir():
+        return
+    with place.db.read() as c:
+        known = load_files(c, found.source)
+    paths = sorted(folder.iterdir())
+    mappings = {p.name.removesuffix(MAPPING): p for p in paths if p.name.endswith(MAPPING) and p.name != MAPPING}
+    tables = [s for s in place.config.source if s.kind == FOLDER_KIND and s.site == place.site.id]
+    present = set()
+    for path in paths:
+        name = path.name.encode("utf-8", "replace").decode()
+        if path.name.startswith(".") or path.name.endswith((MAPPING, *UNFINISHED)) or not path.is_file():
+            continue
+        present.add(name)
+        if found.new < AT_ONCE:
+            _look_at_file(found, name, path, known.get(name), place, mappings, tables)
+    if gone := known.keys() - present:
+        with place.db.write() as c:
+            forget_files(c, found.source, gone)
+
+
+def _look_at_file(
+    found: Polled, name: str, path: Path, before: FileState | None, place: Place, mappings: dict[str, Path],
+    tables: Sequence[SourceSection],
+) -> None:  # fmt: skip
+    state = path.stat()
+    if time.time() - max(state.st_mtime, state.st_ctime) < SETTLED_S:
+        return
+    reason, version, digest = None, f"{state.st_size} {state.st_mtime_ns}", ""
+    try:
+        how = choose(path, place.site, mappings, tables)
+        version += how.version
+        if before is not None and before.modified == version:
+            found.same += 1
+            found.errors += [before.reason] if before.reason else []
+            return
+        size, digest = measure(path)
+        check_content(path, size, before, may_shrink=True)
+        found.add(take_file(path, how.form, how.said, replace(place, accept_units=how.accept_units)))
+    except StoreBusyError:
+        raise
+    except (SlopewardError, OSError) as error:
+        reason = explain(error if isinstance(error, SlopewardError) else ConfigError(str(error)), path)[:TEXT_LIMIT]
+        found.errors.append(reason)
+    after = path.stat() if path.exists() else None
+    if after is None or (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
+        return  # it changed while it was read: the next look reads it again
+    with place.db.write() as c:
+        save_file(c, found.source, FileState(name, "", version, state.st_size, digest, place.clock(), reason))
+
+
+def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[SourceSection]) -> How:
+    """How a file is read: by a `[[source]]` of kind folder, a mapping whose name it begins with, or its ending.
+
+    Raises:
+        ConfigError: nothing says it, or what says it cannot be used.
+    """
+    for table in tables:
+        if any(fnmatchcase(path.name, pattern) for pattern in table.files):
+            said = make_said(table, site)
+            said = said if said.station else replace(said, station=find_station(path.name, site))
+            version = "" if not table.mapping else f" {Path(table.mapping).stat().st_mtime_ns}"
+            return How(find_form(table), said, f" {table.name} {hash_of(table)}{version}", table.accept_units)
+    said = Said(station=find_station(path.name, site), places=list_places(site))
+    if named := max((n for n in mappings if path.name.startswith(n)), key=len, default=""):
+        mapping = mappings[named]
+        version = f" {mapping.name} {mapping.stat().st_mtime_ns}"
+        return How(WIDE, replace(said, mapping=load_mapping(mapping)), version)
+    suffix = path.suffix.lower()
+    if suffix == ".pos" and _begins(path, b"%"):
+        return How("rtklib", said, "")
+    if suffix in _BY_SUFFIX:
+        return How(_BY_SUFFIX[suffix], said, "")
+    if path.name.startswith("EGMS_") and suffix in {".zip", ".csv"}:
+        return How("egms", said, "")
+    if suffix in _TABLES:
+        return How(LONG, said, "")
+    raise ConfigError(
+        f"{path.name}: nothing says how it is read: put {path.stem}{MAPPING} beside it, or write a [[source]] of kind "
+        "folder for it"
+    )
+
+
+def hash_of(table: SourceSection) -> str:
+    """Changes with any key of a table."""
+    return hashlib.sha256(table.model_dump_json().encode()).hexdigest()[:16]
+
+
+def find_station(name: str, site: Site) -> str | None:
+    """The station that the name of a file begins with, the longest where several fit."""
+    return max((s.id for s in site.stations if name.startswith(s.id)), key=len, default=None)
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark

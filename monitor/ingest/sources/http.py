@@ -1,0 +1,143 @@
+"""Files by HTTP and HTTPS: only what is new, only from hosts that are named, and never more than is allowed."""
+
+import base64
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx
+
+from monitor.errors import RefusedError
+from monitor.ingest.sources.addresses import find_address, hide_query, split_address
+from monitor.ingest.sources.fetch import explain, part_of
+from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
+
+TIMEOUT_S: Final = 30.0  # between two pieces of an answer
+REDIRECTS: Final = 5
+PIECE_BYTES: Final = 1 << 16
+SCHEMES: Final = ("https", "http")
+NOT_MODIFIED: Final = 304
+HEADERS: Final = {"User-Agent": "slopeward", "Accept": "*/*", "Accept-Encoding": "identity"}
+
+
+class Browser:
+    """A client that connects to what `Asked` allows, at the address that was checked."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        context = ssl.create_default_context(cafile=asked.ca_file or None)
+        self._client = httpx.Client(
+            verify=context, timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, headers=HEADERS
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    @contextmanager
+    def open(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+        """The answer to a GET; each step of a redirect is checked like the first address.
+
+        Raises:
+            RefusedError: an address is not allowed, or the server says no.
+            OSError: no connection.
+        """
+        headers = dict(headers or {})
+        for _ in range(REDIRECTS + 1):
+            with self._send(url, headers) as answer:
+                if answer.status_code in {301, 302, 303, 307, 308} and "location" in answer.headers:
+                    target = urljoin(url, answer.headers["location"])
+                    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
+                        raise RefusedError(f"{hide_query(url)}: leads from https to {hide_query(target)}")
+                    url = target
+                    continue
+                if answer.status_code not in {200, NOT_MODIFIED}:
+                    raise RefusedError(f"{hide_query(url)}: the server answered {answer.status_code}")
+                yield answer
+                return
+        raise RefusedError(f"{hide_query(url)}: more than {REDIRECTS} redirects")
+
+    @contextmanager
+    def _send(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        host, port = split_address(url, SCHEMES)
+        address = find_address(host, port, self._asked.hosts, private=self._asked.private)
+        parts = urlsplit(url)
+        home = host.lower() == self._asked.hosts[0].lower()  # a login goes nowhere else
+        query = parts.query
+        login = self._asked.login
+        sent = {**headers, "Host": parts.netloc}
+        if home and login.secret and login.parameter:
+            query = "&".join(filter(None, (query, f"{login.parameter}={quote(login.secret, safe='')}")))
+        elif home and login.secret:
+            sent["Authorization"] = _authorize(login.username, login.secret)
+        netloc = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        target = parts._replace(netloc=netloc, query=query, fragment="").geturl()
+        try:
+            request = self._client.build_request("GET", target, headers=sent, extensions={"sni_hostname": host})
+            answer = self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise OSError(f"{hide_query(url)}: {_describe(error)}") from None
+        try:
+            yield answer
+        except httpx.HTTPError as error:
+            raise OSError(f"{hide_query(url)}: broke off: {_describe(error)}") from None
+        finally:
+            answer.close()
+
+    def save(self, answer: httpx.Response, url: str, path: Path) -> None:
+        """Write a body into a file; raises RefusedError where it is larger than is allowed, or packed."""
+        most = self._asked.most_bytes
+        stated = answer.headers.get("content-length", "")
+        if stated.isdigit() and int(stated) > most:
+            raise RefusedError(f"{hide_query(url)}: {int(stated)} octets; at most {most} (most_mb)")
+        if answer.headers.get("content-encoding", "identity").lower() != "identity":
+            raise RefusedError(f"{hide_query(url)}: the server packs the file against the request")
+        size = 0
+        with path.open("wb") as file:
+            for piece in answer.iter_raw(PIECE_BYTES):
+                size += len(piece)
+                if size > most:
+                    raise RefusedError(f"{hide_query(url)}: more than {most} octets (most_mb)")
+                file.write(piece)
+        if stated.isdigit() and size != int(stated):
+            raise OSError(f"{hide_query(url)}: broke off after {size} of {stated} octets")
+
+
+def fetch_files(asked: Asked) -> Iterator[Fetched]:
+    """Each file that is new, whole, under its name in the folder."""
+    browser = Browser(asked)
+    try:
+        for wanted in asked.wanted:
+            path = Path(asked.folder) / wanted.name
+            part = part_of(Path(asked.folder), wanted.name)
+            known = {"If-None-Match": wanted.etag, "If-Modified-Since": wanted.modified}
+            try:
+                with browser.open(wanted.url, {k: v for k, v in known.items() if v}) as answer:
+                    if answer.status_code == NOT_MODIFIED:
+                        yield Fetched(wanted.name, SAME)
+                        continue
+                    browser.save(answer, wanted.url, part)
+                    found = {key: answer.headers.get(key, "")[:300] for key in ("etag", "last-modified")}
+                part.rename(path)
+                yield Fetched(wanted.name, NEW, etag=found["etag"], modified=found["last-modified"])
+            except Exception as error:  # whatever a server does, the other files are fetched
+                part.unlink(missing_ok=True)
+                yield explain(error, wanted.name)
+    finally:
+        browser.close()
+
+
+def _authorize(username: str, secret: str) -> str:
+    if not username:
+        return f"Bearer {secret}"
+    return f"Basic {base64.b64encode(f'{username}:{secret}'.encode()).decode()}"
+
+
+def _describe(error: Exception) -> str:
+    """What went wrong, without the address that may hold a secret."""
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer for {TIMEOUT_S:g} s"
+    return f"{type(error).__name__}: {str(error).partition('?')[0][:200]}"

@@ -1,0 +1,106 @@
+"""What a `[[source]]` table comes to: which files lie where, what a server is shown, and how the files are read."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from monitor.config.secrets import find_secret
+from monitor.config.sources import SourceSection
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, UnsetError
+from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.sources.tasks import Asked, Login, Wanted
+from monitor.store.readings.sources import FileState
+
+FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
+TOKEN = {"egms": "id"}  # parameter of the address that holds the token
+MIB = 1 << 20
+
+
+def list_wanted(source: SourceSection, known: Mapping[str, FileState]) -> tuple[Wanted, ...]:
+    """The files of a source, each with what is known of the version that is stored."""
+    found = []
+    for name, url in _name_files(source):
+        state = known.get(name)
+        fresh = state is None or state.reason is not None  # what was refused is looked at again
+        found.append(Wanted(name, url, "" if fresh else state.etag, "" if fresh else state.modified))  # type: ignore[union-attr]
+    return tuple(found)
+
+
+def _name_files(source: SourceSection) -> list[tuple[str, str]]:
+    base = source.address.rstrip("/")
+    if source.kind == "stac":
+        return [("catalogue", source.address)]
+    if source.kind == "nevada":  # plates are called by it: P816.NA.tenv3
+        end = ".tenv3" if source.frame.startswith(("IGS", "ITRF")) else f".{source.frame}.tenv3"
+        return [(f"{s}{end}", f"{base}/{source.frame}/{s}{end}") for s in source.stations]
+    if source.files:
+        return [(name, f"{base}/{name}") for name in source.files]
+    return [(Path(urlsplit(source.address).path).name or source.name, source.address)]
+
+
+def make_asked(
+    source: SourceSection, known: Mapping[str, FileState], folder: Path, environ: Mapping[str, str]
+) -> Asked:
+    """What the worker that fetches is asked.
+
+    Raises:
+        UnsetError: a secret that the table names is not there.
+    """
+    secret = ""
+    if source.secret:
+        found = find_secret(environ, source.secret)
+        if found is None:
+            raise UnsetError(f"source {source.name}: the environment variable {source.secret} is not set")
+        secret = found
+    host = urlsplit(source.address).hostname or ""
+    return Asked(
+        FETCHERS.get(source.kind, source.kind), list_wanted(source, known), str(folder), (host, *source.hosts),
+        source.private, int(source.most_mb * MIB),
+        Login(source.username, secret, source.parameter or TOKEN.get(source.kind, ""), _absolute(source.key_file),
+              source.host_key),
+        source.ca_file, tuple(source.assets.items()), tuple((f.name, f.etag) for f in known.values()),
+    )  # fmt: skip
+
+
+def find_form(source: SourceSection) -> str:
+    """The reader of its files; raises ConfigError where there is none of that name, or an option is missing."""
+    form = source.form or (WIDE if source.mapping else LONG)
+    if form not in READERS:
+        raise ConfigError(f"source {source.name}: format: expected one of {', '.join(READERS)}, got {form!r}")
+    given = {
+        "--mapping": source.mapping, "--set": source.set, "--direction": source.direction, "--unit": source.unit,
+        "--station": source.station, "--quantity": source.quantity, "--variable": source.variable,
+        "--window": source.window_m, "--within": source.within_m,
+    }  # fmt: skip
+    for option in READERS[form].needs:
+        if not given[option]:
+            raise ConfigError(f"source {source.name}: format {form!r} needs the key {KEYS.get(option, option[2:])}")
+    return form
+
+
+KEYS = {"--window": "window_m", "--within": "within_m"}
+
+
+def make_said(source: SourceSection, site: Site) -> Said:
+    """How the files are to be read; raises ConfigError where the mapping cannot be used."""
+    return Said(
+        load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
+        source.unit or None, source.station or None, source.quantity or None, source.variable or None,
+        source.window_m, source.within_m, list_places(site),
+    )  # fmt: skip
+
+
+def list_places(site: Site) -> tuple[StationPlace, ...]:
+    """Stations of a site that have a place."""
+    return tuple(
+        StationPlace(one.id, one.latitude, one.longitude, one.height_m)
+        for one in site.stations
+        if one.latitude is not None and one.longitude is not None
+    )
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if path else ""

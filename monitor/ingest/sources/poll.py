@@ -1,0 +1,191 @@
+"""One look at a source: fetch what is new in a worker, take it in, and keep what came of it; the job that does so."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from monitor.config.service import ServiceConfig
+from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.site import Site
+from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError
+from monitor.ingest.pipeline import Clock
+from monitor.ingest.sources.folder import look_at_folder
+from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
+from monitor.ingest.sources.polled import Polled, follow
+from monitor.ingest.sources.take import Place, check_content, explain, measure, place_scene, take_file
+from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, Asked, Fetched
+from monitor.store.database.engine import Database
+from monitor.store.readings.sources import (
+    TEXT_LIMIT,
+    FileState,
+    find_poll,
+    forget_source,
+    load_files,
+    load_polls,
+    save_file,
+    save_poll,
+)
+from monitor.worker import compute
+from monitor.worker.sandbox import Terms
+
+FOLDER: Final = "sources"  # in paths.state: what is being fetched
+INBOX: Final = "inbox/"  # before a site: the name of a watched folder
+
+
+def poll_source(
+    source: SourceSection, place: Place, environ: Mapping[str, str], *, may_shrink: bool = False
+) -> Polled:  # fmt: skip
+    """Look at a source now.
+
+    Args:
+        source: its table.
+        place: where its files go.
+        environ: holds the secrets that the table names.
+        may_shrink: take files that are shorter than before, this once.
+
+    Raises:
+        RefusedError: another process looks at it at this moment.
+        StoreBusyError: the database did not answer; the next look stores what is missing.
+    """
+    found = Polled(source.name)
+    with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
+        with place.db.read() as c:
+            known = load_files(c, source.name)
+        try:
+            form = "" if source.kind == "stac" else find_form(source)
+            said = make_said(source, place.site)
+            asked = make_asked(source, known, folder, environ)
+            for one in _fetch(source, asked):
+                before = known.get(one.name)
+                if one.state == FAILED:
+                    found.errors.append(one.reason[:TEXT_LIMIT])
+                elif one.state != NEW:
+                    found.same += 1
+                elif source.kind == "stac":
+                    _take_scene(found, one, folder, place)
+                else:
+                    path, shrinks = folder / one.name, may_shrink or source.rolling
+                    _take(found, one, path, before, (form, said, shrinks), place)
+        except StoreBusyError:
+            raise
+        except (SlopewardError, OSError) as error:
+            found.errors.append(" ".join(str(error).split())[:TEXT_LIMIT])
+    _keep(found, source, place)
+    return found
+
+
+def _fetch(source: SourceSection, asked: Asked) -> list[Fetched]:
+    """What the worker fetched of what it was asked for; an answer about something else is refused."""
+    reads = [path for path in (asked.login.key_file, asked.ca_file) if path]
+    terms = Terms(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
+    try:
+        files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
+    except JobError as error:
+        raise RefusedError(str(error).removeprefix(f"{FETCH.function}: ")) from None
+    names = {wanted.name for wanted in asked.wanted}
+    if source.kind != "stac" and not {one.name for one in files} <= names:
+        raise RefusedError("the worker answered about a file that it was not asked for")
+    return list(files)
+
+
+def _take(
+    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, object, bool], place: Place
+) -> None:
+    form, said, may_shrink = how
+    try:
+        size, digest = measure(path)
+        state = FileState(one.name, one.etag, one.modified, size, digest, place.clock())
+        if before is not None and before.reason is None and before.sha256 == digest:
+            found.same += 1
+        else:
+            check_content(path, size, before, may_shrink=may_shrink)
+            found.add(take_file(path, form, said, place))  # type: ignore[arg-type]
+    except StoreBusyError:
+        raise
+    except SlopewardError as error:
+        line = explain(error, path)
+        found.errors.append(line[:TEXT_LIMIT])
+        if before is not None:
+            return  # what is stored stays the measure of the next look
+        state = FileState(one.name, "", "", 0, "", place.clock(), line)
+    with place.db.write() as c:
+        save_file(c, found.source, state)
+    path.unlink(missing_ok=True)
+
+
+def _take_scene(found: Polled, one: Fetched, folder: Path, place: Place) -> None:
+    try:
+        if not one.etag.startswith("item-") or "/" in one.etag:
+            raise RefusedError("the worker answered about a folder that is not its own")
+        inbox = Path(place.config.paths.inbox) / place.site.id
+        found.scenes.append(place_scene(folder / one.etag, one.modified, one.acquired_at, one.files, inbox))
+        found.new += 1
+    except (RefusedError, OSError) as error:
+        found.errors.append(str(error)[:TEXT_LIMIT])
+        if "inbox already" not in str(error):
+            return
+    with place.db.write() as c:
+        save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
+
+
+def _keep(found: Polled, source: SourceSection, place: Place) -> None:
+    now = place.clock()
+    with place.db.write() as c:
+        before = find_poll(c, source.name)
+        save_poll(c, follow(before, found, source.name, place.site.id, source.kind, now, source.every_s))
+
+
+@contextmanager
+def _alone(root: Path, name: str) -> Iterator[Path]:
+    """An empty folder of the source, locked against other processes; what a killed one left is removed."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(root / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    folder = (root / name).absolute()
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RefusedError(f"source {name} is being looked at by another process") from None
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: Clock | None = None) -> str:
+    """The job: the watched folder of a site, and every source of it that is due; returns one line."""
+    clock = clock or (lambda: datetime.now(UTC))
+    own = {source.name: source for source in config.source if source.site == site.id}
+    with db.read() as c:
+        states = {state.source: state for state in load_polls(c) if state.site == site.id}
+    gone = [name for name in states if name not in own and not name.startswith(INBOX)]
+    if gone:
+        with db.write() as c:
+            for name in gone:
+                forget_source(c, name)
+    lines = []
+    folder = Polled(f"{INBOX}{site.id}")
+    look_at_folder(folder, Place(db, config, site, clock, f"folder {site.id}"))
+    if folder.new or folder.errors or folder.source in states:
+        with db.write() as c:
+            save_poll(c, follow(states.get(folder.source), folder, folder.source, site.id, FOLDER_KIND, clock(), 60.0))
+    if folder.new:
+        lines.append(folder.describe())
+    for name, source in own.items():
+        if source.kind == FOLDER_KIND:
+            continue  # it says how files of the watched folder are read
+        if name in states and states[name].next_at > now:
+            continue
+        place = Place(db, config, site, clock, f"source {name}", source.accept_units)
+        try:
+            lines.append(poll_source(source, place, os.environ).describe())
+        except RefusedError as error:
+            lines.append(str(error))
+    return "; ".join(lines) or "nothing is due"

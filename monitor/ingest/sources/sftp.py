@@ -1,0 +1,101 @@
+"""Files by SFTP: the key of the server is the one that the file names, and the login is a key, never a password."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import asyncssh
+
+from monitor.errors import RefusedError
+from monitor.ingest.sources.addresses import find_address, hide_query, split_address
+from monitor.ingest.sources.fetch import explain, part_of
+from monitor.ingest.sources.tasks import FAILED, NEW, SAME, Asked, Fetched, Wanted
+
+TIMEOUT_S: Final = 30.0
+PIECE_BYTES: Final = 1 << 18
+
+
+def fetch_files(asked: Asked) -> Iterator[Fetched]:
+    """Each file whose size or time changed, whole, under its name in the folder."""
+    try:
+        yield from asyncio.run(_fetch(asked))
+    except (OSError, asyncssh.Error, RefusedError, TimeoutError) as error:
+        line = _describe(error, asked)
+        yield from (Fetched(wanted.name, FAILED, line) for wanted in asked.wanted)
+
+
+async def _fetch(asked: Asked) -> list[Fetched]:
+    host, port = split_address(asked.wanted[0].url, ("sftp",))
+    address = find_address(host, port, asked.hosts, private=asked.private)
+    try:
+        pinned = asyncssh.import_public_key(asked.login.host_key)
+    except asyncssh.KeyImportError:
+        raise RefusedError("host_key: expected the line of the server in known_hosts, from `ssh-ed25519` on") from None
+    async with asyncssh.connect(
+        host, port, sock=socket.create_connection((address, port), TIMEOUT_S), config=None,
+        known_hosts=([pinned], [], []), username=asked.login.username,
+        client_keys=[_read_key(asked)], passphrase=asked.login.secret or None, agent_path=None,
+        preferred_auth="publickey", connect_timeout=TIMEOUT_S, login_timeout=TIMEOUT_S, keepalive_interval=10,
+        server_host_key_algs=[a.decode() for a in pinned.sig_algorithms], x509_trusted_certs=None,
+    ) as connection, connection.start_sftp_client() as client:  # fmt: skip
+        return [await _fetch_one(client, asked, wanted) for wanted in asked.wanted]
+
+
+async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) -> Fetched:
+    folder = Path(asked.folder)
+    part = part_of(folder, wanted.name)
+    try:
+        path = _path_of(wanted.url)
+        state = _spell(await client.stat(path))
+        if state == wanted.modified:
+            return Fetched(wanted.name, SAME)
+        size = await _copy(client, path, part, asked.most_bytes)
+        after = _spell(await client.stat(path))
+        if not after.startswith(f"{size} "):
+            raise OSError(f"{hide_query(wanted.url)}: changed while it was read, it is read at the next look")
+        part.rename(folder / wanted.name)
+        return Fetched(wanted.name, NEW, modified=after)
+    except Exception as error:  # whatever a server does, the other files are fetched
+        part.unlink(missing_ok=True)
+        return explain(OSError(f"{wanted.name}: {_describe(error, asked)}"), wanted.name)
+
+
+async def _copy(client: asyncssh.SFTPClient, path: str, part: Path, most: int) -> int:
+    size = 0
+    async with client.open(path, "rb") as source:
+        with part.open("wb") as file:
+            while piece := bytes(await asyncio.wait_for(source.read(PIECE_BYTES), TIMEOUT_S)):  # type: ignore[arg-type]
+                size += len(piece)
+                if size > most:
+                    raise RefusedError(f"more than {most} octets (most_mb)")
+                file.write(piece)
+    return size
+
+
+def _read_key(asked: Asked) -> Any:
+    try:
+        return asyncssh.read_private_key(asked.login.key_file, asked.login.secret or None)
+    except (OSError, asyncssh.KeyImportError) as error:
+        raise RefusedError(f"key_file: {error}") from None
+
+
+def _path_of(url: str) -> str:
+    """The path on the server: below the home folder of the login, `//` at its beginning: from the root."""
+    return url.split("://", 1)[1].partition("/")[2] or "."
+
+
+def _spell(state: Any) -> str:
+    return f"{state.size} {state.mtime}"
+
+
+def _describe(error: Exception, asked: Asked) -> str:
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return f"{hide_query(asked.wanted[0].url)}: the server has another key than host_key: is it another server?"
+    if isinstance(error, asyncssh.PermissionDenied):
+        return f"{hide_query(asked.wanted[0].url)}: the server refuses the login of {asked.login.username!r}"
+    if isinstance(error, TimeoutError):
+        return f"{hide_query(asked.wanted[0].url)}: no answer for {TIMEOUT_S:g} s"
+    text = str(error) if isinstance(error, RefusedError | OSError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:500]

@@ -1,0 +1,112 @@
+"""Scenes of a static STAC catalogue: items that are new, each with the assets that the file names as bands."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pystac
+
+from monitor.errors import RefusedError
+from monitor.ingest.sources.addresses import hide_query
+from monitor.ingest.sources.fetch import PART, explain, part_of
+from monitor.ingest.sources.http import Browser
+from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
+
+MOST_DOCUMENTS: Final = 2000  # of one look
+MOST_ITEMS: Final = 20  # of one look, the newest; the others come at the next ones
+DOCUMENT_BYTES: Final = 4 << 20
+_SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
+
+
+def fetch_items(asked: Asked) -> Iterator[Fetched]:
+    """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
+    browser = Browser(asked)
+    known = dict(asked.known)
+    found: list[tuple[str, pystac.Item]] = []
+    try:
+        for url in _walk(browser, asked):
+            if url in known:
+                yield Fetched(url, SAME)
+                continue
+            try:
+                item = pystac.Item.from_dict(_read(browser, asked, url), href=url)
+                if item.datetime is None:
+                    raise RefusedError(f"{hide_query(url)}: the item has no time")
+                found.append((url, item))
+            except Exception as error:  # whatever an item holds, the others are taken
+                yield explain(error, url)
+        found.sort(key=lambda pair: str(pair[1].datetime), reverse=True)
+        for number, (url, item) in enumerate(found[:MOST_ITEMS]):
+            try:
+                yield _fetch_item(browser, asked, url, item, Path(asked.folder) / f"item-{number}")
+            except Exception as error:
+                yield explain(error, url)
+    finally:
+        browser.close()
+
+
+def _walk(browser: Browser, asked: Asked) -> Iterator[str]:
+    """Addresses of all items, each once."""
+    waiting, seen = [asked.wanted[0].url], set()
+    while waiting:
+        url = waiting.pop()
+        if url in seen:
+            continue
+        seen.add(url)
+        if len(seen) > MOST_DOCUMENTS:
+            raise RefusedError(f"{hide_query(asked.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look")
+        document = _read(browser, asked, url)
+        if document.get("type") == "Feature":
+            yield url
+            continue
+        catalog: Any = pystac.Collection if document.get("type") == "Collection" else pystac.Catalog
+        links = catalog.from_dict(document, href=url).links
+        waiting += [link.get_absolute_href() for link in links if link.rel == "child"]
+        for link in links:
+            if link.rel == "item" and link.get_absolute_href() not in seen:
+                seen.add(link.get_absolute_href())
+                yield link.get_absolute_href()
+
+
+def _read(browser: Browser, asked: Asked, url: str) -> dict[str, Any]:
+    path = part_of(Path(asked.folder), "document")
+    with browser.open(url) as answer:
+        if int(answer.headers.get("content-length", "0") or 0) > DOCUMENT_BYTES:
+            raise RefusedError(f"{hide_query(url)}: a document of more than {DOCUMENT_BYTES} octets")
+        browser.save(answer, url, path)
+    try:
+        if path.stat().st_size > DOCUMENT_BYTES:
+            raise RefusedError(f"{hide_query(url)}: a document of more than {DOCUMENT_BYTES} octets")
+        document = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise RefusedError(f"{hide_query(url)}: no JSON; is it the address of a catalogue?") from None
+    finally:
+        path.unlink(missing_ok=True)
+    if not isinstance(document, dict) or document.get("type") not in {"Catalog", "Collection", "Feature"}:
+        raise RefusedError(f"{hide_query(url)}: neither a STAC catalogue nor an item")
+    return document
+
+
+def _fetch_item(browser: Browser, asked: Asked, url: str, item: pystac.Item, folder: Path) -> Fetched:
+    assert item.datetime is not None
+    folder.mkdir()
+    files: list[tuple[str, str]] = []
+    for band, key in asked.assets:
+        asset = item.assets.get(key)
+        if asset is None:
+            there = ", ".join(sorted(item.assets))[:200]
+            raise RefusedError(f"{hide_query(url)}: no asset {key!r}; there are: {there}")
+        href = asset.get_absolute_href() or asset.href
+        suffix = Path(urlsplit(href).path).suffix
+        name = f"{band}{suffix if _SUFFIX.fullmatch(suffix) else '.tif'}"
+        part = folder / f"{name}{PART}"
+        with browser.open(href) as answer:
+            browser.save(answer, href, part)
+        part.rename(folder / name)
+        files.append((band, name))
+    return Fetched(
+        url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=item.datetime.isoformat(), files=tuple(files)
+    )

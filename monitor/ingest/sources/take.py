@@ -1,0 +1,144 @@
+"""What was fetched or found goes into the database: looked at first, read behind walls, through the usual gate."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
+from monitor.ingest.files.points import PointsFile, read_points
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.walled import open_walled
+from monitor.ingest.pipeline import Clock, Pipeline
+from monitor.store.database.engine import Database
+from monitor.store.readings.sources import FileState
+
+HEAD_BYTES: Final = 2048
+_PAGE: Final = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where files of a source go.
+
+    Args:
+        db: the database.
+        config: of the service.
+        site: in force.
+        clock: gives the present, aware UTC.
+        who: the source, as it stands beside the values that it changes.
+        accept_units: a person has said in the file that the units are right.
+    """
+
+    db: Database
+    config: ServiceConfig
+    site: Site
+    clock: Clock
+    who: str
+    accept_units: bool = False
+
+
+def measure(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file; raises RefusedError where it is no plain file."""
+    if path.is_symlink() or not path.is_file():
+        raise RefusedError(f"{path.name}: no file")
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_content(path: Path, size: int, before: FileState | None, *, may_shrink: bool) -> None:
+    """Refuse what is no data, or less than was there before.
+
+    Raises:
+        RefusedError: one line.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head.strip(b"\0 \r\n\t"):
+        raise RefusedError(f"{path.name}: the file is empty")
+    if _PAGE.match(head):
+        raise RefusedError(f"{path.name}: a web page and no data; does the server ask for a login, or report an error?")
+    if before is not None and before.reason is None and size < before.size and not may_shrink:
+        raise RefusedError(
+            f"{path.name}: has {size} octets and had {before.size}: a file that shrinks is not taken; rolling = true "
+            "where it holds the newest days alone, or slopeward sources poll NAME --shorter, once"
+        )
+
+
+def take_file(path: Path, form: str, said: Said, place: Place) -> FileResult:
+    """Read a file behind walls and store what it says.
+
+    Raises:
+        ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.
+        StoreBusyError: the database did not answer; what came before is stored, reading again is harmless.
+    """
+    with open_walled(path, form, said, place.config.compute, place.clock()) as opened:
+        if READERS[form].content is Content.POINTS:
+            found = opened.points(place.clock())
+            result = read_points(PointsFile(path, place.site, place.clock, place.db), found)
+        else:
+            sites = {place.site.id: place.site}
+            result = read_file(
+                path, Pipeline(place.db, sites, place.clock, place.config.limits), place.site, place.clock,
+                mapping=said.mapping, accept_units=place.accept_units, by=place.who, name=path.name,
+                open_lines=opened.readings,
+            )  # fmt: skip
+    record_file(place.db, Actor(place.who, "service"), result, place.clock())
+    if not result.valid and result.rejected:
+        raise RefusedError(f"{path.name}: nothing valid was found; the first reason: {result.first_reason}")
+    return result
+
+
+def explain(error: SlopewardError, path: Path) -> str:
+    """Why a file was not taken, in one line with its name and without folders of this machine."""
+    text = " ".join(str(error).split()).replace(str(path), path.name)
+    return text if path.name in text else f"{path.name}: {text}"
+
+
+def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:
+    """Put the files of an item into the scenes' inbox, the manifest with them; returns the name of the scene.
+
+    Raises:
+        RefusedError: what was fetched is not what was asked for.
+    """
+    name = _UNSAFE.sub("-", item).strip("-.")[:100] or "item"
+    try:
+        at = datetime.fromisoformat(acquired_at)
+    except ValueError:
+        raise RefusedError(f"{name}: {acquired_at[:40]!r} is no time") from None
+    if at.tzinfo is None or not files:
+        raise RefusedError(f"{name}: expected a time with its zone and at least one band")
+    lines = [f"acquired_at = {at.isoformat()}", "", "[bands]"]
+    sizes = []
+    for band, file in files:
+        if _UNSAFE.search(band) or _UNSAFE.search(file) or file.startswith(".") or (folder / file).is_symlink():
+            raise RefusedError(f"{name}: {file[:60]!r} is no name of a band's file")
+        lines.append(f'"{band}" = "{file}"')
+        sizes.append(f'"{file}" = {(folder / file).stat().st_size}')
+    (folder / "scene.toml").write_text("\n".join([*lines, "", "[files]", *sizes, ""]), encoding="utf-8")
+    inbox.mkdir(parents=True, exist_ok=True)
+    hidden, final = inbox / f".{name}", inbox / name
+    if final.exists():
+        raise RefusedError(f"{name}: is in the inbox already")
+    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.move(str(folder), str(hidden))
+    hidden.rename(final)
+    return name
+
+
+def is_known_trouble(error: Exception) -> bool:
+    """Whether an error is about the file, and not about the database being away."""
+    return isinstance(error, ConfigError | RefusedError) and not isinstance(error, StoreBusyError)

@@ -1,0 +1,88 @@
+"""What the worker that fetches files gets and answers; it may reach the network, and nothing else."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.worker.records import Task
+
+NEW, SAME, FAILED = "new", "same", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file of a source.
+
+    Args:
+        name: what it is called in the folder and in the database.
+        url: where it lies, without any secret.
+        etag: what the server said of the version that is known, "" of none.
+        modified: the same as a time; for SFTP size and time.
+    """
+
+    name: str
+    url: str
+    etag: str = ""
+    modified: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a server is shown; it never stands in a text that is stored or logged."""
+
+    username: str = ""
+    secret: str = ""
+    parameter: str = ""  # of the address, instead of a header
+    key_file: str = ""
+    host_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One look at a server.
+
+    Args:
+        kind: http, sftp or stac.
+        wanted: the files; of a catalogue, its own address alone.
+        folder: where whole files are put.
+        hosts: names that may be connected to.
+        private: whether addresses of private networks may be.
+        most_bytes: of one file.
+        login: of the first host of `hosts` alone.
+        ca_file: authority of a server with a private one.
+        assets: band -> key of the asset, of a catalogue.
+        known: items of a catalogue that were taken, with the version.
+    """
+
+    kind: str
+    wanted: tuple[Wanted, ...]
+    folder: str
+    hosts: tuple[str, ...]
+    private: bool
+    most_bytes: int
+    login: Login = Login()
+    ca_file: str = ""
+    assets: tuple[tuple[str, str], ...] = ()
+    known: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of one file; of an item of a catalogue, of its folder."""
+
+    name: str
+    state: str  # NEW, SAME or FAILED
+    reason: str = ""
+    etag: str = ""
+    modified: str = ""
+    acquired_at: str = ""  # of a scene
+    files: tuple[tuple[str, str], ...] = ()  # of a scene: band -> file
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of all of them."""
+
+    files: tuple[Fetched, ...]
+
+
+FETCH: Final = Task("monitor.ingest.sources.fetch:fetch", Asked, Answer)

@@ -1,0 +1,84 @@
+"""A real HTTP server of files that answers as servers do on good and on bad days."""
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class FileServer:
+    """Serves `files`; `faults` says what is wrong with a path, and `asked` what was asked for.
+
+    A fault is a status, `cut` (breaks off in the middle), `slow` (waits before the end), `packed` (gzip although nobody
+    asked), `login` (a web page with status 200), or an address to be sent to.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.faults: dict[str, Any] = {}
+        self.asked: list[tuple[str, dict[str, str], int]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, request: Any) -> None:
+        path = request.path
+        fault = self.faults.get(path.partition("?")[0])
+        content = self.files.get(path.partition("?")[0])
+        etag = "" if content is None else f'"{hashlib.sha256(content).hexdigest()[:8]}"'
+        status = 200
+        head = {"ETag": etag, "Content-Type": "text/plain"}
+        if isinstance(fault, int):
+            status, content = fault, b"something is wrong"
+        elif isinstance(fault, str) and "://" in fault:
+            status, content, head["Location"] = 302, b"", fault
+        elif fault == "login":
+            content = b"<!DOCTYPE html>\n<html><body>Please log in</body></html>"
+        elif content is None:
+            status, content = 404, b"not here"
+        elif request.headers.get("If-None-Match") == etag:
+            status, content = 304, b""
+        self.asked.append((path, {k.lower(): v for k, v in request.headers.items()}, status))
+        request.send_response(status)
+        for key, value in head.items():
+            request.send_header(key, value)
+        if fault == "packed":
+            request.send_header("Content-Encoding", "gzip")
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        half = len(content) // 2 if fault in {"cut", "slow"} else len(content)
+        with contextlib.suppress(OSError):
+            request.wfile.write(content[:half])
+            request.wfile.flush()
+            if fault == "slow":
+                time.sleep(3.0)
+                request.wfile.write(content[half:])
+        request.close_connection = fault == "cut"
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[FileServer]:
+    server = FileServer()
+    try:
+        yield server
+    finally:
+        server.close()

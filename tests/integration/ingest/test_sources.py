@@ -1,0 +1,453 @@
+"""Sources of files: what is new comes in once and whole, from servers that the file names, and from nowhere else."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from monitor.cli.main import run_verb
+from monitor.config.service import load_service, load_site
+from monitor.errors import ConfigError, RefusedError
+from monitor.ingest.sources import http, poll
+from monitor.ingest.sources.addresses import find_address
+from monitor.ingest.sources.fetch import fetch
+from monitor.ingest.sources.polled import Polled, follow
+from monitor.ingest.sources.take import Place
+from monitor.ingest.sources.tasks import FAILED, NEW, Asked, Login, Wanted
+from monitor.service.self_checks import Conditions
+from monitor.store.database.engine import Database
+from monitor.store.readings.sources import find_poll, load_files, load_polls
+from monitor.store.schema import tables as t
+from monitor.store.upkeep.migrate import upgrade
+from monitor.worker import compute
+from monitor.worker.records import read_record, spell_record
+from tests.conftest import absent, free_port
+from tests.data.file_server import serve
+
+NOW = datetime(2026, 3, 10, tzinfo=UTC)
+SITE = """
+[site]
+id = "north"
+name = "North"
+latitude = 46.2
+longitude = 8.9
+[levels]
+names = ["green", "red"]
+[[station]]
+id = "G1"
+latitude = 46.2
+longitude = 8.9
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+"""
+HEAD = "time,station,quantity,value\n"
+ROWS = [f"2026-03-0{k}T00:00:00Z,G1,displacement_mm,{k}.0\n" for k in range(1, 6)]
+
+
+@pytest.fixture
+def server():
+    with serve() as one:
+        yield one
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, database_url):
+    with settle(tmp_path, monkeypatch, database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """On SQLite, and workers are this process: what crosses to them and back is the same, without starting one."""
+    monkeypatch.setattr(compute, "run", run_here)
+    with settle(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/a.db") as found:
+        yield found
+
+
+def run_here(task, asked, limit_s, terms=None):
+    answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), None)
+    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))
+
+
+@contextlib.contextmanager
+def settle(tmp_path, monkeypatch, database_url):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs" / "sites").mkdir(parents=True)
+    (tmp_path / "configs" / "sites" / "north.toml").write_text(SITE)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    write_tables()
+    with Database(database_url) as database:
+        upgrade(database, NOW)
+        yield Place(database, load_service(), load_site("configs/sites/north.toml"), lambda: NOW, "source test")
+
+
+def spell(value):
+    """TOML of a value: JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {spell(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
+
+
+def write_tables(*tables):
+    lines = []
+    for table in tables:
+        lines += ["[[source]]", *(f"{key} = {spell(value)}" for key, value in table.items()), ""]
+    Path("configs/slopeward.toml").write_text("\n".join(lines))
+    return load_service().source
+
+
+def source_of(server, **more):
+    base = {"name": "logger", "kind": "http", "site": "north", "url": f"{server.url}/day.csv", "private": True}
+    return write_tables({**base, **more})[0]
+
+
+def values(database):
+    with database.read() as c:
+        rows = c.execute(select(t.observation.c.observed_at, t.observation.c.revision, t.observation.c.value_raw))
+        return sorted((row.observed_at.day, row.revision, row.value_raw) for row in rows)
+
+
+def asked(server, tmp_path, *names, **more):
+    (tmp_path / "f").mkdir(exist_ok=True)
+    wanted = tuple(Wanted(name, f"{server.url}/{name}") for name in names)
+    return replace(Asked("http", wanted, str(tmp_path / "f"), ("127.0.0.1",), True, 100_000), **more)
+
+
+# ---- one file, again and again -----------------------------------------------------------------------------------
+def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, server):
+    source, db = source_of(server), place.db
+    server.files["/day.csv"] = (HEAD + "".join(ROWS[:2])).encode()
+    first = poll.poll_source(source, place, {})
+    assert (first.new, first.rows, first.errors) == (1, 2, [])
+    again = poll.poll_source(source, place, {})
+    assert (again.new, again.same, server.asked[-1][2]) == (0, 1, 304)
+    server.files["/day.csv"] = (HEAD + ROWS[0] + ROWS[1].replace("2.0", "2.5") + ROWS[2]).encode()
+    grown = poll.poll_source(source, place, {})
+    assert (grown.rows, grown.revisions) == (2, 1)
+    assert values(db) == [(1, 0, 1.0), (2, 0, 2.0), (2, 1, 2.5), (3, 0, 3.0)]
+    with db.read() as c:
+        state, files = find_poll(c, "logger"), load_files(c, "logger")
+        said = c.execute(select(t.observation.c.extra).where(t.observation.c.revision == 1)).scalar_one()
+    assert (state.success_at, state.error, state.rows_new, state.rows_all) == (NOW, None, 2, 4)
+    assert files["day.csv"].size == len(server.files["/day.csv"])
+    assert "source test" in json.dumps(said)
+    assert not list(Path("var/sources/logger").glob("*"))
+
+
+def test_what_became_shorter_or_a_web_page_is_refused_until_somebody_says_so(here, server):
+    source = source_of(server)
+    server.files["/day.csv"] = (HEAD + "".join(ROWS)).encode()
+    poll.poll_source(source, here, {})
+    server.faults["/day.csv"] = "login"
+    assert "a web page and no data" in poll.poll_source(source, here, {}).errors[0]
+    del server.faults["/day.csv"]
+    server.files["/day.csv"] = (HEAD + ROWS[0].replace("1.0", "1.5")).encode()
+    refused = poll.poll_source(source, here, {})
+    assert "a file that shrinks is not taken" in refused.errors[0]
+    with here.db.read() as c:
+        state = find_poll(c, "logger")
+    assert (state.failures, state.error_since, state.success_at) == (2, NOW, NOW)
+    assert len(values(here.db)) == 5
+    assert poll.poll_source(source, here, {}, may_shrink=True).revisions == 1
+    assert poll.poll_source(source_of(server, rolling=True), here, {}).errors == []
+
+
+def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, server):
+    source = source_of(server)
+    server.files["/day.csv"] = b"\x00\x01\x02 no table"
+    assert "day.csv" in poll.poll_source(source, here, {}).errors[0]
+    server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
+    assert poll.poll_source(source, here, {}).rows == 1
+
+
+# ---- the server, in this process ---------------------------------------------------------------------------------
+def test_bad_days_of_a_server_leave_no_file(server, tmp_path):
+    server.files |= {f"/{n}.csv": b"x" * 60_000 for n in ("good", "error", "cut", "packed", "large", "elsewhere")}
+    server.files["/large.csv"] = b"x" * 200_000
+    server.faults |= {"/error.csv": 500, "/cut.csv": "cut", "/packed.csv": "packed"}
+    server.faults["/elsewhere.csv"] = "http://127.0.0.2:1/secret"
+    names = ("good.csv", "error.csv", "cut.csv", "packed.csv", "large.csv", "elsewhere.csv", "gone.csv")
+    found = {one.name: one for one in fetch(asked(server, tmp_path, *names)).files}
+    reasons = {name: one.reason for name, one in found.items()}
+    assert (found["good.csv"].state, {one.state for n, one in found.items() if n != "good.csv"}) == (NEW, {FAILED})
+    assert "answered 500" in reasons["error.csv"]
+    assert "answered 404" in reasons["gone.csv"]
+    assert "broke off" in reasons["cut.csv"]
+    assert "packs the file" in reasons["packed.csv"]
+    assert "200000 octets; at most 100000" in reasons["large.csv"]
+    assert "'127.0.0.2' is not the one of url" in reasons["elsewhere.csv"]
+    assert [p.name for p in (tmp_path / "f").iterdir()] == ["good.csv"]
+
+
+def test_a_server_that_stops_answering_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(http, "TIMEOUT_S", 0.3)
+    server.files["/slow.csv"], server.faults["/slow.csv"] = b"x" * 1000, "slow"
+    (one,) = fetch(asked(server, tmp_path, "slow.csv")).files
+    assert "no answer for 0.3 s" in one.reason
+
+
+def test_private_addresses_only_where_the_file_says_so(server, tmp_path):
+    server.files["/day.csv"] = b"x"
+    (one,) = fetch(asked(server, tmp_path, "day.csv", private=False)).files
+    assert "private address 127.0.0.1: say private = true" in one.reason
+    assert not server.asked
+    with pytest.raises(RefusedError, match="private address"):
+        find_address("localhost", 80, ("localhost",), private=False)
+    server.faults["/day.csv"] = f"http://localhost:{server.port}/other.csv"
+    (one,) = fetch(asked(server, tmp_path, "day.csv")).files
+    assert "'localhost' is not the one of url" in one.reason
+    server.files["/other.csv"] = b"y"
+    (one,) = fetch(asked(server, tmp_path, "day.csv", hosts=("127.0.0.1", "localhost"))).files
+    assert one.state == NEW
+
+
+def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tmp_path):
+    server.files |= {"/a.csv": b"x", "/b.csv": b"y"}
+    login = Login(secret="hush-hush")
+    fetch(asked(server, tmp_path, "a.csv", login=login))
+    assert server.asked[-1][1]["authorization"] == "Bearer hush-hush"
+    fetch(asked(server, tmp_path, "a.csv", login=replace(login, parameter="id")))
+    assert server.asked[-1][0] == "/a.csv?id=hush-hush"
+    server.faults["/a.csv"] = f"http://localhost:{server.port}/b.csv"
+    fetch(asked(server, tmp_path, "a.csv", login=Login("me", "hush"), hosts=("127.0.0.1", "localhost")))
+    assert [("authorization" in head) for _, head, _ in server.asked[-2:]] == [True, False]
+    server.faults["/a.csv"] = 403
+    (one,) = fetch(asked(server, tmp_path, "a.csv", login=replace(login, parameter="id"))).files
+    assert "hush" not in one.reason
+
+
+# ---- tables, times, alarms ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"url": "http://me:pw@host/a"}, "no login in the address"),
+        ({"url": "file:///etc/passwd"}, "expected an address"),
+        ({"kind": "sftp", "url": "sftp://h/a"}, "host_key"), ({"kind": "nevada"}, "stations"),
+        ({"files": ["../a.csv"]}, "names such as day.csv"), ({"secret": "hunter2"}, "secret"),
+        ({"url": "http://h/a", "secret": "TOKEN"}, "expected https://"), ({"kind": "stac"}, "assets"),
+        ({"kind": "folder", "url": ""}, "patterns of the watched folder"),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_work_is_refused_when_it_is_read(tmp_path, monkeypatch, table, said):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    with pytest.raises(ConfigError, match=said):
+        write_tables({"name": "a", "kind": "http", "site": "north", "url": "https://h.example/a.csv", **table})
+    with pytest.raises(ConfigError, match="two tables"):
+        write_tables(*[{"name": "a", "kind": "http", "site": "n", "url": "https://h.example/a"}] * 2)
+
+
+def test_a_source_that_fails_is_asked_less_and_less_and_told_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    table = write_tables({"name": "a", "kind": "http", "site": "north", "url": "https://h.example/a"})
+    bad, state, waits = Polled("a", errors=["no answer"]), None, []
+    for k in range(8):
+        at = NOW + timedelta(hours=k)
+        state = follow(state, bad, "a", "north", "http", at, 3600.0)
+        waits.append((state.next_at - at).total_seconds())
+    assert all(270 * 2**k <= wait <= 330 * 2**k for k, wait in enumerate(waits[:5]))
+    assert max(waits) <= 4 * 3600 * 1.1
+    told = []
+
+    class Alarms:
+        open = staticmethod(lambda key, reason, level: told.append((key, reason, level)))
+        clear = staticmethod(lambda key, reason: told.append((key, "", 0)))
+
+    conditions = Conditions(Alarms())
+    for now in (NOW + timedelta(hours=2), NOW + timedelta(hours=4), NOW + timedelta(hours=5)):
+        conditions.follow(conditions.of_sources(table, {"north"}, [state], now), now.timestamp())
+    well = follow(state, Polled("a"), "a", "north", "http", NOW, 3600.0)
+    conditions.follow(conditions.of_sources(table, {"north"}, [well], NOW + timedelta(hours=6)), NOW.timestamp() + 6e4)
+    assert [(key, level) for key, _, level in told] == [("source:a", 0), ("source:a", 1), ("source:a", 0)]
+    assert "no answer" in told[1][1]
+    (lost,) = conditions.of_sources(table, set(), [], NOW)
+    assert lost.is_true
+
+
+def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(place, server, monkeypatch):
+    source_of(server)
+    server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
+    config = load_service()
+    assert "1 values stored" in poll.run(place.db, config, place.site, NOW, place.clock)
+    assert poll.run(place.db, config, place.site, NOW, place.clock) == "nothing is due"
+    poll.run(place.db, config, place.site, NOW + timedelta(hours=2), place.clock)
+    assert [status for _, _, status in server.asked] == [200, 304]
+    write_tables()
+    poll.run(place.db, load_service(), place.site, NOW, place.clock)
+    with place.db.read() as c:
+        assert load_polls(c) == []
+
+
+def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
+    source_of(server, secret="PORTAL_TOKEN")
+    server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
+    assert run_verb(["sources", "poll", "logger"]) == 1
+    assert "PORTAL_TOKEN is not set" in capsys.readouterr().err
+    source_of(server)
+    assert run_verb(["sources", "poll", "logger", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stored"] == 1
+    assert run_verb(["sources", "poll", "logger"]) == 4
+    assert run_verb(["sources", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (listed["name"], listed["files"], listed["stored"], listed["error"]) == ("logger", 1, 1, None)
+    assert run_verb(["sources", "poll", "nothing"]) == 1
+
+
+# ---- published patterns over the files as they are published -----------------------------------------------------
+def test_nevada_and_egms_by_their_names_alone(here, server, measured, monkeypatch):
+    server.files["/tenv3/NA/MXTM.NA.tenv3"] = measured("gnss-formats/MXTM.NA.tenv3").read_bytes()
+    nevada = {"kind": "nevada", "url": f"{server.url}/tenv3", "stations": ["MXTM"], "frame": "NA"}
+    assert poll.poll_source(source_of(server, **nevada), here, {}).rows == 3 * 548
+    name = "EGMS_L3_E45N17_100km_U_2020_2024_1.zip"
+    with zipfile.ZipFile(measured(f"egms/{name}")) as whole, whole.open(name.replace(".zip", ".csv")) as table:
+        lines = [table.readline() for _ in range(12)]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as cut:
+        cut.writestr(name.replace(".zip", ".csv"), b"".join(lines))
+    server.files[f"/download/{name}"] = packed.getvalue()
+    egms = {"kind": "egms", "url": f"{server.url}/download", "files": [name], "secret": "EGMS_TOKEN"}
+    found = poll.poll_source(source_of(server, **egms), here, {"EGMS_TOKEN": "abc"})
+    assert found.errors == []
+    assert found.rows > 11 * 200
+    assert server.asked[-1][0].endswith("?id=abc")
+
+
+# ---- the watched folder ------------------------------------------------------------------------------------------
+def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks(here, monkeypatch):
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    (folder / "plain.csv").write_text(HEAD + ROWS[0])
+    (folder / "logger_march.csv").write_text("Date;mm\n2026-03-02T00:00:00;2\n")
+    (folder / "logger.mapping.toml").write_text(
+        '[table]\ndelimiter = ";"\n[time]\ncolumn = "Date"\nzone = "UTC"\n[[column]]\nname = "mm"\nstation = "G1"\n'
+        'quantity = "displacement"\nunit = "mm"\n'
+    )
+    (folder / "grid.nc").write_text("what is it?")
+    (folder / "half.csv.part").write_text(HEAD)
+    look = lambda: poll.run(here.db, here.config, here.site, NOW, here.clock)  # noqa: E731
+    assert look() == "nothing is due"  # they may still grow
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    assert "2 new" in look()
+    look()
+    with here.db.read() as c:
+        state = find_poll(c, "inbox/north")
+    assert "put grid.mapping.toml beside it" in state.error
+    assert values(here.db) == [(1, 0, 1.0), (2, 0, 2.0)]
+    (folder / "grid.nc").unlink()
+    look()
+    with here.db.read() as c:
+        assert find_poll(c, "inbox/north").error is None
+        assert sorted(load_files(c, "inbox/north")) == ["logger_march.csv", "plain.csv"]
+
+
+# ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
+@pytest.fixture
+def sshd(tmp_path):
+    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None or os.geteuid() != 0:
+        absent("sshd (openssh-server), run as root")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    for name in ("host", "other", "me"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True, capture_output=True
+        )
+    port = free_port()
+    shutil.copy(tmp_path / "me.pub", tmp_path / "authorized")
+    options = {
+        "ListenAddress": "127.0.0.1", "AuthorizedKeysFile": tmp_path / "authorized", "StrictModes": "no",
+        "UsePAM": "no", "PasswordAuthentication": "no", "PermitRootLogin": "yes", "PidFile": "none",
+        "Subsystem": "sftp internal-sftp",
+    }  # fmt: skip
+    given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    process = subprocess.Popen(
+        [program, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(tmp_path / "host"), *given],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if "listening" in line:
+            break
+    yield port
+    process.terminate()
+    process.wait()
+    process.stderr.close()
+
+
+def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "day.csv").write_text(HEAD + ROWS[0])
+    key = {name: " ".join((tmp_path / f"{name}.pub").read_text().split()[:2]) for name in ("host", "other")}
+    table = {
+        "name": "logger", "kind": "sftp", "site": "north", "url": f"sftp://127.0.0.1:{sshd}/{data}", "private": True,
+        "files": ["day.csv"], "username": "root", "key_file": str(tmp_path / "me"), "host_key": key["host"],
+    }  # fmt: skip
+    source = write_tables(table)[0]
+    found = poll.poll_source(source, here, {})
+    assert (found.rows, found.errors) == (1, [])
+    assert poll.poll_source(source, here, {}).same == 1
+    (wrong,) = write_tables({**table, "host_key": key["other"]})
+    assert "another key than host_key" in poll.poll_source(wrong, here, {}).errors[0]
+    (foreign,) = write_tables({**table, "key_file": str(tmp_path / "other")})
+    assert "refuses the login of 'root'" in poll.poll_source(foreign, here, {}).errors[0]
+    with (data / "day.csv").open("a") as file:
+        file.write(ROWS[1])
+    (source,) = write_tables({**table, "files": ["day.csv", "gone.csv"]})
+    grown = poll.poll_source(source, here, {})
+    assert (grown.rows, len(grown.errors)) == (1, 1)
+    assert "gone.csv" in grown.errors[0]
+
+
+# ---- STAC --------------------------------------------------------------------------------------------------------
+def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server):
+    import pystac
+
+    catalog = pystac.Catalog("archive", "scenes")
+    year = pystac.Catalog("2026", "of a year")
+    catalog.add_child(year)
+
+    def add(name, day, **assets):
+        item = pystac.Item(name, None, None, datetime(2026, 3, day, tzinfo=UTC), {})
+        for key, href in assets.items():
+            item.add_asset(key, pystac.Asset(href))
+        year.add_item(item)
+
+    def publish():
+        catalog.normalize_hrefs(f"{server.url}/stac")
+        for one in [catalog, year, *year.get_items()]:
+            server.files[one.get_self_href().removeprefix(server.url)] = json.dumps(one.to_dict()).encode()
+
+    add("S2:x", 1, red="B04.tif", nir="B08.tif")
+    add("lacks", 2, red="B04.tif")
+    publish()
+    for item in year.get_items():
+        for asset in item.assets.values():
+            server.files[asset.get_absolute_href().removeprefix(server.url)] = b"raster of " + asset.href.encode()
+    table = {
+        "name": "scenes", "kind": "stac", "site": "north", "url": f"{server.url}/stac/catalog.json", "private": True,
+        "assets": {"B4": "red", "B8": "nir"},
+    }  # fmt: skip
+    (source,) = write_tables(table)
+    found = poll.poll_source(source, here, {})
+    assert found.scenes == ["S2-x"], found.errors
+    assert "no asset 'nir'" in found.errors[0]
+    scene = Path("inbox/north/S2-x")
+    assert (scene / "B8.tif").read_bytes() == b"raster of B08.tif"
+    manifest = (scene / "scene.toml").read_text()
+    assert "acquired_at = 2026-03-01T00:00:00+00:00" in manifest
+    assert '"B4.tif" = 17' in manifest
+    again = poll.poll_source(source, here, {})
+    assert (again.new, again.same) == (0, 1)
