@@ -1,5 +1,6 @@
 """The quantities of the field with their canonical unit, the range outside which a value is flagged, what is physical."""
 
+import difflib
 from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
@@ -93,8 +94,24 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
     "degC": ("degC", 1.0, 0.0), "K": ("degC", 1.0, -273.15), "degF": ("degC", 5.0 / 9.0, -160.0 / 9.0),
     "mm/s2": ("mm/s2", 1.0, 0.0), "m/s2": ("mm/s2", 1000.0, 0.0), "g": ("mm/s2", 9806.65, 0.0),
     "V": ("V", 1.0, 0.0), "mV": ("V", 1e-3, 0.0), "dBm": ("dBm", 1.0, 0.0),
+    "mil": ("mm", 0.0254, 0.0),
+    "mm/min": ("mm/day", 1440.0, 0.0), "mm/s": ("mm/day", 86400.0, 0.0), "m/s": ("mm/day", 8.64e7, 0.0),
+    "cm/h": ("mm/day", 240.0, 0.0), "cm/yr": ("mm/day", 10.0 / 365.25, 0.0), "m/yr": ("mm/day", 1000.0 / 365.25, 0.0),
+    "in/day": ("mm/day", 25.4, 0.0), "in/h": ("mm/day", 609.6, 0.0),
+    "gon": ("mrad", 15.707963267948966, 0.0), "arcmin": ("mrad", 0.2908882086657216, 0.0), "arcsec": ("mrad", 0.00484813681109536, 0.0),
+    "mdeg": ("mrad", 0.017453292519943295, 0.0), "mm/m": ("mrad", 1.0, 0.0),  # a tilt so small that its tangent is itself
+    "um/m": ("microstrain", 1.0, 0.0), "nanostrain": ("microstrain", 1e-3, 0.0),
+    "atm": ("kPa", 101.325, 0.0), "dbar": ("kPa", 10.0, 0.0), "kgf/cm2": ("kPa", 98.0665, 0.0),
+    # columns of mercury at 0 degC and of water at 4 degC, as NIST SP 811 (2008) has them
+    "mmHg": ("kPa", 0.1333224, 0.0), "inHg": ("kPa", 3.386389, 0.0), "mmH2O": ("kPa", 0.00980665, 0.0),
+    "cmH2O": ("kPa", 0.0980665, 0.0), "mH2O": ("kPa", 9.80665, 0.0), "inH2O": ("kPa", 0.2490889, 0.0), "ftH2O": ("kPa", 2.989067, 0.0),
+    "m3/m3": ("%", 100.0, 0.0),
     "1": ("1", 1.0, 0.0), "index": ("index", 1.0, 0.0),
 }  # fmt: skip
+
+# what instruments give before their calibration is applied: no unit, and never guessed to be one
+RAW: Final = frozenset({"hz", "khz", "hz2", "khz2", "digit", "digits", "dig", "counts", "count", "cnt", "adc", "raw", "b-units", "lu",
+                        "linear units", "mv/v", "ma", "ohm", "ohms", "kohm"})  # fmt: skip
 
 # suffix spelled in names -> unit, longest first, because `_mm_per_day` ends in neither `_mm` nor `_day` alone
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
@@ -133,10 +150,21 @@ SUFFIXES: Final[tuple[tuple[str, str], ...]] = tuple(
             "index": "index",
             "in": "in",
             "ft": "ft",
+            "um": "um",
+            "mil": "mil",
+            "gon": "gon",
+            "arcsec": "arcsec",
+            "mmhg": "mmHg",
+            "inhg": "inHg",
+            "cmh2o": "cmH2O",
+            "mh2o": "mH2O",
         }.items(),
         key=lambda item: -len(item[0]),
     ),
 )
+
+
+_BRIDGES: Final = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}
 
 
 def convert(value: float, unit: str, canonical: str) -> float:
@@ -148,15 +176,48 @@ def convert(value: float, unit: str, canonical: str) -> float:
     if unit == canonical:
         return value
     if unit not in UNITS:
-        raise ValueError(f"unit {unit!r} is unknown; known: {', '.join(sorted(UNITS))}")
+        raise ValueError(explain_unit(unit, canonical))
     base, factor, offset = UNITS[unit]
     if base == canonical:
         return value * factor + offset
     # metres, millimetres and pressures meet across their bases
-    bridge = {("m", "mm"): 1000.0, ("mm", "m"): 1e-3, ("hPa", "kPa"): 0.1, ("kPa", "hPa"): 10.0}.get((base, canonical))
+    bridge = _BRIDGES.get((base, canonical))
     if bridge is None:
         raise ValueError(f"unit {unit!r} cannot be turned into {canonical!r}")
     return (value * factor + offset) * bridge
+
+
+def explain_unit(unit: str, canonical: str) -> str:
+    """Why a unit is not known, and which ones can be given in its place, the nearest first.
+
+    >>> explain_unit("mmH20", "kPa")[:56], explain_unit("digits", "kPa")[:40]
+    ("unit 'mmH20' is unknown; of kPa there are: mmH2O, mmHg, ", "unit 'digits' is a reading as it comes f")
+    """
+    if is_raw(unit):
+        return (
+            f"unit {unit!r} is a reading as it comes from the sensor; turn it into {canonical} by the calibration sheet "
+            "of the instrument, in the logger or before it is read in"
+        )
+    return f"unit {unit!r} is unknown; of {canonical} there are: {', '.join(_sort_units(canonical, unit))}"
+
+
+def list_units(quantity: str, like: str = "") -> tuple[str, ...]:
+    """The units of a known quantity, those first that are spelled like a text."""
+    return _sort_units(QUANTITIES[quantity].unit, like)
+
+
+def is_raw(unit: str) -> bool:
+    """Whether a text names readings as sensors give them, before any calibration."""
+    return unit.strip().lower() in RAW
+
+
+def _sort_units(canonical: str, like: str) -> tuple[str, ...]:
+    fitting = [known for known in UNITS if _fits(known, canonical)]
+    return tuple(dict.fromkeys((*difflib.get_close_matches(like, fitting, n=3, cutoff=0.4), *fitting)))
+
+
+def _fits(unit: str, canonical: str) -> bool:
+    return UNITS[unit][0] == canonical or (UNITS[unit][0], canonical) in _BRIDGES
 
 
 def is_unit_of(unit: str, quantity: str) -> bool:
@@ -167,11 +228,7 @@ def is_unit_of(unit: str, quantity: str) -> bool:
     """
     if unit not in UNITS or quantity not in QUANTITIES:
         return False
-    try:
-        convert(1.0, unit, QUANTITIES[quantity].unit)
-    except ValueError:
-        return False
-    return True
+    return _fits(unit, QUANTITIES[quantity].unit)
 
 
 def convert_difference(size: float, unit: str, canonical: str) -> float:

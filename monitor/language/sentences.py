@@ -636,6 +636,8 @@ SENTENCES: Final = (
     N_("is the comma in '{value}' a decimal mark, or of thousands?"),
     N_("what do these columns measure: {detail}?"), N_("what do these columns measure in {unit}: {detail}?"),
     N_("which unit has {quantity}: {detail}?"), N_("which of these columns is {quantity}?"),
+    N_("the header says '{unit}', which is no unit known here"),
+    N_("left out: '{unit}' is a reading as it comes from the sensor; the calibration sheet turns it into a unit"),
     N_("where is the slope? latitude,longitude in degrees, such as 46.2,8.9"),
     N_("place: expected latitude,longitude in degrees such as 46.2,8.9, got '{detail}'"),
     N_("zone: expected a name such as Europe/Zurich or UTC, got '{detail}'"),

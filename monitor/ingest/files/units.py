@@ -50,18 +50,34 @@ LEVELS: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pr
 _BRACKETED: Final = re.compile(r"[\[(/]\s*([^\[\]()]+?)\s*[\])]?\s*$")
 _TAIL: Final = re.compile(r"(?:^|[\s_.\-])([A-Za-zµ°%]+)$")
 _WIDE: Final = str.maketrans("（）［］／", "()[]/")
+_SIGNS: Final = str.maketrans({"²": "2", "³": "3", "₂": "2", "μ": "µ", "^": "", "·": " "})
 _WORDS: Final = {
     f"{prefix}{word}": unit
     for prefix, unit in (("milli", "mm"), ("centi", "cm"), ("zenti", "cm"), ("micro", "um"), ("", "m"))
     for word in ("metre", "metres", "meter", "meters", "metri", "metro", "metros")
 }
+_WRITTEN: Final = {  # unit -> how loggers and people write it, in small letters
+    "mm": ("l/m2", "millimeters", "millimetres"), "in": ("inch", "inches", "in.", "zoll", "pouces", "pulgadas"),
+    "ft": ("feet", "foot", "ft."), "mil": ("mils",), "um": ("µm", "micron", "microns"), "m/s2": ("m s-2",),
+    "deg": ("°", "degree", "degrees", "gradi", "grados", "degrés"), "gon": ("gons", "neugrad"),
+    "arcsec": ('"', "″", "arcseconds", "arc sec", "sec of arc"), "arcmin": ("arc min", "arcminutes"), "mdeg": ("m°",),
+    "mrad": ("millirad",), "urad": ("µrad", "microrad"), "mm/m": ("mm / m", "‰"),
+    "microstrain": ("µε", "µstrain", "ustrain", "µm/m", "microstrains"), "nanostrain": ("nε", "nstrain"),
+    "kPa": ("kn/m2", "kilopascal"), "MPa": ("n/mm2", "mn/m2"), "Pa": ("pascal", "n/m2"),
+    "psi": ("lbf/in2", "lb/in2", "psig", "psia"), "mbar": ("millibar", "mbars"), "kgf/cm2": ("kp/cm2", "kg/cm2"),
+    "mmHg": ("mm hg", "torr"), "inHg": ("in hg", "in. hg", "inches hg"), "mmH2O": ("mm h2o", "mmws", "mmca"),
+    "cmH2O": ("cm h2o", "cmws", "cmca", "cmwc"), "inH2O": ("in h2o", "inwc"), "ftH2O": ("ft h2o", "ftwc"),
+    "mH2O": ("m h2o", "mws", "mwc", "mca", "m c.a.", "m.c.a.", "m ws", "m wc"),
+    "degC": ("°c", "c", "deg c", "degrees c", "celsius", "℃"), "K": ("kelvin",),
+    "degF": ("°f", "f", "deg f", "degrees f", "fahrenheit", "℉"), "V": ("volt", "volts", "vdc"),
+    "mV": ("millivolt", "millivolts"), "%": ("pct", "percent", "vol%", "vol.%", "% vwc"),
+    "m3/m3": ("m3 m-3", "cm3/cm3"),
+}  # fmt: skip
 _SPELLED: Final = {
-    **{name.lower(): name for name in UNITS}, **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
-    "µm": "um", "inch": "in", "inches": "in", "feet": "ft", "°": "deg", "°c": "degC", "c": "degC",
-    "deg c": "degC", "deg f": "degF", "°f": "degF", "f": "degF", "℃": "degC",
-    "volts": "V", "volt": "V", "pct": "%", "μm": "um", "μrad": "urad",
-    "µrad": "urad", "mm/tag": "mm/day", "m a.s.l.": "m", "m ü.m.": "m", "m ü. m.": "m", "m s.l.m.": "m", "masl": "m",
-    "µε": "microstrain", "毫米": "mm", "厘米": "cm", "米": "m",
+    **{name.lower(): name for name in UNITS}, **{text: unit for unit, texts in _WRITTEN.items() for text in texts},
+    **_WORDS, "mm/d": "mm/day", "mm/a": "mm/yr", "mm/year": "mm/yr",
+    "mm/tag": "mm/day", "m a.s.l.": "m", "m ü.m.": "m", "m ü. m.": "m", "m s.l.m.": "m", "masl": "m",
+    "毫米": "mm", "厘米": "cm", "米": "m",
 }  # fmt: skip
 _TAILS: Final = frozenset({"mm", "cm", "um", "kpa", "mpa", "hpa", "mbar", "mrad", "urad", "degc", "inches", *_WORDS})
 
@@ -128,9 +144,9 @@ def unit_of_header(name: str) -> str | None:
     text = name.translate(_WIDE).strip()
     inside = re.search(r"[\[(]\s*([^\[\]()]+?)\s*[\])]\s*$", text)
     if inside is not None:
-        return _SPELLED.get(inside.group(1).lower())
+        return _look_up(inside.group(1))
     if (slash := _BRACKETED.search(text)) is not None:
-        return _SPELLED.get(slash.group(1).lower())
+        return _look_up(slash.group(1))
     tail = _TAIL.search(text)
     return _SPELLED.get(tail.group(1).lower()) if tail is not None and tail.group(1).lower() in _TAILS else None
 
@@ -141,7 +157,11 @@ def spell_unit(text: str) -> str | None:
     >>> spell_unit("[mm]"), spell_unit("°C"), spell_unit("Avg"), spell_unit("(kPa)")
     ('mm', 'degC', None, 'kPa')
     """
-    return _SPELLED.get(text.translate(_WIDE).strip().strip("[]()").strip().lower())
+    return _look_up(text.translate(_WIDE).strip().strip("[]()"))
+
+
+def _look_up(text: str) -> str | None:
+    return _SPELLED.get(" ".join(text.translate(_SIGNS).lower().split()))
 
 
 def _factor(unit: str) -> tuple[str, float] | str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from monitor.domain.quantities import QUANTITIES, UNITS, is_unit_of
+from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.guess.look import NO_VALUE, Look, is_number
@@ -98,6 +98,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
     facts += [("left out", ", ".join(left))] if left else []
+    facts += [(n, _tell_raw(look, n)) for n in left if is_raw(read_name(n, look.units.get(n)).foreign)]
     for rule in rules:
         place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
         error = f", its error in {rule.sigma!r}" if rule.sigma else ""
@@ -259,20 +260,22 @@ def _settle_columns(
 ) -> tuple[list[ColumnRule], set[str]]:
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: read_name(n, look.units.get(n)) for n in numbers if not is_no_measurement(n)}
-    values = {n: name for n, name in names.items() if not name.is_error}
+    values = {n: name for n, name in names.items() if not name.is_error and not is_raw(name.foreign)}
     errors = {n: name for n, name in names.items() if name.is_error}
     asked: dict[str, tuple[Question, list[str]]] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in values.items():
         quantity = name.quantity or _answer(answers, QUANTITY, column, name.unit or "")
-        unit = name.unit or _answer(answers, UNIT, column, quantity or "")
+        unit = name.unit or _answer(answers, UNIT, column, quantity or "", f"{quantity} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
             _ask(asked, QUANTITY, column, name.unit or "", tuple(could_be))
         elif unit is None:
-            _ask(asked, UNIT, column, quantity, tuple(u for u in UNITS if is_unit_of(u, quantity)))
+            if quantity not in QUANTITIES:
+                raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+            _ask_unit(asked, column, quantity, name.foreign)
         else:
             if quantity not in QUANTITIES:
                 raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
@@ -290,6 +293,11 @@ def _settle_columns(
         for c, (quantity, unit) in found.items()
     ]
     return rules, {column for _, columns in asked.values() for column in columns}
+
+
+def _tell_raw(look: Look, column: str) -> str:
+    said = read_name(column, look.units.get(column)).foreign
+    return f"left out: {said!r} is a reading as it comes from the sensor; the calibration sheet turns it into a unit"
 
 
 def _settle_twins(
@@ -310,12 +318,22 @@ def _settle_twins(
     return kept
 
 
-def _answer(answers: Mapping[str, str], key: str, column: str, group: str) -> str | None:
+def _answer(answers: Mapping[str, str], key: str, column: str, *groups: str) -> str | None:
     """What was said of the column, of those alike, or of all."""
-    for name in (f"{key}:{column}", f"{key}:{group}", key):
+    for name in (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key):
         if name in answers:
             return answers[name]
     return None
+
+
+def _ask_unit(asked: dict[str, tuple[Question, list[str]]], column: str, quantity: str, foreign: str) -> None:
+    """Which unit columns of a quantity have: the nearest first where they say one that is not known."""
+    fitting = list_units(quantity, foreign)
+    name = f"{UNIT}:{quantity} [{foreign}]" if foreign else f"{UNIT}:{quantity}"
+    said = f"the header says {foreign!r}, which is no unit known here; " if foreign else ""
+    if name not in asked:
+        asked[name] = Question(name, f"{said}which unit has {quantity}", (*fitting, LEAVE_OUT)), []
+    asked[name][1].append(column)
 
 
 def _ask(
@@ -323,11 +341,7 @@ def _ask(
 ) -> None:
     name = f"{key}:{group}" if group else key
     if name not in asked:
-        text = (
-            f"what do these columns measure{f' in {group}' if group else ''}"
-            if key == QUANTITY
-            else f"which unit has {group}"
-        )
+        text = f"what do these columns measure{f' in {group}' if group else ''}"
         asked[name] = Question(name, text, (*choices, LEAVE_OUT)), []
     asked[name][1].append(column)
 

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
 from monitor.ingest.files.tables import (
@@ -63,7 +64,7 @@ def look_at(path: Path) -> Look:
         cells = [[_text(cell) for cell in row] for row in read_workbook(path)[:LOOK_LINES]]
         return _place(path, cells, Layout())
     if is_campbell(path):
-        return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := spell_unit(text))})
+        return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
@@ -224,12 +225,18 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     units: dict[str, str] = {}
     names = name_columns(cells[header])
     for row in cells[header + 1 : first]:
-        known = {name: unit for name, cell in zip(names, row, strict=False) if name and (unit := spell_unit(cell))}
+        known = {name: unit for name, cell in zip(names, row, strict=False) if name and (unit := _unit(cell))}
         units |= known
     layout = Layout(
         layout.delimiter, header, layout.encoding, skip_after=first - header - 1, starts=layout.starts
     )  # fmt: skip
     return _read(path, layout, _above(cells[:header]), units)
+
+
+def _unit(text: str) -> str | None:
+    """A unit that is known, or the word for a reading as the sensor gives it."""
+    bare = text.strip("[]() ")
+    return spell_unit(text) or (bare if is_raw(bare) else None)
 
 
 def _above(cells: Iterable[Sequence[str]]) -> tuple[str, ...]:

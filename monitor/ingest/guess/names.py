@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.quantities import QUANTITIES, is_unit_of, split_suffix
+from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
 from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.units import spell_unit, unit_of_header
 
@@ -115,17 +115,18 @@ class Name:
     unit: str | None
     station: str  # "" where nothing of the name is left for it
     is_error: bool = False  # the standard deviation of another column
+    foreign: str = ""  # what stands where a unit would, and is none that is known
 
 
 def read_name(header: str, unit: str | None = None) -> Name:
     """Quantity, unit and station of a column.
 
     >>> read_name("Crack 3 [mm]")
-    Name(quantity='crack_opening', unit='mm', station='Crack-3', is_error=False)
+    Name(quantity='crack_opening', unit='mm', station='Crack-3', is_error=False, foreign='')
     >>> read_name("GNSS1_displacement_east_mm")
-    Name(quantity='displacement_east', unit='mm', station='GNSS1', is_error=False)
+    Name(quantity='displacement_east', unit='mm', station='GNSS1', is_error=False, foreign='')
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
-    (Name(quantity='rain', unit='mm', station='', is_error=False), 'ATU1')
+    (Name(quantity='rain', unit='mm', station='', is_error=False, foreign=''), 'ATU1')
 
     Args:
         header: the name.
@@ -137,9 +138,12 @@ def read_name(header: str, unit: str | None = None) -> Name:
         for own in sorted(QUANTITIES, key=len, reverse=True):
             if suffixed[0] == own or suffixed[0].endswith("_" + own):
                 return Name(own, suffixed[1], name_station(suffixed[0].removesuffix(own).strip("_")))
-    said = unit or unit_of_header(header)
-    inside = [u for text in _BRACKETS.findall(header) if (u := spell_unit(text)) is not None]
+    raw = unit if unit is not None and is_raw(unit) else ""
+    said = None if raw else unit or unit_of_header(header)
+    bracketed = _BRACKETS.findall(header)
+    inside = [u for text in bracketed if (u := spell_unit(text)) is not None]
     said = said or (inside[0] if inside else None)
+    foreign = raw or (bracketed[-1].strip("[]()（）［］ ") if bracketed and said is None else "")
     bare = _BRACKETS.sub(" ", header)
     if said is not None and "/" in bare:
         bare = bare.rsplit("/", 1)[0]
@@ -167,7 +171,7 @@ def read_name(header: str, unit: str | None = None) -> Name:
             or station
         )
         station = f"S{station}" if station.isdigit() else station
-    return Name(quantity, said, station, is_error)
+    return Name(quantity, said, station, is_error, raw or (foreign if said is None else ""))
 
 
 def _find_quantity(text: str) -> tuple[str | None, str]:

@@ -258,7 +258,7 @@ def service_speaks(filled_database):
 @pytest.mark.usefixtures("of_the_lake")
 def test_what_the_service_says_of_itself_names_no_place_of_others(filled_database, places, service_speaks):
     others = re.compile(r"north.bench|\b(?:E1|R1|G1)\b", re.IGNORECASE)
-    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening"}
+    own = places | {"site": "lake-slope", "station": "X1", "quantity": "crack_opening", "path": "Things"}
     with serving(filled_database, Clock(), LOGIN_TO_READ) as address:
         address.app.state.context.trouble = ELSEWHERE[0]
         with enter(address, "bo") as browser, enter(address, None) as nobody:

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.domain.quantities import QUANTITIES, convert
 from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
+from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
@@ -259,3 +261,43 @@ def test_damage_ends_in_one_line(tmp_path, seed):
 def test_names_of_columns(header, said):
     name = read_name(header)
     assert (name.quantity, name.unit, name.station) == said
+
+
+# unit as a logger writes it -> quantity, and what one of it is in the canonical unit
+WRITTEN = {
+    "mmHg": ("pore_pressure", 0.1333224), "inHg": ("air_pressure", 33.86389), "kPa": ("pore_pressure", 1.0),
+    "hPa": ("air_pressure", 1.0), "mbar": ("air_pressure", 1.0), "psi": ("pore_pressure", 6.894757),
+    "m H₂O": ("pore_pressure", 9.80665), "mWS": ("pore_pressure", 9.80665), "cmH2O": ("pore_pressure", 0.0980665),
+    "kN/m²": ("earth_pressure", 1.0), "N/mm²": ("earth_pressure", 1000.0), "°F": ("temperature", -17.222222),
+    "K": ("temperature", -272.15), "Deg C": ("temperature", 1.0), "in": ("crack_opening", 25.4),
+    "ft": ("groundwater_level", 0.3048), "mil": ("crack_opening", 0.0254), "µm": ("crack_opening", 0.001),
+    "\u03bcm": ("crack_opening", 0.001), "µε": ("strain", 1.0), "µm/m": ("strain", 1.0), "V": ("battery_voltage", 1.0),
+    "mm/h": ("velocity", 24.0), "mm/Tag": ("velocity", 1.0), "mrad": ("tilt", 1.0), "arcsec": ("tilt", 0.004848137),
+    '"': ("tilt", 0.004848137), "gon": ("tilt", 15.70796327), "mm/m": ("tilt", 1.0), "°": ("tilt", 17.45329252),
+    "l/m²": ("rain", 1.0), "m³/m³": ("soil_moisture", 100.0), "% VWC": ("soil_moisture", 1.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_units_as_loggers_write_them(written):
+    quantity, one = WRITTEN[written]
+    unit = spell_unit(f"[{written}]")
+    assert read_name(f"{quantity} A [{written}]").unit == unit
+    assert convert(1.0, unit, QUANTITIES[quantity].unit) == pytest.approx(one, rel=1e-6)
+
+
+def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are_left_out(tmp_path):
+    path = tmp_path / "f.csv"
+    rows = "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{2500 + d};{d}.1\n" for d in range(1, 29))
+    path.write_text("time;Piezometer P1 [mH20];Piezometer P2 [digits];Crack 1 [mm]\n" + rows)
+    found = guess(look_at(path), {})
+    (question,) = found.questions
+    assert "the header says 'mH20'" in question.text
+    assert question.choices[0] == "mH2O"
+    assert "'digits' is a reading as it comes from the sensor" in dict(found.facts)["Piezometer P2 [digits]"]
+    assert {s.quantity for s in guess(look_at(path), {question.key: "mH2O"}).sensors} == {
+        "pore_pressure", "crack_opening",
+    }  # fmt: skip
+    for unit, said in (("Hz", "calibration sheet"), ("mmHgg", "of kPa there are: mmHg,"), ("mm/h", "cannot be turned")):
+        with pytest.raises(ValueError, match=said):
+            convert(1.0, unit, "kPa")
