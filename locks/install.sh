@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # Installs into the environment of a Python what one of the lock files here lists, each file proven by its hash, and
-# Slopeward on top: locks/install.sh .venv/bin/python service|models|dev
+# Slopeward on top: locks/install.sh .venv/bin/python service|models|cluster|dev
 #   service  core, page and command line; simple forecasts          models  networks as well
+#   cluster  models, and Dask for a machine of a cluster
 #   dev      everything, for running the tests; Slopeward stays editable
 # PyTorch: on Linux its build for the CPU, from pip's package indexes or PyTorch's own. Where neither can be reached, the
 # one of the public index, which brings CUDA (with TORCH=cpu in the environment: an error instead). One of the locked
 # version that is there is kept.
 set -euo pipefail
-python=${1:?"which Python? locks/install.sh .venv/bin/python service|models|dev"}
+python=${1:?"which Python? locks/install.sh .venv/bin/python service|models|cluster|dev"}
 what=${2:-service}
 # a path is taken from where the caller stands
 [ "$python" = "${python#*/}" ] || python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 cd "$(dirname "$0")/.."
-case "$what" in service | models | dev) ;; *) echo "service, models or dev, not $what" >&2; exit 2 ;; esac
+case "$what" in service | models | cluster | dev) ;; *) echo "service, models, cluster or dev, not $what" >&2; exit 2 ;; esac
 torch_index=https://download.pytorch.org/whl/cpu
 pip=("$python" -m pip --disable-pip-version-check install)
 

@@ -20,7 +20,7 @@ cat locks/dev.txt locks/torch-pypi.txt > "$whole" 2>/dev/null || true
 compile "$whole" --extra dev "$@"
 awk "/^[a-z]/ { torch = $is_torch } !torch" "$whole" > locks/dev.txt
 awk "/^[a-z]/ { torch = $is_torch } torch" "$whole" > locks/torch-pypi.txt
-for name in service models; do
+for name in service models cluster; do
     extra=(); [ "$name" = service ] || extra=(--extra "$name")
     # the same versions everywhere: dev.txt holds all
     compile "$whole" "${extra[@]}" -c locks/dev.txt -c locks/torch-pypi.txt

@@ -229,9 +229,20 @@ class ComputeSection(Section):
     """[compute]."""
 
     dask: str = Field(default="", pattern=r"^((tcp|tls)://.+)?$")
+    dask_ca_file: str = ""
+    dask_cert_file: str = ""
+    dask_key_file: str = ""
+    jobs_at_once: int = Field(default=2, ge=1, le=256)
     job_limit_s: Duration = Field(default=900.0, alias="job_limit")
     job_memory_gib: float = Field(default=8.0, ge=1)  # PyTorch and its libraries map 0.7
     job_file_gib: float = Field(default=16.0, gt=0)
+
+    @model_validator(mode="after")
+    def _is_encrypted(self) -> Self:
+        files = (self.dask_ca_file, self.dask_cert_file, self.dask_key_file)
+        if any(files) and not (all(files) and self.dask.startswith("tls://")):
+            raise ValueError("dask: expected dask_ca_file, dask_cert_file and dask_key_file beside a tls:// address")
+        return self
 
 
 class RetentionSection(Section):

@@ -1,10 +1,11 @@
 """The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from monitor.config.service import ComputeSection
 from monitor.worker import compute
+from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress
 from monitor.worker.records import Answered, Asked, Task
 from monitor.worker.sandbox import GIB, Terms
@@ -25,7 +26,21 @@ def run_in_worker(
         JobError: as `compute.run`.
     """
     terms = make_terms(plan, reads, writes)
-    return compute.run(task, asked, plan.job_limit_s, on_progress, dask=plan.dask, terms=terms)
+    return compute.run(task, asked, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
+
+
+def run_all_in_workers(
+    plan: ComputeSection, task: Task[Asked, Answered], questions: Sequence[Asked], *, reads: Iterable[str | Path] = ()
+) -> Iterator[Answered]:  # fmt: skip
+    """The same for many records; their answers in the order of the records."""
+    return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads))
+
+
+def find_cluster(plan: ComputeSection) -> Cluster | None:
+    """The cluster that `[compute]` names; None where jobs run here."""
+    if not plan.dask:
+        return None
+    return Cluster(plan.dask, plan.dask_ca_file, plan.dask_cert_file, plan.dask_key_file)
 
 
 def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:

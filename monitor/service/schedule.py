@@ -32,8 +32,6 @@ from monitor.store.models.movement import find_stage
 log = logging.getLogger(__name__)
 HOUR_S: Final = 3600.0
 DAY_S: Final = 86400.0
-# two jobs at once: more would only fight for the cores that ingest and alarms need
-WORKERS: Final = 2
 POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and hold no other job up
 FAILS_BEFORE_ALARM: Final = 3
 LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
@@ -120,7 +118,9 @@ def _newest_ns(folder: Path) -> int | None:
 
 
 class Schedule:
-    """Runs the table in two threads of the core process, light jobs in a third; heavy parts run behind `compute.run`.
+    """Runs the table in `compute.jobs_at_once` threads of the core process, light jobs in one of their own.
+
+    Heavy parts run behind `compute.run`.
 
     Args:
         db: the database.
@@ -143,7 +143,7 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
-        threads = {"default": WORKERS, "light": 1, "polls": POLLS}
+        threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
         self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)

@@ -17,13 +17,16 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +34,8 @@ from typing import Any, Final
 from monitor.errors import JobError
 from monitor.extras import explain_missing
 from monitor.worker import sandbox
+from monitor.worker.cluster import Cluster, Versions, count_threads, explain_versions, list_versions
+from monitor.worker.cluster import call as call_there
 from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
 from monitor.worker.sandbox import Terms
 
@@ -42,7 +47,6 @@ PROGRESS_LIMIT_BYTES: Final = 16 * 1024 * 1024
 TEXT_LIMIT_BYTES: Final = 8192
 GRACE_S: Final = 3.0
 BEGIN: Final = b"b"
-CONNECT_S: Final = 10.0  # to reach a Dask scheduler
 LIBRARIES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_THREAD: Final = dict.fromkeys(LIBRARIES, "1")
 # glibc: what a network frees at a step it takes again at the next; giving it back between the two took two fifths of a
@@ -63,7 +67,7 @@ def run(
     asked: Asked,
     limit_s: float,
     on_progress: Progress | None = None,
-    dask: str = "",
+    cluster: Cluster | None = None,
     terms: Terms = Terms(),  # noqa: B008  frozen
 ) -> Answered:
     """Run a job to its end and return what it answers.
@@ -73,14 +77,18 @@ def run(
         asked: what its function gets.
         limit_s: seconds after which the process is terminated, then killed.
         on_progress: called in this thread with each dict the job reports (a local job only).
-        dask: address of a Dask scheduler that runs the job instead.
+        cluster: runs the job instead, behind the same walls on one of its machines.
         terms: what the process may read, write and take.
 
     Raises:
         JobError: it failed, was killed at its limit, or answered what is not the record agreed; one line.
     """
-    if dask:
-        return _run_on_dask(dask, task, asked, limit_s, terms)
+    if cluster is not None:
+        answered: Answered = call_there(
+            cluster, task.function, run_for, task, asked, limit_s, terms, list_versions(),
+            limit_s=limit_s, is_stopping=is_stopping,
+        )  # fmt: skip
+        return answered
     job = task.function
     terms = replace(terms, cpu_s=math.ceil(limit_s))  # jobs have one thread
     child = _take_waiting(job) or _start(job, "")
@@ -315,28 +323,46 @@ def call(job: str, asked: Any, progress: Progress) -> Any:
     return function(asked)
 
 
-def _run_on_dask(
-    address: str, task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Terms
+def run_all(
+    task: Task[Asked, Answered],
+    questions: Sequence[Asked],
+    limit_s: float,
+    cluster: Cluster | None = None,
+    terms: Terms = Terms(),  # noqa: B008  frozen
+) -> Iterator[Answered]:
+    """Run the same job on many records; their answers in the order of the records.
+
+    On a cluster as many run at once as its workers have threads, here one after the other. The answers are the same.
+
+    Raises:
+        JobError: as `run`, for the first that failed; those behind it are not begun.
+    """
+    if cluster is None or len(questions) < 2:
+        for asked in questions:
+            yield run(task, asked, limit_s, cluster=cluster, terms=terms)
+        return
+    at_once = min(len(questions), count_threads(cluster))
+    with ThreadPoolExecutor(at_once, "cluster") as threads:
+        waiting = deque(threads.submit(run, task, asked, limit_s, cluster=cluster, terms=terms) for asked in questions)
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for one in waiting:
+                one.cancel()
+
+
+def run_for(
+    task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Terms, versions: Versions
 ) -> Answered:  # fmt: skip
-    """The same on a Dask worker, which starts the process of the job on its own machine and ends it at its limit."""
-    job = task.function
-    try:
-        distributed = importlib.import_module("distributed")
-    except ModuleNotFoundError as error:
-        raise JobError(explain_missing(error) or _one_line(error)) from None
-    try:
-        with distributed.Client(address, timeout=CONNECT_S) as client:
-            future = client.submit(run, task, asked, limit_s, terms=terms, pure=False, retries=0)
-            try:
-                result: Answered = future.result(timeout=limit_s + GRACE_S + CONNECT_S)
-            except TimeoutError:
-                future.cancel()
-                raise JobError(f"{job}: no worker of {address} answered within {limit_s:g} s") from None
-    except JobError as error:
-        raise JobError(f"{error} (on {address})") from None
-    except Exception as error:  # what a remote job raises can be anything
-        raise JobError(f"{job} on {address}: {_one_line(error)}") from error
-    return result
+    """Run a job for a service elsewhere, on a worker of its cluster: in a process of this machine, behind its walls.
+
+    Raises:
+        JobError: as `run`, or this machine runs another version than the service.
+    """
+    if different := explain_versions(versions, list_versions()):
+        raise JobError(f"{task.function}: {different} ({socket.gethostname()}); install the same on all machines")
+    return run(task, asked, limit_s, terms=terms)
 
 
 def _one_line(error: BaseException) -> str:

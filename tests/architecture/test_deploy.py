@@ -30,7 +30,7 @@ SERVICES = COMPOSE["services"]
 BROKER = (ROOT / "deploy/compose-broker.conf").read_text()
 KEYS = {
     "image", "build", "read_only", "tmpfs", "cap_drop", "security_opt", "stop_grace_period", "restart", "environment",
-    "volumes", "healthcheck", "entrypoint", "ports", "depends_on", "logging",
+    "volumes", "healthcheck", "entrypoint", "ports", "depends_on", "logging", "profiles",
 }  # fmt: skip
 # a Python that has pip-audit's answer ready, and runs what else it is given
 PYTHON = """#!/bin/sh
@@ -66,7 +66,7 @@ def test_the_service_understands_each_setting_of_the_compose_file(monkeypatch, t
 def test_nothing_of_the_compose_file_is_reachable_from_another_machine_or_may_do_more_than_it_needs():
     for name, service in SERVICES.items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
-    for name in ("slopeward", "broker"):
+    for name in ("slopeward", "broker", "scheduler", "worker"):
         assert SERVICES[name]["read_only"]
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert "no-new-privileges:true" in SERVICES[name]["security_opt"]
@@ -309,7 +309,27 @@ def test_the_unit_holds_each_wall():
         "ProtectSystem=strict", "ProtectHome=yes", "PrivateTmp=yes", "RestrictNamespaces=yes", "UMask=0027",
         "SystemCallFilter=~@privileged @resources", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
     }  # fmt: skip
-    assert walls <= set((ROOT / "deploy/slopeward.service").read_text().splitlines())
+    for name in ("slopeward", "slopeward-scheduler", "slopeward-worker"):
+        assert walls <= set((ROOT / f"deploy/{name}.service").read_text().splitlines()), name
+
+
+@pytest.mark.parametrize("place", ["compose.yaml", "slopeward-scheduler.service", "slopeward-worker.service"])
+def test_scheduler_and_worker_are_started_with_options_that_they_know(place):
+    from distributed.cli.dask_scheduler import main as scheduler
+    from distributed.cli.dask_worker import main as worker
+
+    if place == "compose.yaml":
+        commands = [SERVICES[name]["entrypoint"] for name in ("scheduler", "worker")]
+    else:
+        line = re.search(r"^ExecStart=(.*)$", (ROOT / "deploy" / place).read_text(), re.MULTILINE)[1]
+        line = re.sub(r"/etc/slopeward/tls/\w+.pem", __file__, line)  # a file that is there
+        commands = [line.replace("${SCHEDULER}", "tls://s:8786").replace("${THREADS}", "2").split()]
+    for program, which, *words in commands:
+        assert Path(program).name == "dask"
+        command = {"scheduler": scheduler, "worker": worker}[which]
+        command.make_context(which, words)
+        named = {word for word in words if word.startswith("--")}
+        assert named <= {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def list_asked(*extras: str) -> list[Requirement]:
     return asked
 
 
-@pytest.mark.parametrize(("name", "extras"), [("service", ()), ("models", ("models",)), ("dev", ("dev",))])
+@pytest.mark.parametrize(
+    ("name", "extras"), [("service", ()), ("models", ("models",)), ("cluster", ("cluster",)), ("dev", ("dev",))]
+)
 def test_a_lock_holds_what_the_project_asks_for(name, extras):
     locked = read_lock(name) | read_lock("torch-pypi")
     for one in [*list_asked(*extras), Requirement("hatchling")]:
@@ -44,8 +46,9 @@ def test_a_lock_holds_what_the_project_asks_for(name, extras):
 
 
 def test_the_locks_agree_and_only_their_own_file_names_torch():
-    service, models, dev = (read_lock(name) for name in ("service", "models", "dev"))
-    assert models.items() <= dev.items()
+    service, models, cluster, dev = (read_lock(name) for name in ("service", "models", "cluster", "dev"))
+    assert cluster.items() <= dev.items()
+    assert models.items() <= cluster.items()
     assert service.items() <= models.items()
     assert not [name for name in dev if name == "torch" or name.startswith("nvidia-")]
     assert read_lock("torch-cpu")["torch"] == f"{read_lock('torch-pypi')['torch']}+cpu"

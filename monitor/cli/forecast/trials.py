@@ -1,6 +1,6 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,10 +8,12 @@ import typer
 
 from monitor.cli.session import NOTHING, JsonOption, print_json, say
 from monitor.domain.instants import parse_duration_s
+from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
     from forecasting.data.series import Panel
     from forecasting.data.sources import Recipe, Record
+    from forecasting.evaluation.fold_job import FoldAsked
     from forecasting.evaluation.scoring import Score
 
 DataOption = Annotated[
@@ -51,6 +53,9 @@ def backtest(
     allow_interpolated: Annotated[
         bool, typer.Option("--allow-interpolated", help="Score an interpolated curve all the same.")
     ] = False,
+    on_cluster: Annotated[
+        bool, typer.Option("--on-cluster", help="Run the folds on the cluster that [compute] names.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score models on the past by rolling origin with embargo; persistence, drift, lld and gated always among them.
@@ -58,8 +63,12 @@ def backtest(
     With --json one line per model, station, horizon and fold; station `all` is over all stations.
     """
     from forecasting.evaluation.backtest import run_trials
-    from forecasting.evaluation.scoring import score_all, score_months, score_stages, score_stations
+    from forecasting.evaluation.fold_job import FoldAsked, score_trial
 
+    if on_cluster and html is not None:
+        raise ConfigError(
+            "--html needs every forecast, and a cluster gives back scores alone; leave out one of the two"
+        )
     recipe, record = open_record(data, config, quantity)
     wanted = _ways(by)
     spans = horizons_of(horizons, recipe)
@@ -70,20 +79,31 @@ def backtest(
     trials, scores = [], []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
-    for trial in run_trials(
-        panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last or recipe.run.get("last"),
-        training={"window": int(recipe.run["window"])} if "window" in recipe.run else None, on_progress=say,
-        learn=learn,
-    ):  # fmt: skip
-        made = score_all(trial)
-        made += score_stations(trial) if "station" in wanted else []
-        made += score_months(trial) if "month" in wanted else []
-        made += score_stages(trial) if "stage" in wanted else []
+    settings = {"window": int(recipe.run["window"])} if "window" in recipe.run else None
+    last = last or recipe.run.get("last")
+    if on_cluster:
+        found = _score_on_cluster([
+            FoldAsked(
+                panel, tuple(names), tuple(spans), k, chosen_folds, chosen_seed, last, settings, learn, tuple(wanted)
+            )
+            for k in range(chosen_folds)
+        ])  # fmt: skip
+    else:
+
+        def score() -> "Iterator[list[Score]]":
+            for trial in run_trials(
+                panel, names, spans, folds=chosen_folds, seed=chosen_seed, last=last, training=settings,
+                on_progress=say, learn=learn,
+            ):  # fmt: skip
+                trials.extend([trial] if html is not None else [])
+                yield score_trial(trial, tuple(wanted))
+
+        found = score()
+    for made in found:
         if as_json:
-            for score in made:
-                print_json(score.to_json())
+            for one in made:
+                print_json(one.to_json())
         scores += made
-        trials += [trial] if html is not None else []
     if not scores:
         raise typer.Exit(NOTHING)
     if html is not None:
@@ -92,6 +112,21 @@ def backtest(
         say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not as_json:
         print("\n".join(summary(scores)))
+
+
+def _score_on_cluster(folds: "list[FoldAsked]") -> "Iterator[list[Score]]":
+    """Scores of the folds in their order, each computed on a machine of the cluster."""
+    from forecasting.evaluation.fold_job import FoldAsked, FoldScores
+    from monitor.config.service import load_service
+    from monitor.jobs.worker import run_all_in_workers
+    from monitor.worker.records import Task
+
+    plan = load_service().compute
+    if not plan.dask:
+        raise ConfigError("no cluster is named: set compute.dask in the service file, or SLOPEWARD_COMPUTE__DASK")
+    task = Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores)
+    for answer in run_all_in_workers(plan, task, folds):
+        yield list(answer.scores)
 
 
 def audit(

@@ -311,7 +311,16 @@ def _look_at_workers(service: ServiceConfig) -> Iterator[Finding]:
     from monitor.worker.sandbox import DESCRIBE, memory_bytes
 
     if service.compute.dask:
-        yield "workers", OK, f"jobs run on {service.compute.dask}; run doctor on its machines too", ""
+        from monitor.jobs.worker import find_cluster
+        from monitor.worker.cluster import count_threads
+
+        cluster = find_cluster(service.compute)
+        if cluster is not None:
+            threads = count_threads(cluster)
+            compute.run(DESCRIBE, None, WORKER_LIMIT_S, cluster=cluster)  # refused by one of another version
+            found = f"{cluster.address} takes {threads} jobs at once; run doctor on its machines too"
+            few = service.compute.jobs_at_once < threads
+            yield "workers", WARN if few else OK, found, f"compute.jobs_at_once = {threads} uses all of it"
         return
     terms = make_terms(service.compute)
     missing = compute.run(DESCRIBE, None, WORKER_LIMIT_S, terms=terms).missing

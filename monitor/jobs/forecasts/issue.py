@@ -15,9 +15,9 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.refit import age
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked
+from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, join_points, split_points
 from monitor.jobs.samples import Samples
-from monitor.jobs.worker import list_models, run_in_worker
+from monitor.jobs.worker import list_models, run_all_in_workers
 from monitor.store.database.engine import Database
 from monitor.store.models.fits import load_fits
 from monitor.store.models.forecasts import (
@@ -65,7 +65,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         found.record, tuple(plan.horizons_s), tuple(asked), _grouped(states, samples),
     )  # fmt: skip
     files = list_models(config.paths.models, site.id, (one.checkpoint for one in asked))
-    answer = run_in_worker(config.compute, FORECAST_SITE, question, reads=files)
+    answer = join_points(run_all_in_workers(config.compute, FORECAST_SITE, split_points(question), reads=files))
     by_label = {s.label: s for s in samples}
     if strange := {*(r.station for r in answer.rows), *(w.station for w in answer.withheld)} - set(by_label):
         raise JobError(f"the answer of the worker names {min(strange)[:60]!r}, which is no part of the question")

@@ -1,9 +1,9 @@
 """What the jobs of forecasts and detectors ask of their workers, and what these answer."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
@@ -15,6 +15,8 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, Timed, heights_m, plan_xy_m
 from monitor.worker.records import Task
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,52 @@ class Seasons:
     """The split of each by label, or why there is none."""
 
     found: dict[str, Season]
+
+
+POINTS_AT_ONCE: Final = 5000  # series of a site in one record; a graph ties 2,000 at most
+
+
+def split_points(asked: SiteForecastAsked) -> list[SiteForecastAsked]:
+    """The same question in pieces of `POINTS_AT_ONCE` series, so that many workers answer it in bounded memory."""
+    labels = list(asked.record.samples)
+    if len(labels) <= POINTS_AT_ONCE:
+        return [asked]
+    pieces = []
+    for first in range(0, len(labels), POINTS_AT_ONCE):
+        mine = set(labels[first : first + POINTS_AT_ONCE])
+        record = replace(
+            asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
+            heights_m=_only(asked.record.heights_m, mine),
+        )  # fmt: skip
+        states = {
+            name: {key: state for key, state in known.items() if key.rsplit("|", 2)[0] in mine}
+            for name, known in asked.conformal.items()
+        }
+        pieces.append(replace(asked, record=record, conformal=states))
+    return pieces
+
+
+def join_points(answers: Iterable[SiteForecast]) -> SiteForecast:
+    """One answer out of those of the pieces; a model that failed in one of them has failed."""
+    rows: list[Forecast] = []
+    withheld: list[Withheld] = []
+    conformal: dict[str, dict[str, ConformalState]] = {}
+    failed: dict[str, str] = {}
+    for one in answers:
+        rows += one.rows
+        withheld += one.withheld
+        failed |= one.failed
+        for name, states in one.conformal.items():
+            conformal.setdefault(name, {}).update(states)
+    return SiteForecast(tuple(rows), tuple(withheld), conformal, failed)
+
+
+def _only(known: Mapping[str, _T] | None, names: Collection[str]) -> dict[str, _T] | None:
+    return None if known is None else _pick(known, names)
+
+
+def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
+    return {name: value for name, value in known.items() if name in names}
 
 
 _ROOM: Final = "monitor.jobs.forecasts.worker"

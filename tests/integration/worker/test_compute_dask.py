@@ -1,74 +1,196 @@
-"""Jobs on a real Dask scheduler and worker: the same answers, the same limits, one line where something fails."""
+"""Jobs on a real Dask cluster over TLS: the same answers to the last bit, lost workers, other versions."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from forecasting.data.series import Panel
+from forecasting.evaluation.fold_job import FoldAsked, FoldScores, score_fold
 from monitor.errors import JobError
-from monitor.worker import compute
-from monitor.worker.records import Task
+from monitor.jobs.forecasts import tasks
+from monitor.worker import cluster, compute
+from monitor.worker.cluster import Cluster
+from monitor.worker.records import Task, spell_record
 from tests.conftest import REPOSITORY, free_port, wait_for
 
 BODY = """
 import os, time
 def double(payload): return {"x": list(payload["x"] * 2), "pid": os.getpid()}
 def fail(payload): raise ValueError("no\\n  data")
-def sleep(payload): open(payload["path"], "w").write(str(os.getpid())); time.sleep(60)
+def sleep(payload): open(payload["path"], "a").write(f"{os.getpid()}\\n"); time.sleep(payload["s"]); return {}
 """
+DOUBLE, FAIL, SLEEP = (Task(f"far_jobs:{name}", dict, dict) for name in ("double", "fail", "sleep"))
+
+
+def write_certificate(folder: Path) -> tuple[str, str]:
+    """One certificate for all sides, its own authority: what it takes is in the files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cluster")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    plain = serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    (folder / "cluster.pem").write_bytes(made.public_bytes(pem))
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return str(folder / "cluster.pem"), str(folder / "key.pem")
 
 
 @pytest.fixture(scope="module")
-def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a scheduler with one worker, each a process of its own on loopback."""
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A scheduler and workers of one thread, each a process of its own on loopback; `start` adds a worker."""
     folder = tmp_path_factory.mktemp("dask")
     (folder / "far_jobs.py").write_text(BODY)
-    address = f"tcp://127.0.0.1:{free_port()}"
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}"}
-    place = ["--no-nanny", "--host", "127.0.0.1", "--local-directory", str(folder)]
-    commands = (
-        ["dask_scheduler", "--host", address, "--no-dashboard", "--no-show"],
-        ["dask_worker", address, "--nthreads", "1", "--no-dashboard", *place],
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.{name}", *rest],
-            env=environment, cwd=folder, stderr=subprocess.DEVNULL,
-        )
-        for name, *rest in commands
-    ]  # fmt: skip
+    file, key = write_certificate(folder)
+    address = f"tls://127.0.0.1:{free_port()}"
+    secrets = ["--tls-ca-file", file, "--tls-cert", file, "--tls-key", key]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(*words: str, **more: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}", **more}
+        command = [sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:], *secrets, "--no-dashboard"]
+        process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL)
+        running.append(process)
+        return process
+
+    place = ["--nthreads", "1", "--no-nanny", "--host", "tls://127.0.0.1", "--local-directory", str(folder)]
+    start("dask_scheduler", "--host", address, "--no-show", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
+
+    def start_worker(name: str, **more: str) -> subprocess.Popen[bytes]:
+        return start("dask_worker", address, "--name", name, *place, **more)
+
+    where = Cluster(address, file, file, key)
+    first = start_worker("first")
     try:
-        yield address
+        yield SimpleNamespace(where=where, start=start_worker, first=first)
     finally:
-        for process in reversed(processes):
+        cluster._forget(where)
+        for process in reversed(running):
             process.kill()  # a worker that has lost its scheduler may take its time to end in order
-        for process in processes:
+        for process in running:
             process.wait()
 
 
-def test_a_job_runs_in_a_process_of_the_workers_machine(dask: str) -> None:
-    answer = compute.run(Task("far_jobs:double", dict, dict), {"x": np.arange(3.0)}, 60, dask=dask)
+def test_a_job_runs_in_a_process_of_the_workers_machine(far: Any) -> None:
+    answer = compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=far.where)
     assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
-    with pytest.raises(JobError, match=f"ValueError: no data .on {dask}") as error:
-        compute.run(Task("far_jobs:fail", dict, dict), {}, 60, dask=dask)
+    with pytest.raises(JobError, match=f"ValueError: no data .on {far.where.address}") as error:
+        compute.run(FAIL, {}, 60, cluster=far.where)
     assert "\n" not in str(error.value)
 
 
-def test_a_job_is_ended_at_its_limit_there_too(dask: str, tmp_path: Path) -> None:
+def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 3)
+    pieces = tasks.split_points(draw_site(8))
+    assert [len(one.record.samples) for one in pieces] == [3, 3, 2]
+    here = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60))
+    there = tasks.join_points(compute.run_all(tasks.FORECAST_SITE, pieces, 60, far.where))
+    assert len(here.rows) == 8 * 2
+    assert list(map(bare, there.rows)) == list(map(bare, here.rows))
+    assert there.conformal == here.conformal
+
+
+def test_folds_of_a_backtest_score_the_same_there(far: Any) -> None:
+    values = np.random.default_rng(3).normal(0.2, 1.0, (160, 2)).cumsum(axis=0)
+    panel = Panel(0.0, 86400.0, ("A", "B"), values)
+    asked = [FoldAsked(panel, ("lld",), (86400.0,), k, 2, 7, None, None, None, ("station",)) for k in range(2)]
+    task = Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores)
+    here = [score for one in asked for score in score_fold(one).scores]
+    there = [score for one in compute.run_all(task, asked, 60, far.where) for score in one.scores]
+    assert len(here) > 10
+    assert [without_time(one) for one in there] == [without_time(one) for one in here]
+
+
+def without_time(score: Any) -> dict[str, Any]:
+    return {k: v for k, v in score.to_json().items() if k != "train_s"}
+
+
+def bare(row: Any) -> Any:
+    """Without how long it took."""
+    return {k: v for k, v in spell_record(row).items() if k != "latency_ms"}
+
+
+def draw_site(points: int) -> tasks.SiteForecastAsked:
+    from array import array
+
+    day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, 90)).cumsum(axis=1)
+    times = array("d", (day_s * k for k in range(90)))
+    samples = {f"P{k}": (times, array("d", walk[k])) for k in range(points)}
+    record = tasks.SiteRecord(samples, day_s, 89 * day_s, None, None)
+    models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld"))
+    return tasks.SiteForecastAsked(record, (day_s,), models, {})
+
+
+def test_a_job_is_ended_at_its_limit_there_too(far: Any, tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    with pytest.raises(JobError, match="killed at its limit of 8 s"):
-        compute.run(Task("far_jobs:sleep", dict, dict), {"path": str(path)}, 8, dask=dask)  # a busy machine begins late
-    wait_for(lambda: not Path(f"/proc/{path.read_text()}").exists(), what="the end of the job's process")
-    assert compute.run(Task("far_jobs:double", dict, dict), {"x": [1]}, 60, dask=dask)["x"] == [1, 1]
+    with pytest.raises(JobError, match="killed at its limit of 6 s"):  # a busy machine begins late
+        compute.run(SLEEP, {"path": str(path), "s": 60}, 6, cluster=far.where)
+    wait_for(lambda: not Path(f"/proc/{path.read_text().split()[0]}").exists(), what="the end of the job's process")
 
 
-def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "CONNECT_S", 0.5)
-    with pytest.raises(JobError, match=r"on tcp://127\.0\.0\.1:1: ") as error:
-        compute.run(Task("far_jobs:double", dict, dict), {"x": 1}, 5, dask="tcp://127.0.0.1:1")
-    assert "\n" not in str(error.value)
+def test_another_version_is_said_before_anything_runs(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "list_versions", lambda: cluster.list_versions() | {"numpy": "1.0"})
+    with pytest.raises(JobError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
+        compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
+
+
+def test_a_worker_that_is_lost_is_followed_by_another(far: Any, tmp_path: Path) -> None:
+    path = tmp_path / "pids"
+
+    def begun(times: int) -> Callable[[], bool]:
+        return lambda: path.exists() and len(path.read_text().split()) == times
+
+    from threading import Thread
+
+    answers: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answers.append(compute.run(SLEEP, {"path": str(path), "s": 3}, 60, cluster=far.where))
+        except JobError as error:
+            answers.append(str(error))
+
+    thread = Thread(target=ask)
+    thread.start()
+    wait_for(begun(1), what="the job to begin")
+    second = far.start("second")
+    os.kill(far.first.pid, signal.SIGKILL)
+    thread.join(60)
+    assert answers == [{}]
+    assert begun(2)(), "it ran again from its beginning"
+    thread = Thread(target=ask)
+    thread.start()
+    wait_for(begun(3), what="the job to begin")
+    third = far.start("third")
+    second.kill()
+    wait_for(begun(4), what="the job to begin again")
+    third.kill()
+    thread.join(60)
+    assert "workers were lost under it" in answers[1]
+
+
+def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_one_line(
+    far: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
+    for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
+        with pytest.raises(JobError, match=rf"on {where.address}: ") as error:
+            compute.run(DOUBLE, {"x": 1}, 5, cluster=where)
+        assert "\n" not in str(error.value)

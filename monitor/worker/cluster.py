@@ -1,0 +1,168 @@
+"""The way to a cluster of Dask: encrypted, one version on both sides, one connection a process, lost workers named."""
+
+import importlib
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from monitor.domain.canonical import code_version
+from monitor.errors import JobError
+from monitor.extras import explain_missing
+
+CONNECT_S: Final = 10.0  # to reach the scheduler
+NO_WORKER_S: Final = 60.0  # a cluster without a worker for so long takes no job
+LOOK_S: Final = 1.0
+TRIES: Final = 3  # workers that may be lost under a job before it fails (scheduler.allowed-failures of deploy/)
+# what decides the last bit of a result, beside ourselves; what one side lacks is not compared
+COMPARED: Final = ("numpy", "scipy", "torch", "statsmodels", "rasterio", "scikit-learn")
+Versions = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where jobs run in place of this machine; the files are those of TLS, all three or none."""
+
+    address: str
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+
+_clients: dict[Cluster, Any] = {}
+_lock: Final = threading.Lock()
+
+
+def list_versions() -> dict[str, str]:
+    """What must be the same on both sides for the same results; no library is imported."""
+    found = {"slopeward": code_version(), "python": ".".join(platform.python_version_tuple()[:2])}
+    for name in COMPARED:
+        try:
+            found[name] = version(name).partition("+")[0]  # a build for another accelerator computes the same here
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def explain_versions(ours: Versions, theirs: Versions) -> str:
+    """One line on what differs; empty where nothing does.
+
+    >>> explain_versions({"slopeward": "0.2.0", "numpy": "2.1"}, {"slopeward": "0.1.0", "torch": "2.8"})
+    'slopeward is 0.2.0 here and 0.1.0 there'
+    """
+    different = [f"{k} is {ours[k]} here and {theirs[k]} there" for k in ours if theirs.get(k, ours[k]) != ours[k]]
+    return "; ".join(different)
+
+
+def call(
+    cluster: Cluster,
+    job: str,
+    function: Callable[..., Any],
+    *given: Any,
+    limit_s: float,
+    is_stopping: Callable[[], bool],
+) -> Any:
+    """Run a function of this distribution on a worker and return what it returns.
+
+    A worker that is lost while it runs is followed by another one, `TRIES` times.
+
+    Args:
+        cluster: where.
+        job: its name, for people.
+        function: what runs there; it keeps the limit by itself.
+        given: its arguments.
+        limit_s: of one try.
+        is_stopping: the service is about to end.
+
+    Raises:
+        JobError: one line.
+    """
+    try:
+        distributed = importlib.import_module("distributed")
+    except ModuleNotFoundError as error:
+        raise JobError(explain_missing(error) or str(error)) from None
+    for is_last in (False, True):  # a scheduler that was started anew knows nothing of the job: it is given once more
+        try:
+            client = _connect(cluster, distributed)
+            return _wait(cluster, job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
+        except JobError as error:
+            raise JobError(f"{error} (on {cluster.address})") from None
+        except distributed.scheduler.KilledWorker:
+            raise JobError(f"{job} on {cluster.address}: {TRIES + 1} workers were lost under it") from None
+        except Exception as error:  # what a remote job raises can be anything
+            _forget(cluster)
+            is_away = isinstance(error, OSError | distributed.CancelledError)
+            if is_last or not is_away or is_stopping():
+                raise JobError(f"{job} on {cluster.address}: {_explain(error)}") from error
+    raise AssertionError
+
+
+def count_threads(cluster: Cluster) -> int:
+    """How many jobs the workers take at once; at least 1. JobError where the scheduler does not answer."""
+    try:
+        distributed = importlib.import_module("distributed")
+        return max(1, sum(map(int, _connect(cluster, distributed).nthreads().values())))
+    except ModuleNotFoundError as error:
+        raise JobError(explain_missing(error) or str(error)) from None
+    except OSError as error:
+        _forget(cluster)
+        raise JobError(f"{cluster.address}: {_explain(error)}") from None
+
+
+def _connect(cluster: Cluster, distributed: Any) -> Any:
+    with _lock:
+        client = _clients.get(cluster)
+        if client is None or client.status not in {"running", "connecting"}:
+            given = {
+                "tls_ca_file": cluster.ca_file, "tls_client_cert": cluster.cert_file, "tls_client_key": cluster.key_file
+            }  # fmt: skip
+            is_encrypted = cluster.address.startswith("tls://")
+            files = {name: file for name, file in given.items() if file}  # without any: those of Dask's own settings
+            security = distributed.Security(require_encryption=True, **files) if is_encrypted else None
+            client = distributed.Client(
+                cluster.address, timeout=CONNECT_S, security=security, set_as_default=False, name="slopeward"
+            )
+            _clients[cluster] = client
+        return client
+
+
+def _forget(cluster: Cluster) -> None:
+    with _lock:
+        client = _clients.pop(cluster, None)
+    if client is not None:
+        client.close(timeout=1.0)
+
+
+def _wait(
+    cluster: Cluster, job: str, client: Any, future: Any, limit_s: float, is_stopping: Callable[[], bool]
+) -> Any:  # fmt: skip
+    """The result, however long it waits for its turn, while there is a worker that could take it."""
+    seen_s = time.monotonic()
+    latest_s = seen_s + (TRIES + 1) * limit_s + NO_WORKER_S
+    try:
+        while True:
+            try:
+                return future.result(timeout=LOOK_S)
+            except TimeoutError:
+                now_s = time.monotonic()
+                if is_stopping():
+                    raise JobError(f"{job}: killed, the service is stopping") from None
+                if client.scheduler_info()["workers"]:
+                    seen_s = now_s
+                elif now_s - seen_s > NO_WORKER_S:
+                    raise JobError(f"{job}: no worker for {NO_WORKER_S:g} s") from None
+                if now_s > latest_s:
+                    raise JobError(f"{job}: no worker of {cluster.address} answered within {limit_s:g} s") from None
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _explain(error: BaseException) -> str:
+    line = f"{type(error).__name__}: {' '.join(str(error).split())}"[:1000]
+    if isinstance(error, AttributeError | ImportError | TypeError):  # it does not know what it was sent
+        line += "; install the same version of slopeward and its packages on all machines of the cluster"
+    return line
