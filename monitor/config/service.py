@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
 from monitor.domain.names import fold_name
+from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.domain.terms import Duration, Language, Retention, Section, describe_unknown, explain, read_text, read_toml
 from monitor.errors import ConfigError
@@ -245,12 +246,29 @@ class ComputeSection(Section):
         return self
 
 
+class ThinningSection(Section):
+    """[retention.quantities] NAME: how long readings are kept, and what stays of them then."""
+
+    raw_s: Duration = Field(alias="raw")
+    then: Literal["hourly", "daily", "nothing"]
+
+
 class RetentionSection(Section):
     """[retention]; None = forever."""
 
     observations_s: Retention = Field(default=None, alias="observations")
     forecasts_s: Retention = Field(default=7776000.0, alias="forecasts")
+    scores_s: Retention = Field(default=None, alias="scores")
     quarantine_s: Retention = Field(default=7776000.0, alias="quarantine")
+    quantities: dict[str, ThinningSection] = Field(default_factory=dict)
+
+    @field_validator("quantities")
+    @classmethod
+    def _are_known(cls, value: dict[str, ThinningSection]) -> dict[str, ThinningSection]:
+        for name in value:
+            if name not in QUANTITIES:
+                raise ValueError(describe_unknown(name, QUANTITIES))
+        return value
 
 
 class LimitsSection(Section):

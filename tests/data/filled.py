@@ -485,6 +485,26 @@ def _fill_records(c: Connection) -> None:
     assert number is not None
     events.confirm_event(c, number, BO, "felt in the office", NOW - days(6))
     service_state.stamp(c, "core.evaluate", {"sites": 2}, NOW)
+    first = c.execute(t.series.select().order_by(t.series.c.id)).first()
+    c.execute(insert(t.observation_summary).values(
+        series_id=first.id, starts_at=START - days(30), span_s=3600, made_at=NOW, median=1.5, minimum=1.0, maximum=2.5, mean=1.6, count=6, flagged=1,
+    ))  # fmt: skip
+    c.execute(insert(t.retention_run).values(
+        at=NOW - STEP, what="observation tilt_x", before_at=START, removed=7, summaries=1, seconds=0.01, longest_ms=8.5,
+    ))  # fmt: skip
+    c.execute(insert(t.backup_run).values(
+        at=NOW - STEP, file="backups/slopeward.db", state="proven", seconds=3.5, bytes=4096, rows=12, audit_head="0" * 64, detail="12 rows",
+    ))  # fmt: skip
+    c.execute(insert(t.service_check).values(
+        name="disk.database", state="warn", since=NOW - STEP, checked_at=NOW, value=4.5, unit="GiB", found="4.5 GiB free", remedy="make room",
+    ))  # fmt: skip
+    c.execute(insert(t.outage).values(
+        id=1, cause="broker", from_at=NOW - 3 * STEP, back_at=NOW - 2 * STEP, drained_at=NOW - 2 * STEP + timedelta(minutes=2),
+        counted_at=NOW, counts_until=NOW + days(1),
+    ))  # fmt: skip
+    c.execute(insert(t.outage_station).values(
+        outage_id=1, site="north-bench", station="G1", expected=2, received=1, late=1, missing=1, last_late_at=NOW - 2 * STEP,
+    ))  # fmt: skip
     run = job_runs.start_run(c, "forecast", "north-bench", NOW - STEP)
     job_runs.finish_run(c, run, "done", "180 rows", NOW - STEP + timedelta(seconds=40))
     # the series that bears the failure windows, as in the service

@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.reading_cache import Looking
-from monitor.alerting.decision.scope import reach_s, wanted_series
 from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
@@ -23,6 +22,7 @@ from monitor.domain.instants import spell
 from monitor.domain.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
+from monitor.series.scope import reach_s, wanted_series
 from monitor.store.alerting.alerts import apply_changes, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,

@@ -12,6 +12,7 @@ from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database
 from monitor.config.service import load_service
 from monitor.domain.instants import spell
 from monitor.errors import RefusedError, SlopewardError
+from monitor.jobs import housekeeping
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
@@ -125,40 +126,34 @@ def prune_old(
     """
     service = load_service(config)
     now = datetime.now(UTC)
-    limits = prune.Limits.of(
-        service.retention.observations_s, service.retention.forecasts_s, service.retention.quarantine_s, now
-    )
-    if dry_run:
-        old = {
-            "observations": limits.observations_before_at, "forecasts": limits.forecasts_before_at,
-            "quarantine": limits.quarantine_before_at,
-        }  # fmt: skip
-        for what, before_at in old.items():
-            line = f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
-            show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
-        return
     with open_database(config) as db:
-        total = _prune(db, limits, now)
+        limits = housekeeping.find_limits(db, service, now)
+        if dry_run:
+            for what, before_at in _list_limits(limits).items():
+                line = (
+                    f"{what}: all are kept" if before_at is None else f"{what}: those before {spell(before_at)} may go"
+                )
+                show({"what": what, "before": None if before_at is None else spell(before_at)}, line, as_json)
+            return
+        sweep = prune.Sweep(db, limits, now)
+        sweep.run()
+        total = sweep.removed()
+        if any(total.values()):
+            with db.write() as c:
+                audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
     if not any(total.values()):
         say("nothing is older than retention allows")
         raise typer.Exit(NOTHING)
     show(total, ", ".join(f"{count} {name}" for name, count in total.items() if count), as_json)
 
 
-def _prune(db: Database, limits: prune.Limits, now: datetime) -> dict[str, int]:
-    with db.read() as c:
-        cited = prune.load_cited(c)
-    total: dict[str, int] = {}
-    while True:
-        with db.write() as c:
-            step = prune.prune_step(c, limits, cited, now)
-        total = {name: total.get(name, 0) + count for name, count in step.items()}
-        if not any(step.values()):
-            break
-    if any(total.values()):
-        with db.write() as c:
-            audit.add_audit(c, name_helper(), "db.prune", "database", total, now)
-    return total
+def _list_limits(limits: prune.Limits) -> dict[str, datetime | None]:
+    return {
+        "observations": limits.observations_before_at,
+        **{f"observations of {name}": one.before_at for name, one in limits.quantities.items()},
+        "forecasts": limits.forecasts_before_at, "scores": limits.scores_before_at,
+        "quarantine": limits.quarantine_before_at,
+    }  # fmt: skip
 
 
 @app.command("grant-readonly")

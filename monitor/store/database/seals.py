@@ -113,11 +113,12 @@ NOT_SEALED: Final = {
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
         ("series", "observation", "observation_flag", "series_latest", "point_set", "point", "point_observation",
-         "point_delivery"),
+         "point_delivery", "observation_summary"),
         "readings come by the million; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(
-        ("rejected_message", "quarantine_source", "sequence_state", "sequence_gap", "source_poll", "source_file"),
+        ("rejected_message", "quarantine_source", "sequence_state", "sequence_gap", "source_poll", "source_file",
+         "outage", "outage_station"),
         "reception, not decision",
     ),
     **dict.fromkeys(
@@ -125,7 +126,10 @@ NOT_SEALED: Final = {
          "movement", "season", "model_fit", "anomaly", "scene", "scene_footprint", "scene_change"),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),
-    **dict.fromkeys(("web_session", "known_device", "password_guess", "service_state", "job_run"), "of the moment"),
+    **dict.fromkeys(
+        ("web_session", "known_device", "password_guess", "service_state", "job_run", "service_check"), "of the moment"
+    ),
+    **dict.fromkeys(("retention_run", "backup_run"), "what upkeep did, for people to read; no decision does"),
 }  # fmt: skip
 
 

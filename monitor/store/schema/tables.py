@@ -537,3 +537,41 @@ job_run = Table(
     Column("state", String(16), nullable=False),  # running, done, failed, killed, missed
     _text("detail", null=True), Index("ix_job_run_started", "job", "started_at"),
 )  # fmt: skip
+
+# ---- the service itself ----------------------------------------------------------------------------------------
+observation_summary = Table(
+    "observation_summary", metadata,  # what retention left of readings it let go: one row for each hour or day
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("starts_at", Instant, primary_key=True),
+    Column("span_s", Integer, primary_key=True, autoincrement=False), Column("made_at", Instant, primary_key=True),  # readings that came later are a row more
+    Column("median", Number), Column("minimum", Number), Column("maximum", Number), Column("mean", Number),  # of readings without a flag; raw
+    Column("count", Integer, nullable=False), Column("flagged", Integer, nullable=False),
+)  # fmt: skip
+retention_run = Table(
+    "retention_run", metadata,  # append only: what a run of retention did to one table or quantity
+    Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), _text("what"), Column("before_at", Instant),
+    Column("removed", BigId, nullable=False), Column("summaries", BigId, nullable=False),
+    Column("seconds", Number, nullable=False), Column("longest_ms", Number, nullable=False),  # of its transactions
+)  # fmt: skip
+backup_run = Table(
+    "backup_run", metadata,  # append only: a copy that was made, or why there is none
+    Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), _text("file"), _text("state"),  # proven, made, failed
+    Column("seconds", Number, nullable=False), Column("bytes", BigId), Column("rows", BigId),  # of all tables, counted in the restored copy
+    _text("audit_head", null=True), _text("detail"),
+)  # fmt: skip
+service_check = Table(
+    "service_check", metadata,  # how what the service stands on does: one row a subject, replaced
+    Column("name", String(64), primary_key=True), Column("state", String(8), nullable=False), Column("since", Instant, nullable=False),
+    Column("checked_at", Instant, nullable=False), Column("value", Number), Column("unit", String(16)), _text("found"), _text("remedy"),
+)  # fmt: skip
+outage = Table(
+    "outage", metadata,  # a time in which readings did not come in, until what had waited was read
+    Column("id", BigId, primary_key=True), _text("cause"), Column("from_at", Instant, nullable=False), Column("back_at", Instant, nullable=False),
+    Column("drained_at", Instant, nullable=False), Column("counted_at", Instant), Column("counts_until", Instant, nullable=False),
+)  # fmt: skip
+outage_station = Table(
+    "outage_station", metadata,  # what became of the readings of an outage; counted again while late ones may come
+    Column("outage_id", BigId, ForeignKey("outage.id"), primary_key=True), Column("site", String(64), primary_key=True),
+    Column("station", String(64), primary_key=True), Column("expected", Integer),  # epochs, by the cadence of the station; empty = it has none
+    Column("received", Integer, nullable=False), Column("late", Integer, nullable=False), Column("missing", Integer),
+    Column("last_late_at", Instant),
+)  # fmt: skip

@@ -334,6 +334,22 @@ def _record_views() -> dict[str, str]:
         "sequence_gaps": """SELECT id AS gap_id, site, station, source, boot_id, from_seq, to_seq, to_seq - from_seq + 1 AS missing,
   from_at, to_at, detected_at, requested_at, filled_at
 FROM sequence_gap""",
+        "observation_summaries": """SELECT s.site, s.station, s.quantity, s.unit, o.starts_at, o.span_s, o.median, o.minimum, o.maximum,
+  o.mean, o."count", o.flagged, o.made_at
+FROM observation_summary o JOIN series s ON s.id = o.series_id""",
+        "retention_runs": """SELECT id AS run_id, at, what, before_at, removed, summaries, seconds, longest_ms
+FROM retention_run""",
+        "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
+FROM backup_run""",
+        "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, remedy
+FROM service_check""",
+        "outages": """SELECT o.id AS outage_id, o.cause, o.from_at, o.back_at, o.drained_at, o.counted_at, o.counts_until,
+  (SELECT count(*) FROM outage_station k WHERE k.outage_id = o.id) AS stations,
+  (SELECT coalesce(sum(k.late), 0) FROM outage_station k WHERE k.outage_id = o.id) AS late,
+  (SELECT coalesce(sum(k.missing), 0) FROM outage_station k WHERE k.outage_id = o.id) AS missing
+FROM outage o""",
+        "outage_stations": """SELECT k.outage_id, k.site, k.station, o.from_at, o.back_at, k.expected, k.received, k.late, k.missing, k.last_late_at
+FROM outage_station k JOIN outage o ON o.id = k.outage_id""",
         "reports": """SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url,
   coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
 FROM report""",

@@ -1,46 +1,108 @@
 """Let go of what retention allows, in small steps that never hold ingest up, and never of what evidence cites."""
 
 import re
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, not_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, not_, select
 
 from monitor.domain.instants import from_epoch_s, parse
+from monitor.store.database.engine import Database
 from monitor.store.people.devices import is_strange
 from monitor.store.people.guesses import are_forgotten
 from monitor.store.people.sessions import is_over
+from monitor.store.readings.observations import load_readings
 from monitor.store.readings.quarantine import prune_quarantine
 from monitor.store.schema import tables as t
+from monitor.store.upkeep.summaries import ceil_at, floor_at, summarise
 
-STEP_ROWS: Final = 2000
+AIM_S: Final = 0.03  # of a transaction: ingest waits for it at most once
+FEWEST, FIRST, MOST = 20, 200, 4000  # rows of a step
+KEYS: Final = 20_000  # looked up at once, without a lock
 # instants in evidence, spelled or in seconds since 1970 (2001 to 2286); a number too many only keeps a row more
 _SPELLED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _SECONDS: Final = re.compile(r"(?<![\w.\-+])\d{10}(?:\.\d+)?(?![\w.])")
 _JOINED_S: Final = 86400.0  # instants of one evidence closer than this are one span
+_TICK: Final = timedelta(microseconds=1)
 
-Spans = tuple[tuple[datetime, datetime], ...]
+Span = tuple[datetime, datetime]
+Spans = tuple[Span, ...]
+_BEGINNING: Final = from_epoch_s(0.0)  # no instrument reports from before
+_EVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """What becomes of the readings of one quantity: older ones go, and leave a row for each `span_s` (0: nothing)."""
+
+    before_at: datetime
+    span_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is older may go; None keeps all."""
+    """What is older may go; None keeps all.
+
+    `quantities` holds for the readings of these instead of `observations_before_at`. Of a site in `needed_from` no
+    reading goes that a decision may still look at.
+    """
 
     observations_before_at: datetime | None
     forecasts_before_at: datetime | None  # scored ones stay; the same limit lets go of evaluations and job runs
     quarantine_before_at: datetime | None = None
+    scores_before_at: datetime | None = None  # the forecasts that were scored then go by their own limit
+    quantities: Mapping[str, Thinning] = field(default_factory=dict)
+    needed_from: Mapping[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime
-    ) -> "Limits":
-        """From the seconds of the configuration."""
+        cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime, *,
+        scores_s: float | None = None, quantities: Mapping[str, tuple[float, int]] | None = None,
+        reaches_s: Mapping[str, float] | None = None,
+    ) -> "Limits":  # fmt: skip
+        """From the seconds of the configuration.
+
+        Args:
+            observations_s: age of readings; None keeps them, and so do the others.
+            forecasts_s: of forecasts without a score.
+            quarantine_s: of messages that could not be read.
+            now: the present.
+            scores_s: of scores.
+            quantities: by quantity, its age and the seconds of its summaries.
+            reaches_s: by site, how far back its decisions look.
+        """
+
+        def ago(seconds: float | None) -> datetime | None:
+            return None if seconds is None else now - timedelta(seconds=seconds)
+
         return cls(
-            None if observations_s is None else now - timedelta(seconds=observations_s),
-            None if forecasts_s is None else now - timedelta(seconds=forecasts_s),
-            None if quarantine_s is None else now - timedelta(seconds=quarantine_s),
-        )
+            ago(observations_s), ago(forecasts_s), ago(quarantine_s), ago(scores_s),
+            {q: Thinning(now - timedelta(seconds=age_s), span_s) for q, (age_s, span_s) in (quantities or {}).items()},
+            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()},
+        )  # fmt: skip
+
+    def of_series(self, site: str, quantity: str) -> Thinning | None:
+        """What may become of the readings of a series; None keeps them."""
+        found = self.quantities.get(quantity)
+        if found is None and self.observations_before_at is not None:
+            found = Thinning(self.observations_before_at, 0)
+        if found is None or site not in self.needed_from:
+            return found
+        return Thinning(min(found.before_at, self.needed_from[site]), found.span_s)
+
+
+@dataclass(slots=True)
+class Done:
+    """What a run did to one table, or to the readings of one quantity."""
+
+    before_at: datetime | None
+    removed: int = 0
+    summaries: int = 0
+    seconds: float = 0.0
+    longest_s: float = 0.0
 
 
 def load_cited(connection: Connection) -> Spans:
@@ -68,51 +130,191 @@ def _spans(evidence: str) -> list[tuple[datetime, datetime]]:
     return spans
 
 
-def prune_step(
-    connection: Connection, limits: Limits, cited: Spans, now: datetime, rows: int = STEP_ROWS
-) -> dict[str, int]:
-    """Delete at most `rows` rows of each kind; call in one write transaction each until all counts are zero.
+class Sweep:
+    """One run over all that may go. What goes is looked up without a lock; a transaction deletes for some 30 ms.
 
     Args:
-        connection: a write transaction.
+        db: the database.
         limits: what is old.
-        cited: from `load_cited`, at most minutes old: evidence only ever cites newer rows.
-        now: expired web sessions go.
-        rows: size of a step.
-
-    Returns:
-        Deleted rows by table.
+        now: the present; expired web sessions go.
+        pause: sleeps, so that other processes get the lock between two transactions.
     """
-    removed = {"web_session": _remove(connection, t.web_session, is_over(now), rows)}
-    removed["known_device"] = _remove(connection, t.known_device, is_strange(now), rows)
-    removed["password_guess"] = _remove(connection, t.password_guess, are_forgotten(now), rows)
-    if (limit := limits.forecasts_before_at) is not None:
-        f, scored = t.forecast.c, t.forecast_score.c.forecast_id
-        removed |= {
-            "forecast": _remove(
-                connection, t.forecast,
-                and_(
-                    f.issued_at < limit, f.target_at < limit,
-                    ~select(scored).where(scored == f.id).exists(), *_uncited(cited, f.issued_at, limit),
-                ),
-                rows,
-            ),
-            "forecast_withheld": _remove(
-                connection, t.forecast_withheld, t.forecast_withheld.c.issued_at < limit, rows
-            ),
-            "evaluation": _remove(
-                connection, t.evaluation,
-                and_(t.evaluation.c.at < limit, *_uncited(cited, t.evaluation.c.at, limit), ~_decided()), rows,
-            ),
-            "job_run": _remove(
-                connection, t.job_run, and_(t.job_run.c.started_at < limit, t.job_run.c.state != "running"), rows
-            ),
-        }  # fmt: skip
-    if (limit := limits.quarantine_before_at) is not None:
-        removed["rejected_message"] = prune_quarantine(connection, limit, rows)
-    if (limit := limits.observations_before_at) is not None:
-        removed["observation"] = _remove_observations(connection, limit, cited, rows)
-    return removed
+
+    def __init__(
+        self, db: Database, limits: Limits, now: datetime, pause: Callable[[float], object] = time.sleep
+    ) -> None:
+        self._db, self._limits, self._now, self._pause = db, limits, now, pause
+        self._rows = FIRST
+        self.done: dict[str, Done] = {}
+
+    def run(self) -> dict[str, Done]:
+        """Delete until nothing is left that may go; what was done is noted in `retention_run`."""
+        with self._db.read() as c:
+            cited = load_cited(c)
+        for table, what, before_at in self._list_tables(cited):
+            self._sweep_table(table, what, before_at)
+        if (limit := self._limits.quarantine_before_at) is not None:
+            while self._step("rejected_message", limit, lambda c: (prune_quarantine(c, limit, self._rows), 0)):
+                pass
+        self._sweep_observations(cited)
+        said = [
+            {"at": self._now, "what": what, "before_at": one.before_at, "removed": one.removed,
+             "summaries": one.summaries, "seconds": one.seconds, "longest_ms": one.longest_s * 1000}
+            for what, one in self.done.items() if one.removed
+        ]  # fmt: skip
+        if said:
+            with self._db.write() as c:
+                c.execute(insert(t.retention_run), said)
+        return self.done
+
+    def removed(self) -> dict[str, int]:
+        """Rows that went, by table or quantity; summaries that were made stand beside them."""
+        found = {what: one.removed for what, one in self.done.items()}
+        made = sum(one.summaries for one in self.done.values())
+        return {**found, "summaries made": made} if made else found
+
+    def _step(self, what: str, before_at: datetime | None, act: Callable[[Connection], tuple[int, int]]) -> int:
+        """One transaction; returns how many rows went, and learns how many fit."""
+        done = self.done.setdefault(what, Done(before_at))
+        with self._db.write() as c:
+            start = time.monotonic()
+            removed, summaries = act(c)
+            held_s = time.monotonic() - start
+        whole_s = time.monotonic() - start
+        done.removed, done.summaries = done.removed + removed, done.summaries + summaries
+        done.seconds, done.longest_s = done.seconds + whole_s, max(done.longest_s, whole_s)
+        self._rows = round(min(max(self._rows * min(2.0, max(0.25, AIM_S / max(held_s, 1e-4))), FEWEST), MOST))
+        if removed:
+            self._pause(whole_s)
+        return removed
+
+    def _list_tables(self, cited: Spans) -> Iterator[tuple[Table, ColumnElement[bool], datetime | None]]:
+        limits, now = self._limits, self._now
+        yield t.web_session, is_over(now), now
+        yield t.known_device, is_strange(now), now
+        yield t.password_guess, are_forgotten(now), now
+        f, s = t.forecast.c, t.forecast_score.c
+        if (limit := limits.scores_before_at) is not None:
+            issued = select(f.issued_at).where(f.id == s.forecast_id).scalar_subquery()
+            yield t.forecast_score, and_(s.observed_at < limit, *_uncited(cited, issued, limit)), limit
+        if (limit := limits.forecasts_before_at) is not None:
+            yield t.forecast, and_(_is_unscored(limit), *_uncited(cited, f.issued_at, limit)), limit
+            yield t.forecast_withheld, t.forecast_withheld.c.issued_at < limit, limit
+            at = t.evaluation.c.at
+            yield t.evaluation, and_(at < limit, *_uncited(cited, at, limit), ~_decided()), limit
+            yield t.job_run, and_(t.job_run.c.started_at < limit, t.job_run.c.state != "running"), limit
+
+    def _sweep_table(self, table: Table, may_go: ColumnElement[bool], before_at: datetime | None) -> None:
+        key = next(iter(table.primary_key.columns))
+        while True:
+            with self._db.read() as c:
+                keys = list(c.execute(select(key).where(may_go).limit(KEYS)).scalars())
+            at = 0
+            while at < len(keys):
+                some = keys[at : at + self._rows]
+                at += len(some)
+
+                def act(c: Connection, some: list[Any] = some) -> tuple[int, int]:
+                    return int(c.execute(delete(table).where(key.in_(some), may_go)).rowcount), 0
+
+                self._step(table.name, before_at, act)
+            if len(keys) < KEYS:
+                return
+
+    # ---- readings --------------------------------------------------------------------------------------------------
+    def _sweep_observations(self, cited: Spans) -> None:
+        """Series by series, for the key starts with the series; the newest epoch of a series always stays."""
+        s, latest = t.series.c, t.series_latest.c
+        with self._db.read() as c:
+            every = c.execute(
+                select(s.id, s.site, s.quantity, latest.observed_at)
+                .join(t.series_latest, latest.series_id == s.id)
+                .order_by(s.id)
+            ).all()
+        for one in every:
+            rule = self._limits.of_series(one.site, one.quantity)
+            if rule is not None:
+                for start, end in _free(cited, min(rule.before_at, one.observed_at), rule.span_s):
+                    self._sweep_span(one, rule, start, end)
+
+    def _sweep_span(self, one: Any, rule: Thinning, start: datetime, end: datetime) -> None:
+        what = f"observation {one.quantity}" if rule.span_s else "observation"
+        while start < end:
+            with self._db.read() as c:
+                until = _find_end(c, one.id, start, end, self._rows, rule.span_s)
+                if until is None:
+                    return
+                rows = _make_summaries(c, one.id, start, until, rule.span_s, self._now) if rule.span_s else None
+
+            def act(
+                c: Connection, start: datetime = start, until: datetime = until, rows: Any = rows
+            ) -> tuple[int, int]:
+                return _delete_span(c, one.id, start, until, rows)
+
+            self._step(what, rule.before_at, act)
+            start = until
+
+
+def _find_end(c: Connection, series_id: int, start: datetime, end: datetime, rows: int, span_s: int) -> datetime | None:
+    """Up to where so many rows of a span of time reach, whole spans of summaries; None where it has none."""
+    o, lies = t.observation.c, _lies(t.observation, series_id, start, end)
+    first = c.execute(select(o.observed_at).where(lies).order_by(o.observed_at).limit(1)).scalar()
+    if first is None:
+        return None
+    beyond = c.execute(select(o.observed_at).where(lies).order_by(o.observed_at).offset(rows).limit(1)).scalar()
+    if beyond is None:
+        return end
+    until: datetime = max(beyond, first + _TICK)
+    return max(floor_at(beyond, span_s), ceil_at(first + _TICK, span_s)) if span_s else until
+
+
+def _make_summaries(
+    c: Connection, series_id: int, start: datetime, until: datetime, span_s: int, now: datetime
+) -> tuple[int, list[dict[str, Any]]]:
+    """The rows to be deleted, counted, and what stays of them."""
+    readings = load_readings(c, series_id, start - _TICK, until - _TICK, _EVER)
+    return _count(c, series_id, start, until), [
+        one.as_row(series_id, span_s, now) for one in summarise(readings, span_s)
+    ]
+
+
+def _delete_span(
+    c: Connection, series_id: int, start: datetime, until: datetime, kept: tuple[int, list[dict[str, Any]]] | None
+) -> tuple[int, int]:
+    count, rows = kept or (None, [])
+    if count is not None and count != _count(c, series_id, start, until):
+        return 0, 0  # a late one came between: the next run takes them together
+    if rows:
+        c.execute(insert(t.observation_summary), rows)
+    for table in (t.observation_flag, t.observation):
+        removed = int(c.execute(delete(table).where(_lies(table, series_id, start, until))).rowcount)
+    return removed, len(rows)
+
+
+def _count(c: Connection, series_id: int, start: datetime, until: datetime) -> int:
+    lies = _lies(t.observation, series_id, start, until)
+    return int(c.execute(select(func.count()).select_from(t.observation).where(lies)).scalar_one())
+
+
+def _lies(table: Table, series_id: int, start: datetime, end: datetime) -> ColumnElement[bool]:
+    return and_(table.c.series_id == series_id, table.c.observed_at >= start, table.c.observed_at < end)
+
+
+def _free(cited: Spans, before_at: datetime, span_s: int) -> Iterator[Span]:
+    """The stretches before an instant that no evidence names, cut to whole spans of summaries."""
+    start = _BEGINNING
+    for cited_from, cited_to in (*cited, (before_at, before_at)):
+        end = min(cited_from, before_at)
+        if span_s:
+            start, end = ceil_at(start, span_s), floor_at(end, span_s)
+        if start < end:
+            yield start, end
+        start = max(start, cited_to + _TICK)
+
+
+def _is_unscored(limit: datetime) -> ColumnElement[bool]:
+    f, scored = t.forecast.c, t.forecast_score.c.forecast_id
+    return and_(f.issued_at < limit, f.target_at < limit, ~select(scored).where(scored == f.id).exists())
 
 
 def _decided() -> ColumnElement[bool]:
@@ -122,33 +324,3 @@ def _decided() -> ColumnElement[bool]:
 
 def _uncited(cited: Spans, column: Any, limit: datetime) -> list[ColumnElement[bool]]:
     return [not_(column.between(start, end)) for start, end in cited if start < limit]
-
-
-def _remove(connection: Connection, table: Table, condition: ColumnElement[bool], rows: int) -> int:
-    key = next(iter(table.primary_key.columns))
-    doomed = select(key).where(condition).limit(rows)
-    return int(connection.execute(delete(table).where(key.in_(doomed))).rowcount)
-
-
-def _remove_observations(connection: Connection, limit: datetime, cited: Spans, rows: int) -> int:
-    """Series by series, for the key starts with the series; the newest epoch of a series always stays."""
-    o, latest, flag = t.observation.c, t.series_latest.c, t.observation_flag.c
-    removed = 0
-    for series_id in connection.execute(select(t.series.c.id).order_by(t.series.c.id)).scalars().all():
-        newest = select(latest.observed_at).where(latest.series_id == series_id).scalar_subquery()
-        doomed = connection.execute(
-            select(o.series_id, o.observed_at, o.revision)
-            .where(o.series_id == series_id, o.observed_at < limit, o.observed_at < newest)
-            .where(*_uncited(cited, o.observed_at, limit))
-            .limit(rows - removed)
-        ).all()
-        for i in range(0, len(doomed), 300):
-            keys = [tuple(row) for row in doomed[i : i + 300]]
-            connection.execute(delete(t.observation).where(tuple_(o.series_id, o.observed_at, o.revision).in_(keys)))
-            connection.execute(
-                delete(t.observation_flag).where(tuple_(flag.series_id, flag.observed_at, flag.revision).in_(keys))
-            )
-        removed += len(doomed)
-        if removed >= rows:
-            break
-    return removed

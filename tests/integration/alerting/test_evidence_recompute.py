@@ -35,7 +35,7 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
-from monitor.store.upkeep.prune import Limits, load_cited, prune_step
+from monitor.store.upkeep.prune import Limits, Sweep
 from monitor.store.upkeep.verify import verify
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
@@ -116,16 +116,9 @@ def test_pruning_and_a_restore_leave_the_same_hash(bench, tmp_path):
     before = hazard(bench)[1]
     bench.live(24 * 4)
     later = bench.now + timedelta(days=40)
-    with bench.database.read() as c:
-        cited = load_cited(c)
-    limits = Limits(later - timedelta(days=1), later - timedelta(days=1))
-    removed = 0
-    for _ in range(50):
-        with bench.database.write() as c:
-            step = prune_step(c, limits, cited, later)
-        removed += sum(step.values())
-        if not any(step.values()):
-            break
+    sweep = Sweep(bench.database, Limits(later - timedelta(days=1), later - timedelta(days=1)), later)
+    sweep.run()
+    removed = sum(sweep.removed().values())
     assert removed > 50
     copy = tmp_path / ("copy.db" if bench.database.is_sqlite else "copy.dump")
     back_up(bench.database, copy)

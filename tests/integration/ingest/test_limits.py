@@ -260,10 +260,7 @@ def test_old_rubbish_goes_and_its_room_comes_back(pipeline, database):
 
     def prune_all(now):
         limits = prune.Limits.of(None, None, 90 * 86400.0, now)
-        for _ in range(20):
-            with database.write() as c:
-                if not any(prune.prune_step(c, limits, (), now, rows=30).values()):
-                    return
+        prune.Sweep(database, limits, now).run()
 
     prune_all(NOW + timedelta(days=89))
     assert sources(database)["slopeward/v1/north/G9"] == before

@@ -43,7 +43,7 @@ def describe(connection: Connection) -> dict[str, object]:
     """Everything about the tables that an inspector can see."""
     seen = inspect(connection)
     found: dict[str, object] = {}
-    for name in sorted(set(seen.get_table_names()) - {"alembic_version", locks.ROWS}):
+    for name in sorted(set(seen.get_table_names()) - {"alembic_version", *locks.NAMES}):
         by_name = lambda items: sorted(items, key=str)  # noqa: E731
         found[name] = {
             "columns": {

@@ -4,14 +4,18 @@ import fcntl
 import io
 import json
 import shutil
+import statistics
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
 
 from monitor.cli.main import run_verb
+from monitor.domain.instants import parse, spell
+from monitor.domain.observation import Observation
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
+from monitor.store.readings import observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.upkeep import backup, prune
@@ -118,17 +122,10 @@ def test_not_a_number_never_gets_in(filled_database):
 
 
 # ---- pruning ---------------------------------------------------------------------------------------------------
-def prune_all(database, limits, rows=50):
-    with database.read() as c:
-        cited = prune.load_cited(c)
-    total = {}
-    for _ in range(1000):
-        with database.write() as c:
-            step = prune.prune_step(c, limits, cited, NOW, rows)
-        total = {name: total.get(name, 0) + count for name, count in step.items()}
-        if not any(step.values()):
-            return total
-    raise AssertionError("pruning never ends")
+def prune_all(database, limits, now=NOW):
+    sweep = prune.Sweep(database, limits, now, pause=lambda _: None)
+    sweep.run()
+    return sweep.removed()
 
 
 def test_pruning_keeps_scored_forecasts_the_newest_reading_and_all_that_evidence_names(filled_database):
@@ -177,6 +174,127 @@ def test_what_is_young_or_kept_forever_stays(filled_database):
     assert limits == prune.Limits(None, NOW - timedelta(days=90))
     assert not any(prune_all(database, limits).values())
     assert told(database) == before
+
+
+def readings_of(c, station, quantity):
+    series_id = observations.find_series_id(c, "north-bench", station, quantity)
+    o = t.observation.c
+    return c.execute(
+        select(o.observed_at, o.value_raw, o.flags).where(o.series_id == series_id).order_by(o.observed_at)
+    ).all()
+
+
+def test_old_readings_leave_the_median_least_most_and_count_of_each_day(filled_database):
+    database, quantity = filled_database, "displacement_north"
+    with database.read() as c:
+        before, others = readings_of(c, "G1", quantity), readings_of(c, "G1", "displacement_east")
+        cited = prune.load_cited(c)
+    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    removed = prune_all(database, limits)
+    with database.read() as c:
+        after = readings_of(c, "G1", quantity)
+        kept = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
+        run = views.load_view(c, "retention_runs", what=f"observation {quantity}")
+        assert readings_of(c, "G1", "displacement_east") == others  # of another quantity: nothing
+    gone = sorted(set(before) - set(after))
+    assert removed[f"observation {quantity}"] == run[0]["removed"] >= len(gone) > 50
+    assert sum(row["count"] + row["flagged"] for row in kept) == len(gone)
+    assert run[0]["what"] == f"observation {quantity}"
+    assert run[0]["summaries"] == removed["summaries made"] >= len(kept)
+    for row in kept:
+        day = [one for one in gone if spell(one.observed_at)[:10] == row["starts_at"][:10]]
+        values = [one.value_raw for one in day if not one.flags]
+        assert not any(
+            one.observed_at < NOW - days(10) and spell(one.observed_at)[:10] == row["starts_at"][:10] for one in after
+        )
+        assert (row["count"], row["median"], row["minimum"], row["maximum"]) == (
+            len(values), statistics.median(values), min(values), max(values)
+        )  # fmt: skip
+        assert row["mean"] == pytest.approx(statistics.fmean(values))
+        assert row["starts_at"].endswith("T00:00:00.000000Z")
+    # whole days that evidence names stay raw
+    for start, end in cited:
+        assert [one for one in before if start <= one.observed_at <= end] == [
+            one for one in after if start <= one.observed_at <= end
+        ]
+    assert not any(prune_all(database, limits).values())  # a second run finds nothing
+
+
+def test_a_late_reading_of_a_thinned_day_is_a_row_of_its_own(filled_database):
+    database, quantity = filled_database, "displacement_north"
+    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    prune_all(database, limits)
+    with database.read() as c:
+        first = views.load_view(c, "observation_summaries", station="G1", quantity=quantity, order_by=["starts_at"])
+    late = Observation("north-bench", "G1", quantity, "mm", parse(first[0]["starts_at"]) + timedelta(hours=1), NOW, 1.5)
+    with database.write() as c:
+        observations.add_observations(c, [late], NOW)
+    prune_all(database, limits, NOW + days(1))
+    with database.read() as c:
+        both = views.load_view(
+            c, "observation_summaries", station="G1", quantity=quantity, starts_at=first[0]["starts_at"]
+        )
+    assert sorted(row["count"] for row in both) == sorted([1, first[0]["count"]])
+
+
+def test_nothing_goes_that_a_decision_may_still_look_at(filled_database):
+    far = NOW + days(400)
+    needed = {"north-bench": NOW - days(20)}
+    with filled_database.read() as c:
+        before = [one for one in readings_of(c, "G1", "displacement_east") if one.observed_at >= needed["north-bench"]]
+    prune_all(filled_database, prune.Limits(far, None, needed_from=needed))
+    with filled_database.read() as c:
+        assert before
+        assert set(before) <= set(readings_of(c, "G1", "displacement_east"))
+
+
+def test_a_reading_that_comes_between_look_and_deletion_is_not_lost(filled_database, monkeypatch):
+    """The span is left to the next run: what was counted is no longer what is there."""
+    database, quantity = filled_database, "displacement_north"
+    limits = prune.Limits(None, None, quantities={quantity: prune.Thinning(NOW - days(10), 86400)})
+    real, came = prune._make_summaries, []
+
+    def slip_in(c, series_id, start, *rest):
+        found = real(c, series_id, start, *rest)
+        with database.read() as r:
+            at = r.execute(
+                select(func.min(t.observation.c.observed_at)).where(
+                    t.observation.c.series_id == series_id, t.observation.c.observed_at >= start
+                )
+            ).scalar()
+        if not came:
+            came.append((series_id, at + timedelta(seconds=7)))
+            site, station, unit = r_series[series_id]
+            with database.write() as w:
+                observations.add_observations(
+                    w, [Observation(site, station, quantity, unit, came[0][1], NOW, 4.25)], NOW
+                )
+        return found
+
+    with database.read() as c:
+        r_series = {row.id: (row.site, row.station, row.unit) for row in c.execute(select(t.series))}
+    monkeypatch.setattr(prune, "_make_summaries", slip_in)
+    prune_all(database, limits)
+    there = select(func.count()).select_from(t.observation).where(t.observation.c.observed_at == came[0][1])
+    with database.read() as c:
+        assert c.execute(there).scalar() == 1
+    monkeypatch.undo()
+    prune_all(database, limits, NOW + timedelta(seconds=1))
+    with database.read() as c:
+        assert c.execute(there).scalar() == 0
+        assert verify(c) == []
+
+
+def test_scores_go_by_a_limit_of_their_own_and_their_forecasts_after_them(filled_database):
+    far = NOW + days(400)
+    with filled_database.read() as c:
+        scored = c.execute(select(func.count()).select_from(t.forecast_score)).scalar()
+    removed = prune_all(filled_database, prune.Limits(None, None, scores_before_at=far))
+    assert 0 < removed["forecast_score"] <= scored
+    removed = prune_all(filled_database, prune.Limits(None, far, scores_before_at=far))
+    assert removed["forecast"] > 0
+    with filled_database.read() as c:
+        assert verify(c) == []
 
 
 def test_instants_in_evidence_are_found_spelled_and_in_seconds(database):
