@@ -191,21 +191,17 @@ class Smooth:
     """
 
     def __init__(self, rows: int, weight: float = 0.15) -> None:
-        self.weight, self.means = weight, [0.0] * rows
+        self.weight, self.means = weight, np.zeros(rows)
 
     def feed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
         """Shape (rows, k)."""
-        weight, made = self.weight, []
-        for row, cells in enumerate(np.clip(new, -5.0, 5.0).tolist()):
-            mean, means = self.means[row], []
-            for value in cells:
-                if value == value:  # noqa: PLR0124 - known
-                    mean += weight * (value - mean)
-                means.append(mean)
-            made.append(means)
-            if keep:
-                self.means[row] = means[keep - 1]
-        size = np.abs(np.array(made).reshape(new.shape)) / np.sqrt(weight / (2.0 - weight))
+        means, out, values = self.means, np.empty(new.shape), np.clip(new, -5.0, 5.0)
+        for k in range(new.shape[1]):
+            means = means + np.nan_to_num(self.weight * (values[:, k] - means), nan=0.0)
+            out[:, k] = means
+            if k + 1 == keep:
+                self.means = means
+        size: Array = np.abs(out) / np.sqrt(self.weight / (2.0 - self.weight))
         return np.where(np.isfinite(new), size, np.nan)
 
 

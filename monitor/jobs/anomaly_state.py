@@ -23,7 +23,7 @@ from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import count_series
-from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer
+from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
@@ -107,22 +107,23 @@ def score_new(
             from_at = since(c)
             if state is not None and state.looked_at <= now:  # what came too late for the state is scored now
                 from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=step_s))
-            return _begin(c, states, key, detectors, from_at, now)
-        _add_new(c, state, now)
-        state.looked_at = now
-        scores, suspects = state.running.score(detectors)
-        findings = list(_check(c, state, suspects, now))
-        return Found(scores, findings, state.series_ids)
+            samples = load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
+        else:
+            _add_new(c, state, now)
+            state.looked_at = now
+            scores, suspects = state.running.score(detectors)
+            findings = list(_check(c, state, suspects, now))
+            return Found(scores, findings, state.series_ids)
+    return _begin(states, key, samples, detectors, from_at, now)  # for seconds: the database is not held meanwhile
 
 
 def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
     """True where the state lacks nothing but readings of open cells."""
     step = timedelta(seconds=state.key.step_s)
+    late = LATE_STEPS * step
     if not state.looked_at <= now < state.made_at + KEPT_STEPS * step:
         return False
-    open_from = zip(state.running.names, state.running.open_from_s().tolist(), strict=True)
-    closed = [(state.series[n].series_id, at - LATE_STEPS * step, at) for n, s in open_from for at in [from_epoch_s(s)]]
-    return not has_late(c, closed, state.looked_at, now)
+    return not has_late(c, [(i, at - late, at) for _, i, at in _list_open(state)], state.looked_at, now)
 
 
 def forget(db: Database, site: str) -> None:
@@ -131,12 +132,11 @@ def forget(db: Database, site: str) -> None:
 
 
 def _begin(
-    c: Connection, states: dict[str, State], key: _Key, detectors: Mapping[str, Thresholds], since: datetime,
+    states: dict[str, State], key: _Key, samples: list[Samples], detectors: Mapping[str, Thresholds], since: datetime,
     now: datetime,
 ) -> Found | None:  # fmt: skip
-    """Make the state of a site anew from the database."""
+    """Make the state of a site anew from its readings."""
     states.pop(key.site.id, None)
-    samples = load_displacements(c, key.site, now - timedelta(seconds=HISTORY_STEPS * key.step_s), now)
     built = {}
     for one in samples:
         try:
@@ -153,18 +153,20 @@ def _begin(
     return Found(scores, findings, state.series_ids)
 
 
+def _list_open(state: State) -> list[tuple[str, int, datetime]]:
+    """Label and id of each series, and the instant after which its cells are open."""
+    from_s = state.running.open_from_s().tolist()
+    at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
+    return [(n, state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
+
+
 def _add_new(c: Connection, state: State, now: datetime) -> None:
     """Read what came into the open cells and after them."""
-    from_s = state.running.open_from_s().tolist()
-    asked = []
-    for name, at_s in zip(state.running.names, from_s, strict=True):
-        series_id = state.series[name].series_id
-        asked.append((series_id, from_epoch_s(at_s), state.key.entered.get(series_id, Stamp())))
-    newer = load_newer(c, asked, now, now)
-    for name in state.running.names:
-        readings, _ = newer.get(state.series[name].series_id, ((), None))
-        fit = [r for r in readings if is_fit(r)]
-        if fit:
+    nothing, entered = Stamp(), state.key.entered
+    series = _list_open(state)
+    newer = load_newer_readings(c, [(i, at, entered.get(i, nothing)) for _, i, at in series], now, now)
+    for name, series_id, _ in series:
+        if fit := [r for r in newer.get(series_id, ()) if is_fit(r)]:
             state.running.add(name, [epoch_s(r.observed_at) for r in fit], [r.value for r in fit])
 
 

@@ -19,6 +19,7 @@ OPEN_CELLS: Final = 2
 # Detectors that a running state scores; `persistence-z` is what `rules` begin with.
 RUNNING: Final = frozenset({*COMPOSITES, "persistence-z"})
 CELLS_AT_ONCE: Final = 64
+READINGS_AT_ONCE: Final = 250_000  # of all series: no other thread of the core waits longer than for one block
 Thresholds = Mapping[str, float]  # of each part, or of the detector itself
 
 
@@ -55,8 +56,9 @@ class Running:
         fresh = (times > from_s) & np.isfinite(table)
         columns = np.flatnonzero(fresh.any(axis=0))
         closed = max(0, min(table.shape[1] - OPEN_CELLS, int(columns[0]) if len(columns) else table.shape[1]))
-        for begin in range(0, closed, CELLS_AT_ONCE):
-            part = slice(begin, min(begin + CELLS_AT_ONCE, closed))
+        self._at_once = max(1, min(CELLS_AT_ONCE, READINGS_AT_ONCE // rows))
+        for begin in range(0, closed, self._at_once):
+            part = slice(begin, min(begin + self._at_once, closed))
             self._close(table[:, part], times[:, part], first + begin)
         self._first = first + closed
         self._values, self._times = table[:, closed:].copy(), times[:, closed:].copy()
@@ -101,8 +103,8 @@ class Running:
             return found, suspects
         while True:
             cells = self._values.shape[1]
-            is_last = cells <= CELLS_AT_ONCE + OPEN_CELLS
-            keep = max(0, cells - OPEN_CELLS) if is_last else CELLS_AT_ONCE
+            is_last = cells <= self._at_once + OPEN_CELLS
+            keep = max(0, cells - OPEN_CELLS) if is_last else self._at_once
             self._score_block(cells if is_last else keep, keep, detectors, found, suspects)
             self._first += keep
             self._values, self._times = self._values[:, keep:].copy(), self._times[:, keep:].copy()

@@ -198,5 +198,5 @@ def add_all_absent(connection: Connection, table: Table, rows: Sequence[Mapping[
     if not rows:
         return 0
     statement = insert(connection, table).on_conflict_do_nothing()
-    done = connection.execute(statement, [dict(row) for row in rows], execution_options={"preserve_rowcount": True})
+    done = connection.execute(statement, list(rows), execution_options={"preserve_rowcount": True})
     return int(done.rowcount)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
@@ -27,9 +29,13 @@ class AnomalyRow:
     compared_with: str | None = None  # in words; None = scored by an earlier version
 
 
+_NAMES: Final = (*AnomalyRow.__slots__, "scored_at")
+_read: Final = attrgetter(*AnomalyRow.__slots__)
+
+
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    values = [{f: getattr(row, f) for f in AnomalyRow.__slots__} | {"scored_at": now} for row in rows]
+    values = [dict(zip(_NAMES, (*_read(row), now), strict=True)) for row in rows]
     return add_all_absent(c, anomaly, values)
 
 

@@ -1,7 +1,7 @@
 """Readings that somebody holds in memory: whether they are still all that is known, and what came after them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -112,23 +112,38 @@ def load_newer(
     Returns:
         Readings and the stamp of the longer stretch, for series that have any.
     """
+    found = {}
+    for series_id, stamp, mine, readings in _iter_newer(c, held, to_at, known_at):
+        longer = replace(
+            stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
+            revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
+        )  # fmt: skip
+        found[series_id] = (readings, longer)
+    return found
+
+
+def load_newer_readings(
+    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
+) -> dict[int, list[Reading]]:
+    """The readings of `load_newer` alone, for a reader that keeps no stamps."""
+    return {series_id: readings for series_id, _, _, readings in _iter_newer(c, held, to_at, known_at)}
+
+
+def _iter_newer(
+    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
+) -> Iterator[tuple[int, Stamp, list[Any], list[Reading]]]:
+    """Series, stamp, rows and readings of those that have any."""
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
     rows: dict[int, list[Any]] = defaultdict(list)
     for row in _ask(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
         rows[row[0]].append(row[1:])
-    found = {}
     for series_id, after, stamp in held:
         if (mine := rows.get(series_id)) is None:
             continue
         offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
         later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-        longer = replace(
-            stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
-            revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
-        )  # fmt: skip
-        found[series_id] = (make_readings(choose_speaking(mine), offsets, later), longer)
-    return found
+        yield series_id, stamp, mine, make_readings(choose_speaking(mine), offsets, later)
 
 
 def has_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> bool:
@@ -146,11 +161,12 @@ def _ask(
     mark = "?" if sqlite else "%s"
     one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
     found: list[Any] = []
+    spelled = {at: spell(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
     for chunk in in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
             f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
             f"AND o.observed_at <= k.to_at {collate} WHERE o.received_at <= {mark} {rest}",
-            (*(v for i, a, b in chunk for v in (i, spell(a), spell(b))), spell(known_at)),
+            (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), spell(known_at)),
         ).all()
     return found
