@@ -146,10 +146,21 @@ def margin(state: ConformalState, steps: int = 1) -> float:
         state: What is known of the errors.
         steps: Horizon in rows.
     """
-    if len(state.scores) < MINIMUM_SCORES:
-        return float("nan")
-    ranked = np.sort(np.asarray(state.scores))[:, None]
-    return float(_margins(ranked, np.array([ranked.size]), np.array([state.alpha]), state.nominal, steps)[0])
+    return float(margins_of([state], steps)[0])
+
+
+def margins_of(states: Sequence[ConformalState], steps: int = 1) -> Floats:
+    """The `margin` of several stations of one level, shape (S,): those with as many scores are ranked together."""
+    out = np.full(len(states), np.nan)
+    sizes = np.array([len(state.scores) for state in states])
+    for size in {*sizes.tolist()}:
+        if size < MINIMUM_SCORES:
+            continue
+        where = np.flatnonzero(sizes == size)
+        ranked = np.sort(np.array([states[i].scores for i in where]), axis=1).T
+        alpha = np.array([states[i].alpha for i in where])
+        out[where] = _margins(ranked, np.full(where.size, size), alpha, states[0].nominal, steps)
+    return out
 
 
 def replay(

@@ -13,7 +13,14 @@ from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
 from forecasting.registry import NETWORKS, SIMPLE
-from forecasting.serving.conformal import MINIMUM_SCORES, ConformalState, conformal_key, margin, stretch_margin
+from forecasting.serving.conformal import (
+    MINIMUM_SCORES,
+    ConformalState,
+    conformal_key,
+    margin,
+    margins_of,
+    stretch_margin,
+)
 from forecasting.serving.kinematic import Motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.quantiles import LEVELS, blend_fan, conform, rebase, simple_fans, widen
@@ -164,6 +171,7 @@ def forecast_horizon(
         level: [k if k is not None and _is_ready(k) else past[level][s] for s, k in enumerate(kept[level])]
         for level in LEVELS
     }
+    usual = {level: margins_of(used[level], steps) for level in LEVELS}
     rows: list[Forecast] = []
     withheld: list[Withheld] = []
     for s, name in enumerate(panel.stations):
@@ -172,7 +180,7 @@ def forecast_horizon(
         borrowed = False
         for level in LEVELS:
             states[conformal_key(name, horizon_s, level)] = used[level][s]
-            margins[level] = margin(used[level][s], steps)
+            margins[level] = float(usual[level][s])
             if not np.isfinite(margins[level]):
                 margins[level], borrowed = _pooled(used[level], steps), True
             margins[level] = float(stretch_margin(margins[level], stretch[s]))

@@ -15,6 +15,7 @@ from forecasting.serving.records import Forecast, Limits
 ABOVE: Final = "; held above {n:.6g} mm, a physical bound"
 BELOW: Final = "; held below {n:.6g} mm, a physical bound"
 """They follow the reason of a forecast of which a quantile was held."""
+NONE: Final = Limits()
 
 
 def hold(fan: Floats, value: float, noise: float, limits: Limits) -> Floats:
@@ -54,8 +55,8 @@ def hold_rows(panel: Panel, rows: Sequence[Forecast], limits: Mapping[str, Limit
     noise: dict[str, float] = {}
     out = []
     for row in rows:
-        own = limits.get(row.station, Limits())
-        if own == Limits():
+        own = limits.get(row.station, NONE)
+        if own == NONE:
             out.append(row)
             continue
         if row.station not in noise:

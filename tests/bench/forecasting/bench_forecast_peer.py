@@ -74,7 +74,13 @@ def cost(panel: Panel, seed: int) -> dict[str, float]:
 
 def ask_peer(python: str, path: Path, seed: int) -> dict[str, Any]:
     """One run of the peer."""
-    words = [python, str(ROOT / "tests" / "bench" / "peer_neuralforecast.py"), str(path), "--seed", str(seed)]
+    words = [
+        python,
+        str(ROOT / "tests" / "bench" / "forecasting" / "peer_neuralforecast.py"),
+        str(path),
+        "--seed",
+        str(seed),
+    ]
     made = subprocess.run(
         words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd="/tmp"
     )  # fmt: skip
