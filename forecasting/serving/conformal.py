@@ -156,10 +156,11 @@ def margins_of(states: Sequence[ConformalState], steps: int = 1) -> Floats:
     for size in {*sizes.tolist()}:
         if size < MINIMUM_SCORES:
             continue
-        where = np.flatnonzero(sizes == size)
-        ranked = np.sort(np.array([states[i].scores for i in where]), axis=1).T
-        alpha = np.array([states[i].alpha for i in where])
-        out[where] = _margins(ranked, np.full(where.size, size), alpha, states[0].nominal, steps)
+        where = sizes == size
+        some = [state for state in states if len(state.scores) == size]
+        ranked = np.sort(np.array([state.scores for state in some]), axis=1).T
+        alpha = np.array([state.alpha for state in some])
+        out[where] = _margins(ranked, np.full(len(some), size), alpha, states[0].nominal, steps)
     return out
 
 
