@@ -21,7 +21,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts, add_withheld
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import movement, site_state
+from monitor.store.schema.tables import alert, movement, site_state
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.app import build
@@ -277,6 +277,38 @@ def test_log_in_and_acknowledge(served, watch):
         assert find_alert(c, ids["stale_alert"]).acknowledged_by == "bo"
     assert w.complaints == []
     assert w.hosts == {"127.0.0.1"}
+
+
+def test_on_a_phone_a_site_is_four_screens_and_one_tap_acknowledges(served, watch):
+    base, db, ids, _ = served
+    number = ids["hazard_alert"]
+    with db.write() as c:
+        c.execute(
+            alert.update().where(alert.c.id == number)
+            .values(state="unacknowledged", acknowledged_at=None, acknowledged_by=None)
+        )  # fmt: skip
+    w = watch(width=390, height=844)
+    w.page.goto(f"{base}/sites/north-bench")
+    head = w.page.locator("#part-status")
+    assert "G1 moves 21.4 mm/day over 2 d" in head.inner_text()
+    assert "Fastest: G1, 7 mm/day. 1 of 1 station is faster than creep." in head.inner_text()
+    assert "Failure possible 2026-03-04 06:00 to 2026-03-12 06:00 UTC." in head.inner_text()
+    assert w.page.evaluate("document.documentElement.scrollHeight") <= 4 * 844
+    folded = w.page.locator("details.fold")
+    assert folded.count() >= 6
+    assert folded.evaluate_all("parts => parts.filter(part => part.open).length") == 0
+    w.page.get_by_role("link", name="Log in to acknowledge").first.click()
+    w.page.get_by_label("Name").fill("bo")
+    w.page.get_by_label("Password").fill(story.PASSWORD)
+    w.page.locator("main").get_by_role("button", name="Log in").click()
+    w.page.wait_for_url(f"{base}/sites/north-bench")  # back to the same place
+    w.page.get_by_role("button", name="I am on my way").click()
+    w.page.wait_for_url(re.compile("told=acknowledged"))
+    with db.read() as c:
+        assert find_alert(c, number).acknowledged_by == "bo"
+    w.page.goto(f"{base}/sites/north-bench#reports")
+    assert w.page.get_by_label("What", exact=True).is_visible()
+    assert w.complaints == []
 
 
 def test_an_admin_looks_at_accounts_and_changes_the_own_password(served, watch):

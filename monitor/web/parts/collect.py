@@ -30,6 +30,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
+from monitor.web.parts.headline import describe_motion, find_hazards
 from monitor.web.parts.ribbon import draw_ribbon
 from monitor.web.parts.sketch import draw
 
@@ -57,10 +58,10 @@ def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def collect_overview(c: Connection, sites: str | frozenset[str] | None = None) -> dict[str, Any]:
     """Sites, open alerts by ledger; of all sites, or of some."""
-    cards = pages.load_cards(c, sites)
+    cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
     tops = {card.id: card.top_level for card in cards}
     return {
-        "cards": cards, "ledgers": split_ledgers(pages.load_open_alerts(c, sites)), "tops": tops,
+        "cards": cards, "ledgers": split_ledgers(alerts), "tops": tops, "hazards": find_hazards(alerts),
         "names": {card.id: card.name for card in cards}, "show_site": True,
         "undelivered": pages.count_undelivered(c),
     }  # fmt: skip
@@ -100,12 +101,15 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
-    alerts = pages.load_open_alerts(c, site_id) + pages.load_open_alerts(c, "status")
+    own = pages.load_open_alerts(c, site_id)
+    movement = timeline.load_newest_movement(c, site_id, now)
     return {
+        "hazards": find_hazards(own), "motion": describe_motion(movement, now),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, pages.preview_bounds(shown)), "ledgers": split_ledgers(alerts),
-        "movement": timeline.load_newest_movement(c, site_id, now),
+        "map": draw(stations, footprints, pages.preview_bounds(shown)),
+        "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
+        "movement": movement,
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
     }  # fmt: skip

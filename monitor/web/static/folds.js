@@ -1,0 +1,15 @@
+/* On a phone the parts that are not urgent begin folded; without scripts, and where there is room, they are open. */
+"use strict";
+(() => {
+  const narrow = window.matchMedia("(max-width: 700px)");
+  const parts = [...document.querySelectorAll("details.fold")];
+  const asked = location.hash.slice(1);
+  const fold = () => parts.forEach((part) => { part.open = !narrow.matches || (asked && part.querySelector(`[id="${CSS.escape(asked)}"]`) !== null); });
+  fold();
+  narrow.addEventListener("change", fold);
+  // a link to a folded part opens it
+  window.addEventListener("hashchange", () => {
+    const part = document.getElementById(location.hash.slice(1))?.closest("details.fold");
+    if (part) part.open = true;
+  });
+})();

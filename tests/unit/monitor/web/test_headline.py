@@ -1,0 +1,49 @@
+"""What a site's headline is about."""
+
+from datetime import UTC, datetime
+
+from monitor.web.parts.headline import describe_motion, find_hazards
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def row(station, velocity, stage="creep", window=None, quantity="displacement"):
+    return {"station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage, "window": window}
+
+
+def window(begin, end, *, trusted=True):
+    spelled = [f"2026-03-{day:02}T00:00:00.000000Z" for day in (begin, end)]
+    return {"window_from": spelled[0], "window_to": spelled[1], "trusted": trusted}
+
+
+def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
+    def alert(number, site, ledger="hazard", *, exercise=False):
+        return {"alert_id": number, "site": site, "ledger": ledger, "exercise": exercise}
+
+    alerts = [
+        alert(1, "a", "health"),
+        alert(2, "a"),
+        alert(3, "b", exercise=True),
+        alert(4, "a"),
+        alert(5, "c", "advice"),
+    ]
+    assert {site: one["alert_id"] for site, one in find_hazards(alerts).items()} == {"a": 2}
+
+
+def test_the_fastest_counts_in_either_direction_and_stations_count_once():
+    rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
+    found = describe_motion(rows, NOW)
+    assert (found["fastest"]["velocity_mm_per_day"], found["beyond"], found["stations"]) == (-8.0, 1, 2)
+    assert describe_motion([row("G2", None, "unknown")], NOW) is None
+
+
+def test_a_window_that_is_over_or_not_trusted_is_not_ahead():
+    late, soon = window(20, 25), window(4, 12)
+    rows = [
+        row("G1", 1.0, window=late),
+        row("G2", 1.0, window=soon),
+        row("G3", 1.0, window=window(2, 3, trusted=False)),
+    ]
+    assert describe_motion(rows, NOW)["window"] == soon
+    assert describe_motion(rows, datetime(2026, 3, 13, tzinfo=UTC))["window"] == late
+    assert describe_motion(rows[2:], NOW)["window"] is None
