@@ -16,6 +16,7 @@ NO_FIGURE = re.compile(
         r"\b(?:[Aa]lert|Hazard|Health|Advice|decision|entry|event|explain|holds|revision|version|vote|message) \d+\b",
         r"\b(?:No\.|Slopeward|asks for|was|before|asked|after) \d+\b",
         r"\bstrength of the season [\d.]+, of the trend [\d.]+; 1 = nothing else\b",
+        r"\bstrength of that season [\d.]+",
         r"\b(?:coverage|probability|exponent) \d+(?:\.\d+)?\b", r"\b[\w ]+ = -?\d+(?:\.\d+)?", r"\bM \d(?:\.\d+)?\b",
         r"\b1 / velocity\b|\b1/v\b",
         r"\b(?:pit|bench|opening of) \d+\b", r"\b\d{3} Gone\b",  # names of places, and what a server answered

@@ -131,7 +131,7 @@
         part(season, tr("season"), css("--forecast"), floor), part(remainder, tr("remainder"), css("--advice"), { ...floor, opacity: 0.7 })],
       latest: tr("season of {value} in a year", { value: `${show(split.season_range)} ${split.unit}` }),
       says: tr("{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.", { quantity: tr(split.quantity.replaceAll("_", " ")), season: show(split.season_strength), trend: show(split.trend_strength), method: split.method })
-        + (split.day_range === null ? "" : ` ${tr("Within a day it moves by {value}, as in the last two months; strength {strength}.", { value: `${show(split.day_range)} ${split.unit}`, strength: show(split.day_strength) })}`),
+        + (split.day_range === null ? "" : ` ${tr("Within a day it moves by {value}, as in the last two months; strength of that season {strength}.", { value: `${show(split.day_range)} ${split.unit}`, strength: show(split.day_strength) })}`),
       frame: { xaxis: { ...axis(), ...dates, type: "date", anchor: "y2" }, yaxis: { ...axis(), domain: [0.48, 1], title: { text: split.unit, font: { size: 11 } } }, yaxis2: { ...axis(), domain: [0, 0.42], title: { text: split.unit, font: { size: 11 } } } },
     };
   }
