@@ -630,7 +630,7 @@ SENTENCES: Final = (
     N_("station {station}: {quantity} in {unit}"), N_("station {station}: {quantity} in {unit}, its error in '{column}'"),
     N_("the station that '{name}' names: {quantity} in {unit}"),
     N_("the station that '{name}' names: {quantity} in {unit}, its error in '{column}'"),
-    N_("every {duration}"), N_("{n} gaps, the longest {duration}"), N_("{n} times come twice"),
+    N_("every {duration}"), N_("every {duration} at a station"), N_("{n} gaps, the longest {duration}"), N_("{n} times come twice"),
     N_("is '{at}' written with the day or the month first?"),
     N_("which time zone are the times in? Europe/Rome, UTC, Etc/GMT-1 (winter time all year) ..."),
     N_("is the comma in '{value}' a decimal mark, or of thousands?"),

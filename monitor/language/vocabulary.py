@@ -76,6 +76,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("over"), N_("under"), N_("against"),
     # what a table was understood to be, and answers
     N_("semicolon"), N_("tab"), N_("comma"), N_("bar"), N_("blanks"), N_("point"), N_("leave out"),
+    N_("each on its own"), N_("year, day of the year, hhmm"),
     N_("day first"), N_("month first"), N_("decimal years"), N_("seconds since 1970"),
     N_("milliseconds since 1970"), N_("day numbers of a spreadsheet"),
     # headings of tables, and what stands in them

@@ -1,11 +1,14 @@
 """Files as networks and loggers deliver them, read with the facts that are known of them."""
 
 import csv
+import zipfile
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from monitor.errors import ConfigError
 from monitor.ingest.files.gnss import read_positions
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
@@ -64,7 +67,7 @@ def test_one_table_in_three_formats_of_a_logger(tmp_path, measured):
                     )
                 assert str(row["AirT_TMx"]) == plain["AirT_TMx"].replace(" ", "T")
         asked = {q.key for q in guess(look_at(measured(f"{folder}/{name}")), {}).questions}
-        assert asked == {"zone", "unit:air_pressure", "quantity:ft"}
+        assert asked == {"zone"}
 
 
 def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
@@ -80,3 +83,68 @@ def test_array_id_of_a_logger_without_leading_zeros(tmp_path, measured):
         times = [row["time"] for line in lines for row, error in line.rows if error is None]
     assert len(times) > 50_000
     assert any((at.timetuple().tm_yday, at.hour, at.minute) == (int(plain[2]), 0, int(plain[3])) for at in times)
+
+
+# file -> what its README says: rows, first and last day, step; what is asked; what must be among the facts
+UNDERSTOOD = {
+    "outang/monitoring_data.csv": (  # byte order mark; units after a stroke; dew point and humidity are not of here
+        1461, "2016-07-01", "2020-06-30", "every 1 d", {"zone", "quantity:mm"},
+        {"RWL/m": "reservoir_level in m", "Rainfall/mm": "rain in mm", "left out": "DP, RH"}),
+    "bazimen-baijiabao/source_sample.xlsx": (  # no units: asked, and a split of the whole series is no measurement
+        300, "2017-10-14", "2018-08-09", "every 1 d", {"zone", "quantity", "unit:rain", "unit:reservoir_level"}, {}),
+    "lamosano/df.csv": (161, "2015-04-10", "2020-02-03", "every 11 d", {"zone", "quantity", "unit:rain"}, {}),
+    "failure-curves/pftf_synthetic-6h.csv": (397, "2023-05-01", "2023-08-08", "every 6 h", {"unit:displacement"}, {}),
+    "gnss-japan-18/G001neu9818.csv": (  # lon and lat are millimetres there: never taken for a motion unasked
+        3390, "2009-01-02", "2018-04-14", "every 1 d", {"zone", "quantity"}, {"left out": "lon, lat"}),
+    "gnss-cascadia-pbo-csv/P816.pbo.nam08.csv": (  # a trailing comma; north stands before east
+        1154, "2013-09-06", "2017-03-25", "every 1 d", {"zone"},
+        {"North (mm)": "displacement_north in mm, its error in 'North Std. Deviation (mm)'"}),
+    "bowdoin-loggers/drucksens094419_final_storage_1.dat": (  # array-ID: year, day of the year, hhmm
+        1517, "2014-03-14", "2015-07-26", "every 30 min", {"zone", "quantity"}, {"time": "year, day of the year"}),
+    "logger-formats/Station_Daily.dat": (  # times of extremes are times, feet and mmHg are units
+        57, "2014-04-11", "2014-06-06", "every 1 d", {"zone"},
+        {"left out": "WaterLvl_TMn", "WaterLvl_Min": "water_level in ft", "BaromPres_Max": "air_pressure in mmHg"}),
+    "usgs-mukilteo-rain-piezo/waMLP_rain.txt": (  # calendar in five columns
+        11575, "2015-09-02", "2015-12-31", "every 15 min", {"zone", "quantity"}, {"time": "YYYY MM DD hh mm"}),
+    "usgs-mukilteo-rain-piezo/waMLP_14d.txt": (
+        1344, "2015-12-18", "2015-12-31", "every 15 min", {"zone", "quantity"}, {"header": "none"}),
+    "tailings-pond-rain/envcanada_rainfall.csv": (
+        366, "2020-01-01", "2020-12-31", "every 1 d", {"zone", "unit:rain"}, {"total_rain_mm": "rain in mm"}),
+    "dynaslope-markers/surficialdata.csv": (  # words beside figures; two spellings of one marker
+        1917, "2015-06-18", "2017-02-16", "at a station", {"zone", "same", "quantity"},
+        {"stations": "13 of them, named by column 'marker_name'"}),
+    "insar-tdot/insar_timeseries.csv": (
+        11970, "2022-01-10", "2024-01-24", "at a station", {"zone"}, {"disp_mm": "displacement in mm"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNDERSTOOD)
+def test_what_is_understood_of_a_measured_file(name, measured):
+    rows, first, last, step, asked, among = UNDERSTOOD[name]
+    found = guess(look_at(measured(name)), {})
+    facts = dict(found.facts)
+    assert facts["file"].startswith(f"{rows:,} rows of ")
+    assert f"{first} " in facts["time"]
+    assert f" to {last} " in facts["time"]
+    assert step in facts["sampling"]
+    assert {q.key for q in found.questions} == asked
+    assert {key: text for key, text in among.items() if text not in facts[key]} == {}
+
+
+def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
+    """The headers name no unit: the person says feet; 30 of the month tells which part of a date is the day."""
+    with zipfile.ZipFile(measured("houston-extensometer/USGS_2020_Compaction.zip")) as archive:
+        path = Path(archive.extract("TABLE10_EastEnd.txt", tmp_path))
+    answers = {"zone": "America/Chicago", "quantity": "displacement_up", "unit": "ft"}
+    found = guess(look_at(path), answers)
+    assert not found.questions
+    assert found.mapping.time.format == "%m/%d/%Y"
+    with open_wide(path, Said(found.mapping)) as lines:
+        values = [float(row["value"]) for line in lines for row, error in line.rows if error is None]
+    assert (values[0], values[3]) == (0.0, 0.016)
+
+
+@pytest.mark.parametrize("name", ["LHAS.tenv3", "LHAS.tenv", "QUEM.pos", "USUD.icd.final_igs08.pos.neu"])
+def test_positions_of_networks_are_sent_to_their_reader(name, measured):
+    with pytest.raises(ConfigError, match="--format gnss"):
+        look_at(measured(f"gnss-formats/{name}"))

@@ -63,6 +63,15 @@ def read_positions(path: Path) -> Iterator[Position]:
                 raise found[1]
 
 
+def is_positions(path: Path) -> bool:
+    """Whether a file has one of these forms."""
+    try:
+        with _open(path):
+            return True
+    except ConfigError:
+        return False
+
+
 _Found = Position | tuple[str, PayloadError]
 _Parse = Callable[[list[str]], Position | None]
 

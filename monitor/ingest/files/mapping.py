@@ -47,7 +47,7 @@ class TimeRule:
             return self.read(row.get(self.columns[0]))
         parts = [row.get(name) for name in self.columns]
         if self.format == YEAR_DAY_HHMM and None not in parts and "" not in parts:
-            return self._place(self._read_parts([str(part).strip() for part in parts]))
+            return self._place(self.read_parts([str(part).strip() for part in parts]))
         return self.read("" if None in parts or "" in parts else " ".join(str(part).strip() for part in parts))
 
     def read(self, value: object) -> datetime:
@@ -89,8 +89,12 @@ class TimeRule:
         begin, end = (datetime(y, 1, 1, tzinfo=UTC) for y in (year, year + 1))
         return begin + timedelta(seconds=round((end - begin).total_seconds() * (value - year)))
 
-    def _read_parts(self, parts: list[str]) -> datetime:
-        """Year, day of the year, and hours and minutes without leading zeros; 2400 is the end of the day."""
+    def read_parts(self, parts: list[str]) -> datetime:
+        """Year, day of the year, and hours and minutes without leading zeros; 2400 is the end of the day.
+
+        Raises:
+            PayloadError: bad_time.
+        """
         try:
             year, day, clock = (int(part) for part in parts)
             if not (1 <= day <= 366 and 0 <= clock <= 2400 and clock % 100 < 60):

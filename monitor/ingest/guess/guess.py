@@ -18,9 +18,12 @@ from monitor.ingest.guess.times import Times, describe_gaps, find_times
 
 NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
 LEAVE_OUT: Final = "leave out"
+EACH: Final = "each on its own"
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
+YES, NO = "yes", "no"
 COMMA, POINT = "comma", "point"
 ZONE, DATES, DECIMAL, UNIT, QUANTITY, COLUMN = "zone", "dates", "decimal", "unit", "quantity", "column"
+SAME: Final = "same"
 _SENTINELS: Final = frozenset(
     {-9999.0, -999.0, -99999.0, -999.9, -999.99, -9999.9, -6999.0, -7999.0, 7999.0, 9999.0, 99999.0, 6999.0, 9999.9}
 )  # 7999 and 6999: Campbell loggers; the others are customs
@@ -80,7 +83,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     times = _settle_dates(times, answers, questions)
     times = _settle_zone(times, answers, questions)
     facts.append(("time", _tell_times(times)))
-    station = _find_station(look, times)
+    station = _find_station(look, times, answers, questions)
     if station is not None:
         many = len({c for c in look.columns[station] if c})
         facts.append(("stations", f"{many} of them, named by column {station!r}"))
@@ -106,7 +109,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     words = dict.fromkeys((*MISSING, *missing))
     mapping = TableMapping(times.rule, tuple(rules), look.layout, tuple(words), decimal, thousands, station)
     sensors = _list_sensors(look, mapping, times)
-    facts += _tell_sampling(times, look)
+    facts += _tell_sampling(times, look, station)
     if not rules and not open_columns:
         raise ConfigError(f"{look.path}: every column of numbers was left out: nothing to store")
     return Guess(None if questions else mapping, tuple(facts), tuple(questions), sensors)
@@ -134,7 +137,7 @@ def _tell_times(times: Times) -> str:
         ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
         span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
-             "excel": "day numbers of a spreadsheet"}  # fmt: skip
+             "excel": "day numbers of a spreadsheet", "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
     form = names.get(times.rule.format) or spell_form(times.rule.format)
     zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
     return f"{times.rule.column} ({form}{zone}){span}"
@@ -149,14 +152,17 @@ def spell_form(form: str) -> str:
     return re.sub("%(.)", lambda sign: _SIGNS.get(sign[1], sign[0]), form)
 
 
-def _tell_sampling(times: Times, look: Look) -> list[tuple[str, str]]:
+def _tell_sampling(times: Times, look: Look, station: str | None) -> list[tuple[str, str]]:
+    if station is not None:
+        own = sorted(step for step in _list_steps(look, station, times).values() if step is not None)
+        return [("sampling", f"every {_spell(own[len(own) // 2])} at a station")] if own else []
     step, gaps, longest = describe_gaps(times.parsed)
     if step is None:
         return []
     text = f"every {_spell(step)}"
     if gaps and longest is not None:
         text += f"; {gaps} gaps, the longest {_spell(longest)}"
-    if (twice := len(times.parsed) - len(set(times.parsed))) and not any(is_station_column(n) for n in look.names):
+    if twice := len(times.parsed) - len(set(times.parsed)):
         text += f"; {twice} times come twice"
     return [("sampling", text)]
 
@@ -271,7 +277,8 @@ def _settle_columns(
             continue
         if quantity is None:
             could_be = sorted(q for q in QUANTITIES if name.unit is None or is_unit_of(name.unit, q))
-            _ask(asked, QUANTITY, column, name.unit or "", tuple(could_be))
+            each = _asks_each(answers, QUANTITY, name.unit or "")
+            _ask(asked, column, name.unit or "", tuple(could_be), each=each)
         elif unit is None:
             if quantity not in QUANTITIES:
                 raise ConfigError(f"{QUANTITY}: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
@@ -282,9 +289,10 @@ def _settle_columns(
             if not is_unit_of(unit, quantity):
                 raise ConfigError(f"{column}: {unit!r} is no unit of {quantity}")
             found[column] = quantity, unit
-    questions += [
-        replace(question, text=f"{question.text}: {_name_some(columns)}?") for question, columns in asked.values()
-    ]
+    for question, columns in asked.values():
+        more = (EACH,) if question.key.startswith(QUANTITY) and len(columns) > 1 else ()
+        text = f"{question.text}: {_name_some(columns)}?"
+        questions.append(replace(question, text=text, choices=(*question.choices, *more)))
     if station is not None:
         found = _settle_twins(found, answers, questions)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
@@ -321,9 +329,14 @@ def _settle_twins(
 def _answer(answers: Mapping[str, str], key: str, column: str, *groups: str) -> str | None:
     """What was said of the column, of those alike, or of all."""
     for name in (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key):
-        if name in answers:
+        if name in answers and answers[name] != EACH:
             return answers[name]
     return None
+
+
+def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
+    """Whether columns alike are to be asked about one by one."""
+    return EACH in {answers.get(name) for name in (*(f"{key}:{group}" for group in groups), key)}
 
 
 def _ask_unit(asked: dict[str, tuple[Question, list[str]]], column: str, quantity: str, foreign: str) -> None:
@@ -337,12 +350,14 @@ def _ask_unit(asked: dict[str, tuple[Question, list[str]]], column: str, quantit
 
 
 def _ask(
-    asked: dict[str, tuple[Question, list[str]]], key: str, column: str, group: str, choices: tuple[str, ...]
+    asked: dict[str, tuple[Question, list[str]]], column: str, unit: str, choices: tuple[str, ...], *, each: bool
 ) -> None:
-    name = f"{key}:{group}" if group else key
+    """What columns of one unit, or of none, measure; one by one where somebody wants that."""
+    group = column if each else unit
+    name = f"{QUANTITY}:{group}" if group else QUANTITY
     if name not in asked:
-        text = f"what do these columns measure{f' in {group}' if group else ''}"
-        asked[name] = Question(name, text, (*choices, LEAVE_OUT)), []
+        text = f"what do these columns measure{f' in {unit}' if unit else ''}"
+        asked[name] = Question(name, text, (*choices, LEAVE_OUT), LEAVE_OUT if each else None), []
     asked[name][1].append(column)
 
 
@@ -393,7 +408,9 @@ def _is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and cell.lower() in NO_VALUE) or cell != cell  # noqa: PLR0124 - NaN
 
 
-def _find_station(look: Look, times: Times) -> str | None:
+def _find_station(
+    look: Look, times: Times, answers: Mapping[str, str], questions: list[Question]
+) -> str | None:  # fmt: skip
     """The column whose texts or numbers say whose row it is: a few names that come again and again."""
     for name in look.names:
         if name in times.rule.columns or not is_station_column(name):
@@ -402,10 +419,17 @@ def _find_station(look: Look, times: Times) -> str | None:
         kinds = set(cells)
         if len(cells) < 0.9 * look.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
             continue
-        ids = {kind: name_station(kind) for kind in kinds}
-        if len(set(ids.values())) < len(ids) or "" in ids.values():
+        ids = {kind: name_station(kind) for kind in sorted(kinds)}
+        if "" in ids.values():
             raise ConfigError(
-                f"{look.path}: two names in column {name!r} are one as station ids (letters, digits, _ and -)"
+                f"{look.path}: a name in column {name!r} has no letter or digit that a station id can have (a-z, 0-9)"
+            )
+        twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
+        if twins and answers.get(SAME) is None:
+            questions.append(Question(SAME, f"are these names the same station: {_name_some(twins)}?", (YES, NO)))
+        elif twins and answers[SAME] != YES:
+            raise ConfigError(
+                f"{look.path}: stations that are not the same need names that differ: {_name_some(twins)}"
             )
         return name
     return None
@@ -468,18 +492,22 @@ def _list_sensors(look: Look, mapping: TableMapping, times: Times) -> tuple[Sens
         return tuple(
             Sensor(r.station or "", r.quantity, r.unit, every, _is_counter(look, r, mapping)) for r in mapping.columns
         )
-    places = [name_station(str(c)) for c in look.columns[mapping.station] if not _is_empty(c)]
-    if len(times.parsed) == len(places):
-        own: dict[str, list[datetime]] = {}
-        for place, at in zip(places, times.parsed, strict=True):
-            own.setdefault(place, []).append(at)
-        steps = {p: describe_gaps(at)[0] for p, at in own.items()}
-    else:
-        steps = dict.fromkeys(places)
+    steps = _list_steps(look, mapping.station, times)
     return tuple(
         Sensor(p, r.quantity, r.unit, every if (s := steps[p]) is None else s.total_seconds())
-        for p in dict.fromkeys(places) for r in mapping.columns
+        for p in steps for r in mapping.columns
     )  # fmt: skip
+
+
+def _list_steps(look: Look, station: str, times: Times) -> dict[str, timedelta | None]:
+    """The usual step of each station that a column names."""
+    places = [name_station(str(c)) for c in look.columns[station] if not _is_empty(c)]
+    if len(times.parsed) != len(places):
+        return dict.fromkeys(places)
+    own: dict[str, list[datetime]] = {}
+    for place, at in zip(places, times.parsed, strict=True):
+        own.setdefault(place, []).append(at)
+    return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 
 def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping) -> bool:

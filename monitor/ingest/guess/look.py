@@ -12,6 +12,7 @@ from typing import Any, Final
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
+from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -66,6 +67,10 @@ def look_at(path: Path) -> Look:
     if is_campbell(path):
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
+    if suffix != ".csv" and is_positions(path):
+        raise ConfigError(
+            f"{path}: positions of GNSS stations, nothing to guess: slopeward ingest {path} --site SITE --format gnss"
+        )
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
     for delimiter in DELIMITERS:
@@ -181,6 +186,9 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
 
 def _is_row(row: Sequence[str]) -> bool:
     full = [cell for cell in row if cell]
+    times = sum(_TIME.fullmatch(c) is not None for c in full)
+    if times and sum(map(is_number, full)) and times != len(full):
+        return True  # words of people may stand beside: weather, names, remarks
     return any(is_number(c) or _TIME.fullmatch(c) for c in full) and sum(map(_is_data, full)) >= 0.5 * len(full)
 
 

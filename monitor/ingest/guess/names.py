@@ -24,7 +24,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
         "groundwater_level",
     ),
     (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
-    (r"water.?lev|wasserst|pegel|livello|niveau|nivel|stage|gauge.?height|水位", "water_level"),
+    (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|nivel|stage|gauge.?height|水位", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
         r"crack|lvdt|fissur|riss|joint|fessur|grieta|extenso|estenso|spalt|aperture|opening|convergen|裂缝",
@@ -63,6 +63,7 @@ _STATION_WORDS: Final = [
     "punto",
     "sensor",
     "logger",
+    "marker",
     "instrument",
     "target",
     "prism",
@@ -96,7 +97,7 @@ _CALENDAR: Final = re.compile(
 # measured beside slopes and no quantity of this service
 _OTHER: Final = re.compile(
     r"(?<![a-z])(?:rh|rel\w*[ _.]?hum\w*)(?![a-z])|humidit|luftfeucht|solar|radiat|strahlung|slr|wind"
-    r"|(?<![a-z])par(?![a-z])|satell|hdop|pdop|(?<![a-z])q(?![a-z])",
+    r"|(?<![a-z])par(?![a-z])|satell|hdop|pdop|dew.?p|taupunkt|rugiada|(?<![a-z])dp(?![a-z])|(?<![a-z])q(?![a-z])",
     re.IGNORECASE,
 )
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
@@ -137,7 +138,8 @@ def read_name(header: str, unit: str | None = None) -> Name:
     if suffixed is not None:
         for own in sorted(QUANTITIES, key=len, reverse=True):
             if suffixed[0] == own or suffixed[0].endswith("_" + own):
-                return Name(own, suffixed[1], name_station(suffixed[0].removesuffix(own).strip("_")))
+                rest = _FILLER.sub(" ", suffixed[0].removesuffix(own)).strip(" _-")
+                return Name(own, suffixed[1], name_station(rest))
     raw = unit if unit is not None and is_raw(unit) else ""
     said = None if raw else unit or unit_of_header(header)
     bracketed = _BRACKETS.findall(header)

@@ -9,10 +9,11 @@ from statistics import median
 from typing import Final
 
 from monitor.errors import PayloadError
-from monitor.ingest.files.mapping import EXCEL, YEAR, TimeRule
+from monitor.ingest.files.mapping import EXCEL, YEAR, YEAR_DAY_HHMM, TimeRule
 from monitor.ingest.guess.look import NO_VALUE, Look
 
 FITS: Final = 0.98  # share of the cells that a form must explain
+GLANCED: Final = 12  # cells after which most forms are out
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
@@ -23,6 +24,7 @@ _CLOCKS: Final = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M",
 )  # fmt: skip
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
+_PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12))
 _NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
@@ -48,7 +50,7 @@ def find_times(look: Look) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one."""
     found = [t for name in look.names if (t := _read_column(look, name)) is not None]
     if not found:
-        return None
+        return _join_parts(look)
     best = max(found, key=lambda t: (bool(_NAMED.search(t.rule.columns[0])), -look.names.index(t.rule.columns[0])))
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
@@ -78,7 +80,8 @@ def _read_column(look: Look, name: str) -> Times | None:
 def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]) -> Times | None:
     """The form that explains nearly all cells, with those that explain them as well and mean other days."""
     few = [*texts[:: max(1, len(texts) // TRIED)]]
-    fitting = [form for form in forms if _share(few, form) >= FITS]
+    first = few[:: max(1, len(few) // GLANCED)]
+    fitting = [form for form in forms if _share(first, form) >= 0.5 and _share(few, form) >= FITS]
     whole = [(form, _parse(texts, form)) for form in fitting]
     whole = [(form, parsed) for form, parsed in whole if len(parsed) >= FITS * len(texts)]
     if not whole:
@@ -111,6 +114,56 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         if joined is not None and len({at.time() for at in joined.parsed}) > 1:
             return joined
     return None
+
+
+def _join_parts(look: Look) -> Times | None:
+    """Year, month, day and clock in columns of their own, or year, day of the year and hhmm as loggers write it."""
+    numbers = {name: _read_whole(look, name) for name in look.names}
+    for at, name in enumerate(look.names):
+        years = numbers[name]
+        if not years or not all(1950 <= y <= 2100 for y in years) or years != sorted(years):
+            continue
+        ahead = []
+        for other in look.names[at + 1 : at + 6]:
+            if len(numbers[other]) != len(years):
+                break
+            ahead.append(other)
+        for count in range(min(len(ahead), len(_PARTS) - 1), 1, -1):
+            columns = (name, *ahead[:count])
+            form = " ".join(_PARTS[: count + 1])
+            if (times := _choose(columns, _spell_parts(look, columns), [form])) is not None and _runs(times.parsed):
+                return times
+        rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)
+        if len(ahead) >= 2 and (parsed := _read_rule(look, rule)) and _runs(parsed):
+            return Times(rule, (), has_zone=False, zone=None, parsed=parsed)
+    return None
+
+
+def _read_whole(look: Look, name: str) -> list[int]:
+    """The whole numbers of a column; none where a cell is anything else."""
+    try:
+        return [int(str(cell)) for cell in look.columns[name]]
+    except ValueError:
+        return []
+
+
+def _spell_parts(look: Look, columns: Sequence[str]) -> list[str]:
+    return [" ".join(str(c).strip() for c in row) for row in zip(*(look.columns[n] for n in columns), strict=True)]
+
+
+def _read_rule(look: Look, rule: TimeRule) -> tuple[datetime, ...]:
+    found = []
+    for row in zip(*(look.columns[n] for n in rule.columns), strict=True):
+        try:
+            found.append(rule.read_parts([str(cell).strip() for cell in row]))
+        except PayloadError:
+            continue
+    return tuple(found) if len(found) >= FITS * look.rows else ()
+
+
+def _runs(times: Sequence[datetime]) -> bool:
+    """Whether a record runs forward, but for some rows out of order."""
+    return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
 def _read_numbers(name: str, texts: Sequence[str]) -> Times | None:

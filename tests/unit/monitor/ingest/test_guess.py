@@ -15,7 +15,7 @@ from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.guess import guess
+from monitor.ingest.guess.guess import EACH, LEAVE_OUT, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
@@ -289,10 +289,10 @@ def test_units_as_loggers_write_them(written):
 def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are_left_out(tmp_path):
     path = tmp_path / "f.csv"
     rows = "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{2500 + d};{d}.1\n" for d in range(1, 29))
-    path.write_text("time;Piezometer P1 [mH20];Piezometer P2 [digits];Crack 1 [mm]\n" + rows)
+    path.write_text("time;Piezometer P1 [mH2Oo];Piezometer P2 [digits];Crack 1 [mm]\n" + rows)
     found = guess(look_at(path), {})
     (question,) = found.questions
-    assert "the header says 'mH20'" in question.text
+    assert "the header says 'mH2Oo'" in question.text
     assert question.choices[0] == "mH2O"
     assert "'digits' is a reading as it comes from the sensor" in dict(found.facts)["Piezometer P2 [digits]"]
     assert {s.quantity for s in guess(look_at(path), {question.key: "mH2O"}).sensors} == {
@@ -301,3 +301,15 @@ def test_a_unit_that_is_not_known_is_named_with_the_nearest_and_raw_readings_are
     for unit, said in (("Hz", "calibration sheet"), ("mmHgg", "of kPa there are: mmHg,"), ("mm/h", "cannot be turned")):
         with pytest.raises(ValueError, match=said):
             convert(1.0, unit, "kPa")
+
+
+def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
+    path = tmp_path / "f.txt"
+    path.write_text("".join(f"2025\t1\t{d}\t{h}\t0\t{d}.5\t{h}.25\n" for d in range(1, 29) for h in (0, 12)))
+    found = guess(look_at(path), {"zone": "UTC", "quantity": EACH})
+    assert found.mapping is None
+    assert {q.key: q.default for q in found.questions} == {"quantity:6": LEAVE_OUT, "quantity:7": LEAVE_OUT}
+    found = guess(look_at(path), {"zone": "UTC", "quantity:6": "rain", "quantity:7": LEAVE_OUT, "unit": "mm"})
+    assert found.mapping.time.columns == ("1", "2", "3", "4", "5")
+    assert [c.name for c in found.mapping.columns] == ["6"]
+    assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
