@@ -148,3 +148,27 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
 def test_positions_of_networks_are_sent_to_their_reader(name, measured):
     with pytest.raises(ConfigError, match="--format gnss"):
         look_at(measured(f"gnss-formats/{name}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("sensorthings-groundwater/thing.json", "no table that can be recognised"),  # broken JSON
+        ("sensorthings-groundwater/observations1.json", "no table that can be recognised"),
+        ("outang/station_coords.csv", "no column holds a time"),
+        ("bowdoin-loggers/BOWDOIN-1_Coefs.dat", "no column holds a time"),
+        ("dynaslope-markers/markerhistory.csv", "nothing to store"),
+        ("benchmarks/S.csv", "neutral long form"),
+        ("usgs-mukilteo-rain-piezo/thresh_in.txt", "no table that can be recognised"),
+    ],
+)
+def test_what_is_no_table_of_readings_is_one_line(name, why, measured):
+    with pytest.raises(ConfigError, match=why):
+        guess(look_at(measured(name)), {})
+
+
+def test_values_of_a_failed_sensor_are_no_measurements(tmp_path, measured):
+    lines = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat").read_text().splitlines()
+    (tmp_path / "end.dat").write_text("\n".join(lines[-2500:]) + "\n")
+    facts = dict(guess(look_at(tmp_path / "end.dat"), {}).facts)
+    assert facts["no measurement"].startswith("-99999 × ")
