@@ -266,14 +266,15 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
     if login.station:
         return rules
     rules += [f"write {site}/report", f"write {site}/event", *heard]
-    return rules + [f"write {topic}" for topic in own["write"]]
+    # a node of Sparkplug B hears on its own topics that it is asked for a new birth
+    return rules + [f"{'readwrite' if topic.startswith('spBv1.0/') else 'write'} {topic}" for topic in own["write"]]
 
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
     """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
     read = [c.removeprefix("mqtt:") for r in site.recipients for c in r.channels if c.startswith("mqtt:")]
     return {
-        "write": sorted({topic for topic, _ in site.decoders if is_apart(topic)}),
+        "write": sorted({bound.topic for bound in site.decoders if is_apart(bound.topic)}),
         "read": sorted({topic for topic in read if is_apart(topic)}),
     }
 

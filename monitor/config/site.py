@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -19,12 +20,14 @@ from monitor.domain.names import unify_names
 from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
     AnomalyPlan,
+    Binding,
     Criterion,
     Dwell,
     ForecastPlan,
     Level,
     LocalGrid,
     MovementPlan,
+    Origin,
     Recipient,
     ScenePlan,
     SeriesSpec,
@@ -124,7 +127,7 @@ def parse_site(text: str, name: str) -> Site:
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
-        decoders=tuple((d.topic, d.name) for d in file.decoder),
+        decoders=tuple(_read_binding(d) for d in file.decoder),
         version=hashlib.sha256(text.encode()).hexdigest(), source=text,
     )  # fmt: skip
 
@@ -284,8 +287,22 @@ def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityT
         antenna=table.antenna, on_slope=table.on_slope, series=tuple(series), area=table.area,
         footprint=table.footprint, v_eq_mm_per_day=table.v_eq_mm_per_day, v_eq_reviewed=table.v_eq_reviewed,
         gateway=table.gateway, power=table.power, calibrate_every_s=table.calibrate_every,
-        calibrated_on=str(table.calibrated_on) if table.calibrated_on else None,
+        calibrated_on=str(table.calibrated_on) if table.calibrated_on else None, origin=_read_origin(table.origin),
     )  # fmt: skip
+
+
+def _read_origin(table: schema.OriginTable | None) -> Origin | None:
+    if table is None:
+        return None
+    since = table.since.astimezone(UTC)
+    if table.latitude is not None and table.longitude is not None and table.height_m is not None:
+        return Origin(since, place=(table.latitude, table.longitude, table.height_m))
+    return Origin(since, baseline_m=(table.east_m or 0.0, table.north_m or 0.0, table.up_m or 0.0))
+
+
+def _read_binding(table: schema.DecoderTable) -> Binding:
+    told = table.model_dump(exclude={"topic", "name", "station", "series"}, exclude_defaults=True)
+    return Binding(table.topic, table.name, table.station, tuple(table.series.items()), tuple(told.items()))
 
 
 def _read_series(

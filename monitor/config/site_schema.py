@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from monitor.domain.site import PLACEHOLDERS
 from monitor.domain.terms import Duration, Horizon, Language, Section
 
 SITE_ID = r"^[a-z0-9-]{1,64}$"
@@ -88,6 +89,28 @@ class SeriesTable(Section):
     may_rise: float | None = Field(default=None, ge=0.0)
 
 
+class OriginTable(Section):
+    """`origin` of [[station]]: a place on the earth, or a baseline in a local frame."""
+
+    since: dt.datetime
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    height_m: float | None = None
+    east_m: float | None = None
+    north_m: float | None = None
+    up_m: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "OriginTable":
+        if self.since.tzinfo is None:
+            raise ValueError("since: expected a time with its zone, such as 2026-03-01T00:00:00Z")
+        place, baseline = (self.latitude, self.longitude, self.height_m), (self.east_m, self.north_m, self.up_m)
+        given = [part for part in (place, baseline) if part != (None, None, None)]
+        if len(given) != 1 or None in given[0]:
+            raise ValueError("expected latitude, longitude and height_m, or east_m, north_m and up_m")
+        return self
+
+
 class StationTable(Section):
     """[[station]]."""
 
@@ -109,6 +132,7 @@ class StationTable(Section):
     on_slope: bool = True
     v_eq_mm_per_day: float | None = Field(default=None, gt=0.0)
     v_eq_reviewed: str = ""
+    origin: OriginTable | None = None
     series: tuple[SeriesTable, ...] = ()
 
     @model_validator(mode="after")
@@ -128,10 +152,32 @@ class QuantityTable(Section):
 
 
 class DecoderTable(Section):
-    """[[decoder]]: which decoder reads the messages of a topic filter."""
+    """[[decoder]]: which decoder reads the messages of a topic filter, and what it must be told."""
 
     topic: str = Field(min_length=1)
     name: str = Field(min_length=1)
+    station: str = Field(default="", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    series: dict[str, str] = Field(default_factory=dict)
+    each: str = ""
+    time: str = ""
+    time_unit: str = ""
+    device: str = ""
+    quantity: str = ""
+    unit: str = ""
+    value: str = ""
+    positions: str = ""
+    date: str = ""
+
+    @field_validator("topic")
+    @classmethod
+    def _whole_levels(cls, value: str) -> str:
+        for part in value.split("/"):
+            if ("{" in part or "}" in part) and part not in PLACEHOLDERS:
+                raise ValueError(f"{part!r}: expected {' or '.join(PLACEHOLDERS)} as a whole level")
+        for one in PLACEHOLDERS:
+            if value.split("/").count(one) > 1:
+                raise ValueError(f"{one} stands twice")
+        return value
 
 
 class FusionRuleTable(Section):

@@ -6,6 +6,7 @@ from typing import Final
 ACTIONS: Final[dict[str, str]] = {
     "maintenance": "nothing, work is declared",
     "stale": "look at power, antenna and radio",
+    "offline": "look at power and connection of the device or its gateway",
     "unusable": "look at the readings that are set aside",
     "stuck": "look at the sensor and its cable",
     "offset": "say whether it is movement or the instrument",

@@ -28,6 +28,17 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a device or its gateway said of its connection."""
+
+    site: str
+    station: str
+    at: datetime
+    online: bool
+    text: str  # in the words of its protocol
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One stored revision as a decision sees it: known at `received_at`, offsets already subtracted."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import wraps
 from typing import Final, TypeVar
 
@@ -41,6 +42,25 @@ class SeriesSpec:
         return found._replace(**{end: value for end, value in own.items() if value is not None})
 
 
+PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What displacement of a station counts from: a place on the earth, or a baseline in a local frame."""
+
+    since: datetime
+    place: tuple[float, float, float] | None = None  # latitude and longitude, deg; height above the ellipsoid, m
+    baseline_m: tuple[float, float, float] | None = None  # east, north, up from the base
+
+    @property
+    def frame(self) -> str:
+        """How it is kept beside readings: positions from another origin are another frame."""
+        if self.place is not None:
+            return "WGS84 {:.9f} {:.9f} {:.4f}".format(*self.place)
+        return "baseline {:.4f} {:.4f} {:.4f}".format(*(self.baseline_m or (0.0, 0.0, 0.0)))
+
+
 @dataclass(frozen=True, slots=True)
 class Station:
     """An instrument location with what makes it dependent on others."""
@@ -64,6 +84,7 @@ class Station:
     power: str | None = None  # the supply it shares with others
     calibrated_on: str | None = None  # day of the last calibration
     calibrate_every_s: float | None = None
+    origin: Origin | None = None  # of positions that its receiver sends
 
     def find_series(self, quantity: str) -> SeriesSpec | None:
         """The series it declares; components of displacement answer to `displacement`."""
@@ -210,6 +231,27 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """A decoder bound to topics, with what the site file tells it; which of that it reads is said where it stands."""
+
+    pattern: str  # a topic filter, in which {station} and {quantity} stand for a level
+    name: str
+    station: str = ""  # whose the readings are, where the messages do not say
+    series: tuple[tuple[str, str], ...] = ()  # a name of the device -> [STATION.]QUANTITY_UNIT
+    told: tuple[tuple[str, str], ...] = ()  # key of the site file -> word or expression
+
+    @property
+    def topic(self) -> str:
+        """The topic filter as a broker knows it."""
+        return "/".join("+" if part in PLACEHOLDERS else part for part in self.pattern.split("/"))
+
+    def read(self, placeholder: str, topic: str) -> str:
+        """The level of a topic that a placeholder stands for; empty where the pattern has none."""
+        parts = self.pattern.split("/")
+        return topic.split("/")[parts.index(placeholder)] if placeholder in parts else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """What a site file lets expect of a series: its unit, the range outside which a value is flagged, whether named."""
 
@@ -238,7 +280,7 @@ class Site:
     movement: MovementPlan = MovementPlan()
     recipients: tuple[Recipient, ...] = ()
     quantities: tuple[tuple[str, str], ...] = ()  # own quantities: name -> unit
-    decoders: tuple[tuple[str, str], ...] = ()  # topic filter -> decoder name
+    decoders: tuple[Binding, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)  # the text itself
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from monitor.domain.observation import Observation, Report, SiteEvent
+from monitor.domain.observation import Link, Observation, Report, SiteEvent
 from monitor.store.readings.messages import SequenceMark
 
 ROOT: Final = "slopeward/v1/"
@@ -29,6 +29,13 @@ class Message:
     mid: int = 0
     qos: int = 0
     epoch: int = 0
+    retained: bool = False  # the broker had kept it: when it was sent nobody knows
+    first_at: datetime | None = None  # when it came for the first time, where it waited in the quarantine
+
+    @property
+    def came_at(self) -> datetime:
+        """When it first came: the time of readings whose device tells none."""
+        return self.first_at or self.received_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class Decoded:
     event: SiteEvent | None = None
     event_by: str = ""
     mark: SequenceMark | None = None
+    links: tuple[Link, ...] = ()
+    ask: tuple[str, bytes] | None = None  # topic and payload that ask the sender for what is missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import logging
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from monitor.ingest.message import Message
 log: Final = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
 NEVER_EXPIRES: Final = 0xFFFFFFFF
+NEVER_RETAINED: Final = SubscribeOptions.RETAIN_DO_NOT_SEND
 _TAKEN_OVER: Final = 0x8E
 _PUBACK: Final = struct.Struct("!BBH")  # type, remaining length, packet identifier: reason "success" is implied
 _PUBACK_TYPE: Final = 0x40
@@ -53,7 +54,7 @@ class Session:
         self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
-        may_connect: Callable[[], bool] = lambda: True,
+        may_connect: Callable[[], bool] = lambda: True, undated: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.name = name
         self.connected = False
@@ -67,6 +68,7 @@ class Session:
         self._filters = tuple(filters)
         self._receive_maximum = receive_maximum
         self._keeps, self._may_connect = keeps, may_connect
+        self._undated = frozenset(undated)  # filters of readings that count from their reception: none may have waited
         self._hand_over, self._on_connected_event, self._clock = on_message, on_connected, clock
         self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
@@ -122,9 +124,10 @@ class Session:
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
         if self._access.mqtt5:  # tells what is retained as it comes, and not what we clear ourselves
             how = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True)
-            client.subscribe([(topic, how) for topic in self._filters])
+            fresh = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=NEVER_RETAINED)
+            client.subscribe([(topic, fresh if topic in self._undated else how) for topic in self._filters])
         else:
-            client.subscribe([(topic, 1) for topic in self._filters])
+            client.subscribe([(topic, int(topic not in self._undated)) for topic in self._filters])
         self._on_connected_event(Connected(self.name, self._client_id, flags.session_present, self._clock()))
 
     def _on_connect_fail(self, _client: Client, _data: Any) -> None:
@@ -165,9 +168,9 @@ class Session:
             if message.retain and message.payload and not self._keeps(topic):
                 client.publish(topic, b"", qos=0, retain=True)
                 self.cleared += 1
-        self._hand_over(
-            Message(topic, bytes(message.payload), self._clock(), self.name, message.mid, message.qos, self.epoch)
-        )
+        kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
+        raw, at = bytes(message.payload), self._clock()
+        self._hand_over(Message(topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept))
 
     # ---- from the writer ---------------------------------------------------------------------------------------
     def acknowledge(self, messages: Sequence[Message]) -> None:
@@ -180,6 +183,6 @@ class Session:
                 packets = b"".join(_PUBACK.pack(_PUBACK_TYPE, 2, mid) for mid in current)
                 self._client._packet_queue(_PUBACK_TYPE, packets, current[-1], 1)  # noqa: SLF001
 
-    def publish(self, topic: str, payload: str) -> None:
-        """Send a message with QoS 1; it waits in memory while there is no connection."""
-        self._client.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: str | bytes, qos: int = 1) -> None:
+        """Send a message; with QoS 1 it waits in memory while there is no connection."""
+        self._client.publish(topic, payload, qos=qos)

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from monitor.config.service import LimitsSection
 from monitor.domain.alert import Actor
 from monitor.domain.instants import EPOCH, spell
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site, gather_recipients
+from monitor.domain.observation import Link, Observation
+from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder
@@ -24,6 +24,7 @@ from monitor.ingest.references import References, ask_references
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.readings.links import save_links
 from monitor.store.readings.messages import Rejected, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
 from monitor.store.readings.quarantine import Quota
@@ -44,6 +45,7 @@ class Outcome:
     sites: frozenset[str]  # with news: readings, reports or events
     lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
+    asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
 
 
 class Heard(NamedTuple):
@@ -70,10 +72,10 @@ class Pipeline:
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
         self.unusable: dict[str, str] = {}  # site -> why one of its decoders cannot be used; its messages wait
-        self._bound: list[tuple[str, Decoder, Place]] = []
+        self._bound: list[tuple[str, Decoder, str, Binding]] = []
         for site in sites.values():
-            for topic, name in site.decoders:
-                self._bind(site.id, topic, name)
+            for binding in site.decoders:
+                self._bind(site.id, binding)
         stations: dict[str, set[str]] = {}
         if database is not None:
             with database.read() as connection:
@@ -88,15 +90,15 @@ class Pipeline:
             raise ConfigError("a dry run stores nothing")
         return self._database
 
-    def _bind(self, site: str, topic: str, name: str) -> None:
+    def _bind(self, site: str, binding: Binding) -> None:
         """Bind a decoder to its topics; one that cannot be used must not stop the other sites."""
         try:
-            decoder = find_decoder(name)
+            decoder = find_decoder(binding.name, binding)
         except ConfigError as error:
-            log.error("site %s: messages on %s go to the quarantine: %s", site, topic, error)  # noqa: TRY400
+            log.error("site %s: messages on %s go to the quarantine: %s", site, binding.pattern, error)  # noqa: TRY400
             self.unusable[site] = str(error)
             decoder = _refuse("decoder_unusable", str(error))
-        self._bound.append((topic, decoder, Place(name, site, "")))
+        self._bound.append((binding.topic, decoder, site, binding))
 
     # ---- decode ------------------------------------------------------------------------------------------------
     def decode(self, message: Message) -> Decoded:
@@ -113,9 +115,10 @@ class Pipeline:
     def _decode(self, message: Message) -> Decoded:
         place, decoder = locate(message.topic), None
         if place is None or place.site not in self.sites:
-            for topic, bound, home in self._bound:
+            for topic, bound, home, binding in self._bound:
                 if matches(topic, message.topic):
-                    place, decoder = home, bound
+                    station = binding.station or binding.read("{station}", message.topic)
+                    place, decoder = Place(binding.name, home, station), bound
                     break
         if place is None:
             raise PayloadError("unknown_topic", f"no decoder is bound to topic {message.topic[:200]!r}")
@@ -155,6 +158,7 @@ class Pipeline:
         pairs = [(message, self.decode(message)) for message in messages]
         if self.references.is_asking and self._is_answered():
             self._admission.revert()
+            self.vocabulary.births.revert()
             pairs = [(message, self.decode(message)) for message in messages]
         return pairs
 
@@ -167,12 +171,15 @@ class Pipeline:
         self._ids.clear()
         self.references.revert()
         self._admission.revert()
+        self.vocabulary.births.revert()
 
     def _commit(self, pairs: Sequence[Pair]) -> Outcome:
         now = self._clock()
         observations = [o for _, decoded in pairs for o in decoded.observations]
         rejected = [_reject(message, fault) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
+        links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
+        asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
             added = add_observations(connection, observations, now, self._ids)
@@ -188,14 +195,20 @@ class Pipeline:
                     connection, decoded.event, message.received_at, decoded.event_by, via=MQTT
                 ):
                     told.add(decoded.event.site)
+            save_links(connection, links)
             opened = self.references.save(connection, now)
             ask_references(connection, opened, gather_recipients(self.sites.values()), now)
         self._corrected |= corrected
         self.references.settle()
         self._admission.settle()
+        self.vocabulary.births.settle()
         for item in observations:
             self._note_heard(item)
-        return Outcome(added, len(rejected), len(gaps), added.sites | told, unkept=unkept)
+        return Outcome(added, len(rejected), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()))
+
+    def _is_declared(self, link: Link) -> bool:
+        site = self.sites.get(link.site)
+        return site is not None and site.station(link.station) is not None
 
     def _log_corrections(
         self, connection: Connection, revised: Sequence[Observation], now: datetime
@@ -227,6 +240,7 @@ class Pipeline:
         stored = duplicates = revisions = rejected = gaps = unkept = 0
         sites: set[str] = set()
         lost: list[Message] = []
+        asks: dict[str, bytes] = {}
         for message in messages:
             try:
                 try:
@@ -248,8 +262,9 @@ class Pipeline:
                 revisions + outcome.added.revisions, rejected + outcome.rejected, gaps + outcome.gaps,
             )  # fmt: skip
             sites, unkept = sites | outcome.sites, unkept + outcome.unkept
+            asks |= dict(outcome.asks)
         result = AddResult(stored, duplicates, revisions, frozenset(sites))
-        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost), unkept)
+        return Outcome(result, rejected, gaps, frozenset(sites), tuple(lost), unkept, tuple(asks.items()))
 
     def _quarantine(self, message: Message, error: Exception) -> Outcome:
         cause = str(getattr(error, "orig", None) or error).splitlines()[0][:500]

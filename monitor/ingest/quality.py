@@ -10,6 +10,7 @@ from monitor.domain.observation import Observation
 from monitor.domain.quantities import QUANTITIES, convert, convert_difference, split_suffix
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
+from monitor.ingest.births import Births
 
 _MEMORY_LIMIT: Final = 50_000
 _LARGEST: Final = 1e300
@@ -40,6 +41,7 @@ class Vocabulary:
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
         self.sites = sites
+        self.births = Births()  # what aliases stand for
         self._known: dict[tuple[str, str, str, str | None], Field] = {}
 
     def field(self, site: Site, station: str, name: str, unit: str | None = None) -> Field:

@@ -47,9 +47,9 @@ def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: Re
         result.waiting += 1
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return
-    message = Message(rejected.topic, rejected.payload, clock(), rejected.client)
+    message = Message(rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at)
     decoded = pipeline.decode(message)
-    if not (decoded.observations or decoded.report or decoded.event):
+    if not (decoded.observations or decoded.report or decoded.event or decoded.links):
         result.waiting += 1
         code = decoded.faults[0].code if decoded.faults else rejected.code
         result.reasons[code] = result.reasons.get(code, 0) + 1

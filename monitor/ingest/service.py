@@ -13,6 +13,7 @@ from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
+from monitor.ingest.decoders.table import is_undated
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message, locate
 from monitor.ingest.mqtt import Connected, Session
@@ -32,6 +33,8 @@ SESSION_LOST: Final = "health:mqtt:session_lost"
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
+_ASK_SENDER_S: Final = 60.0
+_ASKED_MOST: Final = 1000
 _WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
@@ -66,13 +69,15 @@ class Ingest:
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
         self._untold: list[AlertChange] = []
         self._note_at = 0.0
+        self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
         self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
         self._stumbles = 0  # running
         access, client_id = find_access(service_config.broker), service_config.broker.client_id
-        own_topics = [topic for site in sites.values() for topic, _ in site.decoders]
+        bindings = [binding for site in sites.values() for binding in site.decoders]
         self._live = Session(
-            "live", access, client_id, [LIVE_FILTER, *own_topics], self._inbox.put, self._connected, clock,
-            keeps=self._keeps, may_connect=db.holds,
+            "live", access, client_id, [LIVE_FILTER, *(b.topic for b in bindings)], self._inbox.put, self._connected,
+            clock, keeps=self._keeps, may_connect=db.holds,
+            undated={b.topic for b in bindings if is_undated(b)},
         )  # fmt: skip
         self._backfill = Session(
             "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock,
@@ -92,7 +97,7 @@ class Ingest:
         """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
         sites, place = self._pipeline.sites, locate(topic)
         if place is None:
-            own = {t for site in sites.values() for t, _ in site.decoders}
+            own = {binding.topic for site in sites.values() for binding in site.decoders}
             return topic in own
         site = sites.get(place.site)
         return site is not None and (place.kind != "native" or site.station(place.station) is not None)
@@ -220,6 +225,16 @@ class Ingest:
             self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
         if outcome.sites:
             self._on_stored(outcome.sites)
+        for topic, payload in outcome.asks:
+            self._ask_sender(topic, payload)
+
+    def _ask_sender(self, topic: str, payload: bytes) -> None:
+        """Ask a device for what is missing, once a minute: it may be slow, or not listen."""
+        now_s = time.monotonic()
+        self._asked = {name: at_s for name, at_s in self._asked.items() if now_s - at_s < _ASK_SENDER_S}
+        if topic not in self._asked and len(self._asked) < _ASKED_MOST:
+            self._asked[topic] = now_s
+            self._live.publish(topic, payload, qos=0)
 
     def _store(self, batch: list[Message]) -> Outcome:
         if reason := self._hold():

@@ -50,7 +50,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # states of instruments, flags of readings
     N_("ok"), N_("stuck"), N_("flagged"), N_("silent"), N_("sick"), N_("stale"), N_("out of range"), N_("future"),
     N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
-    N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"),
+    N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"), N_("offline"),
     # what instruments hang on; what anomalies are found to be, and turned out to be
     *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
     N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),

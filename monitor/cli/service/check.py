@@ -140,11 +140,11 @@ def _find_uninstalled(site: Site) -> Iterator[str]:
 def _find_unusable_decoders(site: Site) -> Iterator[str]:
     from monitor.ingest.decoders.table import find_decoder
 
-    for topic, name in site.decoders:
+    for bound in site.decoders:
         try:
-            find_decoder(name)
+            find_decoder(bound.name, bound)
         except ConfigError as error:
-            yield f"decoder of topic {topic!r}: {error}; its messages would wait in the quarantine"
+            yield f"decoder of topic {bound.pattern!r}: {error}; its messages would wait in the quarantine"
 
 
 def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:

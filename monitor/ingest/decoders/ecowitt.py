@@ -21,19 +21,19 @@ _RAIN: Final = ("totalrainin", "train_piezo", "yearlyrainin", "yrain_piezo")
 _WORDS: Final = frozenset({"", "--", "null"})
 
 
-def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
     """Read temperature, pressure and the counter of rain of a station in degF, inHg and in; raises PayloadError."""
-    return _decode(message, site, vocabulary, is_metric=False)
+    return _decode(message, place, site, vocabulary, is_metric=False)
 
 
-def decode_metric(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+def decode_metric(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
     """Read the same of a station that is set to degC, hPa and mm; raises PayloadError."""
-    return _decode(message, site, vocabulary, is_metric=True)
+    return _decode(message, place, site, vocabulary, is_metric=True)
 
 
-def _decode(message: Message, site: Site, vocabulary: Vocabulary, *, is_metric: bool) -> Decoded:
+def _decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, *, is_metric: bool) -> Decoded:
     body = read_object(message.payload)
-    station = message.topic.rsplit("/", 1)[-1]
+    station = place.station or message.topic.rsplit("/", 1)[-1]
     if not is_station(station):
         raise PayloadError("no_station", "the topic must end with the station id")
     time = body.get("dateutc")

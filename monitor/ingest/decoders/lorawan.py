@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import from_epoch_s
+from monitor.domain.quantities import SIGNAL
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
-from monitor.ingest.decoders.strict_json import read_object, read_time
+from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
 from monitor.ingest.message import Decoded, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
@@ -45,7 +47,7 @@ def decode_decentlab_zn1(message: Message, _p: Place, site: Site, vocabulary: Vo
 
 
 def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable[[bytes], list[Value]]) -> Decoded:
-    station, at, data = read_uplink(message.payload)
+    station, at, data, radio = read_uplink(message.payload)
     found = [
         observe(
             site.id, station, vocabulary.field(site, station, quantity, unit), value, own or at, message.received_at
@@ -54,11 +56,15 @@ def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable
     ]
     if not found:
         raise PayloadError("empty", "the payload holds nothing that is measured on slopes")
+    if radio is not None:
+        field = vocabulary.field(site, station, SIGNAL, "dBm")
+        extra = None if radio[1] is None else canonical_json({"snr_db": radio[1]})
+        found.append(observe(site.id, station, field, radio[0], at, message.received_at, extra=extra))
     return Decoded(tuple(found))
 
 
-def read_uplink(payload: bytes) -> tuple[str, datetime, bytes]:
-    """Device, instant and bytes of an uplink.
+def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, float | None] | None]:
+    """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the gateway that heard it best.
 
     Raises:
         PayloadError: it is none (a join, a status), names no device that can be a station, or has no time.
@@ -72,10 +78,12 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes]:
             uplink.get("received_at") or body.get("received_at"),
             uplink.get("frm_payload"),
         )
+        gateways = uplink.get("rx_metadata")
     else:
         info = body.get("deviceInfo")
         name = info.get("deviceName") if isinstance(info, dict) else body.get("deviceName")
-        at, coded = body.get("time") or body.get("publishedAt") or _first_time(body.get("rxInfo")), body.get("data")
+        gateways = body.get("rxInfo")
+        at, coded = body.get("time") or body.get("publishedAt") or _first_time(gateways), body.get("data")
     if coded is None:
         raise PayloadError("empty", "no uplink with data: a join or a status")
     if not isinstance(name, str) or not is_station(name):
@@ -86,7 +94,7 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes]:
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
         raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
-    return name, read_time(at), data
+    return name, read_time(at), data, _find_best_radio(gateways)
 
 
 def _first_time(gateways: Any) -> Any:
@@ -94,6 +102,23 @@ def _first_time(gateways: Any) -> Any:
     if not isinstance(gateways, list):
         return None
     return next((g["time"] for g in gateways if isinstance(g, dict) and isinstance(g.get("time"), str)), None)
+
+
+def _find_best_radio(gateways: Any) -> tuple[float, float | None] | None:
+    """Signal strength and signal to noise where the uplink was heard best; None where nobody says."""
+    found = []
+    for one in gateways if isinstance(gateways, list) else []:
+        rssi = _as_number(one.get("rssi")) if isinstance(one, dict) else None
+        if rssi is not None:
+            found.append((rssi, _as_number(one.get("snr", one.get("loRaSNR")))))
+    return max(found, key=lambda pair: pair[0], default=None)
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        return read_number(value, "radio")
+    except PayloadError:
+        return None
 
 
 # ---- Milesight: channel, type, data -------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ _MANY: Final = _ENVELOPE | {"samples", "meta"}
 _RESERVED: Final = _ENVELOPE | {"time", "sigma", "values", "gnss", "meta"}
 _VALUE: Final = frozenset({"value", "unit", "sigma"})
 _GNSS: Final = frozenset({"enu_mm", "cov_mm2", "epoch0", "frame", "solution", "fix", "satellites", "reference"})
-_AXES: Final = ("displacement_east", "displacement_north", "displacement_up")
+AXES: Final = ("displacement_east", "displacement_north", "displacement_up")
 _META_LIMIT: Final = 4096
 
 
@@ -141,7 +141,7 @@ def _read_sample(
         stray = sorted(set(sigmas) - {name for name, _ in _values(sample)})
         raise PayloadError("bad_sigma", f"sigma of {', '.join(stray)[:100]}, which the sample does not hold")
     gnss = sample.get("gnss")
-    names = [o.quantity for o in found] + ([] if gnss is None else list(_AXES))
+    names = [o.quantity for o in found] + ([] if gnss is None else list(AXES))
     if len(set(names)) != len(names):
         raise PayloadError("double_value", "one quantity stands twice in the sample")
     if gnss is not None:
@@ -221,7 +221,7 @@ def _read_gnss(
             site.id, place.station, vocabulary.field(site, place.station, axis, "mm"), value, at, message.received_at,
             sigma, final, extra,
         )
-        for axis, value, sigma in zip(_AXES, enu, sigmas, strict=True)
+        for axis, value, sigma in zip(AXES, enu, sigmas, strict=True)
     ]  # fmt: skip
     references.check(site.id, place.station, frame, epoch0)  # last: a bad sample must not set the reference
     return found

@@ -40,7 +40,7 @@ def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, 
         value = read_number(record["v"], "v") + read_number(base.get("bv", 0), "bv")
         unit = _text(record, "u") or _text(base, "bu") or None
         field = vocabulary.field(site, station, quantity, _UNITS.get(unit or "", unit))
-        at = _time(read_number(base.get("bt", 0), "bt") + read_number(record.get("t", 0), "t"), message.received_at)
+        at = _time(read_number(base.get("bt", 0), "bt") + read_number(record.get("t", 0), "t"), message.came_at)
         found.append(observe(site.id, station, field, value, at, message.received_at))
     if not found:
         raise PayloadError("empty", "no record holds a number")
@@ -69,9 +69,9 @@ def _split(name: str) -> tuple[str, str]:
     return station, quantity
 
 
-def _time(seconds: float, received_at: datetime) -> datetime:
+def _time(seconds: float, came_at: datetime) -> datetime:
     try:
-        at = from_epoch_s(seconds if abs(seconds) >= _ABSOLUTE_S else epoch_s(received_at) + seconds)
+        at = from_epoch_s(seconds if abs(seconds) >= _ABSOLUTE_S else epoch_s(came_at) + seconds)
     except (ValueError, OverflowError):
         raise PayloadError("bad_time", f"t: {seconds:g} is no time") from None
     if at.year >= 2200:

@@ -34,7 +34,7 @@ def read_object(payload: bytes) -> dict[str, Any]:
     Raises:
         PayloadError: too_large, not_json, too_deep, double_key or not_object.
     """
-    found = _read(payload)
+    found = read_json(payload)
     if not isinstance(found, dict):
         raise PayloadError("not_object", f"expected a JSON object, got {type(found).__name__}")
     return found
@@ -42,13 +42,14 @@ def read_object(payload: bytes) -> dict[str, Any]:
 
 def read_array(payload: bytes) -> list[Any]:
     """Read a payload as one JSON list; raises PayloadError as `read_object` does, or not_list."""
-    found = _read(payload)
+    found = read_json(payload)
     if not isinstance(found, list):
         raise PayloadError("not_list", f"expected a JSON list, got {type(found).__name__}")
     return found
 
 
-def _read(payload: bytes) -> Any:
+def read_json(payload: bytes) -> Any:
+    """Read a payload as any JSON; raises PayloadError."""
     if len(payload) > PAYLOAD_LIMIT:
         raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
     try:

@@ -2,12 +2,14 @@
 
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
+from monitor.domain.site import Binding
 from monitor.errors import ConfigError
-from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.decoder import Decoder, Told
 
-DECODERS: Final[dict[str, str]] = {
+ROOM: Final = "monitor.ingest.decoders"
+DECODERS: Final[dict[str, str | Told]] = {
     "native": "monitor.ingest.decoders.native:decode",
     "report": "monitor.ingest.decoders.observer:decode_report",
     "event": "monitor.ingest.decoders.observer:decode_event",
@@ -19,22 +21,59 @@ DECODERS: Final[dict[str, str]] = {
     "decentlab-ctd10": "monitor.ingest.decoders.lorawan:decode_decentlab_ctd10",
     "decentlab-lid": "monitor.ingest.decoders.lorawan:decode_decentlab_lid",
     "decentlab-zn1": "monitor.ingest.decoders.lorawan:decode_decentlab_zn1",
+    "campbell": Told(f"{ROOM}.campbell:open_campbell", frozenset({"series", "station"})),
+    "json": Told(
+        f"{ROOM}.json_paths:open_json",
+        frozenset({"series", "station", "each", "time", "time_unit", "device", "quantity", "unit", "value"}),
+    ),
+    "nmea": Told(f"{ROOM}.nmea:open_nmea", frozenset({"station", "date"})),
+    "plain": Told(f"{ROOM}.plain:open_plain", frozenset({"series", "station"})),
+    "rtklib": Told(f"{ROOM}.rtklib:open_rtklib", frozenset({"station", "time", "positions"})),
+    "sensorthings": Told(f"{ROOM}.sensorthings:open_sensorthings", frozenset({"series"})),
+    "sparkplug": Told(f"{ROOM}.sparkplug:open_sparkplug", frozenset({"series", "station"})),
 }
 
 
 @cache
-def find_decoder(name: str) -> Decoder:
+def find_decoder(name: str, binding: Binding | None = None) -> Decoder:
     """The decoder of a name; `mapping:FILE` reads any JSON by a TOML mapping.
 
     Raises:
-        ConfigError: there is no decoder of that name.
+        ConfigError: there is no decoder of that name, or the site file tells it what it does not read.
     """
-    if name.startswith("mapping:"):
+    is_mapping = name.startswith("mapping:")
+    if not is_mapping and name not in DECODERS:
+        raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)} or mapping:FILE.toml")
+    binding = binding or Binding("", name)
+    entry: str | Told = "" if is_mapping else DECODERS[name]
+    _check_keys(binding, entry.keys if isinstance(entry, Told) else frozenset())
+    if is_mapping:
         from monitor.ingest.decoders.mapping import open_mapping
 
         return open_mapping(name.removeprefix("mapping:"))
-    if name not in DECODERS:
-        raise ConfigError(f"decoder {name!r} is unknown; expected one of {', '.join(DECODERS)} or mapping:FILE.toml")
-    module, _, function = DECODERS[name].partition(":")
-    found: Decoder = getattr(import_module(module), function)
+    found: Decoder = _load(entry.opener)(binding) if isinstance(entry, Told) else _load(entry)
     return found
+
+
+def _check_keys(binding: Binding, known: frozenset[str]) -> None:
+    told = [key for key, value in (("series", binding.series), ("station", binding.station), *binding.told) if value]
+    for key in told:
+        if key not in known:
+            reads = f"it reads {', '.join(sorted(known))}" if known else "it reads none beside topic and name"
+            raise ConfigError(f"decoder {binding.name!r} does not read the key {key!r}; {reads}")
+
+
+def _load(path: str) -> Any:
+    module, _, function = path.partition(":")
+    return getattr(import_module(module), function)
+
+
+def is_undated(binding: Binding) -> bool:
+    """Whether readings get the time of their reception: what waited at the broker would get a wrong one.
+
+    >>> is_undated(Binding("homie/5/{station}/{quantity}", "plain")), is_undated(Binding("a/+", "senml"))
+    (True, False)
+    """
+    if binding.name == "plain":
+        return not binding.pattern.endswith("/$state")
+    return binding.name == "nmea" and dict(binding.told).get("date") == "reception"

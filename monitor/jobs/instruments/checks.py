@@ -8,6 +8,7 @@ from typing import Final
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
 from monitor.domain.instruments import ACTIONS, SUSPECTED
+from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
@@ -50,6 +51,13 @@ class Weather:
 
 def _found(state: str, reason: str, since: datetime | None = None) -> Finding:
     return Finding(state, reason, ACTIONS[state], since)
+
+
+def check_link(link: Link | None, newest: datetime | None) -> list[Finding]:
+    """A device that said that it is gone, or whose broker said so for it, and that has sent nothing since."""
+    if link is None or link.online or (newest is not None and newest > link.at):
+        return []
+    return [_found("offline", f"not connected since {link.at:%Y-%m-%d %H:%M} UTC: {link.text}", link.at)]
 
 
 def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:

@@ -17,6 +17,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.instruments import ACTIONS, DISMISSED, PAGED, RANKS
+from monitor.domain.observation import Link
 from monitor.domain.parents import KINDS, list_children
 from monitor.domain.quantities import BATTERY, SIGNAL
 from monitor.domain.site import Site, Station
@@ -31,6 +32,7 @@ from monitor.jobs.instruments.checks import (
     check_charge,
     check_clock,
     check_fixes,
+    check_link,
     check_signal,
 )
 from monitor.store.alerting.alerts import apply_changes
@@ -38,6 +40,7 @@ from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.readings import instruments as store
+from monitor.store.readings.links import load_links
 from monitor.store.readings.observations import load_series
 
 DAY: Final = timedelta(days=1)
@@ -55,9 +58,12 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         runs = [
             r for r in load_runs(c, site, now - SUSPECT_FOR, now) if r.label is None or r.label.verdict != DISMISSED
         ]
-        weather = _read_weather(c, series, now)
+        weather, links = _read_weather(c, series, now), load_links(c, site.id)
         judged = [
-            _judge(c, station, series, weather, work.get(station.id), [r for r in runs if r.station == station.id], now)
+            _judge(
+                c, station, series, weather, work.get(station.id), [r for r in runs if r.station == station.id],
+                links.get(station.id), now,
+            )
             for station in site.stations
         ]  # fmt: skip
         months = _count_months(c, site, series, now)
@@ -77,13 +83,16 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
 
 def _judge(
     c: Connection, station: Station, series: Series, weather: Weather, work: MaintenanceFact | None,
-    runs: Sequence[AnomalyRun], now: datetime,
+    runs: Sequence[AnomalyRun], link: Link | None, now: datetime,
 ) -> store.Judged:  # fmt: skip
     found: list[Finding] = []
     now_s = epoch_s(now)
     if work is not None:
         reason = f"maintenance of {station.id} until {spell(instant(work.to_s))}, by {work.by}: {work.reason}"
         found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
+    if link is not None and not link.online:
+        mine = [series_id for (name, _), series_id in series.items() if name == station.id]
+        found += check_link(link, store.find_newest_reception(c, mine, link.at))
     battery_id = series.get((station.id, BATTERY))
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
     days, newest = _find_days(battery, now)

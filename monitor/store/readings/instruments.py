@@ -69,6 +69,13 @@ def load_hours(c: Connection, series_id: int, from_at: datetime, to_at: datetime
     return [Hour(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
 
 
+def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datetime) -> datetime | None:
+    """When something of a few series came last, of what was measured since an instant; None where nothing was."""
+    o = t.observation.c
+    found = c.execute(select(func.max(o.received_at)).where(o.series_id.in_(series_ids), o.observed_at > since))
+    return found.scalar()
+
+
 def load_epochs(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime
 ) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip

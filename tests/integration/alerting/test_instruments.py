@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Observation
+from monitor.domain.site import Binding
 from monitor.errors import RefusedError
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.instruments.run import run
 from monitor.replay.scorecard import score_detectors
 from monitor.store.alerting.maintenance import add_maintenance
@@ -296,3 +300,25 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert run_verb(["instruments", "show", "north-bench", "G1", "--json", "--config", service]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
+
+
+def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(bench):
+    site = replace(SITE, decoders=(Binding("homie/{station}/$state", "plain"),))
+    pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
+
+    def tell(state, at, station="G2"):
+        pipeline.store([Message(f"homie/{station}/$state", state, at, "live")])
+        run(bench, ServiceConfig(), SITE, at)
+        with bench.read() as c:
+            rows = load_view(c, "instrument_findings", site="bench", instrument="G2")
+        return [(r["reason"], r["since"]) for r in rows if r["state"] == "offline"]
+
+    gone = NOW + timedelta(minutes=1)
+    assert tell(b"lost", gone) == [("not connected since 2026-03-15 12:01 UTC: $state lost", spell(gone))]
+    assert tell(b"lost", gone, "unknown") == tell(b"happy", gone)  # nobody's word, and no word of Homie
+    with bench.write() as c:
+        put(c, "G2", gone + HOUR, 12.4)
+    run(bench, ServiceConfig(), SITE, gone + HOUR)
+    assert board(bench)["G2"]["state"] != "offline"
+    assert tell(b"lost", gone + 2 * HOUR)
+    assert tell(b"ready", gone + 3 * HOUR) == []

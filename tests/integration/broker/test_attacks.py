@@ -14,7 +14,7 @@ import pytest
 from monitor.broker.access import Access, find_access
 from monitor.broker.logins import DOCTOR, LoginBook, lend_login
 from monitor.config.service import parse_service
-from monitor.domain.site import Level, Recipient, Site, Station
+from monitor.domain.site import Binding, Level, Recipient, Site, Station
 from monitor.errors import NotFoundError, RefusedError
 from monitor.ingest.broker import MESSAGE_BYTES, ManagedBroker, find_mosquitto
 from monitor.ingest.service import Ingest
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.server
 LEVELS = (Level(0, "green", False),)
 G1 = Station("G1", 46.0, 9.0, None, None, None, None, None, None, True, ())
 SITES = [
-    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (G1,), (), decoders=(("gateway/up", "rows"), ("#", "rows")),
+    Site("north", "North", 46.0, 9.0, "UTC", LEVELS, (G1,), (),
+         decoders=(Binding("gateway/up", "rows"), Binding("#", "rows")),
          recipients=(Recipient("siren", ("mqtt:siren/north",), (0,)),)),
     Site("south", "South", 46.0, 9.0, "UTC", LEVELS, (), ()),
 ]  # fmt: skip

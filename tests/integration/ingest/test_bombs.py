@@ -3,7 +3,6 @@
 The bounds are made small here, and the files a little larger than these; a reader without a bound would read them.
 """
 
-import contextlib
 import gzip
 import io
 import json
@@ -25,20 +24,18 @@ from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
-from monitor.domain.site import Level, Site
-from monitor.errors import ConfigError, PayloadError, RefusedError, SlopewardError
-from monitor.ingest.decoders.table import DECODERS, find_decoder
+from monitor.errors import ConfigError, RefusedError, SlopewardError
+from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import tables
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import READERS
-from monitor.ingest.message import Message, Place
-from monitor.ingest.quality import Vocabulary
-from monitor.ingest.references import References
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
-SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
 
 
 def png(width, height):
@@ -351,8 +348,9 @@ MESSAGES = {
 @pytest.mark.parametrize("bomb", list(MESSAGES))
 @pytest.mark.parametrize("name", list(DECODERS))
 def test_a_message_that_grows_is_refused_by_every_decoder(name, bomb):
-    message = Message("slopeward/v1/north/G1/obs", MESSAGES[bomb], NOW, "live")
-    decoded, place = None, Place(name, "north", "G1")
-    with contextlib.suppress(PayloadError):
-        decoded = find_decoder(name)(message, place, SITE, Vocabulary({"north": SITE}), References())
-    assert decoded is None or (decoded.faults and not decoded.observations)
+    topic = next(one.topic for one in published.PUBLISHED if one.decoder == name)
+    sites = {"north": published.SITE}
+    decoded = Pipeline(None, sites, lambda: NOW).decode(Message(topic, MESSAGES[bomb], NOW, "live"))
+    assert decoded.faults
+    assert decoded.faults[0].code != "decoder_failed"
+    assert not decoded.observations

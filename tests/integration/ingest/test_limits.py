@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, func, select, text
 
 from monitor.config.service import parse_service
-from monitor.domain.site import Level, Site, Station
+from monitor.domain.site import Binding, Level, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import admission
 from monitor.ingest import pipeline as module
@@ -106,7 +106,7 @@ def test_senders_under_ever_new_names_take_no_declared_station_its_bound(pipelin
 def test_senders_on_ever_new_topics_of_a_decoder_take_no_declared_station_its_bound(database, clock, monkeypatch):
     """Who floods for invented stations, or for one that is declared, is bounded apart from the devices of another."""
     monkeypatch.setattr(admission, "MOST_SOURCES", 3)
-    site = replace(SITE, decoders=(("app/+/up", "rows"),))
+    site = replace(SITE, decoders=(Binding("app/+/up", "rows"),))
     pipeline = Pipeline(database, {"north": site}, clock, parse_service(LIMITS, "test").limits)
 
     def by_device(n, station, device):

@@ -12,9 +12,10 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
-from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.ingest.service import SESSION_LOST, Ingest
 from tests.conftest import wait_for
+from tests.data.payloads import published
 
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -88,7 +89,7 @@ def start_ingest(mosquitto, database):
 def test_a_site_whose_decoder_is_broken_is_told_and_stops_nobody(database, mosquitto):
     broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
     sites = {
-        name: replace(make_site(name), decoders=((f"gateway/{name}", decoder),))
+        name: replace(make_site(name), decoders=(Binding(f"gateway/{name}", decoder),))
         for name, decoder in (("a", "mapping:/gone"), ("b", "rows"))
     }
     alarms = []
@@ -264,3 +265,52 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
     again = start_ingest()
     time.sleep(0.5)
     assert again.status()["messages"] == 0
+
+
+def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
+    """A node of Sparkplug B is asked for its birth; a value without time counts only where it comes at once."""
+    broker = SimpleNamespace(host="127.0.0.1", port=mosquitto.port, client_id="slopeward", username="", password="")
+    asked = []
+    publisher.client.on_message = lambda c, u, m: asked.append((m.topic, bytes(m.payload)))
+    publisher.client.subscribe("spBv1.0/+/NCMD/#", qos=1)
+    node, engine = "spBv1.0/tedge/{}/sim-cnc01", "homie/super-car/engine/temperature"
+    publisher.wait(publisher.client.publish(engine, b"19.5", qos=1, retain=True))
+
+    def start():
+        ingest = Ingest(
+            database, SimpleNamespace(broker=broker), {"north": published.SITE},
+            lambda _: None, lambda _: None, lambda: datetime.now(UTC),
+        )  # fmt: skip
+        ingest.start()
+        wait_for(lambda: all(ingest.status()["connected"].values()))
+        return ingest
+
+    def look(quantity):
+        query = (
+            "select value_raw from observation o join series s on s.id = o.series_id"
+            f" where quantity = '{quantity}' order by o.received_at"
+        )
+        with database.read() as c:
+            return [round(value, 2) for value in c.execute(text(query)).scalars()]
+
+    ingest = start()
+    try:
+        publisher.send(node.format("NDATA"), published.NDATA)
+        publisher.send(node.format("NDATA"), published.NDATA)  # a node is asked once a minute
+        wait_for(lambda: asked)
+        publisher.send(node.format("NBIRTH"), published.NBIRTH[:-1] + b"\x0d")
+        publisher.send(node.format("NDATA"), published.NDATA)
+        publisher.wait(publisher.client.publish(engine, b"21.5", qos=1, retain=True))
+        wait_for(lambda: len(look("temperature")) == 3)
+    finally:
+        ingest.stop()
+    publisher.wait(publisher.send(engine, b"30"), publisher.send(OBS, sample(1)))  # nobody listens
+    ingest = start()
+    try:
+        wait_for(lambda: look("rain"))
+    finally:
+        ingest.stop()
+    assert look("temperature") == [20.97, 22.26, 21.5]  # what was retained, and what waited, came without its time
+    assert [topic for topic, _ in asked] == ["spBv1.0/tedge/NCMD/sim-cnc01"]
+    assert asked[0][1].endswith(b"Node Control/Rebirth\x20\x0b\x70\x01")
+    assert count(database, "select count(*) from rejected_message where code = 'no_birth'") == 1  # the same bytes

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from monitor.domain.site import Level, SeriesSpec, Site, Station
+from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.ingest.message import Message, locate, matches
 from monitor.ingest.pipeline import Pipeline
 
@@ -221,7 +221,7 @@ def test_a_gateway_is_read_by_a_mapping(tmp_path):
         '[[value]]\npath="object.0.angle"\nquantity="tilt_x"\nunit="deg"\n'
         '[[value]]\npath="object.0.u"\nquantity="battery_voltage"\nunit="mV"\n'
     )
-    site = make_site(decoders=(("app/+/up", f"mapping:{path}"),))
+    site = make_site(decoders=(Binding("app/+/up", f"mapping:{path}"),))
     pipeline = Pipeline(None, {"north": site}, lambda: NOW)
     body = {"received_at": TIME, "device": {"id": "T7"}, "object": [{"angle": 1.0, "u": 3600}], "rssi": -70}
     decoded = read(pipeline, body, "app/7/up")
@@ -231,7 +231,7 @@ def test_a_gateway_is_read_by_a_mapping(tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text('[time]\npath="x"\n')
     for name, message in ((f"mapping:{bad}", "station: expected path or name"), ("nonsense", "'nonsense' is unknown")):
-        site = make_site(decoders=(("x", name), ("app/+/up", f"mapping:{path}")))
+        site = make_site(decoders=(Binding("x", name), Binding("app/+/up", f"mapping:{path}")))
         pipeline = Pipeline(None, {"north": site}, lambda: NOW)
         assert message in pipeline.unusable["north"]
         assert refusal(read(pipeline, body, "x")) == "decoder_unusable"  # waits; the other topics are read

@@ -1,0 +1,150 @@
+"""Any JSON read by JMESPath expressions of the site file: where time, station and values stand; no code, no file.
+
+Two forms. `series = {"object.tilt_x" = "tilt_x_deg"}`: each key is the expression of one value. Or `quantity` and
+`value` are expressions too, for lists of what was measured; then `series` translates the names that `quantity` gives.
+`each` gives the list of items; without it the whole message is one. Expressions are the site owner's, the messages are
+anybody's: those are bounded in size, depth and number before an expression sees them.
+"""
+
+from typing import Any, Final
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.naming import NO_VALUE, Target, find_target, read_series
+from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.strict_json import check_depth, read_json, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+_LONGEST: Final = 500  # an expression
+ITEMS_MOST: Final = 1000
+EXPRESSIONS: Final = ("each", "time", "device", "quantity", "value", "unit")
+BYTES_MOST: Final = 256 * 1024
+
+
+def open_json(binding: Binding) -> Decoder:
+    """Make the decoder of the expressions of a site file.
+
+    Raises:
+        ConfigError: an expression is none, or one that is needed is missing.
+    """
+    told = dict(binding.told)
+    paths: dict[str, ParsedResult] = {key: _compile(key, told[key]) for key in EXPRESSIONS if key in told}
+    if "time" not in paths:
+        raise ConfigError("decoder 'json': time is missing: the expression that gives the time")
+    if ("quantity" in paths) != ("value" in paths):
+        raise ConfigError("decoder 'json': quantity and value stand together, or neither does")
+    reader: _Listed | _Named
+    if "quantity" in paths:
+        reader = _Listed(paths, read_series(binding), told.get("time_unit"))
+    else:
+        if not binding.series:
+            raise ConfigError("decoder 'json': series is missing: expression = QUANTITY_UNIT, for each value")
+        if "unit" in paths:
+            raise ConfigError("decoder 'json': unit stands beside quantity and value only")
+        values = {name: (_compile(f"series {name!r}", name), target) for name, target in read_series(binding).items()}
+        reader = _Named(paths, values, told.get("time_unit"))
+
+    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+        if len(message.payload) > BYTES_MOST:
+            raise PayloadError("too_large", f"{len(message.payload)} bytes; at most {BYTES_MOST} are read")
+        body = read_json(message.payload)
+        check_depth(body)
+        items = _search(paths["each"], body, "each") if "each" in paths else [body]
+        if not isinstance(items, list) or not items or len(items) > ITEMS_MOST:
+            raise PayloadError("no_samples", f"each: expected a list of 1 to {ITEMS_MOST} items")
+        found: list[Observation] = []
+        bad: list[PayloadError] = []
+        for item in items:
+            try:
+                found += reader.read(item, message, place, site, vocabulary)
+            except PayloadError as error:
+                bad.append(error)
+        if bad and len(bad) == len(items):
+            raise bad[0]
+        if not bad and not found:
+            raise PayloadError("empty", "none of the values is there")
+        # which part of the message an item was, nobody knows: the whole waits, and what is stored is known again
+        reason = f"{len(bad)} of {len(items)} items, the first: {bad[0]}" if bad else ""
+        return Decoded(tuple(found), (Fault(bad[0].code, reason, message.payload),) if bad else ())
+
+    return decode
+
+
+class _Named:
+    """Values at known places of an item."""
+
+    def __init__(
+        self, paths: dict[str, ParsedResult], values: dict[str, tuple[ParsedResult, Target]], time_unit: str | None
+    ) -> None:
+        self._paths, self._values, self._time_unit = paths, values, time_unit
+
+    def read(self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary) -> list[Observation]:
+        station = _find_station(self._paths, item, place)
+        at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
+        found = []
+        for name, (path, target) in self._values.items():
+            value = _search(path, item, name)
+            if _is_none(value):
+                continue  # a device sends what it has
+            where, field = target.find(vocabulary, site, station)
+            found.append(observe(site.id, where, field, read_cell(value, name), at, message.received_at))
+        return found
+
+
+class _Listed:
+    """Items that each say what they are: a quantity, its unit and a value."""
+
+    def __init__(self, paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None) -> None:
+        self._paths, self._series, self._time_unit = paths, series, time_unit
+
+    def read(self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary) -> list[Observation]:
+        name = _search(self._paths["quantity"], item, "quantity")
+        value = _search(self._paths["value"], item, "value")
+        unit = _search(self._paths["unit"], item, "unit") if "unit" in self._paths else None
+        if not isinstance(name, str) or not name or not isinstance(unit, str | None):
+            raise PayloadError("unknown_quantity", "quantity or unit: expected a text")
+        target = self._series.get(name) or (Target("", name, unit) if unit else find_target({}, name))
+        if target is None:
+            raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
+        if _is_none(value):
+            return []
+        where, field = target.find(vocabulary, site, _find_station(self._paths, item, place))
+        at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
+        return [observe(site.id, where, field, read_cell(value, "value"), at, message.received_at)]
+
+
+def _find_station(paths: dict[str, ParsedResult], item: Any, place: Place) -> str:
+    if "device" not in paths:
+        return place.station
+    name = _search(paths["device"], item, "device")
+    if not isinstance(name, str):
+        raise PayloadError("no_station", "device: no text there")
+    return name
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in NO_VALUE)
+
+
+def _compile(key: str, text: str) -> ParsedResult:
+    if len(text) > _LONGEST:
+        raise ConfigError(f"decoder 'json': {key[:60]}: an expression has at most {_LONGEST} characters")
+    try:
+        return jmespath.compile(text)
+    except JMESPathError as error:
+        raise ConfigError(f"decoder 'json': {key[:60]}: no JMESPath expression: {str(error).splitlines()[0]}") from None
+
+
+def _search(path: ParsedResult, item: Any, key: str) -> Any:
+    try:
+        return path.search(item)
+    except (JMESPathError, ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        raise PayloadError("bad_payload", f"{key[:60]}: {str(error)[:200]}") from None

@@ -1,0 +1,63 @@
+"""Names of a device and what they are at the site: `series = {"Tilt X" = "T1.tilt_x_deg"}` of [[decoder]]."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.quantities import split_suffix
+from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.message import is_station
+from monitor.ingest.quality import Field, Vocabulary
+
+NO_VALUE: Final = frozenset({"", "nan", "null", "none", "n/a", "--"})  # as devices write that there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name of a device is: a quantity with its unit, of a station where it names one."""
+
+    station: str
+    name: str
+    unit: str | None = None  # where the name has no suffix
+
+    @property
+    def name_alone(self) -> str:
+        """The quantity without its unit."""
+        parts = None if self.unit is not None else split_suffix(self.name)
+        return self.name if parts is None else parts[0]
+
+    def find(self, vocabulary: Vocabulary, site: Site, station: str) -> tuple[str, Field]:
+        """Station and field, of the station of the message where this names none; raises PayloadError."""
+        where = self.station or station
+        if not is_station(where):
+            raise PayloadError("no_station", f"{where[:64]!r} is no station id; name one in series or as station")
+        return where, vocabulary.field(site, where, self.name, self.unit)
+
+
+def read_series(binding: Binding) -> dict[str, Target]:
+    """What the site file says of the names of a device.
+
+    >>> read_series(Binding("a", "plain", series=(("t", "T1.tilt_x_deg"), ("flow", "pumping m3/h"))))["flow"]
+    Target(station='', name='pumping', unit='m3/h')
+
+    Raises:
+        ConfigError: a target has no unit, or its station is none.
+    """
+    return {name: _read_target(name, text) for name, text in binding.series}
+
+
+def _read_target(name: str, text: str) -> Target:
+    station, dot, quantity = text.rpartition(".")
+    quantity, _, unit = quantity.partition(" ")
+    if (dot and not is_station(station)) or not (unit.strip() or split_suffix(quantity)):
+        raise ConfigError(
+            f"series: {name!r} = {text!r}: expected QUANTITY_UNIT, STATION.QUANTITY_UNIT or 'QUANTITY UNIT', "
+            "such as T1.tilt_x_deg"
+        )
+    return Target(station, quantity, unit.strip() or None)
+
+
+def find_target(series: dict[str, Target], name: str) -> Target | None:
+    """What a name is: as the site file says, else as the house itself writes it; None where it is neither."""
+    found = series.get(name)
+    return found if found is not None or split_suffix(name) is None else Target("", name)

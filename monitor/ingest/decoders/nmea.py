@@ -1,0 +1,144 @@
+"""NMEA 0183 of a receiver: GGA for position, quality and satellites, RMC or ZDA for the date, GST for the error.
+
+GGA has a time of day and no date; without RMC or ZDA in the same message it is refused, unless the site file says
+`date = "reception"`. Times of NMEA are UTC.
+"""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+import pynmea2
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.fixes import Fix, observe_fix
+from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.rtklib import join_lines, split_lines
+from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.message import Decoded, Message, Place
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+
+_DATED: Final = ("RMC", "ZDA")
+_READ: Final = ("GGA", "GST", *_DATED)
+# quality of GGA; 6 and beyond are estimates, manual input and simulators
+_KINDS: Final = {1: "single", 2: "dgps", 3: "single", 4: "fixed", 5: "float"}
+_LONGEST: Final = 120  # characters of a sentence; the standard has 82
+_DAY: Final = timedelta(days=1)
+
+
+def open_nmea(binding: Binding) -> Decoder:
+    """Make the decoder; `date = "reception"` takes the day from the reception; raises ConfigError."""
+    word = dict(binding.told).get("date", "")
+    if word not in {"", "reception"}:
+        raise ConfigError(f"decoder 'nmea': date: expected reception, got {word!r}")
+
+    def decode(
+        message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References
+    ) -> Decoded:  # fmt: skip
+        if message.retained and word:
+            raise PayloadError("retained", "a position without date that the broker had kept: when it was is unknown")
+        lines = split_lines(message.payload)
+        kinds = [line[3:6] if line.startswith("$") else "" for line in lines]
+        if "GGA" not in kinds:
+            raise PayloadError("empty", "no GGA sentence in the message")
+        found: list[Observation] = []
+        bad: dict[int, PayloadError] = {}
+        days: dict[int, datetime] = {}
+        errors: dict[Any, Any] = {}
+        for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+            try:
+                if kind in _DATED:
+                    days[k] = _read_day(line, kind)
+                elif kind == "GST":
+                    sentence = _parse(line)
+                    errors[sentence.timestamp] = sentence
+            except PayloadError as error:
+                bad[k] = error
+        near = next(iter(days.values()), message.came_at if word else None)
+        for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+            near = days.get(k, near)
+            if kind != "GGA":
+                continue
+            try:
+                fix = _read_fix(_parse(line), near, errors)
+                found += observe_fix(fix, place.station, message, site, vocabulary, references)
+            except PayloadError as error:
+                bad[k] = error
+        kept = [line for k, line in enumerate(lines) if k in bad or k in days]
+        first = next(iter(bad.values()), None)
+        return Decoded(tuple(found), join_lines(first, kept, len(bad), sum(kind in _READ for kind in kinds)))
+
+    return decode
+
+
+def _parse(line: str) -> Any:
+    if len(line) > _LONGEST:
+        raise PayloadError("too_long", f"a sentence of {len(line)} characters")
+    try:
+        return pynmea2.parse(line, check=True)
+    except (pynmea2.ParseError, ValueError, TypeError, AttributeError) as error:
+        raise PayloadError("bad_payload", f"no sentence of NMEA 0183: {str(error)[:120]}") from None
+
+
+def _read_day(line: str, kind: str) -> datetime:
+    """The instant of a sentence that has a date."""
+    sentence = _parse(line)
+    try:
+        day = sentence.datestamp if kind == "RMC" else date(sentence.year, sentence.month, sentence.day)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        day = None
+    if not isinstance(day, date) or not isinstance(sentence.timestamp, time):
+        raise PayloadError("bad_time", f"{kind} has no date and time: the receiver does not know them yet")
+    return read_time(datetime.combine(day, sentence.timestamp.replace(tzinfo=UTC)).isoformat())
+
+
+def _read_fix(sentence: Any, near: datetime | None, errors: dict[Any, Any]) -> Fix:
+    try:
+        quality, satellites = int(sentence.gps_qual), int(sentence.num_sats or 0)
+        latitude, longitude = float(sentence.latitude), float(sentence.longitude)
+        height = float(sentence.altitude), float(sentence.geo_sep or "nan")
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise PayloadError("no_fix", "GGA without position, quality, altitude or geoid separation") from None
+    kind = _KINDS.get(quality)
+    if kind is None:
+        raise PayloadError("no_fix", f"GGA of quality {quality}: no position was measured")
+    if not (sentence.lat_dir in {"N", "S"} and sentence.lon_dir in {"E", "W"}):
+        raise PayloadError("bad_place", "GGA does not say north or south, east or west")
+    if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0 and abs(sum(height)) < 1e5):
+        raise PayloadError("bad_place", f"{latitude:g}, {longitude:g}: no place on earth, or no height")
+    if (sentence.altitude_units or "M", sentence.geo_sep_units or "M") != ("M", "M"):
+        raise PayloadError("unit_mismatch", "heights of GGA are in metres")
+    if not isinstance(sentence.timestamp, time):
+        raise PayloadError("no_time", "GGA has no time")
+    if near is None:
+        raise PayloadError(
+            "no_time", "GGA has no date: let the receiver send RMC or ZDA in the same message, or say date = reception"
+        )
+    place = (latitude, longitude, sum(height))
+    at = _nearest(sentence.timestamp, near)
+    return Fix(at, place, None, kind, satellites if 0 <= satellites < 1000 else None, _find_error(errors, sentence))
+
+
+def _nearest(of_day: time, near: datetime) -> datetime:
+    """The instant with this time of day that lies nearest."""
+    at = datetime.combine(near.date(), of_day.replace(tzinfo=UTC))
+    try:
+        return min((at - _DAY, at, at + _DAY), key=lambda one: abs(one - near))
+    except OverflowError:
+        raise PayloadError("bad_time", "the date lies at the end of time") from None
+
+
+def _find_error(errors: dict[Any, Any], sentence: Any) -> tuple[float, float, float, float, float, float] | None:
+    """Variances of GST of the same instant, mm2; None where there is none."""
+    gst = errors.get(sentence.timestamp)
+    if gst is None:
+        return None
+    parts = (gst.std_dev_longitude, gst.std_dev_latitude, gst.std_dev_altitude)
+    try:
+        ee, nn, uu = (1e6 * read_cell(str(part), "GST") ** 2 for part in parts)
+    except (PayloadError, OverflowError):
+        return None
+    return (ee, nn, uu, 0.0, 0.0, 0.0) if max(ee, nn, uu) < 1e300 else None

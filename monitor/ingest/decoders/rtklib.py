@@ -1,0 +1,143 @@
+"""Solutions of RTKLIB (rtkrcv, rtknavi, rnx2rtkp) as they stream: lines of places on earth, or of baselines.
+
+The line that names the columns says the time system and the form; a stream without it must be told both. GPS time is
+not UTC: it is 18 s ahead since 2017. Source: RTKLIB manual 2.4.2, appendix B.1.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from monitor.domain.observation import Observation
+from monitor.domain.site import Binding, Site
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.fixes import LINES_MOST, Fix, observe_fix
+from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.positions import Vector, gps_to_utc
+from monitor.ingest.quality import Vocabulary
+from monitor.ingest.references import References
+
+_SYSTEMS: Final = ("gpst", "utc")
+_FORMS: Final = {"llh": "latitude(deg)", "enu": "e-baseline(m)"}
+_OTHER_FORMS: Final = ("x-ecef(m)", "latitude(d'\")")
+_KINDS: Final = {1: "fixed", 2: "float", 3: "sbas", 4: "dgps", 5: "single", 6: "ppp"}
+_WEEKS_SINCE: Final = datetime(1980, 1, 6, tzinfo=UTC)
+_FEWEST: Final = 7  # time in two fields, three numbers, quality, satellites
+
+
+def open_rtklib(binding: Binding) -> Decoder:
+    """Make the decoder; `time` is gpst or utc, `positions` llh or enu, where the stream has no header."""
+    told = dict(binding.told)
+    for key, known in (("time", _SYSTEMS), ("positions", tuple(_FORMS))):
+        if key in told and told[key] not in known:
+            raise ConfigError(f"decoder 'rtklib': {key}: expected {' or '.join(known)}, got {told[key]!r}")
+
+    def decode(
+        message: Message, place: Place, site: Site, vocabulary: Vocabulary, references: References
+    ) -> Decoded:  # fmt: skip
+        lines = split_lines(message.payload)
+        head = [line for line in lines if line.startswith("%")]
+        system, form = _read_head(head, told.get("time"), told.get("positions"))
+        found: list[Observation] = []
+        bad: list[str] = []
+        first: PayloadError | None = None
+        for line in lines:
+            if line.startswith("%"):
+                continue
+            try:
+                fix = _read_line(line, system, form)
+                found += observe_fix(fix, place.station, message, site, vocabulary, references)
+            except PayloadError as error:
+                first = first or error
+                bad.append(line)
+        if first is None and not found:
+            raise PayloadError("empty", "no line of a solution")
+        return Decoded(tuple(found), join_lines(first, [*head, *bad], len(bad), len(lines) - len(head)))
+
+    return decode
+
+
+def split_lines(payload: bytes) -> list[str]:
+    """The lines of a message, without those that are empty; raises PayloadError."""
+    if len(payload) > PAYLOAD_LIMIT:
+        raise PayloadError("too_large", f"{len(payload)} bytes; at most {PAYLOAD_LIMIT} are read")
+    try:
+        text = payload.decode("ascii")
+    except UnicodeDecodeError:
+        raise PayloadError("bad_payload", "no lines of ASCII text") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > LINES_MOST:
+        raise PayloadError("too_many", f"{len(lines)} lines; at most {LINES_MOST} are read")
+    return lines
+
+
+def join_lines(first: PayloadError | None, kept: Sequence[str], bad: int, total: int) -> tuple[Fault, ...]:
+    """The bad lines, with what they need to be read again, in a payload of their own."""
+    if first is None:
+        return ()
+    reason = f"{bad} of {total} lines, the first: {first}" if total > 1 else str(first)
+    return (Fault(first.code, reason, "\n".join(kept).encode()),)
+
+
+def _read_head(head: Sequence[str], system: str | None, form: str | None) -> tuple[str, str]:
+    """Time system and form, as the header says, else as the site file does."""
+    columns = next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), None)
+    if columns is not None:
+        if any(other in columns for other in _OTHER_FORMS):
+            raise PayloadError("bad_payload", "set out-solformat = llh or enu, and out-degform = deg")
+        form = next(name for name, column in _FORMS.items() if column in columns)
+        system = columns.lstrip("% ").split()[0].lower()
+    if system not in _SYSTEMS:
+        raise PayloadError("no_zone", "GPS time or UTC? send the header of the solution, or say time = gpst or utc")
+    if form is None:
+        raise PayloadError("bad_payload", "send the header of the solution, or say positions = llh or enu")
+    return system, form
+
+
+def _read_line(line: str, system: str, form: str) -> Fix:
+    parts = line.replace(",", " ").split()
+    if len(parts) < _FEWEST:
+        raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")
+    east, north, up = (read_cell(text, "position") for text in parts[2:5])
+    quality, satellites = read_cell(parts[5], "Q"), read_cell(parts[6], "ns")
+    kind = _KINDS.get(int(quality))
+    if kind is None:
+        raise PayloadError("no_fix", f"Q = {quality:g} is no solution")
+    cov = _read_covariance(parts[7:13], form)
+    place: Vector | None = None
+    if form == "llh":
+        if abs(east) > 90.0 or abs(north) > 360.0 or abs(up) > 1e5:
+            raise PayloadError("bad_place", f"{east:g}, {north:g}, {up:g} m: no place on earth")
+        place = (east, north, up)
+    at = _read_at(parts[0], parts[1], system)
+    count = int(satellites) if 0 <= satellites < 1000 else None
+    return Fix(at, place, None if place else (east, north, up), kind, count, cov)
+
+
+def _read_at(date: str, time: str, system: str) -> datetime:
+    if "/" in date:
+        at = read_time(f"{date.replace('/', '-')}T{time}Z")
+    else:
+        week, seconds = read_cell(date, "week"), read_cell(time, "seconds of the week")
+        if not (0 <= week < 20_000 and 0 <= seconds < 604_800):
+            raise PayloadError("bad_time", f"week {week:g}, {seconds:g} s is no time")
+        at = read_time((_WEEKS_SINCE + timedelta(weeks=week, seconds=seconds)).isoformat())
+    return gps_to_utc(at) if system == "gpst" else at
+
+
+def _read_covariance(
+    parts: Sequence[str], form: str
+) -> tuple[float, float, float, float, float, float] | None:  # fmt: skip
+    """RTKLIB writes roots: standard deviations, and roots of covariances with their sign, m."""
+    if len(parts) < 6:
+        return None
+    a, b, uu, ab, bu, ua = (1e6 * s * abs(s) for s in (read_cell(p, "standard deviation") for p in parts))
+    if min(a, b, uu) < 0.0 or max(map(abs, (a, b, uu, ab, bu, ua))) >= 1e300:
+        raise PayloadError("bad_covariance", "a standard deviation is negative or too large")
+    if max(a, b, uu) == 0.0:
+        return None  # not estimated
+    # llh: n, e, u, ne, eu, un; enu: e, n, u, en, nu, ue
+    return (b, a, uu, ab, bu, ua) if form == "llh" else (a, b, uu, ab, ua, bu)

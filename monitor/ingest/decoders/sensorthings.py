@@ -1,0 +1,102 @@
+"""Observations of the OGC SensorThings API 1.0 and 1.1: as MQTT brings them, as they are created, as HTTP lists them.
+
+An Observation does not say what was measured, its Datastream does: `series` says what each Datastream is, by its id or
+name. The id stands in the Observation, or in the topic `v1.1/Datastreams(7)/Observations`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.domain.observation import Observation
+from monitor.domain.quantities import UNITS, convert
+from monitor.domain.site import Binding, Site
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.naming import Target, read_series
+from monitor.ingest.decoders.rows import read_cell
+from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.quality import Vocabulary, observe
+from monitor.ingest.references import References
+
+_IN_TOPIC: Final = re.compile(r"Datastreams\('?([^()']{1,200})'?\)")
+_SYMBOLS: Final = {"°C": "degC", "degC": "degC", "°F": "degF", "°": "deg", "µm": "um", "mm/d": "mm/day"}
+
+
+def open_sensorthings(binding: Binding) -> Decoder:
+    """Make the decoder; `series` says what the Datastreams are; raises ConfigError."""
+    series = read_series(binding)
+
+    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+        body = read_object(message.payload)
+        many = body.get("value") if "value" in body and "result" not in body else [body]
+        if not isinstance(many, list) or not many or len(many) > SAMPLE_LIMIT:
+            raise PayloadError("no_samples", f"expected an Observation, or a list value of 1 to {SAMPLE_LIMIT}")
+        in_topic = _IN_TOPIC.search(message.topic)
+        found: list[Observation] = []
+        bad: list[Any] = []
+        first: PayloadError | None = None
+        for one in many:
+            try:
+                found.append(
+                    _read(one, in_topic[1] if in_topic else "", message, place, site, vocabulary, series)
+                )  # fmt: skip
+            except PayloadError as error:
+                first = first or error
+                bad.append(one)
+        if first is None:
+            return Decoded(tuple(found))
+        if len(many) == 1:
+            raise first
+        reason = f"{len(bad)} of {len(many)} Observations, the first: {first}"
+        return Decoded(tuple(found), (Fault(first.code, reason, json.dumps({"value": bad}).encode()),))
+
+    return decode
+
+
+def read_next_link(page: Mapping[str, Any]) -> str | None:
+    """Where the next page of a list is; None on the last one."""
+    link = page.get("@iot.nextLink")
+    return link if isinstance(link, str) and link else None
+
+
+def _read(
+    one: Any, in_topic: str, message: Message, place: Place, site: Site, vocabulary: Vocabulary,
+    series: Mapping[str, Target],
+) -> Observation:  # fmt: skip
+    if not isinstance(one, dict):
+        raise PayloadError("not_object", "an Observation must be an object")
+    stream = one.get("Datastream")
+    stream = stream if isinstance(stream, dict) else {}
+    names = [str(stream[key]) for key in ("@iot.id", "name") if key in stream] or [in_topic]
+    target = next((series[name] for name in names if name in series), None)
+    if target is None:
+        shown = " or ".join(repr(name[:64]) for name in names if name) or "an Observation that names no Datastream"
+        raise PayloadError("unknown_quantity", f"series does not say what Datastream {shown} is")
+    station, field = target.find(vocabulary, site, place.station)
+    _check_unit(stream.get("unitOfMeasurement"), field.given_unit)
+    if one.get("result") is None:
+        raise PayloadError("empty", "the Observation has no result")
+    at = read_time(_end(one.get("phenomenonTime") or one.get("resultTime")), None, "phenomenonTime")
+    return observe(site.id, station, field, read_cell(one["result"], "result"), at, message.received_at)
+
+
+def _end(time: Any) -> Any:
+    """A value of an interval, such as a sum of rain, counts from its end."""
+    return time.rpartition("/")[2] if isinstance(time, str) else time
+
+
+def _check_unit(unit: Any, expected: str) -> None:
+    """Refuse a Datastream that is said to be in another unit than the site file says."""
+    symbol = unit.get("symbol") if isinstance(unit, dict) else None
+    told = _SYMBOLS.get(symbol, symbol) if isinstance(symbol, str) else None
+    if told not in UNITS or expected not in UNITS or told == expected:
+        return
+    try:
+        same = convert(1.0, str(told), expected) == 1.0
+    except ValueError:
+        same = False
+    if not same:
+        raise PayloadError("unit_mismatch", f"the Datastream counts in {told}, series says {expected}")

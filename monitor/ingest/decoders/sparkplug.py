@@ -1,0 +1,319 @@
+"""Sparkplug B 2.2 and 3.0: births name metrics and their aliases, data follow by alias, deaths say that a node is gone.
+
+Data whose birth was not heard since we connected cannot be read: they wait in the quarantine, and the node is asked to
+be born again, as the specification has it. Of the protobuf (sparkplug_b.proto of Eclipse Tahu) only the few fields that
+carry numbers are read.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.instants import epoch_s
+from monitor.domain.observation import Link, Observation
+from monitor.domain.site import Binding, Site
+from monitor.errors import PayloadError
+from monitor.ingest.births import Births, Metric, Node
+from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.naming import Target, find_target, read_series
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT, check_text, read_number, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
+from monitor.ingest.quality import Field, Vocabulary, observe
+from monitor.ingest.references import References
+
+NAMESPACE: Final = "spBv1.0"
+_KINDS: Final = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH")
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protobuf
+_METRICS, _TIMESTAMP, _SEQ = 2, 1, 3  # fields of a payload
+_SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}  # data types Int8 to Int64
+_METRICS_MOST: Final = 5000
+_FIELDS_MOST: Final = 64  # of one metric
+# field of a metric -> its wire type
+_WIRES: Final = {1: _BYTES, 2: _VARINT, 3: _VARINT, 4: _VARINT, 7: _VARINT, 10: _VARINT, 11: _VARINT,
+                 12: _FIXED32, 13: _FIXED64, 14: _VARINT, 15: _BYTES}  # fmt: skip
+_REBIRTH: Final = b"\x0a\x14Node Control/Rebirth\x20\x0b\x70\x01"  # a metric: name, Boolean, true
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A metric of a message."""
+
+    name: str = ""
+    alias: int | None = None
+    at_ms: int | None = None
+    datatype: int = 0
+    number: int | float | None = None  # None: it has no value, or one that is no number
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A message."""
+
+    metrics: tuple[Value, ...]
+    at_ms: int | None
+    seq: int | None
+
+
+def open_sparkplug(binding: Binding) -> Decoder:
+    """Make the decoder; `series` says what metrics are, by name or by DEVICE:NAME; raises ConfigError."""
+    series = read_series(binding)
+
+    def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
+        parts = message.topic.split("/")
+        if parts[0] != NAMESPACE or len(parts) not in {4, 5} or parts[2] not in _KINDS:
+            raise PayloadError("not_reading", "a command or a state of a host, no reading of Sparkplug B")
+        talk = _Talk(message, place, site, vocabulary, series, parts[1], parts[3], "".join(parts[4:]))
+        return talk.read(parts[2], read_payload(message.payload))
+
+    return decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """One message of a node or of its device."""
+
+    message: Message
+    place: Place
+    site: Site
+    vocabulary: Vocabulary
+    series: dict[str, Target]
+    group: str
+    node: str
+    device: str
+
+    @property
+    def births(self) -> Births:
+        return self.vocabulary.births
+
+    @property
+    def key(self) -> str:
+        return f"{self.site.id}/{self.group}/{self.node}"
+
+    @property
+    def station(self) -> str:
+        return self.place.station or self.device or self.node
+
+    def read(self, kind: str, payload: Payload) -> Decoded:
+        known = self.births.find(self.key, self.message.epoch)
+        if kind == "NDEATH":
+            return self._end_node(known, payload)
+        if kind == "NBIRTH":
+            known = Node(self.message.epoch, _find_bd_seq(payload), payload.seq or 0)
+            self.births.bear(self.key, known)
+        elif known is not None and payload.seq is not None and not self.births.count(self.key, payload.seq):
+            known = None
+        if kind in {"NBIRTH", "DBIRTH"}:
+            return self._bear(known, payload)
+        if kind == "DDEATH":
+            return Decoded(links=self._link(self._find_stations(known, self.device), "DDEATH", online=False))
+        return self._read_data(known, payload)
+
+    def _bear(self, known: Node | None, payload: Payload) -> Decoded:
+        aliases = {v.alias: Metric(v.name, v.datatype) for v in payload.metrics if v.alias is not None and v.name}
+        found, bad = self._observe(payload, [v for v in payload.metrics if v.name])
+        stations = frozenset(o.station for o in found) or frozenset({self.station})
+        links = self._link(stations, "DBIRTH" if self.device else "NBIRTH", online=True)
+        if known is None:  # a device of a node whose own birth was not heard: its names hold, its aliases do not
+            return Decoded(tuple(found), self._fault("no_birth", self._why()), links=links, ask=self._ask())
+        self.births.add_device(self.key, self.device, aliases, stations)
+        return Decoded(tuple(found), bad, links=links)
+
+    def _read_data(self, known: Node | None, payload: Payload) -> Decoded:
+        aliases = {} if known is None else known.aliases.get(self.device)
+        named = [named for v in payload.metrics if (named := _name(v, aliases or {})).name]
+        found, bad = self._observe(payload, named)
+        if len(named) < len(payload.metrics):
+            return Decoded(tuple(found), self._fault("no_birth", self._why()), ask=self._ask())
+        if not found and not bad:
+            shown = ", ".join(v.name for v in named)[:200] or "an empty message"
+            raise PayloadError("unknown_quantity", f"series names none of {shown}, or none has a value")
+        return Decoded(tuple(found), bad)
+
+    def _observe(self, payload: Payload, values: list[Value]) -> tuple[list[Observation], tuple[Fault, ...]]:
+        found: list[Observation] = []
+        first: PayloadError | None = None
+        for value in values:
+            try:
+                where = self._find_field(value.name)
+                if where is None or value.number is None:
+                    continue
+                at = read_time(value.at_ms if value.at_ms is not None else payload.at_ms, "ms", "timestamp")
+                number = read_number(value.number, value.name[:64])
+                found.append(observe(self.site.id, *where, number, at, self.message.received_at))
+            except PayloadError as error:
+                first = first or error
+        return found, () if first is None else self._fault(first.code, str(first))
+
+    def _find_field(self, name: str) -> tuple[str, Field] | None:
+        """Station and field of a metric; None where the site file does not want it."""
+        target = self.series.get(f"{self.device or self.node}:{name}") or self.series.get(name)
+        if target is None:
+            target = find_target({}, name.rpartition("/")[2])
+            if target is None or self.site.expect(self.station, target.name_alone) is None:
+                return None
+        return target.find(self.vocabulary, self.site, self.station)
+
+    def _end_node(self, known: Node | None, payload: Payload) -> Decoded:
+        died = _find_bd_seq(payload)
+        if known is not None and None not in {died, known.born} and died != known.born:
+            raise PayloadError("stale_death", f"the death of connection {died}; it lives in connection {known.born}")
+        stations = self._find_stations(known, "")
+        for device in () if known is None else known.stations:
+            stations |= self._find_stations(known, device)
+        self.births.forget(self.key)
+        return Decoded(links=self._link(stations, "NDEATH", online=False))
+
+    def _find_stations(self, known: Node | None, device: str) -> frozenset[str]:
+        mine = None if known is None else known.stations.get(device)
+        return mine or frozenset({self.place.station or device or self.node})
+
+    def _link(self, stations: frozenset[str], word: str, *, online: bool) -> tuple[Link, ...]:
+        text = f"Sparkplug {word} of {self.group}/{self.node}{'/' * bool(self.device)}{self.device}"
+        return tuple(
+            Link(self.site.id, station, self.message.came_at, online, text[:200])
+            for station in sorted(stations) if is_station(station)
+        )  # fmt: skip
+
+    def _why(self) -> str:
+        return (
+            f"the birth of {self.node[:64]} did not arrive since this connection began, or a message of it was lost: "
+            "aliases are unknown. It is asked for a new birth (NCMD, Node Control/Rebirth), which brings all values"
+        )
+
+    def _fault(self, code: str, reason: str) -> tuple[Fault, ...]:
+        return (Fault(code, reason, self.message.payload),)
+
+    def _ask(self) -> tuple[str, bytes]:
+        return f"{NAMESPACE}/{self.group}/NCMD/{self.node}", spell_rebirth(self.message.received_at)
+
+
+def _find_bd_seq(payload: Payload) -> int | None:
+    """Which connection of the node a birth or a death is of."""
+    return next((v.number for v in payload.metrics if v.name == "bdSeq" and isinstance(v.number, int)), None)
+
+
+def _name(value: Value, aliases: dict[int, Metric]) -> Value:
+    """The metric with the name and the type that its birth gave it."""
+    known = aliases.get(value.alias) if value.alias is not None else None
+    if known is None:
+        return value
+    number = value.number if value.datatype else _to_signed(value.number, known.datatype)
+    return replace(value, name=value.name or known.name, number=number)
+
+
+def spell_rebirth(now: datetime) -> bytes:
+    """The payload of the command that asks a node to be born again."""
+    return b"\x08" + _spell_varint(int(epoch_s(now) * 1000)) + b"\x12" + _spell_varint(len(_REBIRTH)) + _REBIRTH
+
+
+def _spell_varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
+
+
+# ---- protobuf -----------------------------------------------------------------------------------------------------
+def read_payload(data: bytes) -> Payload:
+    """The metrics of a payload.
+
+    Raises:
+        PayloadError: it is none, or too large.
+    """
+    if len(data) > PAYLOAD_LIMIT:
+        raise PayloadError("too_large", f"{len(data)} bytes; at most {PAYLOAD_LIMIT} are read")
+    metrics: list[Value] = []
+    at_ms = seq = None
+    for field, wire, value in _walk(data, _METRICS_MOST):
+        if field == _METRICS and isinstance(value, bytes):
+            metrics.append(_read_metric(value))
+        elif field == _TIMESTAMP and wire == _VARINT and isinstance(value, int):
+            at_ms = value
+        elif field == _SEQ and wire == _VARINT and isinstance(value, int):
+            seq = value
+    if not metrics and at_ms is None and seq is None:
+        raise PayloadError("bad_payload", "no payload of Sparkplug B")
+    return Payload(tuple(metrics), at_ms, seq)
+
+
+def _read_metric(data: bytes) -> Value:
+    found: dict[int, int | bytes] = {}
+    for field, wire, value in _walk(data, _FIELDS_MOST):
+        expected = _WIRES.get(field)
+        if expected is None:
+            continue
+        if wire != expected:
+            raise PayloadError("bad_payload", f"field {field} of a metric is of another type")
+        found[field] = value
+    datatype = _whole(found, 4) or 0
+    number = None if _whole(found, 7) else _to_signed(_read_number(found), datatype)
+    return Value(_text(found.get(1, b"")), _whole(found, 2), _whole(found, 3), datatype, number)
+
+
+def _read_number(found: dict[int, int | bytes]) -> int | float | None:
+    """The value, where it is a number: an integer, a float or a double."""
+    for field, form in ((12, "<f"), (13, "<d")):
+        if isinstance(raw := found.get(field), bytes):
+            return float(struct.unpack(form, raw)[0])
+    short = _whole(found, 10)
+    return _whole(found, 11) if short is None else short
+
+
+def _to_signed(number: Any, datatype: int) -> Any:
+    """Integers of signed types travel as unsigned ones."""
+    bits = _SIGNED_BITS.get(datatype)
+    if bits is None or not isinstance(number, int):
+        return number
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if number >> (bits - 1) else number
+
+
+def _whole(found: dict[int, int | bytes], field: int) -> int | None:
+    value = found.get(field)
+    return value if isinstance(value, int) else None
+
+
+def _text(raw: int | bytes) -> str:
+    try:
+        text = raw.decode() if isinstance(raw, bytes) else ""
+    except UnicodeDecodeError:
+        raise PayloadError("bad_payload", "the name of a metric is not UTF-8 text") from None
+    check_text(text, "name")
+    return text
+
+
+def _walk(data: bytes, most: int) -> Iterator[tuple[int, int, int | bytes]]:
+    """Field number, wire type and value of each field."""
+    at, count = 0, 0
+    while at < len(data):
+        count += 1
+        if count > most:
+            raise PayloadError("too_many", f"more than {most} fields")
+        tag, at = _read_varint(data, at)
+        wire = tag & 7
+        if wire == _VARINT:
+            value, at = _read_varint(data, at)
+            yield tag >> 3, wire, value
+            continue
+        if wire == _BYTES:
+            length, at = _read_varint(data, at)
+        else:
+            length = {_FIXED64: 8, _FIXED32: 4}.get(wire, -1)
+        if length < 0 or at + length > len(data):
+            raise PayloadError("bad_payload", "no protobuf, or cut off")
+        yield tag >> 3, wire, data[at : at + length]
+        at += length
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    found = 0
+    for k in range(10):
+        if at + k >= len(data):
+            break
+        found |= (data[at + k] & 0x7F) << 7 * k
+        if data[at + k] < 0x80:
+            return found & 0xFFFFFFFFFFFFFFFF, at + k + 1
+    raise PayloadError("bad_payload", "no protobuf, or cut off")

@@ -1,0 +1,101 @@
+"""Damaged payloads, by a seed: what a broken or hostile device may send, made of what is published."""
+
+import json
+import random
+from typing import Any
+
+HUGE = 1 << 20
+SCALARS: list[Any] = [
+    None, True, "", "x", "NaN", "2026-03-01T06:00:00", "\u0000", "\ud800", -1, 0, 1e308, -1e308, 10**400, 1e-320,
+    float("nan"), float("inf"), [], {}, [[]], {"": {}}, "9" * 400, "1e999", "-0", [None] * 50,
+]  # fmt: skip
+NUMBERS = (b"9" * 400, b"-1e999", b"NaN", b"0x10", b"1e308", b"", b"-", b"1_0", b"\xd9\xa3", b"1,5")
+
+
+def damage(rng: random.Random, payload: bytes) -> bytes:
+    """One payload, damaged in one to three ways."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        payload = rng.choice(WAYS)(rng, payload)
+    return payload
+
+
+def _cut(rng: random.Random, raw: bytes) -> bytes:
+    return raw[: rng.randrange(len(raw) + 1)]
+
+
+def _flip(rng: random.Random, raw: bytes) -> bytes:
+    out = bytearray(raw)
+    for _ in range(rng.randint(1, 8) if out else 0):
+        out[rng.randrange(len(out))] = rng.randrange(256)
+    return bytes(out)
+
+
+def _insert(rng: random.Random, raw: bytes) -> bytes:
+    at = rng.randrange(len(raw) + 1)
+    return (
+        raw[:at]
+        + rng.choice((b"\xff\xfe", b"\x00", b"\xc3", rng.randbytes(rng.randint(1, 40)), raw[at : at + 40]))
+        + raw[at:]
+    )
+
+
+def _remove(rng: random.Random, raw: bytes) -> bytes:
+    at = rng.randrange(len(raw) + 1)
+    return raw[:at] + raw[at + rng.randint(1, 30) :]
+
+
+def _number(rng: random.Random, raw: bytes) -> bytes:
+    """Another number in place of one digit or of all that stand together."""
+    places = [k for k, byte in enumerate(raw) if 48 <= byte <= 57]
+    if not places:
+        return raw
+    first = last = rng.choice(places)
+    while last + 1 < len(raw) and (48 <= raw[last + 1] <= 57 or raw[last + 1] == 46):
+        last += 1
+    return raw[:first] + rng.choice(NUMBERS) + raw[last + 1 :]
+
+
+def _deepen(rng: random.Random, raw: bytes) -> bytes:
+    depth = rng.choice((17, 500, 5_000))
+    opening, closing = rng.choice(((b"[", b"]"), (b'{"a":', b"}")))
+    return opening * depth + raw + closing * depth
+
+
+def _swell(rng: random.Random, raw: bytes) -> bytes:
+    """A megabyte, now and then: most damage is small."""
+    if rng.random() < 0.9 or not raw:
+        return raw * rng.randint(2, 5)
+    return (raw * (HUGE // len(raw) + 1))[: HUGE + rng.randint(-5, 5)]
+
+
+def _retype(rng: random.Random, raw: bytes) -> bytes:
+    """Another value at one place of JSON."""
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        return _flip(rng, raw)
+    places: list[tuple[Any, Any]] = []
+
+    def gather(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                gather(node[key])
+
+    if not isinstance(body, dict | list) or not body:
+        return json.dumps(rng.choice(SCALARS)).encode()
+    gather(body)
+    node, key = rng.choice(places)
+    match rng.randrange(4):
+        case 0 if isinstance(node, dict):
+            del node[key]
+        case 1 if isinstance(node, list):
+            node.extend([node[key]] * rng.choice((1, 20)))
+        case 2 if isinstance(node, dict):
+            node[str(rng.choice(SCALARS))[:50]] = node.pop(key)
+        case _:
+            node[key] = rng.choice(SCALARS)
+    return json.dumps(body).encode("utf-8", "surrogatepass")
+
+
+WAYS = (_cut, _flip, _insert, _remove, _number, _number, _deepen, _swell, _retype, _retype, _retype)
