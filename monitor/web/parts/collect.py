@@ -30,7 +30,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.headline import describe_motion, find_hazards
+from monitor.web.parts.headline import describe_motion, find_asks, find_hazards
 from monitor.web.parts.ribbon import draw_ribbon
 from monitor.web.parts.sketch import draw
 
@@ -107,7 +107,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "hazards": find_hazards(own), "motion": describe_motion(movement, now),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, pages.preview_bounds(shown)),
+        "map": draw(stations, footprints, pages.preview_bounds(shown), find_asks(c, site_id, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),

@@ -3,8 +3,13 @@
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from monitor.domain.alert import Ledger
-from monitor.domain.instants import parse
+from monitor.domain.decision import Memory
+from monitor.domain.instants import epoch_s, parse
+from monitor.domain.keys import VoteKey
+from monitor.store.alerting.decisions import find_state
 
 CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
 
@@ -35,3 +40,13 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime) -> dict[str, 
         "beyond": len({row["station"] for row in movement if row["stage"] not in CALM}),
         "stations": len({row["station"] for row in movement}), "window": ahead[0] if ahead else None,
     }  # fmt: skip
+
+
+def find_asks(c: Connection, site: str, now: datetime) -> dict[str, int]:
+    """The highest level that each station asks for by itself, by votes that have not aged."""
+    state = find_state(c, site)
+    found: dict[str, int] = {}
+    for key, vote in ({} if state is None else Memory.read(state.state).votes).items():
+        if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
+            found[VoteKey.read(key).station] = max(vote.level, found.get(VoteKey.read(key).station, 0))
+    return found

@@ -50,6 +50,7 @@ def draw(
     stations: Sequence[Mapping[str, Any]],
     footprints: Sequence[Mapping[str, Any]],
     bounds: tuple[float, float, float, float] | None,
+    asks: Mapping[str, int] | None = None,
 ) -> dict[str, Any] | None:
     """Everything the template draws, in drawing units; None when no place is known.
 
@@ -57,6 +58,7 @@ def draw(
         stations: rows of `pages.load_stations`.
         footprints: rows of `scene_polygons` with GeoJSON geometry already read.
         bounds: west, south, east, north of the preview image, when there is one.
+        asks: station -> the level that it asks for by itself.
     """
     placed = [s for s in stations if s["longitude"] is not None and s["latitude"] is not None]
     places = [(s["longitude"], s["latitude"]) for s in placed]
@@ -75,7 +77,8 @@ def draw(
         image = {"x": x0, "y": y0, "width": round(x1 - x0, 1), "height": round(y1 - y0, 1)}
     return {
         "width": WIDTH, "height": HEIGHT, "image": image,
-        "stations": _spread([_draw_station(frame, s) for s in placed]),
+        "stations": _spread([{**_draw_station(frame, s), "asks": (asks or {}).get(s["id"], 0)} for s in placed]),
+        "asked": sorted({level for level in (asks or {}).values()}),
         "unplaced": [s["id"] for s in stations if s not in placed],
         "footprints": [{"path": _path(frame, f["geometry"]), **_describe(f)} for f in footprints],
         "changes": sorted({f["change"] for f in footprints}), "scale": _scale_bar(frame),

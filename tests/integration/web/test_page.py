@@ -19,8 +19,9 @@ import uvicorn
 from sqlalchemy import insert, select, update
 
 from monitor.config.service import load_service
-from monitor.domain.decision import Memory, Step
+from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
@@ -118,6 +119,23 @@ def test_overview_says_level_sight_reach_and_action(client):
     late = "catching up: readings that waited are being read"
     assert [late in client.get(f"/sites/{name}").text for name in ("lake-slope", "north-bench")] == [True, False]
     assert text.count(late) == 1
+
+
+def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
+    def vote(level, valid_s=3600.0):
+        return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
+
+    votes = {
+        VoteKey("velocity-1", "G1"): vote(2), VoteKey("rate-1", "G1"): vote(1), VoteKey("velocity-1", "G2"): vote(1),
+        VoteKey("rate-1", "E1"): vote(2, -1.0), VoteKey("velocity-1", "C1"): vote(0),
+    }  # fmt: skip
+    with database.write() as c:
+        c.execute(
+            site_state.update().where(site_state.c.site == "north-bench").values(state=Memory(votes=votes).spell())
+        )
+    text = client.get("/sites/north-bench").text
+    asked = dict(re.findall(r'class="pin [\w ]*asks lv-\d"><title>(\w+): asks for (\w+)', text))
+    assert asked == {"G1": "orange", "G2": "yellow"}
 
 
 @pytest.mark.parametrize(
