@@ -78,7 +78,7 @@ def draw(
     return {
         "width": WIDTH, "height": HEIGHT, "image": image,
         "stations": _spread([{**_draw_station(frame, s), "asks": (asks or {}).get(s["id"], 0)} for s in placed]),
-        "asked": sorted({level for level in (asks or {}).values()}),
+        "asked": sorted(set((asks or {}).values())),
         "unplaced": [s["id"] for s in stations if s not in placed],
         "footprints": [{"path": _path(frame, f["geometry"]), **_describe(f)} for f in footprints],
         "changes": sorted({f["change"] for f in footprints}), "scale": _scale_bar(frame),
