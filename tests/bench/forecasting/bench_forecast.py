@@ -5,7 +5,8 @@
 The three core networks with every seed on the records of --core, every other network with the first seed on those of
 --rest. MAE in mm per horizon, mean of three folds, median and range of the seeds; `gated` is what the service would
 have shown. Each (record, model, seed) is kept in build/, so that a killed run goes on where it was; --report only
-writes down what is there.
+writes down what is there. A row stays as recorded, with the day on which it was measured, until as many seeds of it
+have been run again.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import statistics
 import time
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all, spell_horizon
 from forecasting.registry import NETWORKS
-from tests.bench.record import record
+from tests.bench.record import FOLDER, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
@@ -87,6 +89,21 @@ def collect(jobs: list[Job]) -> dict[str, Any]:
     return out
 
 
+def add_days(recorded: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """Each row with its day: as made now, or as recorded where fewer seeds were run again."""
+    before, today = recorded.get("figures", {}), datetime.now(UTC).strftime("%Y-%m-%d")
+    out: dict[str, Any] = {}
+    for name in {**before, **made}:
+        old, new = before.get(name, {}), made.get(name, {})
+        if not isinstance(old, dict):
+            continue
+        out[name] = {label: {"measured_at": recorded["measured_at"]} | row for label, row in old.items()}
+        for label, row in new.items():
+            if row["seeds"] >= out[name].get(label, row)["seeds"]:
+                out[name][label] = row | {"measured_at": today}
+    return out
+
+
 def main() -> None:
     """Score what is missing and keep the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,7 +129,10 @@ def main() -> None:
         "unit": "MAE mm, mean of 3 folds, median and range of seeds",
         "done": f"{there} of {len(jobs)} trainings",
     }
-    print(record("forecast", f"make bench-forecast (seeds {given.seeds})", figures | collect(jobs)))
+    path = FOLDER / "forecast.json"
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    rows = add_days(recorded, collect(jobs))
+    print(record("forecast", f"make bench-forecast (seeds {given.seeds})", figures | rows))
 
 
 if __name__ == "__main__":
