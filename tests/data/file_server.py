@@ -1,12 +1,18 @@
-"""A real HTTP server of files that answers as servers do on good and on bad days."""
+"""Where files come from: a real HTTP server with good and bad days, and workers that read them in this process."""
 
 import contextlib
 import hashlib
+import json
+import pickle
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from monitor.errors import JobError
+from monitor.worker import compute
+from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
 
 
 class FileServer:
@@ -82,3 +88,12 @@ def serve() -> Iterator[FileServer]:
         yield server
     finally:
         server.close()
+
+
+def run_here(task: Task[Asked, Answered], asked: Asked, limit_s: float, terms: Any = None) -> Answered:
+    """In place of `compute.run`, where walls are not what is tested: the job in this process, its records as ever."""
+    try:
+        answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), lambda _: None)
+    except Exception as error:
+        raise JobError(f"{task.function}: {type(error).__name__}: {error}") from None
+    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))

@@ -1,8 +1,9 @@
 """`slopeward ingest`: files of observations through the same gate as messages; and the quarantine once more."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,7 +16,7 @@ from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.cli.site.guessing import guess_file
 from monitor.cli.site.ingest_form import choose_form
-from monitor.config.service import load_service, load_sites
+from monitor.config.service import ComputeSection, load_service, load_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -27,9 +28,11 @@ from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
+from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
+from monitor.ingest.sources.plan import list_places
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
@@ -55,7 +58,19 @@ def ingest(
     direction: Annotated[
         str | None, typer.Option("--direction", help=f"What a positive value means: {', '.join(DIRECTIONS)}")
     ] = None,
-    unit: Annotated[str | None, typer.Option("--unit", help=f"Of insar-points: {', '.join(UNITS)}")] = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid: of its quantity")
+    ] = None,
+    station: Annotated[str | None, typer.Option("--station", help="Whose positions the file holds")] = None,
+    quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None,
+    variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None,
+    window: Annotated[
+        float | None,
+        typer.Option("--window", help="Mean of cells within so many metres; else the nearest"),
+    ] = None,
+    within: Annotated[
+        float | None, typer.Option("--within", help="Only pixels within so many metres of a station")
+    ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
     forget_epoch0: Annotated[
         str | None, typer.Option("--forget-epoch0", help="SITE/STATION whose GNSS reference changed")
@@ -105,7 +120,10 @@ def ingest(
         return
     if answers or out is not None:
         raise typer.BadParameter("--answer and --out belong to --guess")
-    given = {"--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit}
+    given = {
+        "--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit, "--station": station,
+        "--quantity": quantity, "--variable": variable, "--window": window, "--within": within,
+    }  # fmt: skip
     name = choose_form(form, given)
     if forget_epoch0 is not None:
         _forget(forget_epoch0, config, by, as_json=as_json)
@@ -115,7 +133,8 @@ def ingest(
         _replay(config, dry_run=dry_run, as_json=as_json)
     else:
         assert path is not None
-        said = Said(None if mapping is None else load_mapping(mapping), point_set, direction, unit)
+        known = None if mapping is None else load_mapping(mapping)
+        said = Said(known, point_set, direction, unit, station, quantity, variable, window, within)
         _read(path, site, name, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
 
 
@@ -134,16 +153,20 @@ def _read(
         files = list_files(path, READERS[form].suffixes)
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
+        said = replace(said, places=list_places(place) if place is not None else ())
         database = None if dry_run else stack.enter_context(open_database(config))
         pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
         _hold_to_sites(pipeline, database, who)
         for file in files:
             try:
-                if points:
-                    result = _read_points(file, place, form, said, database)
-                else:
-                    result = _read_table(file, pipeline, place, form, said, database, who, accepts=accepts, by=by)
+                with _behind_walls(file, form, said, config) as walled:
+                    if points:
+                        result = _read_points(file, place, form, said, database, walled)
+                    else:
+                        result = _read_table(
+                            file, pipeline, place, form, said, database, who, walled, accepts=accepts, by=by
+                        )
             except ConfigError as error:
                 if len(files) == 1:
                     raise
@@ -169,17 +192,35 @@ def _read(
         raise typer.Exit(PARTLY)
 
 
-def _read_points(file: Path, site: Site | None, form: str, said: Said, database: Database | None) -> FileResult:
+@contextmanager
+def _behind_walls(file: Path, form: str, said: Said, config: Path | None) -> Iterator[Opened | None]:
+    """What a worker read of a file whose form needs that; None: it is read here."""
+    if not READERS[form].walled:
+        yield None
+        return
+    try:
+        plan = load_service(config).compute
+    except ConfigError:
+        if config is not None:
+            raise
+        plan = ComputeSection()  # a dry run looks at the file alone
+    with open_walled(file, form, said, plan, _now()) as opened:
+        yield opened
+
+
+def _read_points(
+    file: Path, site: Site | None, form: str, said: Said, database: Database | None, walled: Opened | None
+) -> FileResult:
     """One file of points into a site; raises what `read_points` raises."""
     if site is None:
         raise NotFoundError("points belong to a site: give --site")
-    opened = open_points(form)(file, said, _now())
+    opened = open_points(form)(file, said, _now()) if walled is None else walled.points(_now())
     return read_points(PointsFile(file, site, _now, database), opened, on_progress=_show_progress)
 
 
 def _read_table(
     file: Path, pipeline: Pipeline, place: Site | None, form: str, said: Said, database: Database | None,
-    who: Actor | None, *, accepts: bool, by: str | None,
+    who: Actor | None, walled: Opened | None, *, accepts: bool, by: str | None,
 ) -> FileResult:  # fmt: skip
     """One table; where its units are doubtful a person at the keyboard must confirm, and a program is refused.
 
@@ -191,6 +232,7 @@ def _read_table(
         said: what the command line says of it.
         database: None: a dry run.
         who: who said beforehand that the units are right.
+        walled: what a worker read of it, where its form needs that.
         accepts: they were said to be right beforehand.
         by: whom `--by` names.
 
@@ -203,6 +245,7 @@ def _read_table(
         return read_file(
             file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
             accept_units=accept, on_progress=_show_progress, by=name_helper().name,
+            open_lines=None if walled is None else walled.readings,
         )  # fmt: skip
 
     try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import typer
 
-from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS
+from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
 from monitor.ingest.files.readers import LONG, READERS, WIDE
 
 
@@ -31,7 +31,11 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
         if value is not None and option not in (*reader.needs, *reader.takes):
             others = " or ".join(n for n, r in READERS.items() if option in (*r.needs, *r.takes))
             raise typer.BadParameter(f"{option} belongs to --format {others}, not to {name}: {reader.help}")
-    _check_values(given["--set"], given["--direction"], given["--unit"])
+    for option in ("--window", "--within"):
+        metres = given[option]
+        if metres is not None and not (isinstance(metres, float) and 0 < metres < float("inf")):
+            raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
+    _check_values(given["--set"], given["--direction"], given["--unit"] if reader.content is Content.POINTS else None)
     return name
 
 

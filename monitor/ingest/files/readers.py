@@ -10,6 +10,9 @@ from monitor.ingest.files.tables import SUFFIXES, WIDE_SUFFIXES
 LONG: Final = "long"
 WIDE: Final = "wide"
 ROOM: Final = "monitor.ingest.files"
+GRIDS: Final = "monitor.ingest.grids.read"
+
+GRID_SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
 
 READERS: Final[dict[str, Reader]] = {
     LONG: Reader(f"{ROOM}.lines:open_long", "time,station,quantity,value"),
@@ -27,6 +30,20 @@ READERS: Final[dict[str, Reader]] = {
     "insar-points": Reader(
         f"{ROOM}.point_rows:open_points", "InSAR points as time,point,latitude,longitude,value", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
+    ),
+    "grid": Reader(
+        f"{GRIDS}:open_grid", "a grid in netCDF or GeoTIFF, such as radar rain, read at the stations of the site",
+        suffixes=GRID_SUFFIXES, needs=("--quantity",), takes=("--unit", "--variable", "--window"), walled=True,
+    ),
+    "insar-grid": Reader(
+        f"{GRIDS}:open_pixels", "displacement by satellite radar as a stack in netCDF or GeoTIFF, every pixel a point",
+        Content.POINTS, suffixes=GRID_SUFFIXES, needs=("--set", "--direction"),
+        takes=("--unit", "--variable", "--within"), walled=True,
+    ),
+    "mintpy": Reader(
+        f"{GRIDS}:open_mintpy_points", "displacement of MintPy, a geocoded time series in HDF5, every pixel a point",
+        Content.POINTS, suffixes=(".h5", ".he5", ".hdf5"), takes=("--set", "--direction", "--unit", "--within"),
+        walled=True,
     ),
 }  # fmt: skip
 

@@ -31,6 +31,7 @@ from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import READERS
+from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from tests.data.payloads import published
@@ -201,12 +202,42 @@ def read_gnss(path):
         return sum(1 for _ in lines)
 
 
+def large_pieces(tmp_path, dataset, **others):
+    """Nothing is stored: a few kB that claim values in pieces of half a gigabyte."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as out:
+        kept = out.create_dataset(dataset, (1, 8192, 8192), "f8", chunks=(1, 8192, 8192), compression="gzip")
+        for k, name in enumerate(("time", "y", "x")):
+            axis = out.create_dataset(name, (kept.shape[k],), "f8")
+            axis.make_scale(name)
+            kept.dims[k].attach_scale(axis)
+        out.update(others)
+    assert path.stat().st_size < 1_000_000
+    return path
+
+
+def read_stack(opens):
+    def read(path):
+        said = Said(point_set="a", direction="up", unit="mm", quantity="rain")
+        with opens(path, said, *((NOW,) if opens is not open_grid else ())):
+            pass
+
+    return read
+
+
+PIECES = (lambda t: large_pieces(t, "tp"),)
 # form of `slopeward ingest` -> what reads it, and its bombs
 READ = {
     "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
     "insar-points": (read_rows, (one_line, parquet)),
     "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
+    "grid": (read_stack(open_grid), PIECES), "insar-grid": (read_stack(open_pixels), PIECES),
+    "mintpy": (
+        read_stack(lambda path, _, now: open_mintpy_points(path, Said(), now)),
+        (lambda t: large_pieces(t, "timeseries", date=[b"20250101"]),),
+    ),
 }  # fmt: skip
 
 
@@ -219,7 +250,7 @@ def test_no_table_makes_one_line_or_batch_of_all_it_holds(form, number, tmp_path
     monkeypatch.setattr(tables, "BATCH_BYTES", 1 << 20)
     monkeypatch.setattr(tables, "LINE_LIMIT", 1 << 16)
     read, lay = READ[form]
-    with pytest.raises(ConfigError, match=r"a line is longer than|100 rows unpack to 1 MiB"):
+    with pytest.raises(ConfigError, match=r"a line is longer than|100 rows unpack to 1 MiB|pieces of 512 MiB are too"):
         read(lay[number](tmp_path))
 
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import pickle
 import shutil
 import subprocess
 import zipfile
@@ -30,9 +29,8 @@ from monitor.store.readings.sources import find_poll, load_files, load_polls
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
-from monitor.worker.records import read_record, spell_record
 from tests.conftest import absent, free_port
-from tests.data.file_server import serve
+from tests.data.file_server import run_here, serve
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
 SITE = """
@@ -71,15 +69,10 @@ def place(tmp_path, monkeypatch, database_url):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """On SQLite, and workers are this process: what crosses to them and back is the same, without starting one."""
+    """On SQLite, and workers are this process."""
     monkeypatch.setattr(compute, "run", run_here)
     with settle(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/a.db") as found:
         yield found
-
-
-def run_here(task, asked, limit_s, terms=None):
-    answer = compute.call(task.function, pickle.loads(pickle.dumps(asked)), None)
-    return read_record(task.answers, json.loads(json.dumps(answer, default=spell_record)))
 
 
 @contextlib.contextmanager

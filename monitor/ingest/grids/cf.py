@@ -1,0 +1,109 @@
+"""Times and units as the CF conventions write them (cfconventions.org, chapters 3 and 4.4), and dates in names."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from math import isfinite
+from typing import Final
+
+from monitor.errors import ConfigError
+
+_SECONDS: Final = {
+    "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
+    "d": 86400.0, "day": 86400.0, "ms": 1e-3, "millisecond": 1e-3, "msec": 1e-3,
+}  # fmt: skip
+_CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
+_SINCE: Final = re.compile(r"\s*([A-Za-z]+?)s?\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
+_ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
+# how grids spell units -> how we do; a mass of rain on an area is its depth
+_UNITS: Final = {
+    "kg m-2": "mm", "kg m**-2": "mm", "kg/m2": "mm", "kg/m^2": "mm", "kg m^-2": "mm",
+    "millimeter": "mm", "millimeters": "mm",
+    "mm": "mm", "cm": "cm", "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
+    "mm/yr": "mm/yr", "mm/year": "mm/yr", "mm yr-1": "mm/yr", "mm year-1": "mm/yr", "mm/a": "mm/yr",
+    "mm/day": "mm/day", "mm day-1": "mm/day", "mm d-1": "mm/day", "m/day": "m/day", "m day-1": "m/day",
+    "k": "K", "degc": "degC", "celsius": "degC", "degree_celsius": "degC", "%": "%", "1": "1",
+}  # fmt: skip
+_DATE: Final = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?:[T_ ]?(\d{2}):?(\d{2})(?::?(\d{2}))?Z?)?(?!\d)")
+
+
+def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -> tuple[datetime, ...]:
+    """Instants of a time axis; without a zone it counts in UTC, as the conventions say.
+
+    >>> read_times([0, 1.5], "hours since 2020-10-31 06:00:00", "", "a.nc")[1].isoformat()
+    '2020-10-31T07:30:00+00:00'
+    >>> read_times([10], "days since 2020-10-31T00:00:00Z", "standard", "a.nc")[0].isoformat()
+    '2020-11-10T00:00:00+00:00'
+
+    Raises:
+        ConfigError: the unit or the calendar is none that can be read.
+    """
+    match = _SINCE.match(units)
+    if match is None or match[1].lower() not in _SECONDS or calendar.lower() not in _CALENDARS:
+        raise ConfigError(f"{name}: time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read")
+    second = _SECONDS[match[1].lower()]
+    try:
+        begin = _read_begin(match[2], match[3] or "", match[4])
+        found = []
+        for number in numbers:
+            if not isfinite(number):
+                raise ValueError
+            found.append(begin + timedelta(seconds=round(float(number) * second, 3)))
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{name}: a time of {units[:60]!r} is none") from None
+    return tuple(found)
+
+
+def _read_begin(day: str, clock: str, rest: str) -> datetime:
+    text, zone = f"{day}T{clock}" if clock and not _ZONE.fullmatch(clock) else day, rest if clock else ""
+    if clock and _ZONE.fullmatch(clock):
+        zone = clock
+    match = _ZONE.fullmatch(zone.strip())
+    if match is None:
+        raise ValueError
+    begin = datetime.fromisoformat(re.sub(r"-(\d)(?=-|T|$)", r"-0\1", text))
+    if begin.tzinfo is None:
+        offset = match[1] or "+0"
+        hours, minutes = int(offset[1:3].strip(":")), int(offset[-2:]) if len(offset) > 3 else 0
+        shift = timedelta(hours=hours, minutes=minutes) * (-1 if offset[0] == "-" else 1)
+        begin = begin.replace(tzinfo=UTC) - shift
+    return begin.astimezone(UTC)
+
+
+def read_unit(text: str) -> str:
+    """How we spell a unit of a grid; as it stands where we do not know it.
+
+    >>> read_unit("kg m-2"), read_unit("m"), read_unit("furlong")
+    ('mm', 'm', 'furlong')
+    """
+    return _UNITS.get(" ".join(text.split()).lower(), text.strip())
+
+
+def choose_unit(found: str, said: str | None, name: str) -> str:
+    """The unit of a grid: what the file says, or what a person says where it does not.
+
+    Raises:
+        ConfigError: neither says it, or they contradict each other.
+    """
+    unit = read_unit(found)
+    if not unit and not said:
+        raise ConfigError(f"{name}: the file says no unit: give --unit")
+    if unit and said and unit != said:
+        raise ConfigError(f"{name}: the file says the unit {unit!r}, not {said!r}")
+    return unit or str(said)
+
+
+def find_date(text: str) -> datetime | None:
+    """The one date, or date and time, that a name holds; None where it holds none or several.
+
+    >>> find_date("disp_20240105.tif").isoformat(), find_date("20240105T051230").isoformat(), find_date("a_12.tif")
+    ('2024-01-05T00:00:00+00:00', '2024-01-05T05:12:30+00:00', None)
+    """
+    found = set()
+    for match in _DATE.finditer(text):
+        parts = [int(part) for part in match.groups() if part is not None]
+        try:
+            found.add(datetime(*parts, tzinfo=UTC))  # type: ignore[arg-type,misc]
+        except ValueError:
+            continue
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,75 @@
+"""GeoTIFF and VRT files as stacks: a band per instant, with its date in its name, or in that of the file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyproj import CRS
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from detection.imagery.errors import ImageryError
+from detection.imagery.raster.untrusted import open_raster
+from monitor.errors import ConfigError
+from monitor.ingest.grids.cf import find_date
+from monitor.ingest.grids.stack import Array, Stack
+
+
+@contextmanager
+def open_geotiff(path: Path) -> Iterator[Stack]:
+    """Open a raster; values are nothing where its mask or nodata says so.
+
+    Raises:
+        ConfigError: it is no such raster, lies in no place, or a band has no date; one line.
+    """
+    try:
+        with open_raster(path) as source:
+            yield _read_stack(path, source)
+    except (ImageryError, RasterioError, OSError, ValueError, MemoryError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split()).removeprefix(f'{path}: ')[:300]}") from None
+
+
+def _read_stack(path: Path, source: Any) -> Stack:
+    t = source.transform
+    if source.crs is None or t.b or t.d:
+        raise ConfigError(f"{path}: expected a raster with coordinates whose rows run east to west")
+    x = t.c + t.a * (np.arange(source.width) + 0.5)
+    y = t.f + t.e * (np.arange(source.height) + 0.5)
+    times = _find_times(path, source)
+    units = {unit or "" for unit in source.units}
+    if len(units) > 1:
+        raise ConfigError(f"{path}: bands in different units: {', '.join(sorted(units))}")
+
+    def read(layers: slice, rows: slice, columns: slice) -> Array:
+        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        bands = list(range(1, source.count + 1))[layers]
+        found = source.read(bands, window=window, masked=True).astype(float)
+        scales, offsets = (np.array([each[b - 1] for b in bands])[:, None, None]
+                           for each in (source.scales, source.offsets))  # fmt: skip
+        plain: Array = np.ma.filled(found, np.nan) * scales + offsets
+        return plain
+
+    return Stack(path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read)
+
+
+def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:
+    named = [find_date(text or "") for text in source.descriptions]
+    if all(named):
+        return tuple(at for at in named if at is not None)
+    if source.count == 1:
+        tags = source.tags()
+        for text in (tags.get("ACQUIRED_AT"), path.name):
+            if text and (at := _read_tag(text)):
+                return (at,)
+    raise ConfigError(f"{path}: band {named.index(None) + 1} has no date (YYYYMMDD) in its name")
+
+
+def _read_tag(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return find_date(text)
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

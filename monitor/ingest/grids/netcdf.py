@@ -1,0 +1,207 @@
+"""netCDF files as stacks: netCDF-4 by h5netcdf, the classic form by SciPy, both with CF times and grids."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from monitor.errors import ConfigError
+from monitor.ingest.grids.cf import read_times
+from monitor.ingest.grids.stack import MOST_SIDE, MOST_TIMES, Array, Stack
+
+CHUNK_BYTES: Final = 256 << 20  # what one value takes to be unpacked
+_X: Final = ("projection_x_coordinate", "longitude")
+_Y: Final = ("projection_y_coordinate", "latitude")
+_NAMES: Final = {"x": ("x", "easting", "lon", "longitude"), "y": ("y", "northing", "lat", "latitude")}
+_SCALES: Final = {"km": 1000.0, "kilometre": 1000.0, "kilometer": 1000.0, "kilometers": 1000.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of a file, of either library."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    attrs: Mapping[str, Any]
+    get: Callable[[Any], Any]
+
+    def text(self, name: str) -> str:
+        """A text of its attributes, "" where there is none."""
+        value = self.attrs.get(name, "")
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def open_netcdf(path: Path, variable: str | None, *, ends: bool) -> Iterator[Stack]:
+    """Open one variable of a file.
+
+    Args:
+        path: the file.
+        variable: its name, where the file holds several grids.
+        ends: where times have bounds, the later one counts: values are sums of an interval.
+
+    Raises:
+        ConfigError: it is no netCDF file with such a grid; one line.
+    """
+    try:
+        with _open(path) as variables:
+            yield _read_stack(path.name, variables, variable, ends=ends)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError, RuntimeError, MemoryError) as error:
+        raise ConfigError(f"{path}: cannot be read as netCDF: {' '.join(str(error).split())[:200]}") from None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[dict[str, Variable]]:
+    with path.open("rb") as file:
+        classic = file.read(3) == b"CDF"
+    if classic:
+        from scipy.io import netcdf_file
+
+        found = netcdf_file(str(path), "r", mmap=True, maskandscale=False)
+        try:
+            yield {
+                name: Variable(v.dimensions, v.shape, dict(v._attributes), v.data.__getitem__)  # noqa: SLF001
+                for name, v in found.variables.items()
+            }
+        finally:
+            with warnings.catch_warnings():  # parts of the mapped file may still be looked at; it ends with them
+                warnings.simplefilter("ignore", RuntimeWarning)
+                found.close()
+        return
+    import h5netcdf
+
+    with h5netcdf.File(path, "r") as found:
+        for name, v in found.variables.items():
+            size = prod(v.chunks or ()) * v.dtype.itemsize
+            if size > CHUNK_BYTES:
+                raise ConfigError(f"{path}: {name}: pieces of {size >> 20} MiB are too large")
+        yield {
+            name: Variable(v.dimensions, v.shape, dict(v.attrs), v.__getitem__) for name, v in found.variables.items()
+        }
+
+
+def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None, *, ends: bool) -> Stack:
+    values = _choose(name, variables, wanted)
+    x_dim, y_dim = (_find_axis(name, variables, values, which) for which in ("x", "y"))
+    others = [d for d, n in zip(values.dims, values.shape, strict=True) if d not in {x_dim, y_dim} and n > 1]
+    if len(others) > 1:
+        raise ConfigError(f"{name}: dimensions {', '.join(others)} beside x and y; expected time alone")
+    time = _find_time(name, variables, values, others)
+    crs = _find_crs(name, variables, values, x_dim)
+    x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
+    times = _read_instants(name, variables, time, ends=ends)
+    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim))
+
+
+def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:
+    grids = {
+        n: v for n, v in variables.items()
+        if len(v.dims) >= 2 and n not in v.dims and any(_is_axis(variables.get(d), d, "x") for d in v.dims)
+        and any(_is_axis(variables.get(d), d, "y") for d in v.dims)
+    }  # fmt: skip
+    if wanted is not None:
+        if wanted not in grids:
+            raise ConfigError(f"{name}: no grid {wanted!r}; there are: {', '.join(sorted(grids)) or 'none'}")
+        return grids[wanted]
+    if len(grids) != 1:
+        there = ", ".join(sorted(grids)) or "none (rows and columns need coordinates of one dimension)"
+        raise ConfigError(f"{name}: expected one grid, or --variable; there are: {there}")
+    return next(iter(grids.values()))
+
+
+def _is_axis(variable: Variable | None, name: str, which: str) -> bool:
+    if variable is None or len(variable.dims) != 1:
+        return False
+    standard = variable.text("standard_name")
+    if standard in (_X if which == "x" else _Y) or variable.text("axis").lower() == which:
+        return True
+    return not standard and name.lower() in _NAMES[which]
+
+
+def _find_axis(name: str, variables: Mapping[str, Variable], values: Variable, which: str) -> str:
+    found = [d for d in values.dims if _is_axis(variables.get(d), d, which)]
+    if len(found) != 1 or variables[found[0]].shape[0] > MOST_SIDE:
+        raise ConfigError(f"{name}: expected one dimension {which} of at most {MOST_SIDE} cells")
+    return found[0]
+
+
+def _find_time(name: str, variables: Mapping[str, Variable], values: Variable, others: Sequence[str]) -> Variable:
+    """The variable of the time: of its dimension, or the one instant of a file of one layer."""
+    if others:
+        if others[0] not in variables or not _is_time(variables[others[0]]):
+            raise ConfigError(f"{name}: dimension {others[0]!r} has no times")
+        return variables[others[0]]
+    named = [variables[n] for n in (*values.dims, *values.text("coordinates").split()) if n in variables]
+    found = [v for v in named if _is_time(v)] or [
+        v for n, v in variables.items()
+        if _is_time(v) and prod(v.shape) == 1 and (n == "time" or v.text("standard_name") == "time")
+    ]  # fmt: skip
+    if len(found) != 1:
+        raise ConfigError(f"{name}: expected one time of the grid, found {len(found)}")
+    return found[0]
+
+
+def _is_time(variable: Variable) -> bool:
+    return " since " in variable.text("units").lower()
+
+
+def _read_instants(name: str, variables: Mapping[str, Variable], time: Variable, *, ends: bool) -> Any:
+    if prod(time.shape) > MOST_TIMES:
+        raise ConfigError(f"{name}: more than {MOST_TIMES} times")
+    numbers = np.atleast_1d(np.asarray(time.get(...), float)).ravel()
+    bounds = variables.get(time.text("bounds"))
+    if ends and bounds is not None and bounds.shape == (*time.shape, 2):
+        numbers = np.asarray(bounds.get(...), float).reshape(-1, 2).max(axis=1)
+    return read_times(numbers.tolist(), time.text("units"), time.text("calendar"), name)
+
+
+def _find_crs(name: str, variables: Mapping[str, Variable], values: Variable, x_dim: str) -> CRS:
+    mapping = variables.get(values.text("grid_mapping").split(":")[0])
+    if mapping is None:
+        axis = variables[x_dim]
+        if axis.text("standard_name") == "longitude" or axis.text("units").lower().startswith("degree"):
+            return CRS.from_epsg(4326)
+        raise ConfigError(f"{name}: no grid_mapping says what x and y are")
+    plain = {k: v.tolist() if isinstance(v, np.ndarray | np.generic) else v for k, v in mapping.attrs.items()}
+    plain = {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in plain.items()}
+    try:
+        return CRS.from_cf(plain)
+    except (CRSError, KeyError) as error:
+        raise ConfigError(f"{name}: its grid_mapping cannot be used: {str(error)[:120]}") from None
+
+
+def _read_axis(variable: Variable, crs: CRS) -> Array:
+    numbers = np.asarray(variable.get(...), float)
+    return numbers if crs.is_geographic else numbers * _SCALES.get(variable.text("units").lower(), 1.0)
+
+
+def _make_read(values: Variable, x_dim: str, y_dim: str) -> Callable[[slice, slice, slice], Array]:
+    attrs = values.attrs
+    missing = [np.asarray(attrs[n]).ravel()[0] for n in ("_FillValue", "missing_value") if n in attrs]
+    scale, offset = (
+        float(np.asarray(attrs.get(n, usual)).ravel()[0]) for n, usual in (("scale_factor", 1), ("add_offset", 0))
+    )
+    limits = attrs.get("valid_range", (attrs.get("valid_min", -np.inf), attrs.get("valid_max", np.inf)))
+    low, high = (float(np.asarray(v).ravel()[0]) for v in limits)
+
+    def read(layers: slice, rows: slice, columns: slice) -> Array:
+        chosen = {y_dim: rows, x_dim: columns}
+        raw = np.asarray(values.get(tuple(chosen.get(d, layers if n > 1 else slice(0, 1))
+                                          for d, n in zip(values.dims, values.shape, strict=True))))  # fmt: skip
+        order = [k for k, d in enumerate(values.dims) if d not in chosen]
+        raw = raw.transpose([*order, values.dims.index(y_dim), values.dims.index(x_dim)])
+        raw = raw.reshape((-1, *raw.shape[-2:]))
+        found = raw.astype(float)
+        found[(found < low) | (found > high)] = np.nan
+        for value in missing:
+            found[raw == value] = np.nan
+        return found * scale + offset
+
+    return read

@@ -1,0 +1,158 @@
+"""Readers of grids: readings at the stations of a site, or every pixel as a point of satellite radar."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from monitor.domain.quantities import QUANTITIES, UNITS
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.files.reader import DIRECTIONS, BadRow, Declared, Line, Piece, Said
+from monitor.ingest.grids.cf import choose_unit
+from monitor.ingest.grids.stack import Array, Stack, find_near
+from monitor.store.readings.points import Point, PointValue
+
+MOST_POINTS: Final = 2_000_000
+LEAST_SHARE: Final = 0.5  # of the cells of a window that must have a value
+LAYERS_AT_ONCE: Final = 512
+RAIN: Final = "rain"
+TOWARDS: Final = "los-towards"
+
+
+def _open_stack(path: Path, said: Said, *, ends: bool) -> AbstractContextManager[Stack]:
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"CDF") or head == b"\x89HDF\r\n\x1a\n":
+        from monitor.ingest.grids.netcdf import open_netcdf
+
+        return open_netcdf(path, said.variable, ends=ends)
+    from monitor.ingest.grids.geotiff import open_geotiff
+
+    if said.variable is not None:
+        raise ConfigError(f"{path}: --variable belongs to netCDF files")
+    return open_geotiff(path)
+
+
+# ---- at stations -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_grid(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+    """What a grid says at the stations: the nearest cell, or the mean of the cells within `said.window_m`.
+
+    A mean counts where half of the cells have a value. Rain is a sum of its interval and counts at the end of it.
+
+    Raises:
+        ConfigError: it is no such grid, or no station stands on it; one line.
+    """
+    quantity = str(said.quantity)
+    with _open_stack(path, said, ends=quantity == RAIN) as stack:
+        unit = choose_unit(stack.unit, said.unit, stack.name)
+        if quantity in QUANTITIES and unit not in UNITS:
+            raise ConfigError(f"{stack.name}: unit {unit!r} is none of {quantity}: {_explain_rate(quantity)}")
+        cells = {p.station: found for p in said.places if (found := stack.find_cells(p, said.window_m)) is not None}
+        if not cells:
+            raise ConfigError(f"{stack.name}: none of {len(said.places)} stations with a place stands on this grid")
+        yield _walk_times(stack, cells, quantity, unit)
+
+
+def _explain_rate(quantity: str) -> str:
+    return "rain is the sum of an interval" if quantity == RAIN else "give a file in a unit of the quantity"
+
+
+def _walk_times(stack: Stack, cells: dict[str, Any], quantity: str, unit: str) -> Iterator[Line]:
+    for first in range(0, len(stack.times), LAYERS_AT_ONCE):
+        layers = slice(first, min(first + LAYERS_AT_ONCE, len(stack.times)))
+        found = {
+            station: _average(stack.read(layers, rows, columns), counts)
+            for station, (rows, columns, counts) in cells.items()
+        }  # fmt: skip
+        for k, at in enumerate(stack.times[layers]):
+            rows = [
+                ({"time": at, "station": s, "quantity": quantity, "unit": unit, "value": float(v[k])}, None)
+                for s, v in found.items() if np.isfinite(v[k])
+            ]  # fmt: skip
+            yield Line(tuple(rows), len(found) - len(rows))
+
+
+def _average(values: Array, counts: Any) -> Array:
+    """The mean of the cells that count, of each layer; NaN where fewer than half of them have a value."""
+    inside = values[:, counts]
+    valid = np.isfinite(inside)
+    enough = valid.sum(axis=1) >= max(1, LEAST_SHARE * inside.shape[1])
+    sums = np.where(valid, inside, 0.0).sum(axis=1)
+    mean: Array = np.where(enough, sums / np.maximum(valid.sum(axis=1), 1), np.nan)
+    return mean
+
+
+# ---- as points ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_pixels(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+    """Pixels of a stack of displacement as points, `said.within_m` of the stations alone where that is given.
+
+    Raises:
+        ConfigError: it is no such stack, or nobody said what its values mean; one line.
+    """
+    if said.point_set is None or said.direction not in DIRECTIONS:
+        raise ConfigError(f"{path}: give --set and --direction: the sign is declared, never guessed")
+    with _open_stack(path, said, ends=False) as stack:
+        yield (
+            _declare(stack, said, said.direction, choose_unit(stack.unit, said.unit, stack.name)),
+            _walk(stack, said, now),
+        )
+
+
+@contextmanager
+def open_mintpy_points(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared, Iterator[Piece]]]:
+    """Pixels of a MintPy time series as points; raises ConfigError."""
+    from monitor.ingest.grids.mintpy import open_mintpy
+
+    if said.direction not in (None, TOWARDS):
+        raise ConfigError(f"{path}: MintPy counts towards the satellite, not {said.direction}: {TOWARDS}")
+    with open_mintpy(path) as stack:
+        unit = choose_unit(stack.unit, said.unit, stack.name)
+        yield _declare(stack, said, TOWARDS, unit), _walk(stack, said, now)
+
+
+def _declare(stack: Stack, said: Said, direction: str, unit: str) -> Declared:
+    if unit not in {"mm", "cm", "m"}:
+        raise ConfigError(f"{stack.name}: displacement in {unit!r}; expected mm, cm or m (rates are no displacement)")
+    if len(set(stack.times)) < len(stack.times):
+        raise ConfigError(f"{stack.name}: two layers have the same time")
+    return Declared(said.point_set or Path(stack.name).stem[:64], direction, unit)
+
+
+def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:
+    count, whole = 0, slice(0, len(stack.x))
+    future = [at for at in stack.times if at > now]
+    if future:
+        raise ConfigError(f"{stack.name}: a layer lies in the future: {future[0].isoformat()}")
+    for first, latitude, longitude in stack.walk_places():
+        wanted = np.isfinite(latitude) & np.isfinite(longitude)
+        if said.within_m is not None:
+            wanted &= find_near(latitude, longitude, said.places, said.within_m)
+        if not wanted.any():
+            continue
+        values = stack.read(slice(0, len(stack.times)), slice(first, first + len(latitude)), whole)
+        valid = np.isfinite(values)
+        for row, column in zip(*np.nonzero(wanted & valid.any(axis=0)), strict=True):
+            count += 1
+            if count > MOST_POINTS:
+                raise ConfigError(f"{stack.name}: more than {MOST_POINTS} pixels; give --within METRES of the stations")
+            yield _make_piece(stack, float(latitude[row, column]), float(longitude[row, column]),
+                              values[:, row, column], valid[:, row, column])  # fmt: skip
+
+
+def _make_piece(stack: Stack, latitude: float, longitude: float, values: Array, valid: Any) -> Piece:
+    """A pixel is called by its place, so that a cut of the same grid has the same points."""
+    pid = f"{latitude:.5f} {longitude:.5f}"
+    if not (-90.0 <= latitude <= 90.0 and -180.0 <= longitude <= 180.0):
+        error = PayloadError("bad_place", f"pixel {pid} is no latitude and longitude")
+        return Piece(None, bad=(BadRow({"point": pid}, error, int(valid.sum())),))
+    found = tuple(PointValue(pid, at, float(v)) for at, v, ok in zip(stack.times, values, valid, strict=True) if ok)
+    return Piece(Point(pid, latitude, longitude), found, int((~valid).sum()))

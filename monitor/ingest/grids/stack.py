@@ -1,0 +1,130 @@
+"""A stack: values on a grid at several instants, read by windows, wherever the file keeps them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import StationPlace
+
+Array = NDArray[np.float64]
+METRES_PER_DEGREE: Final = 111_195.0
+WINDOW_BYTES: Final = 32 << 20
+MOST_TIMES: Final = 100_000
+MOST_SIDE: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Values on a grid.
+
+    Args:
+        name: of the file, for lines that people read.
+        times: of its layers, aware UTC.
+        x: of the centres of its columns, in the units of `crs`.
+        y: of the centres of its rows.
+        crs: what x and y mean.
+        unit: as the file says it, "" where it does not.
+        read: values of layers, rows and columns, NaN where there is none; shape (layers, rows, columns).
+    """
+
+    name: str
+    times: tuple[datetime, ...]
+    x: Array
+    y: Array
+    crs: CRS
+    unit: str
+    read: Callable[[slice, slice, slice], Array]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no grid, or larger than any that is read."""
+        if not self.times or len(self.times) > MOST_TIMES:
+            raise ConfigError(f"{self.name}: {len(self.times)} times; expected 1 to {MOST_TIMES}")
+        for axis, name in ((self.x, "column"), (self.y, "row")):
+            steps = np.diff(axis)
+            if not 1 <= len(axis) <= MOST_SIDE or not np.isfinite(axis).all() or not (all_up(steps) or all_up(-steps)):
+                raise ConfigError(f"{self.name}: {len(axis)} {name}s that neither rise nor fall are no grid")
+
+    def find_cells(self, place: StationPlace, window_m: float | None) -> tuple[slice, slice, NDArray[np.bool_]] | None:
+        """Rows and columns around a station, and which of these cells count; None where it stands outside of the grid.
+
+        Args:
+            place: the station.
+            window_m: cells whose centre is not farther away; None: the nearest one alone.
+        """
+        x, y = self._project(place)
+        row, column = _find_nearest(self.y, y), _find_nearest(self.x, x)
+        if row is None or column is None:
+            return None
+        if window_m is None:
+            return slice(row, row + 1), slice(column, column + 1), np.ones((1, 1), bool)
+        east_m, north_m = self._scale(place.latitude)
+        rows, columns = (np.flatnonzero(np.abs(axis - at) * scale <= window_m)
+                         for axis, at, scale in ((self.y, y, north_m), (self.x, x, east_m)))  # fmt: skip
+        if not len(rows) or not len(columns):
+            raise ConfigError(f"{self.name}: no centre of a cell lies within {window_m:g} m of station {place.station}")
+        high, wide = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        apart = np.hypot((self.y[high] - y)[:, None] * north_m, (self.x[wide] - x)[None, :] * east_m)
+        return high, wide, apart <= window_m
+
+    def walk_places(self) -> Iterator[tuple[int, Array, Array]]:
+        """Blocks of rows: the first row, and latitude and longitude of each cell, shape (rows, columns)."""
+        many = max(1, WINDOW_BYTES // (8 * len(self.x) * (len(self.times) + 4)))
+        to_degrees = self._transformer(inverse=True)
+        for first in range(0, len(self.y), many):
+            wide, high = np.meshgrid(self.x, self.y[first : first + many])
+            longitude, latitude = to_degrees.transform(wide, high)
+            yield first, np.asarray(latitude), np.asarray(longitude)
+
+    def _project(self, place: StationPlace) -> tuple[float, float]:
+        x, y = self._transformer(inverse=False).transform(place.longitude, place.latitude)
+        if self.crs.is_geographic and self.x.max() > 180.0 and x < 0:
+            x += 360.0  # columns from 0 to 360
+        return float(x), float(y)
+
+    def _transformer(self, *, inverse: bool) -> Transformer:
+        pair = (self.crs, CRS.from_epsg(4326))
+        try:
+            return Transformer.from_crs(*(pair if inverse else pair[::-1]), always_xy=True)
+        except ProjError as error:
+            raise ConfigError(f"{self.name}: its coordinates cannot be used: {error}") from None
+
+    def _scale(self, latitude: float) -> tuple[float, float]:
+        """Metres of a unit towards east and north."""
+        if not self.crs.is_geographic:
+            return 1.0, 1.0
+        return METRES_PER_DEGREE * float(np.cos(np.radians(latitude))), METRES_PER_DEGREE
+
+
+def all_up(steps: Array) -> bool:
+    """Whether every step rises."""
+    return bool((steps > 0).all())
+
+
+def _find_nearest(axis: Array, at: float) -> int | None:
+    """The cell that holds a coordinate; None beyond half a cell of the outermost centres."""
+    k = int(np.abs(axis - at).argmin())
+    if len(axis) == 1:
+        return k
+    inner = 0 < k < len(axis) - 1
+    span = abs(float(axis[min(k + 1, len(axis) - 1)] - axis[max(k - 1, 0)]))
+    step = span / 2.0 if inner else span
+    return k if abs(float(axis[k]) - at) <= step * (0.5 + 1e-9) else None
+
+
+def find_near(latitude: Array, longitude: Array, places: Sequence[StationPlace], within_m: float) -> Any:
+    """Which cells lie so near to any of the stations."""
+    near = np.zeros(latitude.shape, bool)
+    for place in places:
+        east_m = METRES_PER_DEGREE * np.cos(np.radians(place.latitude))
+        apart = np.hypot(
+            (latitude - place.latitude) * METRES_PER_DEGREE, (longitude - place.longitude) * east_m
+        )  # fmt: skip
+        near |= apart <= within_m
+    return near

@@ -1,0 +1,205 @@
+"""Grids at stations, pixels as points: measured rain, and small files written by the library of each format."""
+
+import zipfile
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+from pyproj import Transformer
+from rasterio import Affine
+from scipy.io import netcdf_file
+
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.grids import stack as stacks
+from monitor.ingest.grids.netcdf import open_netcdf
+from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def rows_of(path, **said):
+    with open_grid(path, Said(**said)) as lines:
+        return [(row["time"], row["station"], row["value"], row["unit"]) for line in lines for row, _ in line.rows]
+
+
+def points_of(opens, path, **said):
+    with opens(path, Said(**said), NOW) as (declared, pieces):
+        return declared, list(pieces)
+
+
+# ---- radar rain of the Bureau of Meteorology: kilometres, Albers, packed, time as a scalar -----------------------
+@pytest.fixture
+def rain(tmp_path, measured):
+    name = "66_20201031_050000.prcp-c10.nc"
+    with zipfile.ZipFile(measured("rain-bom-10min/mt_stapl_20201031.zip")) as archive:
+        archive.extract(name, tmp_path)
+    return tmp_path / name
+
+
+def test_measured_rain_at_stations_is_that_of_the_cell_around_them(rain):
+    with h5py.File(rain) as file:
+        raw = file["precipitation"][...].astype(float)
+        x, y = file["x"][...] * 1000, file["y"][...] * 1000
+        a = {k: v for k, v in file["proj"].attrs.items() if k != "grid_mapping_name"}
+    row, column = np.unravel_index(np.argmax(raw), raw.shape)
+    albers = (
+        f"+proj=aea +lat_1={a['standard_parallel'][0]} +lat_2={a['standard_parallel'][1]} "
+        f"+lat_0={float(np.ravel(a['latitude_of_projection_origin'])[0])} +ellps=GRS80 "
+        f"+lon_0={float(np.ravel(a['longitude_of_central_meridian'])[0])}"
+    )
+    lon, lat = Transformer.from_crs(albers, "EPSG:4326", always_xy=True).transform(x[column] + 150, y[row] - 150)
+    here = StationPlace("R1", lat, lon)
+    elsewhere = StationPlace("FAR", 46.0, 9.0)
+    (found,) = rows_of(rain, quantity="rain", places=(here, elsewhere))
+    assert found == (datetime(2020, 10, 31, 5, tzinfo=UTC), "R1", pytest.approx(raw[row, column] * 0.05), "mm")
+    near = np.hypot(*np.meshgrid(x - x[column] - 150, y - y[row] + 150)) <= 1500
+    (mean,) = rows_of(rain, quantity="rain", window_m=1500.0, places=(here,))
+    assert near.sum() > 4
+    assert mean[2] == pytest.approx(np.where(raw < 0, np.nan, raw)[near].mean() * 0.05)
+    with pytest.raises(ConfigError, match="the file says the unit 'mm', not 'm'"):
+        rows_of(rain, quantity="rain", unit="m", places=(here,))
+    with pytest.raises(ConfigError, match="none of 1 stations with a place stands on this grid"):
+        rows_of(rain, quantity="rain", places=(elsewhere,))
+    with pytest.raises(ConfigError, match="no centre of a cell lies within 1 m"):
+        rows_of(rain, quantity="rain", window_m=1.0, places=(here,))
+
+
+# ---- the classic form, CF times with bounds, and what is missing -------------------------------------------------
+def write_classic(path, values, *, units="mm", time_units="hours since 2026-01-01 00:00:00", bounds=True):
+    with netcdf_file(path, "w") as out:
+        for name, size in (("time", values.shape[0]), ("lat", values.shape[1]), ("lon", values.shape[2]), ("n", 2)):
+            out.createDimension(name, size)
+        for name, given in (
+            ("time", np.arange(values.shape[0])), ("lat", 46.2 - 0.1 * np.arange(values.shape[1])),
+            ("lon", 8.9 + 0.1 * np.arange(values.shape[2])),
+        ):  # fmt: skip
+            out.createVariable(name, "d", (name,))[:] = given
+        out.variables["time"].units, out.variables["lon"].units = time_units, "degrees_east"
+        if bounds:
+            out.variables["time"].bounds = "time_bounds"
+            edges = np.arange(values.shape[0])[:, None] + np.array([0.0, 1.0])
+            out.createVariable("time_bounds", "d", ("time", "n"))[:] = edges
+        kept = out.createVariable("tp", "f", ("time", "lat", "lon"))
+        kept.units, kept._FillValue, kept.valid_min = units, np.float32(-9), np.float32(0)
+        kept[:] = np.where(np.isnan(values), -9, values)
+    return path
+
+
+def test_rain_counts_at_the_end_of_its_interval_and_no_value_is_none(tmp_path):
+    values = np.arange(12.0).reshape(2, 2, 3)
+    values[1, 0, :2] = np.nan
+    path = write_classic(tmp_path / "a.nc", values)
+    places = (StationPlace("R1", 46.19, 9.02), StationPlace("R2", 46.11, 8.9))
+    hours = [datetime(2026, 1, 1, h, tzinfo=UTC) for h in (1, 2)]
+    assert rows_of(path, quantity="rain", places=places) == [
+        (hours[0], "R1", 1.0, "mm"), (hours[0], "R2", 3.0, "mm"), (hours[1], "R2", 9.0, "mm"),
+    ]  # fmt: skip
+    other = rows_of(path, quantity="snow_depth", places=places[:1])
+    assert other == [(datetime(2026, 1, 1, tzinfo=UTC), "R1", 1.0, "mm")]
+    wide = rows_of(path, quantity="rain", window_m=9_000.0, places=(StationPlace("R1", 46.2, 9.0),))
+    assert [v for _, _, v, _ in wide] == [1.0]  # layer 2: fewer than half of the cells have a value
+    for k, (more, said) in enumerate([
+        ({"units": "mm h-1"}, "rain is the sum of an interval"), ({"units": ""}, "give --unit"),
+        ({"time_units": "months since 2026-01-01"}, "cannot be read"), ({"time_units": "hours since 0"}, "is none"),
+    ]):  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            rows_of(write_classic(tmp_path / f"{k}.nc", values, **more), quantity="rain", places=places)
+    with pytest.raises(ConfigError, match="no grid 'rain'; there are: tp"):
+        rows_of(path, quantity="rain", variable="rain", places=places)
+
+
+# ---- stacks of displacement --------------------------------------------------------------------------------------
+def write_tif(path, layers, names=(), **more):
+    profile = {"driver": "GTiff", "height": layers.shape[1], "width": layers.shape[2], "count": layers.shape[0],
+               "dtype": "float32", "crs": "EPSG:32632", "transform": Affine(20, 0, 500_000, 0, -20, 5_100_000),
+               "nodata": -9999.0, **more}  # fmt: skip
+    with rasterio.open(path, "w", **profile) as out:
+        out.write(np.where(np.isnan(layers), -9999, layers).astype("float32"))
+        for band, name in enumerate(names, start=1):
+            out.set_band_description(band, name)
+    return path
+
+
+def test_pixels_of_a_raster_are_points_at_their_place(tmp_path, monkeypatch):
+    layers = np.arange(24.0).reshape(2, 3, 4)
+    layers[:, 0, 0] = np.nan
+    layers[1, 2, 3] = np.nan
+    path = write_tif(tmp_path / "stack.tif", layers, ("20260101", "disp 2026-01-13T05:12:30"))
+    said = {"point_set": "desc", "direction": "los-towards", "unit": "mm"}
+    monkeypatch.setattr(stacks, "WINDOW_BYTES", 1)  # a row at a time
+    declared, pieces = points_of(open_pixels, path, **said)
+    assert (declared.name, declared.direction, declared.unit, len(pieces)) == ("desc", "los-towards", "mm", 11)
+    last = pieces[-1]
+    lon, lat = Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True).transform(500_070, 5_099_950)
+    assert (last.point.latitude, last.point.longitude) == (pytest.approx(lat), pytest.approx(lon))
+    assert (last.point.pid, last.missing) == (f"{lat:.5f} {lon:.5f}", 1)
+    assert [(v.observed_at, v.value) for v in last.values] == [(datetime(2026, 1, 1, tzinfo=UTC), 11.0)]
+    assert pieces[0].values[1].observed_at == datetime(2026, 1, 13, 5, 12, 30, tzinfo=UTC)
+    place = StationPlace("G1", lat, lon)
+    assert len(points_of(open_pixels, path, **said, within_m=25.0, places=(place,))[1]) == 3
+    monkeypatch.setattr("monitor.ingest.grids.read.MOST_POINTS", 5)
+    with pytest.raises(ConfigError, match="more than 5 pixels; give --within"):
+        points_of(open_pixels, path, **said)
+    (first,) = rows_of(path, quantity="velocity", unit="mm/yr", places=(StationPlace("G1", lat, lon),))
+    assert first == (datetime(2026, 1, 1, tzinfo=UTC), "G1", 11.0, "mm/yr")
+
+
+def test_a_raster_that_does_not_say_what_or_when_is_refused(tmp_path):
+    one = np.ones((1, 2, 2))
+    said = {"point_set": "desc", "direction": "up", "unit": "mm"}
+    assert len(points_of(open_pixels, write_tif(tmp_path / "disp_20260101.tif", one), **said)[1]) == 4
+    for name, more, options, line in (
+        ("disp.tif", {}, said, "band 1 has no date"),
+        ("disp_20270101.tif", {}, said, "lies in the future"),
+        ("disp_20260102.tif", {"crs": None}, said, "with coordinates"),
+        ("disp_20260103.tif", {}, {**said, "unit": "mm/yr"}, "rates are no displacement"),
+        ("disp_20260104.tif", {}, {**said, "unit": None}, "give --unit"),
+        ("disp_20260105.tif", {}, {**said, "direction": None}, "the sign is declared"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            points_of(open_pixels, write_tif(tmp_path / name, one, **more), **options)
+
+
+# ---- MintPy: no measured file of it is at hand, so one as its documents describe it ------------------------------
+def write_mintpy(path, **attrs):
+    values = np.arange(12.0, dtype="f4").reshape(2, 2, 3) / 1000
+    values[:, 0, 0] = 0.0
+    values[1, 1, 2] = np.nan
+    with h5py.File(path, "w") as out:
+        out["timeseries"], out["date"] = values, np.array([b"20260101", b"20260113"])
+        geo = {"X_FIRST": "8.9", "Y_FIRST": "46.2", "X_STEP": "0.001", "Y_STEP": "-0.001", "Y_UNIT": "degrees"}
+        given = {"FILE_TYPE": "timeseries", "UNIT": "m", "CENTER_LINE_UTC": "19950.0", **geo, **attrs}
+        out.attrs.update({k: v for k, v in given.items() if v is not None})
+    return path
+
+
+def test_mintpy_counts_metres_towards_the_satellite_at_the_time_of_its_pass(tmp_path):
+    declared, pieces = points_of(open_mintpy_points, write_mintpy(tmp_path / "timeseries_demErr.h5"))
+    assert (declared.name, declared.direction, declared.unit) == ("timeseries_demErr", "los-towards", "m")
+    assert len(pieces) == 5
+    first = pieces[0]
+    assert (first.point.latitude, first.point.longitude) == (pytest.approx(46.1995), pytest.approx(8.9015))
+    assert first.values[1].observed_at == datetime(2026, 1, 13, 5, 32, 30, tzinfo=UTC)
+    assert [v.value for v in first.values] == [pytest.approx(0.001), pytest.approx(0.007)]
+    assert pieces[-1].missing == 1
+    with pytest.raises(ConfigError, match="in radar coordinates"):
+        points_of(open_mintpy_points, write_mintpy(tmp_path / "radar.h5", Y_FIRST=None))
+    with pytest.raises(ConfigError, match="towards the satellite, not up"):
+        points_of(open_mintpy_points, tmp_path / "radar.h5", direction="up")
+
+
+def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
+    whole = write_mintpy(tmp_path / "a.h5").read_bytes()
+    for k, content in enumerate(
+        (b"", b"\x89HDF\r\n\x1a\n", whole[:900], whole[:-300], b"CDF\x01\xff\xff", b"II*\0\xff")
+    ):
+        path = tmp_path / f"{k}.h5"
+        path.write_bytes(content)
+        for opens in (open_mintpy_points, open_pixels):
+            with pytest.raises(ConfigError):
+                points_of(opens, path, point_set="a", direction="los-towards", unit="m")
+    with pytest.raises(ConfigError, match="cannot be read as netCDF"), open_netcdf(tmp_path / "a.h5", None, ends=False):
+        pass
