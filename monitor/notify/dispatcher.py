@@ -57,6 +57,7 @@ class Dispatcher:
         lease_s: how long a worker may hold a message.
         poll_s: how often to look.
         language: of recipients who chose none.
+        page_url: where people reach the page, for the link of a message; empty where they cannot.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class Dispatcher:
         lease_s: float = LEASE_S,
         poll_s: float = POLL_S,
         language: str = ENGLISH,
+        page_url: str = "",
     ) -> None:
-        self._language = language
+        self._language, self._page_url = language, page_url
         self._db, self._sites, self._clock = db, sites, clock
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
@@ -224,6 +226,7 @@ class Dispatcher:
                 self._lease_s,
                 self._find_language,
                 self._find_kept,
+                self._page_url,
             )
             self._workers[channel] = worker
             worker.start()

@@ -8,7 +8,7 @@ from typing import Final
 from monitor.domain.alert import Notification
 from monitor.domain.message import COVERED, DRILL
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import ENGLISH, use
+from monitor.language.catalogue import ENGLISH, gettext, use
 from monitor.language.sayings import NOTHING_KEPT, Kept, say
 from monitor.notify.cutting import SUBJECT_LENGTH, shorten
 from monitor.notify.notifier import Notifier, split_channel
@@ -22,11 +22,27 @@ def find_language(recipients: Iterable[Recipient], name: str, default: str) -> s
     return next((r.language for r in recipients if r.name == name and r.language), default)
 
 
-def deliver_in(language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT) -> None:
-    """Deliver in a language, but for the names in `kept`; raises what the notifier raises, nothing of a translation."""
+def deliver_in(
+    language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT, *, page_url: str = ""
+) -> None:
+    """Deliver in a language, but for the names in `kept`; raises what the notifier raises, nothing of a translation.
+
+    Args:
+        language: of the recipient.
+        notifier: the channel.
+        notification: as it is stored, in English.
+        kept: names that stay as they are.
+        page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
+    """
     wanted = ENGLISH if split_channel(notification.channel)[0] == LOG else language
     with use(wanted, kept):
-        notifier.deliver(translate(notification, wanted))
+        said = translate(notification, wanted)
+        if page_url:
+            link = gettext("Look and acknowledge: {address}").format(
+                address=f"{page_url}/alerts/{notification.alert_id}"
+            )
+            said = replace(said, body=f"{said.body}\n{link}")
+        notifier.deliver(said)
 
 
 def translate(notification: Notification, language: str) -> Notification:

@@ -54,7 +54,9 @@ class ChannelWorker:
         lease_s: float = LEASE_S,
         find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
         find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
+        page_url: str = "",
     ) -> None:
+        self._page_url = page_url
         self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -160,7 +162,8 @@ class ChannelWorker:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ)
             language = self._find_language(notification.site, notification.recipient)
-            deliver_in(language, self._notifier, notification, self._find_kept(notification.site))
+            kept = self._find_kept(notification.site)
+            deliver_in(language, self._notifier, notification, kept, page_url=self._page_url)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
         except DeliveryError as error:

@@ -163,7 +163,7 @@ class Core:
         self._make_inboxes()
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
-            language=self.config.language.default,
+            language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
         )  # fmt: skip
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()

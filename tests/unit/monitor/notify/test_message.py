@@ -55,6 +55,22 @@ def test_subject_and_body_in_italian():
 
 
 @pytest.mark.parametrize(
+    ("language", "begins"),
+    [("en", "Look and acknowledge: "), ("it", "Guardare e prendere in carico: "), ("zh", "查看并确认：")],
+)
+def test_a_message_links_to_its_alert_where_people_can_reach_the_page(language, begins):
+    sent = []
+
+    class Keeping:
+        deliver = sent.append
+
+    for url in ("https://slope.example", ""):
+        deliver_in(language, Keeping, make(), page_url=url)
+    with_link, without = (one.body.splitlines() for one in sent)
+    assert with_link == [*without, f"{begins}https://slope.example/alerts/7"]
+
+
+@pytest.mark.parametrize(
     ("language", "word", "level"),
     [("it", "ESERCITAZIONE", "ARANCIONE"), ("zh", "演练", "橙色"), ("es", "SIMULACRO", "NARANJA")],
 )
