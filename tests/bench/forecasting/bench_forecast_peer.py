@@ -3,9 +3,9 @@
     python -m tests.bench.forecasting.bench_forecast_peer [--peer /path/to/its/python] [--sets SK,G] [--seed 7]
 
 The peer runs in an environment of its own (`pip install neuralforecast`). Without --peer its quoted figures stand
-beside ours, and what was measured of it before. Every origin has a target 30 days on, nothing is trained on rows after the
-first one. Seconds are processor time of one thread. Both GRUs see 60 days and have a state of 32; a step takes 64 issue
-times, the peer makes 420, ours at most 30 passes.
+beside ours, and what was measured of it before. Every origin has a target 30 days on, nothing is trained on rows after
+the first one. Seconds are processor time of one thread. Both GRUs see 60 days and have a state of 32; a step takes 64
+issue times, the peer makes 420, ours at most 30 passes.
 """
 
 import argparse
