@@ -8,12 +8,13 @@ from typing import Final
 from monitor.domain.alert import Notification
 from monitor.domain.message import COVERED, DRILL
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.language.catalogue import ENGLISH, N_, gettext, use
 from monitor.language.sayings import NOTHING_KEPT, Kept, say
 from monitor.notify.cutting import SUBJECT_LENGTH, shorten
 from monitor.notify.notifier import Notifier, split_channel
 
 _LOG = logging.getLogger(__name__)
+LINK: Final = N_("Look and acknowledge: {address}")
 LOG: Final = "log"  # lines of the log are English, whoever reads them
 
 
@@ -38,9 +39,7 @@ def deliver_in(
     with use(wanted, kept):
         said = translate(notification, wanted)
         if page_url:
-            link = gettext("Look and acknowledge: {address}").format(
-                address=f"{page_url}/alerts/{notification.alert_id}"
-            )
+            link = gettext(LINK).format(address=f"{page_url}/alerts/{notification.alert_id}")
             said = replace(said, body=f"{said.body}\n{link}")
         notifier.deliver(said)
 

@@ -14,6 +14,7 @@ from monitor.language.sayings import FIGURES, FREE, LISTS, PHRASES, TERMS
 from monitor.language.scripts import FOLDER, find_script_texts
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
+from monitor.notify.message import LINK
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
@@ -53,7 +54,17 @@ def page_texts() -> frozenset[str | tuple[str, str]]:
 
 
 def every_text() -> set[str | tuple[str, str]]:
-    return {*page_texts(), *find_script_texts(), *SENTENCES, *WORDS, *LEVELS, *MONTHS, "never", "Landslide hazard"}
+    return {
+        *page_texts(),
+        *find_script_texts(),
+        *SENTENCES,
+        *WORDS,
+        *LEVELS,
+        *MONTHS,
+        "never",
+        "Landslide hazard",
+        LINK,
+    }
 
 
 @pytest.mark.parametrize("language", OTHERS)
