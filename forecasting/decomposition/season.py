@@ -88,7 +88,7 @@ def split_season(times_s: Sequence[float], values: Sequence[float]) -> Season:
         times_s: Rising epoch seconds, shape (n,).
         values: In any unit, shape (n,).
 
-    >>> made = split_season([30.4 * 86400.0 * k for k in range(14)], [0.0] * 14)
+    >>> made = split_season([30.5 * 86400.0 * k for k in range(14)], [0.0] * 14)
     >>> made.grid, made.reason
     ('month', 'needs two full years: 14 of 24 months')
     """
