@@ -49,7 +49,7 @@ RULES: Final[dict[str, str]] = {
          "scenes explain", "scenes review list", "scenes review retrain"),
         READS,
     ),
-    **dict.fromkeys(("db current", "db backup", "db verify", "db publish"), READS),
+    **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),
     **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
          "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "alerts withdraw", "maintenance add",

@@ -16,7 +16,17 @@ from monitor.config.sources import SourceSection
 from monitor.domain.names import fold_name
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
-from monitor.domain.terms import Duration, Language, Retention, Section, describe_unknown, explain, read_text, read_toml
+from monitor.domain.terms import (
+    Duration,
+    Language,
+    NeverOrDuration,
+    Retention,
+    Section,
+    describe_unknown,
+    explain,
+    read_text,
+    read_toml,
+)
 from monitor.errors import ConfigError
 from monitor.language.catalogue import ENGLISH
 
@@ -246,6 +256,20 @@ class ComputeSection(Section):
         return self
 
 
+class BackupSection(Section):
+    """[backup]; None = never."""
+
+    every_s: NeverOrDuration = Field(default=None, alias="every")
+    folder: str = "var/backups"
+    keep: int = Field(default=7, ge=1)
+    prove: bool = True
+
+    @property
+    def slack_s(self) -> float:
+        """How much sooner than due a copy may be made: the job looks once an hour."""
+        return min(1800.0, (self.every_s or 0.0) / 2)
+
+
 class ThinningSection(Section):
     """[retention.quantities] NAME: how long readings are kept, and what stays of them then."""
 
@@ -335,6 +359,7 @@ class ServiceConfig(Section):
     schedule: ScheduleSection = ScheduleSection()
     compute: ComputeSection = ComputeSection()
     retention: RetentionSection = RetentionSection()
+    backup: BackupSection = BackupSection()
     limits: LimitsSection = LimitsSection()
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()

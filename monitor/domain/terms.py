@@ -31,6 +31,10 @@ def _read_retention(value: Any) -> float | None:
     return None if value == "forever" else _read_duration(value)
 
 
+def _read_or_never(value: Any) -> float | None:
+    return None if value == "never" else _read_duration(value)
+
+
 def _positive(seconds: float) -> float:
     if seconds <= 0:
         raise ValueError("expected a duration longer than nothing")
@@ -41,6 +45,7 @@ Language = Annotated[str, BeforeValidator(lambda value: read_language(str(value)
 Duration = Annotated[float, BeforeValidator(_read_duration)]
 Horizon = Annotated[float, BeforeValidator(_read_horizon)]
 Retention = Annotated[float | None, BeforeValidator(_read_retention)]
+NeverOrDuration = Annotated[float | None, BeforeValidator(_read_or_never)]
 
 
 class Section(BaseModel):

@@ -16,7 +16,7 @@ from monitor.jobs import housekeeping
 from monitor.store.database import audit
 from monitor.store.database.engine import Database
 from monitor.store.schema import views
-from monitor.store.upkeep import backup, migrate, prune, publish, verify
+from monitor.store.upkeep import backup, migrate, proof, prune, publish, verify
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Admin who does it; else whom the OS user is bound to")]
@@ -69,6 +69,27 @@ def make_backup(
     show({"file": str(target), "bytes": target.stat().st_size, "audit_head": head}, str(target), as_json)
 
 
+@app.command("prove")
+def prove_copy(
+    file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Restore a copy into a scratch database, count, verify, and remove it; the service may run. Exit 1 on findings.
+
+    Example: slopeward db prove var/backups/slopeward-auto-20260301T060000Z.db
+    """
+    with open_database(config, any_revision=True) as db:
+        found = proof.prove(db, file)
+    for finding in found.findings:
+        show({"finding": finding}, finding, as_json)
+    if found.findings:
+        say(f"{len(found.findings)} findings; take an older copy")
+        raise typer.Exit(1)
+    line = f"{file} can be restored: {sum(found.rows.values())} rows in {len(found.rows)} tables, chain and seals hold"
+    show({"file": str(file), "rows": found.rows, "audit_head": found.audit_head}, line, as_json)
+
+
 @app.command("restore")
 def restore(
     file: Annotated[Path, typer.Argument(help="A copy made by `slopeward db backup`")],
@@ -85,6 +106,7 @@ def restore(
         raise RefusedError("this replaces everything the database holds; stop the service and add --yes")
     with open_database(config, any_revision=True) as db:
         who = prove(db, by) if _is_readable(db) else name_helper()
+        proof.require_restorable(db, file)
         backup.restore(db, file)
         migrate.upgrade(db)
         db.closed_because = None

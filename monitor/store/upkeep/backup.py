@@ -1,6 +1,7 @@
 """Copies of the whole database that can be trusted, and the way back from one."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -10,10 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import Connection, func, select, text
+
 from detection.whole_file import replacing
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
 from monitor.store.database.file_modes import open_lock
+from monitor.store.schema.tables import metadata
 
 LIMIT_S: Final = 6 * 3600
 
@@ -29,11 +33,18 @@ def copy_sqlite(source: Path, target: Path) -> None:
 def back_up(db: Database, target: Path) -> None:
     """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
 
+    Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
+
     Raises:
-        StoreError: the target exists, or the copy failed; nothing half-written is left.
+        StoreError: the target exists, there is no room, or the copy failed; nothing half-written is left.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name")
+    if not target.parent.is_dir():
+        raise StoreError(f"{target.parent} is no folder; make it")
+    if (needed := _size_of(db)) > (free := shutil.disk_usage(target.parent).free):
+        room = f"{needed // 10**6} MB are needed, {free // 10**6} MB are free"
+        raise StoreError(f"there is no room for a copy in {target.parent}: {room}")
     try:
         with replacing(target, flush=True, mode=0o600) as partial:
             if db.is_sqlite:
@@ -41,8 +52,50 @@ def back_up(db: Database, target: Path) -> None:
                 check_sqlite(partial)
             else:
                 _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}")
-    except sqlite3.Error as error:
+        with replacing(sum_file(target), mode=0o600) as partial:
+            partial.write_text(f"{_digest(target)}  {target.name}\n", encoding="utf-8")
+    except (sqlite3.Error, OSError) as error:
         raise StoreError(f"the copy to {target} failed: {error}") from error
+
+
+def sum_file(copy: Path) -> Path:
+    """Where the SHA-256 of a copy stands."""
+    return copy.with_name(f"{copy.name}.sha256")
+
+
+def check_sum(copy: Path) -> None:
+    """Make sure that a copy is the file that was written, where its SHA-256 stands beside it.
+
+    Raises:
+        StoreError: it was torn or changed since.
+    """
+    try:
+        noted = sum_file(copy).read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError):
+        return
+    if noted != _digest(copy):
+        raise StoreError(f"{copy} is not as it was written: its SHA-256 differs from {sum_file(copy).name}")
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """How many rows each table of ours holds."""
+    return {
+        table.name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+        for table in metadata.sorted_tables
+    }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size_of(db: Database) -> int:
+    """Bytes that a copy may take; an archive of PostgreSQL is compressed and leaves indexes out."""
+    if db.is_sqlite:
+        return int(sqlite_file(db).stat().st_size * 1.05)
+    with db.read() as c:
+        return int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one()) // 4
 
 
 def restore(db: Database, source: Path) -> None:

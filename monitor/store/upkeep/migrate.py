@@ -144,8 +144,13 @@ def _current(connection: Connection) -> str:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program knows a revision; one that it does not was made by a newer program."""
+    return revision in _read_revisions()[0]
+
+
 def _refuse_newer(found: str) -> None:
-    if found and found not in _read_revisions()[0]:
+    if found and not is_known(found):
         raise StoreError(f"the database is at revision {found}, made by a newer Slopeward; upgrade Slopeward")
 
 

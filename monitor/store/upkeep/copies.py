@@ -1,0 +1,115 @@
+"""Copies by schedule: made, proven, written down, and the oldest let go."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, insert, select
+
+from monitor.domain.instants import spell
+from monitor.errors import StoreError
+from monitor.store.database import audit
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import backup_run
+from monitor.store.upkeep import backup, proof
+
+PROVEN, MADE, FAILED = "proven", "made", "failed"
+PREFIX: Final = "slopeward-auto-"  # copies of other names are a person's, and stay
+
+
+class Copy(NamedTuple):
+    """A row of `backup_run`."""
+
+    at: datetime
+    file: str
+    state: str
+    detail: str
+
+
+def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool) -> Copy:
+    """Make a copy while the service runs, prove it, and keep the newest ones.
+
+    Args:
+        db: the database.
+        folder: where copies lie; made where it is missing.
+        keep: how many.
+        now: the present.
+        is_proven: restore it into a scratch database and check it there.
+
+    Returns:
+        What became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
+
+    Raises:
+        StoreError: there is no copy, or it is not as it was written; that is written down as well.
+    """
+    start = time.monotonic()
+    stamp = spell(now)[:19].replace("-", "").replace(":", "")
+    target = folder / f"{PREFIX}{stamp}Z.{'db' if db.is_sqlite else 'dump'}"
+    with db.read() as c:
+        head = audit.latest_hash(c)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        backup.back_up(db, target)
+        rows, state, detail = _prove(db, target, head) if is_proven else (None, MADE, "not proven, as configured")
+    except (StoreError, OSError) as error:
+        _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
+        raise StoreError(str(error)) from error
+    size = target.stat().st_size
+    _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
+    for old in list_copies(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+        backup.sum_file(old).unlink(missing_ok=True)
+    return Copy(now, str(target), state, detail)
+
+
+def _prove(db: Database, target: Path, head: str) -> tuple[int | None, str, str]:
+    try:
+        found = proof.prove_apart(db, target, head)
+    except proof.NoScratchError as error:
+        return None, MADE, str(error)
+    if found.findings:
+        raise StoreError(f"{target} is not as it was written: {found.findings[0]} ({len(found.findings)} findings)")
+    rows = sum(found.rows.values())
+    return rows, PROVEN, f"restored: {rows} rows in {len(found.rows)} tables, audit chain and seals hold"
+
+
+def list_copies(folder: Path) -> list[Path]:
+    """Copies that the schedule made, oldest first."""
+    return sorted(one for one in folder.glob(f"{PREFIX}*") if one.suffix in {".db", ".dump"})
+
+
+def find_newest(c: Connection) -> Copy | None:
+    """The newest copy that there is, as it was written down; None where there never was one."""
+    return _find(c, succeeded=True)
+
+
+def find_last_try(c: Connection) -> Copy | None:
+    """The newest try, whatever became of it."""
+    return _find(c, succeeded=False)
+
+
+def _find(c: Connection, *, succeeded: bool) -> Copy | None:
+    b = backup_run.c
+    wanted = select(b.at, b.file, b.state, b.detail).order_by(b.at.desc(), b.id.desc()).limit(1)
+    row = c.execute(wanted.where(b.state != FAILED) if succeeded else wanted).first()
+    return None if row is None else Copy(*row)
+
+
+def _note(
+    db: Database, at: datetime, file: Path, state: str, seconds: float, size: int | None, rows: int | None, head: str,
+    detail: str,
+) -> None:  # fmt: skip
+    with db.write() as c:
+        c.execute(
+            insert(backup_run).values(
+                at=at,
+                file=str(file),
+                state=state,
+                seconds=seconds,
+                bytes=size,
+                rows=rows,
+                audit_head=head,
+                detail=detail,
+            )
+        )

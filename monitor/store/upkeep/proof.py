@@ -1,0 +1,173 @@
+"""Prove a copy by restoring it: into a scratch database, counted and checked there, and nothing of it stays."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from monitor.errors import SlopewardError, StoreError
+from monitor.store.database import audit
+from monitor.store.database.engine import Database
+from monitor.store.upkeep import backup, migrate
+from monitor.store.upkeep.verify import verify
+
+LIMIT_S: Final = 6 * 3600
+NO_SCRATCH: Final = 3  # status of the process of `prove_apart`
+SCRATCH: Final = "slopeward_proof_"
+URL: Final = "SLOPEWARD_DATABASE__URL"
+
+
+class NoScratchError(StoreError):
+    """There is no room or no right for a scratch database: nothing is known of the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a restored copy holds: rows by table, its newest audit hash, and what is not as it was written."""
+
+    rows: dict[str, int]
+    audit_head: str
+    findings: tuple[str, ...]
+
+
+def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
+    """Restore a copy into a database of its own, count, verify, and remove it.
+
+    Args:
+        db: of the kind that the copy is of; on PostgreSQL the scratch database lies on its server.
+        copy: a file of `backup.back_up`.
+        audit_head: a head of the audit log that the copy must hold.
+
+    Raises:
+        StoreError: the copy is damaged, of a newer program, or there is no room or right for a scratch database.
+    """
+    require_restorable(db, copy)
+    with _scratch(db, copy) as scratch:
+        backup.restore(scratch, copy)
+        migrate.upgrade(scratch)
+        with scratch.read() as c:
+            rows = backup.count_rows(c)
+            return Proof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
+
+
+def prove_apart(db: Database, copy: Path, audit_head: str | None) -> Proof:
+    """`prove` in a process of its own with low priority: the caller's threads are not held up.
+
+    Raises:
+        StoreError: as `prove`, or the process was ended.
+    """
+    url = db.url.render_as_string(hide_password=False)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, str(copy), audit_head or ""],
+        env={**os.environ, URL: url}, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
+        raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
+    said = json.loads(done.stdout)
+    return Proof(said["rows"], said["audit_head"], tuple(said["findings"]))
+
+
+def require_restorable(db: Database, copy: Path) -> None:
+    """Make sure that a copy is whole and of a version that this program can read, before anything is replaced.
+
+    Raises:
+        StoreError: it is not.
+    """
+    if not copy.is_file():
+        raise StoreError(f"{copy} is no file")
+    backup.check_sum(copy)
+    found = _read_revision(db, copy)
+    if not migrate.is_known(found):
+        raise StoreError(f"{copy} is at revision {found}, made by a newer Slopeward; upgrade Slopeward first")
+
+
+def _read_revision(db: Database, copy: Path) -> str:
+    if db.is_sqlite:
+        backup.check_sqlite(copy)
+        with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+    try:
+        done = subprocess.run(
+            ["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)],
+            capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise StoreError("pg_restore is not installed; install the PostgreSQL client programs") from None
+    lines = done.stdout.splitlines()
+    start = next((k for k, line in enumerate(lines) if line.startswith("COPY ")), None)
+    if done.returncode or start is None:
+        why = (done.stderr.strip().splitlines() or ["it holds no schema"])[0]
+        raise StoreError(f"{copy} is no archive of a database of Slopeward: {why}")
+    return lines[start + 1]
+
+
+@contextmanager
+def _scratch(db: Database, copy: Path) -> Iterator[Database]:
+    name = f"{SCRATCH}{secrets.token_hex(4)}"
+    if db.is_sqlite:
+        file = copy.with_name(f".{name}.db")
+        if shutil.disk_usage(copy.parent).free < 1.2 * copy.stat().st_size:
+            raise NoScratchError(f"{copy.parent} has no room to restore {copy.name} beside it")
+        scratch = Database(f"sqlite:///{file}")
+        try:
+            yield scratch
+        finally:
+            scratch.close()
+            for left in file.parent.glob(f"{file.name}*"):
+                left.unlink(missing_ok=True)
+        return
+    server = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with server.connect() as c:
+        _drop_left(db)
+        try:
+            c.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
+        except DBAPIError as error:
+            why = str(error.orig).splitlines()[0]
+            raise NoScratchError(f"no scratch database: {why} (ALTER ROLE {db.url.username} CREATEDB)") from error
+    scratch = Database(db.url.set(database=name).render_as_string(hide_password=False))
+    try:
+        yield scratch
+    finally:
+        scratch.close()
+        with server.connect() as c:
+            c.execute(text(f"DROP DATABASE IF EXISTS {name}"))
+
+
+def _drop_left(db: Database) -> None:
+    """Remove what a killed proof left; one that is in use belongs to another one and stays."""
+    with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as c:
+        every = c.execute(text("SELECT datname FROM pg_database")).scalars().all()
+        for name in (one for one in every if one.startswith(SCRATCH)):
+            with contextlib.suppress(DBAPIError):
+                c.execute(text(f'DROP DATABASE "{name}"'))
+
+
+def main(words: list[str]) -> int:
+    """The process of `prove_apart`: one JSON object on stdout, or one line on stderr and 1."""
+    os.nice(10)
+    copy, head = words
+    try:
+        with Database(os.environ[URL]) as db:
+            found = prove(db, Path(copy), head or None)
+    except (SlopewardError, OSError) as error:
+        print(" ".join(str(error).split()), file=sys.stderr)  # noqa: T201  the answer of this process
+        return NO_SCRATCH if isinstance(error, NoScratchError) else 1
+    print(json.dumps({"rows": found.rows, "audit_head": found.audit_head, "findings": found.findings}))  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,173 @@
+"""Copies by schedule: made beside a writer, proven in a scratch database, refused when torn, and enough to go on."""
+
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, text
+
+from monitor.config.service import parse_service
+from monitor.domain.observation import Observation
+from monitor.errors import StoreError
+from monitor.jobs import backup as job
+from monitor.store.database.engine import Database
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema import tables as t
+from monitor.store.schema import views
+from monitor.store.upkeep import backup, copies, proof
+from tests.data.filled import NOW, days
+
+
+@pytest.fixture(autouse=True)
+def client_programs():
+    if shutil.which("pg_dump") is None:
+        pytest.skip("the PostgreSQL client programs are missing")
+
+
+def rows_of(database, name):
+    with database.read() as c:
+        return views.load_view(c, name, order_by=["at"])
+
+
+def reading(k):
+    at = NOW + timedelta(seconds=k)
+    return Observation("north-bench", "G1", "strain", "microstrain", at, at, float(k))
+
+
+def readings_in(database):
+    with database.read() as c:
+        found = select(t.observation.c.value_raw).join(t.series, t.series.c.id == t.observation.c.series_id)
+        return {v for (v,) in c.execute(found.where(t.series.c.quantity == "strain"))}
+
+
+def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_the_service_goes_on(
+    filled_database, tmp_path
+):
+    """The acknowledgement is the end of a commit; what the copy does not hold, the instrument sends again."""
+    database, sent, stop = filled_database, [], threading.Event()
+
+    def write():
+        while not stop.is_set():
+            with database.write(urgent=True) as c:
+                add_observations(c, [reading(len(sent))], NOW)
+            sent.append(float(len(sent)))
+            stop.wait(0.02)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while len(sent) < 5:
+            stop.wait(0.01)
+        acknowledged = set(sent)
+        made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
+        during = len(sent) - len(acknowledged)
+    finally:
+        stop.set()
+        writer.join()
+    assert made.state == "proven", made
+    assert during > 0  # nobody waited for the copy
+    copy = tmp_path / "copies" / made.file.rpartition("/")[2]
+    backup.restore(database, copy)
+    held = readings_in(database)
+    assert acknowledged <= held <= set(sent)
+    with database.write() as c:  # sent again: what is there is a duplicate
+        assert add_observations(c, [reading(k) for k in range(len(sent))], NOW).duplicates == len(held)
+    assert readings_in(database) == set(sent)
+
+
+def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tmp_path):
+    database, folder = filled_database, tmp_path / "copies"
+    said = f'[backup]\nevery = "24h"\nkeep = 2\nfolder = "{folder}"\nprove = false\n'
+    config = parse_service(said, "t")
+    assert "every says never" in job.run(database, parse_service("", "t"), None, NOW)
+    own = folder / "before-the-move.db"
+    for day in range(4):
+        assert "made" in job.run(database, config, None, NOW + days(day + 1))
+        assert "not due" in job.run(database, config, None, NOW + days(day + 1) + timedelta(hours=20))
+        own.touch()
+    assert len(copies.list_copies(folder)) == 2
+    assert own.exists()
+    assert len(list(folder.glob("*.sha256"))) == 2
+    assert [row["state"] for row in rows_of(database, "backups")][-4:] == ["made"] * 4
+    (folder / "in-the-way").touch()
+    broken = parse_service(f'[backup]\nevery = "24h"\nfolder = "{folder}/in-the-way"\n', "t")
+    with pytest.raises(StoreError):
+        job.run(database, broken, None, NOW + days(9))
+    assert rows_of(database, "backups")[-1]["state"] == "failed"
+
+
+def test_a_torn_an_altered_and_a_newer_copy_are_refused_before_anything_is_replaced(filled_database, tmp_path):
+    database, whole = filled_database, tmp_path / "copy"
+    backup.back_up(database, whole)
+    torn = tmp_path / "torn"
+    torn.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    with pytest.raises(StoreError):
+        proof.prove(database, torn)
+    altered = bytearray(whole.read_bytes())
+    altered[len(altered) // 2] ^= 1
+    whole.write_bytes(altered)
+    with pytest.raises(StoreError, match="not as it was written"):
+        proof.require_restorable(database, whole)
+    newer = tmp_path / "newer"
+    with database.write() as c:
+        c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    backup.back_up(database, newer)
+    with pytest.raises(StoreError, match="revision 9999, made by a newer Slopeward"):
+        proof.require_restorable(database, newer)
+    if not database.is_sqlite:
+        with database.read() as c:
+            left = c.execute(text("SELECT count(*) FROM pg_database WHERE datname LIKE 'slopeward_proof%'")).scalar()
+        assert left == 0
+
+
+def test_a_copy_whose_rows_were_changed_is_found_by_the_proof(filled_sqlite_url, tmp_path):
+    database, copy = Database(filled_sqlite_url), tmp_path / "copy.db"
+    backup.back_up(database, copy)
+    backup.sum_file(copy).unlink()
+    with sqlite3.connect(copy) as c:
+        c.execute("UPDATE alert SET reason = 'nothing happened'")
+    c.close()
+    found = proof.prove(database, copy)
+    assert any("the row was altered" in line for line in found.findings)
+    assert sorted(p.name for p in tmp_path.iterdir() if "proof" in p.name) == []
+    database.close()
+
+
+def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(filled_sqlite_url, tmp_path, monkeypatch):
+    database = Database(filled_sqlite_url)
+
+    def refuse(*_):
+        raise proof.NoScratchError("no room to restore it")
+
+    monkeypatch.setattr(proof, "prove_apart", refuse)
+    made = copies.make_copy(database, tmp_path / "copies", 2, NOW, is_proven=True)
+    assert (made.state, made.detail) == ("made", "no room to restore it")
+    database.close()
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_path):
+    """Files of this child may not grow beyond 100 kB: what a full disk says."""
+    url = filled_database.url.render_as_string(hide_password=False)
+    program = (
+        "import sys; from pathlib import Path; from monitor.store.database.engine import Database\n"
+        "from monitor.store.upkeep.backup import back_up; from monitor.errors import StoreError\n"
+        "try: back_up(Database(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except StoreError as error: print(error)"
+    )
+
+    def bound():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    target = tmp_path / "folder" / "copy"
+    target.parent.mkdir()
+    words = [sys.executable, "-c", program, url, str(target)]
+    if filled_database.is_sqlite:  # the limit holds for its own files too: it reads one that needs none
+        filled_database.close()
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=bound, check=False)
+    assert "failed" in done.stdout, done
+    assert list(target.parent.iterdir()) == []
