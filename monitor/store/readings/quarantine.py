@@ -68,14 +68,17 @@ class Room:
 
     def close(self, now: datetime) -> int:
         """Write the counts; returns how many messages were not kept."""
-        for source, (size, rows, unkept) in sorted(self._added.items()):  # one order: two writers never cross
-            facts: dict[str, Any] = {"kept_bytes": size, "kept_rows": rows, "unkept": unkept}
-            row = insert(self._connection, quarantine_source).values(
-                source=source, unkept_at=now if unkept else None, **facts
-            )
-            grown: dict[str, Any] = {name: quarantine_source.c[name] + row.excluded[name] for name in facts}
-            grown["unkept_at"] = func.coalesce(row.excluded.unkept_at, quarantine_source.c.unkept_at)
-            self._connection.execute(row.on_conflict_do_update(index_elements=["source"], set_=grown))
+        facts = [
+            {"source": source, "kept_bytes": size, "kept_rows": rows, "unkept": unkept,
+             "unkept_at": now if unkept else None}
+            for source, (size, rows, unkept) in sorted(self._added.items())  # one order: two writers never cross
+        ]  # fmt: skip
+        if facts:
+            row = insert(self._connection, quarantine_source)
+            own, new = quarantine_source.c, row.excluded
+            grown: dict[str, Any] = {name: own[name] + new[name] for name in ("kept_bytes", "kept_rows", "unkept")}
+            grown["unkept_at"] = func.coalesce(new.unkept_at, own.unkept_at)
+            self._connection.execute(row.on_conflict_do_update(index_elements=["source"], set_=grown), facts)
         return sum(unkept for _, _, unkept in self._added.values())
 
 
