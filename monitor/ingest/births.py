@@ -9,6 +9,7 @@ from typing import Final
 
 NODES_MOST: Final = 1000
 DEVICES_MOST: Final = 1000  # of one node
+ALIASES_MOST: Final = 100_000  # of all: whoever may publish must not fill our memory
 COUNTS: Final = 256  # sequence numbers begin anew after that many
 
 
@@ -55,6 +56,12 @@ class Births:
         node = self._known[key]
         if device not in node.aliases and len(node.aliases) >= DEVICES_MOST:
             return
+        held = sum(len(a) for other in self._known.values() for a in other.aliases.values()) + len(aliases)
+        for other in list(self._known):  # those that were heard of first go first; they are asked for a new birth
+            if held <= ALIASES_MOST:
+                break
+            if other != key:
+                held -= sum(map(len, self._known.pop(other).aliases.values()))
         aliases_of, stations_of = {**node.aliases, device: aliases}, {**node.stations, device: stations}
         self.bear(key, replace(node, aliases=aliases_of, stations=stations_of))
 

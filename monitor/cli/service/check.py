@@ -145,6 +145,9 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
             find_decoder(bound.name, bound)
         except ConfigError as error:
             yield f"decoder of topic {bound.pattern!r}: {error}; its messages would wait in the quarantine"
+            continue
+        if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
+            yield f"decoder of topic {bound.pattern!r}: no station has an origin, so positions would wait in the quarantine"
 
 
 def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:

@@ -64,9 +64,11 @@ def read_cell(value: object, name: str) -> float:
     if not isinstance(value, str):
         return read_number(value, name)
     try:
-        number = float(value)
+        number = float(value) if value.isascii() and "_" not in value else None  # Python takes 1_0 for 10
     except ValueError:
-        raise PayloadError("not_number", f"{name}: expected a number, got {value[:60]!r}") from None
+        number = None
+    if number is None:
+        raise PayloadError("not_number", f"{name}: expected a number, got {value[:60]!r}")
     return read_number(number, name)
 
 

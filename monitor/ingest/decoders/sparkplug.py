@@ -30,6 +30,7 @@ _METRICS, _TIMESTAMP, _SEQ = 2, 1, 3  # fields of a payload
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}  # data types Int8 to Int64
 _METRICS_MOST: Final = 5000
 _FIELDS_MOST: Final = 64  # of one metric
+_NAME_MOST: Final = 500
 # field of a metric -> its wire type
 _WIRES: Final = {1: _BYTES, 2: _VARINT, 3: _VARINT, 4: _VARINT, 7: _VARINT, 10: _VARINT, 11: _VARINT,
                  12: _FIXED32, 13: _FIXED64, 14: _VARINT, 15: _BYTES}  # fmt: skip
@@ -281,6 +282,8 @@ def _text(raw: int | bytes) -> str:
         text = raw.decode() if isinstance(raw, bytes) else ""
     except UnicodeDecodeError:
         raise PayloadError("bad_payload", "the name of a metric is not UTF-8 text") from None
+    if len(text) > _NAME_MOST:
+        raise PayloadError("bad_payload", f"the name of a metric has {len(text)} characters; at most {_NAME_MOST}")
     check_text(text, "name")
     return text
 

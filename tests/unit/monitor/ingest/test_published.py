@@ -2,14 +2,17 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.site import Binding, Origin
 from monitor.errors import ConfigError
+from monitor.ingest import births
 from monitor.ingest.decoders.sensorthings import read_next_link
 from monitor.ingest.decoders.sparkplug import read_payload, spell_rebirth
 from monitor.ingest.decoders.table import find_decoder
@@ -145,17 +148,27 @@ def test_a_birth_names_what_data_bring_by_alias(pipeline):
 
 def test_what_is_known_of_a_birth_ends_with_the_connection_and_with_a_batch_that_is_not_stored(pipeline):
     birth = p.NBIRTH[:-1] + b"\x0d"
-    births = pipeline.vocabulary.births
+    memory = pipeline.vocabulary.births
     read(pipeline, NODE.format("NBIRTH"), birth)
-    births.revert()
+    memory.revert()
     assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA)) == "no_birth"
     read(pipeline, NODE.format("NBIRTH"), birth)
-    births.settle()
+    memory.settle()
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
-    births.revert()  # the batch comes again: the count stands where it stood
+    memory.revert()  # the batch comes again: the count stands where it stood
     assert read(pipeline, NODE.format("NDATA"), p.NDATA).observations
-    births.revert()
+    memory.revert()
     assert refusal(read(pipeline, NODE.format("NDATA"), p.NDATA, epoch=2)) == "no_birth"
+
+
+def test_births_without_end_fill_no_memory(monkeypatch):
+    monkeypatch.setattr(births, "ALIASES_MOST", 10)
+    known = births.Births()
+    for number in range(20):
+        known.bear(f"n{number}", births.Node(1, None, 0))
+        known.add_device(f"n{number}", "", {k: births.Metric("x", 10) for k in range(4)}, frozenset())
+    held = [number for number in range(20) if known.find(f"n{number}", 1) is not None]
+    assert held == [18, 19]
 
 
 def test_deaths_are_told_and_old_ones_are_not_believed(pipeline):
@@ -184,6 +197,7 @@ def test_homie_says_values_and_whether_it_is_there(pipeline):
         b"\xff": "not_number",
         b"nan": "empty",
         b"1" * 99: "not_number",
+        b"1_0": "not_number",
         b"inf": "not_finite",
     }
     for payload, code in refused.items():
@@ -341,3 +355,15 @@ def test_displacement_from_an_origin_is_that_of_the_ellipsoid():
 )  # fmt: skip
 def test_gps_time_is_ahead_of_utc_by_the_leap_seconds(gps, ahead_s):
     assert (gps - gps_to_utc(gps)).total_seconds() == ahead_s
+
+
+def test_the_lines_of_the_guide_are_those_of_a_site_file():
+    text = (Path(__file__).parents[4] / "docs/how-to/connect-instruments.md").read_text()
+    head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
+    blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 7
+    for block in blocks:
+        site = parse_site(head + block, "guide.toml")
+        assert site.decoders
+        for binding in site.decoders:
+            assert callable(find_decoder(binding.name, binding))
