@@ -147,7 +147,7 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
             yield f"decoder of topic {bound.pattern!r}: {error}; its messages would wait in the quarantine"
             continue
         if bound.name in {"nmea", "rtklib"} and all(station.origin is None for station in site.stations):
-            yield f"decoder of topic {bound.pattern!r}: no station has an origin, so positions would wait in the quarantine"
+            yield f"decoder of topic {bound.pattern!r}: no station has an origin; its positions would wait"
 
 
 def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:
