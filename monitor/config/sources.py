@@ -55,6 +55,7 @@ class SourceSection(Section):
     station: str = ""
     quantity: str = ""
     variable: str = ""
+    time: str = Field(default="", pattern=r"^(gpst|utc)?$")
     window_m: float | None = Field(default=None, gt=0)
     within_m: float | None = Field(default=None, gt=0)
     assets: dict[str, str] = Field(default_factory=dict)

@@ -34,6 +34,17 @@ unit = "mm"
 EGMS = "pid,latitude,longitude,height_ortho,20250101,20250113,20250125\np1,46.0,8.0,900,0.0,-1.5,\n"
 
 
+RTKLIB = (
+    "%  UTC  latitude(deg) longitude(deg) height(m) Q ns sdn(m) sde(m) sdu(m) sdne(m) sdeu(m) sdun(m) age(s) ratio\n"
+    "2025/03/01 06:00:00.000 46.2 8.9 1410.1 1 8 0.0003 0.0002 0.0010 0.0001 0.0001 0.0004 0.00 24.3\n"
+)
+ORIGIN = """
+[[station]]
+id = "P1"
+origin = {latitude = 46.2, longitude = 8.9, height_m = 1410.0, since = 2025-01-01T00:00:00Z}
+"""
+
+
 def spell_grid(unit):
     """Cells of 60 degrees around the earth, one hour, in the classic form of netCDF."""
     out = io.BytesIO()
@@ -65,6 +76,7 @@ EXAMPLES = MappingProxyType(
         "long": ("time,station,quantity,value\n2025-03-01T06:00:00Z,G1,displacement_mm,12.4\n", (), 1),
         "wide": ("Date;G1/mm\n2025-03-01T06:00:00;12.4\n2025-03-02T06:00:00;\n", ("--mapping",), 1),
         "gnss": ("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0.0 .0007 .0009 .003 0 0 0\n", (), 3),
+        "rtklib": (RTKLIB, ("--station", "P1"), 3),
         "egms": (EGMS, (), 2),
         "insar-points": (
             "time,point,latitude,longitude,value\n2025-03-01T05:12:30Z,p1,46.0,8.0,-12.4\n",
@@ -77,7 +89,7 @@ EXAMPLES = MappingProxyType(
 )  # fmt: skip
 OPTIONS = MappingProxyType({
     "--mapping": "m.toml", "--set": "a", "--direction": "up", "--unit": "mm", "--station": "G1", "--quantity": "rain",
-    "--variable": "tp", "--window": "5", "--within": "5",
+    "--variable": "tp", "--window": "5", "--within": "5", "--time": "utc",
 })  # fmt: skip
 ALL = pytest.mark.parametrize("name", READERS)
 
@@ -88,6 +100,8 @@ def here(tmp_path, monkeypatch):
     assert run_verb(["sites", "init", "bench"]) == 0
     assert run_verb(["db", "upgrade"]) == 0
     Path("m.toml").write_text(MAPPING)
+    with next(Path().rglob("bench.toml")).open("a") as site:
+        site.write(ORIGIN)
     return tmp_path
 
 
@@ -159,7 +173,10 @@ def test_a_file_of_another_form_is_refused_by_what_it_lacks(name, tmp_path, monk
     path.write_text("colour,size\nred,1\n")
     assert run_verb(command(name, path, "--dry-run")) == 1
     said = capsys.readouterr().err
-    assert ("not a raster" in said or "cannot be read as" in said) if READERS[name].walled else "column" in said
+    lacks = (
+        ("not a raster", "cannot be read as", "no origin") if name == "rtklib" or READERS[name].walled else ("column",)
+    )
+    assert any(line in said for line in lacks)
 
 
 @ALL

@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,7 +24,7 @@ from monitor.errors import ConfigError, NotFoundError, UnitDoubtError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said
-from monitor.ingest.files.readers import READERS, open_points
+from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.files.tables import list_files
@@ -32,7 +32,7 @@ from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.references import Reference, answer_reference, forget_reference, share_answer
 from monitor.ingest.replay import replay_rejected
-from monitor.ingest.sources.plan import list_places
+from monitor.ingest.sources.plan import place_said
 from monitor.store.database.engine import Database
 from monitor.store.people.users import find_account, load_users
 
@@ -62,6 +62,7 @@ def ingest(
         str | None, typer.Option("--unit", help=f"Of points: {', '.join(UNITS)}; of a grid: of its quantity")
     ] = None,
     station: Annotated[str | None, typer.Option("--station", help="Whose positions the file holds")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="Of solutions without a header: gpst or utc")] = None,
     quantity: Annotated[str | None, typer.Option("--quantity", help="What a grid holds, such as rain")] = None,
     variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None,
     window: Annotated[
@@ -123,6 +124,7 @@ def ingest(
     given = {
         "--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit, "--station": station,
         "--quantity": quantity, "--variable": variable, "--window": window, "--within": within,
+        "--time": time,
     }  # fmt: skip
     name = choose_form(form, given)
     if forget_epoch0 is not None:
@@ -134,7 +136,7 @@ def ingest(
     else:
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
-        said = Said(known, point_set, direction, unit, station, quantity, variable, window, within)
+        said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time)
         _read(path, site, name, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
 
 
@@ -153,7 +155,7 @@ def _read(
         files = list_files(path, READERS[form].suffixes)
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
-        said = replace(said, places=list_places(place) if place is not None else ())
+        said = place_said(said, place)
         database = None if dry_run else stack.enter_context(open_database(config))
         pipeline = Pipeline(database, sites, _now, None if dry_run else load_service(config).limits)
         who = prove(database, by, site_id) if accepts and database is not None else None
@@ -245,7 +247,7 @@ def _read_table(
         return read_file(
             file, pipeline, place, _now, form=form, mapping=said.mapping, dry_run=database is None,
             accept_units=accept, on_progress=_show_progress, by=name_helper().name,
-            open_lines=None if walled is None else walled.readings,
+            open_lines=partial(open_readings(form), file, said) if walled is None else walled.readings,
         )  # fmt: skip
 
     try:

@@ -35,6 +35,8 @@ def choose_form(form: str | None, given: Mapping[str, object]) -> str:
         metres = given[option]
         if metres is not None and not (isinstance(metres, float) and 0 < metres < float("inf")):
             raise typer.BadParameter(f"{option}: expected metres, more than 0, got {metres!r}")
+    if given["--time"] not in (None, "gpst", "utc"):
+        raise typer.BadParameter(f"--time: expected gpst or utc, got {given['--time']!r}")
     _check_values(given["--set"], given["--direction"], given["--unit"] if reader.content is Content.POINTS else None)
     return name
 

@@ -52,16 +52,22 @@ def find_origin(site: Site, station: str, *, of_place: bool) -> Origin:
     return origin
 
 
+def find_displacement(fix: Fix, origin: Origin) -> Vector:
+    """Towards east, north and up since an origin of the same kind, mm."""
+    if fix.place is not None:
+        return find_enu_mm(origin, *fix.place)
+    east, north, up = (
+        1000.0 * (now - then) for now, then in zip(fix.baseline_m or (), origin.baseline_m or (), strict=True)
+    )
+    return east, north, up
+
+
 def observe_fix(
     fix: Fix, station: str, message: Message, site: Site, vocabulary: Vocabulary, references: References
 ) -> list[Observation]:
     """East, north and up of a position; raises PayloadError."""
     origin = find_origin(site, station, of_place=fix.place is not None)
-    if fix.place is not None:
-        enu_mm = find_enu_mm(origin, *fix.place)
-    else:
-        pairs = zip(fix.baseline_m or (), origin.baseline_m or (), strict=True)
-        enu_mm = tuple(1000.0 * (now - then) for now, then in pairs)  # type: ignore[assignment]
+    enu_mm = find_displacement(fix, origin)
     cov = fix.covariance_mm2
     facts = {"cov_mm2": None if cov is None else list(cov), "epoch0": spell(origin.since), "frame": origin.frame,
              "fix": fix.kind, "satellites": fix.satellites}  # fmt: skip

@@ -40,7 +40,7 @@ def open_rtklib(binding: Binding) -> Decoder:
     ) -> Decoded:  # fmt: skip
         lines = split_lines(message.payload)
         head = [line for line in lines if line.startswith("%")]
-        system, form = _read_head(head, told.get("time"), told.get("positions"))
+        system, form = read_head(head, told.get("time"), told.get("positions"))
         found: list[Observation] = []
         bad: list[str] = []
         first: PayloadError | None = None
@@ -48,7 +48,7 @@ def open_rtklib(binding: Binding) -> Decoder:
             if line.startswith("%"):
                 continue
             try:
-                fix = _read_line(line, system, form)
+                fix = read_solution(line, system, form)
                 found += observe_fix(fix, place.station, message, site, vocabulary, references)
             except PayloadError as error:
                 first = first or error
@@ -82,8 +82,8 @@ def join_lines(first: PayloadError | None, kept: Sequence[str], bad: int, total:
     return (Fault(first.code, reason, "\n".join(kept).encode()),)
 
 
-def _read_head(head: Sequence[str], system: str | None, form: str | None) -> tuple[str, str]:
-    """Time system and form, as the header says, else as the site file does."""
+def read_head(head: Sequence[str], system: str | None, form: str | None) -> tuple[str, str]:
+    """Time system and form, as the header says, else as the site file does; raises PayloadError."""
     columns = next((line for line in head if any(c in line for c in (*_FORMS.values(), *_OTHER_FORMS))), None)
     if columns is not None:
         if any(other in columns for other in _OTHER_FORMS):
@@ -97,7 +97,8 @@ def _read_head(head: Sequence[str], system: str | None, form: str | None) -> tup
     return system, form
 
 
-def _read_line(line: str, system: str, form: str) -> Fix:
+def read_solution(line: str, system: str, form: str) -> Fix:
+    """One line of a solution; raises PayloadError."""
     parts = line.replace(",", " ").split()
     if len(parts) < _FEWEST:
         raise PayloadError("cell_count", f"{len(parts)} fields; a solution has {_FEWEST} at least: {line[:60]!r}")

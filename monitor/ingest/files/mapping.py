@@ -5,6 +5,7 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -106,7 +107,10 @@ class TimeRule:
             ) from None
 
     def _read_days(self, value: object) -> datetime:
-        """A spreadsheet's day number, to the second; without a zone, as there."""
+        """A spreadsheet's day number, to the second, or a cell that it keeps as a date; without a zone, as there."""
+        if isinstance(value, str) and len(value) >= len("2024-03-01"):
+            with suppress(ValueError):
+                return datetime.fromisoformat(value)
         if not isinstance(value, int | float) or not _EXCEL_DAYS[0] <= value <= _EXCEL_DAYS[1]:
             raise PayloadError("bad_time", f"{self.column}: {str(value)[:60]!r} is no day number of a spreadsheet")
         return datetime(1899, 12, 30) + timedelta(seconds=round(value * 86400))  # noqa: DTZ001 - it knows no zone

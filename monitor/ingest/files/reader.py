@@ -8,6 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.domain.site import Origin
 from monitor.errors import PayloadError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.tables import SUFFIXES, Row
@@ -53,7 +54,9 @@ class Said:
         variable: which one of a file of several grids.
         window_m: cells within so many metres of a station are averaged; None: the nearest cell.
         within_m: pixels farther from every station are left out; None: none is.
+        time: gpst or utc, where a file of solutions does not say it.
         places: stations of the site that have a place.
+        origins: stations of the site whose positions count from somewhere.
     """
 
     mapping: TableMapping | None = None
@@ -65,7 +68,9 @@ class Said:
     variable: str | None = None
     window_m: float | None = None
     within_m: float | None = None
+    time: str | None = None
     places: tuple[StationPlace, ...] = ()
+    origins: tuple[tuple[str, Origin], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ READERS: Final[dict[str, Reader]] = {
         f"{ROOM}.gnss:open_gnss", "positions of stations: Nevada tenv3 and tenv, PBO .pos and .csv, SIO .neu",
         suffixes=(".tenv3", ".tenv", ".pos", ".neu", ".csv", ".txt"),
     ),
+    "rtklib": Reader(
+        f"{ROOM}.rtklib:open_rtklib", "solutions of RTKLIB for one station with an origin in the site file",
+        suffixes=(".pos", ".dat", ".txt"), takes=("--station", "--time"),
+    ),
     "egms": Reader(
         f"{ROOM}.egms:open_egms", "InSAR points of the European Ground Motion Service, in mm", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),

@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import LONG, WIDE
-from monitor.ingest.sources.plan import find_form, list_places, make_said
+from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, measure, take_file
 from monitor.store.readings.sources import TEXT_LIMIT, FileState, forget_files, load_files, save_file
@@ -108,7 +108,7 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
             said = said if said.station else replace(said, station=find_station(path.name, site))
             version = "" if not table.mapping else f" {Path(table.mapping).stat().st_mtime_ns}"
             return How(find_form(table), said, f" {table.name} {hash_of(table)}{version}", table.accept_units)
-    said = Said(station=find_station(path.name, site), places=list_places(site))
+    said = place_said(Said(station=find_station(path.name, site)), site)
     if named := max((n for n in mappings if path.name.startswith(n)), key=len, default=""):
         mapping = mappings[named]
         version = f" {mapping.name} {mapping.stat().st_mtime_ns}"

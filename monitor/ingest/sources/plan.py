@@ -1,6 +1,7 @@
 """What a `[[source]]` table comes to: which files lie where, what a server is shown, and how the files are read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -73,7 +74,7 @@ def find_form(source: SourceSection) -> str:
     given = {
         "--mapping": source.mapping, "--set": source.set, "--direction": source.direction, "--unit": source.unit,
         "--station": source.station, "--quantity": source.quantity, "--variable": source.variable,
-        "--window": source.window_m, "--within": source.within_m,
+        "--window": source.window_m, "--within": source.within_m, "--time": source.time,
     }  # fmt: skip
     for option in READERS[form].needs:
         if not given[option]:
@@ -86,20 +87,24 @@ KEYS = {"--window": "window_m", "--within": "within_m"}
 
 def make_said(source: SourceSection, site: Site) -> Said:
     """How the files are to be read; raises ConfigError where the mapping cannot be used."""
-    return Said(
+    said = Said(
         load_mapping(Path(source.mapping)) if source.mapping else None, source.set or None, source.direction or None,
         source.unit or None, source.station or None, source.quantity or None, source.variable or None,
-        source.window_m, source.within_m, list_places(site),
+        source.window_m, source.within_m, source.time or None,
     )  # fmt: skip
+    return place_said(said, site)
 
 
-def list_places(site: Site) -> tuple[StationPlace, ...]:
-    """Stations of a site that have a place."""
-    return tuple(
+def place_said(said: Said, site: Site | None) -> Said:
+    """With what the site file says of the places of its stations."""
+    stations = () if site is None else site.stations
+    places = tuple(
         StationPlace(one.id, one.latitude, one.longitude, one.height_m)
-        for one in site.stations
+        for one in stations
         if one.latitude is not None and one.longitude is not None
     )
+    origins = tuple((one.id, one.origin) for one in stations if one.origin is not None)
+    return replace(said, places=places, origins=origins)
 
 
 def _absolute(path: str) -> str:

@@ -24,6 +24,7 @@ from forecasting.errors import ForecastingError
 from monitor.alerting.audit import audit_pack
 from monitor.cli.forecast.curve_file import read_curve
 from monitor.cli.scenes import review
+from monitor.domain.site import Origin
 from monitor.errors import ConfigError, RefusedError, SlopewardError
 from monitor.ingest.decoders.table import DECODERS
 from monitor.ingest.files import tables
@@ -31,6 +32,7 @@ from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.gnss import open_gnss
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.readers import READERS
+from monitor.ingest.files.rtklib import open_rtklib
 from monitor.ingest.grids.read import open_grid, open_mintpy_points, open_pixels
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
@@ -202,6 +204,12 @@ def read_gnss(path):
         return sum(1 for _ in lines)
 
 
+def read_rtklib(path):
+    origin = Origin(NOW, (46.0, 9.0, 900.0))
+    with open_rtklib(path, Said(station="P1", time="utc", origins=(("P1", origin),))) as lines:
+        return sum(1 for _ in lines)
+
+
 def large_pieces(tmp_path, dataset, **others):
     """Nothing is stored: a few kB that claim values in pieces of half a gigabyte."""
     h5py = pytest.importorskip("h5py")
@@ -232,6 +240,7 @@ READ = {
     "long": (read_rows, (one_line, parquet)), "wide": (read_rows, (one_line, parquet)),
     "insar-points": (read_rows, (one_line, parquet)),
     "gnss": (read_gnss, (lambda t: one_line(t, ".neu"),)),
+    "rtklib": (read_rtklib, (lambda t: one_line(t, ".pos"),)),
     "egms": (read_points, (lambda t: one_line(t, ".txt"), zipped)),
     "grid": (read_stack(open_grid), PIECES), "insar-grid": (read_stack(open_pixels), PIECES),
     "mintpy": (

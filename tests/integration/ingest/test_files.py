@@ -5,6 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -340,3 +341,18 @@ def test_the_measured_slope_of_outang(place, run, measured):
     status, (said,), _ = run("ingest", table, "--mapping", "m.toml", "--json")
     assert (status, said["rows"], said["stored"], said["rejected"]) == (0, 1461, 9 * 1461, 0)
     assert said["from"] == "2016-06-30T16:00:00.000000Z"
+
+
+def test_a_workbook_is_read_by_day_numbers_and_by_cells_that_are_dates(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    book = openpyxl.Workbook()
+    for row in (["Date", "mm"], [45352.25, 1.5], [datetime(2024, 3, 2, 6), 3.0]):
+        book.active.append(row)
+    book.save("a.xlsx")
+    Path("m.toml").write_text(
+        '[time]\ncolumn = "Date"\nformat = "excel"\nzone = "UTC"\n[[column]]\nname = "mm"\nstation = "G1"\n'
+        'quantity = "displacement"\nunit = "mm"\n'
+    )
+    status, (said,), _ = run("ingest", "a.xlsx", "--mapping", "m.toml", "--dry-run", "--json")
+    assert (status, said["valid"]) == (0, 2)
+    assert (said["from"], said["to"]) == ("2024-03-01T06:00:00.000000Z", "2024-03-02T06:00:00.000000Z")

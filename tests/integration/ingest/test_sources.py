@@ -51,6 +51,7 @@ unit = "mm"
 interval = "1d"
 max_silence = "3d"
 """
+RUN = compute.run
 HEAD = "time,station,quantity,value\n"
 ROWS = [f"2026-03-0{k}T00:00:00Z,G1,displacement_mm,{k}.0\n" for k in range(1, 6)]
 
@@ -379,7 +380,7 @@ def sshd(tmp_path):
     process.stderr.close()
 
 
-def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path):
+def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path, monkeypatch):
     data = tmp_path / "data"
     data.mkdir()
     (data / "day.csv").write_text(HEAD + ROWS[0])
@@ -389,7 +390,9 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path)
         "files": ["day.csv"], "username": "root", "key_file": str(tmp_path / "me"), "host_key": key["host"],
     }  # fmt: skip
     source = write_tables(table)[0]
-    found = poll.poll_source(source, here, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "run", RUN)  # behind the walls
+        found = poll.poll_source(source, here, {})
     assert (found.rows, found.errors) == (1, [])
     assert poll.poll_source(source, here, {}).same == 1
     (wrong,) = write_tables({**table, "host_key": key["other"]})
@@ -405,7 +408,7 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path)
 
 
 # ---- STAC --------------------------------------------------------------------------------------------------------
-def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server):
+def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monkeypatch):
     import pystac
 
     catalog = pystac.Catalog("archive", "scenes")
@@ -434,6 +437,7 @@ def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server):
         "assets": {"B4": "red", "B8": "nir"},
     }  # fmt: skip
     (source,) = write_tables(table)
+    monkeypatch.setattr(compute, "run", RUN)  # behind the walls
     found = poll.poll_source(source, here, {})
     assert found.scenes == ["S2-x"], found.errors
     assert "no asset 'nir'" in found.errors[0]

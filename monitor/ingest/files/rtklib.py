@@ -1,0 +1,85 @@
+"""Solutions of RTKLIB in files (`.pos`): positions or baselines, as displacement since the origin of the station.
+
+The line that names the columns says the time system; a file without it needs `--time`. GPS time is not UTC.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from monitor.domain.site import Origin
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement
+from monitor.ingest.decoders.native import AXES
+from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.files.reader import Line, Said
+from monitor.ingest.files.tables import limit_lines
+
+HEAD_LINES: Final = 200
+
+
+@contextmanager
+def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
+    """Open a file of solutions; one that is good to metres alone waits in the quarantine (`no_fix`).
+
+    Raises:
+        ConfigError: it is no such file, of no station that is known, or of one without an origin; one line.
+    """
+    station, origin = _find_station(path, said)
+    try:
+        with path.open(encoding="ascii", errors="replace") as text:
+            lines = limit_lines(text, path)
+            head, first = [], ""
+            for line in lines:
+                if not line.startswith("%"):
+                    first = line
+                    break
+                head.append(line)
+                if len(head) > HEAD_LINES:
+                    raise ConfigError(f"{path}: more than {HEAD_LINES} lines before the first solution")
+            try:
+                system, form = read_head(head, said.time, "llh" if origin.place is not None else "enu")
+                if not head and first:
+                    read_solution(first, system, form)  # a file of something else is refused as a whole
+            except PayloadError as error:
+                raise ConfigError(f"{path}: no columns of RTKLIB: {error}; --time {said.time or 'gpst'}") from None
+            if (form == "llh") != (origin.place is not None):
+                keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
+                raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
+            yield (_read_line(line, station, origin, system, form) for line in _chain(first, lines))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
+    yield from (line for line in (first,) if line.strip())
+    yield from (line for line in lines if line.strip() and not line.startswith("%"))
+
+
+def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
+    """Whose solutions they are: as said, or the station that the name of the file begins with."""
+    origins = dict(said.origins)
+    station = said.station or max((s for s in origins if path.name.startswith(s)), key=len, default=None)
+    if station is None:
+        raise ConfigError(f"{path}: whose positions are these? give --station (one with an origin in the site file)")
+    if station not in origins:
+        keys = "{latitude, longitude, height_m, since} or {east_m, north_m, up_m, since}"
+        raise ConfigError(f"{path}: station {station} has no origin; the site file must give it origin = {keys}")
+    return station, origins[station]
+
+
+def _read_line(line: str, station: str, origin: Origin, system: str, form: str) -> Line:
+    try:
+        fix = read_solution(line, system, form)
+        if fix.kind not in GOOD:
+            raise PayloadError(NO_FIX, f"a {fix.kind} solution is good to metres: no displacement")
+    except PayloadError as error:
+        return Line((({"line": line.strip()[:500]}, error),))
+    cov = fix.covariance_mm2
+    rows = (
+        {"time": fix.at, "station": station, "quantity": axis, "unit": "mm", "value": value}
+        | ({} if cov is None else {"sigma": cov[k] ** 0.5})
+        for k, (axis, value) in enumerate(zip(AXES, find_displacement(fix, origin), strict=True))
+    )
+    return Line(tuple((row, None) for row in rows))

@@ -1,0 +1,83 @@
+"""Solutions of RTKLIB in files: a glacier as it was measured, and headers as RTKLIB writes them."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from monitor.domain.site import Origin
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.rtklib import open_rtklib
+from monitor.ingest.positions import find_enu_mm
+
+SINCE = datetime(2015, 7, 7, tzinfo=UTC)
+PLACE = (77.679932054, -68.607229038, 59.4639)
+HEAD = "% program   : rnx2rtkp ver.2.4.2\n% ref pos   :  77.6848692  -68.50704341    86.0078\n%\n"
+LLH = (
+    "%  GPST                  latitude(deg) longitude(deg)  height(m)   Q  ns   sdn(m)   sde(m)   sdu(m)"
+    "  sdne(m)  sdeu(m)  sdun(m) age(s)  ratio\n"
+)
+ENU = LLH.replace("latitude(deg)", "e-baseline(m)").replace("longitude(deg)", "n-baseline(m)").replace(
+    "height(m)", "u-baseline(m)"
+)  # fmt: skip
+
+
+def lines_of(path, origin=None, **said):
+    origins = (("B1501", origin or Origin(SINCE, PLACE)),)
+    with open_rtklib(path, Said(origins=origins, **said)) as lines:
+        return [row for line in lines for row in line.rows]
+
+
+def test_a_glacier_moves_as_its_readme_says_at_the_time_of_its_clock(measured):
+    path = measured("bowdoin-gnss15min/B1501_15min.dat")
+    with pytest.raises(ConfigError, match="GPS time or UTC"):
+        lines_of(path)
+    rows = lines_of(path, time="gpst")
+    assert not [error for _, error in rows if error is not None]
+    north = [
+        (row["time"].timestamp(), row["value"], row["sigma"]) for row, _ in rows if row["quantity"].endswith("north")
+    ]
+    assert rows[0][0]["time"] == datetime(2015, 7, 7, 16, 3, 3, tzinfo=UTC)  # 17 s from July 2015 on
+    assert [abs(row["value"]) < 1e-6 for row, _ in rows[:3]] == [True] * 3
+    rate = np.polyfit([(t - north[0][0]) / 86400 for t, _, _ in north], [v for _, v, _ in north], 1)[0]
+    assert -1200 < rate < -800
+    assert north[0][2] == pytest.approx(0.3)
+
+
+def test_both_forms_both_clocks_and_what_is_good_to_metres_alone(tmp_path):
+    path = tmp_path / "B1501_day.pos"
+    solution = " 0.0003 0.0002 0.0010 0.0001 0.0001 0.0004 0.00 24.3\n"
+    path.write_text(
+        HEAD + LLH
+        + f"2015/07/07 16:15:00.000 77.679931954 -68.607229425 59.4815 1 8{solution}"
+        + f"1852 231317.000 77.679931954 -68.607229425 59.4815 2 8{solution}"
+        + f"2015/07/07 16:45:00.000 77.679931954 -68.607229425 59.4815 5 8{solution}2015/07/07 half a line\n"
+    )  # fmt: skip
+    rows = lines_of(path)
+    assert [error.code for _, error in rows if error is not None] == ["no_fix", "cell_count"]
+    enu = find_enu_mm(Origin(SINCE, PLACE), 77.679931954, -68.607229425, 59.4815)
+    for first in (0, 3):
+        assert [row["value"] for row, _ in rows[first : first + 3]] == pytest.approx(list(enu))
+        assert [row["sigma"] for row, _ in rows[first : first + 3]] == pytest.approx([0.2, 0.3, 1.0])
+    assert [rows[k][0]["time"].strftime("%d %H:%M:%S") for k in (0, 3)] == ["07 16:14:43", "07 16:15:00"]
+    with pytest.raises(ConfigError, match=r"holds llh; the origin of B1501 must be \{latitude"):
+        lines_of(path, Origin(SINCE, None, (0.0, 0.0, 0.0)))
+    path.write_text(HEAD + ENU.replace("GPST", "UTC ") + f"2015/07/07 16:15:00.000 10.5 -20.25 3.0 1 8{solution}")
+    base = Origin(SINCE, None, (10.0, -20.0, 3.0))
+    assert [(row["time"].minute, row["value"], row["sigma"]) for row, _ in lines_of(path, base)] == [
+        (15, pytest.approx(v), pytest.approx(s)) for v, s in ((500.0, 0.3), (-250.0, 0.2), (0.0, 1.0))
+    ]  # fmt: skip
+
+
+def test_whose_positions_they_are_is_said_or_in_the_name(tmp_path):
+    path = tmp_path / "day.pos"
+    path.write_text(HEAD + LLH)
+    with pytest.raises(ConfigError, match="give --station"):
+        lines_of(path)
+    with pytest.raises(ConfigError, match="station G9 has no origin"):
+        lines_of(path, station="G9")
+    assert lines_of(path, station="B1501") == []
+    path.write_text("colour,size\nred,1\n")
+    with pytest.raises(ConfigError, match="no columns of RTKLIB"):
+        lines_of(path, station="B1501", time="utc")
