@@ -169,6 +169,6 @@ def test_what_is_no_table_of_readings_is_one_line(name, why, measured):
 
 def test_values_of_a_failed_sensor_are_no_measurements(tmp_path, measured):
     lines = measured("bowdoin-loggers/drucksens073303_final_storage_1.dat").read_text().splitlines()
-    (tmp_path / "end.dat").write_text("\n".join(lines[-2500:]) + "\n")
+    (tmp_path / "end.dat").write_text("\n".join(lines[44_000:46_000]) + "\n")
     facts = dict(guess(look_at(tmp_path / "end.dat"), {}).facts)
     assert facts["no measurement"].startswith("-99999 × ")

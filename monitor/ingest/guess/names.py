@@ -95,11 +95,10 @@ _CALENDAR: Final = re.compile(
     re.IGNORECASE,
 )
 # measured beside slopes and no quantity of this service
-_OTHER: Final = re.compile(
-    r"(?<![a-z])(?:rh|rel\w*[ _.]?hum\w*)(?![a-z])|humidit|luftfeucht|solar|radiat|strahlung|slr|wind"
-    r"|(?<![a-z])par(?![a-z])|satell|hdop|pdop|dew.?p|taupunkt|rugiada|(?<![a-z])dp(?![a-z])|(?<![a-z])q(?![a-z])",
-    re.IGNORECASE,
-)
+_NOT_OF_HERE: Final = ("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop",
+                       "dew.?p", "taupunkt", "rugiada")  # fmt: skip
+_ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
+_OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
