@@ -13,7 +13,7 @@ from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
-from monitor.ingest.decoders.table import is_undated
+from monitor.ingest.decoders.table import is_known_value, is_undated
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message, locate
 from monitor.ingest.mqtt import Connected, Session
@@ -97,8 +97,8 @@ class Ingest:
         """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
         sites, place = self._pipeline.sites, locate(topic)
         if place is None:
-            own = {binding.topic for site in sites.values() for binding in site.decoders}
-            return topic in own
+            bound = ((site, binding) for site in sites.values() for binding in site.decoders)
+            return any(binding.topic == topic or is_known_value(binding, site, topic) for site, binding in bound)
         site = sites.get(place.site)
         return site is not None and (place.kind != "native" or site.station(place.station) is not None)
 

@@ -36,7 +36,7 @@ def open_plain(binding: Binding) -> Decoder:
         raise ConfigError(f"topic {binding.pattern!r}: expected a level {{quantity}}, or a single name in series")
 
     def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
-        if message.retained:
+        if message.retained and not is_state:
             raise PayloadError("retained", "a value without time that the broker had kept: when it was is unknown")
         text = _read_text(message.payload)
         if is_state:

@@ -4,9 +4,10 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
-from monitor.domain.site import Binding
+from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError
 from monitor.ingest.decoders.decoder import Decoder, Told
+from monitor.ingest.message import matches
 
 ROOM: Final = "monitor.ingest.decoders"
 DECODERS: Final[dict[str, str | Told]] = {
@@ -66,6 +67,15 @@ def _check_keys(binding: Binding, known: frozenset[str]) -> None:
 def _load(path: str) -> Any:
     module, _, function = path.partition(":")
     return getattr(import_module(module), function)
+
+
+def is_known_value(binding: Binding, site: Site, topic: str) -> bool:
+    """Whether a topic is one of the values that a declared station has: devices of Homie retain all of them."""
+    if binding.name != "plain" or not matches(binding.topic, topic):
+        return False
+    name = binding.read("{quantity}", topic)
+    declared = site.station(binding.station or binding.read("{station}", topic)) is not None
+    return declared and (not name or name in dict(binding.series))
 
 
 def is_undated(binding: Binding) -> bool:

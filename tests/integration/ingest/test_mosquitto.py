@@ -301,7 +301,9 @@ def test_devices_that_tell_no_time_or_no_birth(database, mosquitto, publisher):
         publisher.send(node.format("NBIRTH"), published.NBIRTH[:-1] + b"\x0d")
         publisher.send(node.format("NDATA"), published.NDATA)
         publisher.wait(publisher.client.publish(engine, b"21.5", qos=1, retain=True))
-        wait_for(lambda: len(look("temperature")) == 3)
+        publisher.wait(publisher.client.publish(engine.replace("temperature", "speed"), b"9", qos=1, retain=True))
+        wait_for(lambda: len(look("temperature")) == 3 and ingest.status()["retained_cleared"])
+        assert ingest.status()["retained_cleared"] == 1  # the speed, which nobody asked for
     finally:
         ingest.stop()
     publisher.wait(publisher.send(engine, b"30"), publisher.send(OBS, sample(1)))  # nobody listens
