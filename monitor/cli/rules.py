@@ -27,7 +27,8 @@ RULES: Final[dict[str, str]] = {
         SERVES,
     ),
     **dict.fromkeys(
-        ("check", "status", "doctor", "backtest", "export", "channels list", "channels test", "thresholds learn",
+        ("check", "status", "top", "completion", "doctor", "backtest", "export", "channels list", "channels test",
+         "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show"),
         READS,

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from monitor.store.readings.sources import load_polls
 from monitor.store.scenes.arrivals import load_waiting
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer()
 
@@ -66,7 +69,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: datetime) -> str:
     """Which of two services decides, and which one waits; empty where there is only one."""
     waiting = [
-        f"{name.removeprefix(health.STANDBY)} stands by (seen {_spell_age(at, now)})"
+        f"{name.removeprefix(health.STANDBY)} stands by (seen {describe_age(at, now)})"
         for name, (at, _) in stamps.items() if name.startswith(health.STANDBY)
     ]  # fmt: skip
     core = stamps.get("core")
@@ -95,8 +98,8 @@ def _see(row: Any, tops: dict[str, int]) -> health.SiteSight:
     )  # fmt: skip
 
 
-def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
-    from rich.console import Console
+def make_table(rows: Any, now: datetime) -> "Table":
+    """Rows of `site_status` as a table, one line a site."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -106,10 +109,16 @@ def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
         since = row["since"][:16].replace("T", " ") if row["since"] else "-"
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
         table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
-                      _spell_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
+                      describe_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
+    return table
+
+
+def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
+    from rich.console import Console
+
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
     if rows:
-        console.print(table)
+        console.print(make_table(rows, now))
     console.print(f"\n{verdict.state}", highlight=False)
     for reason in verdict.reasons:
         console.print(f"  {reason}", highlight=False, soft_wrap=True)
@@ -119,7 +128,12 @@ def _read(text: str | None) -> datetime | None:
     return None if text is None else parse(text)
 
 
-def _spell_age(at: datetime | None, now: datetime) -> str:
+def describe_age(at: datetime | None, now: datetime) -> str:
+    """How long ago an instant was, in one unit.
+
+    >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
+    ('2 h ago', 'never')
+    """
     if at is None:
         return "never"
     seconds = (now - at).total_seconds()

@@ -190,6 +190,7 @@ SHOWN = {
 WHOLE = {
     "backtest", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
     "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
+    "completion", "top",
     "users list",
 }  # fmt: skip
 

@@ -1,0 +1,83 @@
+"""`slopeward top`: the state of all slopes on one screen, looked at again every few seconds."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.cli.identity import narrow_to_reader
+from monitor.cli.service.status import describe_age, make_table
+from monitor.cli.session import ConfigOption, open_service
+from monitor.domain.alert import Ledger
+from monitor.domain.instants import parse
+from monitor.store.pages import count_undelivered, load_cards, load_open_alerts
+from monitor.store.service_state import load_stamps
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+app = typer.Typer()
+_RANK = {Ledger.HAZARD: 0, Ledger.HEALTH: 1, Ledger.ADVICE: 2}
+_ALERTS = 12  # lines, so that one screen holds all
+
+
+@app.command("top")
+def top(
+    every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="One look, then end; so without a terminal")] = False,
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """Show levels, open alerts and messages that did not arrive, live; Ctrl-C ends it. Reads the database only.
+
+    Example: slopeward top --every 5
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    _, db = open_service(config)
+    console = Console()
+
+    def look() -> "Group":
+        with db.read() as c:
+            return _draw(c, datetime.now(UTC))
+
+    if once or not console.is_terminal:
+        (console if console.is_terminal else Console(width=200)).print(look())
+        return
+    with Live(look(), console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(look(), refresh=True)
+
+
+def _draw(c: Connection, now: datetime) -> "Group":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    sites = narrow_to_reader(c, None)
+    rows = [card.status for card in load_cards(c, sites)]
+    alerts = sorted(
+        (a for a in load_open_alerts(c, sites) if not a["exercise"]),
+        key=lambda a: (_RANK[Ledger(a["ledger"])], -a["level"]),
+    )
+    core = load_stamps(c).get("core")
+    heart = "no core has run yet" if core is None else f"core {core[1].get('state')}, seen {describe_age(core[0], now)}"
+    lost = count_undelivered(c)
+    parts: list[Any] = [
+        Text(f"{now:%Y-%m-%d %H:%M:%S} UTC   {heart}   {len(alerts)} open alerts   {lost} messages not delivered"),
+        Text(), make_table(rows, now), Text(),
+    ]  # fmt: skip
+    table = Table(box=None, pad_edge=False)
+    for title in ("alert", "site", "level", "raised", "state", "reason"):
+        table.add_column(title, no_wrap=title != "reason")
+    for a in alerts[:_ALERTS]:
+        age = describe_age(parse(a["raised_at"]), now)
+        table.add_row(*map(Text, (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], a["reason"])))
+    if alerts:
+        parts.append(table)
+    if len(alerts) > _ALERTS:
+        parts.append(Text(f"and {len(alerts) - _ALERTS} more: slopeward alerts list"))
+    return Group(*parts)
