@@ -12,12 +12,12 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import load_facts
+from monitor.criteria.scope import anchor_at, reach_s, wanted_series
 from monitor.domain.decision import Newest, View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.replay.known import Known
-from monitor.series.scope import anchor_at, reach_s, wanted_series
 from monitor.store.alerting.history import (
     FlagSpan,
     OffsetSpan,

@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Protocol
 
 from monitor.alerting.decision import decide as decide_module
+from monitor.criteria.scope import anchor_at
 from monitor.criteria.table import KINDS
 from monitor.domain.decision import Decision, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Dwell, Fusion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.series.assessment import Warm
-from monitor.series.scope import anchor_at
 
 START = parse("2026-01-01T00:00:00Z")
 STEP_S = 6 * 3600.0

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from monitor.alerting.audit.recompute import parse_frozen_site
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
+from monitor.criteria.scope import anchor_at, wanted_series
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.series.scope import anchor_at, wanted_series
 from monitor.store.alerting.decisions import DecisionRow, load_newest
 from monitor.store.readings.observations import load_readings, load_series
 

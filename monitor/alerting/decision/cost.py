@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from monitor.criteria.scope import history_s, reach_s, wanted_series
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, SeriesSpec, Site
-from monitor.series.scope import history_s, reach_s, wanted_series
 
 ROWS_WARN: Final = 50_000  # about a second of one processor at each evaluation
 ROWS_MOST: Final = 200_000

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.reading_cache import Looking
 from monitor.criteria.kinds.earthquake import event_span_s
+from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, Memory, View, instant
@@ -22,7 +23,6 @@ from monitor.domain.instants import spell
 from monitor.domain.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.series.scope import reach_s, wanted_series
 from monitor.store.alerting.alerts import apply_changes, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from monitor.criteria.scope import anchor_at, wanted_series
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
 from monitor.series.assessment import Warm
-from monitor.series.scope import anchor_at, wanted_series
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.store.readings.reading_stamps import Stamp, load_newer, load_stamps
 

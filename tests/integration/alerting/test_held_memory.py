@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.alerting.decision.evaluator import Evaluator
+from monitor.criteria.scope import reach_s, wanted_series
 from monitor.criteria.table import KINDS
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
@@ -18,7 +19,6 @@ from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.forecasts.drivers import load_drivers
 from monitor.jobs.samples import load_displacements
-from monitor.series.scope import reach_s, wanted_series
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
 

@@ -10,13 +10,13 @@ from monitor.alerting.decision.decide import decide
 from monitor.config.site import parse_site
 from monitor.criteria.kinds.earthquake import inspection_key, list_inspections, lowered_factor
 from monitor.criteria.rain_gauge import count_up
+from monitor.criteria.scope import wanted_series
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import EventFact, Memory, Newest, View, instant, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.errors import ConfigError
 from monitor.series.assessment import Windows
-from monitor.series.scope import wanted_series
 from tests.data.figures import bare_figures
 from tests.data.site_text import head, series, station
 
