@@ -189,7 +189,7 @@ SHOWN = {
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
     "backtest", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
-    "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
+    "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
     "completion", "top",
     "users list",
 }  # fmt: skip
