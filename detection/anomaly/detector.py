@@ -20,7 +20,7 @@ from detection.anomaly.registry import (
 )
 from detection.anomaly.robust import drift_residual
 from detection.anomaly.stages import Array
-from detection.anomaly.threshold import Threshold, choose_threshold
+from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_tables, stack_windows
 
 TRAIN_UNTIL: Final = 0.50
@@ -73,6 +73,12 @@ class Detector:
             score, which = find_strongest([scored.by[part][name] / self.thresholds[part].value for part in parts])
             out[name] = score, [parts[k] for k in which]
         return out, scored
+
+
+def start_without_history(name: str, step_s: float) -> Detector:
+    """A detector with the thresholds that were carried over from other sites."""
+    carried = carry_over(name, step_s)
+    return Detector(name, {part: Threshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 
 
 def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series) -> Array:
@@ -150,7 +156,8 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     if name in COMPOSITES:
         from detection.anomaly.split import split_budget
 
-        return Detector(name, split_budget(samples, VALIDATE_UNTIL, budget))
+        carried = carry_over(name, next(iter(samples.values())).step_s, budget)
+        return Detector(name, split_budget(samples, VALIDATE_UNTIL, budget, carried))
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}

@@ -13,11 +13,11 @@ from detection.anomaly.bench import SIMPLE, TEST_FROM, VOTE_GAIN, find_gain, run
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.checkpoint import load_checkpoint, save_checkpoint
 from detection.anomaly.common_motion import name_common
-from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, train_detector
+from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, start_without_history, train_detector
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.parts import PARTS, SUMS
+from detection.anomaly.parts import PARTS
 from detection.anomaly.records import (
     DetectorTraining,
     Finding,
@@ -37,7 +37,7 @@ from detection.anomaly.registry import (
     SITE_RULES,
     compared_with,
 )
-from detection.anomaly.stages import DAY_S, Array
+from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, count_runs
 from detection.anomaly.windows import Series, build_series, fewest_readings, scaled_residuals
 
@@ -181,21 +181,6 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
         stored.model_hash,
         "counted on this site's validation record",
     )
-
-
-def start_without_history(name: str, step_s: float) -> Detector:
-    """A detector with the thresholds that were carried over from other sites.
-
-    Those of `rules` were counted on daily readings: of k readings a day each must be k times less likely to alarm,
-    under a normal law the root of threshold squared + 2 ln k; sums that go up by chance as often as their exponential
-    says (Siegmund 1985) ln k more. `persistence-z` keeps its own at every interval.
-    """
-    more = float(np.log(DAY_S / min(step_s, DAY_S))) if name in COMPOSITES else 0.0
-    carried = {
-        part: value + more if part in SUMS else float(np.sqrt(value**2 + 2.0 * more))
-        for part, value in CARRIED_OVER[name].items()
-    }
-    return Detector(name, {part: Threshold(value, 0, 0.0, "carried over") for part, value in carried.items()})
 
 
 def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:

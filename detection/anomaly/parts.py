@@ -78,9 +78,6 @@ PARTS: Final[Mapping[str, Part]] = {
 }
 
 
-SUMS: Final = frozenset({"creep"})  # of these a threshold is a sum of readings, and of the others a size
-
-
 class PartScores:
     """Scores of parts for the stations of a site, block by block.
 

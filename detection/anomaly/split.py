@@ -24,6 +24,9 @@ SEEDS: Final = (101, 102, 103)
 KINDS: Final = tuple(kind for kind in SCORED_KINDS if kind not in {"stuck", "replay"})
 FEWEST_TOGETHER: Final = 3
 COMMON_SHARE: Final = 0.4
+# One past holds few false alarms of a part, and maybe a real movement that makes its threshold deaf: what is counted on
+# it is drawn halfway to what was counted on other sites. That alone leaves a part of the budget unspent.
+SPENT: Final = 0.95
 # How much more recall weighs than precision.
 BETA: Final = 1.2
 
@@ -41,18 +44,22 @@ Options = dict[str, list[_Option]]  # by part, one per share
 Choice = dict[str, int]  # part -> which of its options
 
 
-def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> dict[str, Threshold]:
+def split_budget(
+    samples: Mapping[str, Series], until: float, budget: float, carried: Mapping[str, float]
+) -> dict[str, Threshold]:
     """Thresholds of the parts of `rules`, chosen together on the first `until` of the record.
 
     Faults of five kinds are laid into that past. Those thresholds are taken that find the most of them (each kind
     counts alike) for the fewest false alarms (F of beta 1.2), while all parts together stay within the budget. A part
-    that is not worth its false alarms gets none and is left out. Where the record is too short to count three false
-    alarms, each part gets an equal share by the tail of its scores.
+    that is not worth its false alarms gets none. Then each is drawn halfway to the threshold of other sites; a part
+    that one of both leaves out counts half. Where the record is too short to count three false alarms, each part gets
+    an equal share by the tail of its scores.
 
     Args:
         samples: series by station, all on one interval.
         until: share of each record that may be looked at.
         budget: false alarm runs per sensor-month of all parts together.
+        carried: thresholds of other sites.
 
     Raises:
         ThresholdError: the budget is not positive, or the record is too short for any threshold.
@@ -84,11 +91,23 @@ def split_budget(samples: Mapping[str, Series], until: float, budget: float) -> 
     )
     value = _Value(options, np.array([event.kind for event in events]), far, months, budget, watched * step_s / MONTH_S)
     chosen = _climb(options, value)
+    scores = {part: np.nan_to_num(np.concatenate([by[name] for name in names]), nan=0.0) for part, by in clean.items()}
+    drawn = _draw_halfway({part: options[part][k].limit for part, k in chosen.items()}, carried)
     return {
-        part: Threshold(options[part][k].limit, count_runs(far[options[part][k].alarms]), months, "count")
-        for part, k in chosen.items()
-        if np.isfinite(options[part][k].limit)
+        part: Threshold(limit, count_runs(far[scores[part] > limit]), months, "count") for part, limit in drawn.items()
     }
+
+
+def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dict[str, float]:
+    """The thresholds halfway between the own ones and those of other sites, in their inverse, and 5 % lower.
+
+    A part that one of both leaves out has an infinite threshold there, so that twice the other is halfway.
+
+    >>> {part: round(limit, 2) for part, limit in _draw_halfway({"level": 4.0, "drift": 6.0}, {"level": 6.0}).items()}
+    {'level': 4.56, 'drift': 11.4}
+    """
+    both = {part: 0.5 / limit + 0.5 / carried.get(part, np.inf) for part, limit in own.items()}
+    return {part: SPENT / share for part, share in both.items() if share}
 
 
 def _count_months(clean: Mapping[str, Mapping[str, Array]], step_s: float) -> float:

@@ -1,5 +1,6 @@
 """Thresholds from a budget: how many false alarms per sensor and month somebody is willing to look at."""
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ import numpy as np
 
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.records import MONTH_S, RUN_GAP_S
-from detection.anomaly.stages import Array
+from detection.anomaly.registry import CARRIED_BUDGET, CARRIED_OVER, COMPOSITES, SUMS
+from detection.anomaly.stages import DAY_S, Array
 
 # Below this many expected alarms there is nothing to count, and a tail must be fitted instead.
 COUNTABLE = 3.0
@@ -36,6 +38,20 @@ class Threshold:
     def per_sensor_month(self) -> float:
         """False alarm runs per sensor-month on validation; NaN where nothing was counted."""
         return self.false_alarms / self.months if self.months > 0 else float("nan")
+
+
+def carry_over(name: str, step_s: float, budget: float = CARRIED_BUDGET) -> dict[str, float]:
+    """The thresholds of other sites for readings of this interval and this budget.
+
+    Those of `rules` were counted on daily readings: of k readings a day each must be k times less likely to alarm,
+    under a normal law the root of threshold squared + 2 ln k; sums that go up by chance as often as their exponential
+    says (Siegmund 1985) ln k more. So it is with a budget that is k times smaller. `persistence-z` keeps its own.
+    """
+    more = math.log(DAY_S / min(step_s, DAY_S)) + math.log(CARRIED_BUDGET / budget) if name in COMPOSITES else 0.0
+    return {
+        part: max(value + more if part in SUMS else math.sqrt(max(value**2 + 2.0 * more, 1.0)), 1.0)
+        for part, value in CARRIED_OVER[name].items()
+    }
 
 
 def count_runs(times_s: Array, gap_s: float = RUN_GAP_S) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from detection.anomaly.jobs import start_without_history
+from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
 from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from detection.anomaly.certain.checks import find_replay, find_stuck
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.jobs import score, start_without_history
+from detection.anomaly.detector import start_without_history
+from detection.anomaly.jobs import score
 from detection.anomaly.parts import PARTS
 from detection.anomaly.records import Scoring
 from detection.anomaly.running.state import Running

@@ -118,7 +118,7 @@ def bench(
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there.
     """
     from detection.anomaly.bench import TEST_FROM, VOTE_GAIN, find_gain, format_table, run_bench
-    from detection.anomaly.jobs import start_without_history
+    from detection.anomaly.detector import start_without_history
     from detection.anomaly.registry import NETWORKS
 
     if (data is None) == (site is None):

@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from sqlalchemy import insert
 
-from detection.anomaly.jobs import start_without_history
+from detection.anomaly.detector import start_without_history
 from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.running.state import Running
 from detection.anomaly.windows import Series

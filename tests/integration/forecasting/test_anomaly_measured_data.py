@@ -11,6 +11,7 @@ import pytest
 
 from detection.anomaly import jobs
 from detection.anomaly.bench import run_bench
+from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import DetectorTraining, Scoring
 from detection.anomaly.windows import build_series
 from forecasting.data.workbook import read_sheet
@@ -68,17 +69,17 @@ def test_rules_with_checks_find_injected_faults_within_the_budget(japan):
     rows = {row["detector"]: row for row in found}
     rules = rows["rules+checks"]
     assert rules["recall"] >= 0.9
-    assert rules["precision"] >= 0.8
+    assert rules["precision"] >= 0.85
     assert rules["false_alarms_per_sensor_month"] <= 0.1
     assert rules["recall_by_kind"]["stuck"] == rules["recall_by_kind"]["replay"] == 1.0
     assert rules["recall"] >= rows["persistence-z"]["recall"] + 0.4
-    assert rules["recall_by_kind"]["spike"] >= 0.6
+    assert rules["recall_by_kind"]["spike"] >= 0.7
 
 
 def test_a_site_without_history_finds_faults_within_the_budget(japan):
     """What a fresh site is served: thresholds that were carried over, on stations of which it has seen nothing."""
     samples = {name: build_series(*one, DAY) for name, one in japan.items()}
-    ready = {"rules": jobs.start_without_history("rules", DAY)}
+    ready = {"rules": start_without_history("rules", DAY)}
     row = run_bench(samples, ["rules+checks"], 0.1, range(3), ready)[0]
     assert row["recall"] >= 0.85
     assert row["false_alarms_per_sensor_month"] <= 0.1

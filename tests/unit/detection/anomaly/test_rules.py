@@ -14,7 +14,7 @@ from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import median_of_windows
-from detection.anomaly.threshold import choose_threshold, count_runs
+from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
     build_series,
@@ -290,7 +290,7 @@ def test_parts_see_no_future(part):
 
 def test_the_budget_goes_to_the_parts_that_are_worth_it():
     samples = {f"S{k}": noisy(1500, k) for k in range(5)}
-    found = split_budget(samples, 0.67, 0.2)
+    found = split_budget(samples, 0.67, 0.2, carry_over("rules", DAY, 0.2))
     scored = score_parts(samples, found)
     months = 5 * 1005 * DAY / (30.4375 * DAY)
     runs = 0
@@ -305,7 +305,7 @@ def test_the_budget_goes_to_the_parts_that_are_worth_it():
 
 
 def test_a_record_too_short_to_count_on_gives_each_part_an_equal_share_or_says_so():
-    found = split_budget({f"S{k}": noisy(500, k) for k in range(3)}, 0.67, 0.05)
+    found = split_budget({f"S{k}": noisy(500, k) for k in range(3)}, 0.67, 0.05, {})
     assert {one.method for one in found.values()} == {"pot"}
     with pytest.raises(ThresholdError):
-        split_budget({"S": noisy(60)}, 0.67, 0.05)
+        split_budget({"S": noisy(60)}, 0.67, 0.05, {})
