@@ -160,7 +160,7 @@ class Conditions:
                 continue
             since, silent_s = _find_silence(table, state)
             late = since is not None and (now - since).total_seconds() > silent_s
-            yield Condition(f"source:{name}", late, _describe_silence(state, since), level=1)
+            yield Condition(f"source:{name}", late, _describe_silence(name, state, since), level=1)
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:
@@ -179,10 +179,9 @@ def _find_silence(table: SourceSection | None, state: PollState | None) -> tuple
     return (None, 0.0) if table is None else (state.success_at or state.since_at, table.silent_s)
 
 
-def _describe_silence(state: PollState | None, since: datetime | None) -> str:
-    if state is None or since is None:
-        return ""
-    at = f"{since:%Y-%m-%d %H:%M}"
-    if state.kind == FOLDER_KIND:
-        return f"a file in the watched folder of {state.site} cannot be read since {at} UTC: {state.error}"
-    return f"source {state.source} of {state.site} brings no files since {at} UTC: {state.error}"
+def _describe_silence(name: str, state: PollState | None, since: datetime | None) -> str:
+    if state is not None and state.kind == FOLDER_KIND:
+        what = f"a file in the watched folder of {state.site} cannot be read"
+    else:
+        what = f"source {name} brings no files" if state is None else f"source {name} of {state.site} brings no files"
+    return what if since is None or state is None else f"{what} since {since:%Y-%m-%d %H:%M} UTC: {state.error}"

@@ -37,6 +37,7 @@ def check(
         findings += _check_sites(service.paths.sites, sites, failures)
     except ConfigError as error:
         findings.append((str(service.paths.sites), WRONG, str(error)))
+    findings += _check_sources(service, sites)
     findings += [*_check_channels(service, sites, connect=connect), *_check_proofs(service, sites)]
     if connect:
         findings += _check_connections(service)
@@ -49,6 +50,16 @@ def check(
             print(f"{word} {subject}: {line}", file=sys.stdout if state == OK else sys.stderr)
     if any(state == WRONG for _, state, _ in findings):
         raise typer.Exit(1)
+
+
+def _check_sources(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:
+    from monitor.ingest.sources.plan import find_faults
+
+    faults = list(find_faults(service.source, {site.id for site in sites}, os.environ))
+    for fault in faults:  # a secret may be known to the service alone
+        yield "sources", WARN if fault.endswith("is not set") else WRONG, fault
+    if service.source and not faults:
+        yield "sources", OK, f"{len(service.source)} usable"
 
 
 def _check_sites(folder: Path, sites: list[Site], failures: dict[Path, ConfigError]) -> Iterator[Finding]:

@@ -394,30 +394,14 @@ def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
 
 
 def _look_at_sources(service: ServiceConfig) -> Iterator[Finding]:
-    from monitor.config.secrets import find_secret
     from monitor.config.sources import FOLDER_KIND
-    from monitor.extras import describe_missing, is_installed
-    from monitor.ingest.sources.plan import find_form
+    from monitor.ingest.sources.plan import find_faults
     from monitor.store.database.engine import Database
     from monitor.store.readings.sources import load_polls
     from monitor.store.upkeep.migrate import require_current
 
-    sites = {site.id for site in scan_sites(service.paths.sites)[0]}
-    packages = {"sftp": "asyncssh", "stac": "pystac"}
-    for one in service.source:
-        if one.site not in sites:
-            yield "sources", BAD, f"{one.name}: site {one.site!r} is not configured", "mend its table"
-        if one.secret and find_secret(os.environ, one.secret) is None:
-            found = f"{one.name}: the environment variable {one.secret} is not set"
-            yield "sources", BAD, found, "set it in the environment of the service"
-        if one.kind in packages and not is_installed(packages[one.kind]):
-            line, remedy = describe_missing(packages[one.kind]).split(": ", 1)
-            yield "sources", BAD, f"{one.name}: {line}", remedy
-        for path in (one.key_file, one.ca_file, one.mapping):
-            if path and not os.access(path, os.R_OK):
-                yield "sources", BAD, f"{one.name}: {path} cannot be read", "mend its table, or give the file"
-        if one.kind != "stac":
-            find_form(one)
+    for fault in find_faults(service.source, {site.id for site in scan_sites(service.paths.sites)[0]}, os.environ):
+        yield "sources", BAD, fault, "mend its [[source]] table, or what it names"
     db = Database(service.database.url)
     try:
         require_current(db)

@@ -24,8 +24,8 @@ def split_address(url: str, schemes: Collection[str]) -> tuple[str, int]:
     return host, port or PORTS[parts.scheme]
 
 
-def find_address(host: str, port: int, hosts: Collection[str], *, private: bool) -> str:
-    """The numeric address that may be connected to; it is used as it is, so that no second look-up gives another.
+def find_addresses(host: str, port: int, hosts: Collection[str], *, private: bool) -> list[str]:
+    """The numeric addresses to connect to, in order; used as they are, so that no second look-up gives another.
 
     Raises:
         RefusedError: the host is not named, or one of its addresses is not open to it.
@@ -39,7 +39,7 @@ def find_address(host: str, port: int, hosts: Collection[str], *, private: bool)
             raise RefusedError(f"host {host!r} has the private address {address}: say private = true where it is right")
     if not found:
         raise OSError(f"host {host!r} has no address")
-    return found[0]
+    return list(dict.fromkeys(found))
 
 
 def is_public(address: str) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from monitor.errors import RefusedError
-from monitor.ingest.sources.addresses import find_address, hide_query, split_address
+from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of
 from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
 
@@ -63,7 +63,7 @@ class Browser:
     @contextmanager
     def _send(self, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         host, port = split_address(url, SCHEMES)
-        address = find_address(host, port, self._asked.hosts, private=self._asked.private)
+        addresses = find_addresses(host, port, self._asked.hosts, private=self._asked.private)
         parts = urlsplit(url)
         home = host.lower() == self._asked.hosts[0].lower()  # a login goes nowhere else
         query = parts.query
@@ -73,19 +73,26 @@ class Browser:
             query = "&".join(filter(None, (query, f"{login.parameter}={quote(login.secret, safe='')}")))
         elif home and login.secret:
             sent["Authorization"] = _authorize(login.username, login.secret)
-        netloc = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        target = parts._replace(netloc=netloc, query=query, fragment="").geturl()
-        try:
-            request = self._client.build_request("GET", target, headers=sent, extensions={"sni_hostname": host})
-            answer = self._client.send(request, stream=True)
-        except httpx.HTTPError as error:
-            raise OSError(f"{hide_query(url)}: {_describe(error)}") from None
+        places = (f"[{one}]:{port}" if ":" in one else f"{one}:{port}" for one in addresses)
+        targets = [parts._replace(netloc=place, query=query, fragment="").geturl() for place in places]
+        answer = self._connect(url, targets, sent, host)
         try:
             yield answer
         except httpx.HTTPError as error:
             raise OSError(f"{hide_query(url)}: broke off: {_describe(error)}") from None
         finally:
             answer.close()
+
+    def _connect(self, url: str, targets: list[str], headers: dict[str, str], host: str) -> httpx.Response:
+        """The answer of the first address that takes a connection."""
+        for target in targets:
+            try:
+                request = self._client.build_request("GET", target, headers=headers, extensions={"sni_hostname": host})
+                return self._client.send(request, stream=True)
+            except httpx.HTTPError as error:
+                if target is targets[-1] or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    raise OSError(f"{hide_query(url)}: {_describe(error)}") from None
+        raise OSError(f"{hide_query(url)}: no address")
 
     def save(self, answer: httpx.Response, url: str, path: Path) -> None:
         """Write a body into a file; raises RefusedError where it is larger than is allowed, or packed."""

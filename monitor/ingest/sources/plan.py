@@ -1,6 +1,7 @@
 """What a `[[source]]` table comes to: which files lie where, what a server is shown, and how the files are read."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from monitor.config.secrets import find_secret
 from monitor.config.sources import SourceSection
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, UnsetError
+from monitor.extras import describe_missing, is_installed
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import LONG, READERS, WIDE
@@ -17,6 +19,7 @@ from monitor.store.readings.sources import FileState
 
 FETCHERS = {"nevada": "http", "egms": "http"}  # patterns are files by HTTP
 TOKEN = {"egms": "id"}  # parameter of the address that holds the token
+PACKAGES = {"sftp": "asyncssh", "stac": "pystac"}
 MIB = 1 << 20
 
 
@@ -83,6 +86,28 @@ def find_form(source: SourceSection) -> str:
 
 
 KEYS = {"--window": "window_m", "--within": "within_m"}
+
+
+def find_faults(sources: Iterable[SourceSection], sites: Collection[str], environ: Mapping[str, str]) -> Iterator[str]:
+    """What keeps sources from working, as far as it can be known without a look at a server; one line each."""
+    for one in sources:
+        if one.site not in sites:
+            yield f"source {one.name}: site {one.site!r} is not configured"
+        package = PACKAGES.get(one.kind)
+        if package is not None and not is_installed(package):
+            yield f"source {one.name}: {describe_missing(package)}"
+        for path in (one.key_file, one.ca_file):
+            if path and not os.access(path, os.R_OK):
+                yield f"source {one.name}: {path} cannot be read"
+        try:
+            if one.secret and find_secret(environ, one.secret) is None:
+                yield f"source {one.name}: the environment variable {one.secret} is not set"
+            if one.kind != "stac":
+                find_form(one)
+            if one.mapping:
+                load_mapping(Path(one.mapping))
+        except ConfigError as error:
+            yield str(error)
 
 
 def make_said(source: SourceSection, site: Site) -> Said:

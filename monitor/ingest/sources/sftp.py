@@ -1,6 +1,7 @@
 """Files by SFTP: the key of the server is the one that the file names, and the login is a key, never a password."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 import asyncssh
 
 from monitor.errors import RefusedError
-from monitor.ingest.sources.addresses import find_address, hide_query, split_address
+from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of
 from monitor.ingest.sources.tasks import FAILED, NEW, SAME, Asked, Fetched, Wanted
 
@@ -28,13 +29,13 @@ def fetch_files(asked: Asked) -> Iterator[Fetched]:
 
 async def _fetch(asked: Asked) -> list[Fetched]:
     host, port = split_address(asked.wanted[0].url, ("sftp",))
-    address = find_address(host, port, asked.hosts, private=asked.private)
+    addresses = find_addresses(host, port, asked.hosts, private=asked.private)
     try:
         pinned = asyncssh.import_public_key(asked.login.host_key)
     except asyncssh.KeyImportError:
         raise RefusedError("host_key: expected the line of the server in known_hosts, from `ssh-ed25519` on") from None
     async with asyncssh.connect(
-        host, port, sock=socket.create_connection((address, port), TIMEOUT_S), config=None,
+        host, port, sock=_connect(addresses, port), config=None,
         known_hosts=([pinned], [], []), username=asked.login.username,
         client_keys=[_read_key(asked)], passphrase=asked.login.secret or None, agent_path=None,
         preferred_auth="publickey", connect_timeout=TIMEOUT_S, login_timeout=TIMEOUT_S, keepalive_interval=10,
@@ -72,6 +73,14 @@ async def _copy(client: asyncssh.SFTPClient, path: str, part: Path, most: int) -
                     raise RefusedError(f"more than {most} octets (most_mb)")
                 file.write(piece)
     return size
+
+
+def _connect(addresses: list[str], port: int) -> socket.socket:
+    """A connection to the first address that takes one; raises OSError."""
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection((address, port), TIMEOUT_S)
+    return socket.create_connection((addresses[-1], port), TIMEOUT_S)
 
 
 def _read_key(asked: Asked) -> Any:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -18,7 +19,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import load_service, load_site
 from monitor.errors import ConfigError, RefusedError
 from monitor.ingest.sources import http, poll
-from monitor.ingest.sources.addresses import find_address
+from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place
@@ -123,6 +124,9 @@ def asked(server, tmp_path, *names, **more):
 # ---- one file, again and again -----------------------------------------------------------------------------------
 def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, server):
     source, db = source_of(server), place.db
+    left = Path("var/sources/logger")  # by a process that was killed
+    left.mkdir(parents=True)
+    (left / "day.csv.part").write_text("half a file")
     server.files["/day.csv"] = (HEAD + "".join(ROWS[:2])).encode()
     first = poll.poll_source(source, place, {})
     assert (first.new, first.rows, first.errors) == (1, 2, [])
@@ -199,13 +203,22 @@ def test_private_addresses_only_where_the_file_says_so(server, tmp_path):
     assert "private address 127.0.0.1: say private = true" in one.reason
     assert not server.asked
     with pytest.raises(RefusedError, match="private address"):
-        find_address("localhost", 80, ("localhost",), private=False)
+        find_addresses("localhost", 80, ("localhost",), private=False)
     server.faults["/day.csv"] = f"http://localhost:{server.port}/other.csv"
     (one,) = fetch(asked(server, tmp_path, "day.csv")).files
     assert "'localhost' is not the one of url" in one.reason
     server.files["/other.csv"] = b"y"
     (one,) = fetch(asked(server, tmp_path, "day.csv", hosts=("127.0.0.1", "localhost"))).files
     assert one.state == NEW
+
+
+def test_an_address_that_takes_no_connection_is_passed_over(server, tmp_path, monkeypatch):
+    server.files["/day.csv"] = b"x"
+    known = socket.getaddrinfo("127.0.0.1", server.port, type=socket.SOCK_STREAM)
+    closed = [(socket.AF_INET6, *entry[1:4], ("::1", server.port, 0, 0)) for entry in known]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*closed, *known])
+    (one,) = fetch(asked(server, tmp_path, "day.csv")).files
+    assert (one.state, one.reason) == (NEW, "")
 
 
 def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tmp_path):
@@ -299,6 +312,13 @@ def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
     listed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (listed["name"], listed["files"], listed["stored"], listed["error"]) == ("logger", 1, 1, None)
     assert run_verb(["sources", "poll", "nothing"]) == 1
+    source_of(server, site="elsewhere", format="pdf", secret="PORTAL_TOKEN")
+    capsys.readouterr()
+    assert run_verb(["check", "--json"]) == 1
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {one["state"] for one in said if one["subject"] == "sources"} == {"warn", "wrong"}
+    found = " ".join(one["text"] for one in said if one["subject"] == "sources")
+    assert all(line in found for line in ("'elsewhere' is not configured", "format: expected one of", "PORTAL_TOKEN"))
 
 
 # ---- published patterns over the files as they are published -----------------------------------------------------
