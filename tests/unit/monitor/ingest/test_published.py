@@ -361,7 +361,7 @@ def test_the_lines_of_the_guide_are_those_of_a_site_file():
     text = (Path(__file__).parents[4] / "docs/how-to/connect-instruments.md").read_text()
     head = p.SITE_FILE.partition("[[decoder]]")[0].replace('id = "G1"', 'id = "G0"')
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 9
     for block in blocks:
         site = parse_site(head + block, "guide.toml")
         assert site.decoders
