@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import pickle
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ class FileServer:
     asked), `login` (a web page with status 200), or an address to be sent to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: str = "") -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, Any] = {}
         self.asked: list[tuple[str, dict[str, str], int]] = []
@@ -38,6 +39,11 @@ class FileServer:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.handle_error = lambda *_: None  # a client that does not trust us hangs up
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -82,8 +88,8 @@ class FileServer:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[FileServer]:
-    server = FileServer()
+def serve(certificate: str = "") -> Iterator[FileServer]:
+    server = FileServer(certificate)
     try:
         yield server
     finally:

@@ -28,6 +28,9 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
     found: list[tuple[str, pystac.Item]] = []
     try:
         for url in _walk(browser, asked):
+            if isinstance(url, Fetched):
+                yield url
+                continue
             if url in known:
                 yield Fetched(url, SAME)
                 continue
@@ -48,8 +51,8 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
         browser.close()
 
 
-def _walk(browser: Browser, asked: Asked) -> Iterator[str]:
-    """Addresses of all items, each once."""
+def _walk(browser: Browser, asked: Asked) -> Iterator[str | Fetched]:
+    """Addresses of all items, each once; of a catalogue that cannot be read, why."""
     waiting, seen = [asked.wanted[0].url], set()
     while waiting:
         url = waiting.pop()
@@ -58,7 +61,11 @@ def _walk(browser: Browser, asked: Asked) -> Iterator[str]:
         seen.add(url)
         if len(seen) > MOST_DOCUMENTS:
             raise RefusedError(f"{hide_query(asked.wanted[0].url)}: more than {MOST_DOCUMENTS} catalogues in one look")
-        document = _read(browser, asked, url)
+        try:
+            document = _read(browser, asked, url)
+        except (RefusedError, OSError) as error:
+            yield explain(error, url)
+            continue
         if document.get("type") == "Feature":
             yield url
             continue

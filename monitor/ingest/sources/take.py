@@ -19,8 +19,10 @@ from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.files.walled import open_walled
+from monitor.ingest.message import FILE_TOPIC
 from monitor.ingest.pipeline import Clock, Pipeline
 from monitor.store.database.engine import Database
+from monitor.store.readings.quarantine import drop_waiting
 from monitor.store.readings.sources import FileState
 
 HEAD_BYTES: Final = 2048
@@ -90,10 +92,12 @@ def take_file(path: Path, form: str, said: Said, place: Place) -> FileResult:
             found = opened.points(place.clock())
             result = read_points(PointsFile(path, place.site, place.clock, place.db), found)
         else:
-            sites = {place.site.id: place.site}
+            sites, name = {place.site.id: place.site}, f"{place.who}/{path.name}"
+            with place.db.write() as c:  # the whole file is read: what is wrong in it waits once
+                drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
             result = read_file(
                 path, Pipeline(place.db, sites, place.clock, place.config.limits), place.site, place.clock,
-                mapping=said.mapping, accept_units=place.accept_units, by=place.who, name=path.name,
+                mapping=said.mapping, accept_units=place.accept_units, by=place.who, name=name,
                 open_lines=opened.readings,
             )  # fmt: skip
     record_file(place.db, Actor(place.who, "service"), result, place.clock())

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, select, update
 
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import quarantine_source, rejected_message
@@ -85,10 +85,24 @@ class Room:
 def prune_quarantine(connection: Connection, before_at: datetime, rows: int) -> int:
     """Delete at most so many of the messages received before an instant, and give their room back."""
     r, q = rejected_message.c, quarantine_source.c
+    count = _drop(connection, r.received_at < before_at, rows)
+    if not count:  # names of sources are the senders' too: those with nothing left go with their last message
+        stale = (q.kept_rows == 0) & (q.unkept_at.is_(None) | (q.unkept_at < before_at))
+        connection.execute(delete(quarantine_source).where(stale))
+    return count
+
+
+def drop_waiting(connection: Connection, topic: str, client: str) -> int:
+    """Delete what waits of an earlier version of a file that is about to be read again as a whole."""
+    r = rejected_message.c
+    return _drop(connection, (r.topic == topic) & (r.client == client) & r.replayed_at.is_(None), None)
+
+
+def _drop(connection: Connection, which: ColumnElement[bool], most: int | None) -> int:
+    """Delete messages and give their room back; returns how many."""
+    r, q = rejected_message.c, quarantine_source.c
     doomed = connection.execute(
-        select(r.id, r.topic, r.client, func.length(r.payload).label("size"))
-        .where(r.received_at < before_at)
-        .limit(rows)
+        select(r.id, r.topic, r.client, func.length(r.payload).label("size")).where(which).limit(most)
     ).all()
     freed: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     known = set(connection.execute(select(q.source)).scalars())
@@ -101,9 +115,6 @@ def prune_quarantine(connection: Connection, before_at: datetime, rows: int) -> 
         connection.execute(update(quarantine_source).where(q.source == source).values(left))
     for start in range(0, len(doomed), 300):
         connection.execute(delete(rejected_message).where(r.id.in_([d.id for d in doomed[start : start + 300]])))
-    if not doomed:  # names of sources are the senders' too: those with nothing left go with their last message
-        stale = (q.kept_rows == 0) & (q.unkept_at.is_(None) | (q.unkept_at < before_at))
-        connection.execute(delete(quarantine_source).where(stale))
     return len(doomed)
 
 

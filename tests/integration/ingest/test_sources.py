@@ -135,11 +135,18 @@ def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, s
     server.files["/day.csv"] = (HEAD + ROWS[0] + ROWS[1].replace("2.0", "2.5") + ROWS[2]).encode()
     grown = poll.poll_source(source, place, {})
     assert (grown.rows, grown.revisions) == (2, 1)
+    for k in (1, 2):  # what is wrong in a file waits once, however often it is read again
+        server.files["/day.csv"] += f"2026-03-0{k},G1,displacement_mm,1\n".encode()
+        assert poll.poll_source(source, place, {}).rejected == k
+    with db.read() as c:
+        waiting = c.execute(select(t.rejected_message.c.code, t.rejected_message.c.times)).all()
+        kept = c.execute(select(t.quarantine_source.c.kept_rows)).scalar_one()
+    assert (waiting, kept) == ([("no_zone", 1)], 1)
     assert values(db) == [(1, 0, 1.0), (2, 0, 2.0), (2, 1, 2.5), (3, 0, 3.0)]
     with db.read() as c:
         state, files = find_poll(c, "logger"), load_files(c, "logger")
         said = c.execute(select(t.observation.c.extra).where(t.observation.c.revision == 1)).scalar_one()
-    assert (state.success_at, state.error, state.rows_new, state.rows_all) == (NOW, None, 2, 4)
+    assert (state.success_at, state.error, state.rows_new, state.rows_all) == (NOW, None, 0, 4)
     assert files["day.csv"].size == len(server.files["/day.csv"])
     assert "source test" in json.dumps(said)
     assert not list(Path("var/sources/logger").glob("*"))
@@ -219,6 +226,29 @@ def test_an_address_that_takes_no_connection_is_passed_over(server, tmp_path, mo
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [*closed, *known])
     (one,) = fetch(asked(server, tmp_path, "day.csv")).files
     assert (one.state, one.reason) == (NEW, "")
+
+
+def test_by_https_the_name_of_the_server_is_proven_though_its_address_is_connected_to(tmp_path):
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    for name, host in (("right", "localhost"), ("wrong", "elsewhere.example")):
+        subprocess.run(
+            ["openssl", "req", "-x509", *ec, "-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext",
+             f"subjectAltName=DNS:{host}", "-keyout", tmp_path / f"{name}.key", "-out", tmp_path / f"{name}.crt"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        pair = (tmp_path / f"{name}.key").read_text() + (tmp_path / f"{name}.crt").read_text()
+        (tmp_path / f"{name}.pem").write_text(pair)
+    for name, trusted, said in (
+        ("right", "right", ""),
+        ("right", "wrong", "verify failed"),
+        ("wrong", "wrong", "mismatch"),
+    ):
+        with serve(str(tmp_path / f"{name}.pem")) as server:
+            server.files["/a.csv"] = b"x"
+            question = asked(server, tmp_path, "a.csv", hosts=("localhost",), ca_file=str(tmp_path / f"{trusted}.crt"))
+            url = f"https://localhost:{server.port}/a.csv"
+            (one,) = fetch(replace(question, wanted=(Wanted("a.csv", url),))).files
+            assert (one.state == NEW, said in one.reason) == (not said, True), one.reason
 
 
 def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tmp_path):
