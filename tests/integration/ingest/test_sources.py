@@ -65,13 +65,15 @@ def server():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, database_url):
+    """On both databases; workers are this process, but where a test says `RUN`."""
+    monkeypatch.setattr(compute, "run", run_here)
     with settle(tmp_path, monkeypatch, database_url) as found:
         yield found
 
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """On SQLite, and workers are this process."""
+    """The same on SQLite alone."""
     monkeypatch.setattr(compute, "run", run_here)
     with settle(tmp_path, monkeypatch, f"sqlite:///{tmp_path}/a.db") as found:
         yield found
@@ -122,13 +124,15 @@ def asked(server, tmp_path, *names, **more):
 
 
 # ---- one file, again and again -----------------------------------------------------------------------------------
-def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, server):
+def test_a_growing_file_comes_in_once_and_a_changed_value_is_a_revision(place, server, monkeypatch):
     source, db = source_of(server), place.db
     left = Path("var/sources/logger")  # by a process that was killed
     left.mkdir(parents=True)
     (left / "day.csv.part").write_text("half a file")
     server.files["/day.csv"] = (HEAD + "".join(ROWS[:2])).encode()
-    first = poll.poll_source(source, place, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "run", RUN)  # behind the walls
+        first = poll.poll_source(source, place, {})
     assert (first.new, first.rows, first.errors) == (1, 2, [])
     again = poll.poll_source(source, place, {})
     assert (again.new, again.same, server.asked[-1][2]) == (0, 1, 304)
