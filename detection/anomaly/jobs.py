@@ -17,7 +17,7 @@ from detection.anomaly.detector import TRAIN_UNTIL, VALIDATE_UNTIL, Detector, st
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.kinds import name_kinds
-from detection.anomaly.parts import PARTS
+from detection.anomaly.parts import PARTS, call
 from detection.anomaly.records import (
     DetectorTraining,
     Finding,
@@ -114,7 +114,10 @@ def _score_and_name(
         return detector.score(samples), kinds, lambda _, __: (0, ())
     scored, parts_of = detector.score_by_part(samples)
     named = {
-        name: [PARTS[part].kind or look for part, look in zip(parts, looks[name], strict=True)]
+        name: [
+            call(part, look, moves=moves)
+            for part, look, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
+        ]
         for name, (_, parts) in scored.items()
     }
 

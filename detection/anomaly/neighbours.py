@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.stages import MAD_TO_SIGMA, Array, count_steps
+from detection.anomaly.stages import MAD_TO_SIGMA, Array, Smooth, Standardise, count_steps, median_of_windows
 
 # A median of fewer than three others follows a single faulty one.
 FEWEST_OTHERS: Final = 3
@@ -17,6 +17,7 @@ CLIP: Final = 4.0
 PRIOR: Final = 10.0
 MOST: Final = 1.5
 SHORTEST_YEAR: Final = 180  # cells
+COMMON: Final = 3.0  # scales that the smoothed middle of the stations is away, where they move together
 NAMED: Final = 5  # so many others are kept by name beside a score
 YEAR_PARTS: Final = 45  # at which the year before may begin: about every eight days
 
@@ -75,6 +76,28 @@ class Settle:
         usual = np.fmax(1.0, MAD_TO_SIGMA * median_of_others(np.abs(new), FEWEST_AT_ONCE))
         settled: Array = new / usual
         return settled
+
+
+class Together:
+    """Where most stations have gone the same way as this one for days, farther than usual: it moves with them.
+
+    A slope that moves carries some stations farther than others. What these have more than their share is no fault.
+    """
+
+    def __init__(self, rows: int, step_s: float) -> None:
+        self._scale = Standardise(1, step_s)
+        self._middle, self._own = Smooth(1), Smooth(rows)
+
+    def feed(self, new: Array, first: int, keep: int) -> NDArray[np.bool_]:
+        """Shape (rows, k); rows are the stations of one site on the same cells."""
+        if len(new) <= FEWEST_OTHERS:
+            return np.zeros(new.shape, dtype=bool)
+        middle = median_of_windows(np.ascontiguousarray(new.T), len(new), FEWEST_OTHERS + 1, 1).T
+        common = self._middle.feed_signed(self._scale.feed(middle, first, keep), first, keep)
+        own = self._own.feed_signed(new, first, keep)
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.bool_] = (np.abs(common) > COMMON) & (own * common > 0)
+        return found
 
 
 class Others:

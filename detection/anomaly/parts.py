@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.neighbours import Explain, Others, Settle
+from detection.anomaly.neighbours import Explain, Others, Settle, Together
 from detection.anomaly.stages import (
     DAY_S,
     AddUp,
@@ -84,11 +84,14 @@ class PartScores:
     Attributes:
         looks: of the newest block, its residuals in their own scale before the neighbours, shape (rows, k).
         known: of the newest block and each part, where there is such a residual.
+        together: of the newest block, where the stations go the same way (`Together`).
     """
 
     def __init__(self, rows: int, step_s: float, parts: Collection[str]) -> None:
         self.looks = np.zeros((rows, 0))
         self.known: dict[str, NDArray[np.bool_]] = {}
+        self.together = np.zeros((rows, 0), dtype=bool)
+        self._together = Together(rows, step_s)
         self._step_s = step_s
         self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in parts}
         self._reach = max(self._widths.values())
@@ -119,6 +122,8 @@ class PartScores:
                 residuals[of] = PARTS[name].residual(joined, new.shape[1], width)
             z = self._signed[name].feed(residuals[of], first, keep)
             self.known[name] = np.isfinite(z)
+            if name == SLOWEST:
+                self.together = self._together.feed(z, first, keep)
             if name == LOOKS:
                 self.looks = z
             for stage in self._rest[name]:
@@ -128,6 +133,7 @@ class PartScores:
         return out
 
 
+SLOWEST: Final = "creep"  # the part whose residual shows that stations move together
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
@@ -140,18 +146,26 @@ class Scored:
         names: stations, in the order of rows.
         places: where each begins on the common cells.
         known: by part, where a station had a residual to be compared with others; shape (stations, cells).
+        together: where stations move together; shape (stations, cells).
     """
 
     by: dict[str, dict[str, Array]]
     names: list[str]
     places: list[int]
     known: dict[str, NDArray[np.bool_]]
+    together: NDArray[np.bool_]
 
     def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
         """How many others this cell of a station was compared with, and some of their names."""
         row = self.names.index(name)
         others = Others(self.names, self.known[part][:, self.places[row] + cell])
         return others.count(row), others.name(name)
+
+    def moves(self, name: str) -> list[bool]:
+        """Where a station moves together with most others, from its first cell on."""
+        row = self.names.index(name)
+        found: list[bool] = self.together[row, self.places[row] :].tolist()
+        return found
 
 
 def score_parts(samples: Mapping[str, Series], parts: Collection[str] | None = None) -> dict[str, dict[str, Array]]:
@@ -163,15 +177,16 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
     """The same with what they were compared with."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
-        return Scored({name: {} for name in wanted}, [], [], {})
+        return Scored({name: {} for name in wanted}, [], [], {}, np.zeros((0, 0), dtype=bool))
     names, table, first, places = lay_out(samples)
-    running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
+    running = PartScores(len(names), next(iter(samples.values())).step_s, list(dict.fromkeys([*wanted, SLOWEST])))
     k = max(1, CELLS_AT_ONCE // len(names))
-    blocks, known = [], []
+    blocks, known, together = [], [], []
     for begin in range(0, max(1, table.shape[1]), k):
         block = table[:, begin : begin + k]
         blocks.append(running.feed(block, first + begin, block.shape[1]))
-        known.append(running.known)
+        known.append(dict(running.known))
+        together.append(running.together)
     rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
     by = {
         part: {
@@ -180,7 +195,18 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
         }
         for part in wanted
     }
-    return Scored(by, names, places, {name: np.concatenate([k[name] for k in known], axis=1) for name in wanted})
+    known_of = {name: np.concatenate([block[name] for block in known], axis=1) for name in wanted}
+    return Scored(by, names, places, known_of, np.concatenate(together, axis=1))
+
+
+def call(part: str, look: str, *, moves: bool) -> str:
+    """The kind of an alarm: that of its part, else what the residual looks like; no drift where all move.
+
+    >>> call("creep", "unknown", moves=False), call("creep", "unknown", moves=True), call("level", "spike", moves=True)
+    ('drift', 'movement', 'spike')
+    """
+    kind = PARTS[part].kind or look
+    return "movement" if moves and kind == "drift" else kind
 
 
 def find_strongest(in_thresholds: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:

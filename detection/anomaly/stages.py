@@ -193,16 +193,19 @@ class Smooth:
     def __init__(self, rows: int, weight: float = 0.15) -> None:
         self.weight, self.means = weight, np.zeros(rows)
 
-    def feed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
+    def feed(self, new: Array, first: int, keep: int) -> Array:
         """Shape (rows, k)."""
+        return np.abs(self.feed_signed(new, first, keep))
+
+    def feed_signed(self, new: Array, first: int, keep: int) -> Array:  # noqa: ARG002 - the shape of a stage
+        """With the side to which it lies, shape (rows, k)."""
         means, out, values = self.means, np.empty(new.shape), np.clip(new, -5.0, 5.0)
         for k in range(new.shape[1]):
             means = means + np.nan_to_num(self.weight * (values[:, k] - means), nan=0.0)
             out[:, k] = means
             if k + 1 == keep:
                 self.means = means
-        size: Array = np.abs(out) / np.sqrt(self.weight / (2.0 - self.weight))
-        return np.where(np.isfinite(new), size, np.nan)
+        return np.where(np.isfinite(new), out / np.sqrt(self.weight / (2.0 - self.weight)), np.nan)
 
 
 class AddUp:
