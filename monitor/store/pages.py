@@ -1,6 +1,6 @@
 """What the page and the JSON API read: the public views where they say enough, seeks and samples where they do not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -62,11 +62,12 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         state = row["state"] or "unknown"
         counts.setdefault(row["site"], {}).setdefault(state, 0)
         counts[row["site"]][state] += 1
+    seen = _load_stages_seen(c, {k: row["movement_stage"] for k, row in status.items() if row["movement_stage"]})
     query = select(t.site).where(t.site.c.active)
     cards = [
         SiteCard(
             r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}),
-            _find_stage_seen(c, r.id, status[r.id]["movement_stage"]),
+            seen.get(r.id),
         )
         for r in c.execute(query if wanted is None else query.where(t.site.c.id.in_(wanted)))
         if r.id in status
@@ -80,17 +81,26 @@ def load_kept_names(c: Connection) -> Kept:
     return keep(c.execute(select(t.station.c.id).distinct()).scalars(), c.execute(select(t.site.c.name)).scalars())
 
 
-def _find_stage_seen(c: Connection, site: str, stage: str | None) -> datetime | None:
-    """When a stage was seen last that no series shows now: one that fell silent counts with the stage it had."""
-    if stage is None:
-        return None
+def _load_stages_seen(c: Connection, stages: Mapping[str, str]) -> dict[str, datetime]:
+    """When a stage was seen last that no series of its site shows now: a silent one counts with the stage it had.
+
+    Args:
+        c: the database.
+        stages: site -> its stage.
+    """
+    if not stages:
+        return {}
     m, s, other = t.movement.c, t.series.c, t.movement.alias().c
     newest = select(func.max(other.at)).where(other.series_id == s.id).scalar_subquery()
-    shown = select(m.id).where(s.site == site, m.series_id == s.id, m.at == newest, m.stage == stage).limit(1)
-    if c.execute(shown).first() is not None:
-        return None
-    seen = select(func.max(func.coalesce(m.data_until, m.at)))
-    return c.execute(seen.where(s.site == site, m.series_id == s.id, m.stage == stage)).scalar()
+    shown = select(s.site, m.stage).where(s.site.in_(list(stages)), m.series_id == s.id, m.at == newest).distinct()
+    silent = stages.items() - {(row.site, row.stage) for row in c.execute(shown)}
+    found = {}
+    for site, stage in silent:
+        seen = select(func.max(func.coalesce(m.data_until, m.at)))
+        at = c.execute(seen.where(s.site == site, m.series_id == s.id, m.stage == stage)).scalar()
+        if at is not None:
+            found[site] = at
+    return found
 
 
 def load_stations(c: Connection, site: str) -> list[dict[str, Any]]:

@@ -1,0 +1,53 @@
+"""Processor seconds of forecasts of satellite points as the service runs them: pieces of 5,000 series, a job each.
+
+    python -m tests.bench.service.bench_points [--pieces 4]
+
+Persistence and `lld`, one horizon, 90 acquisitions. Reading the answer is the service's own part; all else can run on a cluster.
+"""  # noqa: E501
+
+import argparse
+import resource
+import time
+from array import array
+from typing import Any
+
+import numpy as np
+
+from monitor.jobs.forecasts import tasks
+from monitor.worker import compute
+from tests.bench.record import record
+
+ROWS, STEP_S = 90, 6 * 86400.0
+
+
+def draw(points: int) -> tasks.SiteForecastAsked:
+    """Random walks with a drift."""
+    walks = np.random.default_rng(7).normal(-0.2, 1.0, (points, ROWS)).cumsum(axis=1)
+    times = array("d", (STEP_S * k for k in range(ROWS)))
+    samples = {f"P{k:07d}": (times, array("d", walk)) for k, walk in enumerate(walks)}
+    record = tasks.SiteRecord(samples, STEP_S, (ROWS - 1) * STEP_S)
+    models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld"))
+    return tasks.SiteForecastAsked(record, (STEP_S,), models, {})
+
+
+def main() -> None:
+    """Run the pieces and record what they took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pieces", type=int, default=4)
+    pieces = tasks.split_points(draw(tasks.POINTS_AT_ONCE * parser.parse_args().pieces))
+    own_s, rows = time.process_time(), 0
+    for answer in compute.run_all(tasks.FORECAST_SITE, pieces, 600):
+        rows += len(answer.rows)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found: dict[str, Any] = {
+        "points": len(pieces) * tasks.POINTS_AT_ONCE, "rows": rows, "acquisitions": ROWS,
+        "worker_cpu_s_per_piece": round((used.ru_utime + used.ru_stime) / len(pieces), 2),
+        "service_cpu_s_per_piece": round((time.process_time() - own_s) / len(pieces), 2),
+        "worker_mib_at_most": round(used.ru_maxrss / 1024),
+    }  # fmt: skip
+    record("points", "python -m tests.bench.service.bench_points", found)
+    print(found)
+
+
+if __name__ == "__main__":
+    main()
