@@ -102,8 +102,15 @@ def _spell(value: Any) -> str:
     return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else str(value)
 
 
+def _bound(what: int, most: int) -> None:
+    """Bound this process; who started it may have bounded it more strictly already, and that cannot be lifted."""
+    hard = resource.getrlimit(what)[1]
+    least = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(what, (least, least))
+
+
 if __name__ == "__main__":
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[2]), int(sys.argv[2])))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), int(sys.argv[3])))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound(resource.RLIMIT_AS, int(sys.argv[2]))
+    _bound(resource.RLIMIT_CPU, int(sys.argv[3]))
+    _bound(resource.RLIMIT_CORE, 0)
     _print_sheet(sys.argv[1])

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from monitor.config.service import parse_site
-from monitor.domain.instants import parse_duration_s, spell
+from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from forecasting.evaluation.scoring import Score, Trial
 
 MOTION: Final = ("displacement", "crack_opening")
-HORIZONS: Final = ("1d", "7d", "30d")
+HORIZONS_S: Final = (86400.0, 604800.0, 2592000.0)
+STEPS: Final = (1.0, 3.0)  # where readings come less often than the longest of them
 SHOWN_MODEL: Final = "gated"  # what the service would have shown
 STATIONS_MOST: Final = 6  # with a picture of their forecasts
 POINTS_MOST: Final = 240  # of a picture
@@ -87,6 +88,15 @@ def lay_out_motion(path: Path, mapping: TableMapping, quantity: str) -> Iterator
                     value = convert(float(row["value"]), row["unit"], "mm")
                     rows.writerow((spell(row["time"]), row["station"], "displacement_mm", repr(value)))
         yield long
+
+
+def choose_horizons(step_s: float) -> list[float]:
+    """A day, a week and a month, as far as readings come as often; of slower ones the next and the third, in seconds.
+
+    >>> choose_horizons(3600.0), choose_horizons(950400.0), choose_horizons(3e6)
+    ([86400.0, 604800.0, 2592000.0], [2592000.0], [3000000.0, 9000000.0])
+    """
+    return [h for h in HORIZONS_S if h >= step_s] or [k * step_s for k in STEPS]
 
 
 # ---- what the page asks of a worker ------------------------------------------------------------------------------
@@ -197,10 +207,10 @@ def _try_forecasts(path: Path, mapping: TableMapping, quantity: str) -> PastFore
     from forecasting.evaluation.scoring import score_all
     from forecasting.evaluation.screening import audit_panel
 
-    spans_s = [parse_duration_s(h) for h in HORIZONS]
     with lay_out_motion(path, mapping, quantity) as long:
         try:
             panel = read_record(str(long), Recipe()).panel
+            spans_s = choose_horizons(panel.step_s)
             if refused := [one for one in audit_panel(panel, spans_s) if one.refuses]:
                 return PastForecasts(quantity, f"{refused[0].station}: {refused[0].text}")
             trials = list(run_trials(panel, ["auto"], spans_s))

@@ -10,7 +10,7 @@ import typer
 
 from monitor.cli.session import print_json, say
 from monitor.config.service import load_service, parse_site, scan_sites
-from monitor.domain.instants import spell
+from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping
@@ -191,9 +191,10 @@ def _say_read(results: Sequence[FileResult]) -> None:
 
 def _score_forecasts(path: Path, mapping: TableMapping, *, as_json: bool) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
+    from forecasting.data.sources import Recipe, read_record
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
-    from monitor.replay.first_look import lay_out_motion, list_motion
+    from monitor.replay.first_look import choose_horizons, lay_out_motion, list_motion
 
     quantities = list_motion(mapping)
     if not quantities:
@@ -202,6 +203,9 @@ def _score_forecasts(path: Path, mapping: TableMapping, *, as_json: bool) -> Non
         with lay_out_motion(path, mapping, quantity) as long:
             say(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
-                backtest(data=str(long), as_json=as_json)
+                horizons_s = choose_horizons(read_record(str(long), Recipe()).panel.step_s)
+                backtest(
+                    data=str(long), horizons=",".join(spell_duration(round(h)) for h in horizons_s), as_json=as_json
+                )
             except (SlopewardError, ForecastingError, typer.Exit) as error:
                 say(f"  none: {error}")

@@ -1,5 +1,6 @@
 """The stations of a table as a site file declares them: a first file of a new site, or stations that one lacks."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,8 @@ from monitor.ingest.guess.spell import spell_stations
 
 PLACE: Final = "place"
 MOTION: Final = ("displacement", "crack_opening")
+HOLD_DAYS: Final = 3
+_PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 
 def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
@@ -56,6 +59,9 @@ def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sen
     moving = {s.station for s in sensors if s.quantity.startswith(MOTION)}
     if len(moving) < 2:
         tail = tail.replace("top_needs = 2 ", "top_needs = 1 ", 1)
+    slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
+    hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
+    tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
     return head + spell_stations(sensors) + "\n" + "\n".join(_write_criteria(sensors)) + "\n" + tail
 
 
@@ -69,10 +75,16 @@ def add_stations(source: str, sensors: Sequence[Sensor]) -> str:
     return f"{source.rstrip()}\n\n{spell_stations(sensors)}"
 
 
+def _has_velocity(sensors: Iterable[Sensor], station: str) -> bool:
+    """Whether a station says how fast it moves: along one line, or to the east and to the north."""
+    own = {s.quantity for s in sensors if s.station == station and s.quantity.startswith("displacement")}
+    return bool(own - set(_PARTS)) or set(_PARTS[:2]) <= own
+
+
 def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
     """Bounds to begin with, for what moves and for rain."""
     known = list(sensors)
-    stations = sorted({s.station for s in known if s.quantity.startswith("displacement")})
+    stations = sorted({s.station for s in known if _has_velocity(known, s.station)})
     if stations:
         every = max((s.interval_s or 3600.0) for s in known if s.quantity.startswith("displacement"))
         days = max(1, round(12 * every / 86400.0))  # a dozen readings in the shortest window
@@ -88,11 +100,11 @@ def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
         )
     for s in known:
         every_days = max(1, round(12 * (s.interval_s or 3600.0) / 86400.0))
-        if s.quantity == "crack_opening":
+        if s.quantity == "crack_opening" or (s.quantity in _PARTS and s.station not in stations):
             yield (
                 "[[criterion]]\n"
                 'kind = "rate"\n'
-                f'series = "{s.station}.crack_opening"\n'
+                f'series = "{s.station}.{s.quantity}"\n'
                 f'yellow = {{over = 2.0, window = "{4 * every_days}d"}}  # mm per day\n'
                 f'orange = {{over = 20.0, window = "{2 * every_days}d"}}\n'
                 f'red = {{over = 100.0, window = "{every_days}d"}}\n'

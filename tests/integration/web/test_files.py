@@ -205,3 +205,23 @@ def test_a_hostile_file_ends_in_one_line_and_leaves_nothing(page, ada, tmp_path)
         assert 20 < len(told) < 400
         assert not [word for word in (str(tmp_path), "Traceback", "monitor.") if word in told], told
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
+
+
+@ONCE
+def test_a_workbook_and_columns_without_names_are_understood_behind_walls(page, ada, tmp_path):
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("openpyxl")
+    times = [BEGIN + timedelta(days=k) for k in range(30)]
+    pd.DataFrame({"Date": times, "Extensometer E1 [mm]": [0.1 * k for k in range(30)]}).to_excel(
+        tmp_path / "b.xlsx", index=False
+    )
+    _, text = ada.look("b.xlsx", (tmp_path / "b.xlsx").read_bytes())
+    assert "station E1: crack_opening in mm" in text, text[100:900]
+    upload, text = ada.look("plain.txt", "".join(f"2025\t2\t{d}\t{d}.5\t{d}\n" for d in range(1, 27)).encode())
+    assert "What do these columns measure: 4, 5?" in text
+    ada.post(f"/files/{upload}/answers", answer=["UTC", "each on its own", "46,8"])
+    text = ada.show(f"/files/{upload}")
+    assert "What do these columns measure: 4?" in text
+    ada.post(f"/files/{upload}/answers", answer=["rain", "leave out"])
+    ada.post(f"/files/{upload}/answers", answer="mm")
+    assert "The first rows as they are read" in ada.show(f"/files/{upload}")

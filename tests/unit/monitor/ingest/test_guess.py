@@ -9,15 +9,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.errors import ConfigError
 from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.mapping import TableMapping, TimeRule, load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.guess import EACH, LEAVE_OUT, guess
+from monitor.ingest.guess.guess import EACH, LEAVE_OUT, Sensor, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
+from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 
 BEGIN = datetime(2025, 2, 3)
@@ -313,3 +315,14 @@ def test_columns_without_a_name_can_be_answered_one_by_one(tmp_path):
     assert found.mapping.time.columns == ("1", "2", "3", "4", "5")
     assert [c.name for c in found.mapping.columns] == ["6"]
     assert read_all(path, found.mapping)[1][0]["time"] == datetime(2025, 1, 1, 12, tzinfo=ZoneInfo("UTC"))
+
+
+def test_a_first_site_file_has_a_criterion_that_each_mover_can_answer():
+    day = 86400.0
+    sensors = [Sensor("E", "displacement_up", "ft", 28 * day), Sensor("G", "displacement", "mm", day)]
+    sensors += [Sensor("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
+    mapping = TableMapping(TimeRule(("t",), zone=ZoneInfo("UTC")), ())
+    site = parse_site(write_site("s", (46.0, 8.0), mapping, sensors), "s.toml")
+    assert {c.kind.id: set(c.stations) for c in site.criteria if c.role == "witness"} == {
+        "velocity": {"G", "N"}, "rate": {"E"},
+    }  # fmt: skip
