@@ -59,6 +59,7 @@ class SourceSection(Section):
     window_m: float | None = Field(default=None, gt=0)
     within_m: float | None = Field(default=None, gt=0)
     assets: dict[str, str] = Field(default_factory=dict)
+    since: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d)?$")
 
     @field_validator("url")
     @classmethod

@@ -65,7 +65,7 @@ def make_asked(
         source.private, int(source.most_mb * MIB),
         Login(source.username, secret, source.parameter or TOKEN.get(source.kind, ""), _absolute(source.key_file),
               source.host_key),
-        source.ca_file, tuple(source.assets.items()), tuple((f.name, f.etag) for f in known.values()),
+        source.ca_file, tuple(source.assets.items()), tuple(known) if source.kind == "stac" else (), source.since,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from monitor.ingest.sources.folder import look_at_folder
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place, check_content, explain, measure, place_scene, take_file
-from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, Asked, Fetched
+from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import (
     TEXT_LIMIT,
@@ -66,6 +66,8 @@ def poll_source(
                     found.errors.append(one.reason[:TEXT_LIMIT])
                 elif one.state != NEW:
                     found.same += 1
+                    if one.state == OLD:
+                        _note_item(found, one, place)
                 elif source.kind == "stac":
                     _take_scene(found, one, folder, place)
                 else:
@@ -129,6 +131,11 @@ def _take_scene(found: Polled, one: Fetched, folder: Path, place: Place) -> None
         found.errors.append(str(error)[:TEXT_LIMIT])
         if "inbox already" not in str(error):
             return
+    _note_item(found, one, place)
+
+
+def _note_item(found: Polled, one: Fetched, place: Place) -> None:
+    """An item that was dealt with is not looked at again."""
     with place.db.write() as c:
         save_file(c, found.source, FileState(one.name[:500], "", one.modified, 0, "", place.clock()))
 

@@ -13,7 +13,7 @@ from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import PART, explain, part_of
 from monitor.ingest.sources.http import Browser
-from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
+from monitor.ingest.sources.tasks import NEW, OLD, SAME, Asked, Fetched
 
 MOST_DOCUMENTS: Final = 2000  # of one look
 MOST_ITEMS: Final = 20  # of one look, the newest; the others come at the next ones
@@ -24,7 +24,7 @@ _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,5}")
 def fetch_items(asked: Asked) -> Iterator[Fetched]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
     browser = Browser(asked)
-    known = dict(asked.known)
+    known = frozenset(asked.known)
     found: list[tuple[str, pystac.Item]] = []
     try:
         for url in _walk(browser, asked):
@@ -38,7 +38,10 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 item = pystac.Item.from_dict(_read(browser, asked, url), href=url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
-                found.append((url, item))
+                if f"{item.datetime:%Y-%m-%d}" < asked.since:
+                    yield Fetched(url, OLD, modified=item.id[:200])
+                else:
+                    found.append((url, item))
             except Exception as error:  # whatever an item holds, the others are taken
                 yield explain(error, url)
         found.sort(key=lambda pair: str(pair[1].datetime), reverse=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 from monitor.worker.records import Task
 
-NEW, SAME, FAILED = "new", "same", "failed"
+NEW, SAME, FAILED, OLD = "new", "same", "failed", "old"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ class Asked:
         login: of the first host of `hosts` alone.
         ca_file: authority of a server with a private one.
         assets: band -> key of the asset, of a catalogue.
-        known: items of a catalogue that were taken, with the version.
+        known: items of a catalogue that were taken.
+        since: items of a catalogue before this day are left out, "" none is.
     """
 
     kind: str
@@ -62,7 +63,8 @@ class Asked:
     login: Login = Login()
     ca_file: str = ""
     assets: tuple[tuple[str, str], ...] = ()
-    known: tuple[tuple[str, str], ...] = ()
+    known: tuple[str, ...] = ()
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Fetched:
     """What became of one file; of an item of a catalogue, of its folder."""
 
     name: str
-    state: str  # NEW, SAME or FAILED
+    state: str  # NEW, SAME, FAILED, or OLD: an item that is left out for good
     reason: str = ""
     etag: str = ""
     modified: str = ""

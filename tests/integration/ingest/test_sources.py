@@ -482,13 +482,15 @@ def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monk
 
     add("S2:x", 1, red="B04.tif", nir="B08.tif")
     add("lacks", 2, red="B04.tif")
+    add("years-ago", 1, red="B04.tif", nir="B08.tif")
+    next(year.get_items("years-ago")).datetime = datetime(2019, 3, 1, tzinfo=UTC)
     publish()
     for item in year.get_items():
         for asset in item.assets.values():
             server.files[asset.get_absolute_href().removeprefix(server.url)] = b"raster of " + asset.href.encode()
     table = {
         "name": "scenes", "kind": "stac", "site": "north", "url": f"{server.url}/stac/catalog.json", "private": True,
-        "assets": {"B4": "red", "B8": "nir"},
+        "assets": {"B4": "red", "B8": "nir"}, "since": "2026-01-01",
     }  # fmt: skip
     (source,) = write_tables(table)
     monkeypatch.setattr(compute, "run", RUN)  # behind the walls
@@ -501,4 +503,5 @@ def test_new_items_of_a_catalogue_go_into_the_inbox_of_scenes(here, server, monk
     assert "acquired_at = 2026-03-01T00:00:00+00:00" in manifest
     assert '"B4.tif" = 17' in manifest
     again = poll.poll_source(source, here, {})
-    assert (again.new, again.same) == (0, 1)
+    assert (again.new, again.same) == (0, 2)
+    assert not [path for path, _, _ in server.asked[-4:] if "years" in path]  # it is not even looked at again
