@@ -251,7 +251,7 @@ def spell_acl(
         lines += ["", f"user {login.name}", *(f"topic {rule}" for rule in _list_rules(login, topics))]
     lines += ["", f"user {DOCTOR}", "topic write slopeward/doctor/#"]
     if service:
-        lines += ["", f"user {service}", "topic readwrite #"]
+        lines += ["", f"user {service}", "topic readwrite #", "topic read $SYS/#"]
     return "\n".join([*lines, ""])
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +27,13 @@ from monitor.movement.cadence import stage_cadence
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
+from monitor.service import self_audit
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.one_core import hold_alone, refuse_second
+from monitor.service.outage_watch import OutageWatch
 from monitor.service.readiness import Vigil
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import Conditions
@@ -40,6 +43,7 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls
+from monitor.store.service_checks import load_checks, save_checks
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
@@ -50,6 +54,8 @@ from monitor.worker.kernel import hide_memory
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 STAMP_EVERY_S: Final = 3.0
+AUDIT_EVERY_S: Final = 30.0
+COMMITS: Final = 100  # of stamps: five minutes
 RENEW_EVERY_S: Final = 1.0
 UNSHELVE_EVERY_S: Final = 15.0
 AGAIN_S: Final = 1.0  # after a duty that failed
@@ -107,6 +113,8 @@ class Core:
         self.news = News()
         self.jumps = Jumps(clock())
         self._apart = ""  # why the database cannot be read while we stand by
+        self._outages = OutageWatch(self.db, clock)
+        self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
 
@@ -355,6 +363,8 @@ class Core:
             Duty(self.alarms.write_pending, 0.5),
             Duty(lambda: self._write_stamp("running"), STAMP_EVERY_S),
             Duty(self._follow_conditions, STAMP_EVERY_S),
+            Duty(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
+            Duty(self._look_at_footing, AUDIT_EVERY_S),
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
@@ -413,6 +423,15 @@ class Core:
         found = self.conditions.of_sources(self.config.source, self.sites, polls, self.clock())
         self.conditions.follow(found, time.monotonic())
 
+    def _look_at_footing(self) -> None:
+        """What the service stands on, for people to read; what is bad is an alarm."""
+        now = self.clock()
+        checks = self_audit.look(self.db, self.config, tuple(self._commits_s), now)
+        with self.db.write() as c:
+            save_checks(c, checks, now)
+            known = [one.check for one in load_checks(c).values()]
+        self.conditions.follow(self.conditions.of_checks(known), time.monotonic())
+
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()
         self._watch_file()
@@ -422,7 +441,10 @@ class Core:
         ]
         if not ingest.get("drained", True) and all(ingest["connected"].values()):
             degraded.append("catching_up: readings that waited are being read; silence is judged when they are in")
-        degraded += [*self.conditions.told("slow:", "source:"), *([self._lost_file] if self._lost_file else [])]
+        degraded += [
+            *self.conditions.told("slow:", "source:", "check:"),
+            *([self._lost_file] if self._lost_file else []),
+        ]
         detail: dict[str, Any] = {
             "state": state, "pid": os.getpid(), "host": socket.gethostname(),
             "started_at": self.started_at.isoformat(), "version": code_version(), "name": self.config.service_name,
@@ -431,7 +453,9 @@ class Core:
             "ingest": _plain(ingest), "dispatcher": _plain(self.dispatcher.status()),
         }  # fmt: skip
         with self.db.write() as c:
+            began_s = time.monotonic()
             stamp(c, "core", detail, self.clock())
+        self._commits_s.append(time.monotonic() - began_s)
         self.vigil.note_write()
 
     def _watch_file(self) -> None:

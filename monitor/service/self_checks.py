@@ -10,12 +10,19 @@ from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.service.alarms import ServiceAlarms
 from monitor.store.readings.sources import PollState
+from monitor.store.service_checks import BAD, Check
 from monitor.store.upkeep.readers import ReaderWatch
 
 AWAY_S: Final = 60.0  # a broker or database that is away for less is weather
 GROWN_S: Final = 600.0  # a count that grew is told of until it stood still for that long
 FOREIGN_S: Final = 3600.0
 STUMBLES: Final = 3  # in a row
+# by the first part of a check's name; figures and remedy stand in the view `service_checks` and in `slopeward doctor`
+_CHECK_REASONS: Final = {
+    "backup": "the newest copy of the database is too old, or none succeeded; see slopeward doctor",
+    "broker": "the broker would lose readings in an outage, or has dropped some; see slopeward doctor",
+    "database": "the database is slow, or its log has grown too large; see slopeward doctor",
+}
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 
 
@@ -161,6 +168,13 @@ class Conditions:
             since, silent_s = _find_silence(table, state)
             late = since is not None and (now - since).total_seconds() > silent_s
             yield Condition(f"source:{name}", late, _describe_silence(name, state, since), level=1)
+
+    @staticmethod
+    def of_checks(checks: Iterable[Check]) -> Iterator[Condition]:
+        """What the service stands on (`service_checks`); what is in order after a time that was bad ends the alarm."""
+        for one in checks:
+            if reason := _CHECK_REASONS.get(one.name.partition(".")[0], ""):
+                yield Condition(f"check:{one.name}", one.state == BAD, reason, level=1, after_s=AWAY_S)
 
     @staticmethod
     def of_evaluation(sites: Iterable[str], slow: Mapping[str, float]) -> Iterator[Condition]:

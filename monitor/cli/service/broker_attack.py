@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 
 from monitor.broker.access import Access
 from monitor.broker.logins import DOCTOR
-from monitor.cli.service.broker_probe import connected, subscribe
+from monitor.broker.probe import connected, subscribe
 
 PATIENCE_S: Final = 3.0
 SITES: Final = 20  # more are not tried

@@ -1,7 +1,6 @@
 """`slopeward doctor`: look at everything the service stands on; each finding comes with what to do."""
 
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ import typer
 
 from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
+from monitor.domain.instants import spell_about
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 
@@ -21,8 +21,7 @@ OK, WARN, BAD = "ok", "warn", "bad"
 Finding = tuple[str, str, str, str]
 OWN_PROGRAMS: Final = frozenset({"slopeward", "mosquitto"})  # beside modules of `monitor`
 WORKER_LIMIT_S: Final = 30.0
-DISK_BAD: Final = 500 * 1024**2
-DISK_WARN: Final = 5 * 1024**3
+OLD_S: Final = 2 * 3600.0  # a check that was looked at before that says when
 
 
 @app.command(epilog="Example: slopeward doctor --json")
@@ -189,7 +188,7 @@ def _look_at_outbox(db: Any) -> Iterator[Finding]:
 
 def _look_at_broker(service: ServiceConfig) -> Iterator[Finding]:
     from monitor.broker.access import find_access
-    from monitor.cli.service.broker_probe import KEEPS, probe_broker
+    from monitor.broker.probe import KEEPS, probe_broker
     from monitor.health import HOW_TO_INSTALL
     from monitor.ingest.broker import find_mosquitto
 
@@ -338,34 +337,31 @@ def _look_at_workers(service: ServiceConfig) -> Iterator[Finding]:
         yield "workers", OK, "they have no network, no secrets, no rights, and see only the files of their job", ""
 
 
-def _look_at_clock(_: ServiceConfig) -> Iterator[Finding]:
-    from monitor.service.clock import is_synchronised
+def _look_at_machine(service: ServiceConfig) -> Iterator[Finding]:
+    from monitor.service.self_audit import look_at_clock, look_at_disks
 
-    synchronised = is_synchronised()
-    if synchronised is None:
-        yield "clock", WARN, "this system does not say whether its clock is synchronized", "run an NTP client"
-    elif synchronised:
-        yield "clock", OK, "synchronized", ""
-    else:
-        yield "clock", WARN, "the clock is not synchronized", "run an NTP client (systemd-timesyncd, chrony)"
+    clock = look_at_clock()
+    yield "clock", clock.state, clock.found, clock.remedy
+    for one in look_at_disks(service):
+        yield "disk", one.state, f"{one.name.removeprefix('disk.')}: {one.found}", one.remedy
 
 
-def _look_at_disk(service: ServiceConfig) -> Iterator[Finding]:
-    from sqlalchemy.engine import make_url
+def _look_at_audit(service: ServiceConfig) -> Iterator[Finding]:
+    """What the running service found of database, copies and broker; clock and disks are looked at here."""
+    from monitor.store.database.engine import Database
+    from monitor.store.service_checks import load_checks
+    from monitor.store.upkeep.migrate import require_current
 
-    url = make_url(service.database.url)
-    folders = {name: Path(getattr(service.paths, name)) for name in ("inbox", "models", "state")}
-    if url.get_backend_name() == "sqlite" and url.database:
-        folders["database"] = Path(url.database).parent
-    if service.broker.mode == "managed":
-        folders["broker queue"] = Path(service.broker.data)
-    for name, folder in folders.items():
-        there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-        free = shutil.disk_usage(there).free
-        state = BAD if free < DISK_BAD else WARN if free < DISK_WARN else OK
-        yield "disk", state, f"{name}: {free / 1024**3:.1f} GiB free at {there}", "make room, or `slopeward db prune`"
-        if not os.access(there, os.W_OK):
-            yield "disk", BAD, f"{name}: {there} cannot be written", "give it to the user of the service"
+    with Database(service.database.url) as db:
+        require_current(db)
+        with db.read() as c:
+            known = load_checks(c)
+    now = datetime.now(UTC)
+    for name, one in known.items():
+        if name.partition(".")[0] not in {"clock", "disk"}:
+            age_s = (now - one.checked_at).total_seconds()
+            old = f" (looked at {spell_about(age_s)} ago)" if age_s > OLD_S else ""
+            yield name, one.check.state, f"{one.check.found}{old}", one.check.remedy
 
 
 def _look_at_channels(service: ServiceConfig) -> Iterator[Finding]:
@@ -427,6 +423,6 @@ def _channels(site: Site) -> list[str]:
 
 LOOKS: Final = (
     _look_at_sites, _look_at_database, _look_at_broker, _look_at_logins, _look_at_packages, _look_at_workers,
-    _look_at_clock, _look_at_disk, _look_at_processes, _look_at_channels,
+    _look_at_machine, _look_at_audit, _look_at_processes, _look_at_channels,
     _look_at_sources,
 )  # fmt: skip

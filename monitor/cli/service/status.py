@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -34,6 +34,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         tops = {s.id: len(s.levels) - 1 for s in load_sites_summary(c)}
         rows = load_view(c, "site_status", order_by=["site"])
         waiting = load_waiting(c)
+        outages = load_view(c, "outages", order_by=["-from_at"], limit=1)
         polls = load_polls(c)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
@@ -43,6 +44,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             "state": verdict.state, "reasons": verdict.reasons, "at": now, "sites": [dict(row) for row in rows],
             "processes": {name: {"at": at, **detail} for name, (at, detail) in stamps.items()
                 if name in SHOWN or name.startswith(health.STANDBY)},
+            "newest_outage": outages[0] if outages else None,
             "waiting_scenes": [
                 {"site": s.site, "scene": s.name, "since": s.received_at, "for": s.error} for s in waiting
             ],
@@ -56,6 +58,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         _print(rows, verdict, now)
         if pair := _describe_pair(stamps, now):
             print(pair)
+        for outage in outages:
+            if now - (_read(outage["drained_at"]) or now) < RECENT:
+                print(f"  {_describe(outage)}")
         for scene in waiting:
             print(
                 f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
@@ -87,6 +92,15 @@ def _find_declared(service: ServiceConfig) -> list[str]:
         return []
 
 
+def _describe(outage: Any) -> str:
+    start, back, read = outage["from_at"][:16], outage["back_at"][:16], outage["drained_at"][11:19]
+    return (
+        f"outage ({outage['cause']}) from {start} to {back} UTC: what had waited was read by {read}; "
+        f"{outage['late']} epochs came late, {outage['missing']} are missing"
+    )
+
+
+RECENT = timedelta(days=1)
 SHOWN = ("core", "supervisor", "broker")
 
 

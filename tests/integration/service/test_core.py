@@ -158,7 +158,7 @@ def test_simulate_publishes_and_writes_the_truth_and_a_site_file_that_fits(mosqu
 
 @pytest.mark.server
 def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
-    from monitor.cli.service.broker_probe import KEEPS, probe_broker
+    from monitor.broker.probe import KEEPS, probe_broker
 
     facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present

@@ -1,0 +1,49 @@
+"""What the service stands on, as it was found last: one row a subject, replaced."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select
+
+from monitor.store.schema.tables import service_check
+
+OK, WARN, BAD = "ok", "warn", "bad"
+STATES: Final = (OK, WARN, BAD)
+
+
+class Check(NamedTuple):
+    """One subject: its state, what was found, what to do, and the figure where there is one."""
+
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+    value: float | None = None
+    unit: str | None = None
+
+
+class Checked(NamedTuple):
+    """A check as it stands in the database."""
+
+    check: Check
+    since: datetime
+    checked_at: datetime
+
+
+def save_checks(c: Connection, checks: Iterable[Check], now: datetime) -> None:
+    """Replace the rows of these subjects; the instant since when a state holds stays while it does."""
+    known = load_checks(c)
+    for one in checks:
+        before = known.get(one.name)
+        since = before.since if before is not None and before.check.state == one.state else now
+        c.execute(delete(service_check).where(service_check.c.name == one.name))
+        c.execute(insert(service_check).values(**one._asdict(), since=since, checked_at=now))
+
+
+def load_checks(c: Connection) -> dict[str, Checked]:
+    """All subjects by name."""
+    rows = c.execute(select(service_check).order_by(service_check.c.name)).all()
+    return {
+        r.name: Checked(Check(r.name, r.state, r.found, r.remedy, r.value, r.unit), r.since, r.checked_at) for r in rows
+    }

@@ -1,0 +1,167 @@
+"""What the service finds of broker, copies and database; outages, with what came late and what is missing."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select
+
+from monitor.broker import audit
+from monitor.broker.access import open_access
+from monitor.config.service import parse_service
+from monitor.domain.observation import Observation
+from monitor.jobs import broker_audit, outages
+from monitor.service import self_audit
+from monitor.service.alarms import ServiceAlarms
+from monitor.service.outage_watch import OutageWatch
+from monitor.service.self_checks import Conditions
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.store.service_checks import BAD, OK, WARN, Check, load_checks, save_checks
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+CONFIG = parse_service("", "t")
+
+
+def status(*, here=True, drained=True, busy=False):
+    return {"connected": {"live": here}, "drained": here and drained, "database_busy_since": "x" if busy else None}
+
+
+class Hours:
+    """A clock that a test sets, in minutes after NOW."""
+
+    def __init__(self):
+        self.minutes = 0.0
+
+    def __call__(self):
+        return NOW + timedelta(minutes=self.minutes)
+
+
+def read(c, station, minutes, received):
+    at = NOW + timedelta(minutes=minutes)
+    add_observations(
+        c, [Observation("s", station, "strain", "microstrain", at, NOW + timedelta(minutes=received), minutes)], NOW
+    )
+
+
+def test_an_outage_is_written_down_with_what_came_late_and_what_is_missing(database):
+    clock = Hours()
+    watch = OutageWatch(database, clock)
+    watch.follow(status())
+    for minutes, seen in (
+        (0.4, status()), (0.8, status()), (1, status()), (10, status(here=False)), (20, status(here=False)),
+        (60, status(drained=False)), (62, status()), (62.4, status()),
+    ):  # fmt: skip
+        clock.minutes = minutes
+        watch.follow(seen)
+    with database.write() as c:
+        for station in ("G1", "G2"):
+            c.execute(insert(t.station_state).values(
+                site="s", station=station, state="ok", since=NOW, reason="", expected_interval_s=600.0, votes=True,
+            ))  # fmt: skip
+        read(c, "G1", 5, 5)  # in time
+        for minutes in (15, 25, 35):
+            read(c, "G1", minutes, 61)
+        read(c, "G1", 65, 65)  # after it
+    assert outages.run(database, CONFIG, None, NOW + timedelta(minutes=75)) == "1 outages counted"
+    with database.read() as c:
+        (one,) = load_view(c, "outages")
+        rows = {row["station"]: row for row in load_view(c, "outage_stations")}
+    assert (one["cause"], one["from_at"][11:16], one["back_at"][11:16], one["drained_at"][11:16]) == (
+        "broker", "06:01", "07:00", "07:02"
+    )  # fmt: skip
+    g1, g2 = rows["G1"], rows["G2"]
+    assert (g1["expected"], g1["received"], g1["late"], g1["missing"]) == (5, 4, 3, 1)
+    assert (g2["expected"], g2["received"], g2["late"], g2["missing"]) == (5, 0, 0, 5)
+    assert (one["late"], one["missing"]) == (3, 6)
+    with database.write() as c:
+        read(c, "G2", 45, 300)  # sent again, hours later
+    outages.run(database, CONFIG, None, NOW + timedelta(hours=6))
+    with database.read() as c:
+        assert load_view(c, "outage_stations", station="G2")[0]["missing"] == 4
+    assert outages.run(database, CONFIG, None, NOW + timedelta(days=3)) == "1 outages counted"
+    assert outages.run(database, CONFIG, None, NOW + timedelta(days=4)) == "0 outages counted"  # all that comes is in
+
+
+def test_a_time_in_which_the_service_did_not_run_is_an_outage_and_a_restart_is_none(sqlite_url):
+    from monitor.store.database.engine import Database
+
+    with Database(sqlite_url) as database:
+        clock = Hours()
+        OutageWatch(database, clock).follow(status())
+        clock.minutes = 0.3
+        OutageWatch(database, clock).follow(status())
+        clock.minutes = 40
+        again = OutageWatch(database, clock)
+        again.follow(status(drained=False))
+        clock.minutes = 41
+        again.follow(status())
+        with database.read() as c:
+            (one,) = load_view(c, "outages")
+        assert (one["cause"], one["back_at"][11:16], one["drained_at"][11:16]) == ("service", "06:40", "06:41")
+
+
+def test_a_check_keeps_since_when_it_is_so_and_a_bad_one_is_an_alarm_until_it_is_over(database):
+    def save(state, at):
+        with database.write() as c:
+            save_checks(c, [Check("backup", state, "found", "do", 1.0, "h")], at)
+
+    for hour, state in enumerate((OK, OK, BAD, BAD)):
+        save(state, NOW + timedelta(hours=hour))
+    with database.read() as c:
+        (one,) = load_checks(c).values()
+        assert (one.check.state, one.since, one.checked_at) == (
+            BAD, NOW + timedelta(hours=2), NOW + timedelta(hours=3)
+        )  # fmt: skip
+    alarms = ServiceAlarms(database, {}, lambda: NOW, lambda: None)
+    conditions = Conditions(alarms)
+    for second, state in ((0, BAD), (70, BAD), (80, OK), (90, OK)):
+        conditions.follow(conditions.of_checks([Check("backup", state, "found")]), float(second))
+        alarms.write_pending()
+        if second == 70:
+            with database.read() as c:
+                assert c.execute(select(t.alert.c.key, t.alert.c.level)).all() == [("health:check:backup", 1)]
+    with database.read() as c:
+        assert c.execute(select(t.alert.c.level)).scalars().all() == [0]
+
+
+def test_the_age_of_the_newest_copy_is_judged_by_what_was_wanted(database):
+    wanted = parse_service('[backup]\nevery = "24h"\n', "t").backup
+
+    def look(hours):
+        return self_audit.look_at_copies(database, wanted, NOW + timedelta(hours=hours))
+
+    def note(state, hours, detail=""):
+        with database.write() as c:
+            at = NOW + timedelta(hours=hours)
+            c.execute(insert(t.backup_run).values(at=at, file="f", state=state, seconds=1.0, detail=detail))
+
+    assert self_audit.look_at_copies(database, CONFIG.backup, NOW).state == WARN
+    assert look(0).state == WARN
+    note("proven", 0)
+    assert (look(1).state, look(1).value) == (OK, 1.0)
+    note("failed", 24, "no room")
+    assert look(25).state == WARN
+    assert "no room" in look(25).found
+    assert look(50).state == BAD
+    assert {one.name for one in self_audit.look(database, CONFIG, [0.001, 3.0], NOW)} >= {
+        "clock", "disk.state", "database.commit", "database.log", "backup"
+    }  # fmt: skip
+
+
+@pytest.mark.server
+def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url, tmp_path):
+    from monitor.store.database.engine import Database
+
+    figures = audit.read_figures(open_access(mosquitto.url))
+    assert audit.DROPPED in figures
+    config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\ndata = "{tmp_path}"\n', "t")
+    with Database(sqlite_url) as database:
+        line = broker_audit.run(database, config, None, NOW)
+        assert "broker.session ok" in line
+        with database.read() as c:
+            found = {name: one.check for name, one in load_checks(c).items()}
+        assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
+        assert "bridges an outage of 30d" in found["broker.bridge"].found
+        # a second look in the same day reads the figures alone
+        assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
