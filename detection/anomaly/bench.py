@@ -6,16 +6,20 @@ from typing import Any, Final
 import numpy as np
 
 from detection.anomaly.budget.replay import follow_labels
-from detection.anomaly.certain.checks import find_replay, find_stuck
+from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
+from detection.anomaly.certain.finding import Finding
 from detection.anomaly.detector import Detector, train_detector
 from detection.anomaly.errors import ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
-from detection.anomaly.faults import Event, inject_many
-from detection.anomaly.stages import Array
+from detection.anomaly.faults import CERTAIN_KINDS, Event, inject_many
+from detection.anomaly.records import MONTH_S
+from detection.anomaly.registry import CHECKS
+from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import choose_threshold
 from detection.anomaly.windows import Series
 
 TEST_FROM = 0.67
+KNOWN_AFTER: Final = 2  # cells after a fault within which a check may still find it: a gap is known at its end
 SIMPLE: Final = ("persistence-z", "rules")
 # A network may vote only where it finds this much more than the better of them at equal false alarms.
 VOTE_GAIN: Final = 0.02
@@ -79,6 +83,55 @@ def run_bench(
             clean[name].append(untouched.false_alarms_per_sensor_month)
             thresholds[name].append(detector.limit)
     return [_row(name, outcomes[name], clean[name], thresholds[name], equal[name], budget) for name in detectors]
+
+
+def run_certain_bench(
+    samples: Mapping[str, Series], seeds: Sequence[int], test_from: float = TEST_FROM
+) -> list[dict[str, Any]]:
+    """Lay faults that are certain into the last part of the record, and see which the checks find.
+
+    Args:
+        samples: clean series by station, all on one interval.
+        seeds: of the faults.
+        test_from: share of the record after which faults are injected.
+
+    Returns:
+        One row per kind: events, the share found, median delay in days from the first wrong reading (of a gap the first
+        missing one), and `untouched_per_sensor_month`: findings of that kind on the untouched record. Gaps that are
+        found there are real ones.
+    """
+    events: list[Event] = []
+    delays: dict[str, list[float]] = {kind: [] for kind in CERTAIN_KINDS}
+    for seed in seeds:
+        faulty, laid = inject_many(samples, test_from, seed, CERTAIN_KINDS)
+        events += laid
+        found = {name: _check(series) for name, series in faulty.items()}
+        for event in laid:
+            at_s = samples[event.station].times_s
+            begin, end = at_s[event.first], at_s[min(event.last + KNOWN_AFTER, len(at_s) - 1)]
+            mine = [f.at_s for f in found[event.station] if f.kind == event.kind and begin <= f.at_s <= end + 0.5]
+            delays[event.kind] += [(mine[0] - begin) / DAY_S] if mine else []
+    months, kinds, names = 0.0, list[str](), {kind: check for check, kind in CHECKS.items()}
+    for series in samples.values():
+        from_s = series.times_s[int(len(series.times_s) * test_from)]
+        months += float(series.observed[series.times_s >= from_s].sum()) * series.step_s / MONTH_S
+        kinds += [f.kind for f in _check(series) if f.at_s >= from_s]
+    return [
+        {
+            "detector": names.get(kind, kind),
+            "kind": kind,
+            "seeds": len(seeds),
+            "events": (count := sum(event.kind == kind for event in events)),
+            "recall": round(len(delays[kind]) / count, 4) if count else None,
+            "median_delay_days": round(float(np.median(delays[kind])), 2) if delays[kind] else None,
+            "untouched_per_sensor_month": round(kinds.count(kind) / months, 4) if months else None,
+        }
+        for kind in CERTAIN_KINDS
+    ]
+
+
+def _check(series: Series) -> list[Finding]:
+    return check_series(series, series.times_s[series.observed].tolist())
 
 
 def find_gain(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
@@ -187,8 +240,23 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in [head, *body])
+    return _align([head, *body])
+
+
+def format_certain(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the checks found as plain text, one line per kind."""
+    head = ["check", "events", "R", "delay d", "untouched/month"]
+    body = [
+        [str(row["kind"]), str(row["events"]), _cell(row["recall"]), _cell(row["median_delay_days"], 1),
+         _cell(row["untouched_per_sensor_month"], 3)]
+        for row in rows
+    ]  # fmt: skip
+    return _align([head, *body])
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines)
 
 
 def _cell(value: float | None, digits: int = 2) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from detection.anomaly.certain.unit_jump import FACTORS
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
@@ -32,8 +33,12 @@ KINDS: Final[Mapping[str, tuple[float, bool]]] = {
     "accel": (40.0, True),
     "replay": (12.0, False),
     "gap": (12.0, False),
+    "unit": (45.0, False),
+    "timing": (45.0, False),
 }
 SCORED_KINDS: Final = ("spike", "step", "drift", "stuck", "burst", "accel", "replay")
+CERTAIN_KINDS: Final = ("stuck", "replay", "gap", "unit", "timing")  # those that checks look for
+CLOCK_MOVED: Final = (0.2, 0.45)  # of the interval
 AFTERMATH_DAYS: Final = 60.0
 
 
@@ -41,7 +46,8 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     """Lay one fault into a series from cell `first` on.
 
     Sizes in noise standard deviations: spike 5-10, step 4-8, drift 0.25-0.5 per day for 45 days, burst noise x 4 for
-    8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days.
+    8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `FACTORS`, or
+    one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days.
 
     Returns:
         The altered series and the last cell of the event.
@@ -51,6 +57,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     """
     days, _ = KINDS[kind]
     values: Array = series.values.copy()
+    times: Array = series.times_s
     cells = series.cells(days)
     end = min(first + cells, len(values))
     sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -77,9 +84,14 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     elif kind == "replay":
         back = cells * 3
         values[first:end] = values[first - back : end - back]
+    elif kind == "unit":
+        values[first:end] *= rng.choice(list(FACTORS)) ** sign
+    elif kind == "timing":
+        times = times.copy()
+        times[first:end] += sign * rng.uniform(*CLOCK_MOVED) * series.step_s
     else:
         values[first:end] = np.nan
-    return Series(series.times_s, values, series.step_s), end - 1
+    return Series(times, values, series.step_s), end - 1
 
 
 def inject_many(

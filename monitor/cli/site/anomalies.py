@@ -114,10 +114,19 @@ def bench(
 ) -> None:
     """Compare detectors on injected faults at an equal budget: event recall, precision, real false alarms.
 
+    Below stands what checks find of faults that are certain: stuck, replay, gap, another unit, a clock that is moved.
     With points, rules and autoencoders at one budget per point and month, on steps, accelerations and phase jumps.
     With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there.
     """
-    from detection.anomaly.bench import TEST_FROM, VOTE_GAIN, find_gain, format_table, run_bench
+    from detection.anomaly.bench import (
+        TEST_FROM,
+        VOTE_GAIN,
+        find_gain,
+        format_certain,
+        format_table,
+        run_bench,
+        run_certain_bench,
+    )
     from detection.anomaly.detector import start_without_history
     from detection.anomaly.registry import NETWORKS
 
@@ -138,12 +147,14 @@ def bench(
         if row["detector"] in NETWORKS:
             gain = row["recall_gain_over_rules"] = find_gain(rows, row["detector"])
             row["adds"] = gain is not None and gain >= VOTE_GAIN
+    certain = run_certain_bench(samples, range(seeds))
     if not as_json:
         print(format_table(rows))
         for row in rows:
             if "adds" in row:
                 print(f"{row['detector']}: {_judge(row['recall_gain_over_rules'], adds=row['adds'])}")
-    for row in rows if as_json else []:
+        print(format_certain(certain))
+    for row in [*rows, *certain] if as_json else []:
         print_json(row)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from detection.anomaly.bench import format_certain, run_certain_bench
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import FACTORS, find_unit_jumps
 from detection.anomaly.windows import Series
@@ -92,3 +93,16 @@ def test_instants_that_begin_to_jitter():
 
 def test_an_irregular_sensor_is_not_judged():
     assert said(np.cumsum(np.random.default_rng(4).exponential(HOUR, 400))) == []
+
+
+def test_certain_faults_that_are_injected_are_found_and_nothing_else():
+    rng = np.random.default_rng(4)
+    days = np.arange(1500) * 24 * HOUR
+    samples = {f"G{k}": Series(days, np.round(400.0 + rng.normal(0, 1.0, 1500), 2), 24 * HOUR) for k in range(3)}
+    rows = run_certain_bench(samples, (0, 1))
+    assert [row["kind"] for row in rows] == ["stuck", "replay", "gap", "unit", "timing"]
+    assert all(row["events"] >= 3 for row in rows)
+    assert [row["recall"] for row in rows] == [1.0] * 5
+    assert {row["untouched_per_sensor_month"] for row in rows} == {0.0}
+    assert max(row["median_delay_days"] for row in rows) <= 20.0
+    assert len(format_certain(rows).splitlines()) == 6
