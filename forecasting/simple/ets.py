@@ -5,7 +5,7 @@ Ours because rows may be missing: statsmodels' `ETSModel` forecasts nothing afte
 are within 2 % of its own (`test_statistics.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
 from forecasting.simple.least_squares import minimise, read_params, spell_params
+from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 12
 FIT_ROWS = 1500
@@ -75,22 +76,25 @@ def smooth(values: Floats, a: Floats, g: Floats, p: Floats, first: Floats) -> tu
         p: Damping.
         first: Slope at the first value, mm per row.
     """
-    shape = (values.shape[0], *a.shape)
-    errors, levels, slopes = np.zeros(shape), np.empty(shape), np.empty(shape)
-    seen = np.isfinite(values)
-    plain = np.where(seen, values, 0.0)
-    level, slope = np.full(a.shape, np.nan), first
-    begun = np.zeros(values.shape[1], dtype=bool)
-    for t in range(shape[0]):
+    errors, levels, slopes = run(_smooth, values, (a, g, p, first))
+    return errors, levels, slopes
+
+
+def _smooth(
+    rows: Iterable[tuple[Any, Any]], begins: Container[int], pick: Pick, a: Any, g: Any, p: Any, first: Any
+) -> Iterator[tuple[Any, ...]]:
+    """Error, level and slope after each row."""
+    level, slope = np.nan * a, first
+    begun: Any = False
+    for t, (seen, value) in enumerate(rows):
         damped = p * slope
         ahead = level + damped
-        error = np.where(seen[t] & begun, plain[t] - ahead, 0.0)
-        fresh = seen[t] & ~begun
-        level = np.where(fresh, plain[t], ahead + a * error)
-        slope = np.where(begun, damped + g * error, first)
-        begun = begun | fresh
-        errors[t], levels[t], slopes[t] = error, level, slope
-    return errors, levels, slopes
+        error = pick(seen & begun, value - ahead, 0.0)
+        level, slope = ahead + a * error, pick(begun, damped + g * error, first)
+        if t in begins:
+            fresh = seen > begun
+            level, begun = pick(fresh, value, level), begun | fresh
+        yield error, level, slope
 
 
 def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing:

@@ -1,6 +1,6 @@
 """The last tenth: what is served over the last 10 % of life before failure or peak, and over the 10 % before that.
 
-    python -m tests.bench.forecasting.bench_last_tenth [--quick] [--drawn 200] [--moments 3] [--no-record]
+    python -m tests.bench.forecasting.bench_last_tenth [--quick] [--drawn 200] [--moments 3] [--cases FILE] [--no-record]
 
 Records: drawn collapses (Voight exponent 1.5 to 2.5, rain, gaps, noise 0.5, 1 or 2 mm; every second one daily, the
 others each 6 h), the published failure curves, Outang 2017, the same motion with measured noise (SK), Baijiabao 2018.
@@ -11,7 +11,8 @@ constant velocity and inverse velocity on the same targets, absurd forecasts by 
 velocity is that of the shortest window in which it is clear; inverse velocity takes the failure time of the ensemble,
 and constant velocity where that gives no window.
 
-The seeds from 5000 on are for reporting: nothing may be chosen on them.
+The seeds from 5000 on are for reporting: nothing may be chosen on them. A run takes most of an hour; `--cases` keeps
+each moment's targets as a line, and another run goes on from there.
 """
 
 import argparse
@@ -319,6 +320,28 @@ def file_cases(cases: Iterable[Case]) -> dict[str, Any]:
     return out
 
 
+def play_lives(lives: Iterable[Life], count: int, path: Path | None) -> list[Case]:
+    """The targets of all moments; those that the file holds are not judged again."""
+    kept: dict[str, list[Case]] = {}
+    if path is not None and path.exists():
+        whole = path.read_text().rpartition("\n")[0]  # the last line may have been cut off
+        kept = {row["moment"]: [Case(**c) for c in row["cases"]] for row in map(json.loads, whole.splitlines())}
+        path.write_text(f"{whole}\n" if whole else "")
+    cases: list[Case] = []
+    for life in lives:
+        for span, part in SPANS.items():
+            for now_s in moments(life, part, count):
+                moment = f"{life.kind} {life.name} {now_s:.0f}"
+                if moment not in kept:
+                    kept[moment] = judge(life, now_s, span)
+                    if path is not None:
+                        with path.open("a") as file:
+                            row = {"moment": moment, "cases": [asdict(c) for c in kept[moment]]}
+                            file.write(json.dumps(row) + "\n")
+                cases += kept[moment]
+    return cases
+
+
 def play_scenes(seeds: range) -> dict[str, Any]:
     """The five scenes of the table, over some seeds: rules broken, by horizon, and one example."""
     out: dict[str, Any] = {}
@@ -351,15 +374,11 @@ def main() -> None:
     options.add_argument("--moments", type=int, default=3, help="Moments of issue per tenth.")
     options.add_argument("--quick", action="store_true", help="20 collapses, one moment, no record: about a minute.")
     options.add_argument("--no-record", action="store_true")
-    options.add_argument("--cases", type=Path, help="Also write each target as a line of JSON.")
+    options.add_argument("--cases", type=Path, help="Keep the targets of each moment as a line of JSON; go on from it.")
     given = options.parse_args()
     drawn, count = (20, 1) if given.quick else (given.drawn, given.moments)
     begun = time.monotonic()
-    cases: list[Case] = []
-    for life in (*draw_lives(drawn), *read_lives()):
-        for span, part in SPANS.items():
-            for now_s in moments(life, part, count):
-                cases += judge(life, now_s, span)
+    cases = play_lives((*draw_lives(drawn), *read_lives()), count, given.cases)
     figures = {
         "unit": "mm; shares", "bars": {
             "coverage": f"80 % interval holds >= {COVERED:.0%}",
@@ -375,8 +394,6 @@ def main() -> None:
     for name, found in figures["scenes"].items():
         print(f"{name}: {json.dumps(found)}")
     print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
-    if given.cases:
-        given.cases.write_text("".join(json.dumps(asdict(c)) + "\n" for c in cases))
     if not (given.quick or given.no_record):
         command = " ".join(["python -m tests.bench.forecasting.bench_last_tenth", *sys.argv[1:]])
         print(record("forecast-last-tenth", command, figures))

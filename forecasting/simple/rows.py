@@ -1,0 +1,52 @@
+"""Filters over time: many series side by side as arrays; a few one after the other as plain floats, with the same bits."""
+
+from collections.abc import Callable, Container, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from forecasting.data.series import Floats
+
+FEW = 12
+"""Series, times variants of their parameters, up to which arrays cost more than plain floats."""
+Pick = Callable[[Any, Any, Any], Any]
+"""`np.where`, or the same of plain numbers."""
+Step = Callable[..., Iterator[tuple[Any, ...]]]
+"""Rows of (seen, value), rows at which a series begins, `pick` and parameters, to what is told of each row."""
+
+
+def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, ...]:
+    """What a filter tells of each row, each shape (T, ..., S).
+
+    >>> def add(rows, begins, pick, a):
+    ...     total = 0.0 * a
+    ...     for seen, value in rows:
+    ...         total = total + pick(seen, a * value, 0.0)
+    ...         yield (total,)
+    >>> column = np.array([[1.0], [np.nan], [3.0]])
+    >>> few, many = (run(add, np.repeat(column, n, axis=1), [np.full(n, 0.1)])[0] for n in (1, 40))
+    >>> few[:, 0].round(1).tolist(), bool((few == many).all())
+    ([0.1, 0.1, 0.4], True)
+
+    Args:
+        step: The filter, row by row, of arithmetic alone, so that it takes floats as well as arrays.
+        values: Shape (T, S), NaN where missing.
+        params: Its parameters, any shape (..., S) that all share.
+    """
+    shared = np.broadcast_arrays(*params)
+    seen = np.isfinite(values)
+    plain, first = np.where(seen, values, 0.0), seen.argmax(axis=0)
+    if shared[0].size > FEW:
+        told = list(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared))
+        return tuple(np.stack(part) for part in zip(*told, strict=True))
+    lanes = {}
+    for lane in np.ndindex(shared[0].shape):
+        s = lane[-1]
+        rows = zip(seen[:, s].tolist(), plain[:, s].tolist(), strict=True)
+        lanes[lane] = np.array(list(step(rows, {int(first[s])}, _choose, *(float(p[lane]) for p in shared))))
+    out = np.stack(list(lanes.values()), axis=-1).reshape(values.shape[0], -1, *shared[0].shape)
+    return tuple(out[:, i] for i in range(out.shape[1]))
+
+
+def _choose(condition: bool, one: float, other: float) -> float:
+    return one if condition else other
