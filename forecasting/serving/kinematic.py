@@ -14,6 +14,7 @@ from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.registry import READS_DRIVERS
 from forecasting.serving.experience import OUTSIDE, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
+from forecasting.serving.path import lay_paths
 from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 
 LOOK_BACK: Final = 24
@@ -78,7 +79,8 @@ def step_in(
 ) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
     """Say of each row whether its present was seen before; where not it is closed and a kinematic one is added.
 
-    Rain and water outside experience close the models that read them; the motion outside experience closes all.
+    Rain and water outside experience close the models that read them; the motion outside experience closes all. What
+    is added lies on one path, like the rows of every model: a law of failure that ends tomorrow is not believed alone.
 
     Args:
         panel: Its last row is the moment of issue.
@@ -92,6 +94,7 @@ def step_in(
     of_station: dict[str, list[Forecast]] = {}
     driven = judge_drivers(panel, longest) if model in READS_DRIVERS else Experience()
     out: list[Forecast] = []
+    added: list[Forecast] = []
     withheld: list[Withheld] = []
     for row in rows:
         found = present[row.station].experience
@@ -104,9 +107,9 @@ def step_in(
         if there.experience.reason is None:
             continue
         made = _extrapolate(motion, of_station.get(station, []), there)
-        out += made[0]
+        added += made[0]
         withheld += made[1]
-    return out, withheld
+    return out + lay_paths(panel, added), withheld
 
 
 def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) -> tuple[list[Forecast], list[Withheld]]:

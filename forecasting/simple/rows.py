@@ -1,6 +1,6 @@
-"""Filters over time: many series side by side as arrays; a few one after the other as plain floats, with the same bits."""
+"""Filters over time: many series side by side as arrays, a few one by one as plain floats, with the same bits."""
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The last tenth: what is served over the last 10 % of life before failure or peak, and over the 10 % before that.
 
-    python -m tests.bench.forecasting.bench_last_tenth [--quick] [--drawn 200] [--moments 3] [--cases FILE] [--no-record]
+    python -m tests.bench.forecasting.bench_last_tenth [--drawn 200] [--moments 3] [--cases FILE] [--quick]
 
 Records: drawn collapses (Voight exponent 1.5 to 2.5, rain, gaps, noise 0.5, 1 or 2 mm; every second one daily, the
 others each 6 h), the published failure curves, Outang 2017, the same motion with measured noise (SK), Baijiabao 2018.

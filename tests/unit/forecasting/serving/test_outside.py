@@ -13,6 +13,7 @@ from forecasting.serving.experience import judge_drivers, judge_motion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
 from forecasting.serving.kinematic import step_in
+from forecasting.serving.path import MOVED, lay_paths
 from forecasting.serving.records import Forecast
 from tests.bench.forecasting import motion_scenes
 
@@ -160,6 +161,20 @@ def test_inside_nothing_changes_but_that_it_is_said():
     panel = lay(quiet())
     before = row(panel)
     assert step_in(panel, "lld", [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+
+
+@pytest.mark.parametrize("way", [1.0, -1.0])
+def test_what_steps_in_lies_on_one_path(way):
+    """A law that fails tomorrow multiplies the velocity; twice the present one is as far as a path reaches."""
+    panel = lay(collapse(lead=1.2, way=way))
+    rows, _ = step_in(panel, "auto", [row(panel, "auto")], 7)
+    made = extrapolate(panel.values[:, 0], [1])[0]
+    (shown,) = [one for one in rows if one.model == "kinematic"]
+    newest = way * float(panel.values[-1, 0] - panel.values[-2, 0])
+    assert way * (made[2] - panel.values[-1, 0]) > 2.2 * newest
+    assert newest < way * (shown.q50 - shown.data_value) < 2.0 * newest
+    assert shown.reason.endswith(MOVED)
+    assert lay_paths(panel, [shown]) == [shown]
 
 
 def test_targets_behind_the_failure_window_are_withheld():

@@ -11,8 +11,8 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import Block
 from forecasting.evaluation.backtest import run_trials
 from forecasting.metrics import CAUTION, cautious_gap
-from forecasting.simple import ets
-from forecasting.simple.arima import Arima, fit_arima
+from forecasting.simple import arima, ets
+from forecasting.simple.arima import Arima, filter_states, fit_arima
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.averaging import DISCOUNT, SHARPNESS, Ewa, Mean, Median
 from forecasting.simple.baselines import Climatology, LevelDrift
@@ -53,6 +53,23 @@ def test_arima_is_the_maximum_of_an_independent_likelihood():
             assert at_ours.llf >= best.llf - 0.05
             # the same numbers give the same forecast over the same gaps
             np.testing.assert_allclose(made[s], at_ours.forecast(30)[[0, 6, 29]], atol=1e-5)
+
+
+def test_one_series_is_filtered_to_the_same_bits_as_many():
+    """Few are run as plain floats, many as arrays: with late starts, gaps and one that holds nothing."""
+    values = walk(rows=120, stations=20).values
+    values[:9, 0], values[:, 1] = np.nan, np.nan
+    raw = np.random.default_rng(5).normal(size=(20, 4))
+    raw[2] = np.nan
+    many = filter_states(values, *arima.natural(raw))
+    smoothed = smooth(values, *ets.natural(raw))
+    for s in range(4):
+        one = slice(s, s + 1)
+        few = filter_states(values[:, one], *arima.natural(raw[one]))
+        pairs = zip((few.error, few.variance, *few.states), (many.error, many.variance, *many.states), strict=True)
+        assert all(np.array_equal(a, b[:, one], equal_nan=True) for a, b in pairs)
+        again = smooth(values[:, one], *ets.natural(raw[one]))
+        assert all(np.array_equal(a, b[:, one], equal_nan=True) for a, b in zip(again, smoothed, strict=True))
 
 
 def test_fits_of_bursts_come_to_their_best():
