@@ -12,11 +12,11 @@ FEW = 12
 Pick = Callable[[Any, Any, Any], Any]
 """`np.where`, or the same of plain numbers."""
 Step = Callable[..., Iterator[tuple[Any, ...]]]
-"""Rows of (seen, value), rows at which a series begins, `pick` and parameters, to what is told of each row."""
+"""Rows of (seen, value), rows at which a series begins, `pick` and parameters, to what was found at each row."""
 
 
 def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, ...]:
-    """What a filter tells of each row, each shape (T, ..., S).
+    """What a filter finds at each row, each shape (T, ..., S).
 
     >>> def add(rows, begins, pick, a):
     ...     total = 0.0 * a
@@ -37,8 +37,8 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
     seen = np.isfinite(values)
     plain, first = np.where(seen, values, 0.0), seen.argmax(axis=0)
     if shared[0].size > FEW:
-        told = list(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared))
-        return tuple(np.stack(part) for part in zip(*told, strict=True))
+        found = list(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared))
+        return tuple(np.stack(part) for part in zip(*found, strict=True))
     lanes = {}
     for lane in np.ndindex(shared[0].shape):
         s = lane[-1]
