@@ -3,7 +3,7 @@
 from typing import Final
 
 # length -> millimetres; a test holds it equal to `monitor.domain.quantities`, which this library may not import
-LENGTHS: Final[dict[str, float]] = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "mil": 0.0254, "in": 25.4, "ft": 304.8}
+LENGTHS: Final = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3, "mil": 0.0254, "in": 25.4, "ft": 304.8}
 
 
 def read_scale(quantity: str) -> float:
