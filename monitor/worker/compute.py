@@ -187,6 +187,19 @@ def _start(job: str, early: str) -> _Child:
     return _Child(process, folder, lock)
 
 
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder for what workers leave; that of a process that was killed goes with `sweep_folders`."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
 def sweep_folders() -> int:
     """Remove what killed services of this account left of their jobs; returns how many folders.
 

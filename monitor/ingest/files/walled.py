@@ -2,7 +2,6 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,12 +73,12 @@ def open_walled(
     Raises:
         ConfigError: the file is none of its form, or cannot be read within the bounds of `[compute]`; one line.
     """
-    with tempfile.TemporaryDirectory(prefix="slopeward-read-") as folder:
-        out = Path(folder) / "lines"
+    with compute.own_folder() as folder:
+        out = folder / "lines"
         source = path.absolute()
         terms = Terms(
             memory_bytes=int(plan.job_memory_gib * GIB), file_bytes=int(plan.job_file_gib * GIB),
-            reads=(str(source),), writes=(folder,),
+            reads=(str(source),), writes=(str(folder),),
         )  # fmt: skip
         asked = Asked(source, form, said, out, now)
         try:

@@ -52,7 +52,9 @@ def _read_stack(path: Path, source: Any) -> Stack:
         plain: Array = np.ma.filled(found, np.nan) * scales + offsets
         return plain
 
-    return Stack(path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read)
+    return Stack(
+        path.name, times, x, y, CRS.from_wkt(source.crs.to_wkt()), units.pop(), read, source.block_shapes[0][0]
+    )
 
 
 def _find_times(path: Path, source: Any) -> tuple[datetime, ...]:

@@ -57,7 +57,16 @@ def _read_stack(path: Path, file: Any) -> Stack:
         found[:, (found == 0.0).all(axis=0)] = np.nan  # masked: MintPy writes zeros
         return found
 
-    return Stack(path.name, times, x, y, _find_crs(path, attrs), attrs.get("UNIT", "m"), read)
+    return Stack(
+        path.name,
+        times,
+        x,
+        y,
+        _find_crs(path, attrs),
+        attrs.get("UNIT", "m"),
+        read,
+        values.chunks[1] if values.chunks else 1,
+    )
 
 
 def _find_crs(path: Path, attrs: dict[str, str]) -> CRS:

@@ -31,6 +31,7 @@ class Variable:
     shape: tuple[int, ...]
     attrs: Mapping[str, Any]
     get: Callable[[Any], Any]
+    chunks: tuple[int, ...] | None = None
 
     def text(self, name: str) -> str:
         """A text of its attributes, "" where there is none."""
@@ -83,7 +84,8 @@ def _open(path: Path) -> Iterator[dict[str, Variable]]:
             if size > CHUNK_BYTES:
                 raise ConfigError(f"{path}: {name}: pieces of {size >> 20} MiB are too large")
         yield {
-            name: Variable(v.dimensions, v.shape, dict(v.attrs), v.__getitem__) for name, v in found.variables.items()
+            name: Variable(v.dimensions, v.shape, dict(v.attrs), v.__getitem__, v.chunks)
+            for name, v in found.variables.items()
         }
 
 
@@ -97,7 +99,8 @@ def _read_stack(name: str, variables: Mapping[str, Variable], wanted: str | None
     crs = _find_crs(name, variables, values, x_dim)
     x, y = (_read_axis(variables[d], crs) for d in (x_dim, y_dim))
     times = _read_instants(name, variables, time, ends=ends)
-    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim))
+    kept = values.chunks[values.dims.index(y_dim)] if values.chunks else 1
+    return Stack(name, times, x, y, crs, values.text("units"), _make_read(values, x_dim, y_dim), kept)
 
 
 def _choose(name: str, variables: Mapping[str, Variable], wanted: str | None) -> Variable:

@@ -16,6 +16,7 @@ from monitor.ingest.files.reader import StationPlace
 Array = NDArray[np.float64]
 METRES_PER_DEGREE: Final = 111_195.0
 WINDOW_BYTES: Final = 32 << 20
+MOST_BYTES: Final = 512 << 20
 MOST_TIMES: Final = 100_000
 MOST_SIDE: Final = 200_000
 
@@ -32,6 +33,7 @@ class Stack:
         crs: what x and y mean.
         unit: as the file says it, "" where it does not.
         read: values of layers, rows and columns, NaN where there is none; shape (layers, rows, columns).
+        rows_kept: rows that the file keeps in one piece: reading a part of it unpacks all.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stack:
     crs: CRS
     unit: str
     read: Callable[[slice, slice, slice], Array]
+    rows_kept: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what is no grid, or larger than any that is read."""
@@ -75,7 +78,12 @@ class Stack:
 
     def walk_places(self) -> Iterator[tuple[int, Array, Array]]:
         """Blocks of rows: the first row, and latitude and longitude of each cell, shape (rows, columns)."""
-        many = max(1, WINDOW_BYTES // (8 * len(self.x) * (len(self.times) + 4)))
+        row_bytes = 8 * len(self.x) * (len(self.times) + 4)
+        many = max(1, WINDOW_BYTES // row_bytes)
+        if many >= self.rows_kept:
+            many -= many % self.rows_kept
+        elif self.rows_kept * row_bytes <= MOST_BYTES:
+            many = self.rows_kept
         to_degrees = self._transformer(inverse=True)
         for first in range(0, len(self.y), many):
             wide, high = np.meshgrid(self.x, self.y[first : first + many])

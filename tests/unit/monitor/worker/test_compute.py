@@ -162,13 +162,15 @@ def test_what_killed_services_left_of_their_jobs_is_removed_and_that_of_living_o
         (folder / "asked").write_bytes(b"x")
     (tmp_path / "slopeward-job-link").symlink_to(other)
     child = compute._start("some_jobs:double", "")
-    for folder in (left, other, child.folder):
-        os.utime(folder, (1.0, 1.0))
     try:
-        assert compute.sweep_folders() == 1
-        assert {path.name for path in tmp_path.iterdir()} - {"some_jobs.py"} == {
-            young.name, other.name, child.folder.name, "slopeward-job-link"
-        }  # fmt: skip
+        with compute.own_folder() as own:
+            for folder in (left, other, child.folder, own):
+                os.utime(folder, (1.0, 1.0))
+            assert compute.sweep_folders() == 1
+            assert {path.name for path in tmp_path.iterdir()} - {"some_jobs.py"} == {
+                young.name, other.name, child.folder.name, own.name, "slopeward-job-link"
+            }  # fmt: skip
+        assert not own.exists()
     finally:
         child.end()
     assert not child.folder.exists()
