@@ -196,7 +196,7 @@ class Supervisor:
         ]  # fmt: skip
         self._head = "audit entry {} head {}".format(*find_head(c))
         gap = self.unwatched.take(rows)
-        if gap is not None:
+        if gap is not None and not self._is_elsewhere(c):
             line = gap.describe(rows)
             log.critical("%s", line)
             known = "What was measured meanwhile was read from the broker and is part of these levels."
@@ -244,6 +244,11 @@ class Supervisor:
         """Sites of which our files are not the versions in force: these would change when we take over."""
         known = {site.id: site.version for site in self._known}
         return sorted(s.id for s in read_sites(self.config) if known.get(s.id) != s.version)
+
+    def _is_elsewhere(self, c: Connection) -> bool:
+        """Whether another service decides: it watched while this one slept."""
+        core = find_stamp(c, "core")
+        return self.config.standby.enabled and core is not None and core[1].get("name") != self.config.service_name
 
     def _forget_standby(self) -> None:
         """Ended by a person: nobody misses what stood by."""
