@@ -40,7 +40,7 @@ def read_figures(access: Access) -> dict[str, float]:
         client.on_message = keep
         subscribe(client, "$SYS/broker/#")
         deadline = time.monotonic() + SYS_S
-        while time.monotonic() < deadline and DROPPED not in found:
+        while time.monotonic() < deadline and not found.keys() >= {DROPPED, *RECEIVED}:
             time.sleep(0.05)
     return found
 

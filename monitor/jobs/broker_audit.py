@@ -57,8 +57,8 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
 
 
 def _look_at_dropped(figures: dict[str, float], before: float | None) -> Check:
-    count = figures.get(DROPPED)
-    if count is None:
+    count = figures.get(DROPPED, 0.0)  # a figure that never changed is not published
+    if not figures:
         remedy = "let the service read $SYS/# (its access list: slopeward broker acl)"
         return Check("broker.dropped", WARN, "the broker does not say how many messages it dropped", remedy)
     # after a restart of the broker it counts anew

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
+from detection.whole_file import LEFT_S
 from monitor.domain.instants import spell
 from monitor.errors import StoreError
 from monitor.store.database import audit
@@ -50,6 +51,7 @@ def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven
         head = audit.latest_hash(c)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _sweep(folder)
         backup.back_up(db, target)
         rows, state, detail = _prove(db, target, head) if is_proven else (None, MADE, "not proven, as configured")
     except (StoreError, OSError) as error:
@@ -61,6 +63,13 @@ def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven
         old.unlink(missing_ok=True)
         backup.sum_file(old).unlink(missing_ok=True)
     return Copy(now, str(target), state, detail)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left of a copy or a proof: nobody wrote to it for a day."""
+    for left in (*folder.glob(f".{PREFIX}*"), *folder.glob(f".{proof.SCRATCH}*")):
+        if time.time() - left.stat().st_mtime > LEFT_S:
+            left.unlink(missing_ok=True)
 
 
 def _prove(db: Database, target: Path, head: str) -> tuple[int | None, str, str]:

@@ -1,5 +1,6 @@
 """Copies by schedule: made beside a writer, proven in a scratch database, refused when torn, and enough to go on."""
 
+import os
 import resource
 import shutil
 import sqlite3
@@ -86,12 +87,18 @@ def test_the_job_copies_when_one_is_due_and_keeps_the_newest(filled_database, tm
     config = parse_service(said, "t")
     assert "every says never" in job.run(database, parse_service("", "t"), None, NOW)
     own = folder / "before-the-move.db"
+    folder.mkdir()
+    killed = [folder / ".slopeward-auto-20260101T000000Z.db.0a1b2c3d.part", folder / ".slopeward_proof_0a1b2c3d.db"]
+    for left in killed:
+        left.touch()
+        os.utime(left, (0, 0))
     for day in range(4):
         assert "made" in job.run(database, config, None, NOW + days(day + 1))
         assert "not due" in job.run(database, config, None, NOW + days(day + 1) + timedelta(hours=20))
         own.touch()
     assert len(copies.list_copies(folder)) == 2
     assert own.exists()
+    assert not any(left.exists() for left in killed)
     assert len(list(folder.glob("*.sha256"))) == 2
     assert [row["state"] for row in rows_of(database, "backups")][-4:] == ["made"] * 4
     (folder / "in-the-way").touch()
