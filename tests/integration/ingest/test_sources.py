@@ -178,8 +178,13 @@ def test_a_doubtful_unit_and_a_damaged_file_are_one_line_and_tried_again(here, s
     source = source_of(server)
     server.files["/day.csv"] = b"\x00\x01\x02 no table"
     assert "day.csv" in poll.poll_source(source, here, {}).errors[0]
-    server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
-    assert poll.poll_source(source, here, {}).rows == 1
+    doubtful = [f"2026-02-{k:02d}T00:00:00Z,G1,displacement_m,{9.0 * k}\n" for k in range(1, 29)]
+    server.files["/day.csv"] = (HEAD + "".join(doubtful)).encode()
+    found = poll.poll_source(source, here, {})
+    assert "is the unit right?" in found.errors[0]
+    assert values(here.db) == []
+    accepted = source_of(server, accept_units=True)
+    assert poll.poll_source(accepted, replace(here, accept_units=True), {}).rows == 28
 
 
 # ---- the server, in this process ---------------------------------------------------------------------------------
