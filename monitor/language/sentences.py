@@ -646,6 +646,7 @@ SENTENCES: Final = (
     N_("left out: '{unit}' is a reading as it comes from the sensor; the calibration sheet turns it into a unit"),
     N_("where is the slope? latitude,longitude in degrees, such as 46.2,8.9"),
     N_("place: expected latitude,longitude in degrees such as 46.2,8.9, got '{detail}'"),
+    N_("site: expected small letters, digits and hyphens, got {detail}"),
     N_("zone: expected a name such as Europe/Zurich or UTC, got '{detail}'"),
     N_("no table that can be recognised: most lines need the same number of cells, with numbers"),
     N_("no column holds a time; the columns are: {detail}"),

@@ -24,6 +24,7 @@ ROWS_SHOWN: Final = 8
 COLUMNS_SHOWN: Final = 12
 CURVES_MOST: Final = 24
 POINTS_MOST: Final = 300  # of a curve: the lowest and the highest of each piece
+KEPT_MOST: Final = 100_000  # of a series while a file is read: a large one must not fill the memory
 CELL_MOST: Final = 60  # characters
 
 
@@ -97,6 +98,7 @@ def _read_rows(path: Path, mapping: TableMapping) -> tuple[tuple[tuple[str, ...]
     """The first rows as they are read, and curves of the first series."""
     first: list[tuple[str, ...]] = []
     series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    counts: dict[tuple[str, str, str], int] = {}
     with open_wide(path, Said(mapping)) as lines:
         for row, error in (judged for line in lines for judged in line.rows):
             if len(first) < ROWS_SHOWN:
@@ -109,9 +111,12 @@ def _read_rows(path: Path, mapping: TableMapping) -> tuple[tuple[tuple[str, ...]
             except (ValueError, TypeError):
                 continue
             if point[1] - point[1] == 0.0:
-                series.setdefault(key, []).append(point)
-    curves = (_thin(f"{station} {quantity}", unit, found) for (station, quantity, unit), found in series.items())
-    return tuple(first), tuple(curves)
+                points = series.setdefault(key, [])
+                points.append(point)
+                counts[key] = counts.get(key, 0) + 1
+                if len(points) >= KEPT_MOST:
+                    points[:] = _thin(points)
+    return tuple(first), tuple(_draw(key, series[key], counts[key]) for key in series)
 
 
 def _spell_row(row: Mapping[str, Any], error: PayloadError | None) -> tuple[str, ...]:
@@ -121,14 +126,19 @@ def _spell_row(row: Mapping[str, Any], error: PayloadError | None) -> tuple[str,
     return tuple(map(_cut, (when, str(row["station"]), str(row["quantity"]), value, str(row["unit"]))))
 
 
-def _thin(name: str, unit: str, points: list[tuple[float, float]]) -> Curve:
-    points.sort()
-    kept = points
-    if len(points) > POINTS_MOST:
-        size = -(-len(points) // (POINTS_MOST // 2))
-        pieces = [points[k : k + size] for k in range(0, len(points), size)]
-        kept = [p for piece in pieces for p in sorted({min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])})]
-    return Curve(name, unit, tuple(p[0] for p in kept), tuple(p[1] for p in kept), len(points))
+def _draw(key: tuple[str, str, str], points: list[tuple[float, float]], count: int) -> Curve:
+    kept = _thin(points)
+    return Curve(f"{key[0]} {key[1]}", key[2], tuple(p[0] for p in kept), tuple(p[1] for p in kept), count)
+
+
+def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Few points of many, in order of time: the lowest and the highest of each piece."""
+    points = sorted(points)
+    if len(points) <= POINTS_MOST:
+        return points
+    size = -(-len(points) // (POINTS_MOST // 2))
+    pieces = [points[k : k + size] for k in range(0, len(points), size)]
+    return [p for piece in pieces for p in sorted({min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])})]
 
 
 # ---- the rows as plain lines -------------------------------------------------------------------------------------

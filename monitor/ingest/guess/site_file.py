@@ -1,12 +1,14 @@
 """The stations of a table as a site file declares them: a first file of a new site, or stations that one lacks."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from monitor.config.first_site import write_first_site
+from monitor.config.site_schema import SITE_ID
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import TableMapping, name_station
@@ -43,11 +45,17 @@ def name_site(stem: str) -> str:
     >>> name_site("Messung_Hang Süd"), name_site("监测")
     ('messung-hang-sud', 'slope')
     """
-    return name_station(stem).lower().replace("_", "-") or "slope"
+    return name_station(stem).lower().replace("_", "-")[:64] or "slope"
 
 
 def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sensors: Sequence[Sensor]) -> str:
-    """A first site file for the stations of a table; its bounds are examples."""
+    """A first site file for the stations of a table; its bounds are examples.
+
+    Raises:
+        ConfigError: the name cannot be that of a site.
+    """
+    if re.fullmatch(SITE_ID, name) is None:
+        raise ConfigError(f"site: expected small letters, digits and hyphens, got {name!r}")
     zone = mapping.time.zone.key if mapping.time.zone else "UTC"
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")

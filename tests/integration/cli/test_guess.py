@@ -42,13 +42,12 @@ def test_two_answers_lead_from_a_table_to_levels_forecasts_and_stored_readings(h
     assert Path("configs/sites/hang.toml").is_file()
     text = Path("configs/sites/hang.toml").read_text()
     Path("configs/sites/hang.toml").write_text(text.replace("over = 2.0", "over = 3.0"))
-    assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
-    assert "over = 3.0" in Path("configs/sites/hang.toml").read_text()
     Path("hang.mapping.toml").write_text("# mine\n")
     assert run_verb([*command, "place=47.5,10.2"]) == 1  # what somebody wrote is never written over
     assert "says something else" in capsys.readouterr().err
     Path("hang.mapping.toml").unlink()
-    assert run_verb([*command, "place=47.5,10.2"]) == 0
+    assert run_verb([*command, "place=47.5,10.2"]) == 0  # the site exists now, and its file is left alone
+    assert "over = 3.0" in Path("configs/sites/hang.toml").read_text()
     assert run_verb(["check"]) == 0
     assert run_verb(["db", "upgrade"]) == 0
     capsys.readouterr()

@@ -99,6 +99,7 @@ def ada(page):
         yield Person(browser)
 
 
+@ONCE
 def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readings(bench, page, ada, tmp_path):
     upload, text = ada.look("../../Hang Süd.csv", german_table())
     for words in ("cells parted by semicolon", "station Riss-1: crack_opening in mm", "decimal mark comma",
@@ -110,7 +111,8 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
     text = ada.show(f"/files/{upload}")
     assert "2025-02-02 23:00:00 UTC" in text, "the first row as it is read"
     assert ada.post(f"/files/{upload}/accept", site="bench", reason="try").status_code == 409, "that site exists"
-    assert ada.post(f"/files/{upload}/accept", site="../x", reason="try").status_code == 422
+    for bad in ("../x", 'x"\n[fusion]\ntop_needs = 1', "Hang Süd"):
+        assert ada.post(f"/files/{upload}/accept", site=bad, reason="try").status_code == 422, bad
     assert ada.post(f"/files/{upload}/accept", site="hang", reason="as surveyed").status_code == 303
     text = ada.wait(upload)
     for words in ("Level history", "green", "Forecasts of crack opening", "gated", "To the page of the site"):
@@ -130,10 +132,11 @@ def test_a_strangers_table_becomes_a_site_with_levels_forecasts_and_stored_readi
     assert list((tmp_path / "inbox/.uploads").iterdir()) == []
 
 
+@ONCE
 def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_for_a_word(bench, page, ada, tmp_path):
     with enter(page, "bo") as browser:
         bo = Person(browser)
-        upload, _ = bo.look("risse.csv", german_table(scale=3000.0), "bench")
+        upload, _ = bo.look("risse.csv", german_table(40, 3000.0), "bench")
         bo.post(f"/files/{upload}/answers", answer="UTC")
         assert "These stations are written into the site file of bench: Riss-1" in bo.show(f"/files/{upload}")
         assert bo.post(f"/files/{upload}/accept").status_code == 303
@@ -143,6 +146,9 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
         assert ada.browser.get(f"/files/{upload}").status_code == 404, "files are seen by who sent them alone"
         with bench.database.read() as c:
             assert not load_view(c, "latest_observation", site="bench", station="Riss-1")
+        record = next((tmp_path / "inbox/.uploads").glob("*/upload.json"))
+        record.write_text(record.read_text().replace('"stage": "doubt"', '"stage": "reading"'))
+        assert "Reading was cut off" in bo.show(f"/files/{upload}"), "as a page that is killed leaves it"
         assert bo.post(f"/files/{upload}/accept", units="yes").status_code == 303
         assert "What was read in" in bo.wait(upload)
     assert (tmp_path / "sites/bench.toml").read_text().startswith(SITE_TEXT.rstrip())
