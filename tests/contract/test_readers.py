@@ -131,7 +131,9 @@ def test_every_reader_has_its_example_and_a_kind_of_content():
 
 
 @ALL
-def test_a_file_of_a_folder_is_recognised_and_stored_once(name, here, capsys):
+def test_a_file_of_a_folder_is_recognised_and_stored_once(name, here, monkeypatch, capsys):
+    if name != "mintpy":  # one of those that need it goes behind real walls
+        monkeypatch.setattr(compute, "run", run_here)
     values = EXAMPLES[name][2]
     (here / "arrived").mkdir()
     (here / "arrived" / f"a{READERS[name].suffixes[0]}").write_bytes(content_of(name))
