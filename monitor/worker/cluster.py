@@ -150,7 +150,9 @@ def _wait(
                 now_s = time.monotonic()
                 if is_stopping():
                     raise JobError(f"{job}: killed, the service is stopping") from None
-                if client.scheduler_info()["workers"]:
+                if client.status == "closed":
+                    raise ConnectionError("the scheduler went away") from None
+                if client.scheduler_info().get("workers"):
                     seen_s = now_s
                 elif now_s - seen_s > NO_WORKER_S:
                     raise JobError(f"{job}: no worker for {NO_WORKER_S:g} s") from None
