@@ -26,7 +26,7 @@ from monitor.domain.instants import parse
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 from tests.data.payloads.hostile import damage
 from tests.data.payloads.published import NOW, PUBLISHED, SITE, SITE_FILE
 from tests.data.running import Service
@@ -37,7 +37,7 @@ SPELLS = 3
 LIVE_RATE = 20
 SOUND = "sound"
 KINDS = sorted({one.decoder for one in PUBLISHED})
-FIGURES = {}
+FIGURES = read_figures("hostile") or {}
 LIVE = """
 [[station]]
 id = "L1"
@@ -164,13 +164,13 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
         seen = json.loads(service.call("status", "--json").stdout)["processes"]["core"]["ingest"]
     sent = EACH // SPELLS * SPELLS * (len(KINDS) - 1)
     live_ms = {name: quantiles(ms) for name, ms in heard.items()}
-    FIGURES[kind] = {
-        "live_ms": live_ms, "damaged_sent": sent, "per_s": RATE,
+    FIGURES[f"{kind}, {RATE} a second"] = figures = {
+        "live_ms": live_ms, "damaged_sent": sent,
         "p99_damaged_to_sound": round(live_ms["damaged"]["p99"] / live_ms[SOUND]["p99"], 2),
         "p99_damaged_to_alone": round(live_ms["damaged"]["p99"] / live_ms["alone"]["p99"], 2),
         "service": {name: seen[name] for name in ("messages", "stored", "duplicates", "rejected", "unkept", "lost")},
     }  # fmt: skip
-    print(f"\n{kind}: {json.dumps(FIGURES[kind], indent=1)}")
+    print(f"\n{kind}, {RATE} a second: {json.dumps(figures, indent=1)}")
     record("hostile", "make bench", FIGURES)
     assert seen["lost"] == 0
     assert seen["dropped_qos0"] == 0
