@@ -127,7 +127,7 @@ def main() -> None:
     there = sum(path_of(job).exists() for job in jobs)
     figures = {
         "unit": "MAE mm, mean of 3 folds, median and range of seeds",
-        "done": f"{there} of {len(jobs)} trainings",
+        "done": f"{there} of {len(jobs)} trainings; rows of the others keep their day",
     }
     path = FOLDER / "forecast.json"
     recorded = json.loads(path.read_text()) if path.exists() else {}
