@@ -37,15 +37,19 @@ def run(step: Step, values: Floats, params: Iterable[Floats]) -> tuple[Floats, .
     seen = np.isfinite(values)
     plain, first = np.where(seen, values, 0.0), seen.argmax(axis=0)
     if shared[0].size > FEW:
-        found = list(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared))
-        return tuple(np.stack(part) for part in zip(*found, strict=True))
+        out: list[Floats] = []
+        for t, row in enumerate(step(zip(seen, plain, strict=True), set(first.tolist()), np.where, *shared)):
+            out = out or [np.empty((values.shape[0], *shared[0].shape)) for _ in row]
+            for part, value in zip(out, row, strict=True):
+                part[t] = value
+        return tuple(out)
     lanes = {}
     for lane in np.ndindex(shared[0].shape):
         s = lane[-1]
         rows = zip(seen[:, s].tolist(), plain[:, s].tolist(), strict=True)
         lanes[lane] = np.array(list(step(rows, {int(first[s])}, _choose, *(float(p[lane]) for p in shared))))
-    out = np.stack(list(lanes.values()), axis=-1).reshape(values.shape[0], -1, *shared[0].shape)
-    return tuple(out[:, i] for i in range(out.shape[1]))
+    few = np.stack(list(lanes.values()), axis=-1).reshape(values.shape[0], -1, *shared[0].shape)
+    return tuple(few[:, i] for i in range(few.shape[1]))
 
 
 def _choose(condition: bool, one: float, other: float) -> float:
