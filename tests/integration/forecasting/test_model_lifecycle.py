@@ -334,10 +334,13 @@ def in_process(monkeypatch):
     """Workers run here, and a `gru` answers with what lld says: the life cycle does not look inside."""
     real = jobs.forecast
 
-    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal, motion, fits):
+    def forecast_as(panel, model, horizons_s, *, checkpoint, conformal, motion, fits, limits):
         if model != "gru":
-            return real(panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal, motion=motion, fits=fits)
-        answer = real(panel, "lld", horizons_s, conformal=conformal, motion=motion)
+            return real(
+                panel, model, horizons_s, checkpoint=checkpoint, conformal=conformal, motion=motion, fits=fits,
+                limits=limits,
+            )  # fmt: skip
+        answer = real(panel, "lld", horizons_s, conformal=conformal, motion=motion, limits=limits)
         rows = tuple(replace(r, model="gru", model_hash=checkpoint, shown=True, skill=0.5) for r in answer.rows)
         return replace(answer, rows=rows)
 
