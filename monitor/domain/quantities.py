@@ -54,7 +54,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("tilt_x", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("tilt_y", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("strain", "microstrain", -1e6, 1e6),
-        # cracks measured by hand closed by at most 40 mm in a month where no mark was moved (forecasting.md)
+        # a judgement: three cracks measured by hand closed by 19 to 40 mm within a month (docs/explanation/forecasting.md)
         Quantity("crack_opening", "mm", -1e5, 1e5, may_fall=50.0),
         Quantity("pore_pressure", "kPa", -110.0, 20000.0, LOW),
         Quantity("earth_pressure", "kPa", -110.0, 50000.0),
