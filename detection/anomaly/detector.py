@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detection.anomaly.errors import InputError
 from detection.anomaly.parts import Scored, find_strongest, lay_out, score_record
 from detection.anomaly.registry import (
+    CARRIED_BUDGET,
     COMPOSITES,
     NETWORKS,
     SITE_NETWORKS,
@@ -19,7 +20,7 @@ from detection.anomaly.registry import (
     load_site_rule,
 )
 from detection.anomaly.robust import drift_residual
-from detection.anomaly.stages import Array
+from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_tables, stack_windows
 
@@ -28,6 +29,8 @@ VALIDATE_UNTIL: Final = 0.67
 # The last part of the training share watches for over-fitting; it sets no threshold.
 WATCH_FROM: Final = 0.425
 FEWEST_WINDOWS: Final = 100
+# Thresholds of other sites say little of a budget that is farther from theirs: tails are heavier than a normal law's.
+FAR: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,9 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     if name in COMPOSITES:
         from detection.anomaly.split import split_budget
 
-        carried = carry_over(name, next(iter(samples.values())).step_s, budget)
+        step_s = next(iter(samples.values())).step_s
+        is_alike = step_s <= DAY_S and CARRIED_BUDGET / FAR <= budget <= CARRIED_BUDGET * FAR
+        carried = carry_over(name, step_s, budget) if is_alike else {}
         return Detector(name, split_budget(samples, VALIDATE_UNTIL, budget, carried))
     ordered = [samples[key] for key in sorted(samples)]
     weights: Mapping[str, NDArray[Any]] = {}

@@ -59,7 +59,7 @@ def split_budget(
         samples: series by station, all on one interval.
         until: share of each record that may be looked at.
         budget: false alarm runs per sensor-month of all parts together.
-        carried: thresholds of other sites.
+        carried: thresholds of other sites; none: the own ones stay.
 
     Raises:
         ThresholdError: the budget is not positive, or the record is too short for any threshold.
@@ -105,7 +105,11 @@ def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dic
 
     >>> {part: round(limit, 2) for part, limit in _draw_halfway({"level": 4.0, "drift": 6.0}, {"level": 6.0}).items()}
     {'level': 4.56, 'drift': 11.4}
+    >>> _draw_halfway({"level": 4.0, "drift": np.inf}, {})
+    {'level': 4.0}
     """
+    if not carried:
+        return {part: limit for part, limit in own.items() if np.isfinite(limit)}
     both = {part: 0.5 / limit + 0.5 / carried.get(part, np.inf) for part, limit in own.items()}
     return {part: SPENT / share for part, share in both.items() if share}
 
