@@ -13,8 +13,8 @@ ROOMS = tuple(
 )
 # what may follow a number: its unit, a word that makes it a count or a share, or the rest of a pair or range
 FOLLOWS = re.compile(
-    r"^ ?(mm|cm|km|m|g|h|d|s|ms|min|px|GiB|degrees?|years?|% |/day)\b|^ ?(°|%)|^ (m²|m³|km²|mm/day|mm/year)"
-    r"|^ (false alarms|alarms|readings|sensor-months|held-out) |^ days\b|^ (V|dBm|satellites)\b"
+    r"^ ?(mm|cm|km|m|g|h|d|s|ms|min|px|MiB|GiB|degrees?|years?|% |/day)\b|^ ?(°|%)|^ (m²|m³|km²|mm/day|mm/year)"
+    r"|^ (false alarms|alarms|messages|readings|sensor-months|held-out) |^ days\b|^ (V|dBm|satellites)\b"
     r"|^ (standard errors|errors|data epochs|times|observers|of the bound|of its bound|of what)"
     r"|^ (± |to |of |at |over )"
 )

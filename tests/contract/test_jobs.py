@@ -8,7 +8,10 @@ from typing import get_type_hints
 
 import pytest
 
+from forecasting.evaluation.fold_job import FoldAsked, FoldScores
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.ingest.files.walled import CONVERT
+from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
 from monitor.jobs.scenes.tasks import READ_ONE
@@ -16,7 +19,8 @@ from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.simulate.scene import DRAW
 from monitor.store.alerting.sites import save_site
 from monitor.store.job_runs import finish_run, start_run
-from monitor.worker.records import RecordError, read_record
+from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND, UNFOLD
+from monitor.worker.records import RecordError, Task, read_record
 from monitor.worker.sandbox import DESCRIBE
 
 NOW = datetime(2026, 3, 10, 6, tzinfo=UTC)
@@ -40,6 +44,8 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
+    FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB,
+    Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip
 
 

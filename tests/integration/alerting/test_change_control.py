@@ -16,8 +16,9 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
-from monitor.jobs.housekeeping import _everybody
+from monitor.jobs.housekeeping import _load_sites
 from monitor.service.children import Keeper
 from monitor.service.core import Core
 from monitor.service.supervisor import _load_recipients
@@ -463,7 +464,7 @@ def test_who_is_told_of_the_service_is_not_cut_by_an_edit_on_disk(bench, tmp_pat
     service = load_service(write_service(tmp_path, bench.database, LOOSENING["a recipient that is gone"]), {})
     with bench.database.read() as c:
         assert [r.name for r in _load_recipients(service, c)] == ["duty engineer"]
-        assert [r.name for r in _everybody(c, service)] == ["duty engineer"]
+        assert [r.name for r in gather_recipients(_load_sites(c, service))] == ["duty engineer"]
 
 
 def spoil(bench):
