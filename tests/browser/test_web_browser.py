@@ -308,6 +308,7 @@ def test_on_a_phone_a_site_is_four_screens_and_one_tap_acknowledges(served, watc
         assert find_alert(c, number).acknowledged_by == "bo"
     w.page.goto(f"{base}/sites/north-bench#reports")
     assert w.page.get_by_label("What", exact=True).is_visible()
+    w.page.wait_for_load_state("networkidle")  # answers under way when the server ends would be left open
     assert w.complaints == []
 
 

@@ -56,8 +56,13 @@ WALK = """
 import contextlib, importlib, io, json, pkgutil, sys
 import monitor
 names = [one.name for one in pkgutil.walk_packages(monitor.__path__, "monitor.") if not one.name.endswith("__main__")]
+from monitor.extras import explain_missing
 for name in names:
-    importlib.import_module(name)
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:  # a file that stands on an extra, loaded where it is asked for
+        if explain_missing(error) is None:
+            raise
 from monitor.cli.main import run_verb
 told = {"modules": len(names), "place": monitor.__file__, "verbs": []}
 for words in json.loads(sys.argv[1]):

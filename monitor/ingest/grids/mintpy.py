@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -26,6 +25,8 @@ def open_mintpy(path: Path) -> Iterator[Stack]:
     Raises:
         ConfigError: it is no such file, or in radar coordinates; one line.
     """
+    import h5py
+
     try:
         with h5py.File(path, "r") as file:
             yield _read_stack(path, file)

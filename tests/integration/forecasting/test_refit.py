@@ -32,6 +32,11 @@ def ask(plan, task, asked, **more):
     return worker.refit_site(asked) if task is REFIT else worker.forecast_site(asked)
 
 
+def ask_all(plan, task, questions, **more):
+    """The same for many records."""
+    return (ask(plan, task, asked, **more) for asked in questions)
+
+
 def readings(last, count=120):
     walk = np.cumsum(np.random.default_rng(5).normal(0.3, 0.4, 400))
     for k in range(count):
@@ -42,8 +47,8 @@ def readings(last, count=120):
 
 @pytest.fixture
 def bench(database, monkeypatch):
-    for module in (refit, issue):
-        monkeypatch.setattr(module, "run_in_worker", ask)
+    monkeypatch.setattr(refit, "run_in_worker", ask)
+    monkeypatch.setattr(issue, "run_all_in_workers", ask_all)
     with database.write() as c:
         save_site(c, SITE, "test", "test", NOW - 130 * DAY)
         add_observations(c, list(readings(NOW)), NOW)
