@@ -79,7 +79,7 @@ def list_footprints(
 
 def write_map(
     c: Connection, name: str, site: str, path: Path, kind: str, now: datetime, *,
-    from_at: datetime | None = None, to_at: datetime | None = None,
+    from_at: datetime | None = None, to_at: datetime | None = None, most: int | None = None,
 ) -> int:  # fmt: skip
     """Stations or footprints of a site as a file; returns how many have a place, and writes none where that is 0.
 
@@ -92,17 +92,24 @@ def write_map(
         now: kept as the last change of a GeoPackage.
         from_at: footprints on images after this instant.
         to_at: footprints on images up to this instant.
+        most: features at most; None: all.
 
     Raises:
         NotFoundError: no such layer or format.
-        RefusedError: a range is asked of stations.
+        RefusedError: a range is asked of stations, or there are more than `most`.
     """
     if name not in LAYERS or kind not in FORMATS:
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
         raise RefusedError("stations are as of now: they take no --from and no --to")
     found = list_stations(c, site) if name == STATIONS else list_footprints(c, site, from_at=from_at, to_at=to_at)
-    placed = [one for one in found if one["geometry"] is not None]
+    placed: list[dict[str, Any]] = []
+    for one in found:
+        if one["geometry"] is None:
+            continue
+        if len(placed) == most:
+            raise RefusedError(f"more than {most} {name}: ask for a shorter range, or use `slopeward export`")
+        placed.append(one)
     if not placed:
         return 0
     if kind == "geojson":

@@ -113,9 +113,10 @@ def _read_filter(value: str) -> dict[str, Any]:
             raise RefusedError("$filter takes terms like phenomenonTime ge 2026-03-01T00:00:00Z, joined by and")
         try:
             at = parse(term[2])
-        except ValueError as error:
+            next_ = at + INSTANT
+        except (ValueError, OverflowError) as error:
             raise RefusedError(f"$filter: {error}") from error
-        sign, next_ = term[1].lower(), at + INSTANT
+        sign = term[1].lower()
         if sign in {"gt", "ge", "eq"}:
             found["after"] = max(next_ if sign == "gt" else at, found.get("after", at))
         if sign in {"lt", "le", "eq"}:
@@ -148,6 +149,8 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
     """
     shelf = _Shelf(c, site, root)
     parts = [part for part in path.split("/") if part]
+    if not parts:
+        return describe_root(root)
     name, key = _split(parts[0])
     if name not in _SETS:
         raise NotFoundError(f"there is no set {name!r}; there are: {', '.join(_SETS)}")
@@ -160,8 +163,17 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
         if step not in _STEPS[name]:
             raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
         last = not rest
-        entities, name, many = shelf.follow(name, entities[0], step, key, query if last else Query())
-        many = many and key is None
+        parent = entities[0]
+        entities, target, many = shelf.follow(
+            name, parent, step, None if key is None else key, query if last else Query()
+        )
+        if key is not None or not many:
+            entities, many = [one for one in entities if key in {None, one["@iot.id"]}], False
+            if not entities:
+                raise NotFoundError(
+                    f"{name}({parent['@iot.id']!r}) has no {step} {'' if key is None else repr(key[:80])}"
+                )
+        name = target
     if not many:
         return shelf.expand(name, entities[0], query)
     return shelf.page(name, entities, query, f"{root}/{path}")
@@ -215,7 +227,13 @@ class _Shelf:
         """What lies one step away, the set it is of, and whether it can be many."""
         target, own = _STEPS[name][step], str(entity["@iot.id"])
         if target == "Observations":
-            return self._observations(own, query), target, True
+            if key is None:
+                return self._observations(own, query), target, True
+            return (
+                [self._find_observation(own, key.rpartition("@")[2])] if key.startswith(f"{own}@") else [],
+                target,
+                True,
+            )
         if name == "Observations":
             return [self._stream(*self._series[own.partition("@")[0]])], target, False
         if (name, target) in {("Things", "Locations"), ("Locations", "Things")}:
@@ -258,7 +276,7 @@ class _Shelf:
         whole = [self.expand(name, entity, query) for entity in entities]
         if query.count and total is not None:
             found["@iot.count"] = total
-        if len(entities) == query.top and (total is None or query.skip + query.top < total):
+        if query.top > 0 and len(entities) == query.top and (total is None or query.skip + query.top < total):
             options = {**query.said, "$top": str(query.top), "$skip": str(query.skip + query.top)}
             found["@iot.nextLink"] = f"{address}?{urlencode(options, safe='$:', quote_via=quote)}"
         return {**found, "value": whole}
@@ -334,7 +352,8 @@ class _Shelf:
     def _find_observation(self, stream: str, epoch: str) -> dict[str, Any]:
         try:
             at = parse(epoch)
-        except ValueError:
+            at + INSTANT
+        except (ValueError, OverflowError):
             at = None
         if stream in self._series and at is not None:
             station, row = self._series[stream]

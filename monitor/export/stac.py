@@ -5,10 +5,11 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.domain.instants import spell
-from monitor.store.pages import SiteCard, load_scenes_of, preview_bounds
+from monitor.store.pages import SiteCard, load_read_scenes, preview_bounds
 
 VERSION: Final = "1.0.0"
 _SCHEMAS: Final = "https://schemas.stacspec.org/v1.0.0"
+MOST: Final = 1000  # scenes of a list; older ones are found by their hash
 _GEOJSON: Final = "application/geo+json"
 
 
@@ -20,7 +21,7 @@ def describe_collection(c: Connection, card: SiteCard, root: str) -> dict[str, A
         card: the site.
         root: address of the collection.
     """
-    scenes = _list_done(c, card.id)
+    scenes = load_read_scenes(c, card.id, MOST)
     instants = [scene["acquired_at"] for scene in scenes]
     boxes = [box for scene in scenes if (box := preview_bounds(scene)) is not None]
     around = [card.longitude, card.latitude, card.longitude, card.latitude]
@@ -41,14 +42,14 @@ def describe_collection(c: Connection, card: SiteCard, root: str) -> dict[str, A
 
 
 def list_items(c: Connection, card: SiteCard, root: str) -> dict[str, Any]:
-    """All items as one FeatureCollection, the newest arrivals first."""
-    scenes = _list_done(c, card.id)
+    """Items as one FeatureCollection, the newest arrivals first: at most `MOST`."""
+    scenes = load_read_scenes(c, card.id, MOST)
     return {"type": "FeatureCollection", "features": [describe_item(scene, card, root) for scene in scenes]}
 
 
 def find_item(c: Connection, card: SiteCard, scene_hash: str, root: str) -> dict[str, Any] | None:
     """The item of one scene that was read, or None."""
-    scenes = (s for s in _list_done(c, card.id) if s["scene_hash"] == scene_hash)
+    scenes = load_read_scenes(c, card.id, 1, scene_hash)
     return next((describe_item(scene, card, root) for scene in scenes), None)
 
 
@@ -83,10 +84,6 @@ def describe_item(scene: dict[str, Any], card: SiteCard, root: str) -> dict[str,
         "assets": assets,
     }  # fmt: skip
     return found if box is None else {**found, "bbox": list(box)}
-
-
-def _list_done(c: Connection, site: str) -> list[dict[str, Any]]:
-    return [s for s in load_scenes_of(c, site, 1000) if s["state"] == "done" and s["acquired_at"] is not None]
 
 
 def _outline(box: tuple[float, float, float, float]) -> dict[str, Any]:

@@ -140,6 +140,14 @@ def load_scenes_of(c: Connection, site: str, limit: int = 20) -> list[dict[str, 
     return waiting + _load_scenes(c, (s.site == site, s.state != "waiting"), newest, limit)
 
 
+def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | None = None) -> list[dict[str, Any]]:
+    """Scenes of a site that were read, the newest arrivals first: at most `limit`, or the one of that hash."""
+    s = t.scene.c
+    which = [s.site == site, s.state == "done", s.acquired_at.is_not(None)]
+    which += [] if scene_hash is None else [s.scene_hash == scene_hash]
+    return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
+
+
 def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
     """The newest image that was read, whenever it arrived; None where none was."""
     s = t.scene.c

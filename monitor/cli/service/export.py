@@ -46,12 +46,14 @@ def export(
         raise RefusedError(f"{out} exists; --force replaces it")
     try:
         from_at, to_at = (None if at is None else parse(at) for at in (from_, to))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RefusedError(f"--from, --to: {error}") from error
     if what not in maps.LAYERS:
         find_table(what)
     if kind not in _list_formats(what):
         raise RefusedError(f"{what} can be written as {', '.join(_list_formats(what))}, not as {kind or 'nothing'!r}")
+    if kind == _CALENDAR and (from_at or to_at):
+        raise RefusedError("a calendar holds all maintenance: leave --from and --to out")
     if kind not in FORMATS and station is not None:
         raise RefusedError(f"a file of the form {kind} is of the whole site: leave --station out")
     now, work = datetime.now(UTC), out.with_name(f".{out.name}.{os.getpid()}")

@@ -12,6 +12,7 @@ from monitor.cli.service.status import describe_age, make_table
 from monitor.cli.session import ConfigOption, open_service
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse
+from monitor.errors import StoreError
 from monitor.store.pages import count_undelivered, load_cards, load_open_alerts
 from monitor.store.service_state import load_stamps
 
@@ -33,8 +34,9 @@ def top(
 
     Example: slopeward top --every 5
     """
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
+    from rich.text import Text
 
     _, db = open_service(config)
     console = Console()
@@ -47,9 +49,15 @@ def top(
         (console if console.is_terminal else Console(width=200)).print(look())
         return
     with Live(look(), console=console, screen=True, auto_refresh=False) as live:
+        last = look()
         while True:
             time.sleep(every)
-            live.update(look(), refresh=True)
+            try:
+                last = look()
+            except StoreError as error:  # a restart of the database: the last state stays, and says so
+                live.update(Group(Text(f"not current: {error}", style="bold red"), last), refresh=True)
+            else:
+                live.update(last, refresh=True)
 
 
 def _draw(c: Connection, now: datetime) -> "Group":
@@ -65,9 +73,9 @@ def _draw(c: Connection, now: datetime) -> "Group":
     )
     core = load_stamps(c).get("core")
     heart = "no core has run yet" if core is None else f"core {core[1].get('state')}, seen {describe_age(core[0], now)}"
-    lost = count_undelivered(c)
+    lost = f"   {count_undelivered(c)} messages not delivered" if sites is None else ""  # of all sites
     parts: list[Any] = [
-        Text(f"{now:%Y-%m-%d %H:%M:%S} UTC   {heart}   {len(alerts)} open alerts   {lost} messages not delivered"),
+        Text(f"{now:%Y-%m-%d %H:%M:%S} UTC   {heart}   {len(alerts)} open alerts{lost}"),
         Text(), make_table(rows, now), Text(),
     ]  # fmt: skip
     table = Table(box=None, pad_edge=False)

@@ -103,11 +103,12 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         footprint["geometry"] = json.loads(footprint["geometry"])
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
+    watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
     return {
-        "hazards": find_hazards(own), "motion": describe_motion(movement, now),
+        "hazards": find_hazards(own), "motion": describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
-        "map": draw(stations, footprints, pages.preview_bounds(shown), find_asks(c, site_id, now)),
+        "map": draw(stations, footprints, pages.preview_bounds(shown), find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),

@@ -1,5 +1,6 @@
 """What a site's headline says besides its level: the alert behind it, how fast it moves, what may come."""
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,13 +24,15 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def describe_motion(movement: list[dict[str, Any]], now: datetime) -> dict[str, Any] | None:
+def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str]) -> dict[str, Any] | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
     Args:
         movement: rows of `timeline.load_newest_movement`.
         now: the present; windows that ended before it are over.
+        watched: stations on the slope that the site file declares; others moved once and are judged no more.
     """
+    movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]
     if not judged:
         return None
@@ -42,11 +45,11 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime) -> dict[str, 
     }  # fmt: skip
 
 
-def find_asks(c: Connection, site: str, now: datetime) -> dict[str, int]:
+def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
     """The highest level that each station asks for by itself, by votes that have not aged."""
     state = find_state(c, site)
     found: dict[str, int] = {}
     for key, vote in ({} if state is None else Memory.read(state.state).votes).items():
         if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
-            found[VoteKey.read(key).station] = max(vote.level, found.get(VoteKey.read(key).station, 0))
+            found[VoteKey.read(key).station] = max(min(vote.level, top), found.get(VoteKey.read(key).station, 0))
     return found

@@ -1,17 +1,18 @@
 """Everything out again: tables, maps, SensorThings, STAC and a calendar, each below the address of its site."""
 
+import os
 import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.background import BackgroundTask
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import parse
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
@@ -24,8 +25,11 @@ from monitor.web.parts.collect import find_card
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
 MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound
-AT_ONCE: Final = 2  # files that are written at the same time
-PATIENCE_S: Final = 5.0  # for which a request waits for its turn
+MOST_FOOTPRINTS: Final = 20_000  # of one map: they are held in memory
+AT_ONCE: Final = 2  # files that are written or sent at the same time
+LONGEST_S: Final = 900.0  # for which a reader may take; after twice that a folder is of a process that was killed
+PIECE: Final = 1 << 18
+_FOLDER: Final = "slopeward-export-"
 GEOJSON: Final = "application/geo+json"
 _TYPES: Final = {
     "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
@@ -36,21 +40,66 @@ From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offs
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included")]
 
 
-@contextmanager
-def _turn() -> Iterator[None]:
-    """One of the few files that are written at a time: others wait for it, or come again."""
-    if not _TURNS.acquire(timeout=PATIENCE_S):
-        raise StoreBusyError(f"{AT_ONCE} files are being written; try again in a minute")
+class Sending:
+    """A file on its way to a reader: it has no name any more, and its turn ends with it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: int | None = os.open(path, os.O_RDONLY)
+        self._ends_at = time.monotonic() + LONGEST_S
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while self._file is not None and time.monotonic() < self._ends_at:
+                piece = os.read(self._file, PIECE)
+                if not piece:
+                    return
+                yield piece
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it; once."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+            _TURNS.release()
+
+
+def _write(path: Path, write: Callable[[Path], int], nothing: str) -> tuple[Sending, int]:
+    """Write a file in a folder of its own and open it; nothing of it is left under a name.
+
+    Raises:
+        StoreBusyError: as many are written or sent already as may be.
+        NotFoundError: there was nothing to write.
+    """
+    if not _TURNS.acquire(blocking=False):
+        raise StoreBusyError(f"{AT_ONCE} files are being written or sent; try again in a minute")
     try:
-        yield
-    finally:
+        rows = write(path)
+        if not rows:
+            raise NotFoundError(nothing)
+        size = path.stat().st_size
+        return Sending(path), size
+    except BaseException:
         _TURNS.release()
+        raise
+
+
+def _sweep(now_s: float) -> None:
+    """Remove what a process that was killed left behind."""
+    for folder in Path(gettempdir()).glob(f"{_FOLDER}*"):
+        with suppress(OSError):
+            if now_s - folder.stat().st_mtime > 2 * LONGEST_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_span(from_: str | None, to: str | None) -> dict[str, datetime | None]:
     try:
         return {"from_at": parse(from_) if from_ else None, "to_at": parse(to) if to else None}
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RefusedError(f"range: {error}") from error
 
 
@@ -78,28 +127,29 @@ def _collection(features: list[dict[str, Any]]) -> JSONResponse:
     return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
 
 
-@router.get("/sites/{site}/export/{table}.{form}", response_class=FileResponse)
+@router.get("/sites/{site}/export/{table}.{form}", response_class=StreamingResponse)
 def send_file(
     request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
-) -> FileResponse:
+) -> StreamingResponse:
     """A table as CSV or Parquet; `stations` and `footprints` as GeoPackage or GeoJSON."""
     context, span = context_of(request), _read_span(from_, to)
-    folder = Path(mkdtemp(prefix="slopeward-export-"))
-    path = folder / f"{site}-{table}.{form}"
-    try:
-        with _turn(), context.db.read() as c:
+    _sweep(time.time())
+    folder = Path(mkdtemp(prefix=_FOLDER))
+    name = f"{site}-{table}.{form}"
+
+    def write(path: Path) -> int:
+        with context.db.read() as c:
             find_card(c, site)
             if form in FORMATS:
-                rows = write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
-            else:
-                rows = maps.write_map(c, table, site, path, form, context.clock(), **span)
-        if not rows:
-            raise NotFoundError(f"site {site!r} has no {table} in that range")
-    except BaseException:
+                return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
+            return maps.write_map(c, table, site, path, form, context.clock(), most=MOST_FOOTPRINTS, **span)
+
+    try:
+        sending, size = _write(folder / "file", write, f"site {site!r} has no {table} in that range")
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    gone = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(path, media_type=_TYPES[form], filename=path.name, background=gone)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
+    return StreamingResponse(sending, media_type=_TYPES[form], headers=headers)
 
 
 def _bound(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sqlite3
 from datetime import timedelta
 
@@ -88,6 +89,7 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
         ("export/passwords.csv", 404, "there are: observations"),
         ("export/observations.xml", 404, "stations, footprints come as geojson, gpkg"),
         ("export/observations.csv?from=yesterday", 409, "range:"),
+        ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
         ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "as of now"),
         ("export/alerts.csv?station=G1", 409, "not of a station"),
         ("export/observations.csv", 409, "slopeward export"),
@@ -196,11 +198,20 @@ def test_sensorthings_goes_one_step_at_a_time_and_refuses_what_it_cannot_follow(
     assert len(thing["Datastreams"]) >= 3
     assert client.get(f"{THINGS}/Locations('G1')/Things").json()["value"][0]["@iot.id"] == "G1"
     assert client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Thing").json()["name"] == "G1"
+    assert client.get(f"{THINGS}/").json() == client.get(THINGS).json()
+    assert "@iot.nextLink" not in client.get(f"{THINGS}/Things?$top=0").json()
+    at = client.get(f"{THINGS}/Datastreams('G1:displacement_up')/Observations?$top=3").json()["value"][2]
+    own = f"{THINGS}/Datastreams('G1:displacement_up')/Observations('{at['@iot.id']}')"
+    assert client.get(own).json() == at
     assert client.get(f"{THINGS}/ObservedProperties?$top=1").json()["@iot.nextLink"].endswith("$top=1&$skip=1")
     for path, status in (
         ("Observations", 409), ("Things/Datastreams", 404), ("Things('G1')/Observations", 404), ("Wings", 404),
         ("Things('no')", 404), ("Things?$select=name", 409), ("Things?$top=-1", 409), ("Things('G1", 404),
         ("Datastreams('G1:displacement_up')/Observations?$filter=result gt 3", 409),
+        ("Datastreams('G1:displacement_up')/Observations('G2:displacement_up@2026-02-01T00:00:00.000000Z')", 404),
+        ("Things('G1')/Locations('G2')", 404), ("Things('P1')/Locations('P1')", 404),
+        ("Datastreams('G1:displacement_up')/Thing('G2')", 404),
+        ("Datastreams('G1:displacement_up')/Observations?$filter=phenomenonTime le 9999-12-31T23:59:59.999999Z", 409),
         ("Datastreams?$orderby=name", 409), ("Things?$expand=Observations", 409),
     ):  # fmt: skip
         answer = client.get(f"{THINGS}/{path}")
@@ -221,9 +232,12 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "work"))
     assert client.get(f"{SITE}/export/alerts.parquet").status_code == 200
     assert client.get(f"{SITE}/export/alerts.xml").status_code == 404
+    assert client.get(f"{SITE}/export/alerts.csv", headers={"Range": "bytes=x"}).status_code == 200
+    (tmp_path / "work" / "slopeward-export-old").mkdir()
+    os.utime(tmp_path / "work" / "slopeward-export-old", (0, 0))
+    assert client.get(f"{SITE}/export/alerts.csv").status_code == 200
     assert list((tmp_path / "work").iterdir()) == []
     turns = [exports._TURNS.acquire(blocking=False) for _ in range(exports.AT_ONCE)]
-    monkeypatch.setattr(exports, "PATIENCE_S", 0.05)
     busy = client.get(f"{SITE}/export/alerts.csv")
     for _ in turns:
         exports._TURNS.release()

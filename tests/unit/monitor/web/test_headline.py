@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from monitor.web.parts.headline import describe_motion, find_hazards
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+SLOPE = {"G1", "G2", "G3"}
 
 
 def row(station, velocity, stage="creep", window=None, quantity="displacement"):
@@ -32,9 +33,9 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
 
 def test_the_fastest_counts_in_either_direction_and_stations_count_once():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
-    found = describe_motion(rows, NOW)
+    found = describe_motion(rows, NOW, SLOPE)
     assert (found["fastest"]["velocity_mm_per_day"], found["beyond"], found["stations"]) == (-8.0, 1, 2)
-    assert describe_motion([row("G2", None, "unknown")], NOW) is None
+    assert describe_motion([row("G2", None, "unknown")], NOW, SLOPE) is None
 
 
 def test_a_window_that_is_over_or_not_trusted_is_not_ahead():
@@ -44,6 +45,6 @@ def test_a_window_that_is_over_or_not_trusted_is_not_ahead():
         row("G2", 1.0, window=soon),
         row("G3", 1.0, window=window(2, 3, trusted=False)),
     ]
-    assert describe_motion(rows, NOW)["window"] == soon
-    assert describe_motion(rows, datetime(2026, 3, 13, tzinfo=UTC))["window"] == late
-    assert describe_motion(rows[2:], NOW)["window"] is None
+    assert describe_motion(rows, NOW, SLOPE)["window"] == soon
+    assert describe_motion(rows, datetime(2026, 3, 13, tzinfo=UTC), SLOPE)["window"] == late
+    assert describe_motion(rows[2:], NOW, SLOPE)["window"] is None
