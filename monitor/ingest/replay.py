@@ -47,7 +47,10 @@ def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: Re
         result.waiting += 1
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return
-    message = Message(rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at)
+    message = Message(
+        rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at,
+        retained=rejected.code == "retained",
+    )  # fmt: skip
     decoded = pipeline.decode(message)
     if not (decoded.observations or decoded.report or decoded.event or decoded.links):
         result.waiting += 1

@@ -1,6 +1,7 @@
 """What a reader of files is: which files it takes, what must be said of them, and what a line of one says."""
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -142,3 +143,13 @@ class Reader:
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     walled: bool = False
+
+
+def find_by_name(file: str, names: Iterable[str]) -> str | None:
+    """Which of the names a file's name begins with, the longest where several fit; G1 is none of G10_x.csv.
+
+    >>> [find_by_name(f, ("G1", "G1_a")) for f in ("G1_2026.pos", "G1_a.csv", "G1", "G10_2026.pos", "G1-b.pos")]
+    ['G1', 'G1_a', 'G1', None, None]
+    """
+    fitting = (n for n in names if file.startswith(n) and not re.match(r"[^\W_]|-", file[len(n) :]))
+    return max(fitting, key=len, default=None)

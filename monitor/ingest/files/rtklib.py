@@ -13,7 +13,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.fixes import GOOD, NO_FIX, find_displacement
 from monitor.ingest.decoders.native import AXES
 from monitor.ingest.decoders.rtklib import read_head, read_solution
-from monitor.ingest.files.reader import Line, Said
+from monitor.ingest.files.reader import Line, Said, find_by_name
 from monitor.ingest.files.tables import limit_lines
 
 HEAD_LINES: Final = 200
@@ -60,7 +60,7 @@ def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
 def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     """Whose solutions they are: as said, or the station that the name of the file begins with."""
     origins = dict(said.origins)
-    station = said.station or max((s for s in origins if path.name.startswith(s)), key=len, default=None)
+    station = said.station or find_by_name(path.name, origins)
     if station is None:
         raise ConfigError(f"{path}: whose positions are these? give --station (one with an origin in the site file)")
     if station not in origins:

@@ -12,7 +12,7 @@ from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.reader import Said
+from monitor.ingest.files.reader import Said, find_by_name
 from monitor.ingest.files.readers import LONG, WIDE
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
@@ -109,7 +109,7 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
             version = "" if not table.mapping else f" {Path(table.mapping).stat().st_mtime_ns}"
             return How(find_form(table), said, f" {table.name} {hash_of(table)}{version}", table.accept_units)
     said = place_said(Said(station=find_station(path.name, site)), site)
-    if named := max((n for n in mappings if path.name.startswith(n)), key=len, default=""):
+    if named := find_by_name(path.name, mappings):
         mapping = mappings[named]
         version = f" {mapping.name} {mapping.stat().st_mtime_ns}"
         return How(WIDE, replace(said, mapping=load_mapping(mapping)), version)
@@ -135,7 +135,7 @@ def hash_of(table: SourceSection) -> str:
 
 def find_station(name: str, site: Site) -> str | None:
     """The station that the name of a file begins with, the longest where several fit."""
-    return max((s.id for s in site.stations if name.startswith(s.id)), key=len, default=None)
+    return find_by_name(name, (s.id for s in site.stations))
 
 
 def _begins(path: Path, mark: bytes) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import httpx
 
 from monitor.errors import RefusedError
-from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
+from monitor.ingest.sources.addresses import PORTS, find_addresses, hide_query, split_address
 from monitor.ingest.sources.fetch import explain, part_of
 from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
 
@@ -65,9 +65,11 @@ class Browser:
         host, port = split_address(url, SCHEMES)
         addresses = find_addresses(host, port, self._asked.hosts, private=self._asked.private)
         parts = urlsplit(url)
-        home = host.lower() == self._asked.hosts[0].lower()  # a login goes nowhere else
+        own = urlsplit(self._asked.wanted[0].url)
+        own_port = own.port or PORTS.get(own.scheme)
+        home = host.lower() == self._asked.hosts[0].lower() and (parts.scheme, port) == (own.scheme, own_port)
         query = parts.query
-        login = self._asked.login
+        login = self._asked.login  # goes nowhere else
         sent = {**headers, "Host": parts.netloc}
         if home and login.secret and login.parameter:
             query = "&".join(filter(None, (query, f"{login.parameter}={quote(login.secret, safe='')}")))
@@ -147,4 +149,6 @@ def _describe(error: Exception) -> str:
     """What went wrong, without the address that may hold a secret."""
     if isinstance(error, httpx.TimeoutException):
         return f"no answer for {TIMEOUT_S:g} s"
+    if isinstance(error, httpx.LocalProtocolError):  # its text holds the header, and with it the login
+        return type(error).__name__
     return f"{type(error).__name__}: {str(error).partition('?')[0][:200]}"

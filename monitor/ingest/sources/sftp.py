@@ -54,7 +54,7 @@ async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) 
             return Fetched(wanted.name, SAME)
         size = await _copy(client, path, part, asked.most_bytes)
         after = _spell(await client.stat(path))
-        if not after.startswith(f"{size} "):
+        if after != state or not after.startswith(f"{size} "):
             raise OSError(f"{hide_query(wanted.url)}: changed while it was read, it is read at the next look")
         part.rename(folder / wanted.name)
         return Fetched(wanted.name, NEW, modified=after)

@@ -11,7 +11,9 @@ from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.replay import replay_rejected
 from monitor.store.readings.observations import add_observations
+from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
 SITE = Site("north", "North", 46.0, 9.0, "UTC", (Level(0, "green", False),), (), ())
@@ -98,3 +100,11 @@ def test_shuffled_and_doubled_messages_leave_no_gap_and_no_double(pipeline, data
     assert ask(database, "select count(*) from observation") == [(10,)]
     assert ask(database, "select count(*) from sequence_gap where filled_at is null") == [(0,)]
     assert ask(database, "select last_seq from sequence_state") == [(9,)]
+
+
+def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again(database):
+    pipeline = Pipeline(database, {"north": published.SITE}, lambda: NOW)
+    kept = Message("homie/super-car/engine/temperature", b"21.5", NOW, "live", retained=True)
+    assert pipeline.store([kept]).rejected == 1
+    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (again.stored, again.reasons) == (0, {"retained": 1})

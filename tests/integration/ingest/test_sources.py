@@ -16,8 +16,9 @@ import pytest
 from sqlalchemy import select
 
 from monitor.cli.main import run_verb
+from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
-from monitor.errors import ConfigError, RefusedError
+from monitor.errors import ConfigError, RefusedError, UnsetError
 from monitor.ingest.sources import http, poll
 from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
@@ -271,9 +272,19 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
     server.faults["/a.csv"] = f"http://localhost:{server.port}/b.csv"
     fetch(asked(server, tmp_path, "a.csv", login=Login("me", "hush"), hosts=("127.0.0.1", "localhost")))
     assert [("authorization" in head) for _, head, _ in server.asked[-2:]] == [True, False]
+    with serve() as other:  # another port of the same host is another server
+        other.files["/b.csv"] = b"y"
+        server.faults["/a.csv"] = f"{other.url}/b.csv"
+        fetch(asked(server, tmp_path, "a.csv", login=login))
+        assert [path for path, head, _ in other.asked if "authorization" not in head] == ["/b.csv"]
     server.faults["/a.csv"] = 403
     (one,) = fetch(asked(server, tmp_path, "a.csv", login=replace(login, parameter="id"))).files
     assert "hush" not in one.reason
+    (one,) = fetch(asked(server, tmp_path, "a.csv", login=Login(secret="hush-hush\n"))).files
+    assert (one.state, "hush" in one.reason) == (FAILED, False)
+    assert find_secret({"TOKEN": " hush-hush\r\n"}, "TOKEN") == "hush-hush"
+    with pytest.raises(UnsetError, match="TOKEN: a secret is one line"):
+        find_secret({"TOKEN": "hush\nhush"}, "TOKEN")
 
 
 # ---- tables, times, alarms ---------------------------------------------------------------------------------------
