@@ -60,7 +60,7 @@ def _look_at_dropped(figures: dict[str, float], before: float | None) -> Check:
     count = figures.get(DROPPED, 0.0)  # a figure that never changed is not published
     if not figures:
         remedy = "let the service read $SYS/# (its access list: slopeward broker acl)"
-        return Check("broker.dropped", WARN, "the broker does not say how many messages it dropped", remedy)
+        return Check("broker.dropped", WARN, "the broker does not say how many messages it dropped", remedy, before)
     # after a restart of the broker it counts anew
     grown = count - (before if before is not None and before <= count else 0.0)
     if before is not None and grown > 0:

@@ -114,7 +114,8 @@ class PythonChild:
             self.has_beaten = self.has_beaten or mark != health.STARTING
             self.decides = not mark
             self.stands_by = mark in {health.STANDS_BY, health.STANDS_APART}
-            self.can_read = mark != health.STANDS_APART
+            if mark != health.STARTING:  # an upgrade may still run
+                self.can_read = mark != health.STANDS_APART
 
     def tell(self, line: str) -> None:
         """Let it hear a line; one that does not read loses it and hears the next."""

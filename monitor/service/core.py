@@ -156,6 +156,9 @@ class Core:
         threading.Thread(target=self._beat_until, args=(begun,), name="beat", daemon=True).start()
         try:
             self._start()
+        except BaseException:
+            self._parts_end.set()  # who cannot start renews nothing
+            raise
         finally:
             begun.set()
 
@@ -166,6 +169,8 @@ class Core:
 
     def _start(self) -> None:
         self._insist(self._take_turn)
+        if self.turn is not None:  # from the first moment: an upgrade may last longer than a lease
+            threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
         self._make_inboxes()
@@ -202,8 +207,6 @@ class Core:
         self.publisher.start()
         self._insist(self.schedule.start)
         self.stamps.start()
-        if self.turn is not None:
-            threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._await_broker()
 
     def watch(self) -> int:

@@ -46,6 +46,11 @@ class Lease(NamedTuple):
     idle_s: float  # since it was renewed
 
 
+def _boot_s() -> float:
+    """Seconds that also pass while the machine is suspended, as those of the lease do."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class CoreTurn:
     """The turn of the one core of a PostgreSQL database.
 
@@ -76,7 +81,7 @@ class CoreTurn:
 
     def holds(self) -> bool:
         """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
-        return not self.is_lost and time.monotonic() - self._renewed_s < TRUST_S
+        return not self.is_lost and _boot_s() - self._renewed_s < TRUST_S
 
     def find_lease(self) -> Lease | None:
         """Who has the turn; None where no core has run yet.
@@ -97,7 +102,7 @@ class CoreTurn:
             StoreBusyError: the database is away for the moment.
         """
         lease = self.find_lease()
-        if lease is not None and lease.idle_s < GRACE_S:
+        if lease is not None and lease.holder != self._holder and lease.idle_s < GRACE_S:
             return False
         if self.take():
             return True
@@ -122,7 +127,7 @@ class CoreTurn:
             held = lock_core(self._engine)
             if held is None:
                 return False
-            asked_s, given = time.monotonic(), {"holder": self._holder, "session": self._db.session}
+            asked_s, given = _boot_s(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
                     c.execute(_OLD_MARKS)
@@ -143,7 +148,7 @@ class CoreTurn:
         """
         if self.is_lost or not self.fence:
             return
-        asked_s = time.monotonic()
+        asked_s = _boot_s()
         is_anew = not self._is_held()
         with translated():
             if is_anew:

@@ -53,16 +53,26 @@ def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(folder)
         backup.back_up(db, target)
-        rows, state, detail = _prove(db, target, head) if is_proven else (None, MADE, "not proven, as configured")
+        try:
+            rows, state, detail = _prove(db, target, head) if is_proven else (None, MADE, "not proven, as configured")
+        except (StoreError, OSError):
+            _remove(target)  # nobody can rely on it, and one more each time would fill the disk
+            raise
     except (StoreError, OSError) as error:
         _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
         raise StoreError(str(error)) from error
     size = target.stat().st_size
     _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
-    for old in list_copies(folder)[:-keep]:
-        old.unlink(missing_ok=True)
-        backup.sum_file(old).unlink(missing_ok=True)
+    with db.read() as c:
+        failed = set(c.execute(select(backup_run.c.file).where(backup_run.c.state == FAILED)).scalars())
+    for old in [one for one in list_copies(folder) if str(one) not in failed][:-keep]:
+        _remove(old)
     return Copy(now, str(target), state, detail)
+
+
+def _remove(copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    backup.sum_file(copy).unlink(missing_ok=True)
 
 
 def _sweep(folder: Path) -> None:

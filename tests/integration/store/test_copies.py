@@ -157,6 +157,23 @@ def test_without_room_for_a_scratch_database_a_copy_is_made_and_not_proven(fille
     database.close()
 
 
+def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(filled_sqlite_url, tmp_path, monkeypatch):
+    database, folder = Database(filled_sqlite_url), tmp_path / "copies"
+    good = copies.make_copy(database, folder, 1, NOW, is_proven=True)
+
+    def find(*_):
+        return proof.Proof(rows={}, audit_head=0.0, findings=("the row was altered",))
+
+    with monkeypatch.context() as m:
+        m.setattr(proof, "prove_apart", find)
+        for hour in range(1, 3):
+            with pytest.raises(StoreError, match="not as it was written"):
+                copies.make_copy(database, folder, 1, NOW + timedelta(hours=hour), is_proven=True)
+    assert [str(one) for one in copies.list_copies(folder)] == [good.file]
+    assert len(list(folder.glob("*.sha256"))) == 1
+    database.close()
+
+
 def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_path):
     """Files of this child may not grow beyond 100 kB: what a full disk says."""
     url = filled_database.url.render_as_string(hide_password=False)
