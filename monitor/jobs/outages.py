@@ -5,11 +5,16 @@ from datetime import datetime
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.readings.outages import count_open
+from monitor.store.readings.outages import count_readings, list_open, save_count
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
     """Count again what late readings may still change; returns one line."""
-    with db.write() as c:
-        count = count_open(c, now)
-    return f"{count} outages counted"
+    with db.read() as c:
+        due = list_open(c)
+    for outage_id, one in due.items():
+        with db.read() as c:  # readings are stored meanwhile
+            rows = count_readings(c, one.from_at, one.back_at)
+        with db.write() as c:
+            save_count(c, outage_id, rows, now)
+    return f"{len(due)} outages counted"

@@ -43,7 +43,7 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls
-from monitor.store.service_checks import load_checks, save_checks
+from monitor.store.service_checks import OK, Check, load_checks, save_checks
 from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
@@ -431,9 +431,14 @@ class Core:
         now = self.clock()
         checks = self_audit.look(self.db, self.config, tuple(self._commits_s), now)
         with self.db.write() as c:
-            save_checks(c, checks, now)
+            gone = save_checks(c, checks, now, self._is_footing)
             known = [one.check for one in load_checks(c).values()]
-        self.conditions.follow(self.conditions.of_checks(known), time.monotonic())
+        over = [Check(name, OK, "nobody looks at it any more") for name in gone]
+        self.conditions.follow(self.conditions.of_checks([*known, *over]), time.monotonic())
+
+    def _is_footing(self, name: str) -> bool:
+        """The broker's subjects are written by a job of its own, which a demonstration does not have."""
+        return not name.startswith("broker.") or self.config.broker.mode == "demo"
 
     def _write_stamp(self, state: str) -> None:
         ingest = self.ingest.status()

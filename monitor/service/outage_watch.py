@@ -27,6 +27,7 @@ class OutageWatch:
         self._good_at: datetime | None = None
         self._stamped_at: datetime | None = None
         self._back_at: datetime | None = None
+        self._has_looked = False  # since all was read
         self._cause = SERVICE  # or a machine that was asleep
         self._has_begun = False
 
@@ -41,6 +42,10 @@ class OutageWatch:
             with self._db.read() as c:
                 known = find_stamp(c, GOOD)
             self._good_at, self._has_begun = None if known is None else known[0], True
+        is_long = self._good_at is not None and (now - self._good_at).total_seconds() >= SHORTEST_S
+        if is_long and not self._has_looked:
+            self._back_at = None  # the machine was asleep
+        self._has_looked = True
         is_here = status["connected"]["live"] and status["database_busy_since"] is None
         if not is_here:
             self._back_at = None
@@ -51,12 +56,14 @@ class OutageWatch:
         if not (is_here and status["drained"]):
             return
         ended = None
-        if self._good_at is not None and (now - self._good_at).total_seconds() >= SHORTEST_S:
-            ended = Outage(self._cause, self._good_at, max(self._back_at or now, self._good_at), now)
+        if is_long and self._good_at is not None:
+            back_at = self._back_at or now
+            if back_at > self._good_at:  # else it was there throughout, and only had much to read
+                ended = Outage(self._cause, self._good_at, back_at, now)
         if ended or self._stamped_at is None or (now - self._stamped_at).total_seconds() >= STAMP_S:
             with self._db.write() as c:
                 if ended:
                     add_outage(c, ended)
                 stamp(c, GOOD, {}, now)
             self._stamped_at = now
-        self._good_at, self._cause = now, SERVICE
+        self._good_at, self._cause, self._has_looked = now, SERVICE, False

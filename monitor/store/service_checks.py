@@ -1,6 +1,6 @@
 """What the service stands on, as it was found last: one row a subject, replaced."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -31,14 +31,29 @@ class Checked(NamedTuple):
     checked_at: datetime
 
 
-def save_checks(c: Connection, checks: Iterable[Check], now: datetime) -> None:
-    """Replace the rows of these subjects; the instant since when a state holds stays while it does."""
+def save_checks(
+    c: Connection, checks: Collection[Check], now: datetime, is_mine: Callable[[str], bool] = lambda _: False
+) -> list[str]:
+    """Replace the rows of these subjects; the instant since when a state holds stays while it does.
+
+    Args:
+        c: of a write.
+        checks: what was found.
+        now: the present.
+        is_mine: whether a subject that is not among them is nobody's any more.
+
+    Returns:
+        The subjects that were removed.
+    """
     known = load_checks(c)
+    gone = [name for name in sorted({*known} - {one.name for one in checks}) if is_mine(name)]
+    c.execute(delete(service_check).where(service_check.c.name.in_(gone)))
     for one in checks:
         before = known.get(one.name)
         since = before.since if before is not None and before.check.state == one.state else now
         c.execute(delete(service_check).where(service_check.c.name == one.name))
         c.execute(insert(service_check).values(**one._asdict(), since=since, checked_at=now))
+    return gone
 
 
 def load_checks(c: Connection) -> dict[str, Checked]:

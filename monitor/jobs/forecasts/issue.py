@@ -83,7 +83,8 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         save_conformal(c, _flat(answer.conformal, by_label, states), now)
         for standing in standings:
             mine = [row for row in rows if row.model_hash == standing.row.model_hash]
-            if standing.row.state == "candidate" and mine:
+            name = name_intervals(standing.row.kind, standing.row.model_hash)
+            if standing.row.state == "candidate" and mine and name not in answer.failed:  # it may fail in one piece
                 reason = (
                     f"in shadow: its first {len(mine)} forecasts are stored, computed in {mine[0].latency_ms:.0f} ms"
                 )

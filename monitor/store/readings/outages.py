@@ -1,7 +1,7 @@
 """Times in which readings did not come in, and what became of the readings of those times."""
 
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, case, delete, func, insert, select, update
 
@@ -20,22 +20,27 @@ class Outage(NamedTuple):
 
 
 def add_outage(c: Connection, one: Outage) -> None:
-    """Write an outage down; its rows are counted by `count_open`."""
+    """Write an outage down; its rows are written by `save_count`."""
     c.execute(insert(outage).values(**one._asdict(), counts_until=one.drained_at + LATE_FOR))
 
 
-def count_open(c: Connection, now: datetime) -> int:
-    """Count the readings of every outage for which late ones may still come, or that was never counted; how many."""
+def list_open(c: Connection) -> dict[int, Outage]:
+    """By id every outage for which late readings may still come, or whose readings were never counted."""
     o = outage.c
     due = o.counted_at.is_(None) | (o.counted_at < o.counts_until)
-    found = c.execute(select(o.id, o.from_at, o.back_at).where(due)).all()
-    for one in found:
-        _count(c, one.id, one.from_at, one.back_at)
-        c.execute(update(outage).where(o.id == one.id).values(counted_at=now))
-    return len(found)
+    found = c.execute(select(o.id, o.cause, o.from_at, o.back_at, o.drained_at).where(due)).all()
+    return {row[0]: Outage(*row[1:]) for row in found}
 
 
-def _count(c: Connection, outage_id: int, from_at: datetime, back_at: datetime) -> None:
+def save_count(c: Connection, outage_id: int, rows: list[dict[str, Any]], now: datetime) -> None:
+    """Replace what was counted before of an outage."""
+    c.execute(delete(outage_station).where(outage_station.c.outage_id == outage_id))
+    if rows:
+        c.execute(insert(outage_station), [{"outage_id": outage_id, **row} for row in rows])
+    c.execute(update(outage).where(outage.c.id == outage_id).values(counted_at=now))
+
+
+def count_readings(c: Connection, from_at: datetime, back_at: datetime) -> list[dict[str, Any]]:
     """Epochs of each station in the outage: expected by its cadence, there, late, missing."""
     o, s = observation.c, series.c
     epochs = (
@@ -62,16 +67,14 @@ def _count(c: Connection, outage_id: int, from_at: datetime, back_at: datetime) 
         for row in c.execute(select(k.site, k.station, k.expected_interval_s))
         if row.expected_interval_s
     }
-    c.execute(delete(outage_station).where(outage_station.c.outage_id == outage_id))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for place in sorted({*there, *(place for place, count in expected.items() if count)}):
         row, wanted = there.get(place), expected.get(place)
         received = int(row.received) if row is not None else 0
         rows.append({
-            "outage_id": outage_id, "site": place[0], "station": place[1], "expected": wanted, "received": received,
+            "site": place[0], "station": place[1], "expected": wanted, "received": received,
             "late": int(row.late) if row is not None else 0,
             "missing": None if wanted is None else max(0, wanted - received),
             "last_late_at": None if row is None else row.last_late_at,
         })  # fmt: skip
-    if rows:
-        c.execute(insert(outage_station), rows)
+    return rows
