@@ -52,14 +52,18 @@ def open_campbell(binding: Binding) -> Decoder:
                 at = read_time(time)
                 if not isinstance(values, list) or len(values) != len(names):
                     raise PayloadError("cell_count", f"{time}: expected {len(names)} values, as there are names")
-                found += [
-                    observe(site.id, where, field, read_cell(values[k], name), at, message.received_at)
-                    for k, name, where, field in wanted
-                    if values[k] is not None and not (isinstance(values[k], str) and values[k].lower() in NO_VALUE)
-                ]
             except PayloadError as error:
                 first = first or error
                 bad[time] = values
+                continue
+            for k, name, where, field in wanted:
+                if values[k] is None or (isinstance(values[k], str) and values[k].lower() in NO_VALUE):
+                    continue
+                try:
+                    found.append(observe(site.id, where, field, read_cell(values[k], name), at, message.received_at))
+                except PayloadError as error:  # the other cells of the row count
+                    first = first or error
+                    bad[time] = values
         if first is None and not found:
             raise PayloadError("empty", "no field that is read has a value")
         return Decoded(tuple(found), () if first is None else (_join_fault(first, bad, table, len(rows)),))

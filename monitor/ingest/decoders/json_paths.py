@@ -64,10 +64,10 @@ def open_json(binding: Binding) -> Decoder:
         bad: list[PayloadError] = []
         for item in items:
             try:
-                found += reader.read(item, message, place, site, vocabulary)
+                reader.read(item, message, place, site, vocabulary, found)
             except PayloadError as error:
                 bad.append(error)
-        if bad and len(bad) == len(items):
+        if not found and len(bad) == len(items):
             raise bad[0]
         if not bad and not found:
             raise PayloadError("empty", "none of the values is there")
@@ -86,17 +86,24 @@ class _Named:
     ) -> None:
         self._paths, self._values, self._time_unit = paths, values, time_unit
 
-    def read(self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary) -> list[Observation]:
+    def read(
+        self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary, found: list[Observation]
+    ) -> None:  # fmt: skip
+        """Add what an item says; raises PayloadError, the first of its values that cannot be read."""
         station = _find_station(self._paths, item, place)
         at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-        found = []
+        first: PayloadError | None = None
         for name, (path, target) in self._values.items():
-            value = _search(path, item, name)
-            if _is_none(value):
-                continue  # a device sends what it has
-            where, field = target.find(vocabulary, site, station)
-            found.append(observe(site.id, where, field, read_cell(value, name), at, message.received_at))
-        return found
+            try:
+                value = _search(path, item, name)
+                if _is_none(value):
+                    continue  # a device sends what it has
+                where, field = target.find(vocabulary, site, station)
+                found.append(observe(site.id, where, field, read_cell(value, name), at, message.received_at))
+            except PayloadError as error:  # the other values of the item count
+                first = first or error
+        if first is not None:
+            raise first
 
 
 class _Listed:
@@ -105,7 +112,10 @@ class _Listed:
     def __init__(self, paths: dict[str, ParsedResult], series: dict[str, Target], time_unit: str | None) -> None:
         self._paths, self._series, self._time_unit = paths, series, time_unit
 
-    def read(self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary) -> list[Observation]:
+    def read(
+        self, item: Any, message: Message, place: Place, site: Site, vocabulary: Vocabulary, found: list[Observation]
+    ) -> None:  # fmt: skip
+        """Add what an item says; raises PayloadError, the first of its values that cannot be read."""
         name = _search(self._paths["quantity"], item, "quantity")
         value = _search(self._paths["value"], item, "value")
         unit = _search(self._paths["unit"], item, "unit") if "unit" in self._paths else None
@@ -115,10 +125,10 @@ class _Listed:
         if target is None:
             raise PayloadError("unknown_quantity", f"{name[:64]!r} stands not in series, and has no unit")
         if _is_none(value):
-            return []
+            return
         where, field = target.find(vocabulary, site, _find_station(self._paths, item, place))
         at = read_time(_search(self._paths["time"], item, "time"), self._time_unit)
-        return [observe(site.id, where, field, read_cell(value, "value"), at, message.received_at)]
+        found.append(observe(site.id, where, field, read_cell(value, "value"), at, message.received_at))
 
 
 def _find_station(paths: dict[str, ParsedResult], item: Any, place: Place) -> str:

@@ -53,7 +53,7 @@ def read_file(
     path: Path, pipeline: Pipeline, site: Site | None, clock: Clock, *, form: str | None = None,
     mapping: TableMapping | None = None, dry_run: bool = False, accept_units: bool = False,
     on_progress: Callable[[FileResult], None] = lambda _: None, by: str | None = None, name: str = "",
-    open_lines: OpenLines | None = None,
+    open_lines: OpenLines | None = None, before_storing: Callable[[], None] = lambda: None,
 ) -> FileResult:  # fmt: skip
     """Read a file in chunks and store it, or only look at it.
 
@@ -70,6 +70,7 @@ def read_file(
         by: who reads it in; it stands with the values that it changes.
         name: what people call the file; else its path.
         open_lines: opens what was read of the file elsewhere, in place of the file.
+        before_storing: called once, when its units are not doubtful.
 
     Raises:
         ConfigError: the file is no such table.
@@ -81,6 +82,7 @@ def read_file(
         open_lines = partial(open_readings(form or (LONG if mapping is None else WIDE)), path, Said(mapping))
     if not accept_units:
         _check_units(name or str(path), pipeline, site, clock, mapping, open_lines, dry_run=dry_run)
+    before_storing()
     with open_lines() as lines:
         judged = _judge(lines, result)
         while chunk := list(islice(judged, CHUNK)):

@@ -13,7 +13,7 @@ _SECONDS: Final = {
     "d": 86400.0, "day": 86400.0, "ms": 1e-3, "millisecond": 1e-3, "msec": 1e-3,
 }  # fmt: skip
 _CALENDARS: Final = ("standard", "gregorian", "proleptic_gregorian", "")
-_SINCE: Final = re.compile(r"\s*([A-Za-z]+?)s?\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
+_SINCE: Final = re.compile(r"\s*([A-Za-z]+)\s+since\s+(\S+)(?:[ T](\S+))?\s*(.*)$", re.IGNORECASE)
 _ZONE: Final = re.compile(r"(?:UTC|GMT|Z)?\s*([+-]\d{1,2}(?::?\d{2})?)?", re.IGNORECASE)
 # how grids spell units -> how we do; a mass of rain on an area is its depth
 _UNITS: Final = {
@@ -34,14 +34,16 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
     '2020-10-31T07:30:00+00:00'
     >>> read_times([10], "days since 2020-10-31T00:00:00Z", "standard", "a.nc")[0].isoformat()
     '2020-11-10T00:00:00+00:00'
+    >>> read_times([1500], "ms since 2020-10-31", "", "a.nc")[0].isoformat()
+    '2020-10-31T00:00:01.500000+00:00'
 
     Raises:
         ConfigError: the unit or the calendar is none that can be read.
     """
     match = _SINCE.match(units)
-    if match is None or match[1].lower() not in _SECONDS or calendar.lower() not in _CALENDARS:
+    second = None if match is None else _find_seconds(match[1])
+    if match is None or second is None or calendar.lower() not in _CALENDARS:
         raise ConfigError(f"{name}: time in {units[:60]!r}, calendar {calendar[:30] or 'standard'!r}, cannot be read")
-    second = _SECONDS[match[1].lower()]
     try:
         begin = _read_begin(match[2], match[3] or "", match[4])
         found = []
@@ -52,6 +54,12 @@ def read_times(numbers: Iterable[float], units: str, calendar: str, name: str) -
     except (ValueError, OverflowError):
         raise ConfigError(f"{name}: a time of {units[:60]!r} is none") from None
     return tuple(found)
+
+
+def _find_seconds(word: str) -> float | None:
+    """Seconds of a unit of time, also of its plural: `ms` is no plural, and `Ms` are megaseconds."""
+    known = "" if word.startswith("Ms") else word.lower()
+    return _SECONDS.get(known, _SECONDS.get(known.removesuffix("s")))
 
 
 def _read_begin(day: str, clock: str, rest: str) -> datetime:

@@ -62,7 +62,7 @@ class Stack:
             window_m: cells whose centre is not farther away; None: the nearest one alone.
         """
         x, y = self._project(place)
-        row, column = _find_nearest(self.y, y), _find_nearest(self.x, x)
+        row, column = _find_nearest(self.y, y, self.x), _find_nearest(self.x, x, self.y)
         if row is None or column is None:
             return None
         if window_m is None:
@@ -115,11 +115,17 @@ def all_up(steps: Array) -> bool:
     return bool((steps > 0).all())
 
 
-def _find_nearest(axis: Array, at: float) -> int | None:
-    """The cell that holds a coordinate; None beyond half a cell of the outermost centres."""
+def _find_nearest(axis: Array, at: float, other: Array) -> int | None:
+    """The cell that holds a coordinate; None beyond half a cell of the outermost centres.
+
+    A single row or column is as wide as the cells of the other axis.
+    """
     k = int(np.abs(axis - at).argmin())
     if len(axis) == 1:
-        return k
+        if len(other) == 1:
+            return k  # how large a single cell is, nobody says
+        step = abs(float(other[-1] - other[0])) / (len(other) - 1)
+        return k if abs(float(axis[0]) - at) <= step * (0.5 + 1e-9) else None
     inner = 0 < k < len(axis) - 1
     span = abs(float(axis[min(k + 1, len(axis) - 1)] - axis[max(k - 1, 0)]))
     step = span / 2.0 if inner else span

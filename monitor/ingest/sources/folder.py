@@ -74,10 +74,11 @@ def _look_at_file(
     if time.time() - max(state.st_mtime, state.st_ctime) < SETTLED_S:
         return
     reason, version, digest = None, f"{state.st_size} {state.st_mtime_ns}", ""
+    of_site = f" {place.site.version[:16]}"  # what was refused is read again after the site file was mended
     try:
         how = choose(path, place.site, mappings, tables)
         version += how.version
-        if before is not None and before.modified == version:
+        if before is not None and before.modified == version + (of_site if before.reason else ""):
             found.same += 1
             found.errors += [before.reason] if before.reason else []
             return
@@ -89,6 +90,7 @@ def _look_at_file(
     except (SlopewardError, OSError) as error:
         reason = explain(error if isinstance(error, SlopewardError) else ConfigError(str(error)), path)[:TEXT_LIMIT]
         found.errors.append(reason)
+        version += of_site
     after = path.stat() if path.exists() else None
     if after is None or (after.st_size, after.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
         return  # it changed while it was read: the next look reads it again

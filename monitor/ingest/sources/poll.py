@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.site import Site
-from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError
+from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources.folder import look_at_folder
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
@@ -92,7 +93,17 @@ def _fetch(source: SourceSection, asked: Asked) -> list[Fetched]:
     names = {wanted.name for wanted in asked.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
         raise RefusedError("the worker answered about a file that it was not asked for")
-    return list(files)
+    return [
+        replace(
+            one, name=_clean(one.name), reason=_clean(one.reason), etag=_clean(one.etag), modified=_clean(one.modified)
+        )
+        for one in files
+    ]
+
+
+def _clean(text: str) -> str:
+    """A text of a server as a database takes it."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def _take(
@@ -106,7 +117,7 @@ def _take(
             found.same += 1
         else:
             check_content(path, size, before, may_shrink=may_shrink)
-            found.add(take_file(path, form, said, place))  # type: ignore[arg-type]
+            found.add(take_file(path, form, said, place, one.name))  # type: ignore[arg-type]
     except StoreBusyError:
         raise
     except SlopewardError as error:
@@ -195,4 +206,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             lines.append(poll_source(source, place, os.environ).describe())
         except RefusedError as error:
             lines.append(str(error))
+        except StoreError:
+            raise
+        except Exception as error:  # whatever one source brings, the others are looked at
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            failed = Polled(name, errors=[_clean(line)[:TEXT_LIMIT]])
+            _keep(failed, source, place)
+            lines.append(failed.describe())
     return "; ".join(lines) or "nothing is due"

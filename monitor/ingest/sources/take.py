@@ -80,8 +80,15 @@ def check_content(path: Path, size: int, before: FileState | None, *, may_shrink
         )
 
 
-def take_file(path: Path, form: str, said: Said, place: Place) -> FileResult:
+def take_file(path: Path, form: str, said: Said, place: Place, name: str = "") -> FileResult:
     """Read a file behind walls and store what it says.
+
+    Args:
+        path: the file.
+        form: how it is read.
+        said: what is said of it.
+        place: where it goes.
+        name: what its source calls it, with folders; else its own name.
 
     Raises:
         ConfigError, UnitDoubtError, RefusedError: it cannot be taken; one line.
@@ -92,13 +99,16 @@ def take_file(path: Path, form: str, said: Said, place: Place) -> FileResult:
             found = opened.points(place.clock())
             result = read_points(PointsFile(path, place.site, place.clock, place.db), found)
         else:
-            sites, name = {place.site.id: place.site}, f"{place.who}/{path.name}"
-            with place.db.write() as c:  # the whole file is read: what is wrong in it waits once
-                drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
+            sites, name = {place.site.id: place.site}, f"{place.who}/{name or path.name}"
+
+            def drop() -> None:
+                with place.db.write() as c:  # the whole file is read: what is wrong in it waits once
+                    drop_waiting(c, FILE_TOPIC + place.site.id, f"file:{name}")
+
             result = read_file(
                 path, Pipeline(place.db, sites, place.clock, place.config.limits), place.site, place.clock,
                 mapping=said.mapping, accept_units=place.accept_units, by=place.who, name=name,
-                open_lines=opened.readings,
+                open_lines=opened.readings, before_storing=drop,
             )  # fmt: skip
     record_file(place.db, Actor(place.who, "service"), result, place.clock())
     if not result.valid and result.rejected:

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from rasterio import Affine
 from scipy.io import netcdf_file
 
@@ -203,3 +203,10 @@ def test_what_is_damaged_or_something_else_is_one_line(tmp_path):
                 points_of(opens, path, point_set="a", direction="los-towards", unit="m")
     with pytest.raises(ConfigError, match="cannot be read as netCDF"), open_netcdf(tmp_path / "a.h5", None, ends=False):
         pass
+
+
+def test_a_single_row_is_as_wide_as_its_columns_are_apart():
+    x, y = np.array([8.90, 8.91, 8.92]), np.array([46.20])
+    one = stacks.Stack("row.nc", (NOW,), x, y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
+    assert one.find_cells(StationPlace("G1", 46.204, 8.911), None) is not None
+    assert one.find_cells(StationPlace("FAR", 46.21, 8.911), None) is None

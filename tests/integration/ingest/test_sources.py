@@ -24,7 +24,7 @@ from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place
-from monitor.ingest.sources.tasks import FAILED, NEW, Asked, Login, Wanted
+from monitor.ingest.sources.tasks import FAILED, NEW, OLD, Answer, Asked, Fetched, Login, Wanted
 from monitor.service.self_checks import Conditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls
@@ -420,6 +420,51 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
 
 
 # ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------
+def test_a_refused_file_is_read_again_after_the_site_file_was_mended(here, monkeypatch):
+    monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
+    folder = Path("inbox/series/north")
+    folder.mkdir(parents=True)
+    (folder / "day.csv").write_text(HEAD + ROWS[0].replace("G1", "bad name"))
+    read = []
+    refuse = lambda path, *_: read.append(path.name) or (_ for _ in ()).throw(RefusedError("no origin"))  # noqa: E731
+    monkeypatch.setattr("monitor.ingest.sources.folder.take_file", refuse)
+    for version in ("a", "a", "b"):
+        poll.run(here.db, here.config, replace(here.site, version=version), NOW, here.clock)
+    assert read == ["day.csv", "day.csv"]
+
+
+def test_files_of_one_name_in_two_folders_keep_their_own_rows_and_doubt_drops_none(here, server):
+    for year in (2025, 2026):
+        server.files[f"/{year}/day.csv"] = (HEAD + ROWS[0] + ROWS[1].replace("2.0", f"x{year}")).encode()
+    source = source_of(server, url=server.url, files=["2025/day.csv", "2026/day.csv"])
+    assert poll.poll_source(source, here, {}).errors == []
+    waiting = select(t.rejected_message.c.client)
+    with here.db.read() as c:
+        files = {row.client for row in c.execute(waiting)}
+    assert files == {"file:source test/2025/day.csv", "file:source test/2026/day.csv"}
+    metres = "".join(f"2026-02-{k:02}T00:00:00Z,G1,displacement_mm,{k}000000.0\n" for k in range(1, 29))
+    server.files["/2026/day.csv"] = (HEAD + ROWS[0] + metres).encode()
+    (error,) = poll.poll_source(source, here, {}).errors
+    assert "is the unit right" in error
+    with here.db.read() as c:
+        assert {row.client for row in c.execute(waiting)} == files
+
+
+def test_odd_texts_of_a_server_do_not_keep_other_sources_out(place, server, monkeypatch):
+    base = {"kind": "stac", "site": "north", "url": f"{server.url}/catalog.json", "private": True, "assets": {"g": "g"}}
+    write_tables({"name": "one", **base}, {"name": "two", **base})
+    files = (Fetched("http://h/\ud800\0", OLD, modified="\ud800\0"), Fetched("b", FAILED, "\ud800\0"))
+    monkeypatch.setattr(compute, "run", lambda *_, **__: Answer(files))
+    poll.run(place.db, load_service(), place.site, NOW, place.clock)
+    with place.db.read() as c:
+        assert [(state.source, state.error) for state in load_polls(c)] == [("one", "??"), ("two", "??")]
+    monkeypatch.setattr(compute, "run", lambda *_, **__: (_ for _ in ()).throw(ValueError("odd\0")))
+    later = NOW + timedelta(days=9)
+    poll.run(place.db, load_service(), place.site, later, place.clock)
+    with place.db.read() as c:
+        assert [state.error for state in load_polls(c)] == ["ValueError: odd?"] * 2
+
+
 @pytest.fixture
 def sshd(tmp_path):
     program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")

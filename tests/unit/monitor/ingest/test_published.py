@@ -83,6 +83,9 @@ def test_tables_of_campbell_loggers(pipeline):
     (fault,) = decoded.faults
     assert (fault.code, "2 of 3 rows" in fault.reason) == ("no_zone", True)
     assert len(json.loads(fault.payload)["properties"]["observations"]) == 2
+    cr6["properties"]["observations"] = {"2022-05-24T08:53:00Z": [11.9, "warm"]}
+    decoded = read(pipeline, "cs/v2/data/x", cr6)  # one bad cell does not take the other along
+    assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([11.9], "not_number")
     cr6["properties"] |= {
         "observationNames": ["Depth", "displacement_mm"], "observations": {"2022-05-24T08:53:00Z": [1, 2]},
     }  # fmt: skip
@@ -219,6 +222,13 @@ def test_any_json_by_expressions(pipeline):
         told=(("each", "value"), ("time", "phenomenonTime"), ("quantity", "'air'"), ("value", "result")),
     )  # fmt: skip
     assert values(read(listed, "poll/WUM", p.OBSERVATIONS)) == {"WUM.temperature": -3.4}
+    named = with_decoder(
+        pattern="poll/{station}", name="json", series=(("a", "temperature_degc"), ("b", "battery_voltage_v")),
+        told=(("time", "t"),),
+    )  # fmt: skip
+    decoded = read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm", "b": 12.5})
+    assert ([o.value for o in decoded.observations], decoded.faults[0].code) == ([12.5], "not_number")
+    assert refusal(read(named, "poll/WUM", {"t": "2026-01-01T00:00:00Z", "a": "warm"})) == "not_number"
     bad = {"value": [*p.OBSERVATIONS["value"], {"result": 1}]}
     decoded = read(listed, "poll/WUM", bad)
     assert (len(decoded.observations), decoded.faults[0].code) == (1, "no_time")
