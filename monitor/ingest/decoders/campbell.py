@@ -56,11 +56,11 @@ def open_campbell(binding: Binding) -> Decoder:
                 first = first or error
                 bad[time] = values
                 continue
-            for k, name, where, field in wanted:
+            for k, name, owner, field in wanted:
                 if values[k] is None or (isinstance(values[k], str) and values[k].lower() in NO_VALUE):
                     continue
                 try:
-                    found.append(observe(site.id, where, field, read_cell(values[k], name), at, message.received_at))
+                    found.append(observe(site.id, owner, field, read_cell(values[k], name), at, message.received_at))
                 except PayloadError as error:  # the other cells of the row count
                     first = first or error
                     bad[time] = values
