@@ -65,6 +65,7 @@ SOURCES_EVERY_S: Final = 10.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
+JOBS_S: Final = 2.0  # for threads of jobs, after all else has ended
 TAKEN_OVER: Final = (
     "another core has taken this database over (its server was restarted, or ended our session); this one decides "
     "nothing and waits: end one of the two services"
@@ -531,6 +532,9 @@ def main(config_path: str | None = None) -> int:
         last.start()
         core.stop()
         last.cancel()
+    leave = threading.Timer(JOBS_S, os._exit, (status,))  # a copy that is being proven would hold it up for hours
+    leave.daemon = True
+    leave.start()
     return status
 
 
