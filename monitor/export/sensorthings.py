@@ -164,9 +164,7 @@ def answer(c: Connection, site: str, path: str, query: Query, root: str) -> dict
             raise NotFoundError(f"from {name} one can go on to: {', '.join(_STEPS[name])}")
         last = not rest
         parent = entities[0]
-        entities, target, many = shelf.follow(
-            name, parent, step, None if key is None else key, query if last else Query()
-        )
+        entities, target, many = shelf.follow(name, parent, step, key, query if last else Query())
         if key is not None or not many:
             entities, many = [one for one in entities if key in {None, one["@iot.id"]}], False
             if not entities:

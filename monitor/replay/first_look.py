@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -261,4 +262,4 @@ def _draw(trials: "Sequence[Trial]", panel: "Panel") -> Iterator[ForecastPicture
 
 def _finite(value: Any) -> float | None:
     number = float(value)
-    return number if number - number == 0.0 else None
+    return number if isfinite(number) else None

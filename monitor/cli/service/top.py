@@ -48,8 +48,8 @@ def top(
     if once or not console.is_terminal:
         (console if console.is_terminal else Console(width=200)).print(look())
         return
-    with Live(look(), console=console, screen=True, auto_refresh=False) as live:
-        last = look()
+    last = look()
+    with Live(last, console=console, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(every)
             try:

@@ -5,6 +5,7 @@ The line that names the columns says the time system; a file without it needs `-
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -47,14 +48,10 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
             if (form == "llh") != (origin.place is not None):
                 keys = "latitude, longitude, height_m" if form == "llh" else "east_m, north_m, up_m"
                 raise ConfigError(f"{path}: holds {form}; the origin of {station} must be {{{keys}, since}}")
-            yield (_read_line(line, station, origin, system, form) for line in _chain(first, lines))
+            solutions = (one for one in chain((first,), lines) if one.strip() and not one.startswith("%"))
+            yield (_read_line(line, station, origin, system, form) for line in solutions)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
-    yield from (line for line in (first,) if line.strip())
-    yield from (line for line in lines if line.strip() and not line.startswith("%"))
 
 
 def _find_station(path: Path, said: Said) -> tuple[str, Origin]:

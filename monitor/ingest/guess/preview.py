@@ -7,6 +7,7 @@ comes back is text and numbers, and rows that the page's own process reads as JS
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,7 +111,7 @@ def _read_rows(path: Path, mapping: TableMapping) -> tuple[tuple[tuple[str, ...]
                 point = (row["time"].timestamp(), float(row["value"]))
             except (ValueError, TypeError):
                 continue
-            if point[1] - point[1] == 0.0:
+            if isfinite(point[1]):
                 points = series.setdefault(key, [])
                 points.append(point)
                 counts[key] = counts.get(key, 0) + 1

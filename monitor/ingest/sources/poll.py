@@ -14,6 +14,7 @@ from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
+from monitor.ingest.files.reader import Said
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources.folder import look_at_folder
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
@@ -107,7 +108,7 @@ def _clean(text: str) -> str:
 
 
 def _take(
-    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, object, bool], place: Place
+    found: Polled, one: Fetched, path: Path, before: FileState | None, how: tuple[str, Said, bool], place: Place
 ) -> None:
     form, said, may_shrink = how
     try:
@@ -117,7 +118,7 @@ def _take(
             found.same += 1
         else:
             check_content(path, size, before, may_shrink=may_shrink)
-            found.add(take_file(path, form, said, place, one.name))  # type: ignore[arg-type]
+            found.add(take_file(path, form, said, place, one.name))
     except StoreBusyError:
         raise
     except SlopewardError as error:

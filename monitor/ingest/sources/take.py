@@ -12,7 +12,7 @@ from typing import Final
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, RefusedError, SlopewardError, StoreBusyError
+from monitor.errors import RefusedError, SlopewardError
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Content, Said
 from monitor.ingest.files.readers import READERS
@@ -151,8 +151,3 @@ def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple
     shutil.move(str(folder), str(hidden))
     hidden.rename(final)
     return name
-
-
-def is_known_trouble(error: Exception) -> bool:
-    """Whether an error is about the file, and not about the database being away."""
-    return isinstance(error, ConfigError | RefusedError) and not isinstance(error, StoreBusyError)

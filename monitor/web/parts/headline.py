@@ -51,5 +51,6 @@ def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, in
     found: dict[str, int] = {}
     for key, vote in ({} if state is None else Memory.read(state.state).votes).items():
         if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
-            found[VoteKey.read(key).station] = max(min(vote.level, top), found.get(VoteKey.read(key).station, 0))
+            station = VoteKey.read(key).station
+            found[station] = max(min(vote.level, top), found.get(station, 0))
     return found

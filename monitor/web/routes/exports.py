@@ -1,14 +1,11 @@
 """Everything out again: tables, maps, SensorThings, STAC and a calendar, each below the address of its site."""
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
@@ -22,14 +19,14 @@ from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import context_of
 from monitor.web.parts.collect import find_card
+from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
 MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound
 MOST_FOOTPRINTS: Final = 20_000  # of one map: they are held in memory
 AT_ONCE: Final = 2  # files that are written or sent at the same time
-LONGEST_S: Final = 900.0  # for which a reader may take; after twice that a folder is of a process that was killed
+LONGEST_S: Final = 900.0  # for which a reader may take
 PIECE: Final = 1 << 18
-_FOLDER: Final = "slopeward-export-"
 GEOJSON: Final = "application/geo+json"
 _TYPES: Final = {
     "csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet", "geojson": GEOJSON,
@@ -88,14 +85,6 @@ def _write(path: Path, write: Callable[[Path], int], nothing: str) -> tuple[Send
         raise
 
 
-def _sweep(now_s: float) -> None:
-    """Remove what a process that was killed left behind."""
-    for folder in Path(gettempdir()).glob(f"{_FOLDER}*"):
-        with suppress(OSError):
-            if now_s - folder.stat().st_mtime > 2 * LONGEST_S:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 def _read_span(from_: str | None, to: str | None) -> dict[str, datetime | None]:
     try:
         return {"from_at": parse(from_) if from_ else None, "to_at": parse(to) if to else None}
@@ -133,8 +122,7 @@ def send_file(
 ) -> StreamingResponse:
     """A table as CSV or Parquet; `stations` and `footprints` as GeoPackage or GeoJSON."""
     context, span = context_of(request), _read_span(from_, to)
-    _sweep(time.time())
-    folder = Path(mkdtemp(prefix=_FOLDER))
+    compute.sweep_folders()  # of a page that was killed
     name = f"{site}-{table}.{form}"
 
     def write(path: Path) -> int:
@@ -144,10 +132,8 @@ def send_file(
                 return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
             return maps.write_map(c, table, site, path, form, context.clock(), most=MOST_FOOTPRINTS, **span)
 
-    try:
+    with compute.own_folder() as folder:
         sending, size = _write(folder / "file", write, f"site {site!r} has no {table} in that range")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
     return StreamingResponse(sending, media_type=_TYPES[form], headers=headers)
 

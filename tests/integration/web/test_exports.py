@@ -20,6 +20,7 @@ from monitor.export.sensorthings import read_query
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.web.routes import exports
+from monitor.worker import compute
 from tests.data.filled import NOW
 from tests.integration.web.test_page import serving
 
@@ -233,8 +234,9 @@ def test_files_that_were_sent_are_gone_and_few_are_written_at_once(client, tmp_p
     assert client.get(f"{SITE}/export/alerts.parquet").status_code == 200
     assert client.get(f"{SITE}/export/alerts.xml").status_code == 404
     assert client.get(f"{SITE}/export/alerts.csv", headers={"Range": "bytes=x"}).status_code == 200
-    (tmp_path / "work" / "slopeward-export-old").mkdir()
-    os.utime(tmp_path / "work" / "slopeward-export-old", (0, 0))
+    left = tmp_path / "work" / f"{compute.FOLDER}old"
+    left.mkdir()
+    os.utime(left, (0, 0))
     assert client.get(f"{SITE}/export/alerts.csv").status_code == 200
     assert list((tmp_path / "work").iterdir()) == []
     turns = [exports._TURNS.acquire(blocking=False) for _ in range(exports.AT_ONCE)]
