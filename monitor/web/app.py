@@ -35,25 +35,9 @@ from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
 from monitor.web.parts.templating import render
-from monitor.web.routes import (
-    accounts,
-    acts,
-    api,
-    charts,
-    exports,
-    files,
-    instruments,
-    live,
-    login,
-    movement,
-    pages,
-    probes,
-    proposals,
-    rain,
-    second_factors,
-    signatures,
-    single_sign_on,
-)
+from monitor.web.routes import acts, api, exports, files, live, pages, probes
+from monitor.web.routes.people import accounts, login, second_factors, signatures, single_sign_on
+from monitor.web.routes.site import charts, instruments, movement, proposals, rain
 from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from monitor.store.people.users import disable_user
 from monitor.store.schema import tables as t
 from monitor.web.access import effort, patience
 from monitor.web.app import build
-from monitor.web.routes import login
+from monitor.web.routes.people import login
 from monitor.web.server import make_settings
 from tests.conftest import wait_for
 from tests.data.filled import NOW, PASSWORD

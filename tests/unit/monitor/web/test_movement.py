@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from monitor.domain.site import Level, Site
 from monitor.web.context import Context
-from monitor.web.routes import movement
+from monitor.web.routes.site import movement
 
 
 def test_a_dry_run_serves_whoever_looks_meanwhile(monkeypatch):

@@ -17,7 +17,7 @@ from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.sampling import project_downslope, sample
 from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
 from monitor.web.parts.templating import level_class, read_plotly, render_part, shorten_instants, spell_number
-from monitor.web.routes.charts import read_range
+from monitor.web.routes.site.charts import read_range
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from monitor.criteria.rain_gauge import Gauge
 from monitor.criteria.table import KINDS
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 from monitor.errors import NotFoundError
-from monitor.web.routes import rain
+from monitor.web.routes.site import rain
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 CURVE = Criterion(

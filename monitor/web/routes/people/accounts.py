@@ -15,7 +15,7 @@ from monitor.store.people.sessions import end_sessions, load_sessions
 from monitor.web.access.callers import Caller, actor_of, caller_of
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
-from monitor.web.routes.login import ALL, TRIES, turnstile_of
+from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
 
 router = APIRouter()
 ENTRIES: Final = 100  # of the audit log on one page

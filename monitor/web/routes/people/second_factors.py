@@ -13,8 +13,8 @@ from monitor.web.access.callers import actor_of
 from monitor.web.access.vault import open_vault
 from monitor.web.context import context_of
 from monitor.web.parts.templating import render
-from monitor.web.routes.accounts import Csrf, Password, prove_again
-from monitor.web.routes.login import TRIES, turnstile_of
+from monitor.web.routes.people.accounts import Csrf, Password, prove_again
+from monitor.web.routes.people.login import TRIES, turnstile_of
 
 router = APIRouter(include_in_schema=False)
 Code = Annotated[str, Form(max_length=30)]

@@ -30,7 +30,7 @@ from monitor.web.access.provider import Flow, LoginRefusedError, Provider, Provi
 from monitor.web.access.vault import open_vault
 from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted
 from monitor.web.parts.templating import render
-from monitor.web.routes.login import TRIES, WRONG_CODE, enter, host_of, refuse, set_cookies, turnstile_of
+from monitor.web.routes.people.login import TRIES, WRONG_CODE, enter, host_of, refuse, set_cookies, turnstile_of
 
 _LOG = logging.getLogger(__name__)
 router = APIRouter(include_in_schema=False)

@@ -21,8 +21,8 @@ from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.evidence import read_told
 from monitor.web.parts.templating import render
-from monitor.web.routes.charts import read_range
-from monitor.web.routes.rates import find_rates
+from monitor.web.routes.site.charts import read_range
+from monitor.web.routes.site.rates import find_rates
 
 router = APIRouter()
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]

@@ -18,7 +18,7 @@ from monitor.errors import NotFoundError
 from monitor.store import pages
 from monitor.web.context import context_of
 from monitor.web.parts.collect import find_card, find_series
-from monitor.web.routes.movement import From, Span, To, read_ends
+from monitor.web.routes.site.movement import From, Span, To, read_ends
 
 router = APIRouter()
 MOST_READINGS: Final = 50_000  # of one gauge, newest: more is no work for a page

@@ -17,7 +17,7 @@ from monitor.movement.movement_state import inverse_of
 from monitor.series.tracks import HARMLESS
 from monitor.web.context import Context
 from monitor.web.parts.collect import COMPUTED
-from monitor.web.routes.charts import load_curve
+from monitor.web.routes.site.charts import load_curve
 
 POINTS: Final = 150  # of one curve
 EPOCHS: Final = 300  # of one fit; a window that holds more is thinned

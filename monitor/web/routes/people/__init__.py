@@ -1,0 +1,1 @@
+"""Addresses of sign-in, accounts and signatures."""
