@@ -239,6 +239,18 @@ def _deliver(c: Connection) -> None:
         t.notification.select().where(n.site == "north-bench", n.channel.like("email%")).order_by(n.id)
     ).all()
     c.execute(update(t.notification).where(n.id == mails[1].id).values(state="superseded", superseded_by=mails[2].id))
+    at = mails[2].queued_at
+    c.execute(insert(t.siren_order).values(
+        topic="valley/horn", sequence=1_772_172_180_000, notification_id=mails[2].id, site="north-bench", wanted="on",
+        level=2, level_name="orange", exercise=False, ordered_at=at, sent_at=at, valid_until=at + timedelta(minutes=5),
+        times=1, confirmed_at=at + timedelta(seconds=1), confirmed_by="horn-1", said="on",
+    ))  # fmt: skip
+    c.execute(insert(t.reply).values(
+        at=at, way="sms", sender="+41790000000", text="ack 1234", provider_id="SM1", outcome="wrong",
+    ))  # fmt: skip
+    c.execute(insert(t.channel_test).values(
+        channel="log", target="log", at=NOW - STEP, good=True, found="taken",
+    ))  # fmt: skip
 
 
 def _fill_corrections(c: Connection, ids: dict[str, int]) -> None:

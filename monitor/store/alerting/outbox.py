@@ -26,7 +26,10 @@ TRANSITIONS: Final[dict[DeliveryState, frozenset[DeliveryState]]] = {
         {DeliveryState.DELIVERED, DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL, DeliveryState.QUEUED}
     ),
     DeliveryState.FAILED_RETRY: frozenset({DeliveryState.CLAIMED, DeliveryState.SUPERSEDED}),
-    DeliveryState.DELIVERED: frozenset({DeliveryState.CONFIRMED}),
+    # the provider may say later that it could not deliver
+    DeliveryState.DELIVERED: frozenset(
+        {DeliveryState.CONFIRMED, DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL}
+    ),
     DeliveryState.FAILED_FINAL: frozenset(),
     DeliveryState.SUPERSEDED: frozenset(),
     DeliveryState.CONFIRMED: frozenset(),
@@ -324,11 +327,13 @@ def _move(c: Connection, notification_id: int, to: DeliveryState, owner: str | N
     return c.execute(query.values(state=to, **values)).rowcount == 1
 
 
-def mark_delivered(c: Connection, notification_id: int, owner: str, now: datetime) -> bool:
-    """The channel took it. False when the lease was lost meanwhile: it will be sent again under the same key."""
+def mark_delivered(
+    c: Connection, notification_id: int, owner: str, now: datetime, provider_id: str | None = None
+) -> bool:
+    """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
     return _move(
-        c, notification_id, DeliveryState.DELIVERED, owner,
-        sent_at=now, last_error=None, lease_owner=None, lease_until=None, next_attempt_at=None,
+        c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, last_error=None, lease_owner=None,
+        lease_until=None, next_attempt_at=None, provider_id=provider_id, provider_said=None,
     )  # fmt: skip
 
 

@@ -129,6 +129,11 @@ NOT_SEALED: Final = {
     **dict.fromkeys(
         ("web_session", "known_device", "password_guess", "service_state", "job_run", "service_check"), "of the moment"
     ),
+    "reply_code": "for some hours; what is acknowledged by it is an event of the alert",
+    "reply": "what telephones sent; what counted of it is an event of an alert, what did not is in the audit log",
+    "push_subscription": "where browsers are reached; who adds or removes one is in the audit log",
+    "siren_order": "follows from messages, which are sealed, and from what devices answer",
+    "channel_test": "tests of channels, which warn nobody",
     **dict.fromkeys(("retention_run", "backup_run"), "what upkeep did, for people to read; no decision does"),
 }  # fmt: skip
 

@@ -432,7 +432,41 @@ notification = Table(
     Column("exercise", Boolean, nullable=False), _text("subject"), _text("body"), Column("state", String(16), nullable=False), Column("attempts", Integer, nullable=False, server_default="0"),
     Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
     _text("lease_owner", null=True), Column("lease_until", Instant), _text("confirmed_by", null=True), _text("confirmed_via", null=True), Column("idempotency_key", String(64), nullable=False, unique=True),
-    Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"),
+    _text("provider_id", null=True), _text("provider_said", null=True), Column("received_at", Instant),  # what the other side calls it, said last, and when the device had it
+    Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"), Index("ix_notification_provider", "provider_id"),
+)  # fmt: skip
+reply_code = Table(
+    "reply_code", metadata,  # by which the recipient of one message acknowledges its alert in a reply; of that number alone
+    Column("notification_id", BigId, primary_key=True, autoincrement=False), Column("alert_id", BigId, nullable=False), _text("address"), _text("person"), _text("language"), _text("code"),
+    Column("level", Integer, nullable=False), Column("made_at", Instant, nullable=False), Column("expires_at", Instant, nullable=False), Column("used_at", Instant),
+    Index("ix_reply_code_address", "address", "code"),
+)  # fmt: skip
+reply = Table(
+    "reply", metadata,  # what came back from a telephone, and what became of it
+    Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), Column("way", String(16), nullable=False), _text("sender"), _text("text"),
+    _text("provider_id", unique=True), Column("outcome", String(16), nullable=False), Column("alert_id", BigId), _text("person", null=True),
+    Index("ix_reply_sender", "sender", "at"),
+)  # fmt: skip
+push_subscription = Table(
+    "push_subscription", metadata,  # a browser that takes messages for a person; in no view and no published copy
+    Column("id", BigId, primary_key=True), Column("user_name", String(64), nullable=False), Column("endpoint_sha256", String(64), nullable=False, unique=True),
+    _text("endpoint"), _text("p256dh"), _text("auth"), _text("device"),
+    Column("added_at", Instant, nullable=False), Column("sent_at", Instant), Column("ended_at", Instant), _text("ended_why", null=True),
+    Index("ix_push_subscription_user", "user_name"),
+)  # fmt: skip
+siren_order = Table(
+    "siren_order", metadata,  # what a siren or a sign was told to do, and what it answered
+    Column("id", BigId, primary_key=True), _text("topic"), Column("sequence", BigId, nullable=False), Column("notification_id", BigId), Column("site", String(64), nullable=False),
+    Column("wanted", String(8), nullable=False), Column("level", Integer, nullable=False), _text("level_name"), Column("exercise", Boolean, nullable=False),  # wanted: on, off, test
+    Column("ordered_at", Instant, nullable=False), Column("sent_at", Instant, nullable=False), Column("valid_until", Instant, nullable=False), Column("times", Integer, nullable=False),
+    Column("confirmed_at", Instant), _text("confirmed_by", null=True), _text("said", null=True),
+    UniqueConstraint("topic", "sequence", name="uq_siren_order"),
+)  # fmt: skip
+channel_test = Table(
+    "channel_test", metadata,  # whether a channel works: an exercise message to the target of its test
+    Column("id", BigId, primary_key=True), _text("channel"), _text("target"), Column("at", Instant, nullable=False), Column("good", Boolean, nullable=False), _text("found"),
+    _text("provider_id", null=True), Column("received_at", Instant),
+    Index("ix_channel_test_channel", "channel", "at"),
 )  # fmt: skip
 
 # ---- change control and exercises ----------------------------------------------------------------------------------

@@ -22,6 +22,9 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "active_alerts": frozenset({"exercise"}),
     "alert_history": frozenset({"exercise"}),
     "notification_status": frozenset({"exercise"}),
+    "deliveries": frozenset({"exercise"}),
+    "siren_orders": frozenset({"exercise"}),
+    "channel_tests": frozenset({"good"}),
     "anomalies": frozenset({"alerted"}),
 }
 
@@ -43,6 +46,12 @@ class Dialect:
         if self.sqlite:
             return f"json_extract({levels}, '$[' || {level} || '].name')"
         return f"(CAST({levels} AS jsonb) -> {level} ->> 'name')"
+
+    def before(self, text: str, sign: str) -> str:
+        """The part of a text before a sign; the whole where it has none."""
+        if self.sqlite:
+            return f"substr({text}, 1, instr({text} || '{sign}', '{sign}') - 1)"
+        return f"split_part({text}, '{sign}', 1)"
 
     def hexadecimal(self, octets: str) -> str:
         """Bytes as lower-case hexadecimal text."""
@@ -287,6 +296,21 @@ FROM maintenance""",
         "notification_status": """SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel, exercise,
   state, attempts, queued_at, sent_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by, last_error, subject, idempotency_key
 FROM notification""",
+        "deliveries": f"""SELECT id AS notification_id, alert_id, site, ledger, level, level_name, recipient, channel,
+  {d.before("channel", ":")} AS kind, exercise,
+  CASE state WHEN 'claimed' THEN 'sending' WHEN 'failed_retry' THEN 'retrying' WHEN 'failed_final' THEN 'failed'
+    WHEN 'delivered' THEN CASE WHEN received_at IS NULL THEN 'sent' ELSE 'delivered' END ELSE state END AS state,
+  attempts, queued_at, sent_at, received_at, confirmed_at, confirmed_by, confirmed_via, superseded_by, provider_said, last_error AS why
+FROM notification""",
+        "message_replies": """SELECT r.id AS reply_id, r.at, r.way, r.outcome, r.alert_id, a.site, r.person
+FROM reply r LEFT JOIN alert a ON a.id = r.alert_id""",
+        "siren_orders": """SELECT o.id AS order_id, o.site, o.topic, o.sequence, o.notification_id, o.wanted, o.level, o.level_name, o.exercise,
+  CASE WHEN o.confirmed_at IS NOT NULL AND o.said = o.wanted THEN CASE o.wanted WHEN 'on' THEN 'confirmed' ELSE o.wanted END
+    WHEN o.confirmed_at IS NOT NULL THEN 'refused'
+    WHEN EXISTS (SELECT 1 FROM siren_order n WHERE n.topic = o.topic AND n.sequence > o.sequence) THEN 'replaced'
+    ELSE 'ordered' END AS state,
+  o.ordered_at, o.sent_at, o.valid_until, o.times, o.confirmed_at, o.confirmed_by, o.said FROM siren_order o""",
+        "channel_tests": "SELECT id AS test_id, channel, target, at, good, found, received_at FROM channel_test",
     }
 
 

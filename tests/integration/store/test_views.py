@@ -48,6 +48,9 @@ PROMISED = {
     "alert_outcomes": "alert_id class by note",
     "notification_status": "notification_id alert_id level recipient channel exercise state attempts queued_at sent_at confirmed_at confirmed_by confirmed_via "  # noqa: E501
     "next_attempt_at superseded_by last_error",
+    "deliveries": "notification_id alert_id recipient channel state sent_at received_at confirmed_at why",
+    "siren_orders": "site topic sequence wanted state valid_until confirmed_at",
+    "channel_tests": "channel target at good",
     "anomalies": "site station quantity at detector score threshold kind alerted",
     "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501
     "max_lon max_lat nearest_station distance_m model model_hash",
