@@ -22,6 +22,7 @@ from monitor.domain.terms import (
     NeverOrDuration,
     Retention,
     Section,
+    Zone,
     describe_unknown,
     explain,
     read_text,
@@ -155,6 +156,7 @@ class WebSection(Section):
     login_to_read: bool = False
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    timezone: Zone = "UTC"  # of times that belong to no site
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

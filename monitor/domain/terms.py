@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 from monitor.language.catalogue import read_language
+from monitor.language.local_time import read_zone
 
 
 def _read_duration(value: Any) -> float:
@@ -41,6 +42,7 @@ def _positive(seconds: float) -> float:
     return seconds
 
 
+Zone = Annotated[str, BeforeValidator(lambda value: read_zone(str(value)))]
 Language = Annotated[str, BeforeValidator(lambda value: read_language(str(value)))]
 Duration = Annotated[float, BeforeValidator(_read_duration)]
 Horizon = Annotated[float, BeforeValidator(_read_horizon)]

@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from monitor.language.catalogue import ENGLISH, current, kept_names, open_catalogue
+from monitor.language.local_time import respell
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, PARENTS, WORDS
 
@@ -128,7 +129,17 @@ def is_word(name: str) -> bool:
 
 
 def say(text: Any, language: str | None = None) -> Any:
-    """A stored English text in the language in use, or in the one named; anything else than text as it is."""
+    """A stored English text in the language and the zone in use; anything else than text as it is.
+
+    Args:
+        text: as it is stored, in English and UTC.
+        language: another one than that in use.
+    """
+    return respell(translate(text, language)) if isinstance(text, str) else text
+
+
+def translate(text: Any, language: str | None = None) -> Any:
+    """The same with its times as they are stored, in UTC."""
     wanted = current() if language is None else language
     if wanted == ENGLISH or not isinstance(text, str) or not text or len(text) > LONGEST:
         return text

@@ -33,6 +33,7 @@ class SiteCard:
     status: dict[str, Any]
     stations: dict[str, int]  # state -> how many
     stage_seen_at: datetime | None = None  # of the datum that showed the stage last, where no station shows it now
+    timezone: str = "UTC"
 
     @property
     def station_words(self) -> str:
@@ -67,7 +68,7 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     cards = [
         SiteCard(
             r.id, r.name, r.latitude, r.longitude, r.levels, status[r.id], counts.get(r.id, {}),
-            seen.get(r.id),
+            seen.get(r.id), r.timezone,
         )
         for r in c.execute(query if wanted is None else query.where(t.site.c.id.in_(wanted)))
         if r.id in status

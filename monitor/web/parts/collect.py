@@ -63,6 +63,7 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None = None) -
     return {
         "cards": cards, "ledgers": split_ledgers(alerts), "tops": tops, "hazards": find_hazards(alerts),
         "names": {card.id: card.name for card in cards}, "show_site": True,
+        "zones": {card.id: card.timezone for card in cards},
         "undelivered": pages.count_undelivered(c),
     }  # fmt: skip
 
@@ -113,6 +114,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "movement": movement,
         "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
+        "zones": {card.id: card.timezone},
     }  # fmt: skip
 
 
@@ -218,6 +220,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
+        "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",
     }  # fmt: skip
     covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values

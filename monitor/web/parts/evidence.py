@@ -30,8 +30,8 @@ def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) 
     return {"name": name, "head": list(head), "rows": rows[-MOST:], "left": max(len(rows) - MOST, 0)}
 
 
-def _minute(at_s: Any) -> str:
-    return f"{from_epoch_s(at_s):%Y-%m-%d %H:%M}" if isinstance(at_s, int | float) else "–"
+def _instant(at_s: Any) -> Any:
+    return from_epoch_s(at_s) if isinstance(at_s, int | float) else "–"
 
 
 def _arrange(told: Mapping[str, Any], view: Mapping[str, Any]) -> list[Table]:
@@ -52,12 +52,12 @@ def read_told(told: Mapping[str, Any]) -> list[Table]:
     for key, v in told.get("votes", {}).items():
         counted, aside = "counted" if v["counted"] else "not counted", v["pended"] or ""
         votes.append(
-            [key.replace("|", " · "), v["level"], counted, aside, _minute(v["newest_s"]), _minute(v["valid_until_s"])]
+            [key.replace("|", " · "), v["level"], counted, aside, _instant(v["newest_s"]), _instant(v["valid_until_s"])]
         )
     words = []
     for w in told.get("words", ()):
         age = "fresh" if w["fresh"] else "old" if w["heard"] else "silent"
-        words.append([w["criterion"], w["station"], w["raise_level"], age, _minute(w["newest_s"]), w["reason"]])
+        words.append([w["criterion"], w["station"], w["raise_level"], age, _instant(w["newest_s"]), w["reason"]])
     steps = [[key, v["level"], v["state"], v["reason"]] for key, v in told.get("steps", {}).items()]
     tables = [
         _table("Votes", ("witness", "level", "", "set aside because", "newest datum", "valid until"), votes),

@@ -46,7 +46,7 @@ def draw_ribbon(
         blocks.append({
             "x": round(x, 1), "width": round(width, 1), "level": segment["level"], "name": name,
             "seen": seen,
-            "text": f"{name}, {SIGHT_WORDS.get(seen, seen)}: {segment['from_at'][:16]} to {segment['to_at'][:16]}",
+            "text": f"{name}, {SIGHT_WORDS.get(seen, seen)}: {segment['from_at'][:16]}Z to {segment['to_at'][:16]}Z",
         })  # fmt: skip
     keys = {b["level"]: {"level": b["level"], "name": b["name"]} for b in blocks}
     return {

@@ -10,12 +10,21 @@ from typing import Any, Final
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
 from monitor.language import catalogue
-from monitor.language.sayings import say
+from monitor.language.local_time import (
+    describe_zone,
+    name_zone,
+    spell_local,
+    spell_parts,
+    use_zone,
+    zone_in_use,
+)
+from monitor.language.sayings import say, translate
 from monitor.language.scripts import translate_scripts
 from monitor.store.service_state import find_stamp
 from monitor.web.access.callers import person_of
@@ -34,7 +43,6 @@ KNOWN_COLOURS: Final = {
     "red": "3",
     "purple": "4",
 }
-INSTANT: Final = re.compile(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z")
 STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
 MODEBAR_STYLE: Final = "plotly.css"
 
@@ -44,10 +52,25 @@ def as_instant(value: str | datetime | None) -> datetime | None:
     return parse(value) if isinstance(value, str) else value
 
 
-def spell_minute(value: str | datetime | None) -> str:
-    """`2026-03-01 06:00` in UTC, or a dash."""
+def spell_minute(value: str | datetime | None, zone: str = "") -> str:
+    """`2026-03-01 07:00` in the zone of the page, or a dash.
+
+    Args:
+        value: the instant.
+        zone: of what the row is about; where it is another one than that of the page, it is named.
+    """
     at = as_instant(value)
-    return "–" if at is None else f"{at:%Y-%m-%d %H:%M}"
+    if at is None:
+        return "–"
+    if not zone or zone == zone_in_use():
+        return spell_local(at)
+    return f"{spell_local(at, zone)} {name_zone(at, zone)}"
+
+
+def spell_utc(value: str | datetime | None) -> str:
+    """What a time says when it is pointed at: `2026-03-01 06:00 UTC`."""
+    at = as_instant(value)
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def spell_age(age: timedelta) -> str:
@@ -66,13 +89,19 @@ def spell_age(age: timedelta) -> str:
     return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
 
 
-def shorten_instants(text: str) -> str:
-    """A sentence in the reader's language, with its instants to the minute; stored text keeps them in full.
+def tell(text: Any) -> Any:
+    """A stored sentence in the reader's language and zone; each of its times shows UTC when it is pointed at.
 
-    >>> shorten_instants("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d")
-    'nothing newer than 2026-10-07 19:16 UTC, allowed are 1d'
+    >>> str(tell("2026-10-07T19:16:51Z & more")).partition(" title=")[2]
+    '"2026-10-07 19:16 UTC">2026-10-07 19:16 UTC</time> &amp; more'
     """
-    return INSTANT.sub(r"\1 \2 UTC", say(text))
+    if not isinstance(text, str):
+        return text
+    found = Markup()
+    for shown, at in spell_parts(translate(text)):
+        mark = Markup('<time datetime="{}" title="{}">{}</time>')
+        found += shown if at is None else mark.format(spell(at), spell_utc(at), shown)
+    return found
 
 
 def spell_span(seconds: float) -> str:
@@ -87,9 +116,11 @@ def spell_span(seconds: float) -> str:
 def say_cell(value: Any) -> Any:
     """A cell of a table of evidence: sentences in the reader's language; one word may be a name, and stays.
 
-    >>> say_cell("rain"), say_cell(1.5)
-    ('rain', 1.5)
+    >>> say_cell("rain"), say_cell(1.5), say_cell(parse("2026-03-01T06:00:00Z"))
+    ('rain', 1.5, '2026-03-01 06:00')
     """
+    if isinstance(value, datetime):
+        return spell_local(value)
     return say(value) if isinstance(value, str) and (" " in value or value in STATES_OF_VOTES) else value
 
 
@@ -152,8 +183,9 @@ ENVIRONMENT: Final = Environment(
 )
 ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
 ENVIRONMENT.filters.update(
-    told=shorten_instants,
+    told=tell,
     minute=spell_minute,
+    utc=spell_utc,
     number=spell_number,
     instant=as_instant,
     pretty=pretty_json,
@@ -165,7 +197,8 @@ ENVIRONMENT.filters.update(
 )
 _VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(
-    level_class=level_class, spell=spell, spell_sight=spell_sight, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS,
+    level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=spell_local, name_zone=name_zone,
+    describe_zone=describe_zone, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip
 
@@ -205,7 +238,18 @@ def render_part(name: str, now: datetime, values: Mapping[str, Any]) -> str:
         at = as_instant(value)
         return catalogue.gettext("never") if at is None else spell_age(now - at)
 
-    return ENVIRONMENT.get_template(name).render(**values, now=now, age=age)
+    zone = find_zone(values)
+    with use_zone(zone):
+        return ENVIRONMENT.get_template(name).render(**{**values, "zone": zone}, now=now, age=age)
+
+
+def find_zone(values: Mapping[str, Any]) -> str:
+    """The zone of a page: of the one site that it is about, of all that it lists, else that of the service."""
+    card = values.get("card")
+    if card is not None:
+        return str(card.timezone)
+    zones = set((values.get("zones") or {}).values())
+    return zones.pop() if len(zones) == 1 else str(values.get("zone") or "UTC")
 
 
 def render(request: Request, name: str, **values: Any) -> HTMLResponse:
@@ -222,6 +266,6 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
     shared = {
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
         "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
-        "exercise_note": False, "blind_because": trouble, "pair": pair,
+        "exercise_note": False, "blind_because": trouble, "pair": pair, "zone": context.config.web.timezone,
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

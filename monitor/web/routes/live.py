@@ -24,7 +24,7 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
     trouble = trouble_for(request)
     shared = {
         "banner": service_banner(context, now, trouble), "session": session, "path": request.url.path,
-        "blind_because": trouble,
+        "blind_because": trouble, "zone": context.config.web.timezone,
         "csrf": csrf_token(token_of(request)) if session else "",
     }  # fmt: skip
     parts = {name: render_part(f"parts/{name}.html", now, shared | values) for name in ("banner", *names)}

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from monitor.store import pages as queries
+from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
 from monitor.web.access.rules import narrow
@@ -62,7 +63,10 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
         cards = queries.load_cards(c, narrow(request, None))
     names = {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
-    return render(request, "alerts.html", alerts=alerts, names=names, tops=tops, site=site or "", ledger=ledger or "")
+    zones = {k.id: k.timezone for k in cards}
+    return render(
+        request, "alerts.html", alerts=alerts, names=names, tops=tops, zones=zones, site=site or "", ledger=ledger or ""
+    )
 
 
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
@@ -80,4 +84,6 @@ def show_notifications(request: Request, state: Annotated[str | None, Query()] =
         rows = veil_of(request, c).cover_messages(
             queries.load_notifications(c, narrow(request, None), state or None, 300)
         )
-    return render(request, "notifications.html", rows=rows, state=state or "")
+        zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
+    zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
+    return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")

@@ -8,6 +8,12 @@
   let server = Date.parse(document.body.dataset.now), seen = performance.now();
   const now = () => server + performance.now() - seen;
 
+  const zoned = (() => {  // the clock of the place that the page is about; spelled as ISO 8601 does
+    const style = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+    try { return new Intl.DateTimeFormat("sv-SE", { ...style, timeZone: main.dataset.zone }); }
+    catch { return new Intl.DateTimeFormat("sv-SE", { ...style, timeZone: "UTC" }); }
+  })();
+
   const spell = (ms) => {
     const s = Math.max(Math.floor(ms / 1000), 0);
     if (s < 90) return `${s} s`;
@@ -22,12 +28,12 @@
       const text = spell(at - Date.parse(node.dateTime));
       if (node.textContent !== text) node.textContent = text;
     }
-    document.getElementById("clock").textContent = new Date(at).toISOString().slice(11, 19);
+    document.getElementById("clock").textContent = zoned.format(at).slice(11, 19);
     const old = performance.now() - seen, stale = document.getElementById("stale");
     stale.hidden = old < STALE;
     document.body.classList.toggle("is-stale", old >= STALE);
     if (old >= STALE) {
-      document.getElementById("stale-at").textContent = new Date(server).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+      document.getElementById("stale-at").textContent = zoned.format(server);
       document.getElementById("stale-age").textContent = spell(old);
     }
   };

@@ -23,6 +23,7 @@ from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
+from monitor.language.local_time import spell_local
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -269,7 +270,7 @@ def test_every_figure_of_a_failing_slope_is_the_one_of_sql(client, database):
     assert re.findall(r'<td class="num">(.*?)</td>', row) == ["–", "–"]
     assert f"{rows[0]['stage']}, trend {rows[0]['trend']}" in row
     for edge in ("window_from", "window_to"):
-        assert window[edge][:16].replace("T", " ") in row
+        assert spell_local(parse(window[edge]), "Europe/Zurich") in row
     assert "open now: failure is possible at any time" in row
     newest = client.get("/api/v1/sites/north-bench/movement/G1").json()["newest"][0]
     assert {k: newest[k] for k in rows[0] if k in newest} == {k: v for k, v in rows[0].items() if k in newest}

@@ -1,0 +1,185 @@
+"""The zone that people read times in: what is stored stays UTC and is spelled in local time when somebody reads it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, date, datetime, tzinfo
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+UNCHANGED: Final = ""  # no zone: programs and stored evidence read UTC as it is written
+_DAY: Final = r"\d{4}-\d\d-\d\d"
+_TIME: Final = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
+# instants as sentences hold them: `2026-03-01T06:00:00.000000Z`, `2026-03-01 06:00 UTC`, and `A to B UTC`
+_INSTANT: Final = re.compile(
+    rf"(?<![\dA-Za-z.-])(?:(?P<spelled>{_DAY}T{_TIME})Z(?![\dA-Za-z])"
+    rf"|(?P<plain>{_DAY} {_TIME})(?: ?UTC(?![A-Za-z])|(?=\D{{1,12}}{_DAY} {_TIME} ?UTC(?![A-Za-z]))))"
+)
+_ZONE: ContextVar[str] = ContextVar("zone", default=UNCHANGED)
+
+
+@lru_cache(maxsize=64)
+def open_zone(name: str) -> tzinfo:
+    """A zone by its name; UTC for one that this machine does not know.
+
+    >>> open_zone("Europe/Zurich").key, open_zone("Nowhere/Land")
+    ('Europe/Zurich', datetime.timezone.utc)
+    """
+    if name in {"", "UTC"}:
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return UTC
+
+
+def read_zone(name: str) -> str:
+    """A zone as configuration files name it; raises ValueError.
+
+    >>> read_zone("Europe/Zurich")
+    'Europe/Zurich'
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"expected an IANA time zone such as 'Europe/Zurich', got {name!r}") from None
+    return name
+
+
+@contextmanager
+def use_zone(name: str) -> Iterator[None]:
+    """Read times in a zone within this block; an empty name leaves them as they are."""
+    token = _ZONE.set(name)
+    try:
+        yield
+    finally:
+        _ZONE.reset(token)
+
+
+def choose_zone(name: str) -> None:
+    """Read times in a zone from here on, in this context."""
+    _ZONE.set(name)
+
+
+def zone_in_use() -> str:
+    """The zone that times are read in; empty where nobody chose one."""
+    return _ZONE.get()
+
+
+def _local(at: datetime, zone: str | None) -> datetime:
+    return at.astimezone(open_zone(_ZONE.get() if zone is None else zone))
+
+
+def spell_offset(at: datetime) -> str:
+    """The offset of an instant with a zone, as `+01:00`.
+
+    >>> spell_offset(datetime(2026, 7, 1, tzinfo=open_zone("Asia/Kathmandu")))
+    '+05:45'
+    """
+    return at.isoformat()[-6:]
+
+
+def is_twice(at: datetime) -> bool:
+    """Whether the clock of its zone shows this time twice, in the night in which summer time ends.
+
+    >>> zone = open_zone("Europe/Zurich")
+    >>> [is_twice(datetime(2026, 10, 25, hour, 30, tzinfo=UTC).astimezone(zone)) for hour in (0, 1, 2)]
+    [True, True, False]
+    """
+    return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
+
+
+def name_zone(at: datetime, zone: str | None = None) -> str:
+    """What a clock there is called at an instant: its abbreviation, or its offset where it has none.
+
+    >>> at = datetime(2026, 7, 1, tzinfo=UTC)
+    >>> [name_zone(at, zone) for zone in ("Europe/Zurich", "Asia/Kathmandu", "UTC")]
+    ['CEST', 'UTC+05:45', 'UTC']
+    """
+    local = _local(at, zone)
+    name = local.tzname() or ""
+    return name if name.isalpha() else f"UTC{spell_offset(local)}"
+
+
+def spell_local(at: datetime, zone: str | None = None, *, seconds: bool = False, today: date | None = None) -> str:
+    """An instant to the minute by the clock of a zone, with its offset where the clock shows that time twice.
+
+    Args:
+        at: aware.
+        zone: by name; None = the one in use.
+        seconds: to the second.
+        today: of this day the clock alone.
+
+    >>> spell_local(datetime(2026, 3, 1, 6, tzinfo=UTC), "Europe/Zurich")
+    '2026-03-01 07:00'
+    >>> [spell_local(datetime(2026, 10, 25, hour, 30, tzinfo=UTC), "Europe/Zurich") for hour in (0, 1)]
+    ['2026-10-25 02:30 +02:00', '2026-10-25 02:30 +01:00']
+    """
+    local = _local(at, zone)
+    clock = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    day = "" if local.date() == today else f"{local:%Y-%m-%d} "
+    return f"{day}{clock}{f' {spell_offset(local)}' if is_twice(local) else ''}"
+
+
+def spell_parts(text: str, zone: str | None = None, *, today: date | None = None) -> list[tuple[str, datetime | None]]:
+    """A sentence in parts as they are read: texts, and local times with their instants; the last time names the zone.
+
+    >>> at = datetime(2026, 3, 1, 6, tzinfo=UTC)
+    >>> spell_parts("since 2026-03-01T06:00:00.000000Z, look", "Europe/Zurich")[1] == ("2026-03-01 07:00 CET", at)
+    True
+    """
+    found: list[tuple[str, datetime | None]] = []
+    end = 0
+    for place in _INSTANT.finditer(text):
+        try:
+            at = datetime.fromisoformat(place["spelled"] or place["plain"]).replace(tzinfo=UTC)
+        except ValueError:  # the 31st of February is somebody's text
+            continue
+        found += [(text[end : place.start()], None), (spell_local(at, zone, today=today), at)]
+        end = place.end()
+    after = ""
+    for number in range(len(found) - 1, 0, -2):
+        shown, at = found[number]
+        assert at is not None
+        name = name_zone(at, zone)
+        if name != after and not is_twice(_local(at, zone)):  # an offset says more than the name of the zone
+            found[number] = (f"{shown} {name}", at)
+        after = name
+    return [*found, (text[end:], None)]
+
+
+def respell(text: str, zone: str | None = None, *, today: date | None = None) -> str:
+    """A sentence with its instants in local time, the zone named behind the last one; stored text keeps them in UTC.
+
+    Args:
+        text: with instants in UTC, marked by `Z` or `UTC`.
+        zone: by name; None = the one in use, and where none is in use the text stays as it is.
+        today: of this day the clock alone.
+
+    >>> respell("nothing newer than 2026-10-07T19:16:51.919000Z, allowed are 1d", "Europe/Zurich")
+    'nothing newer than 2026-10-07 21:16 CEST, allowed are 1d'
+    >>> respell("nobody watched from 2026-03-01 05:00:10 to 2026-03-01 06:00:00 UTC: x", "UTC")
+    'nobody watched from 2026-03-01 05:00 to 2026-03-01 06:00 UTC: x'
+    >>> respell("held since 2026-03-01T06:00:00.000000Z", "Asia/Tokyo", today=date(2026, 3, 1))
+    'held since 15:00 JST'
+    """
+    name = _ZONE.get() if zone is None else zone
+    if name == UNCHANGED or ":" not in text:
+        return text
+    return "".join(shown for shown, _ in spell_parts(text, name, today=today))
+
+
+def describe_zone(at: datetime, zone: str | None = None) -> str:
+    """A zone as a page names it once: its place, its abbreviation now and its offset.
+
+    >>> [describe_zone(datetime(2026, 7, 1, tzinfo=UTC), zone) for zone in ("Europe/Zurich", "UTC")]
+    ['Europe/Zurich (CEST, UTC+02:00)', 'UTC']
+    """
+    name = (_ZONE.get() if zone is None else zone) or "UTC"
+    local = _local(at, name)
+    if open_zone(name) is UTC:
+        return "UTC"
+    short, offset = name_zone(at, name), f"UTC{spell_offset(local)}"
+    return f"{name} ({offset})" if short == offset else f"{name} ({short}, {offset})"
