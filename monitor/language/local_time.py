@@ -141,11 +141,11 @@ def spell_parts(text: str, zone: str | None = None, *, today: date | None = None
         end = place.end()
     after = ""
     for number in range(len(found) - 1, 0, -2):
-        shown, at = found[number]
-        assert at is not None
-        name = name_zone(at, zone)
-        if name != after and not is_twice(_local(at, zone)):  # an offset says more than the name of the zone
-            found[number] = (f"{shown} {name}", at)
+        shown, instant = found[number]
+        assert instant is not None
+        name = name_zone(instant, zone)
+        if name != after and not is_twice(_local(instant, zone)):  # an offset says more than the name of the zone
+            found[number] = (f"{shown} {name}", instant)
         after = name
     return [*found, (text[end:], None)]
 
