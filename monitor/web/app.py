@@ -34,10 +34,11 @@ from monitor.web.access.guard import Guard, HeadOnly, Hosts
 from monitor.web.access.reader import Reader
 from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
+from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
 from monitor.web.routes import acts, api, exports, files, live, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures, single_sign_on
-from monitor.web.routes.site import charts, instruments, movement, proposals, rain
+from monitor.web.routes.site import charts, instruments, movement, proposals, rain, thresholds
 from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (StoreBusyError, 503),
 )  # fmt: skip
 PAGES: Final = (
-    pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals, acts,
-    files, live,
+    pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
+    thresholds, acts, files, live,
 )  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, charts, exports, probes))
 
@@ -85,6 +86,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = Workshop(app.state.context)
+    app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))
     app.add_middleware(Guard)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +18,11 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
-from monitor.errors import SlopewardError
 from monitor.store.alerting.proposals import Proposal
 from monitor.store.database.engine import Database
 
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Number = Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward sites proposals`")]
-MONTH = timedelta(days=30)
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +51,7 @@ def propose(
         author, now = prove(db, by, lambda _: parse_site(text, str(file)).id), datetime.now(UTC)
         found = store_it(
             db, text, str(file), author, reason, now,
-            lambda old, new: preview_effect(db, old, new, now, months),
+            lambda old, new: _preview(db, old, new, now, months),
         )  # fmt: skip
     _print(found, as_json)
     who = "somebody else" if found.loosens_high else "somebody"
@@ -115,35 +113,12 @@ def reject(
     show({"id": number, "state": "rejected"}, f"proposal {number} is rejected", as_json)
 
 
-def preview_effect(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> dict[str, Any]:
-    """What both declarations would have done in the last months, by the same replay as `slopeward backtest`.
+def _preview(db: Database, old: Site | None, new: Site, now: datetime, months: int) -> dict[str, Any]:
+    from monitor.replay.effect import preview_effect
 
-    Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
-    """
-    if months == 0:
-        return {"skipped": "not asked for (--months 0)"}
-    from monitor.replay.backtest import run_backtest
-
-    from_at = now - months * MONTH
-    facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
-    other = None if old is None else new
-    say(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
-    try:
-        card = run_backtest(
-            db,
-            new if old is None else old,
-            from_at,
-            now,
-            other=other,
-            on_progress=_tell_progress(written_over=sys.stderr.isatty()),
-        )
-    except SlopewardError as error:
-        return {**facts, "skipped": f"the replay failed: {error}"}
-    return {
-        **facts,
-        "names": ["A, proposed"] if old is None else ["A, in force", "B, proposed"],
-        "scorecard": card.to_json(),
-    }
+    if months:
+        say(f"replaying what it would have done in {months} month{'' if months == 1 else 's'} of 30 days")
+    return preview_effect(db, old, new, now, months, on_progress=_tell_progress(written_over=sys.stderr.isatty()))
 
 
 def _tell_progress(*, written_over: bool) -> Callable[[float], None]:

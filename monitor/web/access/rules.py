@@ -30,7 +30,11 @@ _OWN: Final = (
     "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
     "GET /signatures", "POST /signatures/{number}/withdraw",
 )  # fmt: skip
-_CHANGES: Final = ("POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject")
+_CHANGES: Final = (
+    "POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject",
+    "POST /sites/{site}/thresholds", "GET /sites/{site}/thresholds/{draft}",
+    "GET /sites/{site}/thresholds/{draft}/state", "POST /sites/{site}/thresholds/{draft}/propose",
+)  # fmt: skip
 _FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
     "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
@@ -72,7 +76,8 @@ RULES: Final[dict[str, str]] = {
          "POST /sites/{site}/anomalies/factor", *_CHANGES, *_FILES),
         OPERATOR,
     ),
-    **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals"), VIEWER),  # a site file holds addresses of people
+    # a site file holds addresses of people
+    **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/thresholds"), VIEWER),
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }  # fmt: skip
 

@@ -1,20 +1,6 @@
-// Sends a chosen or dropped file in parts, and follows one that is being read in.
+// Sends a chosen or dropped file in parts.
 "use strict";
 (() => {
-  const work = document.getElementById("work");
-  if (work) {
-    const bar = work.querySelector("progress");
-    const look = async () => {
-      try {
-        const answer = await fetch(work.dataset.state, { cache: "no-store" });
-        const { stage, share } = await answer.json();
-        if (stage !== work.dataset.stage) { location.reload(); return; }
-        bar.value = share;
-      } catch { /* the next look may come through */ }
-      setTimeout(look, 700);
-    };
-    setTimeout(look, 400);
-  }
   const form = document.getElementById("send");
   if (!form) return;
   const field = form.elements.file, drop = document.getElementById("drop"), trouble = document.getElementById("trouble");

@@ -19,6 +19,7 @@ from monitor.store.alerting.proposals import PROPOSED, Proposal, load_proposals
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
+from monitor.web.parts.effect import picture_effect
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -72,25 +73,28 @@ def _back(site: str, told: str) -> Response:
 
 
 def _describe(one: Proposal, reader: str) -> dict[str, Any]:
-    units = _find_units(one.source)
+    units = find_units(one.source)
     effect: Mapping[str, Any] = one.effect or {}
     return {
         "id": one.id, "state": one.state, "author": one.author, "reason": one.reason, "at": one.proposed_at,
         "is_own": is_same_person(one.author, reader), "loosens_high": one.loosens_high,
-        "loosens": effect.get("loosens", ()), "effect": spell_effect(effect), "lacks_effect": "skipped" in effect,
-        "differences": [_spell_difference(d, units) for d in one.differences or ()], "source": one.source,
+        "loosens": effect.get("loosens", ()), "effect": spell_effect(effect),
+        "picture": picture_effect(effect), "lacks_effect": "skipped" in effect,
+        "differences": [spell_difference(d, units) for d in one.differences or ()], "source": one.source,
         "decided_by": one.approved_by, "decided_at": one.decided_at, "decision_reason": one.decision_reason,
     }  # fmt: skip
 
 
-def _find_units(source: str) -> dict[str, str]:
+def find_units(source: str) -> dict[str, str]:
+    """Units of the bounds of a site file, by criterion."""
     try:
         return declared_units(parse_site(source, "the proposed file"))
     except ConfigError:
         return {}  # of a version that this program cannot read: figures come without unit
 
 
-def _spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, str]:
+def spell_difference(difference: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, str]:
+    """A stored difference as people read it: key, old and new."""
     key = str(difference["key"])
     bound = _BOUNDED.match(key)
     unit = "" if bound is None else units.get(bound[1], "")

@@ -1,0 +1,97 @@
+"""What a changed site file would have done: both declarations over the same past, by the same replay as a backtest."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import Connection as Pipe
+from typing import Any, Final
+
+from monitor.domain.instants import spell
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.replay.backtest import Progress, run_backtest
+from monitor.store.database.engine import Database
+
+MONTH: Final = timedelta(days=30)
+POLL_S: Final = 0.5
+NICE: Final = 10  # alarms come before a preview
+
+
+def preview_effect(
+    db: Database, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress | None = None
+) -> dict[str, Any]:
+    """The effect of a change on the last months, JSON-ready, as it is stored with a proposal.
+
+    Where it was not asked for or cannot be computed, `skipped` says so; a change that loosens a high level needs it.
+
+    Args:
+        db: holds the past.
+        old: the declaration in force.
+        new: the one proposed.
+        now: end of the time that is played.
+        months: of 30 days; 0 computes nothing.
+        on_progress: called with the share that is done, 0 to 1.
+    """
+    if months == 0:
+        return {"skipped": "not asked for (--months 0)"}
+    from_at = now - months * MONTH
+    facts: dict[str, Any] = {"from": spell(from_at), "to": spell(now), "months": months}
+    other = None if old is None else new
+    try:
+        card = run_backtest(db, new if old is None else old, from_at, now, other=other, on_progress=on_progress)
+    except SlopewardError as error:
+        return {**facts, "skipped": f"the replay failed: {error}"}
+    names = ["A, proposed"] if old is None else ["A, in force", "B, proposed"]
+    return {**facts, "names": names, "scorecard": card.to_json()}
+
+
+def preview_apart(
+    url: str, old: Site | None, new: Site, now: datetime, months: int, *, on_progress: Progress, limit_s: float,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Mapping[str, Any]:  # fmt: skip
+    """The same in a process of its own with a lower priority: whoever asked goes on answering others meanwhile.
+
+    Args:
+        url: of the database.
+        old: the declaration in force.
+        new: the one proposed.
+        now: end of the time that is played.
+        months: of 30 days.
+        on_progress: called with the share that is done, 0 to 1.
+        limit_s: the replay is ended after so long.
+        is_wanted: asked now and then; the replay ends when it is not.
+    """
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=_play, args=(url, old, new, now, months, theirs), name="slopeward-preview")
+    child.start()
+    theirs.close()
+    until_s = time.monotonic() + limit_s
+    try:
+        while time.monotonic() < until_s and is_wanted():
+            if not ours.poll(POLL_S):
+                continue
+            said = ours.recv()
+            if isinstance(said, dict):
+                return said
+            on_progress(said)
+        return {"skipped": f"the replay was ended after {limit_s / 60:.0f} min; ask for fewer months"}
+    except EOFError:
+        return {"skipped": "the replay stopped without an answer; the log says why"}
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid or 0, signal.SIGKILL)  # it may have started a second one
+        child.kill()
+        child.join()
+        ours.close()
+
+
+def _play(url: str, old: Site | None, new: Site, now: datetime, months: int, pipe: Pipe) -> None:
+    os.setpgid(0, 0)
+    os.nice(NICE)
+    with Database(url) as db:
+        pipe.send(preview_effect(db, old, new, now, months, on_progress=pipe.send))

@@ -1,0 +1,40 @@
+"""What a change would have done, as a page draws it: levels and figures of both declarations side by side."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from monitor.domain.decision import seconds
+from monitor.domain.instants import parse
+from monitor.replay.first_look import PastLevels
+from monitor.web.parts.past_pictures import draw_levels
+
+
+def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Both runs of a stored effect; None where none was computed.
+
+    Args:
+        effect: of `monitor.replay.effect`, as it is stored with a proposal.
+    """
+    if "scorecard" not in effect:
+        return None
+    card = effect["scorecard"]
+    from_s, to_s = (seconds(parse(_whole(effect[end]))) for end in ("from", "to"))
+    runs = []
+    for name, run in zip(effect["names"], card["runs"], strict=True):
+        names = tuple(run["time_in_level_h"])
+        spans = tuple(
+            (seconds(parse(s["from"])), seconds(parse(s["to"])), s["level"]) for s in run.get("level_history", ())
+        )
+        false_days = sum(run.get("false_alarm_days", {}).values())
+        runs.append({
+            "name": name, "blocks": draw_levels(PastLevels(from_s, to_s, names, spans, {}, 0, 0)),
+            "hours": [(level, h) for level, h in run["time_in_level_h"].items() if h > 0],
+            "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
+            "alarm_days": run["alarm_days"], "false_days": false_days, "misses": run["misses"],
+            "events": len(run["events"]),
+        })  # fmt: skip
+    return {"from": effect["from"][:10], "to": effect["to"][:10], "runs": runs, "differences": card["differences"]}
+
+
+def _whole(instant: str) -> str:
+    return instant if "T" in instant else f"{instant}T00:00:00Z"

@@ -1,0 +1,137 @@
+"""Bounds of a site changed on the page: a form, what the change would have done, and the proposal that follows."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.alerting.acts import change_control
+from monitor.alerting.acts.bound_edits import change_fields, list_fields
+from monitor.config.service import parse_site
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.store.alerting.proposals import load_proposals
+from monitor.web.access.callers import actor_of, person_of
+from monitor.web.context import NO_NUL, context_of
+from monitor.web.drafts import Draft, Drafts
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.effect import picture_effect
+from monitor.web.parts.templating import render
+from monitor.web.routes.site.proposals import find_units, spell_difference
+
+router = APIRouter(include_in_schema=False)
+MOST_MONTHS: Final = 24
+MOST_FIELDS: Final = 2000
+DraftId = Annotated[str, Path(max_length=32)]
+Csrf = Annotated[str, Form()]
+Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
+Value = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
+Reason = Annotated[str, Form(max_length=500, pattern=NO_NUL)]
+
+
+def drafts_of(request: Request) -> Drafts:
+    """Those of the application."""
+    found: Drafts = request.app.state.drafts
+    return found
+
+
+@router.get("/sites/{site}/thresholds", response_class=HTMLResponse)
+def show_thresholds(request: Request, site: str) -> HTMLResponse:
+    """The bounds in force, each in a field of its own."""
+    with context_of(request).db.read() as c:
+        return _form(request, c, site, {}, "")
+
+
+@router.post("/sites/{site}/thresholds", response_class=HTMLResponse)
+def try_thresholds(
+    request: Request, site: str, csrf: Csrf, reason: Reason = "",
+    key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,
+    value: Annotated[list[Value] | None, Form(max_length=MOST_FIELDS)] = None,
+    months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3,
+) -> Response:  # fmt: skip
+    """Look what a change would have done; what cannot be used comes back with the reason beside it."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    values = dict(zip(key or (), value or (), strict=False))
+    with context.db.read() as c:
+        try:
+            if len(reason.strip()) < 3:
+                raise RefusedError("a reason is needed: it stands in the history of the site file")
+            text = change_fields(_in_force(c, site), values, actor.name, reason.strip())
+            change = change_control.compare(c, parse_site(text, f"{site}.toml"))
+            draft = drafts_of(request).begin(text, change, actor.name, reason.strip(), months)
+        except (ConfigError, RefusedError) as error:
+            return _form(request, c, site, values, str(error), reason=reason, months=months)
+    return RedirectResponse(f"/sites/{site}/thresholds/{draft.id}", status_code=303)
+
+
+@router.get("/sites/{site}/thresholds/{draft}", response_class=HTMLResponse)
+def show_draft(request: Request, site: str, draft: DraftId) -> HTMLResponse:
+    """What differs, and what it would have done, as far as that is known."""
+    found = _find(request, site, draft)
+    units = find_units(found.text)
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+    return render(
+        request, "threshold_draft.html", card=card, draft=found, effect=picture_effect(found.effect),
+        skipped=found.effect.get("skipped", ""), loosens=found.change.loosens,
+        differences=[
+            spell_difference({"key": d.key, "old": d.old, "new": d.new}, units) for d in found.change.differences
+        ],
+    )  # fmt: skip
+
+
+@router.get("/sites/{site}/thresholds/{draft}/state")
+def tell_draft(request: Request, site: str, draft: DraftId) -> Response:
+    """Whether the replay is done, for the page that waits."""
+    found = _find(request, site, draft)
+    return JSONResponse({"stage": "done" if found.effect else "replay", "share": found.share})
+
+
+@router.post("/sites/{site}/thresholds/{draft}/propose")
+async def propose_draft(request: Request, site: str, draft: DraftId, csrf: Csrf) -> Response:
+    """Store the change for approval, with the effect that was seen."""
+    return await run_in_threadpool(_propose, request, site, draft, csrf)
+
+
+def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
+    actor, context = actor_of(request, csrf), context_of(request)
+    found = _find(request, site, draft_id)
+    if not found.effect:
+        raise RefusedError("the replay is not done yet")
+    one = change_control.propose(
+        context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), lambda *_: found.effect
+    )
+    drafts_of(request).drop(found)
+    told = quote(f"change No. {one.id} waits for approval")
+    return RedirectResponse(f"/sites/{site}/proposals?told={told}", status_code=303)
+
+
+def _find(request: Request, site: str, draft_id: str) -> Draft:
+    caller = person_of(request)
+    return drafts_of(request).find(draft_id, site, "" if caller is None else caller.name)
+
+
+def _in_force(c: Connection, site: str) -> Site:
+    found = change_control.find_in_force(c, site)
+    if found is None:
+        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
+    return found
+
+
+def _form(
+    request: Request, c: Connection, site: str, values: Mapping[str, str], trouble: str, *,
+    reason: str = "", months: int = 3,
+) -> HTMLResponse:  # fmt: skip
+    """The form with what the file says, or with what was written where that could not be used."""
+    card = find_card(c, site)
+    shown: dict[str, Any] = {
+        "criteria": list_fields(_in_force(c, site)), "written": values, "trouble": trouble, "reason": reason,
+        "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
+    }  # fmt: skip
+    answer = render(request, "thresholds.html", card=card, **shown)
+    answer.status_code = 422 if trouble else 200
+    return answer
