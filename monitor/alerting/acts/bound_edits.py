@@ -123,7 +123,7 @@ def _describe(number: int, path: tuple[str, ...], value: Any, unit: str, levels:
     is_duration = isinstance(value, str)
     return BoundField(
         ".".join((str(number), *path)), ", ".join(name.replace("_", " ") for name in path),
-        value if is_duration else f"{value:g}" if float(f"{value:g}") == value else repr(value),
+        value if is_duration else repr(value).removesuffix(".0"),
         unit if path[-1] in {"over", "under"} else "", is_duration, path[0] in levels,
     )  # fmt: skip
 
