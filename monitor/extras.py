@@ -11,6 +11,8 @@ EXTRAS: Final[dict[str, tuple[str, str]]] = {
     "h5py": ("h5py is not installed; HDF5 files need it", "grids"),
     "asyncssh": ("asyncssh is not installed; sources by SFTP need it", "sources"),
     "pystac": ("pystac is not installed; sources that are STAC catalogues need it", "sources"),
+    "signxml": ("signxml is not installed; signed CAP messages need it", "cap"),
+    "weasyprint": ("WeasyPrint is not installed; reports as PDF need it", "reports"),
     "h5netcdf": ("h5netcdf is not installed; netCDF-4 files need it", "grids"),
     "distributed": ("Dask is not installed; compute.dask needs it", "dask"),
 }

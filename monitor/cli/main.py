@@ -23,6 +23,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "backtest": ("monitor.cli.site.backtest", "Replay a site's past through the decision and score it"),
     "drill": ("monitor.cli.service.drill", "Hold an exercise up to the channels, apart from the real state"),
     "alerts": ("monitor.cli.site.alerts", "List, explain, acknowledge and close alerts"),
+    "cap": ("monitor.cli.service.cap", "Prove CAP messages, and make the key that signs them"),
     "thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
     "ingest": ("monitor.cli.site.ingest", "Read files of observations, or replay what was rejected"),
     "sources": ("monitor.cli.service.sources", "List the servers that files are fetched from, and look at one now"),

@@ -30,7 +30,8 @@ RULES: Final[dict[str, str]] = {
         ("check", "status", "top", "completion", "doctor", "backtest", "export", "channels list", "channels test",
          "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
-         "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show"),
+         "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show",
+         "cap verify", "cap key"),
         READS,
     ),
     **dict.fromkeys(

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -52,6 +53,7 @@ SECRETS: Final = {
     ("signing", "keys"),
     ("oidc", "client_secret"),
     ("second_factor", "key"),
+    ("cap", "key"),
 }
 log = logging.getLogger(__name__)
 
@@ -329,6 +331,27 @@ class SmtpSection(Section):
     sender: str = "slopeward@localhost"
 
 
+class CapSection(Section):
+    """[cap]: hazard alerts for other warning systems; signed where there is a key."""
+
+    sender: str = Field(default="", pattern=r"^[^\s,<&]*$")
+    expires_s: NeverOrDuration = Field(default=None, alias="expires")
+    key: str = Field(default="", repr=False)
+    key_file: str = ""
+    certificate_file: str = ""
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if bool(self.key) != bool(self.certificate_file):
+            raise ValueError("expected key_file and certificate_file together; `slopeward cap key` makes both")
+        return self
+
+    @property
+    def holds(self) -> timedelta | None:
+        """How long a message holds; None = until the next one."""
+        return None if self.expires_s is None else timedelta(seconds=self.expires_s)
+
+
 class LogSection(Section):
     """[log]."""
 
@@ -365,6 +388,7 @@ class ServiceConfig(Section):
     limits: LimitsSection = LimitsSection()
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()
+    cap: CapSection = CapSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()

@@ -41,8 +41,7 @@ from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
-CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "mqtt")  # those of the notifiers
-GONE_KINDS: Final = ("cap",)  # stored files name them: they are read, and never pass `check`
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt")  # those of the notifiers
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -195,9 +194,11 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if channel.partition(":")[0] in GONE_KINDS:
-                kinds = ", ".join(CHANNEL_KINDS)
-                yield f"recipient {recipient.name!r}: nothing can be sent by channel {channel!r}; expected {kinds}"
+            if channel.partition(":")[0] == "cap" and recipient.ledgers != ("hazard",):
+                yield (
+                    f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
+                    'expected ledgers = ["hazard"], and another recipient for the rest'
+                )
     names = [r.name for r in site.recipients]
     for name, first in unify_names(names).items():
         if name != first:
@@ -358,7 +359,7 @@ def _read_series(
 
 def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where: str) -> Recipient:
     for index, channel in enumerate(table.channels):
-        if channel.split(":", 1)[0] not in {*CHANNEL_KINDS, *GONE_KINDS}:
+        if channel.split(":", 1)[0] not in CHANNEL_KINDS:
             kinds = ", ".join(CHANNEL_KINDS)
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"

@@ -127,3 +127,4 @@ class Notification:
     idempotency_key: str
     attempts: int
     queued_at: datetime
+    document: str = ""  # what a channel of documents sends in place of subject and body

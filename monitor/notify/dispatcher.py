@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from monitor.domain.alert import Notification
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.language.catalogue import ENGLISH
@@ -58,6 +59,7 @@ class Dispatcher:
         poll_s: how often to look.
         language: of recipients who chose none.
         page_url: where people reach the page, for the link of a message; empty where they cannot.
+        write_document: what channels of documents send (`notifier.OF_DOCUMENTS`).
     """
 
     def __init__(
@@ -73,8 +75,9 @@ class Dispatcher:
         poll_s: float = POLL_S,
         language: str = ENGLISH,
         page_url: str = "",
+        write_document: Callable[[Notification], str] = lambda _notification: "",
     ) -> None:
-        self._language, self._page_url = language, page_url
+        self._language, self._page_url, self._write_document = language, page_url, write_document
         self._db, self._sites, self._clock = db, sites, clock
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
@@ -227,6 +230,7 @@ class Dispatcher:
                 self._find_language,
                 self._find_kept,
                 self._page_url,
+                self._write_document,
             )
             self._workers[channel] = worker
             worker.start()

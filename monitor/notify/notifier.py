@@ -16,8 +16,11 @@ NOTIFIERS: Final[dict[str, str]] = {
     "webhook": "monitor.notify.notifiers.webhook:WebhookNotifier",
     "email": "monitor.notify.notifiers.mail:MailNotifier",
     "apprise": "monitor.notify.notifiers.appriser:AppriseNotifier",
+    "cap": "monitor.notify.notifiers.cap:CapNotifier",
     "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
 }
+
+OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert in place of subject and body
 
 
 class Notifier(Protocol):
@@ -67,7 +70,8 @@ def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[
     }
     # the managed broker has a door of its own for the service, whatever the environment says of the instruments' one
     signing = {"SLOPEWARD_SIGNING__KEYS": config.signing.keys, "SLOPEWARD_PATHS__STATE": str(config.paths.state)}
-    return read | dict(environ) | spell_access(find_access(config.broker)) | signing
+    cap = {"SLOPEWARD_CAP__SENDER": config.cap.sender}
+    return read | cap | dict(environ) | spell_access(find_access(config.broker)) | signing
 
 
 def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str:

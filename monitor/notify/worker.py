@@ -5,6 +5,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,7 +16,7 @@ from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
-from monitor.notify.notifier import Notifier, open_notifier
+from monitor.notify.notifier import OF_DOCUMENTS, Notifier, open_notifier, split_channel
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
@@ -55,8 +56,9 @@ class ChannelWorker:
         find_language: Callable[[str, str], str] = lambda _site, _recipient: ENGLISH,
         find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
         page_url: str = "",
+        write_document: Callable[[Notification], str] = lambda _notification: "",
     ) -> None:
-        self._page_url = page_url
+        self._page_url, self._write_document = page_url, write_document
         self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -161,6 +163,8 @@ class ChannelWorker:
         try:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ)
+            if split_channel(self.channel)[0] in OF_DOCUMENTS:
+                notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
             kept = self._find_kept(notification.site)
             deliver_in(language, self._notifier, notification, kept, page_url=self._page_url)

@@ -11,6 +11,7 @@ from monitor.config.service import PREFIX, SECRETS
 from monitor.worker.sandbox import clean_environment
 
 CORE_ALONE: Final = frozenset({"broker", "smtp", "signing"})  # sections whose secrets the page has no use for
+SHARED: Final = frozenset({"cap"})  # the page hands out signed messages as well as core
 # what libraries of the page read: the database's client, and the way to the provider of logins
 _PAGE: Final = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -50,6 +51,10 @@ def page_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def _without(environ: Mapping[str, str], *, page: bool) -> dict[str, str]:
     """What is left without the secrets of the page, or without those of core; files with them are not read either."""
-    others = {f"{PREFIX}{section}__{key}".upper() for section, key in SECRETS if (section in CORE_ALONE) is not page}
+    others = {
+        f"{PREFIX}{section}__{key}".upper()
+        for section, key in SECRETS
+        if section not in SHARED and (section in CORE_ALONE) is not page
+    }
     kept = {name: value for name, value in environ.items() if name not in others}
     return kept | {f"{name}_FILE": "" for name in others}

@@ -18,12 +18,14 @@ from monitor import health, logs
 from monitor.broker.access import find_access
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.config.service import ServiceConfig, load_service
+from monitor.domain.alert import Ledger, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.service import Ingest
 from monitor.movement.cadence import stage_cadence
+from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
@@ -163,6 +165,13 @@ class Core:
         finally:
             begun.set()
 
+    def _write_cap(self, notification: Notification) -> str:
+        """The CAP message of a hazard; empty for what CAP does not warn of."""
+        if notification.ledger != Ledger.HAZARD:
+            return ""
+        with self.db.read() as c:
+            return compose_event(c, self.config, notification.event_id)
+
     def _beat_until(self, begun: threading.Event) -> None:
         """Say that this process lives while it starts: an upgrade of a large database takes its time."""
         while not begun.wait(1.0):
@@ -178,6 +187,7 @@ class Core:
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
             language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
+            write_document=self._write_cap,
         )  # fmt: skip
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()

@@ -17,6 +17,7 @@ NOTE = Notification(
     id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
     channel="x:y", exercise=False, subject="north: red\r\nBcc: evil@example.org", body="Moves.\nClose the road.",
     idempotency_key="k" * 64, attempts=1, queued_at=datetime(2026, 3, 1, tzinfo=UTC),
+    document="<alert/>",
 )  # fmt: skip
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -26,6 +27,7 @@ def settings_of(kind, port):
     return {
         "log": ("desk", {}),
         "webhook": ("HOOK", {"HOOK": f"http://ada:hunter2@127.0.0.1:{port}/x"}),
+        "cap": ("HOOK", {"HOOK": f"http://ada:hunter2@127.0.0.1:{port}/x"}),
         "email": ("a@b.org", {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port)}),
         "apprise": ("APP", {"APP": f"json://ada:hunter2@127.0.0.1:{port}/x"}),
         "mqtt": ("a/b", {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}"}),

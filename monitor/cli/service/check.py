@@ -38,7 +38,7 @@ def check(
     except ConfigError as error:
         findings.append((str(service.paths.sites), WRONG, str(error)))
     findings += _check_sources(service, sites)
-    findings += [*_check_channels(service, sites, connect=connect), *_check_proofs(service, sites)]
+    findings += [*_check_channels(service, sites, connect=connect), *_check_proofs(service, sites), *_check_cap(service)]
     if connect:
         findings += _check_connections(service)
     for subject, state, line in findings:
@@ -111,6 +111,25 @@ def _check_channels(service: ServiceConfig, sites: list[Site], *, connect: bool)
                     yield site.id, WARN, f"{error}; set it where the service runs"
             except ConfigError as error:
                 yield site.id, WRONG, str(error)
+
+
+def _check_cap(service: ServiceConfig) -> Iterator[Finding]:
+    """Whether CAP messages can be signed, where they are to be."""
+    from monitor.domain.terms import read_text
+    from monitor.notify.cap.message import write_notice
+    from monitor.notify.cap.signature import sign_cap, verify_cap
+
+    if not service.cap.key:
+        return
+    try:
+        certificate = read_text(Path(service.cap.certificate_file))
+        sample = write_notice("check", "slopeward", datetime.now(UTC), "a sample")
+        signed = verify_cap(sign_cap(sample, service.cap.key, certificate).encode(), certificate)
+    except SlopewardError as error:
+        yield "cap", WRONG, str(error)
+        return
+    line = f"messages are signed by {signed.subject} until {signed.ends_at:%Y-%m-%d}"
+    yield "cap", OK if signed.ends_at > datetime.now(UTC) else WRONG, line
 
 
 def _find_unsigned(site: Site) -> Iterator[str]:

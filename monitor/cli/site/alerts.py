@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 from sqlalchemy import Connection
@@ -42,7 +41,7 @@ def write_message(
         list[str] | None, typer.Option("--language", help="One block each; else those of [language] cap")
     ] = None,
     holds: Annotated[
-        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else until the next message")
+        str | None, typer.Option("--for", help="How long it holds (`24h`): `expires`; else as [cap] expires")
     ] = None,
     is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
     config: ConfigOption = None,
@@ -52,29 +51,17 @@ def write_message(
     Example: slopeward alerts cap 12 --language it --language en > alert-12.xml
     """
     from monitor.language.catalogue import read_language
-    from monitor.notify.cap import Source, write_cap
-    from monitor.store.pages import load_cards, load_kept_names
+    from monitor.notify.cap.chain import compose
 
     service = load_service(config)
     try:
-        languages = [read_language(one) for one in language or service.language.cap]
+        languages = [read_language(one) for one in language or ()]
     except ValueError as error:
         raise RefusedError(f"--language: {error}") from None
     span = None if holds is None else _read_span(holds)
     with closing(open_database(config)) as db, db.read() as c:
-        alert = store.find_alert(c, alert_id)
-        if alert is None:
-            raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
-        require_readable(c, alert.site)
-        events, cards = store.load_alert_events(c, alert_id), load_cards(c, alert.site)
-        outcome, kept = store.find_outcome(c, alert_id), load_kept_names(c)
-    if not cards:
-        raise RefusedError(f"alert {alert_id} is of {alert.ledger}: CAP warns of hazards only")
-    host = urlsplit(service.web.url).hostname or "localhost"
-    source = Source(f"slopeward@{host}", service.web.url)
-    text = write_cap(
-        alert, events, cards[0], source, languages, outcome=outcome, holds=span, is_test=is_test, kept=kept
-    )  # fmt: skip
+        require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
+        text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
     typer.echo(text, nl=False)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.canonical import canonical_json
@@ -31,15 +31,18 @@ class WebhookNotifier:
     and 5xx are worth another try (`Retry-After` is kept); other answers, redirects included, are final.
     """
 
+    kind: ClassVar[str] = "webhook"
+    media_type: ClassVar[str] = "application/json"
+
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         import httpx
 
-        self._url = read_secret(environ, address, "webhook")
+        self._url = read_secret(environ, address, self.kind)
         if not self._url.startswith(("http://", "https://")):
-            raise ConfigError(f"channel webhook:{address}: the URL must begin with http:// or https://")
+            raise ConfigError(f"channel {self.kind}:{address}: the URL must begin with http:// or https://")
         secret = f"{address}_SECRET"
         has_secret = secret in environ or f"{secret}_FILE" in environ
-        self._secret = read_secret(environ, secret, "webhook").encode() if has_secret else None
+        self._secret = read_secret(environ, secret, self.kind).encode() if has_secret else None
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs whole URLs, which are secrets, at lower levels
         self._client = httpx.Client(timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False)
 
@@ -47,9 +50,9 @@ class WebhookNotifier:
         """POST and look at the status only; the answer's body is never read."""
         import httpx
 
-        content = payload(notification).encode()
+        content = self._write(notification).encode()
         headers = {
-            "Content-Type": "application/json", "User-Agent": "slopeward",
+            "Content-Type": self.media_type, "User-Agent": "slopeward",
             "Idempotency-Key": notification.idempotency_key, "X-Slopeward-Attempt": str(notification.attempts),
         }  # fmt: skip
         if self._secret is not None:
@@ -58,16 +61,21 @@ class WebhookNotifier:
             with self._client.stream("POST", self._url, content=content, headers=headers) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After")
         except httpx.TimeoutException as error:
-            raise DeliveryError("webhook: no answer in time") from error
+            raise DeliveryError(f"{self.kind}: no answer in time") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise DeliveryError(f"webhook: {type(error).__name__}: {str(error).replace(self._url, '<url>')}") from error
+            raise DeliveryError(
+                f"{self.kind}: {type(error).__name__}: {str(error).replace(self._url, '<url>')}"
+            ) from error
         if 200 <= status < 300:
             return
         again = status in RETRYABLE or status >= 500
         raise DeliveryError(
-            f"webhook: answered {status}", permanent=not again,
+            f"{self.kind}: answered {status}", permanent=not again,
             retry_after_s=read_retry_after(retry_after, datetime.now(UTC)) if again else None,
         )  # fmt: skip
+
+    def _write(self, notification: Notification) -> str:
+        return payload(notification)
 
 
 def payload(notification: Notification) -> str:

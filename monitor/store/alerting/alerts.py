@@ -434,5 +434,57 @@ def load_alert_events(c: Connection, alert_id: int) -> list[AlertEvent]:
     return [AlertEvent(**row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
 
 
+def find_alert_of_event(c: Connection, event_id: int) -> tuple[int, int]:
+    """The alert of an event and its place in the chain; raises NotFoundError."""
+    e = t.alert_event.c
+    row = c.execute(select(e.alert_id, e.sequence).where(e.id == event_id)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"alert event {event_id} does not exist")
+    return int(row.alert_id), int(row.sequence)
+
+
+def load_level_changes(
+    c: Connection, sites: frozenset[str] | None, *, limit: int, exercises: bool
+) -> list[tuple[Alert, AlertEvent]]:
+    """Changes of level of hazard alerts, the newest first: of all sites, or of some."""
+    a, e = t.alert.c, t.alert_event.c
+    wanted = (
+        select(t.alert, t.alert_event)
+        .join(t.alert, a.id == e.alert_id)
+        .where(a.ledger == Ledger.HAZARD, e.from_level.is_distinct_from(e.to_level))
+        .order_by(e.at.desc(), e.id.desc())
+        .limit(limit)
+    )
+    if not exercises:
+        wanted = wanted.where(a.exercise.is_(False))
+    if sites is not None:
+        wanted = wanted.where(a.site.in_(sorted(sites)))
+    return [
+        (_read({n: row[a[n]] for n in Alert.__slots__}), AlertEvent(**{n: row[e[n]] for n in AlertEvent.__slots__}))
+        for row in c.execute(wanted).mappings()
+    ]
+
+
+def load_outcomes(
+    c: Connection, sites: frozenset[str] | None, kinds: Sequence[str], *, limit: int
+) -> list[tuple[Alert, Outcome]]:
+    """Hazard alerts that are over and turned out to be of some kinds, by the newest statement; newest first."""
+    a, o = t.alert.c, t.alert_outcome.c
+    newest = select(func.max(o.id)).group_by(o.alert_id)
+    wanted = (
+        select(t.alert, o["class"].label("kind"), o.at.label("said_at"))
+        .join(t.alert_outcome, o.alert_id == a.id)
+        .where(a.ledger == Ledger.HAZARD, a.level == 0, o.id.in_(newest), o["class"].in_(kinds))
+        .order_by(o.at.desc(), o.id.desc())
+        .limit(limit)
+    )
+    if sites is not None:
+        wanted = wanted.where(a.site.in_(sorted(sites)))
+    return [
+        (_read({n: row[a[n]] for n in Alert.__slots__}), Outcome(row["kind"], row["said_at"]))
+        for row in c.execute(wanted).mappings()
+    ]
+
+
 def _read(row: Mapping[Any, Any]) -> Alert:
     return Alert(**{name: row[name] for name in Alert.__slots__})

@@ -50,6 +50,9 @@ RULES: Final[dict[str, str]] = {
          "GET /alerts/{alert_id}", "GET /notifications"),
         READ,
     ),
+    **dict.fromkeys(
+        ("GET /cap/feed.atom", "GET /sites/{site}/cap/feed.atom", "GET /alerts/{alert_id}/cap/{number}.xml"), READ
+    ),
     **dict.fromkeys(("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}"), READ),
     **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
     **dict.fromkeys(
@@ -104,7 +107,7 @@ IN_PERSON: Final = frozenset(
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
     "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /health", "GET /metrics",
     "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
-    "GET /signatures",
+    "GET /signatures", "GET /cap/feed.atom",
 )  # fmt: skip
 OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN, *_FILES})
 

@@ -71,9 +71,9 @@ def filled(database, filled_ids):
 
 
 @contextmanager
-def serving(database, now):
+def serving(database, now, config=None):
     """A real server on a free port of loopback, and a browser-like client of it."""
-    app = build(load_service(None, {}), database, lambda: now)
+    app = build(config or load_service(None, {}), database, lambda: now)
     door = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
     door.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))

@@ -108,8 +108,8 @@ def check_a(capsys, tmp_path, text):
 @pytest.mark.parametrize(
     ("channel", "state", "words"),
     [
-        ("cap:feed", "wrong", "nothing can be sent by channel 'cap:feed'"),
-        ("pager:7", "wrong", "kind of log, webhook, email, apprise, mqtt"),
+        ("cap:FEED", "wrong", "channel 'cap:FEED' carries hazards only"),
+        ("pager:7", "wrong", "kind of log, webhook, email, apprise, cap, mqtt"),
         ("email:duty", "wrong", "not a mail address"),
         ("mqtt:alarms/#", "wrong", "without + and #"),
         ("webhook:duty-url", "wrong", "in capitals"),

@@ -1,0 +1,131 @@
+"""The messages of an alert out of the database, each as it was when it was sent: later knowledge changes none."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection
+
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.decision import instant
+from monitor.domain.keys import VoteKey
+from monitor.domain.site import Site
+from monitor.domain.terms import read_text
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.notify.cap.message import BARE, Ground, Source, Step, Window, list_steps, write_cap
+from monitor.notify.cap.signature import sign_cap
+from monitor.store.alerting.alerts import find_alert, find_alert_of_event, find_outcome, load_alert_events
+from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.models.movement import load_failure_facts
+from monitor.store.pages import SiteCard, load_cards, load_kept_names
+
+
+def find_source(config: ServiceConfig) -> Source:
+    """Who sends: `[cap] sender`, else the service at the host of its page."""
+    host = urlsplit(config.web.url).hostname or "localhost"
+    return Source(config.cap.sender or f"slopeward@{host}", config.web.url)
+
+
+def compose(
+    c: Connection, config: ServiceConfig, alert_id: int, number: str = "", *, languages: Sequence[str] = (),
+    holds: timedelta | None = None, is_test: bool = False,
+) -> str:  # fmt: skip
+    """One message of an alert, signed where there is a key.
+
+    Args:
+        c: the database.
+        config: says who sends, in which languages, and with which key.
+        alert_id: a hazard alert.
+        number: of the event that it reports, or `cancel`; the newest one where it is empty.
+        languages: else those of `[language] cap`.
+        holds: for how long it holds; else `[cap] expires`.
+        is_test: of status Test, in a chain of its own.
+
+    Raises:
+        NotFoundError: there is no such alert, or no message of that number.
+        RefusedError: the alert is none of hazard.
+        ConfigError: it cannot be signed.
+    """
+    alert = find_alert(c, alert_id)
+    if alert is None:
+        raise NotFoundError(f"alert {alert_id} does not exist; see `slopeward alerts list`")
+    events, outcome = load_alert_events(c, alert_id), find_outcome(c, alert_id)
+    steps = list_steps(alert, events, outcome)
+    found = next((s for s in steps if s.number == number), None) if number else steps[-1]
+    if found is None:
+        raise NotFoundError(f"alert {alert_id} has no message {number[:20]!r}")
+    if not found.is_false:
+        events, outcome = [e for e in events if e.sequence <= int(found.number)], None
+    cards = load_cards(c, alert.site)
+    if not cards:
+        raise RefusedError(f"site {alert.site} is watched no more: there is nothing to warn of")
+    card, ground = _look_back(c, cards[0], found)
+    text = write_cap(
+        alert, events, card, find_source(config), languages or config.language.cap, outcome=outcome,
+        holds=holds or config.cap.holds, is_test=is_test, kept=load_kept_names(c), ground=ground,
+    )  # fmt: skip
+    if not config.cap.key:
+        return text
+    return sign_cap(text, config.cap.key, read_text(Path(config.cap.certificate_file)))
+
+
+def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
+    """The message of an event; of one that changed no level, the message before it."""
+    alert_id, sequence = find_alert_of_event(c, event_id)
+    alert = find_alert(c, alert_id)
+    if alert is None:
+        raise NotFoundError(f"alert {alert_id} does not exist")
+    events = [e for e in load_alert_events(c, alert_id) if e.sequence <= sequence]
+    return compose(c, config, alert_id, list_steps(alert, events, None)[-1].number)
+
+
+def _look_back(c: Connection, card: SiteCard, step: Step) -> tuple[SiteCard, Ground]:
+    """The site and what was known of it when a message was sent."""
+    if step.decision_id is None:  # a person set the level, or took it back
+        return card, replace(BARE, stations=_place(_find_site(c, str(card.status["config_version"])), None),
+                             window=_find_window(c, card.id, step.at))  # fmt: skip
+    decision = load_decision(c, step.decision_id)
+    site = _find_site(c, decision.config_sha256)
+    told = json.loads(decision.evidence)
+    evidence = (told.get("outcome") or {}).get("evidence") or {} if isinstance(told, dict) else {}
+    votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
+    counted = {key for key, vote in votes.items() if vote.get("counted")}
+    sentences = {VoteKey(w["criterion"], w["station"]): str(w["reason"]) for w in evidence.get("words") or ()}
+    if site is not None:
+        levels = [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels]
+        card = replace(card, name=site.name, latitude=site.latitude, longitude=site.longitude, levels=levels)
+    ground = Ground(
+        stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
+        votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
+        votes_asked=len(votes), window=_find_window(c, card.id, step.at), evidence_sha256=decision.evidence_sha256,
+    )  # fmt: skip
+    return card, ground
+
+
+def _find_site(c: Connection, config_sha256: str) -> Site | None:
+    try:
+        return parse_site(load_site_source(c, config_sha256), config_sha256[:12])
+    except (ConfigError, NotFoundError):  # a file of another version of this program
+        return None
+
+
+def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, float], ...]:
+    """Where stations stand: those that are named, or all on the slope."""
+    return tuple(
+        (s.latitude, s.longitude)
+        for s in (() if site is None else site.stations)
+        if s.latitude is not None and s.longitude is not None and (s.on_slope if named is None else s.id in named)
+    )
+
+
+def _find_window(c: Connection, site: str, at: datetime) -> Window | None:
+    """The next failure window that was trusted at an instant and not over."""
+    ahead = [f for f in load_failure_facts(c, site, at) if f.trusted and instant(f.to_s) > at]
+    if not ahead:
+        return None
+    first = min(ahead, key=lambda f: f.from_s)
+    return Window(first.station, instant(first.from_s), instant(first.to_s))

@@ -1,0 +1,295 @@
+"""A hazard alert as a CAP 1.2 message, with one `info` block for each language (OASIS, 2010)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from monitor.errors import RefusedError
+from monitor.language.catalogue import gettext, use
+from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+from monitor.notify.cap.area import Place, draw_polygon, find_radius_km
+from monitor.notify.cap.rules import NAMESPACE
+from monitor.notify.cutting import shorten
+from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
+from monitor.store.pages import SiteCard
+
+HEADLINE: Final = 160  # characters, which is what a telephone shows
+VOTES: Final = 8  # that a message lists; the evidence holds all
+SOON: Final = timedelta(hours=1)  # `Expected` means within the next hour
+_ILLEGAL: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+_UNSAFE: Final = re.compile(r"[\s,<&]")  # not allowed in the names of messages (CAP 3.2.1)
+
+
+TEST: Final = "technical testing only, nothing has happened."
+EXERCISE: Final = "this is a drill, nothing has happened."
+# Outcome of an alert -> what its Cancel says.
+FALSE: Final = {
+    "false_instrument": "False alarm: an instrument was the cause.",
+    "false_weather": "False alarm: weather was the cause.",
+    "false_work": "False alarm: work on the slope was the cause.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Who sends: a name that is unique among senders, and the address of the page."""
+
+    sender: str
+    page_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What CAP says of a level: codes of `responseType`, `urgency`, `severity` and `certainty`."""
+
+    response: str
+    urgency: str
+    severity: str
+    certainty: str
+
+
+# By distance from the highest level; docs/reference/cap.md says why, and a test holds the two together. The hazard is a
+# landslide: movement that is measured makes it likely or possible, and it is never `Observed`.
+RANKS: Final = (
+    Rank("Execute", "Immediate", "Extreme", "Likely"),
+    Rank("Prepare", "Expected", "Severe", "Possible"),
+    Rank("Monitor", "Future", "Moderate", "Possible"),
+    Rank("Monitor", "Future", "Minor", "Possible"),
+)
+OVER: Final = Rank("AllClear", "Past", "Minor", "Unlikely")
+URGENCIES: Final = ("Future", "Expected", "Immediate")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A trusted failure window: of which station, between which instants."""
+
+    station: str
+    from_at: datetime
+    to_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a decision rested on, as it was known then: more than its level and its reason.
+
+    Attributes:
+        stations: places of the stations on the slope.
+        voting: places of the stations whose votes counted.
+        votes: station and sentence of each vote that counted.
+        votes_asked: how many votes there were.
+        window: the next trusted failure window.
+        evidence_sha256: hash of the frozen inputs.
+    """
+
+    stations: tuple[Place, ...] = ()
+    voting: tuple[Place, ...] = ()
+    votes: tuple[tuple[str, str], ...] = ()
+    votes_asked: int = 0
+    window: Window | None = None
+    evidence_sha256: str = ""
+
+
+BARE: Final = Ground()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message of the chain of an alert."""
+
+    name: str
+    at: datetime
+    level: int
+    reason: str
+    is_false: bool = False
+    decision_id: int | None = None
+    number: str = ""  # of its event, or `cancel`
+
+
+def write_cap(
+    alert: Alert, events: Sequence[AlertEvent], card: SiteCard, source: Source, languages: Sequence[str], *,
+    outcome: Outcome | None = None, holds: timedelta | None = None, is_test: bool = False,
+    kept: Kept = NOTHING_KEPT, ground: Ground = BARE,
+) -> str:  # fmt: skip
+    """The message of an alert as it stands now.
+
+    The first change of level is an `Alert`, each later one an `Update` that names those before. At the lowest level the
+    `Update` is an `AllClear`; a `Cancel` follows where people found that it was a false alarm.
+
+    Args:
+        alert: a hazard alert.
+        events: its chain, oldest first.
+        card: its site: name, place, levels with their actions.
+        source: who sends.
+        languages: codes, one block each, in this order.
+        outcome: what people found that it was.
+        holds: for how long receivers may take it as true; None: until the next message.
+        kept: names that are not translated.
+        is_test: it proves that messages arrive; a chain of its own, so that no receiver takes the real one for known.
+        ground: what the level rests on.
+
+    Raises:
+        RefusedError: the alert is none of hazard, or no language is named.
+    """
+    if not languages:
+        raise RefusedError("name one language at least")
+    *before, now = list_steps(alert, events, outcome, is_test=is_test)
+    root = ET.Element("alert", xmlns=NAMESPACE)
+    sender = _UNSAFE.sub("-", source.sender)
+    add_text(root, "identifier", now.name)
+    add_text(root, "sender", sender)
+    add_text(root, "sent", spell_cap(now.at))
+    add_text(root, "status", "Test" if is_test else "Exercise" if alert.exercise else "Actual")
+    add_text(root, "msgType", "Cancel" if now.is_false else "Update" if before else "Alert")
+    add_text(root, "scope", "Restricted")
+    add_text(root, "restriction", "For the recipients of this service; not for the public without its operator.")
+    if is_test or alert.exercise:
+        kind, meaning = ("TEST", TEST) if is_test else ("EXERCISE", EXERCISE)
+        # with an identifier, as the standard wants it
+        add_text(root, "note", f"{kind} {now.name.rpartition('.')[0]}: {meaning}")
+    if before:
+        add_text(root, "references", " ".join(f"{sender},{step.name},{spell_cap(step.at)}" for step in before))
+    for language in dict.fromkeys(languages):
+        with use(language, kept):
+            _add_info(root, language, now, card, f"{source.page_url}/alerts/{alert.id}", holds, ground)
+    return _spell(root)
+
+
+def write_notice(name: str, sender: str, at: datetime, text: str) -> str:
+    """A message of status `Test` without a warning in it: it proves that a channel takes messages."""
+    root = ET.Element("alert", xmlns=NAMESPACE)
+    add_text(root, "identifier", _UNSAFE.sub("-", f"slopeward.test.{name}"))
+    add_text(root, "sender", _UNSAFE.sub("-", sender))
+    add_text(root, "sent", spell_cap(at))
+    for tag, value in (("status", "Test"), ("msgType", "Alert"), ("scope", "Restricted")):
+        add_text(root, tag, value)
+    add_text(root, "restriction", "For the recipients of this service.")
+    add_text(root, "note", text)
+    return _spell(root)
+
+
+def list_steps(
+    alert: Alert, events: Sequence[AlertEvent], outcome: Outcome | None, *, is_test: bool = False
+) -> list[Step]:
+    """The messages of an alert: its changes of level, and its end as a false alarm.
+
+    Raises:
+        RefusedError: the alert is none of hazard, or no level of it was ever reported.
+    """
+    if alert.ledger != "hazard":
+        raise RefusedError(f"alert {alert.id} is of {alert.ledger}: CAP warns of hazards only")
+    chain = _UNSAFE.sub("-", f"slopeward.{alert.site}.{alert.id}{'.test' if is_test else ''}")
+    steps = [
+        Step(f"{chain}.{e.sequence}", e.at, e.to_level, e.reason, decision_id=e.decision_id, number=str(e.sequence))
+        for e in events
+        if e.from_level != e.to_level
+    ]
+    if not steps:
+        raise RefusedError(f"alert {alert.id} reported no level yet")
+    if outcome is not None and outcome.kind in FALSE and steps[-1].level == 0:
+        steps.append(Step(f"{chain}.cancel", outcome.at, 0, FALSE[outcome.kind], is_false=True, number="cancel"))
+    return steps
+
+
+def _add_info(
+    root: ET.Element, language: str, now: Step, card: SiteCard, url: str, holds: timedelta | None, ground: Ground
+) -> None:  # fmt: skip
+    level = next((v for v in card.levels if v["number"] == now.level), {"name": str(now.level), "action": ""})
+    window = ground.window if now.level > 0 and ground.window and ground.window.to_at > now.at else None
+    rank = raise_rank(find_rank(now.level, card.top_level), window, now.at)
+    reason = str(say(now.reason))
+    info = ET.SubElement(root, "info")
+    add_text(info, "language", language)
+    add_text(info, "category", "Geo")
+    add_text(info, "event", gettext("Landslide hazard"))
+    add_text(info, "responseType", rank.response)
+    add_text(info, "urgency", rank.urgency)
+    add_text(info, "severity", rank.severity)
+    add_text(info, "certainty", rank.certainty)
+    if window is not None:
+        add_text(info, "onset", spell_cap(window.from_at))
+    if holds is not None:
+        # a window that is believed lasts as long as it lasts
+        add_text(info, "expires", spell_cap(max(now.at + holds, window.to_at if window else now.at)))
+    add_text(info, "senderName", "Slopeward")
+    head = f"[{card.name}] {say_level(str(level['name']), language).upper()}: "
+    add_text(info, "headline", shorten(f"{head}{reason}", HEADLINE, head))
+    add_text(info, "description", reason)
+    if level["action"]:
+        add_text(info, "instruction", str(level["action"]))
+    add_text(info, "web", url)
+    _add_parameter(info, "level", f"{now.level} of {card.top_level}: {level['name']}")
+    if now.level > 0:
+        if ground.votes_asked:
+            _add_parameter(info, "votes", f"{len(ground.votes)} of {ground.votes_asked} count")
+        for station, sentence in ground.votes[:VOTES]:
+            _add_parameter(info, "vote", f"{station}: {say(sentence)}")
+        if window is not None:
+            span = f"{spell_cap(window.from_at)} {spell_cap(window.to_at)}"
+            _add_parameter(info, "failure_window", f"{span} {window.station}")
+    if ground.evidence_sha256:
+        _add_parameter(info, "evidence_sha256", ground.evidence_sha256)
+    _add_area(info, card, ground)
+
+
+def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
+    """The ground around the stations that vote; a circle around the site where none votes or has a place."""
+    area = ET.SubElement(info, "area")
+    add_text(area, "areaDesc", card.name)
+    centre = (card.latitude, card.longitude)
+    ring = draw_polygon(centre, ground.voting)
+    if ring and all(abs(lat) <= 90.0 and abs(lon) <= 180.0 for lat, lon in ring):
+        add_text(area, "polygon", " ".join(f"{lat:.6f},{lon:.6f}" for lat, lon in ring))
+    else:
+        add_text(area, "circle", f"{centre[0]:.6f},{centre[1]:.6f} {find_radius_km(centre, ground.stations):g}")
+
+
+def find_rank(level: int, top: int) -> Rank:
+    """What CAP says of a level, by its place on the ladder.
+
+    >>> find_rank(3, 3).severity, find_rank(1, 3).severity, find_rank(1, 9).severity, find_rank(0, 3).response
+    ('Extreme', 'Moderate', 'Minor', 'AllClear')
+    """
+    return OVER if level <= 0 else RANKS[min(max(0, top - level), len(RANKS) - 1)]
+
+
+def raise_rank(rank: Rank, window: Window | None, at: datetime) -> Rank:
+    """The same with a trusted failure window: failure is likely, and as urgent as it is near; nothing gets lower.
+
+    >>> at = datetime(2026, 3, 1, tzinfo=UTC)
+    >>> raise_rank(RANKS[2], Window("G1", at + SOON / 2, at + SOON), at)
+    Rank(response='Monitor', urgency='Expected', severity='Moderate', certainty='Likely')
+    """
+    if window is None or rank is OVER:
+        return rank
+    asked = "Immediate" if window.from_at <= at else "Expected" if window.from_at <= at + SOON else "Future"
+    urgency = max(rank.urgency, asked, key=URGENCIES.index)
+    return Rank(rank.response, urgency, rank.severity, "Likely")
+
+
+def spell_cap(at: datetime) -> str:
+    """An instant as CAP writes it: seconds, and the offset of UTC as `-00:00` (3.3.2).
+
+    >>> spell_cap(datetime(2026, 3, 1, 6, 0, 0, 5, tzinfo=UTC))
+    '2026-03-01T06:00:00-00:00'
+    """
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}-00:00"
+
+
+def _add_parameter(info: ET.Element, name: str, value: str) -> None:
+    parameter = ET.SubElement(info, "parameter")
+    add_text(parameter, "valueName", name)
+    add_text(parameter, "value", value)
+
+
+def add_text(parent: ET.Element, tag: str, text: str) -> None:
+    """One element with a text; what XML does not allow in it is replaced."""
+    ET.SubElement(parent, tag).text = _ILLEGAL.sub("\ufffd", text)
+
+
+def _spell(root: ET.Element) -> str:
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

@@ -1,0 +1,86 @@
+"""Hazard alerts for other warning systems: an Atom feed of all sites or of one, and each message of a chain."""
+
+import hashlib
+from typing import Final
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy import Connection
+
+from monitor.language.catalogue import use
+from monitor.notify.cap.chain import compose, find_source
+from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, Entry, write_feed
+from monitor.notify.cap.message import FALSE
+from monitor.store.alerting.alerts import load_level_changes, load_outcomes
+from monitor.store.pages import load_cards
+from monitor.web.access.rules import narrow
+from monitor.web.context import AlertId, context_of
+from monitor.web.parts.collect import find_card
+
+router = APIRouter(tags=["cap"])
+MOST: Final = 200  # messages of a feed, the newest
+
+
+@router.get("/cap/feed.atom", response_class=Response)
+def get_feed(request: Request, exercises: bool = False) -> Response:
+    """Messages of all sites as Atom, the newest first; drills where they are asked for."""
+    return _answer_feed(request, narrow(request, None), "/cap/feed.atom", "Slopeward", exercises=exercises)
+
+
+@router.get("/sites/{site}/cap/feed.atom", response_class=Response)
+def get_site_feed(request: Request, site: str, exercises: bool = False) -> Response:
+    """Messages of one site."""
+    with context_of(request).db.read() as c:
+        name = find_card(c, site).name
+    return _answer_feed(request, frozenset({site}), f"/sites/{site}/cap/feed.atom", name, exercises=exercises)
+
+
+@router.get("/alerts/{alert_id}/cap/{number}.xml", response_class=Response)
+def get_message(request: Request, alert_id: AlertId, number: str) -> Response:
+    """One message of a chain, signed where the service has a key; `number` is that of its event, or `cancel`."""
+    context = context_of(request)
+    with context.db.read() as c:
+        text = compose(c, context.config, alert_id, number)
+    return _answer(request, text.encode(), f"{CAP_TYPE}; charset=utf-8")
+
+
+def _answer_feed(
+    request: Request, sites: str | frozenset[str] | None, path: str, title: str, *, exercises: bool
+) -> Response:
+    context = context_of(request)
+    wanted = frozenset({sites}) if isinstance(sites, str) else sites
+    source = find_source(context.config)
+    with context.db.read() as c, use(context.config.language.cap[0]):
+        entries = _list_entries(c, wanted, exercises=exercises)
+        feed = write_feed(entries, source.page_url, path, title, source.sender)
+    return _answer(request, feed, MEDIA_TYPE)
+
+
+def _list_entries(c: Connection, sites: frozenset[str] | None, *, exercises: bool) -> list[Entry]:
+    cards = {card.id: card for card in load_cards(c, sites)}
+    names = {card.id: {int(v["number"]): str(v["name"]) for v in card.levels} for card in cards.values()}
+    found = []
+    for alert, event in load_level_changes(c, sites, limit=MOST, exercises=exercises):
+        if alert.site in cards:
+            found.append(Entry(
+                alert.id, str(event.sequence), event.at, alert.site, cards[alert.site].name,
+                names[alert.site].get(event.to_level, str(event.to_level)), event.reason,
+                "Alert" if event.sequence == 1 else "Update", alert.exercise,
+            ))  # fmt: skip
+    for alert, outcome in load_outcomes(c, sites, sorted(FALSE), limit=MOST):
+        if alert.site in cards and (exercises or not alert.exercise):
+            found.append(Entry(
+                alert.id, "cancel", outcome.at, alert.site, cards[alert.site].name, names[alert.site].get(0, "0"),
+                FALSE[outcome.kind], "Cancel", alert.exercise,
+            ))  # fmt: skip
+    return sorted(found, key=lambda e: (e.at, e.alert_id), reverse=True)[:MOST]
+
+
+def _answer(request: Request, content: bytes, media_type: str) -> Response:
+    """With a tag: who has it already is answered without it (RFC 9110, section 13.1.2)."""
+    tag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    known = {one.strip() for one in request.headers.get("if-none-match", "").split(",")}
+    if tag in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
