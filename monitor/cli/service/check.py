@@ -38,7 +38,11 @@ def check(
     except ConfigError as error:
         findings.append((str(service.paths.sites), WRONG, str(error)))
     findings += _check_sources(service, sites)
-    findings += [*_check_channels(service, sites, connect=connect), *_check_proofs(service, sites), *_check_cap(service)]
+    findings += [
+        *_check_channels(service, sites, connect=connect),
+        *_check_proofs(service, sites),
+        *_check_cap(service),
+    ]
     if connect:
         findings += _check_connections(service)
     for subject, state, line in findings:

@@ -188,7 +188,8 @@ SHOWN = {
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
-    "backtest", "cap key", "cap verify", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
+    "cap key", "cap verify",
+    "backtest", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
     "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
     "completion", "top",
     "users list",

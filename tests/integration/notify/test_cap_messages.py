@@ -176,9 +176,12 @@ def test_the_verbs_write_and_prove(database, slope, hazard, tmp_path, capsys):
     assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
     service.write_text(service.read_text() + f'[cap]\nkey_file = "{key}"\ncertificate_file = "{certificate}"\n')
     assert run_verb(["alerts", "cap", str(hazard), "--test", "--config", str(service)]) == 0
+    text = capsys.readouterr().out
+    assert "<status>Test" in text
+    run_verb(["check", "--config", str(service)])
+    assert "messages are signed by CN=Slope office" in capsys.readouterr().out
     message = tmp_path / "alert.xml"
-    message.write_text(capsys.readouterr().out)
-    assert "<status>Test" in message.read_text()
+    message.write_text(text)
     assert run_verb(["cap", "verify", str(message), "--certificate", certificate, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["faults"], told["signed_by"]) == ([], "CN=Slope office")
