@@ -30,6 +30,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "report": ("monitor.cli.site.report", "Add an observer's report"),
     "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
     "signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of acts that take two people"),
+    "duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),
     "maintenance": ("monitor.cli.site.maintenance", "Declare work on a station; its votes wait for a time"),
     "offsets": ("monitor.cli.site.offsets", "Declare, confirm and revoke offsets"),
     "forecast": ("monitor.cli.forecast.app", "Run, train and list forecasts"),

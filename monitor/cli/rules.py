@@ -38,7 +38,7 @@ RULES: Final[dict[str, str]] = {
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
          "alerts export", "alerts cap", "sources list",
          "maintenance list", "offsets list", "events list", "signatures list", "users list",
-         "tokens list", "broker list", "broker keys"),
+         "tokens list", "broker list", "broker keys", "duty show", "duty export"),
         READS,
     ),
     **dict.fromkeys(
@@ -56,7 +56,7 @@ RULES: Final[dict[str, str]] = {
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
          "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "alerts withdraw", "maintenance add",
          "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw",
-         "anomalies label", "anomalies factor"),
+         "anomalies label", "anomalies factor", "duty plan", "duty swap", "duty withdraw"),
         OPERATOR,
     ),
     **dict.fromkeys(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Final, TypeVar
 
@@ -16,9 +16,10 @@ from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.instants import spell_duration
-from monitor.domain.names import unify_names
+from monitor.domain.names import fold_name, is_same_person, unify_names
 from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
+    TEAM,
     AnomalyPlan,
     Binding,
     Criterion,
@@ -34,6 +35,7 @@ from monitor.domain.site import (
     Site,
     StagePlan,
     Station,
+    Team,
     Threshold,
 )
 from monitor.domain.terms import Faults, Section, describe_unknown, explain, read_toml
@@ -99,10 +101,7 @@ def parse_site(text: str, name: str) -> Site:
         with faults.gathered():
             find_series(covariate, stations, f"{name}: forecast.covariates")
             refuse_expected(covariate, f"{name}: forecast.covariates")
-    recipients: tuple[Recipient, ...] = ()
-    for index, told in enumerate(file.recipient):
-        with faults.gathered():
-            recipients += (_read_recipient(told, levels, f"{name}: recipient[{index}]"),)
+    recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every, name)
     faults.raise_any()
@@ -124,7 +123,7 @@ def parse_site(text: str, name: str) -> Site:
             LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None,
         ),
         movement=_read_movement(file.movement, file.forecast.every, name),
-        recipients=recipients,
+        recipients=recipients, teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
         decoders=tuple(_read_binding(d) for d in file.decoder),
         version=hashlib.sha256(text.encode()).hexdigest(), source=text,
@@ -194,11 +193,14 @@ def _find_deaf_recipients(site: Site) -> Iterator[str]:
     """Channels that no program serves, and two recipients that are one."""
     for recipient in site.recipients:
         for channel in recipient.channels:
-            if channel.partition(":")[0] == "cap" and recipient.ledgers != ("hazard",):
+            if channel.partition(":")[0] == "cap" and recipient.ledgers != ("hazard",) and not recipient.by_team:
                 yield (
                     f"recipient {recipient.name!r}: channel {channel!r} carries hazards only; "
                     'expected ledgers = ["hazard"], and another recipient for the rest'
                 )
+    declared = {r.team.name for r in site.recipients if r.team is not None}
+    for team in (t.name for t in site.teams if t.name not in declared):
+        yield f'team {team!r}: nobody notifies it; add a [[recipient]] with name = "{TEAM}{team}"'
     names = [r.name for r in site.recipients]
     for name, first in unify_names(names).items():
         if name != first:
@@ -233,7 +235,7 @@ def _find_unheard_top(site: Site) -> list[str]:
     told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
     if not told:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in told for channel in recipient.channels})
+    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.channels})
     if len(channels) > 1:
         return []
     text = (
@@ -357,19 +359,75 @@ def _read_series(
     )  # fmt: skip
 
 
-def _read_recipient(table: schema.RecipientTable, levels: Sequence[Level], where: str) -> Recipient:
+def _read_people(
+    file: schema.SiteFile, levels: Sequence[Level], name: str, faults: Faults
+) -> tuple[tuple[Recipient, ...], tuple[Team, ...]]:
+    """Recipients and teams; a recipient that is a team holds its members."""
+    in_teams = [member for team in file.team for member in team.members]
+    read: dict[int, Recipient] = {}
+    for index, table in enumerate(file.recipient):
+        with faults.gathered():
+            by_team = table.levels is None and any(is_same_person(table.name, member) for member in in_teams)
+            read[index] = _read_recipient(table, levels, f"{name}: recipient[{index}]", by_team=by_team)
+    if len(read) < len(file.recipient):
+        return tuple(read.values()), ()  # what refers to recipients would be refused for nothing
+    teams: tuple[Team, ...] = ()
+    with faults.gathered():
+        _refuse_doubles((fold_name(t.name) for t in file.team), f"{name}: team: name")
+    for index, declared in enumerate(file.team):
+        with faults.gathered():
+            teams += (_read_team(declared, file, tuple(read.values()), f"{name}: team[{index}]"),)
+    for index, table in enumerate(file.recipient):
+        if table.name.startswith(TEAM) and len(teams) == len(file.team):
+            with faults.gathered():
+                meant = next((t for t in teams if f"{TEAM}{t.name}" == table.name), None)
+                if meant is None:
+                    known = ", ".join(f"{TEAM}{t.name}" for t in teams) or "no [[team]]"
+                    raise ConfigError(f"{name}: recipient[{index}].name: {table.name!r} is no team; there is {known}")
+                read[index] = replace(read[index], team=meant)
+    return tuple(read.values()), teams
+
+
+def _read_team(table: schema.TeamTable, file: schema.SiteFile, known: Sequence[Recipient], where: str) -> Team:
+    found: list[Recipient] = []
+    for index, member in enumerate(table.members):
+        one = next((r for r in known if is_same_person(r.name, member)), None)
+        if one is None or one.name.startswith(TEAM):
+            people = ", ".join(r.name for r in known if not r.name.startswith(TEAM)) or "none"
+            raise ConfigError(
+                f"{where}.members[{index}]: expected the name of a [[recipient]] ({people}), got {member!r}"
+            )
+        if one in found:
+            raise ConfigError(f"{where}.members[{index}]: {member!r} stands there twice")
+        found.append(one)
+    lead = next((m.name for m in found if table.lead and is_same_person(m.name, table.lead)), "")
+    if table.lead and not lead:
+        raise ConfigError(f"{where}.lead: expected one of the members, got {table.lead!r}")
+    return Team(file.site.id, table.name, file.site.timezone, tuple(found), lead)
+
+
+def _read_recipient(
+    table: schema.RecipientTable, levels: Sequence[Level], where: str, *, by_team: bool
+) -> Recipient:  # fmt: skip
+    if is_team := table.name.startswith(TEAM):
+        if own := [key for key in ("channels", "people", "language", "phone") if getattr(table, key)]:
+            raise ConfigError(f"{where}.{own[0]}: a team has none of its own; its members have")
+    elif not table.channels:
+        raise ConfigError(f"{where}.channels: expected one at least")
     for index, channel in enumerate(table.channels):
         if channel.split(":", 1)[0] not in CHANNEL_KINDS:
             kinds = ", ".join(CHANNEL_KINDS)
             raise ConfigError(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )
+    by_team = by_team and not is_team
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
     return Recipient(
-        name=table.name, channels=table.channels, levels=numbers, ledgers=table.ledgers,
+        name=table.name, channels=table.channels, levels=() if by_team else numbers,
+        ledgers=() if by_team else table.ledgers,
         escalate_after_s=table.escalate_after, people=table.people,
-        language=table.language or "",
+        language=table.language or "", by_team=by_team, phone=table.phone,
     )  # fmt: skip
 
 

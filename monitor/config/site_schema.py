@@ -280,11 +280,20 @@ class RecipientTable(Section):
 
     name: str = Field(min_length=1)
     people: Strings = ()
-    channels: Strings = Field(min_length=1)
+    channels: Strings = ()
     levels: Strings | None = None
     ledgers: tuple[Literal["hazard", "health", "advice"], ...] = ("hazard", "health")
     escalate_after: Duration | None = None
     language: Language | None = None
+    phone: str = Field(default="", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")
+
+
+class TeamTable(Section):
+    """[[team]]."""
+
+    name: str = Field(pattern=r"^[\w][\w .-]{0,39}$")
+    members: Strings = Field(min_length=1, max_length=100)
+    lead: str = ""
 
 
 class SiteFile(Section):
@@ -302,4 +311,5 @@ class SiteFile(Section):
     scenes: ScenesTable = ScenesTable()
     crs: CrsTable = CrsTable()
     recipient: tuple[RecipientTable, ...] = ()
+    team: tuple[TeamTable, ...] = ()
     decoder: tuple[DecoderTable, ...] = ()

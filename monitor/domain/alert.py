@@ -40,6 +40,8 @@ class DeliveryState(StrEnum):
     SUPERSEDED = "superseded"
 
 
+# begins the key of the alarm that nobody confirmed an urgent alert: it goes to all at once, again and again
+UNCONFIRMED: Final = "health:unconfirmed:"
 # by which way a person acted
 COMMAND: Final = "command"
 PAGE: Final = "page"

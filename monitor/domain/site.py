@@ -224,10 +224,53 @@ class Recipient:
     escalate_after_s: float | None = None
     people: tuple[str, ...] = ()  # who acts for this recipient, beside the one who signs with its own name
     language: str = ""  # of the messages; empty = that of the service
+    by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
+    team: "Team | None" = None  # this recipient is whoever of the team is on duty
+    phone: str = ""  # to be called by people; no channel
+
+    @property
+    def everybody(self) -> tuple["Recipient", ...]:
+        """Who may get messages by it: each member of a team, else itself; who is notified by teams alone is nobody."""
+        return self.team.members if self.team is not None else () if self.by_team else (self,)
 
     def is_person(self, name: str) -> bool:
         """Whether a name is this recipient, or one of the people behind it."""
         return bool(fold_name(name)) and any(is_same_person(known, name) for known in (self.name, *self.people))
+
+
+TEAM: Final = "team:"  # begins the name of a recipient that is a team
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """People who are on duty in turn; who is when stands in the database (`monitor.domain.duty`)."""
+
+    site: str
+    name: str
+    zone: str  # of the site: plans are in its time
+    members: tuple[Recipient, ...]
+    lead: str = ""
+
+    def list_steps(self, on_duty: Iterable[str], like: Recipient) -> list[tuple[Recipient, ...]]:
+        """Whom to notify, one step after the other: who is on duty, the second, the lead, then all; each person once.
+
+        Args:
+            on_duty: names, first who is called first; where nobody is, the first step is the whole team.
+            like: the recipient that is this team: its members get the levels, ledgers and clock of that one.
+        """
+        found = {
+            m.name: replace(
+                m, levels=like.levels, ledgers=like.ledgers, escalate_after_s=like.escalate_after_s, by_team=False
+            )
+            for m in self.members
+        }
+        everybody = [m.name for m in self.members]
+        turns = [[name] for name in on_duty]
+        steps = []
+        for names in (*turns, [self.lead], everybody) if turns else (everybody,):
+            step = tuple(found.pop(known) for name in names for known in list(found) if is_same_person(known, name))
+            steps += [step] if step else []
+        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +322,7 @@ class Site:
     scenes: ScenePlan = ScenePlan()
     movement: MovementPlan = MovementPlan()
     recipients: tuple[Recipient, ...] = ()
+    teams: tuple[Team, ...] = ()
     quantities: tuple[tuple[str, str], ...] = ()  # own quantities: name -> unit
     decoders: tuple[Binding, ...] = ()
     version: str = ""
@@ -360,7 +404,8 @@ def gather_recipients(sites: Iterable[Site]) -> tuple[Recipient, ...]:
     """
     found: dict[str, Recipient] = {}
     for recipient in (r for site in sites for r in site.recipients):
-        key = fold_name(recipient.name)
+        # two sites may have each a team of one name
+        key = fold_name(recipient.name if recipient.team is None else f"{recipient.team.site}/{recipient.name}")
         known = found.get(key)
         found[key] = recipient if known is None else _join(known, recipient)
     return tuple(found.values())
@@ -376,4 +421,6 @@ def _join(one: Recipient, other: Recipient) -> Recipient:
         escalate_after_s=min(waits, default=None),
         people=tuple(dict.fromkeys((*one.people, *other.people))),
         language=one.language or other.language,
+        by_team=one.by_team and other.by_team,
+        phone=one.phone or other.phone,
     )

@@ -18,6 +18,7 @@ from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
+from monitor.store.alerting.duty import list_chain
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     Answered,
@@ -182,7 +183,9 @@ class Dispatcher:
         with self._db.read() as c:
             alerts = load_unacknowledged(c)
             answered = load_answered(c, now - timedelta(days=1))
-        orders = [(a, e) for a in alerts for e in escalated.apply(a, self._recipients(a.site), now, self._limits)]
+            # who is on duty by now, not who was when the first message went out
+            chains = {site: list_chain(c, self._recipients(site), now) for site in {a.site for a in alerts}}
+        orders = [(a, e) for a in alerts for e in escalated.apply(a, chains[a.site], now, self._limits)]
         confirmed = [a for a in answered if self._is_recipient(a)]
         if not orders and not confirmed:
             return 0

@@ -42,6 +42,7 @@ from monitor.service.self_checks import Conditions
 from monitor.service.site_files import SiteFiles
 from monitor.store.alerting.change_feed import News
 from monitor.store.alerting.drills import end_dead_drills, load_drills
+from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import load_polls
@@ -64,6 +65,7 @@ AGAIN_S: Final = 1.0  # after a duty that failed
 READERS_EVERY_S: Final = 2.0
 CLOCK_EVERY_S: Final = 5.0
 SOURCES_EVERY_S: Final = 10.0
+ROTAS_EVERY_S: Final = 30.0
 STOP_S: Final = 3.0
 LAST_S: Final = 7.0  # the supervisor would wait a little longer; where it is gone, nobody else ends us
 BROKER_S: Final = 3.0
@@ -380,6 +382,7 @@ class Core:
             Duty(lambda: self._outages.follow(self.ingest.status()), STAMP_EVERY_S),
             Duty(self._look_at_footing, AUDIT_EVERY_S),
             Duty(self._follow_sources, SOURCES_EVERY_S),
+            Duty(self._follow_rotas, ROTAS_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
@@ -436,6 +439,14 @@ class Core:
             polls = load_polls(c)
         found = self.conditions.of_sources(self.config.source, self.sites, polls, self.clock())
         self.conditions.follow(found, time.monotonic())
+
+    def _follow_rotas(self) -> None:
+        teams = [team for site in self.sites.values() for team in site.teams]
+        if teams:
+            now = self.clock()
+            with self.db.read() as c:
+                rosters = load_rosters(c, teams, now)
+            self.conditions.follow(self.conditions.of_duty(teams, rosters, now), time.monotonic())
 
     def _look_at_footing(self) -> None:
         """What the service stands on, for people to read; what is bad is an alarm."""

@@ -1,13 +1,16 @@
 """What of the service itself is wrong at the moment, so that it becomes an alarm and not only a count."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.duty.local_time import spell_local
+from monitor.domain.duty.rota import Roster, find_gap
+from monitor.domain.site import Team
 from monitor.service.alarms import ServiceAlarms
 from monitor.store.readings.sources import PollState
 from monitor.store.service_checks import BAD, Check
@@ -23,6 +26,7 @@ _CHECK_REASONS: Final = {
     "broker": "the broker would lose readings in an outage, or has dropped some; see slopeward doctor",
     "database": "the database is slow, or its log has grown too large; see slopeward doctor",
 }
+GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 
 
@@ -168,6 +172,19 @@ class Conditions:
             since, silent_s = _find_silence(table, state)
             late = since is not None and (now - since).total_seconds() > silent_s
             yield Condition(f"source:{name}", late, _describe_silence(name, state, since), level=1)
+
+    @staticmethod
+    def of_duty(teams: Iterable[Team], rosters: Mapping[tuple[str, str], Roster], now: datetime) -> Iterator[Condition]:
+        """Teams of which nobody is on duty soon, or now; messages go to all of the team then."""
+        for team in teams:
+            gap = find_gap(rosters[team.site, team.name], now, now + GAP_AHEAD)
+            of = f"no one of team {team.name} of {team.site} is on duty"
+            since = "" if gap is None else spell_local(gap.from_at, team.zone)
+            is_now = gap is not None and gap.from_at <= now
+            yield Condition(
+                f"duty:{team.site}:{team.name}:soon", gap is not None and not is_now, f"{of} from {since}", level=1
+            )
+            yield Condition(f"duty:{team.site}:{team.name}:now", is_now, f"{of}: messages go to all of it", level=1)
 
     @staticmethod
     def of_checks(checks: Iterable[Check]) -> Iterator[Condition]:

@@ -19,9 +19,9 @@ from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
-from monitor.domain.site import Recipient, Site
+from monitor.domain.site import Recipient, Site, Team
 from monitor.store import job_runs, service_state
-from monitor.store.alerting import alerts, events, offsets, sites
+from monitor.store.alerting import alerts, duty, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, seasons
@@ -541,6 +541,13 @@ def _fill_records(c: Connection) -> None:
         site="north-bench", sha256="1" * 64, base_sha256="0" * 64, source="[site]", author="bo", reason="noise is lower",
         proposed_at=NOW - days(2), state="proposed", effect=None,
         differences=[{"key": "criterion[v].red.window", "old": "8h", "new": "12h"}], loosens_high=True,
+    ))  # fmt: skip
+    crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
+    duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
+    duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
+    c.execute(insert(t.duty_handover).values(
+        site="north-bench", team="geologists", since_at=NOW - days(1), at=NOW - STEP, outgoing="cy", notes="new crack above bench 3",
+        open_items={"level": 2, "alerts": []}, signed_at=NOW - STEP + timedelta(minutes=4), incoming="bo", remark="seen on foot",
     ))  # fmt: skip
     c.execute(insert(t.drill).values(
         site="north-bench", started_at=NOW - days(9), ended_at=NOW - days(9) + STEP, by="bo", scenario="collapse", state="done",

@@ -47,7 +47,8 @@ def _begins_with(old: Sequence[Any], new: Sequence[Any]) -> bool:
 
 # what is not named here counts as loosening as soon as it differs
 SITE: Final[Mapping[str, Safe]] = {
-    "name": _any, "timezone": _any, "version": _any, "source": _any, "quantities": _covers, "decoders": _begins_with,
+    "name": _any, "timezone": _any, "version": _any, "source": _any, "teams": _any, "quantities": _covers,
+    "decoders": _begins_with,
 }  # fmt: skip
 STATION: Final[Mapping[str, Safe]] = {
     "v_eq_mm_per_day": _lower, "v_eq_reviewed": _any, "gateway": _any, "power": _any, "calibrated_on": _any,
@@ -70,7 +71,10 @@ FUSION: Final[Mapping[str, Safe]] = {
 }  # fmt: skip
 RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _higher}
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
-RECIPIENT: Final[Mapping[str, Safe]] = {"channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner}
+RECIPIENT: Final[Mapping[str, Safe]] = {
+    "channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner, "phone": _any,
+    "by_team": _any,  # who is notified by teams alone has no levels of his own
+}  # fmt: skip
 # plans that matter to levels only where a criterion that rests on them is more than advice
 ADVISED: Final = ("forecast", "anomaly", "scenes")
 
@@ -300,8 +304,22 @@ def _recipients(old: Sequence[Recipient], new: Sequence[Recipient], high: int) -
             continue
         if not mine <= set(now.levels):
             found.append(f"{name} is no longer notified of every high level")
-        found += _fields(name, recipient, now, RECIPIENT, skip={"levels"})
+        found += _fields(name, recipient, now, RECIPIENT, skip={"levels", "team"})
+        found += _team(name, recipient, now)
     # escalation goes down the list: nobody may step in between
     if [r.name for r in new][: len(old)] != [r.name for r in old] and all(r.name in after for r in old):
         found.append("recipients stand in another order, and escalation goes down the list")
+    return found
+
+
+def _team(name: str, old: Recipient, new: Recipient) -> list[str]:
+    """Members who are gone, or are reached by fewer channels."""
+    after = {m.name: m for m in new.everybody}
+    found = []
+    for member in old.team.members if old.team is not None else ():
+        now = after.get(member.name)
+        if now is None:
+            found.append(f"{name}: {member.name} belongs to it no more")
+        elif not _covers(member.channels, now.channels):
+            found.append(f"{name}: {member.name} is reached by fewer channels")
     return found

@@ -1,6 +1,6 @@
 """Stage escalated: what nobody acknowledges in time, or nobody could be told, goes to the next recipient."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,34 +20,56 @@ class Escalation:
     subject: str
 
 
-def apply(alert: OpenAlert, recipients: Sequence[Recipient], now: datetime, limits: Limits) -> list[Escalation]:
+def apply(
+    alert: OpenAlert, chain: Sequence[Sequence[Recipient]], now: datetime, limits: Limits
+) -> list[Escalation]:  # fmt: skip
     """Whom to tell now of an alert that nobody acknowledged.
 
-    When every message of the event has failed for good, the next recipient is told at once. Otherwise the clock is the
+    `chain` has who may be told, one step after the other: each recipient of the site file is a step, and a team is
+    several (on duty now, the second, the lead, all). When every message of the event has failed for good, the next
+    step is told at once. Otherwise the clock is the
     shortest `escalate_after` of those already told, counted from the newest message of the event. When it has run out,
-    the first recipient of the ledger, in the order of the site file, who has not been told gets the message, whatever
+    the first step of the ledger in which somebody has not been told gets the message, whatever
     levels he asked for. When all have been told, all who set `escalate_after` are told again: without end for urgent
-    alerts, else `escalation_rounds` times.
+    alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all.
     """
     if not alert.told:
         return []
     told = {t.recipient for t in alert.told}
-    chain = [r for r in recipients if alert.ledger in r.ledgers]
-    fresh = next((r for r in chain if r.name not in told), None)
-    if fresh is not None and all(t.state == DeliveryState.FAILED_FINAL for t in alert.told):
-        return _tell([fresh], f"nobody else could be reached: {alert.subject}")
-    clocks = [r.escalate_after_s for r in recipients if r.name in told and r.escalate_after_s is not None]
+    fresh = find_next_step(alert, chain)
+    if fresh and all(t.state == DeliveryState.FAILED_FINAL for t in alert.told):
+        return _tell(fresh, f"nobody else could be reached: {alert.subject}")
+    clocks = list_clocks(alert, chain, limits)
     if not clocks or now - max(t.queued_at for t in alert.told) < timedelta(seconds=min(clocks)):
         return []
     silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
     subject = f"not acknowledged for {silent_for}: {alert.subject}"
-    if fresh is not None:
-        return _tell([fresh], subject)
-    again = [r for r in chain if r.name in told and r.escalate_after_s is not None]
+    if fresh:
+        return _tell(fresh, subject)
+    again = {
+        r.name: r for step in chain for r in step
+        if r.name in told and (r.escalate_after_s is not None or alert.insists)
+        and alert.ledger in r.ledgers
+    }  # fmt: skip
     pairs = [(t.recipient, t.channel) for t in alert.told]
-    rounds = max((pairs.count((r.name, r.channels[0])) for r in again), default=0)
-    return _tell(again, subject) if alert.urgent or rounds <= limits.escalation_rounds else []
+    rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
+    return _tell(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []
 
 
-def _tell(turn: Sequence[Recipient], subject: str) -> list[Escalation]:
+def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
+    """The first of those who take the ledger and have not been told; empty when all have."""
+    told = {t.recipient for t in alert.told}
+    left = ([r for r in step if alert.ledger in r.ledgers and r.name not in told] for step in chain)
+    return next((step for step in left if step), [])
+
+
+def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: Limits) -> list[float]:
+    """After how many seconds each of those told wants somebody else to be told, or to be told again."""
+    if alert.insists:
+        return [limits.unconfirmed_again_s]
+    told = {t.recipient for t in alert.told}
+    return [r.escalate_after_s for step in chain for r in step if r.name in told and r.escalate_after_s is not None]
+
+
+def _tell(turn: Iterable[Recipient], subject: str) -> list[Escalation]:
     return [Escalation(r.name, channel, subject) for r in turn for channel in r.channels]

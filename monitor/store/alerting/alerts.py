@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
 
-from monitor.domain.alert import Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert import UNCONFIRMED, Actor, AlertChange, AlertState, Ledger
 from monitor.domain.instants import spell
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.alerting.decisions import add_decision, inserted_id
+from monitor.store.alerting.duty import list_addressees
 from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
@@ -96,7 +97,7 @@ def apply_changes(
         site_id: site, or `status` for the service itself.
         changes: what the decision ordered.
         site: declaration, for level names and actions; None for `status`.
-        recipients: who may be told.
+        recipients: who may be told; of a team whoever is on duty now.
         actor: who caused it.
         now: wall time of the decision.
         decision_id: frozen inputs; None stores each change's own evidence as one.
@@ -211,8 +212,8 @@ def _queue(
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
     subject, body = write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
-    rows = []
-    for recipient in recipients:
+    rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
+    for recipient in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED)):
         if change.ledger not in recipient.ledgers:
             continue
         # who asked to hear of a level is told when it is reached, passed or over
@@ -221,14 +222,14 @@ def _queue(
             continue
         for channel in dict.fromkeys(recipient.channels):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
-            rows.append({
+            rows.setdefault(key, {
                 "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),
                 "level": level, "level_name": name, "recipient": recipient.name, "channel": channel,
                 "exercise": exercise, "subject": subject, "body": body, "state": "queued", "attempts": 0,
                 "queued_at": now, "next_attempt_at": now, "idempotency_key": key,
             })  # fmt: skip
     if rows:
-        c.execute(insert(t.notification), rows)
+        c.execute(insert(t.notification), list(rows.values()))
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

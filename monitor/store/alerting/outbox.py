@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, not_, or_, select, update
 
-from monitor.domain.alert import AlertState, DeliveryState, Notification, is_urgent
+from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState, Notification, is_urgent
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
 from monitor.domain.message import DRILL, list_covered, mark_exercise, say_delay, say_together
@@ -100,6 +100,7 @@ class OpenAlert:
     body: str
     urgent: bool
     told: tuple[Told, ...]  # oldest first
+    insists: bool = False  # the alarm that nobody confirmed another alert
 
 
 def load_top_levels(c: Connection) -> dict[str, int]:
@@ -442,8 +443,9 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
     query: Select[Any] = (
         select(
             n.c.alert_id, n.c.event_id, n.c.site, n.c.ledger, n.c.level, n.c.level_name, n.c.exercise, n.c.subject,
-            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state,
+            n.c.body, n.c.recipient, n.c.channel, n.c.queued_at, n.c.state, alert.c.key,
         )
+        .join(alert, alert.c.id == n.c.alert_id)
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
     )  # fmt: skip
@@ -457,6 +459,7 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
             body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
+            insists=rows[0].key.startswith(UNCONFIRMED),
         )
         for rows in groups.values()
     ]  # fmt: skip

@@ -97,6 +97,9 @@ SEALED: Final = {
         Sealed(t.maintenance),
         Sealed(t.site_proposal, _leave("source")),
         Sealed(t.drill),
+        Sealed(t.duty_rota, only_added=True),
+        Sealed(t.duty_override),
+        Sealed(t.duty_handover),
         Sealed(t.footprint_review, _leave("geometry"), only_added=True),
         Sealed(t.model_transition, only_added=True),
         Sealed(t.anomaly_label, only_added=True),
@@ -110,6 +113,7 @@ NOT_SEALED: Final = {
         ("site", "station", "station_state", "forecast_chance", "instrument_finding", "instrument", "instrument_month"),
         "made anew from the site file and the readings",
     ),
+    "duty_turn": "laid out anew from plans and what people changed of them, which are",
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(
         ("series", "observation", "observation_flag", "series_latest", "point_set", "point", "point_observation",

@@ -469,6 +469,35 @@ channel_test = Table(
     Index("ix_channel_test_channel", "channel", "at"),
 )  # fmt: skip
 
+# ---- who is on duty ----------------------------------------------------------------------------------------------
+duty_rota = Table(
+    "duty_rota", metadata,  # append only: the plan of a team from an instant on, until a later one begins
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("team", String(64), nullable=False),
+    Column("valid_from", Instant, nullable=False), Column("begins", String(10), nullable=False),  # the Monday of its first week
+    _text("zone"), _text("plan"), _text("by"), _text("reason"), Column("added_at", Instant, nullable=False),
+    Index("ix_duty_rota_team", "site", "team"),
+)  # fmt: skip
+duty_override = Table(
+    "duty_override", metadata,  # for a time somebody takes the place of somebody else
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("team", String(64), nullable=False),
+    Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False), _text("person_out", null=True), _text("person_in", null=True),
+    _text("by"), _text("reason"), Column("added_at", Instant, nullable=False), *_withdrawn(),
+    Index("ix_duty_override_team", "site", "team", "to_at"),
+)  # fmt: skip
+duty_turn = Table(
+    "duty_turn", metadata,  # who is on duty, day by day: the past stays, what is to come is laid out anew
+    Column("site", String(64), primary_key=True), Column("team", String(64), primary_key=True), Column("from_at", Instant, primary_key=True),
+    Column("to_at", Instant, nullable=False), Column("day", String(10), nullable=False),  # of the site's clock
+    _text("person", null=True), _text("second_person", null=True),  # empty = nobody: the whole team is notified
+)  # fmt: skip
+duty_handover = Table(
+    "duty_handover", metadata,  # who gave the watch to whom, with what was open then
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("team", String(64), nullable=False),
+    Column("since_at", Instant), Column("at", Instant, nullable=False), _text("outgoing"), _text("notes"), Column("open_items", Json, nullable=False),
+    Column("signed_at", Instant), _text("incoming", null=True), _text("remark", null=True), *_withdrawn(),
+    Index("ix_duty_handover_team", "site", "team", "at"),
+)  # fmt: skip
+
 # ---- change control and exercises ----------------------------------------------------------------------------------
 maintenance = Table(
     "maintenance", metadata,  # work on a station: its votes are pended up to a level, for a time

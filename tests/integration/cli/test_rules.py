@@ -51,6 +51,9 @@ CALLS = {
     "alerts withdraw": ("1", *WHY),
     "maintenance add": ("bench", "G1", *WHY),
     "maintenance end": ("1", *WHY),
+    "duty plan": ("bench", "-", *WHY),
+    "duty swap": ("bench", "--out", "Ada", "--until", "2099-01-01 08:00", *WHY),
+    "duty withdraw": ("bench", "1", *WHY),
     "offsets add": (
         "--site", "bench", "--station", "G1", "--quantity", "crack_opening", "--at", "2026-03-01T06:00:00Z",
         "--size", "1", "--unit", "mm", *WHY,
@@ -184,7 +187,7 @@ SHOWN = {
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
     "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
-    "sources list": (),
+    "sources list": (), "duty show": ("bench",), "duty export": ("bench",),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -54,7 +54,7 @@ class Timers:
         waiting = [a for a in load_unacknowledged(c) if any(t.state == "delivered" for t in a.told)]
         (end,) = [e.until_at for e in load_alert_events(c, self.shelved) if e.until_at is not None]
         found = {
-            "escalation": any(escalated.apply(a, [POST], now, Limits()) for a in waiting),
+            "escalation": any(escalated.apply(a, [[POST]], now, Limits()) for a in waiting),
             "next try": "log:try" in due_channels(c, now),
             "lease": has_expired(c, now),
             "rest": not self.circuit.is_open(now),

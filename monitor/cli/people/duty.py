@@ -1,0 +1,219 @@
+"""`slopeward duty`: who is on duty, by which plan, and who takes whose place."""
+
+import sys
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from monitor.alerting.acts.change_control import find_in_force
+from monitor.cli.identity import prove, require_readable
+from monitor.cli.session import ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.domain.duty.local_time import local_day, read_minute, spell_local, to_instant
+from monitor.domain.duty.rota import NOBODY, Shift, list_shifts, who_is_on_duty
+from monitor.domain.instants import parse, spell
+from monitor.domain.site import Site, Team
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting import duty as store
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
+TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
+By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+Reason = Annotated[str, typer.Option("--reason", help="Why")]
+From = Annotated[
+    str | None, typer.Option("--from", help="Such as '2026-03-06 20:00', local time of the site; else now")
+]
+
+
+@app.command("show")
+def show_(
+    site: SiteName, team: TeamOption = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 7,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Say who is on duty now, by which plan, what was changed of it, and the shifts to come, in the time of the site.
+
+    Example: slopeward duty show north-bench --days 14
+    """
+    now = datetime.now(UTC)
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        declared = _find_site(c, site, config)
+        teams = [_pick(declared, team)] if team is not None else list(declared.teams)
+        rosters = store.load_rosters(c, teams, now)
+        plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
+        changes = store.load_changes(c, site, now)
+    if not teams:
+        say(f"site {site} has no [[team]]: each recipient is notified by the levels it names")
+    for one in teams:
+        roster, mine = rosters[site, one.name], [k for k in changes if k.team == one.name]
+        shifts = list_shifts(roster, now, now + timedelta(days=days)) if roster.rotas else []
+        plan = next((p for p in plans[one.name] if p.valid_from <= now), None)
+        facts = {
+            "site": site, "team": one.name, "at": spell(now), "on_duty": list(who_is_on_duty(roster, now)),
+            "lead": one.lead, "members": [m.name for m in one.members], "plan": plan and plan.plan,
+            "shifts": [{"from": spell(s.from_at), "to": spell(s.to_at), "people": list(s.people)} for s in shifts],
+            "changes": [
+                {"id": k.id, "from": spell(k.from_at), "to": spell(k.to_at), "out": k.person_out, "in": k.person_in,
+                 "by": k.by, "reason": k.reason} for k in mine
+            ],
+        }  # fmt: skip
+        lines = [f"{one.name} of {site}: {_say_people(who_is_on_duty(roster, now))} now"]
+        lines += ["  no plan: messages go to all of the team"] if not roster.rotas else []
+        lines += [f"  {line}" for line in (plan.plan.splitlines() if plan else ())]
+        lines += [f"  {_spell_shift(s, one.zone)}" for s in shifts]
+        lines += [
+            f"  change {k.id}: {spell_local(k.from_at, one.zone)} to {spell_local(k.to_at, one.zone)}: "
+            f"{k.person_in or NOBODY} for {k.person_out or 'whoever is on duty'} ({k.by}: {k.reason})"
+            for k in mine
+        ]
+        show(facts, "\n".join(lines), as_json)
+
+
+@app.command("plan")
+def plan(
+    site: SiteName,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Lines of the plan; - reads them from the input")],
+    reason: Reason, team: TeamOption = None, from_: From = None,
+    first_week: Annotated[str | None, typer.Option("--first-week", help="A day of the week that is `week 1`")] = None,
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Put a plan in force until a later one begins; its lines are `[week N] DAYS HH:MM NAME, SECOND`.
+
+    Example: echo 'Mon 08:00 R. Mori, A. Rossi' | slopeward duty plan north-bench - --reason "spring rota"
+    """
+    try:
+        text = sys.stdin.read(100_000) if str(file) == "-" else file.read_text(encoding="utf-8")
+        begins = None if first_week is None else date.fromisoformat(first_week)
+    except (OSError, ValueError) as error:
+        raise RefusedError(f"{file}: {error}") from None
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            crew = _pick(_find_site(c, site, config), team)
+            valid_from = None if from_ is None else _read_local(from_, crew.zone)
+            number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
+    start = spell_local(valid_from or now, crew.zone)
+    show({"plan_id": number, "team": crew.name}, f"plan {number} of {crew.name} is in force from {start}", as_json)
+
+
+@app.command("swap")
+def swap(
+    site: SiteName, reason: Reason,
+    out: Annotated[str, typer.Option("--out", help="Who is replaced; left out: whoever is on duty")] = "",
+    into: Annotated[str, typer.Option("--in", help="Who is on duty instead; left out: nobody")] = "",
+    from_: From = None,
+    until: Annotated[str, typer.Option("--until", help="Such as '2026-03-08 08:00', local time of the site")] = "",
+    team: TeamOption = None, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Let somebody take the place of somebody else for a time: a swap, a holiday, an illness.
+
+    Example: slopeward duty swap north-bench --out "R. Mori" --in "L. Frei" --until "2026-03-08 08:00" --reason "ill"
+    """
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            crew = _pick(_find_site(c, site, config), team)
+            from_at = now if from_ is None else _read_local(from_, crew.zone)
+            to_at = _read_local(until, crew.zone)
+            number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
+    line = f"change {number}: {into or NOBODY} for {out or 'whoever is on duty'} until {spell_local(to_at, crew.zone)}"
+    show({"change_id": number, "team": crew.name}, line, as_json)
+
+
+@app.command("withdraw")
+def withdraw(
+    site: SiteName,
+    number: Annotated[int, typer.Argument(metavar="CHANGE", help="Number, see `slopeward duty show`")],
+    reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Take a change back; the plan holds again from now on.
+
+    Example: slopeward duty withdraw north-bench 7 --reason "is well again"
+    """
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            found = next((k for k in store.load_changes(c, site, now) if k.id == number), None)
+            if found is None:
+                raise NotFoundError(f"no change {number} of {site} stands; see `slopeward duty show {site}`")
+            crew = _pick(_find_site(c, site, config), found.team)
+            store.withdraw_change(c, number, crew, who, reason, now)
+    show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn", as_json)
+
+
+@app.command("export")
+def export(
+    site: SiteName, team: TeamOption = None,
+    ics: Annotated[Path | None, typer.Option("--ics", help="File to write; else the calendar is printed")] = None,
+    days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 60,
+    person: Annotated[str | None, typer.Option("--person", help="Only the shifts of this person")] = None,
+    config: ConfigOption = None,
+) -> None:  # fmt: skip
+    """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
+
+    Example: slopeward duty export north-bench --person "R. Mori" --ics mori.ics
+    """
+    from monitor.export.duty_calendar import write_duty
+
+    now = datetime.now(UTC)
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        declared = _find_site(c, site, config)
+        teams = [_pick(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
+        rosters = store.load_rosters(c, teams, now)
+    planned = {
+        one: list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
+        for one in teams if rosters[site, one.name].rotas
+    }  # fmt: skip
+    content = write_duty(planned, declared.name, now, person=person or "")
+    if ics is None:
+        typer.echo(content.decode(), nl=False)
+    else:
+        ics.write_bytes(content)
+        say(f"{ics}: {sum(map(len, planned.values()))} shifts")
+
+
+def _find_site(c: Connection, site: str, config: Path | None) -> Site:
+    found = find_in_force(c, site)
+    if found is None:
+        check_site(c, config, site)
+        raise NotFoundError(f"site {site!r} is not in force yet: start the service once, or `slopeward evaluate`")
+    return found
+
+
+def _pick(site: Site, team: str | None) -> Team:
+    names = [one.name for one in site.teams]
+    if not names:
+        raise RefusedError(f"site {site.id} has no [[team]]; declare one in its site file first")
+    if team is None and len(names) > 1:
+        raise RefusedError(f"--team: one of {', '.join(names)}")
+    found = next((one for one in site.teams if team in {None, one.name}), None)
+    if found is None:
+        raise NotFoundError(f"site {site.id} has no team {team!r}; it has: {', '.join(names)}")
+    return found
+
+
+def _read_local(text: str, zone: str) -> datetime:
+    """An instant out of `2026-03-06 20:00` in the time of the site, or with an offset or Z of its own."""
+    day, _, minute = text.strip().replace("T", " ").partition(" ")
+    try:
+        if minute and len(minute) <= 5:
+            return to_instant(date.fromisoformat(day), read_minute(minute), zone)
+        return parse(text)
+    except ValueError:
+        raise RefusedError(f"{text!r}: expected a local time such as '2026-03-06 20:00'") from None
+
+
+def _say_people(people: tuple[str, ...]) -> str:
+    return ", second ".join(people[:2]) if people else f"{NOBODY} (messages go to all of the team)"
+
+
+def _spell_shift(shift: Shift, zone: str) -> str:
+    form = "%H:%M" if local_day(shift.from_at, zone) == local_day(shift.to_at, zone) else "%a %Y-%m-%d %H:%M"
+    ends = spell_local(shift.to_at, zone, form)
+    return f"{spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"

@@ -1,0 +1,83 @@
+"""Local times of a zone as instants: an hour that a clock change leaves out, and one that comes twice, included."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+DAY_MIN: Final = 1440
+_MINUTE: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
+
+
+@lru_cache(maxsize=8192)
+def to_instant(day: date, minute: int, zone: str) -> datetime:
+    """The instant of a local time, given as minutes after midnight.
+
+    Of an hour that comes twice the first one counts. A time that the clock leaves out is the instant at which it is set
+    forward, so that later local times are never earlier instants.
+
+    >>> str(to_instant(date(2026, 3, 1), 480, "Europe/Zurich"))
+    '2026-03-01 07:00:00+00:00'
+    >>> str(to_instant(date(2026, 3, 29), 150, "Europe/Zurich"))  # 02:30 is left out
+    '2026-03-29 01:00:00+00:00'
+    >>> str(to_instant(date(2026, 10, 25), 150, "Europe/Zurich"))  # 02:30 comes twice
+    '2026-10-25 00:30:00+00:00'
+    """
+    there = ZoneInfo(zone)
+    said = datetime.combine(day, time()) + timedelta(minutes=minute)
+    first, second = (said.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(there).replace(tzinfo=None) == said:
+        return first
+    low, high = min(first, second), max(first, second)  # the clock is set forward between them
+    before = low.astimezone(there).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=1) // 2)
+        low, high = (middle, high) if middle.astimezone(there).utcoffset() == before else (low, middle)
+    return high
+
+
+def local_day(at: datetime, zone: str) -> date:
+    """The date that a clock of the zone shows.
+
+    >>> str(local_day(datetime(2026, 3, 1, 23, 30, tzinfo=UTC), "Europe/Zurich"))
+    '2026-03-02'
+    """
+    return at.astimezone(ZoneInfo(zone)).date()
+
+
+def spell_local(at: datetime, zone: str, form: str = "%a %Y-%m-%d %H:%M") -> str:
+    """An instant as a clock of the zone shows it; where that shows it twice, with the offset.
+
+    >>> spell_local(datetime(2026, 3, 6, 19, tzinfo=UTC), "Europe/Zurich")
+    'Fri 2026-03-06 20:00'
+    >>> spell_local(datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Europe/Zurich")
+    'Sun 2026-10-25 02:30 +0100'
+    """
+    there = at.astimezone(ZoneInfo(zone))
+    twice = there.replace(fold=0).utcoffset() != there.replace(fold=1).utcoffset()
+    return there.strftime(f"{form} %z" if twice else form)
+
+
+def read_minute(text: str) -> int:
+    """Minutes after midnight of `HH:MM`; raises ValueError.
+
+    >>> read_minute("07:30")
+    450
+    """
+    hour, mark, minute = text.partition(":")
+    known = (
+        len(hour) in {1, 2} and mark and len(minute) == 2 and (hour + minute).isascii() and (hour + minute).isdigit()
+    )
+    if not known or int(hour) > 23 or int(minute) > 59:
+        raise ValueError(f"{text!r} is no time of the day; expected HH:MM")
+    return 60 * int(hour) + int(minute)
+
+
+def spell_minute(minute: int) -> str:
+    """`HH:MM` of minutes after midnight.
+
+    >>> spell_minute(450)
+    '07:30'
+    """
+    return f"{minute // 60:02}:{minute % 60:02}"

@@ -1,0 +1,80 @@
+"""`slopeward duty`: a plan from the input, a swap, what it shows, and a calendar that programs read."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from icalendar import Calendar
+
+from monitor.cli.main import run_verb
+from monitor.domain.alert import SERVICE
+from monitor.store.alerting.sites import save_site
+from tests.data.watched_slope import write_service
+from tests.integration.notify.test_duty import SITE
+
+PLAN = "daily 00:00 R. Mori, A. Rossi\nSun 00:30 nobody\n"
+
+
+@pytest.fixture
+def call(database, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database)))
+    with database.write() as c:
+        save_site(c, SITE, SERVICE.name, "test", datetime.now(UTC))
+
+    def run(*words, text=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        status = run_verb(["duty", *words])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
+    who = ("--by", "ada", "--reason", "spring")
+    assert "no plan: messages go to all of the team" in call("show", "bench")[1]
+    status, out, err = call("plan", "bench", "-", *who, text=PLAN)
+    assert (status, out[:20]) == (0, "plan 1 of geologists"), err
+    until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT%H:%MZ")
+    assert call("swap", "bench", "--out", "r. mori", "--in", "L. Frei", "--until", until, *who)[0] == 0
+    facts = json.loads(call("show", "bench", "--days", "9", "--json")[1])
+    assert facts["plan"] == PLAN.strip()
+    assert facts["lead"] == "L. Frei"
+    assert [(k["out"], k["in"]) for k in facts["changes"]] == [("R. Mori", "L. Frei")]
+    assert [] in [s["people"] for s in facts["shifts"]]
+    status, out, _ = call("show", "bench")
+    assert "change 1:" in out
+    assert "nobody (messages go to all of the team)" in out
+    assert call("export", "bench", "--person", "A. Rossi", "--ics", str(tmp_path / "duty.ics"), "--days", "20")[0] == 0
+    entries = Calendar.from_ical((tmp_path / "duty.ics").read_bytes()).walk("VEVENT")
+    assert len(entries) >= 3
+    assert {str(e["summary"]) for e in entries} <= {
+        "geologists: R. Mori",
+        "geologists: L. Frei",
+        "geologists: A. Rossi",
+    }
+    assert len({str(e["uid"]) for e in entries}) == len(entries)
+    assert call("withdraw", "bench", "1", *who)[0] == 0
+    assert json.loads(call("show", "bench", "--json")[1])["changes"] == []
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan", "bench", "-", "--by", "ada", "--reason", "x"), "one line at least"),
+        (("plan", "bench", "/nowhere", "--by", "ada", "--reason", "x"), "No such file"),
+        (("swap", "bench", "--out", "R. Mori", "--by", "ada", "--reason", "x"), "expected a local time"),
+        (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "x"), "at most 92"),
+        (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
+        (("show", "elsewhere"), "no site 'elsewhere'"),
+        (("withdraw", "bench", "9", "--by", "ada", "--reason", "x"), "no change 9 of bench stands"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_line(call, words, said):
+    status, _, err = call(*words)
+    assert status == 1
+    assert said in err
+    assert "Traceback" not in err

@@ -1,0 +1,216 @@
+"""Teams: a message goes to who is on duty at that instant, escalation down the team; plans and changes are rows."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from monitor.config.site import find_weaknesses, parse_site
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.site import gather_recipients
+from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.notify.dispatcher import Dispatcher
+from monitor.store.alerting.alerts import acknowledge, apply_changes
+from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, withdraw_change
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import load_entries
+from monitor.store.database.seals import find_unsealed
+from monitor.store.schema.views import load_view
+from tests.data.site_text import FOUR, head, series, station
+
+T0 = datetime(2026, 3, 6, 9, tzinfo=UTC)  # a Friday, 10:00 in Zurich
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ADA, BO = Actor("ada"), Actor("bo")
+PEOPLE = {
+    "team:geologists": 'levels = ["yellow", "orange", "red"]\nescalate_after = "10m"',
+    "R. Mori": 'channels = ["log:mori", "log:phone"]\nphone = "+41 79 000 00 01"\npeople = ["mori"]',
+    "A. Rossi": 'channels = ["log:rossi"]',
+    "L. Frei": 'channels = ["log:frei"]',
+    "K. Okafor": 'channels = ["log:okafor"]',
+    "control room": 'channels = ["log:room"]\nlevels = ["red"]\nescalate_after = "10m"',
+}
+TEAM = '[[team]]\nname = "geologists"\nmembers = ["R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]\nlead = "L. Frei"\n'
+PLAN = "Mon-Fri 07:00 R. Mori, A. Rossi\nFri 20:00 nobody\nSun 08:00 A. Rossi"
+
+
+def text_of(people=PEOPLE, team=TEAM):
+    told = "".join(f'[[recipient]]\nname = "{name}"\n{rest}\n' for name, rest in people.items())
+    return head("bench", timezone="Europe/Zurich", levels=FOUR) + station("G1", series("tilt", "mrad")) + told + team
+
+
+SITE = parse_site(text_of(), "bench")
+(CREW,) = SITE.teams
+
+
+@pytest.fixture
+def watched(database):
+    with database.write() as c:
+        save_site(c, SITE, "ada", "test", T0 - DAY)
+    return database
+
+
+def raise_alert(c, level, at, key="hazard", ledger=Ledger.HAZARD, site=SITE, recipients=None):
+    change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
+    apply_changes(
+        c, site.id if site else "status", [change], site=site, recipients=recipients or SITE.recipients, actor=SERVICE,
+        now=at, rule_version="1",
+    )  # fmt: skip
+
+
+def told(database):
+    with database.read() as c:
+        rows = load_view(c, "notification_status", order_by=("notification_id",))
+    return [(row["recipient"], row["channel"]) for row in rows]
+
+
+def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0])
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 2, T0)
+    assert told(watched) == [("R. Mori", "log:mori"), ("R. Mori", "log:phone")]
+    steps = []
+    for _ in range(6):
+        before = len(told(watched))
+        now[0] += 10 * timedelta(minutes=1)
+        watch.escalate_once(now[0])
+        steps.append(sorted({name for name, _ in told(watched)[before:]}))
+    crew = ["A. Rossi", "K. Okafor", "L. Frei", "R. Mori"]
+    # the second, the lead, the others, who stands below in the site file, then all who have a clock, again and again
+    assert steps[:4] == [["A. Rossi"], ["L. Frei"], ["K. Okafor"], ["control room"]]
+    assert steps[4:] == [[*crew, "control room"]] * 2
+    with watched.write() as c:
+        acknowledge(c, 1, BO, "on the way", now[0])
+    now[0] += HOUR
+    assert watch.escalate_once(now[0]) == 0
+
+
+def test_at_escalation_the_one_on_duty_by_then_comes_first(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0])
+    with watched.write() as c:
+        add_plan(c, CREW, "daily 10:05 L. Frei\ndaily 08:00 R. Mori, A. Rossi", ADA, "spring", T0)
+        raise_alert(c, 2, T0)
+    now[0] += 11 * timedelta(minutes=1)  # 10:11: the watch changed at 10:05
+    watch.escalate_once(now[0])
+    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "L. Frei"]
+
+
+def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watched):
+    crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    with watched.write() as c:
+        raise_alert(c, 2, T0, "hazard")
+    assert [name for name, _ in told(watched)] == crew
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 2, T0 + 11 * HOUR, "other")  # Friday 21:00
+    assert [name for name, _ in told(watched)][5:] == crew
+
+
+def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
+    people = {**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}
+    site = parse_site(text_of(people), "bench")
+    with watched.write() as c:
+        raise_alert(c, 2, T0, recipients=site.recipients)
+    assert sorted(told(watched)) == sorted({*told(watched)})
+    assert [name for name, _ in told(watched)].count("R. Mori") == 2
+
+
+def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 2, T0, "health:x", Ledger.HEALTH, None, gather_recipients([SITE]))
+    assert sorted({name for name, _ in told(watched)}) == ["R. Mori", "control room"]
+
+
+def test_a_change_is_a_row_ends_by_itself_and_can_be_withdrawn(watched):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        first = add_change(c, CREW, T0 + HOUR, T0 + 3 * HOUR, "r. mori", "K. Okafor", BO, "dentist", T0)
+        add_change(c, CREW, T0 + 24 * HOUR, T0 + 26 * HOUR, "", "L. Frei", BO, "holiday", T0)
+    with watched.read() as c:
+        friday = [
+            (row["from_at"][11:16], row["person"], row["second_person"])
+            for row in load_view(c, "duty", order_by=("from_at",), day="2026-03-06")
+        ]
+        changes = load_changes(c, "bench", T0)
+    assert friday == [
+        ("09:00", "R. Mori", "A. Rossi"), ("10:00", "K. Okafor", "A. Rossi"), ("12:00", "R. Mori", "A. Rossi"),
+        ("19:00", None, None),
+    ]  # fmt: skip
+    assert [(k.id, k.person_out, k.person_in, k.by, k.reason) for k in changes] == [
+        (first, "R. Mori", "K. Okafor", "bo", "dentist"), (first + 1, None, "L. Frei", "bo", "holiday"),
+    ]  # fmt: skip
+    with watched.write() as c:
+        raise_alert(c, 2, T0 + 2 * HOUR)
+    assert told(watched) == [("K. Okafor", "log:okafor")]
+    with watched.write() as c:
+        withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
+        with pytest.raises(RefusedError, match="withdrawn or over already"):
+            withdraw_change(c, first, CREW, ADA, "is back", T0 + 2 * HOUR)
+        with pytest.raises(NotFoundError):
+            withdraw_change(c, 99, CREW, ADA, "is back", T0)
+    with watched.read() as c:
+        friday = [
+            (row["from_at"][11:16], row["to_at"][11:16], row["person"])
+            for row in load_view(c, "duty", order_by=("from_at",), day="2026-03-06")
+        ]
+        acts = [(e["actor"], e["action"]) for e in load_entries(c, 50) if e["action"].startswith("duty")]
+        assert list(find_unsealed(c)) == []
+    # what was so until the withdrawal stays
+    assert friday == [
+        ("09:00", "10:00", "R. Mori"), ("10:00", "11:00", "K. Okafor"), ("11:00", "19:00", "R. Mori"),
+        ("19:00", "23:00", None),
+    ]  # fmt: skip
+    assert acts == [("ada", "duty.swap.withdraw"), ("bo", "duty.swap"), ("bo", "duty.swap"), ("ada", "duty.plan")]
+
+
+def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        for hours in (0, 1, 5, 30, 31, 24 * 9, 24 * 60):  # the last time after the service was away for weeks
+            lay_out(c, CREW, T0 + hours * HOUR)
+    with watched.read() as c:
+        rows = load_view(c, "duty", order_by=("from_at",), site="bench")
+    for one, other in pairwise(rows):
+        assert one["to_at"] == other["from_at"]
+        assert (one["day"], one["person"]) != (other["day"], other["person"])
+    assert len({row["day"] for row in rows}) == 61 + 35
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda c: add_plan(c, CREW, "Mon 08:00 Nobody Known", ADA, "why", T0), "does not belong to the team"),
+        (lambda c: add_plan(c, CREW, PLAN, ADA, " ", T0), "a person with a name and a reason"),
+        (lambda c: add_plan(c, CREW, PLAN, ADA, "why", T0, valid_from=T0 - HOUR), "cannot begin in the past"),
+        (lambda c: add_change(c, CREW, T0, T0, "R. Mori", "", ADA, "ill", T0), "ends after it begins"),
+        (lambda c: add_change(c, CREW, T0, T0 + 99 * DAY, "R. Mori", "", ADA, "ill", T0), "at most 92 days"),
+        (lambda c: add_change(c, CREW, T0 - HOUR, T0, "R. Mori", "", ADA, "ill", T0), "in the past"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, " ", "", ADA, "ill", T0), "name who is replaced"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "r.mori", ADA, "ill", T0), "one person"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "stranger", ADA, "ill", T0), "does not belong"),
+        (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE, "ill", T0), "a person with a name"),
+    ],
+)
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_is_wrong_is_refused_in_one_line(watched, act, said):
+    with watched.write() as c, pytest.raises(RefusedError, match=said):
+        act(c)
+
+
+def test_a_site_file_with_a_team_that_cannot_be_is_refused():
+    for team, said in (
+        (TEAM.replace('L. Frei"\n', 'Q"\n'), "lead: expected one of the members"),
+        (TEAM.replace('"A. Rossi"', '"r. mori"'), "stands there twice"),
+        (TEAM.replace('"A. Rossi"', '"Q"'), "expected the name of a "),
+        (TEAM.replace('"geologists"', '"others"'), "is no team; there is team:others"),
+        (TEAM + TEAM, "appears twice"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            parse_site(text_of(team=team), "bench")
+    with pytest.raises(ConfigError, match="a team has none of its own"):
+        parse_site(text_of({**PEOPLE, "team:geologists": 'channels = ["log:x"]'}), "bench")
+    alone = parse_site(text_of({k: v for k, v in PEOPLE.items() if not k.startswith("team")}), "bench")
+    assert any("nobody notifies it" in line for line in find_weaknesses(alone))
