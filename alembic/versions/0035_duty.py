@@ -1,14 +1,14 @@
 """Who is on duty: plans of teams, what people changed of them, hand-overs.
 
-Revision ID: 0034
-Revises: 0033
+Revision ID: 0035
+Revises: 0034
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0034"
-down_revision = "0033"
+revision = "0035"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
