@@ -234,6 +234,12 @@ class OidcSection(Section):
         return not self.only or fold_name(name) in map(fold_name, self.emergency)
 
 
+class MapSection(Section):
+    """[map]: a folder of PMTiles that lie below the maps of the page; empty = none."""
+
+    tiles: str = ""
+
+
 class ScheduleSection(Section):
     """[schedule]."""
 
@@ -381,6 +387,7 @@ class ServiceConfig(Section):
     paths: PathsSection = PathsSection()
     web: WebSection = WebSection()
     oidc: OidcSection = OidcSection()
+    map: MapSection = MapSection()
     schedule: ScheduleSection = ScheduleSection()
     compute: ComputeSection = ComputeSection()
     retention: RetentionSection = RetentionSection()

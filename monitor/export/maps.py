@@ -1,8 +1,8 @@
 """Stations and footprints as features of GeoJSON (RFC 7946), and as layers of a GeoPackage."""
 
 import json
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,16 +11,19 @@ from sqlalchemy import Connection
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.export.tables import kind_of, read_rows
+from monitor.store.alerting.asks import find_asks, find_asks_at
+from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
 from monitor.store.pages import SiteCard, load_cards, load_stations
-from monitor.store.schema.views import load_view
+from monitor.store.readings.headings import find_headings
 
 _STATION: Final = (
     "site", "station", "state", "reason", "newest_at", "stage", "trend", "velocity_mm_per_day",
-    "velocity_error_mm_per_day", "moved_at", "level", "level_name", "height_m", "azimuth_deg", "on_slope", "logger",
-    "reference",
+    "velocity_error_mm_per_day", "moved_at", "heading_deg", "heading_from", "asks", "asks_name", "level", "level_name",
+    "top_level", "height_m", "azimuth_deg", "on_slope", "logger", "reference",
 )  # fmt: skip
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"
+SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
 LAYERS: Final = (STATIONS, "footprints")
 FORMATS: Final = ("geojson", "gpkg")
 
@@ -36,36 +39,74 @@ def _describe_site(card: SiteCard) -> dict[str, Any]:
     return {**card.status, "name": card.name, "top_level": card.top_level}
 
 
-def list_stations(c: Connection, site: str) -> list[dict[str, Any]]:
-    """Declared stations as points: health, the fastest series as last judged, and the level of their site."""
-    status = next(iter(load_view(c, "site_status", site=site)), {})
-    moves: dict[str, dict[str, Any]] = {}
-    for row in _newest_movement(c, site):
-        if abs(row["velocity_mm_per_day"] or 0.0) >= abs(
-            moves.get(row["station"], {}).get("velocity_mm_per_day") or 0.0
-        ):
-            moves[row["station"]] = row
+def list_stations(c: Connection, site: str, now: datetime, at: datetime | None = None) -> list[dict[str, Any]]:
+    """Declared stations as points: health, the fastest series as last judged, and the level that each asks for.
+
+    Args:
+        c: a read transaction.
+        site: site.
+        now: the present.
+        at: an earlier instant: movement and levels as they were stored then; health is not kept, and is left out.
+    """
+    then = at or now
+    card = next(iter(load_cards(c, site)), None)
+    levels = {} if card is None else {v["number"]: v["name"] for v in card.levels}
+    top = max(levels, default=0)
+    status = _find_level(c, site, at) if at is not None else {} if card is None else card.status
+    asks = find_asks(c, site, top, now) if at is None else find_asks_at(c, site, top, at)
+    moves = _find_fastest(load_newest_movement(c, site, then))
+    windows = {k: m["velocity_window_s"] for k, m in moves.items() if m["velocity_window_s"] and _is_seen(m)}
+    headings = find_headings(c, site, windows, then)
     found = []
     for one in load_stations(c, site):
         if not one["declared"]:
             continue
-        health, move = one["health"] or {}, moves.get(one["id"], {})
+        health = (one["health"] or {}) if at is None else {}
+        move = moves.get(one["id"], {})
+        asked = asks.get(one["id"], 0)
         facts = {
             **dict.fromkeys(_STATION), **{k: v for k, v in one.items() if k in _STATION}, "site": site,
             "station": one["id"], **{k: health.get(k) for k in ("state", "reason", "newest_at")},
             **{k: move.get(k) for k in ("stage", "trend", "velocity_mm_per_day", "velocity_error_mm_per_day")},
-            "moved_at": move.get("at"), "level": status.get("level"), "level_name": status.get("level_name"),
+            "moved_at": move.get("at"), **_find_heading(one, move, headings), "asks": asked,
+            "asks_name": levels.get(asked) if asked else None, "level": status.get("level"),
+            "level_name": levels.get(status.get("level")), "top_level": top,
         }  # fmt: skip
         found.append(_feature(f"{site}/{one['id']}", _point(one["longitude"], one["latitude"], one["height_m"]), facts))
     return found
 
 
-def _newest_movement(c: Connection, site: str) -> Iterator[dict[str, Any]]:
-    """The newest row of `movement_history` of each series, by seeks."""
-    series = {(row["station"], row["quantity"]) for row in load_view(c, "latest_observation", site=site)}
-    for station, quantity in sorted(series):
-        which = {"site": site, "station": station, "quantity": quantity}
-        yield from load_view(c, "movement_history", order_by=["-at"], limit=1, **which)
+def _find_level(c: Connection, site: str, at: datetime) -> dict[str, Any]:
+    """The level of a site as evaluations found it at an instant."""
+    return next(iter(load_ribbon(c, site, at - timedelta(seconds=1), at)), {})
+
+
+def _find_fastest(movement: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The row of the fastest series of each station."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in movement:
+        before = found.get(row["station"], {})
+        if abs(row["velocity_mm_per_day"] or 0.0) >= abs(before.get("velocity_mm_per_day") or 0.0):
+            found[row["station"]] = row
+    return found
+
+
+def _is_seen(move: Mapping[str, Any]) -> bool:
+    """Whether a movement stands out of its own noise, so that it has a direction."""
+    speed, error = move.get("velocity_mm_per_day"), move.get("velocity_error_mm_per_day")
+    return speed is not None and error is not None and bool(abs(speed) > SEEN * error)
+
+
+def _find_heading(
+    station: Mapping[str, Any], move: Mapping[str, Any], measured: Mapping[str, float]
+) -> dict[str, Any]:  # fmt: skip
+    """Where a station moves, degrees clockwise from north: as east and north tell, else along its declared azimuth."""
+    if station["id"] in measured:
+        return {"heading_deg": measured[station["id"]], "heading_from": "readings"}
+    if station["azimuth_deg"] is None or not _is_seen(move):
+        return {"heading_deg": None, "heading_from": None}
+    back = 180.0 if move["velocity_mm_per_day"] < 0.0 else 0.0
+    return {"heading_deg": (station["azimuth_deg"] + back) % 360.0, "heading_from": "site file"}
 
 
 def list_footprints(
@@ -102,7 +143,7 @@ def write_map(
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
         raise RefusedError("stations are as of now: they take no --from and no --to")
-    found = list_stations(c, site) if name == STATIONS else list_footprints(c, site, from_at=from_at, to_at=to_at)
+    found = list_stations(c, site, now) if name == STATIONS else list_footprints(c, site, from_at=from_at, to_at=to_at)
     placed: list[dict[str, Any]] = []
     for one in found:
         if one["geometry"] is None:

@@ -60,7 +60,7 @@ _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("revision", "n", "n_filters", "n_agree", "level", "peak_level", "sequence", "from_level",
          "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
-         "parent_alert_id"),
+         "parent_alert_id", "asks", "top_level"),
         "integer",
     ),
     **dict.fromkeys(("shown", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",
@@ -73,7 +73,7 @@ _KINDS: Final[dict[str, str]] = {
          "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
          "inverse_velocity_day_per_mm", "score", "threshold", "budget", "factor", "missing_share_24h", "battery_v",
          "availability", "area_m2", "grown_m2", "mean_probability", "min_lon", "min_lat", "max_lon", "max_lat",
-         "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg"),
+         "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg", "heading_deg"),
         "real",
     ),
 }  # fmt: skip

@@ -36,7 +36,7 @@ from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
-from monitor.web.routes import acts, api, cap, exports, files, live, pages, probes
+from monitor.web.routes import acts, api, cap, exports, files, live, maps, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import charts, instruments, movement, proposals, rain, thresholds
 from monitor.web.uploads.work import Workshop
@@ -51,7 +51,7 @@ PAGES: Final = (
     pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
     thresholds, acts, files, live,
 )  # fmt: skip
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, exports, probes))
+ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, exports, maps, probes))
 
 
 class LastingFiles(StaticFiles):

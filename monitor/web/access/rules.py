@@ -41,6 +41,8 @@ _FILES: Final = (  # everybody sees the own ones; which sites they may go to, th
 )  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 
+_GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
+
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
@@ -56,7 +58,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}"), READ),
     **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
     **dict.fromkeys(
-        ("GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts",
+        ("GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", *_GROUND,
          "GET /api/v1/alerts/{alert_id}", "GET /api/v1/notifications",
          "GET /api/v1/sites/{site}"),
         READ,
@@ -67,6 +69,7 @@ RULES: Final[dict[str, str]] = {
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
             "chart/{station}/{quantity}", "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",
+            "map", "zones.geojson", "points.geojson", "relief.pmtiles",
             "stac", "stac/items", "stac/items/{scene_hash}", "sensorthings/v1.1", "sensorthings/v1.1/{path:path}",
         )],
         READ,
@@ -109,7 +112,7 @@ _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_sh
     "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
     "GET /signatures", "GET /cap/feed.atom",
 )  # fmt: skip
-OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_OWN, *_FILES})
+OF_NO_SITE: Final = frozenset({"GET /api/v1/openapi.json", *_LISTS, *_GROUND, *_OWN, *_FILES})
 
 
 def list_addresses(routers: Iterable[APIRouter]) -> list[str]:

@@ -21,6 +21,7 @@ from monitor.ingest.references import find_question
 from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
+from monitor.store.alerting.asks import find_asks
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.readings.observations import load_series
@@ -30,7 +31,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.headline import describe_motion, find_asks, find_hazards
+from monitor.web.parts.headline import describe_motion, find_hazards
 from monitor.web.parts.ribbon import draw_ribbon
 from monitor.web.parts.sketch import draw
 

@@ -4,13 +4,8 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection
-
 from monitor.domain.alert import Ledger
-from monitor.domain.decision import Memory
-from monitor.domain.instants import epoch_s, parse
-from monitor.domain.keys import VoteKey
-from monitor.store.alerting.decisions import find_state
+from monitor.domain.instants import parse
 
 CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
 
@@ -43,14 +38,3 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
         "beyond": len({row["station"] for row in movement if row["stage"] not in CALM}),
         "stations": len({row["station"] for row in movement}), "window": ahead[0] if ahead else None,
     }  # fmt: skip
-
-
-def find_asks(c: Connection, site: str, top: int, now: datetime) -> dict[str, int]:
-    """The highest level that each station asks for by itself, by votes that have not aged."""
-    state = find_state(c, site)
-    found: dict[str, int] = {}
-    for key, vote in ({} if state is None else Memory.read(state.state).votes).items():
-        if vote.level > 0 and vote.valid_until_s >= epoch_s(now):
-            station = VoteKey.read(key).station
-            found[station] = max(min(vote.level, top), found.get(station, 0))
-    return found

@@ -145,7 +145,8 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
         find_card(c, site)
         rows = pages.load_scenes_of(c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
-    return [plain({k: v for k, v in row.items() if k not in hidden}) for row in rows]
+    told = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.preview_bounds(row)} for row in rows)
+    return [plain(row) for row in told]
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}", tags=["scenes"])

@@ -19,6 +19,7 @@ from monitor.store.alerting.maintenance import load_maintenance
 from monitor.web.access.rules import narrow
 from monitor.web.context import context_of
 from monitor.web.parts.collect import find_card
+from monitor.web.routes.maps import read_instant
 from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
@@ -105,11 +106,15 @@ def map_sites(request: Request) -> JSONResponse:
 
 
 @router.get("/sites/{site}/stations.geojson", response_class=JSONResponse)
-def map_stations(request: Request, site: str) -> JSONResponse:
-    """Stations as points with health, velocity and the level of the site."""
-    with context_of(request).db.read() as c:
+def map_stations(
+    request: Request, site: str, at: Annotated[str | None, Query(description="as stored then; default now")] = None
+) -> JSONResponse:
+    """Stations as points with health, velocity, the level each asks for and that of the site."""
+    context = context_of(request)
+    then = None if at is None else read_instant(at)
+    with context.db.read() as c:
         find_card(c, site)
-        return _collection(maps.list_stations(c, site))
+        return _collection(maps.list_stations(c, site, context.clock(), then))
 
 
 def _collection(features: list[dict[str, Any]]) -> JSONResponse:

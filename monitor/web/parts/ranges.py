@@ -1,0 +1,67 @@
+"""Parts of large files of map tiles: one range a request, never the whole, and only files that lie in their folder."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fastapi.responses import Response
+
+from monitor.errors import NotFoundError
+
+SUFFIX: Final = ".pmtiles"
+LARGEST: Final = 4 << 20  # of one answer: larger than any tile or directory
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}\.pmtiles")
+RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
+TYPE: Final = "application/vnd.pmtiles"
+
+
+@dataclass(frozen=True, slots=True)
+class TileFile:
+    """A file of tiles as it lies there now."""
+
+    name: str
+    size: int
+
+
+def list_files(folder: str | Path) -> list[TileFile]:
+    """Files of tiles in a folder, by name; links and what has an odd name are left out."""
+    if not str(folder):
+        return []
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except OSError:
+        return []
+    named = ((entry.name, entry.lstat()) for entry in entries if NAME.fullmatch(entry.name))
+    return [TileFile(name, known.st_size) for name, known in named if stat.S_ISREG(known.st_mode)]
+
+
+def send_range(path: Path, headers: Mapping[str, str]) -> Response:
+    """The range of a file that a request asks for, cut at `LARGEST`; 416 without one range that the file has.
+
+    Raises:
+        NotFoundError: there is no such file.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        raise NotFoundError("there are no such tiles") from None
+    try:
+        known = os.fstat(file)
+        if not stat.S_ISREG(known.st_mode):
+            raise NotFoundError("there are no such tiles")
+        size = known.st_size
+        told = {"Accept-Ranges": "bytes", "ETag": f'"{known.st_mtime_ns:x}-{size:x}"', "Content-Encoding": "identity"}
+        asked = RANGE.fullmatch(headers.get("range", "").strip())
+        first = int(asked[1]) if asked else size
+        last = min(int(asked[2]) if asked and asked[2] else size - 1, size - 1, first + LARGEST - 1)
+        if first >= size or last < first:
+            return Response(status_code=416, headers={**told, "Content-Range": f"bytes */{size}"}, media_type=TYPE)
+        body = os.pread(file, last - first + 1, first)
+    finally:
+        os.close(file)
+    told |= {"Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}", "Cache-Control": "private, max-age=3600"}
+    return Response(body, status_code=206, headers=told, media_type=TYPE)

@@ -1,0 +1,71 @@
+"""Parts of a slope as shapes on a map: the areas of its stations, and how far around them radar is read."""
+
+from collections.abc import Iterable, Sequence
+from math import cos, pi, radians, sin
+from typing import Any, Final
+
+from monitor.domain.site import Site
+from monitor.store.readings.points import METRES_PER_DEGREE, window_of
+
+AROUND_M: Final = 15.0  # an area reaches so far beyond its outermost stations
+CORNERS: Final = 48  # of a circle
+Place = tuple[float, float]  # longitude, latitude
+
+
+def draw_zones(site: Site) -> list[dict[str, Any]]:
+    """Features of GeoJSON with `kind` (area, radar), `name` and `radius_m`."""
+    placed = {
+        s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
+    }
+    found = []
+    areas: dict[str, list[Place]] = {}
+    for station in site.stations:
+        if station.area is not None and station.id in placed:
+            areas.setdefault(station.area, []).extend(draw_circle(placed[station.id], AROUND_M, 12))
+    for name, corners in sorted(areas.items()):
+        found.append(_feature("area", name, None, find_hull(corners)))
+    radar = {(s, window_of(k)[1]) for k in site.criteria if k.kind.facts == "points" for s in k.stations if s in placed}
+    for name, reach_m in sorted(radar):
+        found.append(_feature("radar", name, reach_m, draw_circle(placed[name], reach_m)))
+    return found
+
+
+def draw_circle(middle: Place, radius_m: float, corners: int = CORNERS) -> list[Place]:
+    """Places around a middle, on the plane that touches the slope."""
+    north = radius_m / METRES_PER_DEGREE
+    east = north / max(0.01, cos(radians(middle[1])))
+    angles = [2.0 * pi * k / corners for k in range(corners)]
+    return [(round(middle[0] + east * sin(a), 7), round(middle[1] + north * cos(a), 7)) for a in angles]
+
+
+def find_hull(places: Iterable[Place]) -> list[Place]:
+    """The convex hull, counter-clockwise (Andrew 1979).
+
+    >>> find_hull([(0.0, 0.0), (2.0, 0.0), (1.0, 0.5), (2.0, 2.0), (0.0, 2.0)])
+    [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0)]
+    """
+    points = sorted(set(places))
+    lower, upper = _chain(points), _chain(points[::-1])
+    return lower[:-1] + upper[:-1]
+
+
+def _chain(points: Sequence[Place]) -> list[Place]:
+    found: list[Place] = []
+    for x, y in points:
+        while len(found) > 1:
+            (ax, ay), (bx, by) = found[-2:]
+            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                break
+            found.pop()
+        found.append((x, y))
+    return found
+
+
+def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> dict[str, Any]:
+    around = [list(place) for place in (*ring, ring[0])]
+    if kind != "area":
+        around.reverse()  # RFC 7946: outer rings run counter-clockwise
+    return {
+        "type": "Feature", "id": f"{kind}/{name}", "geometry": {"type": "Polygon", "coordinates": [around]},
+        "properties": {"kind": kind, "name": name, "radius_m": radius_m},
+    }  # fmt: skip

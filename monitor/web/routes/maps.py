@@ -1,0 +1,125 @@
+"""What the maps of the page are drawn of besides stations and footprints: zones, radar points, relief, tiles."""
+
+import math
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from monitor.domain.instants import parse, spell
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.readings.point_rates import Box, load_rates
+from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.ranges import NAME, list_files, send_range
+from monitor.web.parts.zones import draw_zones
+
+router = APIRouter(prefix="/api/v1", tags=["maps"])
+GEOJSON: Final = "application/geo+json"
+RELIEF: Final = "relief"  # folder of `paths.state`
+Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
+Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
+At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
+
+
+def relief_of(state: Path, site: str) -> Path:
+    """Where the relief of a site lies, once it was drawn."""
+    return state / RELIEF / f"{site}.pmtiles"
+
+
+@router.get("/sites/{site}/zones.geojson", response_class=JSONResponse)
+def map_zones(request: Request, site: str) -> JSONResponse:
+    """Areas of the site file as hulls of their stations, and circles within which radar points count."""
+    context = context_of(request)
+    with context.db.read() as c:
+        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+    features = [] if declared is None else draw_zones(declared)
+    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
+
+
+@router.get("/sites/{site}/points.geojson", response_class=JSONResponse)
+def map_points(
+    request: Request, site: str, bbox: Within = None, at: At = None, days: Days = 365.0,
+    set_: Annotated[str | None, Query(alias="set", description="point set; default the first by name")] = None,
+) -> JSONResponse:  # fmt: skip
+    """Radar points of a view by their rate over a window; where there are very many, an even share of them."""
+    context = context_of(request)
+    end = context.clock() if at is None else read_instant(at)
+    with context.db.read() as c:
+        find_card(c, site)
+        found = load_rates(c, site, _read_box(bbox), end, timedelta(days=days), set_)
+    features = [
+        {
+            "type": "Feature", "id": p.id, "geometry": {"type": "Point", "coordinates": [p.longitude, p.latitude]},
+            "properties": {
+                "point": p.pid, "set": p.set, "rate_mm_per_year": p.rate_mm_per_year, "epochs": p.epochs,
+                "newest_at": None if p.newest_at is None else spell(p.newest_at),
+            },
+        }
+        for p in found.points
+    ]  # fmt: skip
+    said = {"type": "FeatureCollection", "features": features, "inside": found.inside, "sets": found.sets, "days": days}
+    return JSONResponse(said, media_type=GEOJSON)
+
+
+@router.get("/sites/{site}/relief.pmtiles", response_class=Response)
+def send_relief(request: Request, site: str) -> Response:
+    """Shaded relief of a site, range by range."""
+    context = context_of(request)
+    with context.db.read() as c:
+        find_card(c, site)
+    return send_range(relief_of(context.config.paths.state, site), request.headers)
+
+
+@router.get("/sites/{site}/map")
+def describe_map(request: Request, site: str) -> dict[str, Any]:
+    """Which grounds a map of the site can have: its relief, and the tiles of this service."""
+    context = context_of(request)
+    with context.db.read() as c:
+        find_card(c, site)
+    relief = relief_of(context.config.paths.state, site).is_file()
+    return {"relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context)}
+
+
+@router.get("/map/tiles")
+def list_tiles(request: Request) -> list[dict[str, Any]]:
+    """Files of tiles in the folder that `[map] tiles` names."""
+    return _list_tiles(context_of(request))
+
+
+@router.get("/map/tiles/{name}", response_class=Response)
+def send_tiles(request: Request, name: str) -> Response:
+    """A file of tiles, range by range."""
+    folder = context_of(request).config.map.tiles
+    if not folder or not NAME.fullmatch(name):
+        raise NotFoundError("there are no such tiles")
+    return send_range(Path(folder) / name, request.headers)
+
+
+def _list_tiles(context: Context) -> list[dict[str, Any]]:
+    return [
+        {"name": f.name, "size_bytes": f.size, "url": f"/api/v1/map/tiles/{f.name}"}
+        for f in list_files(context.config.map.tiles)
+    ]
+
+
+def read_instant(text: str) -> Any:
+    """An instant of a request; RefusedError says what is wrong."""
+    try:
+        return parse(text)
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"at: {error}; write 2026-03-01T06:00:00Z") from error
+
+
+def _read_box(text: str | None) -> Box | None:
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise RefusedError("bbox: expected west,south,east,north in degrees") from None
+    if not all(map(math.isfinite, (west, south, east, north))):
+        raise RefusedError("bbox: expected finite degrees")
+    return (west, south, east, north)

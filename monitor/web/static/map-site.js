@@ -1,0 +1,295 @@
+// The map of one site: stations by the level they ask for, movement, footprints, radar points, zones, and the past.
+"use strict";
+(() => {
+  const M = window.SlopewardMap, holder = document.querySelector('[data-map="site"]');
+  if (!holder) return;
+  const main = document.getElementById("main"), site = main.dataset.site, api = `/api/v1/sites/${site}`;
+  const zone = main.dataset.zone || "UTC";
+  const REFRESH_MS = 30_000, WAIT_MS = 200, STEPS = 120;
+  const CHANGES = ["new", "grown", "known", "single", "vanished", "withdrawn"];
+  // away from the radar is orange, towards it violet: told apart by the colour-blind too
+  const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
+  const SETS = { // what a person may hide, each with its layers
+    labels: ["station-names"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
+    scene: ["scene"], points: ["points"], zones: ["zones-area", "zones-line"], ground: [],
+  };
+  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), scale: 10, set: null, picked: null, unplaced: [] };
+  let map = null, grounds = [], values = null, newest = 0;
+
+  const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
+  const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString();
+  const spell = (instant) => new Intl.DateTimeFormat(document.documentElement.lang, { timeZone: zone, dateStyle: "medium", timeStyle: "short" }).format(new Date(instant)) + (zone === "UTC" ? " UTC" : "");
+  const names = { new: tr("new"), grown: tr("grown"), known: tr("known"), single: tr("of one date: advice"), vanished: tr("vanished"), withdrawn: tr("withdrawn") };
+
+  // ---- what is drawn --------------------------------------------------------------------------------------------------
+  // 0.1 mm/day is the shortest arrow; each factor of ten adds as much again
+  const lengthOf = (speed) => Math.round(Math.min(76, Math.max(16, 16 + 15 * Math.log10(Math.abs(speed) / 0.1))) / 2) * 2;
+  function dress(found) {
+    for (const { properties: p } of found.features) {
+      const asked = p.asks > 0, kind = p.on_slope ? "slope" : "control";
+      const colour = asked ? M.levelClass(p.asks_name, p.asks, p.top_level) : state.at === null && p.state !== null ? "0" : "u";
+      p.mark = `station|${kind}|${colour}|${state.at === null && p.state !== "ok" ? "bad" : ""}`;
+      p.label = asked ? `${p.station}\n${tr(p.asks_name)}` : p.station;
+      p.order = -p.asks;
+      p.arrow = p.heading_deg === null || p.heading_deg === undefined ? "" : `arrow|${lengthOf(p.velocity_mm_per_day)}`;
+    }
+    state.unplaced = found.features.filter((f) => !f.geometry).map((f) => f.properties.station);
+    found.features = found.features.filter((f) => f.geometry);
+    return found;
+  }
+  const breaks = () => [-1, -0.5, -0.2, 0.2, 0.5, 1].map((k) => k * state.scale);
+  function style() {
+    const text = M.css("--text"), halo = M.css("--ground"), danger = M.css("--lv-3"), advice = M.css("--advice"), muted = M.css("--muted");
+    const sources = Object.fromEntries(["stations", "footprints", "points", "zones"].map((name) => [name, { type: "geojson", data: state[name] }]));
+    const layers = [];
+    const box = state.scene?.bounds;
+    if (box) {
+      sources.scene = { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: [[box[0], box[3]], [box[2], box[3]], [box[2], box[1]], [box[0], box[1]]] };
+      layers.push({ id: "scene", type: "raster", source: "scene", paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 } });
+    }
+    const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
+    layers.push(
+      { id: "zones-area", type: "fill", source: "zones", filter: ["==", ["get", "kind"], "area"], paint: { "fill-color": text, "fill-opacity": 0.05 } },
+      { id: "zones-line", type: "line", source: "zones", paint: { "line-color": text, "line-opacity": 0.6, "line-width": 1.2, "line-dasharray": [2, 3] } },
+      { id: "foot-area", type: "fill", source: "footprints", filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]], paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 } },
+      { id: "foot-halo", type: "line", source: "footprints", paint: { "line-color": M.css("--panel"), "line-width": 5 } },
+      ...CHANGES.map((change) => ({ id: `foot-${change}`, type: "line", source: "footprints", filter: ["==", ["get", "change"], change], paint: { "line-color": lines[change][0], "line-width": 2.4, ...(lines[change][1].length > 1 ? { "line-dasharray": lines[change][1] } : {}) } })),
+      { id: "points", type: "circle", source: "points", paint: {
+        "circle-radius": ["interpolate", ["linear"], ["zoom"], 11, 1.8, 16, 5], "circle-stroke-width": 0.6, "circle-stroke-color": text, "circle-stroke-opacity": 0.5,
+        "circle-color": ["case", ["==", ["get", "rate_mm_per_year"], null], muted, ["step", ["to-number", ["get", "rate_mm_per_year"]], RAMP[0], ...breaks().flatMap((bound, k) => [bound, RAMP[k + 1]])]],
+      } },
+      { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
+      // names cover no mark, and of two that would cover one another that of the higher level stays
+      { id: "station-names", type: "symbol", source: "stations", layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-radial-offset": 1.1, "text-justify": "auto", "symbol-sort-key": ["get", "order"] }, paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 } },
+      { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
+    );
+    for (const layer of layers) {
+      const set = Object.keys(SETS).find((name) => SETS[name].includes(layer.id));
+      if (state.hidden.has(set)) layer.layout = { ...layer.layout, visibility: "none" };
+    }
+    return { sources, layers };
+  }
+  const put = (name, data) => { state[name] = data; map?.getSource(name)?.setData(data); };
+
+  // ---- what is asked of the server ---------------------------------------------------------------------------------------
+  const query = () => state.at === null ? "" : `?at=${new Date(state.at).toISOString()}`;
+  async function loadStations() {
+    const at = state.at, found = await M.load(`${api}/stations.geojson${query()}`);
+    if (at === state.at) put("stations", dress(found));
+  }
+  async function loadScene() {
+    const at = state.at ?? Infinity;
+    const shown = state.scenes.find((scene) => scene.state === "done" && scene.acquired_at !== null && Date.parse(scene.acquired_at) <= at) ?? null;
+    if (shown?.scene_hash === state.scene?.scene_hash) return false;
+    state.scene = shown;
+    state.footprints = shown === null ? M.NOTHING : await M.load(`${api}/scenes/${shown.scene_hash}`);
+    return true;
+  }
+  async function loadPoints() {
+    const b = map.getBounds(), box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((x) => x.toFixed(5)).join(",");
+    const found = await M.load(`${api}/points.geojson?bbox=${box}${state.at === null ? "" : `&at=${new Date(state.at).toISOString()}`}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`);
+    const sizes = found.features.map((f) => Math.abs(f.properties.rate_mm_per_year ?? 0)).sort((x, y) => x - y);
+    const large = sizes[Math.floor(0.95 * (sizes.length - 1))] ?? 10, power = 10 ** Math.floor(Math.log10(large || 10));
+    const scale = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= large) ?? 10;
+    found.features.forEach((f) => { f.properties.direction = found.sets[f.properties.set]; });
+    state.pointsSaid = found;
+    put("points", found);
+    if (scale !== state.scale) {
+      state.scale = scale;
+      map.setPaintProperty("points", "circle-color", style().layers.find((layer) => layer.id === "points").paint["circle-color"]);
+    }
+    explain();
+  }
+
+  // ---- below the map: layers, key, the past, what was chosen -----------------------------------------------------------------
+  const key = make("ul", { className: "legend mapkey" }), chosen = make("div", { className: "mapchosen", role: "status" });
+  const swatch = (css, text) => { const mark = make("i", { className: "k" }); Object.assign(mark.style, css); return make("li", {}, mark, text); };
+  const image = (id) => { const mark = make("i", { className: `kshape ${id}` }); return mark; };
+  function explain() {
+    const items = [];
+    const asked = new Map(state.stations.features.filter((f) => f.properties.asks > 0).map(({ properties: p }) => [p.asks, p]));
+    for (const [, p] of [...asked].sort((x, y) => y[0] - x[0])) {
+      items.push(make("li", {}, image(`lv-${M.levelClass(p.asks_name, p.asks, p.top_level)}`), tr("asks for {level}", { level: tr(p.asks_name) })));
+    }
+    items.push(make("li", {}, make("i", { className: state.at === null ? "k ok" : "k" }), tr("station")));
+    if (state.at === null) items.push(make("li", {}, make("i", { className: "k bad" }), tr("sick or silent")));
+    if (state.stations.features.some((f) => !f.properties.on_slope)) items.push(make("li", {}, make("i", { className: "k control" }), tr("control")));
+    if (state.stations.features.some((f) => f.properties.arrow)) items.push(make("li", {}, make("i", { className: "karrow", textContent: "↗" }), tr("movement; the length grows with the logarithm of the velocity")));
+    for (const change of CHANGES.filter((k) => state.footprints.features.some((f) => f.properties.change === k))) {
+      const box = make("i", { className: `kfoot ${change}` });
+      items.push(make("li", {}, box, tr("footprint, {change}", { change: names[change] })));
+    }
+    const said = state.pointsSaid;
+    if (said?.features.length && !state.hidden.has("points")) {
+      const bounds = breaks(), ramp = make("span", { className: "kramp" });
+      RAMP.forEach((colour) => { const part = make("i"); part.style.background = colour; ramp.append(part); });
+      const much = said.inside > said.features.length ? " " + tr("{shown} of {all} points", { shown: said.features.length, all: said.inside }) : "";
+      items.push(make("li", {}, tr("radar points, mm/year"), " ", show(bounds[0]), " ", ramp, " ", show(bounds.at(-1)), ` (${Object.values(said.sets)[0] ?? ""})`, much));
+    }
+    if (state.unplaced.length) items.push(make("li", {}, tr("without a place: {names}", { names: state.unplaced.join(", ") })));
+    for (const ground of grounds.filter((g) => g.by)) items.push(make("li", {}, `${ground.name}: ${ground.by}`));
+    key.replaceChildren(...items);
+  }
+
+  function tell(title, lines, links = []) {
+    const list = make("dl", { className: "facts" });
+    for (const [term, text] of lines) if (text) list.append(make("div", {}, make("dt", { textContent: term }), make("dd", { textContent: text })));
+    chosen.replaceChildren(make("b", { textContent: title }), list, ...links.flatMap((link, k) => k ? [" · ", link] : [link]));
+  }
+  async function pickStation(id, move = false) {
+    const feature = state.stations.features.find((f) => f.properties.station === id);
+    if (!feature) return;
+    state.picked = id;
+    if (stationList.value !== id) stationList.value = id;
+    if (move) map.easeTo({ center: feature.geometry.coordinates.slice(0, 2), zoom: Math.max(map.getZoom(), 15), duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 400 });
+    const p = feature.properties;
+    const lines = [
+      [tr("Level"), p.asks > 0 ? tr("asks for {level}", { level: tr(p.asks_name) }) : tr("asks for no level")],
+      [tr("State"), state.at === null ? [tr(p.state ?? "unknown"), p.reason].filter(Boolean).join(": ") : ""],
+      [tr("Velocity"), p.velocity_mm_per_day === null ? "" : `${show(p.velocity_mm_per_day)} ± ${show(p.velocity_error_mm_per_day)} mm/day`],
+      [tr("Direction"), p.heading_deg === null ? "" : `${Math.round(p.heading_deg)}° (${p.heading_from === "readings" ? tr("from east and north") : tr("azimuth of the site file")})`],
+    ];
+    const chart = make("a", { href: "#h-curves", textContent: tr("chart") }), row = make("a", { href: `#station-${id}`, textContent: tr("in the table") });
+    chart.addEventListener("click", () => document.dispatchEvent(new CustomEvent("station", { detail: id })));
+    tell(id, lines, [chart, row]);
+    if (state.at !== null) return;
+    values ??= M.load(`${api}/stations`).catch(() => null);
+    const station = (await values)?.find((one) => one.id === id);
+    if (station && state.picked === id) {
+      tell(id, [...lines, ...station.latest.slice(0, 8).map((row) => [tr(row.quantity.replaceAll("_", " ")), `${show(row.value)} ${row.unit}, ${spell(row.observed_at)}`])], [chart, row]);
+    }
+  }
+  function pick(event) {
+    const { x, y } = event.point, near = (layers) => map.queryRenderedFeatures([[x - 10, y - 10], [x + 10, y + 10]], { layers: layers.filter((id) => map.getLayer(id)) });
+    const [station] = near(["stations"]);
+    if (station) { pickStation(station.properties.station); return; }
+    const p = (near(["points"])[0] ?? near(["foot-area", ...CHANGES.map((k) => `foot-${k}`)])[0] ?? near(["zones-area", "zones-line"])[0])?.properties;
+    state.picked = null;
+    stationList.value = "";
+    if (!p) { chosen.replaceChildren(); return; }
+    if (p.point !== undefined) {
+      tell(tr("Radar point {name}", { name: p.point }), [
+        [tr("Rate"), p.rate_mm_per_year === undefined || p.rate_mm_per_year === null ? tr("too few acquisitions") : `${show(p.rate_mm_per_year)} ${tr("mm/year")}`],
+        [tr("Along"), p.direction], [tr("Set"), p.set], [tr("Acquisitions"), tr("{count} in {days} days", { count: p.epochs, days: state.pointsSaid.days })], [tr("Newest"), p.newest_at ? spell(p.newest_at) : ""],
+      ]);
+    } else if (p.polygon_id !== undefined) {
+      tell(tr("Footprint {name}", { name: p.polygon_id }), [
+        [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.mean_probability)],
+        [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
+      ]);
+    } else tell(p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
+  }
+
+  const stationList = make("select", { ariaLabel: tr("Station") });
+  stationList.addEventListener("change", () => stationList.value && pickStation(stationList.value, true));
+  function fillList() {
+    const chosenNow = stationList.value;
+    stationList.replaceChildren(make("option", { value: "", textContent: tr("choose a station") }), ...state.stations.features.map(({ properties: p }) => make("option", { value: p.station, textContent: p.asks > 0 ? `${p.station}: ${tr(p.asks_name)}` : p.station })));
+    stationList.value = chosenNow;
+  }
+  function makeLayers() {
+    const told = {
+      labels: tr("Names"), arrows: tr("Movement"), zones: state.zones.features.length && tr("Zones"), scene: state.scenes.some((s) => s.bounds) && tr("Image"),
+      footprints: state.scenes.length && tr("Footprints"), points: tr("Radar points"), ground: grounds.length && tr("Ground"),
+    };
+    const fields = make("fieldset", { className: "maplayers" }, make("legend", { textContent: tr("Shown") }));
+    SETS.ground = map.getStyle().layers.filter((layer) => layer.id.startsWith("ground:")).map((layer) => layer.id);
+    for (const name of Object.keys(told).filter((k) => told[k])) {
+      const box = make("input", { type: "checkbox", checked: !state.hidden.has(name) });
+      box.addEventListener("change", () => {
+        if (box.checked) state.hidden.delete(name); else state.hidden.add(name);
+        for (const id of SETS[name]) if (map.getLayer(id)) map.setLayoutProperty(id, "visibility", box.checked ? "visible" : "none");
+        explain();
+      });
+      fields.append(make("label", {}, box, " ", told[name]));
+    }
+    return make("details", { className: "maptools", open: matchMedia("(min-width: 701px)").matches }, make("summary", { textContent: tr("Layers and key") }), fields, key);
+  }
+  function makeTime() {
+    const slider = make("input", { type: "range", min: -STEPS, max: 0, step: 1, ariaLabel: tr("Time shown on the map") });
+    slider.value = 0;
+    const span = make("select", { ariaLabel: tr("How far back") }, ...[[1, "1 d"], [7, "7 d"], [30, "30 d"], [365, tr("1 y")]].map(([days, text]) => make("option", { value: days, textContent: text, selected: days === 30 })));
+    const play = make("button", { type: "button", textContent: "▶", ariaLabel: tr("Play"), ariaPressed: "false" }), now = make("button", { type: "button", textContent: tr("Now") });
+    const said = make("output", { className: "maptime" });
+    let waiting = 0, playing = 0;
+    const server = () => Date.parse(document.body.dataset.now) + performance.now();
+    const stop = () => { clearInterval(playing); playing = 0; play.textContent = "▶"; play.ariaPressed = "false"; };
+    async function go() {
+      const back = Number(slider.value);
+      state.at = back === 0 ? null : server() + back / STEPS * Number(span.value) * 86_400_000;
+      slider.setAttribute("aria-valuetext", state.at === null ? tr("now") : spell(state.at));
+      said.textContent = state.at === null ? tr("now") : spell(state.at);
+      try {
+        await loadStations();
+        const level = state.stations.features[0]?.properties.level_name;
+        if (state.at !== null) said.textContent = `${spell(state.at)}: ${level ? tr("level {level}", { level: tr(level) }) : tr("level not known")}`;
+        holder.classList.toggle("is-past", state.at !== null);
+        if (await loadScene()) { put("footprints", state.footprints); restyle(); }
+        fillList();
+        explain();
+        if (state.picked) pickStation(state.picked);
+        await loadPoints();
+      } catch (error) { said.textContent = error.message; }
+    }
+    const later = () => { clearTimeout(waiting); waiting = setTimeout(go, WAIT_MS); };
+    slider.addEventListener("input", () => { stop(); later(); });
+    span.addEventListener("change", later);
+    now.addEventListener("click", () => { stop(); slider.value = 0; go(); });
+    play.addEventListener("click", () => {
+      if (playing) { stop(); return; }
+      if (Number(slider.value) === 0) slider.value = -STEPS;
+      play.textContent = "❚❚"; play.ariaPressed = "true";
+      playing = setInterval(() => { slider.value = Number(slider.value) + 2; go(); if (Number(slider.value) >= 0) stop(); }, 900);
+    });
+    said.textContent = tr("now");
+    return make("details", { className: "maptools" }, make("summary", { textContent: tr("Earlier") }), make("div", { className: "maprow" }, play, slider, span, now), said);
+  }
+
+  // ---- together ----------------------------------------------------------------------------------------------------------
+  let restyle = () => {};
+  function boundsOf() {
+    let places = state.stations.features.map((f) => f.geometry.coordinates);
+    if (!places.length) places = state.footprints.features.flatMap((f) => f.geometry.coordinates.flat(f.geometry.type === "MultiPolygon" ? 2 : 1));
+    if (!places.length) places = [holder.dataset.place.split(",").map(Number)];
+    const lons = places.map((p) => p[0]), lats = places.map((p) => p[1]), pad = 0.0005;
+    return [[Math.min(...lons) - pad, Math.min(...lats) - pad], [Math.max(...lons) + pad, Math.max(...lats) + pad]];
+  }
+  async function begin() {
+    const [ground] = await Promise.all([
+      M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
+      M.load(`${api}/scenes?limit=200`).then((found) => { state.scenes = found.sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at)); return loadScene(); }),
+    ]);
+    const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
+    sketch.before(view);
+    try {
+      const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too."), style });
+      ({ map, grounds, restyle } = opened);
+    } catch (error) {  // no WebGL after all: the sketch stays
+      view.remove();
+      throw error;
+    }
+    holder.classList.add("is-mapped");
+    fillList();
+    view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
+    map.on("click", pick);
+    for (const layer of ["stations", "points"]) {
+      map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
+      map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
+    }
+    map.on("moveend", () => loadPoints().catch(() => {}));
+    map.getCanvas().addEventListener("webglcontextlost", () => holder.classList.remove("is-mapped"));
+    map.getCanvas().addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
+    explain();
+    newest = performance.now();
+    await loadPoints();
+    document.addEventListener("refreshed", async () => {
+      if (state.at !== null || performance.now() - newest < REFRESH_MS) return;
+      newest = performance.now();
+      values = null;
+      await loadStations().catch(() => {});
+      fillList();
+      explain();
+    });
+  }
+  if (M.canDraw()) M.near(holder).then(begin).catch((error) => console.info(`no map: ${error.message}`));
+})();
