@@ -74,7 +74,12 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
         if r.id in status
     ]  # fmt: skip
     sight = {"blind": 0, "degraded": 1}
-    return sorted(cards, key=lambda k: (-(k.status["level"] or 0), sight.get(k.status["observability"], 2), k.id))
+    return sorted(
+        cards,
+        key=lambda k: (
+            -(k.status["level"] or 0), not k.status["unacknowledged"], sight.get(k.status["observability"], 2), k.id
+        ),
+    )  # fmt: skip
 
 
 def load_kept_names(c: Connection) -> Kept:

@@ -36,6 +36,7 @@ from monitor.web.access.rules import admit, require_rules
 from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
+from monitor.web.pulse import Pulse
 from monitor.web.routes import acts, api, cap, exports, files, live, maps, pages, probes
 from monitor.web.routes.people import accounts, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import charts, instruments, movement, proposals, rain, thresholds
@@ -86,6 +87,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.turnstile = login.Turnstile()
     app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = Workshop(app.state.context)
+    app.state.pulse = Pulse(db)
     app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -21,6 +22,7 @@ from monitor.web.access.patience import patient
 from monitor.web.access.vault import is_sealed, open_vault
 from monitor.web.app import build
 from monitor.web.context import Context
+from monitor.web.pulse import Pulse
 from monitor.worker.kernel import hide_memory
 
 _LOG = logging.getLogger("slopeward.web")
@@ -40,7 +42,7 @@ def main(config_path: str | None = None) -> int:
         return 1
     app = build(config, db)
     listen(app.state.context)
-    server = PageServer(make_settings(app, config.web), config.web.url)
+    server = PageServer(make_settings(app, config.web), config.web.url, app.state.pulse)
     try:
         server.run()
     except SystemExit:
@@ -54,9 +56,14 @@ def main(config_path: str | None = None) -> int:
 class PageServer(uvicorn.Server):
     """Says where the page is once its port is open, and not before."""
 
-    def __init__(self, settings: uvicorn.Config, url: str) -> None:
+    def __init__(self, settings: uvicorn.Config, url: str, pulse: Pulse) -> None:
         super().__init__(settings)
-        self._url = url
+        self._url, self._pulse = url, pulse
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """End, and the streams of changes with it: the others have two seconds for what they are doing."""
+        self._pulse.is_over = True
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port; what cannot be opened ends the process here."""

@@ -1,5 +1,6 @@
 """What level, sight, stage and failure windows were over a range of time: the pictures of how a slope came here."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -112,18 +113,24 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[s
     """The newest update of each series up to an instant with the failure window that stands: what every page shows.
 
     Returns:
-        Rows of `load_movement` with `station` and `window` (a row of `failure_windows`, or None), by station.
+        Rows of `load_movement` with `series_id`, `station` and `window` (a row of `failure_windows`, or None), by
+        station.
     """
+    return load_newest_movements(c, [site], now).get(site, [])
+
+
+def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, list[dict[str, Any]]]:
+    """The same of several sites at once; a site without any is left out."""
     m, s, w = t.movement.c, t.series.c, t.failure_time.c
     newest = (
         select(m.series_id, func.max(m.at).label("at"))
         .join(t.series, s.id == m.series_id)
-        .where(s.site == site, m.at <= now)
+        .where(s.site.in_(sites), m.at <= now)
         .group_by(m.series_id)
         .subquery()
     )
     rows = c.execute(
-        select(s.id, s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
+        select(s.site, s.id.label("series_id"), s.station, s.quantity, *(m[n] for n in MOVEMENT_NAMES))
         .join(newest, (newest.c.series_id == m.series_id) & (newest.c.at == m.at))
         .join(t.series, s.id == m.series_id)
         .order_by(s.station, s.quantity.not_like("displacement%"), s.quantity)
@@ -131,7 +138,7 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[s
     stood = or_(w.withdrawn_at.is_(None), w.withdrawn_at > now)
     standing = (
         select(func.max(w.id))
-        .where(w.series_id.in_([r.id for r in rows]), w.issued_at <= now, stood)
+        .where(w.series_id.in_([r.series_id for r in rows]), w.issued_at <= now, stood)
         .group_by(w.series_id, w.method)
     )
     names = ("window_from", "window_mid", "window_to", "trusted", "reasons", "method", "data_until")
@@ -140,7 +147,27 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[s
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
     ):  # the one by inverse velocity first: it is the one that may vote
         windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
-    return [{**{k: v for k, v in _spell(r).items() if k != "id"}, "window": windows.get(r.id)} for r in rows]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for r in rows:
+        facts = {k: v for k, v in _spell(r).items() if k != "site"}
+        found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id)})
+    return found
+
+
+def load_velocities(
+    c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime
+) -> dict[int, list[tuple[datetime, float]]]:
+    """Velocities of some series as they were judged, in mm/day, oldest first."""
+    m = t.movement.c
+    rows = c.execute(
+        select(m.series_id, m.at, m.velocity_mm_per_day)
+        .where(m.series_id.in_(series_ids), m.at > from_at, m.at <= to_at, m.velocity_mm_per_day.is_not(None))
+        .order_by(m.series_id, m.at)
+    )
+    found: dict[int, list[tuple[datetime, float]]] = {}
+    for row in rows:
+        found.setdefault(row.series_id, []).append((row.at, row.velocity_mm_per_day))
+    return found
 
 
 def load_windows(

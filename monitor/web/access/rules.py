@@ -55,7 +55,11 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("GET /cap/feed.atom", "GET /sites/{site}/cap/feed.atom", "GET /alerts/{alert_id}/cap/{number}.xml"), READ
     ),
-    **dict.fromkeys(("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}"), READ),
+    **dict.fromkeys(
+        ("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}", "GET /live/changes",
+         "GET /live/sites/{site}/changes"),
+        READ,
+    ),
     **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),
     **dict.fromkeys(
         ("GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", *_GROUND,
@@ -108,7 +112,8 @@ IN_PERSON: Final = frozenset(
 
 # addresses that name no site and no alert: what each of them holds of the sites of others, it looks after itself
 _LISTS: Final = (  # narrowed to the sites of who asks, by `narrow` or `sites_shown`
-    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /health", "GET /metrics",
+    "GET /", "GET /alerts", "GET /notifications", "GET /live/overview", "GET /live/changes", "GET /health",
+    "GET /metrics",
     "GET /api/v1/sites", "GET /api/v1/sites.geojson", "GET /api/v1/alerts", "GET /api/v1/notifications",
     "GET /signatures", "GET /cap/feed.atom",
 )  # fmt: skip

@@ -31,7 +31,7 @@ from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.headline import describe_motion, find_hazards
+from monitor.web.parts.headline import collect_motions, describe_motion, find_hazards
 from monitor.web.parts.ribbon import draw_ribbon
 from monitor.web.parts.sketch import draw
 
@@ -41,6 +41,8 @@ LEDGERS: Final = (
     (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
 )
 RIBBON: Final = timedelta(days=30)
+CARDS_FEW: Final = 12  # of so many sites each has its card
+CARDS_DRAWN: Final = 40  # sites whose motion the overview tells
 PARAM_UNITS: Final = (
     ("_m_per_s", "m/s"), ("_m2_per_s", "m²/s"), ("_kn_m3", "kN/m³"), ("_mm", "mm"), ("_cm", "cm"), ("_m", "m"),
     ("_g", "g"), ("_deg", "degrees"), ("_kpa", "kPa"),
@@ -57,16 +59,24 @@ def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def collect_overview(c: Connection, sites: str | frozenset[str] | None = None) -> dict[str, Any]:
-    """Sites, open alerts by ledger; of all sites, or of some."""
+def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: datetime) -> dict[str, Any]:
+    """Sites, open alerts by ledger; of all sites, or of some. Where there are many, the quiet ones are a list."""
     cards, alerts = pages.load_cards(c, sites), pages.load_open_alerts(c, sites)
     tops = {card.id: card.top_level for card in cards}
+    loud = cards if len(cards) <= CARDS_FEW else [card for card in cards if not _is_quiet(card)]
+    drawn = [card.id for card in (loud + cards)[:CARDS_DRAWN]]
     return {
-        "cards": cards, "ledgers": split_ledgers(alerts), "tops": tops, "hazards": find_hazards(alerts),
+        "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
+        "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {card.id: card.name for card in cards}, "show_site": True,
-        "zones": {card.id: card.timezone for card in cards},
         "undelivered": pages.count_undelivered(c),
     }  # fmt: skip
+
+
+def _is_quiet(card: pages.SiteCard) -> bool:
+    """Whether a site asks nothing of anybody: lowest level, seen whole, no alert that waits."""
+    s = card.status
+    return s["level"] == 0 and s["observability"] == "full" and not s["active_alerts"]
 
 
 def find_card(c: Connection, site_id: str) -> pages.SiteCard:

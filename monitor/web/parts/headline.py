@@ -1,12 +1,14 @@
 """What a site's headline says besides its level: the alert behind it, how fast it moves, what may come."""
 
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse
 
+SPARK: Final = timedelta(days=1)
+SPARK_MOST: Final = 160  # points of a small picture
 CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
 
 

@@ -1,18 +1,19 @@
-"""Refreshes: the changing parts of a page as JSON, rendered by the same templates, so that both always agree."""
+"""Refreshes: the changing parts of a page as JSON, and a stream of lines that say when to ask for them."""
 
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import spell
-from monitor.web.access.callers import person_of
+from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
 from monitor.web.context import AlertId, context_of, token_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.parts.templating import render_part, service_banner
+from monitor.web.pulse import MOST, Pulse, Sites
 
 router = APIRouter(prefix="/live", include_in_schema=False)
 
@@ -34,8 +35,9 @@ def _answer(request: Request, names: tuple[str, ...], values: dict[str, Any]) ->
 @router.get("/overview")
 def refresh_overview(request: Request) -> JSONResponse:
     """Parts of the overview."""
-    with context_of(request).db.read() as c:
-        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None)))
+    context = context_of(request)
+    with context.db.read() as c:
+        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
     return _answer(request, ("cards", "ledgers"), values)
 
 
@@ -54,3 +56,22 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, veil_of(request, c))
     return _answer(request, ("alert_head", "alert_chain"), values)
+
+
+@router.get("/changes")
+async def tell_changes(request: Request) -> Response:
+    """A line whenever a level, an alert or what is seen changes on any site of the reader."""
+    return _stream(request, sites_shown(request))
+
+
+@router.get("/sites/{site}/changes")
+async def tell_changes_of(request: Request, site: str) -> Response:
+    """The same for one site."""
+    return _stream(request, frozenset({site, SERVICE_ALERTS}))
+
+
+def _stream(request: Request, sites: Sites) -> Response:
+    pulse: Pulse = request.app.state.pulse
+    if pulse.listening >= MOST:  # pages go on asking every 10 s
+        return Response(status_code=204)
+    return StreamingResponse(pulse.listen(sites), media_type="text/event-stream")

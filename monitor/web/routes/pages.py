@@ -21,8 +21,9 @@ router = APIRouter(include_in_schema=False)
 @router.get("/", response_class=HTMLResponse)
 def show_overview(request: Request) -> HTMLResponse:
     """All sites and all open alerts."""
-    with context_of(request).db.read() as c:
-        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None)))
+    context = context_of(request)
+    with context.db.read() as c:
+        values = veil_of(request, c).cover_service(collect_overview(c, narrow(request, None), context.clock()))
     return render(request, "overview.html", **values)
 
 

@@ -122,6 +122,26 @@ def test_overview_says_level_sight_reach_and_action(client):
     assert text.count(late) == 1
 
 
+def test_overview_draws_the_velocity_of_the_last_day_and_lists_quiet_sites(database, monkeypatch):
+    with database.write() as c:
+        series_id = c.execute(
+            select(movement.c.series_id).where(movement.c.velocity_mm_per_day.is_not(None)).limit(1)
+        ).scalar_one()
+        one = dict(c.execute(select(movement).where(movement.c.series_id == series_id).limit(1)).one()._mapping)
+        del one["id"]
+        for hours in range(1, 6):
+            c.execute(insert(movement).values(one | {"at": NOW - timedelta(hours=hours), "velocity_mm_per_day": 40.0}))
+        c.execute(update(site_state).where(site_state.c.site == "lake-slope").values(level=0, observability="full"))
+        c.execute(update(alert).where(alert.c.site == "lake-slope").values(closed_at=NOW))
+    with serving(database, NOW) as browser:
+        assert "quiet site" not in browser.get("/").text, "few sites: each has its card"
+        monkeypatch.setattr("monitor.web.parts.collect.CARDS_FEW", 1)
+        text = browser.get("/").text
+    assert re.search(r'aria-label="Velocity of \w+ over the last day"><path d="M[0-9. L]+"', text)
+    assert "1 quiet site" in text
+    assert re.search(r"1 quiet site.*Lake slope", text, re.DOTALL)
+
+
 def test_the_sketch_shows_which_stations_ask_for_a_level(client, database):
     def vote(level, valid_s=3600.0):
         return Vote(level, epoch_s(NOW), epoch_s(NOW) + valid_s, "moves")
