@@ -1,11 +1,17 @@
 """What a site's headline says besides its level: the alert behind it, how fast it moves, what may come."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import Connection, select
+
 from monitor.domain.alert import Ledger
-from monitor.domain.instants import parse
+from monitor.domain.instants import epoch_s, parse
+from monitor.store.alerting import timeline
+from monitor.store.schema import tables as t
+from monitor.web.parts.past_pictures import Scale
 
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
@@ -40,3 +46,29 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
         "beyond": len({row["station"] for row in movement if row["stage"] not in CALM}),
         "stations": len({row["station"] for row in movement}), "window": ahead[0] if ahead else None,
     }  # fmt: skip
+
+
+def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[str, dict[str, Any]]:
+    """How each of some sites moves, with the velocity of its fastest series over a day as a small picture."""
+    movements = timeline.load_newest_movements(c, sites, now)
+    s = t.station.c
+    watched: dict[str, set[str]] = {}
+    for row in c.execute(select(s.site, s.id).where(s.site.in_(sites), s.declared, s.on_slope)):
+        watched.setdefault(row.site, set()).add(row.id)
+    motions = {site: describe_motion(rows, now, watched.get(site, set())) for site, rows in movements.items()}
+    found = {site: motion for site, motion in motions.items() if motion is not None}
+    ids = [motion["fastest"]["series_id"] for motion in found.values()]
+    past = timeline.load_velocities(c, ids, now - SPARK, now)
+    for motion in found.values():
+        motion["spark"] = draw_velocities(past.get(motion["fastest"]["series_id"], []), now)
+    return found
+
+
+def draw_velocities(past: Sequence[tuple[datetime, float]], now: datetime) -> str:
+    """The line of a small picture of the last day, from zero up; empty where there is none."""
+    thinned = past[:: max(1, -(-len(past) // SPARK_MOST))]
+    if len(thinned) < 2:
+        return ""
+    speeds = [abs(v) for _, v in thinned]
+    scale = Scale([epoch_s(now - SPARK), epoch_s(now)], [0.0, *speeds])
+    return scale.draw([(epoch_s(at), v) for (at, _), v in zip(thinned, speeds, strict=True)])
