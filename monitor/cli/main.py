@@ -43,6 +43,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
     "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
     "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),
+    "push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),
     "users": ("monitor.cli.people.users", "Manage the accounts of the page"),
     "tokens": ("monitor.cli.people.tokens", "Manage the tokens by which programs read and act"),

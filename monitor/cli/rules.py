@@ -19,7 +19,7 @@ OPERATOR: Final = "operator"
 ADMIN: Final = "admin"
 
 RULES: Final[dict[str, str]] = {
-    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files"), SERVES),
+    **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files", "channels test"), SERVES),
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
          "anomalies score",
@@ -27,7 +27,7 @@ RULES: Final[dict[str, str]] = {
         SERVES,
     ),
     **dict.fromkeys(
-        ("check", "status", "top", "completion", "doctor", "backtest", "export", "channels list", "channels test",
+        ("check", "status", "top", "completion", "doctor", "backtest", "export", "channels list",
          "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show",
@@ -38,7 +38,7 @@ RULES: Final[dict[str, str]] = {
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
          "alerts export", "alerts cap", "sources list",
          "maintenance list", "offsets list", "events list", "signatures list", "users list",
-         "tokens list", "broker list", "broker keys", "duty show", "duty export"),
+         "tokens list", "broker list", "broker keys", "duty show", "duty export", "push keys", "push devices"),
         READS,
     ),
     **dict.fromkeys(

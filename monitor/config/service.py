@@ -54,7 +54,12 @@ SECRETS: Final = {
     ("oidc", "client_secret"),
     ("second_factor", "key"),
     ("cap", "key"),
+    ("push", "key"),
 }
+# where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
+PUSH_SERVICES: Final = (
+    "fcm.googleapis.com", "*.push.services.mozilla.com", "*.push.apple.com", "*.notify.windows.com",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -358,6 +363,20 @@ class CapSection(Section):
         return None if self.expires_s is None else timedelta(seconds=self.expires_s)
 
 
+class PushSection(Section):
+    """[push]: messages to browsers of people; `key` empty = `push.key` in `paths.state`, by `slopeward push keys`."""
+
+    key: str = Field(default="", repr=False)
+    key_file: str = ""
+    contact: str = Field(default="", pattern=r"^((mailto:|https://).+)?$")
+    services: tuple[str, ...] = PUSH_SERVICES
+
+    @field_validator("services", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+
 class LogSection(Section):
     """[log]."""
 
@@ -396,6 +415,7 @@ class ServiceConfig(Section):
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()
     cap: CapSection = CapSection()
+    push: PushSection = PushSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()

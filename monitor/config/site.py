@@ -43,7 +43,7 @@ from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
-CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt")  # those of the notifiers
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt", "push")  # those of the notifiers
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -427,7 +427,7 @@ def _read_recipient(
         name=table.name, channels=table.channels, levels=() if by_team else numbers,
         ledgers=() if by_team else table.ledgers,
         escalate_after_s=table.escalate_after, people=table.people,
-        language=table.language or "", by_team=by_team, phone=table.phone,
+        language=table.language or "", by_team=by_team, phone=table.phone, exercises=table.exercises,
     )  # fmt: skip
 
 

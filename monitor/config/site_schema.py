@@ -285,6 +285,7 @@ class RecipientTable(Section):
     ledgers: tuple[Literal["hazard", "health", "advice"], ...] = ("hazard", "health")
     escalate_after: Duration | None = None
     language: Language | None = None
+    exercises: bool = False
     phone: str = Field(default="", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")
 
 

@@ -46,6 +46,8 @@ UNCONFIRMED: Final = "health:unconfirmed:"
 COMMAND: Final = "command"
 PAGE: Final = "page"
 TOKEN: Final = "token"  # noqa: S105 - a way, not a secret
+SMS: Final = "sms"
+VOICE: Final = "voice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Actor:
 
     name: str
     kind: str = "person"
-    via: str | None = None  # by which way a person acted: `command`, `page` or `token`; None = by neither
+    via: str | None = None  # by which way a person acted: `command`, `page`, `token`, `sms`, `voice`; None = by none
     os_user: str | None = None  # at a command: the user of the operating system, whoever the name is
     proof: str | None = None  # at a command: `password`, `os_user` or `token` proved the name; None = nothing did
 
@@ -130,3 +132,7 @@ class Notification:
     attempts: int
     queued_at: datetime
     document: str = ""  # what a channel of documents sends in place of subject and body
+    link: str = ""  # of its alert on the page; empty where people have no address of it
+    code: str = ""  # by which its recipient acknowledges in a reply; empty where the channel takes none
+    sounds_from: int | None = None  # lowest hazard level that its recipient asked for; None where nobody knows
+    sounds_in_exercise: bool = False  # of a siren: an exercise sounds as well

@@ -224,6 +224,7 @@ class Recipient:
     escalate_after_s: float | None = None
     people: tuple[str, ...] = ()  # who acts for this recipient, beside the one who signs with its own name
     language: str = ""  # of the messages; empty = that of the service
+    exercises: bool = False  # of sirens: they sound in an exercise as well
     by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
     phone: str = ""  # to be called by people; no channel

@@ -348,6 +348,12 @@ SENTENCES: Final = (
     # answers to what people did
     N_("answered"),
     N_("report stored"),
+    N_("this device takes messages"),
+    N_("the device takes no messages any more"),
+    N_("removed by its person"),
+    N_("the push service says that it is gone ({n})"),
+    N_("push: {name} has no device that takes messages"),
+    N_("the push service of this browser is not among push.services of the service file"),
     N_("signed; a second person must sign the same answer"),
     N_("signed, not done yet; within four hours a second person must withdraw it as well"),
     N_("signed, not done yet; within four hours a second person must give the same answer"),

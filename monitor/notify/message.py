@@ -25,7 +25,7 @@ def find_language(recipients: Iterable[Recipient], name: str, default: str) -> s
 
 def deliver_in(
     language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT, *, page_url: str = ""
-) -> None:
+) -> str | None:
     """Deliver in a language, but for the names in `kept`; raises what the notifier raises, nothing of a translation.
 
     Args:
@@ -39,9 +39,9 @@ def deliver_in(
     with use(wanted, kept):
         said = translate(notification, wanted)
         if page_url:
-            link = gettext(LINK).format(address=f"{page_url}/alerts/{notification.alert_id}")
-            said = replace(said, body=f"{said.body}\n{link}")
-        notifier.deliver(said)
+            address = f"{page_url}/alerts/{notification.alert_id}"
+            said = replace(said, body=f"{said.body}\n{gettext(LINK).format(address=address)}", link=address)
+        return notifier.deliver(said)
 
 
 def translate(notification: Notification, language: str) -> Notification:

@@ -9,6 +9,8 @@ from monitor.config.secrets import find_secret
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, UnsetError
+from monitor.store.database.engine import Database
+from monitor.store.delivery.replies import tidy_number
 
 # kind -> "module:class"; loaded when the first channel of the kind appears
 NOTIFIERS: Final[dict[str, str]] = {
@@ -18,9 +20,14 @@ NOTIFIERS: Final[dict[str, str]] = {
     "apprise": "monitor.notify.notifiers.appriser:AppriseNotifier",
     "cap": "monitor.notify.notifiers.cap:CapNotifier",
     "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
+    "push": "monitor.notify.notifiers.push:PushNotifier",
 }
 
 OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert in place of subject and body
+
+
+WITH_DATABASE: Final = frozenset({"push"})  # kinds whose notifier takes the database as its third argument
+REPLIED: Final = frozenset({"sms", "voice"})  # kinds whose messages bear a code by which the recipient acknowledges
 
 
 class Notifier(Protocol):
@@ -29,10 +36,14 @@ class Notifier(Protocol):
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         """Read settings; raises ConfigError when the address or an environment variable does not fit."""
 
-    def deliver(self, notification: Notification) -> None:
+    def deliver(self, notification: Notification) -> str | None:
         """Send and return when the other side has taken it.
 
         Must come back within about 20 s. The idempotency key goes with the message, because it may be sent twice.
+
+        Returns:
+            What the other side calls the message, where it says later what became of it
+            (`monitor.store.delivery.receipts`).
 
         Raises:
             DeliveryError: not taken; `permanent` says that trying again is useless, `retry_after_s` when to try.
@@ -49,25 +60,27 @@ def split_channel(channel: str) -> tuple[str, str]:
     return kind, address
 
 
-def open_notifier(channel: str, environ: Mapping[str, str]) -> Notifier:
+def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None = None) -> Notifier:
     """Build the notifier of a channel; raises ConfigError for an unknown kind or missing settings."""
     kind, address = split_channel(channel)
     if kind not in NOTIFIERS:
         raise ConfigError(f"channel {channel!r}: kind {kind!r} is unknown; known: {', '.join(NOTIFIERS)}")
     module, _, name = NOTIFIERS[kind].partition(":")
-    notifier: Notifier = getattr(importlib.import_module(module), name)(address, environ)
+    more = (db,) if kind in WITH_DATABASE else ()
+    notifier: Notifier = getattr(importlib.import_module(module), name)(address, environ, *more)
     return notifier
 
 
 def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what the service file says of mail server and broker laid under the same names."""
-    sections: dict[str, Any] = {"SMTP": config.smtp}
+    sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push}
     read = {
-        f"SLOPEWARD_{name}__{key.upper()}": str(value)
+        f"SLOPEWARD_{name}__{key.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
         for name, section in sections.items()
         for key, value in section.model_dump().items()
-        if value not in ("", None)
+        if value not in ("", None, ())
     }
+    read["SLOPEWARD_WEB__PUBLIC_URL"] = config.web.public_url.rstrip("/")
     # the managed broker has a door of its own for the service, whatever the environment says of the instruments' one
     signing = {"SLOPEWARD_SIGNING__KEYS": config.signing.keys, "SLOPEWARD_PATHS__STATE": str(config.paths.state)}
     cap = {"SLOPEWARD_CAP__SENDER": config.cap.sender}
@@ -83,3 +96,11 @@ def read_secret(environ: Mapping[str, str], name: str, channel_kind: str) -> str
     if (found := find_secret(environ, name)) is None:
         raise UnsetError(f"channel {channel_kind}:{name}: the environment variable {name} is not set")
     return found
+
+
+def read_number(environ: Mapping[str, str], name: str, channel_kind: str) -> str:
+    """The telephone number in an environment variable, in one spelling."""
+    number = tidy_number(read_secret(environ, name, channel_kind))
+    if not number:
+        raise ConfigError(f"channel {channel_kind}:{name}: {name} is no number such as +41791234567")
+    return number

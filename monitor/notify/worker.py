@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.site import Recipient
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
-from monitor.notify.notifier import OF_DOCUMENTS, Notifier, open_notifier, split_channel
+from monitor.notify.notifier import OF_DOCUMENTS, REPLIED, Notifier, open_notifier, read_number, split_channel
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
@@ -33,6 +34,7 @@ from monitor.store.alerting.outbox import (
     release_foreign,
 )
 from monitor.store.database.engine import Database
+from monitor.store.delivery.replies import make_code
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 30.0
@@ -57,8 +59,9 @@ class ChannelWorker:
         find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
         page_url: str = "",
         write_document: Callable[[Notification], str] = lambda _notification: "",
+        find_recipient: Callable[[str, str], Recipient | None] = lambda _site, _recipient: None,
     ) -> None:
-        self._page_url, self._write_document = page_url, write_document
+        self._page_url, self._write_document, self._find_recipient = page_url, write_document, find_recipient
         self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -162,12 +165,12 @@ class ChannelWorker:
         self.sending_since = self._clock()
         try:
             if self._notifier is None:
-                self._notifier = open_notifier(self.channel, self._environ)
+                self._notifier = open_notifier(self.channel, self._environ, self._db)
             if split_channel(self.channel)[0] in OF_DOCUMENTS:
                 notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
-            kept = self._find_kept(notification.site)
-            deliver_in(language, self._notifier, notification, kept, page_url=self._page_url)
+            kept, whole = self._find_kept(notification.site), self._complete(notification, language)
+            provider_id = deliver_in(language, self._notifier, whole, kept, page_url=self._page_url)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
         except DeliveryError as error:
@@ -180,12 +183,28 @@ class ChannelWorker:
             self.circuit.succeed()
             self._tried.pop(notification.id, None)
             self.last_error = None
-            self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now))
+            self._settle(lambda c, now: mark_delivered(c, notification.id, self.owner, now, provider_id))
             if proven:  # the channel is good again: nothing waits for its own next try
                 self._settle(lambda c, now: release_backoff(c, self.channel, now))
                 self.wake()
         finally:
             self.sending_since = None
+
+    def _complete(self, notification: Notification, language: str) -> Notification:
+        """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
+        known = self._find_recipient(notification.site, notification.recipient)
+        if known is not None:
+            notification = replace(
+                notification, sounds_from=min(known.levels, default=None), sounds_in_exercise=known.exercises
+            )
+        kind, address = split_channel(self.channel)
+        if kind not in REPLIED:
+            return notification
+        number = read_number(self._environ, address, kind)
+        person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
+        with self._db.write() as c:
+            code = make_code(c, notification, number, person, language, self._clock())
+        return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
         longest_s = URGENT_AGAIN_S if urgent else LONGEST_S

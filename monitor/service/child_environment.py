@@ -10,7 +10,7 @@ from typing import Final
 from monitor.config.service import PREFIX, SECRETS
 from monitor.worker.sandbox import clean_environment
 
-CORE_ALONE: Final = frozenset({"broker", "smtp", "signing"})  # sections whose secrets the page has no use for
+CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})  # sections whose secrets the page has no use for
 SHARED: Final = frozenset({"cap"})  # the page hands out signed messages as well as core
 # what libraries of the page read: the database's client, and the way to the provider of logins
 _PAGE: Final = frozenset({

@@ -29,6 +29,7 @@ from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
+from monitor.notify.web_push import find_key, find_public_key
 from monitor.service import self_audit
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
@@ -45,6 +46,7 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
+from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_checks import OK, Check, load_checks, save_checks
 from monitor.store.service_state import stamp
@@ -122,6 +124,7 @@ class Core:
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
+        self._push_key = ""  # whose public half the page knows
 
     def hold(self, turn: CoreTurn | None) -> None:
         """Write nothing but while this turn is ours."""
@@ -383,6 +386,7 @@ class Core:
             Duty(self._look_at_footing, AUDIT_EVERY_S),
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self._follow_rotas, ROTAS_EVERY_S),
+            Duty(self._publish_push_key, SOURCES_EVERY_S),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
@@ -447,6 +451,13 @@ class Core:
             with self.db.read() as c:
                 rosters = load_rosters(c, teams, now)
             self.conditions.follow(self.conditions.of_duty(teams, rosters, now), time.monotonic())
+
+    def _publish_push_key(self) -> None:
+        private = find_key(Path(self.config.paths.state), self.config.push.key)
+        if private and private != self._push_key:
+            with self.db.write() as c:
+                publish_push_key(c, find_public_key(private), self.clock())
+            self._push_key = private
 
     def _look_at_footing(self) -> None:
         """What the service stands on, for people to read; what is bad is an alarm."""

@@ -8,10 +8,15 @@ import pytest
 
 from monitor.cli.service.channels import app
 from monitor.config.service import parse_service
-from monitor.domain.alert import Notification
+from monitor.domain.alert import Actor, Notification
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.notifier import NOTIFIERS, channel_settings, open_notifier, read_secret
+from monitor.notify.web_push import make_key
+from monitor.store.database.engine import Database
+from monitor.store.delivery.devices import add_device
+from monitor.store.people.users import add_user
 from tests.conftest import free_port
+from tests.integration.notify.push_service import Browser
 
 NOTE = Notification(
     id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
@@ -31,14 +36,28 @@ def settings_of(kind, port):
         "email": ("a@b.org", {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port)}),
         "apprise": ("APP", {"APP": f"json://ada:hunter2@127.0.0.1:{port}/x"}),
         "mqtt": ("a/b", {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}"}),
+        "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }[kind]
 
 
+def prepare(db, kind, port):
+    """What a kind needs in the database: a device that listens nowhere."""
+    if kind == "push":
+        browser = Browser()
+        with db.write() as c:
+            add_user(c, "bo", None, "operator", NOTE.queued_at)
+            url = f"http://127.0.0.1:{port}/hunter2"
+            add_device(c, Actor("bo"), url, browser.p256dh, browser.auth, "phone", NOTE.queued_at)
+
+
 @pytest.mark.parametrize("kind", NOTIFIERS)
-def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog):
+def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatch, caplog, sqlite_url):
     monkeypatch.setattr("monitor.notify.notifiers.mqtt.TIMEOUT_S", 0.5)
-    address, environ = settings_of(kind, free_port())
-    notifier = open_notifier(f"{kind}:{address}", environ)
+    port = free_port()
+    address, environ = settings_of(kind, port)
+    db = Database(sqlite_url)
+    prepare(db, kind, port)
+    notifier = open_notifier(f"{kind}:{address}", environ, db)
     if kind == "log":
         with caplog.at_level(logging.WARNING):
             notifier.deliver(NOTE)

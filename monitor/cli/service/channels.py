@@ -2,20 +2,21 @@
 
 import os
 import uuid
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from monitor.cli.session import print_json
-from monitor.config.service import load_service, load_sites
+from monitor.cli.session import ConfigOption, open_database, print_json
+from monitor.config.service import ServiceConfig, load_service, load_sites
 from monitor.domain.alert import Notification
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.notify.notifier import channel_settings, open_notifier
+from monitor.notify.notifier import WITH_DATABASE, channel_settings, open_notifier, split_channel
+from monitor.store.database.engine import Database
 
 app = typer.Typer(help="See and test the channels that notifications take.", no_args_is_help=True)
-Config = Annotated[str | None, typer.Option("--config", help="The service file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
 
 
@@ -30,7 +31,7 @@ def load_channels(sites: list[Site]) -> dict[str, list[str]]:
 
 
 @app.command("list")
-def list_channels(config: Config = None, as_json: AsJson = False) -> None:
+def list_channels(config: ConfigOption = None, as_json: AsJson = False) -> None:
     """List all channels of all sites. Example: slopeward channels list --json."""
     for channel, users in load_channels(load_sites(load_service(config).paths.sites)).items():
         if as_json:
@@ -42,7 +43,7 @@ def list_channels(config: Config = None, as_json: AsJson = False) -> None:
 @app.command("test")
 def check_channels(
     channel: Annotated[str | None, typer.Option("--channel", help="Only this one, kind:address.")] = None,
-    config: Config = None,
+    config: ConfigOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Send one exercise message by each channel, past the outbox.
@@ -51,23 +52,31 @@ def check_channels(
     """
     service = load_service(config)
     channels = [channel] if channel else list(load_channels(load_sites(service.paths.sites)))
-    settings = channel_settings(service, os.environ)
+    needs_database = any(split_channel(one)[0] in WITH_DATABASE for one in channels)
+    with open_database(config) if needs_database else nullcontext() as db:  # a new service has none yet
+        failed = _send_all(service, db, channels, as_json=as_json)
     if not channels:
         typer.echo("no site names a recipient with a channel; add [[recipient]] to a site file", err=True)
         raise typer.Exit(4)
+    if failed:
+        raise typer.Exit(1 if failed == len(channels) else 3)
+
+
+def _send_all(service: ServiceConfig, db: Database | None, channels: list[str], *, as_json: bool) -> int:
+    """Send by each; returns how many took nothing."""
+    settings = channel_settings(service, os.environ)
     failed = 0
     for name in channels:
-        error = _send(name, settings)
+        error = _send(name, settings, db)
         failed += error is not None
         if as_json:
             print_json({"channel": name, "delivered": error is None, "error": error})
         else:
             typer.echo(f"{name}: {'delivered' if error is None else error}", err=error is not None)
-    if failed:
-        raise typer.Exit(1 if failed == len(channels) else 3)
+    return failed
 
 
-def _send(channel: str, settings: dict[str, str]) -> str | None:
+def _send(channel: str, settings: dict[str, str], db: Database | None) -> str | None:
     """Deliver a test message; the error in words, or None."""
     now = datetime.now(UTC)
     message = Notification(
@@ -77,7 +86,7 @@ def _send(channel: str, settings: dict[str, str]) -> str | None:
         idempotency_key=uuid.uuid4().hex, attempts=1, queued_at=now,
     )  # fmt: skip
     try:
-        open_notifier(channel, settings).deliver(message)
+        open_notifier(channel, settings, db).deliver(message)
     except SlopewardError as error:
         return str(error)
     return None

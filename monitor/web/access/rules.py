@@ -28,7 +28,8 @@ ADMIN: Final = "admin"  # of all sites, for accounts and the audit log are of al
 _OWN: Final = (
     "GET /account", "POST /account/password", "POST /account/sign-out", "POST /account/tokens/{number}/revoke",
     "POST /account/second-factor", "POST /account/second-factor/confirm", "POST /account/second-factor/remove",
-    "GET /signatures", "POST /signatures/{number}/withdraw",
+    "GET /signatures", "POST /signatures/{number}/withdraw", "POST /account/devices",
+    "POST /account/devices/{number}/remove",
 )  # fmt: skip
 _CHANGES: Final = (
     "POST /sites/{site}/proposals/{number}/approve", "POST /sites/{site}/proposals/{number}/reject",
@@ -45,6 +46,7 @@ _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # ma
 
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
+    **dict.fromkeys(("GET /sw.js", "GET /manifest.webmanifest", "GET /offline"), OPEN),
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
         ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement",

@@ -7,6 +7,8 @@
   const address = main.dataset.live;
   // the browser's clock may be wrong: ages count from the server's time and the monotonic clock
   let server = Date.parse(document.body.dataset.now), seen = performance.now();
+  const kept = Number(document.body.dataset.kept ?? 0);  // the service worker found this page on the device: it came then
+  if (kept) seen -= Math.max(Date.now() - kept, 0);
   const now = () => server + performance.now() - seen;
 
   const zoned = (() => {  // the clock of the place that the page is about; spelled as ISO 8601 does
@@ -31,8 +33,8 @@
     }
     document.getElementById("clock").textContent = zoned.format(at).slice(11, 19);
     const old = performance.now() - seen, stale = document.getElementById("stale");
-    stale.hidden = old < STALE;
-    document.body.classList.toggle("is-stale", old >= STALE);
+    stale.hidden = kept || old < STALE;
+    document.body.classList.toggle("is-stale", kept || old >= STALE);
     if (old >= STALE) {
       document.getElementById("stale-at").textContent = zoned.format(server);
       document.getElementById("stale-age").textContent = spell(old);
@@ -57,6 +59,7 @@
       const answer = await fetch(`${address}?lang=${document.documentElement.lang}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
       if (answer.status === 401) { location.reload(); return; }  // the session is over, and reading takes one
       if (!answer.ok) return;
+      if (kept) { location.reload(); return; }  // the connection is back
       const { now: at, parts } = await answer.json();
       server = Date.parse(at); seen = performance.now();
       for (const [name, html] of Object.entries(parts)) {

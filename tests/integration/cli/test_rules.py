@@ -192,9 +192,9 @@ SHOWN = {
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {
     "cap key", "cap verify",
-    "backtest", "broker keys", "broker list", "channels list", "channels test", "check", "db backup", "db current",
+    "backtest", "broker keys", "broker list", "channels list", "check", "db backup", "db current",
     "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
-    "completion", "top",
+    "completion", "top", "push devices", "push keys",
     "users list",
 }  # fmt: skip
 

@@ -636,7 +636,7 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
             if len(calls) == 1:
                 release.wait(90)
 
-    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ: Stuck(channel, environ))
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ, _db: Stuck(channel, environ))
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "apprise:X")

@@ -9,12 +9,14 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, NotSignedInError, RefusedError
 from monitor.store.database.audit import add_audit, load_entries
+from monitor.store.delivery.devices import find_push_key, load_devices
 from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import end_sessions, load_sessions
 from monitor.web.access.callers import Caller, actor_of, caller_of
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
+from monitor.web.routes.people.devices import spell_devices
 from monitor.web.routes.people.login import ALL, TRIES, turnstile_of
 
 router = APIRouter()
@@ -43,6 +45,7 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
         values = {
             "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
             "codes_left": count_recovery_codes(c, caller.name),
+            "devices": spell_devices(load_devices(c, caller.name)), "push_key": find_push_key(c),
         }  # fmt: skip
     return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values)
 

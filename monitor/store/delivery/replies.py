@@ -1,0 +1,189 @@
+"""Replies from telephones: a code per message, good for its recipient's number alone, acknowledges the alert.
+
+A code is short, for people type it at night. So it holds for hours only, few wrong ones are looked at, and each of
+those is in the audit log. To acknowledge ends the escalation; it lowers nothing.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from monitor.domain.alert import Actor, Notification
+from monitor.errors import RefusedError, SlopewardError
+from monitor.language.catalogue import N_
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.alerting.outbox import mark_confirmed
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import add_if_absent
+from monitor.store.people.users import find_account, load_users, may
+from monitor.store.schema.tables import reply, reply_code
+
+GOOD_FOR: Final = timedelta(hours=4)
+MOST_WRONG: Final = 5  # of one number within
+WITHIN: Final = timedelta(hours=1)
+_CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
+_LONGEST: Final = 160
+ACKNOWLEDGED, REPEATED, WRONG, LATE = "acknowledged", "repeated", "wrong", "late"
+RISEN, REFUSED, LIMITED = "risen", "refused", "limited"
+ANSWERS: Final = {
+    ACKNOWLEDGED: N_("Acknowledged in the name of {person}."),
+    REPEATED: N_("This alert is acknowledged already."),
+    WRONG: N_("This code is unknown. Nothing was acknowledged."),
+    LATE: N_("This code is too old. Acknowledge on the page."),
+    RISEN: N_("The level has risen since. Wait for the newer message, or look at the page."),
+    REFUSED: N_("Nothing was acknowledged. Look at the page."),
+    LIMITED: N_("Too many wrong codes. Acknowledge on the page."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a reply, and how to say it."""
+
+    outcome: str
+    person: str = ""
+    alert_id: int | None = None
+    language: str = ""
+
+
+def make_code(
+    c: Connection, message: Notification, number: str, person: str, language: str, now: datetime,
+    good_for: timedelta = GOOD_FOR,
+) -> str:  # fmt: skip
+    """The code of a message, the same at each try; it differs from all that still hold for this number.
+
+    Args:
+        c: a write transaction.
+        message: that is about to be sent.
+        number: where it goes, as `tidy_number` spells it.
+        person: in whose name a reply acknowledges.
+        language: of the answer.
+        now: the present.
+        good_for: how long the code holds.
+    """
+    t = reply_code.c
+    known = c.execute(select(t.code).where(t.notification_id == message.id)).scalar()
+    if known is not None:
+        c.execute(update(reply_code).where(t.notification_id == message.id).values(expires_at=now + good_for))
+        return str(known)
+    held = select(t.code).where(t.address == number, t.made_at > now - 2 * good_for)
+    taken = {*c.execute(held).scalars()}
+    code = next(k for k in iter(lambda: f"{secrets.randbelow(10_000):04d}", None) if k not in taken)
+    row = {
+        "notification_id": message.id, "alert_id": message.alert_id, "address": number, "person": person,
+        "language": language, "code": code, "level": message.level, "made_at": now, "expires_at": now + good_for,
+    }  # fmt: skip
+    c.execute(insert(reply_code).values(row))
+    return code
+
+
+def tidy_number(text: str) -> str:
+    """A telephone number in one spelling.
+
+    >>> tidy_number(" +41 79 123-45 67"), tidy_number("0041791234567"), tidy_number("call me")
+    ('+41791234567', '+41791234567', '')
+    """
+    digits = re.sub(r"[\s().\-/]", "", text)
+    digits = f"+{digits[2:]}" if digits.startswith("00") else digits
+    return digits if re.fullmatch(r"\+[1-9]\d{5,14}", digits) else ""
+
+
+def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str, now: datetime) -> Answer:
+    """A text message that came in; call once for each, the same one again changes nothing.
+
+    Args:
+        c: a write transaction.
+        way: `sms`.
+        sender: the number it came from.
+        text: such as `ACK 1234`.
+        provider_id: what the gateway calls it.
+        now: the present.
+    """
+    number, match = tidy_number(sender), _CODE.match(text)
+    return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now)
+
+
+def take_digit(c: Connection, notification_id: int, number: str, call_id: str, now: datetime) -> Answer:
+    """Somebody pressed the digit that acknowledges, during the call of a message, at the number it went to."""
+    t = reply_code.c
+    code = c.execute(
+        select(t.code).where(t.notification_id == notification_id, t.address == tidy_number(number))
+    ).scalar()
+    return _take(c, "voice", tidy_number(number) or number, code or "", "1", f"{call_id} {notification_id}", now)
+
+
+def _take(c: Connection, way: str, number: str, code: str, text: str, provider_id: str, now: datetime) -> Answer:
+    row = {
+        "at": now, "way": way, "sender": number[:40], "text": text[:_LONGEST], "provider_id": provider_id[:100],
+        "outcome": REFUSED,
+    }  # fmt: skip
+    if not add_if_absent(c, reply, row):
+        return Answer(REPEATED)
+    answer, why = _judge(c, way, number, code, now)
+    c.execute(
+        update(reply).where(reply.c.provider_id == row["provider_id"]).values(
+            outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None
+        )
+    )  # fmt: skip
+    if answer.outcome not in {ACKNOWLEDGED, REPEATED}:
+        subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
+        detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
+        add_audit(
+            c, Actor(f"telephone {hide_number(number)}", "program", via=way), "reply.refused", subject, detail, now
+        )
+    return answer
+
+
+def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tuple[Answer, str]:
+    t, r = reply_code.c, reply.c
+    recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
+    if c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one() >= MOST_WRONG:
+        return Answer(LIMITED), "too many wrong codes within the hour"
+    found = c.execute(
+        select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc()).limit(1)
+    ).one_or_none()
+    if found is None or not code:
+        return Answer(WRONG), "no message to this number has this code"
+    person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
+    if found.expires_at <= now:
+        return Answer(LATE, person, alert_id, language), "the code has expired"
+    alert = find_alert(c, alert_id)
+    if why := _find_obstacle(c, person, "" if alert is None else alert.site):
+        return Answer(REFUSED, person, alert_id, language), why
+    if alert is not None and alert.level > found.level:
+        return Answer(RISEN, person, alert_id, language), "the level has risen since"
+    try:
+        acknowledge(c, alert_id, Actor(person, via=way), f"acknowledged by {way}", now, seen=found.level)
+    except RefusedError as error:
+        done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
+        return Answer(REPEATED if done else REFUSED, person, alert_id, language), str(error)
+    except SlopewardError as error:
+        return Answer(REFUSED, person, alert_id, language), str(error)
+    c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
+    mark_confirmed(c, found.notification_id, now, person, way)
+    return Answer(ACKNOWLEDGED, person, alert_id, language), ""
+
+
+def _find_obstacle(c: Connection, person: str, site: str) -> str:
+    """Why an account of that name may not act here; a person without an account is whom the site file says."""
+    account = find_account(load_users(c), person)
+    if account is None:
+        return ""
+    if account.disabled_at is not None:
+        return "the account is locked"
+    if not may(account.role, "operator"):
+        return f"the account is {account.role} and may not acknowledge"
+    return "" if account.sites is None or site in account.sites else "the account is not for this site"
+
+
+def hide_number(number: str) -> str:
+    """A number as records show it.
+
+    >>> hide_number("+41791234567"), hide_number("77")
+    ('…4567', '…')
+    """
+    return f"…{number[-4:]}" if len(number) > 6 else "…"

@@ -1,0 +1,73 @@
+"""Devices that take messages: switched on by the person who is signed in on them, removed by the same."""
+
+import hashlib
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from monitor.errors import RefusedError
+from monitor.notify.notifiers.push import is_served
+from monitor.notify.web_push import check_keys, encode
+from monitor.store.delivery.devices import Device, add_device, remove_device
+from monitor.web.access.callers import actor_of
+from monitor.web.context import AlertId, context_of
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.post("/account/devices")
+def switch_on(
+    request: Request,
+    endpoint: Annotated[str, Form(max_length=2000, pattern=r"^https?://[!-~]+$")],
+    p256dh: Annotated[str, Form(max_length=100)],
+    auth: Annotated[str, Form(max_length=30)],
+    csrf: Annotated[str, Form()],
+) -> Response:
+    """Send messages of who is signed in to this browser."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    if not is_served(endpoint, context.config.push.services):
+        raise RefusedError("the push service of this browser is not among push.services of the service file")
+    try:
+        check_keys(p256dh, auth)
+    except ValueError:
+        raise RefusedError("the keys of this browser are none") from None
+    name = describe_browser(request.headers.get("user-agent", ""))
+    with context.db.write() as c:
+        add_device(c, actor, endpoint, p256dh, auth, name, context.clock())
+    return RedirectResponse(f"/account?told={quote('this device takes messages')}", status_code=303)
+
+
+@router.post("/account/devices/{number}/remove")
+def switch_off(request: Request, number: AlertId, csrf: Annotated[str, Form()]) -> Response:
+    """Send nothing to a device any more."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        remove_device(c, number, actor, context.clock())
+    return RedirectResponse(f"/account?told={quote('the device takes no messages any more')}", status_code=303)
+
+
+def describe_browser(agent: str) -> str:
+    """Browser and system, as people tell their devices apart.
+
+    >>> describe_browser("Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36")
+    'Chrome, Android'
+    >>> describe_browser("")
+    'browser'
+    """
+    browsers = (("Edg", "Edge"), ("Firefox", "Firefox"), ("Chrom", "Chrome"), ("Safari", "Safari"))
+    systems = ("Android", "iPhone", "iPad", "Windows", "Mac OS X", "Linux")
+    browser = next((name for sign, name in browsers if sign in agent), "browser")
+    return ", ".join([browser, *[one for one in systems if one in agent][:1]])
+
+
+def spell_devices(devices: list[Device]) -> list[dict[str, object]]:
+    """Devices as the page shows them; a digest lets a browser find itself."""
+    return [
+        {
+            "id": one.id, "name": one.name, "added_at": one.added_at, "sent_at": one.sent_at, "ended_at": one.ended_at,
+            "ended_why": one.ended_why, "digest": encode(hashlib.sha256(one.endpoint.encode()).digest()),
+        }
+        for one in devices
+    ]  # fmt: skip

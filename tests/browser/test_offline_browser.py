@@ -1,0 +1,102 @@
+"""The page as a program on a device: kept pages say how old they are, push messages show, nothing of others is left."""
+
+import json
+import re
+
+import pytest
+
+from tests.browser.test_web_browser import chromium, served, story, watch  # noqa: F401
+from tests.conftest import wait_for
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+READY = "() => navigator.serviceWorker.ready.then(() => navigator.serviceWorker.controller !== null)"
+
+
+def visit(page, base, *paths):
+    page.goto(base + "/")
+    wait_for(lambda: page.evaluate(READY), 10)
+    for path in paths:
+        page.goto(base + path)
+        page.wait_for_load_state("load")
+
+
+def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, watch):  # noqa: F811
+    base, _, _, server = served
+    page = watch(width=390, height=844).page
+    visit(page, base, "/sites/north-bench", "/", "/alerts")
+    shown = page.goto(base + "/sites/north-bench").text()
+    assert page.locator("#kept").is_hidden()
+    kept = page.evaluate("async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)")
+    assert kept == ["/", "/sites/north-bench"]
+    # an hour ago by the clock of this device, and no connection now
+    page.evaluate(
+        """async () => {
+          const pages = await caches.open('pages'), known = await pages.match('/sites/north-bench');
+          const headers = new Headers(known.headers);
+          headers.set('X-Kept-At', String(Date.now() - 3600e3));
+          await pages.put('/sites/north-bench', new Response(await known.text(), { headers }));
+        }"""
+    )
+    server.should_exit = True
+    wait_for(lambda: not is_up(page, base), 10)
+    page.goto(base + "/sites/north-bench")
+    assert page.locator("#kept").is_visible()
+    assert "last state that this device received" in page.locator("#kept").inner_text()
+    wait_for(lambda: re.search(r"1 h 0 min|60 min", page.locator("#kept time").inner_text()), 5)
+    assert "North bench" in page.content()
+    assert "is-stale" in page.evaluate("document.body.className")
+    assert "content-security-policy" in page.evaluate(
+        "async () => [...(await (await caches.open('pages')).match('/')).headers.keys()]"
+    )
+    assert len(shown) > 1000
+    page.goto(base + "/alerts")  # was opened, but is not kept: it lists what is over
+    assert "No connection" in page.inner_text("h1")
+    wait_for(lambda: page.locator("#kept-pages li").count() == 2, 5)
+
+
+def is_up(page, base):
+    return page.evaluate("(url) => fetch(url).then(() => true, () => false)", f"{base}/health")
+
+
+def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch):  # noqa: F811
+    base, *_ = served
+    page = watch().page
+    visit(page, base, "/sites/north-bench")
+    page.goto(base + "/login")
+    page.fill("input[name=name]", "bo")
+    page.fill("input[name=password]", story.PASSWORD)
+    page.click("main button")
+    page.wait_for_url(base + "/")
+    kept = page.evaluate("async () => (await (await caches.open('pages')).keys()).map((k) => new URL(k.url).pathname)")
+    assert "/sites/north-bench" not in kept
+
+
+def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F811
+    base, *_ = served
+    one = watch()
+    one.context.grant_permissions(["notifications"], origin=base)
+    page = one.page
+    visit(page, base)
+    session, seen = one.context.new_cdp_session(page), []
+    session.on("ServiceWorker.workerRegistrationUpdated", lambda e: seen.extend(e["registrations"]))
+    session.send("ServiceWorker.enable")
+    wait_for(lambda: page.evaluate("1") and seen, 5)
+    said = {
+        "title": "RED North bench: close the road",
+        "body": "300 mm/day",
+        "url": "/alerts/7",
+        "key": "k",
+        "ledger": "hazard",
+    }
+    session.send("ServiceWorker.deliverPushMessage", {
+        "origin": base, "registrationId": seen[0]["registrationId"], "data": json.dumps(said),
+    })  # fmt: skip
+    shown = """async () => (await (await navigator.serviceWorker.ready).getNotifications())
+      .map((n) => [n.title, n.body, n.data.url, n.requireInteraction])"""
+    wait_for(lambda: page.evaluate(shown), 5)
+    assert page.evaluate(shown) == [[said["title"], said["body"], "/alerts/7", True]]
+    manifest = page.evaluate("fetch('/manifest.webmanifest').then((answer) => answer.json())")
+    assert manifest["start_url"] == "/"
+    for icon in manifest["icons"]:
+        assert page.evaluate("(src) => fetch(src).then((answer) => answer.status)", icon["src"]) == 200
+    assert not one.complaints
