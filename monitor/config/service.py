@@ -131,6 +131,12 @@ class BrokerSection(Section):
         return urlsplit(self.url).scheme == "mqtts"
 
 
+class IngestSection(Section):
+    """[ingest]: how many processes divide the sites among them; one: the core takes all."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+
+
 class SigningSection(Section):
     """[signing]: keys of the signatures under what is published; empty = a file in `paths.state`, made at the start."""
 
@@ -401,6 +407,7 @@ class ServiceConfig(Section):
     database: DatabaseSection = DatabaseSection()
     standby: StandbySection = StandbySection()
     broker: BrokerSection = BrokerSection()
+    ingest: IngestSection = IngestSection()
     signing: SigningSection = SigningSection()
     second_factor: SecondFactorSection = SecondFactorSection()
     paths: PathsSection = PathsSection()
@@ -434,6 +441,12 @@ class ServiceConfig(Section):
             raise ValueError("standby.enabled: expected a PostgreSQL database; a SQLite file belongs to one machine")
         if self.standby.enabled and self.broker.mode != "external":
             raise ValueError('standby.enabled: expected broker.mode = "external"; both services use one broker')
+        return self
+
+    @model_validator(mode="after")
+    def _can_divide(self) -> Self:
+        if self.ingest.processes > 1 and not self.database.url.startswith("postgresql"):
+            raise ValueError("ingest.processes: expected a PostgreSQL database; SQLite takes one writer at a time")
         return self
 
     @property

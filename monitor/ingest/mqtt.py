@@ -54,8 +54,9 @@ class Session:
         self, name: str, access: Access, client_id: str, filters: Sequence[str], on_message: Callable[[Message], None],
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
-        may_connect: Callable[[], bool] = lambda: True, undated: Collection[str] = (),
+        may_connect: Callable[[], bool] = lambda: True, undated: Collection[str] = (), *, is_kept: bool = True,
     ) -> None:  # fmt: skip
+        self._is_kept = is_kept
         self.name = name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
@@ -93,9 +94,9 @@ class Session:
         host, port = self._access.target
         if self._access.mqtt5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = NEVER_EXPIRES
+            properties.SessionExpiryInterval = NEVER_EXPIRES if self._is_kept else 0
             properties.ReceiveMaximum = self._receive_maximum
-            self._client.connect_async(host, port, keepalive=30, clean_start=False, properties=properties)
+            self._client.connect_async(host, port, keepalive=30, clean_start=not self._is_kept, properties=properties)
         else:
             self._client.connect_async(host, port, keepalive=30)
         self._client.loop_start()
@@ -122,7 +123,9 @@ class Session:
             self.connected = True
         self.problem = ""
         log.info("%s: connected, session %s", self.name, "present" if flags.session_present else "new")
-        if self._access.mqtt5:  # tells what is retained as it comes, and not what we clear ourselves
+        if not self._filters:
+            self.listening = True
+        elif self._access.mqtt5:  # tells what is retained as it comes, and not what we clear ourselves
             how = SubscribeOptions(qos=1, noLocal=True, retainAsPublished=True)
             fresh = SubscribeOptions(qos=0, noLocal=True, retainAsPublished=True, retainHandling=NEVER_RETAINED)
             client.subscribe([(topic, fresh if topic in self._undated else how) for topic in self._filters])

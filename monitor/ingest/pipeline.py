@@ -33,6 +33,7 @@ log: Final = logging.getLogger(__name__)
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
+_OF_OTHERS: Final = Decoded()  # a message of a site that another process takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,22 @@ class Heard(NamedTuple):
 
 
 class Pipeline:
-    """The one way in, for messages and for files. Used by one thread at a time."""
+    """The one way in, for messages and for files. Used by one thread at a time.
+
+    Args:
+        database: None for a dry run.
+        sites: by id, all of them: which site a message belongs to is found the same in every process.
+        clock: the wall clock.
+        limits: the section of the service file.
+        takes: whether messages of a site are stored here; another process has its own copy of the others.
+    """
 
     def __init__(
-        self, database: Database | None, sites: Mapping[str, Site], clock: Clock, limits: LimitsSection | None = None
+        self, database: Database | None, sites: Mapping[str, Site], clock: Clock, limits: LimitsSection | None = None,
+        takes: Callable[[str], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         limits = limits or LimitsSection()
+        self._takes = takes
         self._database = database
         self._corrected: dict[tuple[str, str], datetime] = {}  # when the audit log had its last entry
         self._quota = Quota(limits.quarantine_mb * 1_000_000, limits.quarantine_source_mb * 1_000_000)
@@ -104,7 +115,8 @@ class Pipeline:
     def decode(self, message: Message) -> Decoded:
         """Read a message; never raises: what cannot be read is a fault with its reason."""
         try:
-            return self._admission.admit(message, self._decode(message))
+            decoded = self._decode(message)
+            return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
         except PayloadError as error:
             return Decoded(faults=(Fault(error.code, str(error), message.payload),))
         except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
@@ -122,6 +134,8 @@ class Pipeline:
                     break
         if place is None:
             raise PayloadError("unknown_topic", f"no decoder is bound to topic {message.topic[:200]!r}")
+        if not self._takes(place.site):
+            return _OF_OTHERS
         found = self.sites.get(place.site)
         if found is None:
             raise PayloadError("unknown_site", f"site {place.site!r} is not configured")

@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.broker.access import find_access
+from monitor.broker.access import Access, find_access
 from monitor.domain.alert import AlertChange, health_alarm
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
-from monitor.ingest.decoders.table import is_known_value, is_undated
+from monitor.ingest.decoders.table import is_known_value
+from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
-from monitor.ingest.message import BACKFILL_FILTERS, LIVE_FILTER, ROOT, Message, locate
+from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
 from monitor.ingest.mqtt import Connected, Session
 from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
 from monitor.store.database.engine import Database
@@ -30,6 +31,7 @@ from monitor.store.service_state import find_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
 SESSION_LOST: Final = "health:mqtt:session_lost"
+SESSION_STAMP: Final = "mqtt.session:"  # before a client id: when it was last connected
 _ASK_AFTER_S: Final = 2.0  # what is merely out of order has come by then
 _ASK_AGAIN: Final = timedelta(hours=1)
 _DRAINED_AFTER_S: Final = 1.0
@@ -53,17 +55,19 @@ class Ingest:
             from the writer's thread, outside of any transaction.
         clock: the wall clock.
         hold: why no readings may be stored now, empty where they may; they wait with the broker meanwhile.
+        share: what is taken here, where several processes divide the sites; None: all.
     """
 
     def __init__(
         self, db: Database, service_config: Any, sites: Mapping[str, Site],
         on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
-        hold: Callable[[], str] = str,
+        hold: Callable[[], str] = str, share: Share | None = None,
     ) -> None:  # fmt: skip
         self._hold = hold
         self._db, self._clock = db, clock
         self._on_stored, self._on_alarm = on_stored, on_alarm
-        self._pipeline = Pipeline(db, sites, clock, getattr(service_config, "limits", None))
+        self._share = share = share or Share(service_config.broker.client_id)
+        self._pipeline = Pipeline(db, sites, clock, getattr(service_config, "limits", None), share.takes)
         self._inbox = Inbox()
         self._stop = threading.Event()
         self._connections: list[tuple[Connected, datetime | None]] = []  # with the newest reception before it
@@ -72,18 +76,9 @@ class Ingest:
         self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
         self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
         self._stumbles = 0  # running
-        access, client_id = find_access(service_config.broker), service_config.broker.client_id
-        bindings = [binding for site in sites.values() for binding in site.decoders]
-        self._live = Session(
-            "live", access, client_id, [LIVE_FILTER, *(b.topic for b in bindings)], self._inbox.put, self._connected,
-            clock, keeps=self._keeps, may_connect=db.holds,
-            undated={b.topic for b in bindings if is_undated(b)},
-        )  # fmt: skip
-        self._backfill = Session(
-            "backfill", access, f"{client_id}-backfill", BACKFILL_FILTERS, self._inbox.put, self._connected, clock,
-            keeps=self._keeps, may_connect=db.holds,
-        )  # fmt: skip
-        self._sessions = {"live": self._live, "backfill": self._backfill}
+        access = find_access(service_config.broker)
+        self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
+        self._live = self._sessions[LIVE]
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
         self._stamp = clock()
         self._ask_at = time.monotonic()  # at start for what was never asked
@@ -92,6 +87,26 @@ class Ingest:
         self._newest: datetime | None = None
         counted = ("messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost")
         self._counts = dict.fromkeys(counted, 0)
+
+    def _listen(self) -> tuple[Listening, ...]:
+        return self._share.listen(self._pipeline.sites)
+
+    def _make_session(self, one: Listening, access: Access) -> Session:
+        return Session(
+            one.name, access, one.client_id, one.filters, self._receive_rest if one.name == REST else self._receive,
+            self._connected, self._clock, keeps=self._keeps, may_connect=self._db.holds, undated=one.undated,
+            is_kept=one.is_kept,
+        )  # fmt: skip
+
+    def _receive(self, message: Message) -> None:
+        self._inbox.put(message)
+
+    def _receive_rest(self, message: Message) -> None:
+        """Take what belongs to no site that is configured: of the others each process gets its own copy."""
+        place = locate(message.topic)
+        if place is None or place.site not in self._pipeline.sites:
+            message.client = LIVE if matches(LIVE_FILTER, message.topic) else BACKFILL
+            self._inbox.put(message)
 
     def _keeps(self, topic: str) -> bool:
         """Whether what is retained on a topic may stay with the broker: there are only so many such topics."""
@@ -106,11 +121,11 @@ class Ingest:
     def start(self) -> None:
         """Start the writer and both sessions; returns at once."""
         for site in self._pipeline.sites.values():
-            if site.decoders:
+            if site.decoders and self._share.takes(site.id):
                 self._untold.append(_describe_decoder(site.id, self._pipeline.unusable.get(site.id)))
         self._thread.start()
-        self._live.start()
-        self._backfill.start()
+        for session in self._sessions.values():
+            session.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Finish the batch in hand, acknowledge it and leave; what is queued stays with the broker."""
@@ -118,8 +133,8 @@ class Ingest:
         self._inbox.ring()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        self._live.stop()
-        self._backfill.stop()
+        for session in self._sessions.values():
+            session.stop()
 
     def progress(self) -> dict[str, datetime]:
         """When each thread of ingest last came round; a writer that waits for the database comes round too."""
@@ -142,9 +157,13 @@ class Ingest:
             **self._counts,
         }
 
+    def heard_of(self) -> dict[tuple[str, str], Heard]:
+        """The same by site and station, since the start."""
+        return dict(self._pipeline.heard)
+
     def heard(self, since: datetime) -> list[Heard]:
         """The stations heard since an instant, each with how far its newest reading lies before its reception."""
-        return [one for one in list(self._pipeline.heard.values()) if one.received_at >= since]
+        return [one for one in self.heard_of().values() if one.received_at >= since]
 
     def forget_heard(self) -> None:
         """Our clock was set: what was heard by the old one says nothing."""
@@ -270,19 +289,26 @@ class Ingest:
         nothing, rather than forgets it.
         """
         event, newest = noted
-        name = f"mqtt.session:{event.client_id}"
+        if event.name == REST:  # no broker is asked to keep that one
+            return
+        name = f"{SESSION_STAMP}{event.client_id}"
         with self._db.read() as connection:
             known = find_stamp(connection, name)
-            ends = load_sequence_ends(connection)
+            ends = [end for end in load_sequence_ends(connection) if self._share.takes(end.site)]
         if known is not None and not event.session_present:
             if not known[1].get("session_present", True):  # the loss before was told, and nobody closed its alarm
-                self._on_alarm(_end_session_lost(event.name))
+                self._on_alarm(_end_session_lost(self._session_key(event.name)))
             self._tell_session_lost(event, newest or known[0], ends)
         elif known is not None:
             # the next loss is told anew, even where nobody closed the alarm of the last one
-            self._on_alarm(_end_session_lost(event.name))
+            self._on_alarm(_end_session_lost(self._session_key(event.name)))
         with self._db.write() as connection:
             stamp(connection, name, {"session_present": event.session_present}, event.at)
+
+    def _session_key(self, name: str) -> str:
+        """The alarm of a session: that of live data keeps the plain name, that of a process bears its number."""
+        number = f":{self._share.number}" if self._share.number else ""
+        return f"{SESSION_LOST}{'' if name == LIVE else f':{name}'}{number}"
 
     def _tell_session_lost(self, event: Connected, since: datetime, ends: Sequence[SequenceMark]) -> None:
         log.error("%s: the broker forgot the session; messages since %s may be lost", event.name, spell(since))
@@ -291,7 +317,7 @@ class Ingest:
             f"{len(ends)} sources got a request to send them again."
         )
         facts = {"session": event.client_id, "at": spell(event.at), "since": spell(since)}
-        self._on_alarm(health_alarm(_session_key(event.name), 2, reason, is_open=True, evidence=facts))
+        self._on_alarm(health_alarm(self._session_key(event.name), 2, reason, is_open=True, evidence=facts))
         self._ask([SequenceGap(e.site, e.station, e.source, e.boot_id, e.seq + 1, None, e.at, event.at) for e in ends])
 
     def _ask_for_gaps(self) -> None:
@@ -299,7 +325,7 @@ class Ingest:
         self._ask_at = time.monotonic() + 60.0
         try:
             with self._db.write() as connection:
-                gaps = load_open_gaps(connection, not_requested_since=now - _ASK_AGAIN)
+                gaps = load_open_gaps(connection, not_requested_since=now - _ASK_AGAIN, sites=self._share.sites)
                 mark_requested(connection, [g.id for g in gaps if g.id is not None], now)
         except StoreBusyError:
             return
@@ -324,15 +350,10 @@ def _describe_decoder(site: str, trouble: str | None) -> AlertChange:
     return health_alarm(key, 2 * is_open, reason, is_open=is_open, evidence={"site": site, "reason": reason})
 
 
-def _session_key(name: str) -> str:
-    """The alarm of a session: that of live data keeps the plain name."""
-    return SESSION_LOST if name == "live" else f"{SESSION_LOST}:{name}"
-
-
-def _end_session_lost(name: str) -> AlertChange:
+def _end_session_lost(key: str) -> AlertChange:
     """The broker keeps the session again; nobody need be woken for that, a person closes what happened."""
     reason = "The broker kept the session at the next connection; what was lost before it was asked for."
-    return health_alarm(_session_key(name), 0, reason, is_open=False, notify=False)
+    return health_alarm(key, 0, reason, is_open=False, notify=False)
 
 
 class _StoppedError(Exception):

@@ -23,6 +23,7 @@ from monitor.service.clock import (
     judge_clock,
 )
 from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Schedule
 from monitor.service.self_checks import Condition
 from monitor.store.database.engine import Database
@@ -57,7 +58,7 @@ class ClockWatch:
     clock: Callable[[], datetime]
     sites: Mapping[str, Site]
     alarms: ServiceAlarms
-    ingest: Ingest
+    ingest: Ingest | DividedIngest
     evaluation: EvaluationLoop
     dispatcher: Dispatcher
     schedule: Schedule

@@ -23,7 +23,6 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
-from monitor.ingest.service import Ingest
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
@@ -35,6 +34,7 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.intake.divided import open_ingest
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.outage_watch import OutageWatch
 from monitor.service.readiness import Vigil
@@ -197,9 +197,10 @@ class Core:
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)
-        self.ingest = Ingest(
-            self.db, self.config, self.sites, self._on_stored, self.alarms.write, self.clock, self.reserve.hold
-        )
+        self.ingest = self._insist(lambda: open_ingest(
+            self.db, self.config, self.sites, self._on_stored, self.alarms, self._wake_dispatcher, self.clock,
+            self.reserve.hold, self.turn,
+        ))  # fmt: skip
         self.evaluation = EvaluationLoop(
             self.db, self.sites, self.config.schedule.evaluate_tick_s, is_drained=self._is_drained,
             on_changed=self._on_changed, on_poisoned=self._on_poisoned, clock=self.clock, find_news=self._find_news,

@@ -46,7 +46,8 @@ class OutageWatch:
         if is_long and not self._has_looked:
             self._back_at = None  # the machine was asleep
         self._has_looked = True
-        is_here = status["connected"]["live"] and status["database_busy_since"] is None
+        live = [there for name, there in status["connected"].items() if name.startswith("live")]
+        is_here = all(live) and status["database_busy_since"] is None
         if not is_here:
             self._back_at = None
             if self._stamped_at is not None:  # it ran, and all was read, before this

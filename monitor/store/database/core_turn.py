@@ -46,7 +46,7 @@ class Lease(NamedTuple):
     idle_s: float  # since it was renewed
 
 
-def _boot_s() -> float:
+def boot_s() -> float:
     """Seconds that also pass while the machine is suspended, as those of the lease do."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -69,7 +69,7 @@ class CoreTurn:
     def __init__(self, db: Database, holder: str = "") -> None:
         self._db, self._engine, self._holder = db, db.engine, holder
         self._held: Connection | None = None
-        self._renewed_s = float("-inf")
+        self.renewed_s = float("-inf")
         self.fence = 0  # never ours
         self.taken_at: datetime | None = None
         self.is_lost = False  # another core has had it since
@@ -81,7 +81,7 @@ class CoreTurn:
 
     def holds(self) -> bool:
         """Whether nobody can have taken it over yet, known without asking the database: what goes out now is ours."""
-        return not self.is_lost and _boot_s() - self._renewed_s < TRUST_S
+        return not self.is_lost and boot_s() - self.renewed_s < TRUST_S
 
     def find_lease(self) -> Lease | None:
         """Who has the turn; None where no core has run yet.
@@ -127,7 +127,7 @@ class CoreTurn:
             held = lock_core(self._engine)
             if held is None:
                 return False
-            asked_s, given = _boot_s(), {"holder": self._holder, "session": self._db.session}
+            asked_s, given = boot_s(), {"holder": self._holder, "session": self._db.session}
             try:
                 with self._engine.begin() as c:  # waits for what a core before us is writing
                     c.execute(_OLD_MARKS)
@@ -135,7 +135,7 @@ class CoreTurn:
             except BaseException:
                 held.close()
                 raise
-        self._held, self.fence, self.taken_at, self._renewed_s = held, row.fence, row.taken_at, asked_s
+        self._held, self.fence, self.taken_at, self.renewed_s = held, row.fence, row.taken_at, asked_s
         return True
 
     def keep(self) -> None:
@@ -148,7 +148,7 @@ class CoreTurn:
         """
         if self.is_lost or not self.fence:
             return
-        asked_s = _boot_s()
+        asked_s = boot_s()
         is_anew = not self._is_held()
         with translated():
             if is_anew:
@@ -158,7 +158,7 @@ class CoreTurn:
                 self.is_lost = True
                 self._let_go()
                 return
-        self._renewed_s = asked_s
+        self.renewed_s = asked_s
         if is_anew:
             log.warning("the turn of the core is taken anew")
 

@@ -310,13 +310,16 @@ def _fill(connection: Connection, site: str, source: str, boot_id: int, late: li
 
 
 def load_open_gaps(
-    connection: Connection, *, not_requested_since: datetime | None = None, limit: int = 1000
-) -> list[SequenceGap]:
-    """Gaps that nobody filled; with `not_requested_since` only those not asked for since then."""
+    connection: Connection, *, not_requested_since: datetime | None = None, sites: Collection[str] | None = None,
+    limit: int = 1000,
+) -> list[SequenceGap]:  # fmt: skip
+    """Gaps that nobody filled; with `not_requested_since` only those not asked for since then, of these sites."""
     g = sequence_gap.c
     wanted = select(sequence_gap).where(g.filled_at.is_(None))
     if not_requested_since is not None:
         wanted = wanted.where(g.requested_at.is_(None) | (g.requested_at < not_requested_since))
+    if sites is not None:
+        wanted = wanted.where(g.site.in_(sorted(sites)))
     return [
         SequenceGap(x.site, x.station, x.source, x.boot_id, x.from_seq, x.to_seq, x.from_at, x.to_at, x.id)
         for x in connection.execute(wanted.order_by(g.id).limit(limit))

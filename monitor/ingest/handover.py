@@ -1,0 +1,198 @@
+"""From one division of the sites to another: what the old sessions of the broker hold is stored before they end.
+
+A message is missed by nobody and keeps its order, because of the order of four steps:
+
+1. Write down which sessions there will be. Who is killed in the middle begins again and finds all of them.
+2. Subscribe with the new sessions. From now on the broker keeps each message there too.
+3. Store what the old sessions hold, up to a mark that is published after step 2, and end them. What both have is a
+   duplicate.
+4. Write down the new division. The processes begin; no reading of a station has overtaken an older one.
+"""
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from monitor.broker.access import Access, find_access
+from monitor.broker.probe import connected
+from monitor.domain.alert import AlertChange
+from monitor.domain.site import Site
+from monitor.ingest.division import BACKFILL, LIVE, Division, Listening, Share, find_kept, weigh
+from monitor.ingest.message import Message
+from monitor.ingest.mqtt import Session
+from monitor.ingest.pipeline import Clock
+from monitor.ingest.service import SESSION_STAMP, Ingest
+from monitor.store.database.engine import Database
+from monitor.store.service_state import find_stamp, remove_stamp, stamp
+
+log: Final = logging.getLogger(__name__)
+STAMP: Final = "ingest.division"  # there only where the sites are, or were, divided
+MARKS: Final = "slopeward/doctor/"  # topics that the service may write and read at any broker
+AGAIN_S: Final = 2.0
+
+
+def find_division(db: Database, broker: Any, sites: Mapping[str, Site], processes: int) -> tuple[Division, bool]:
+    """The division that is wanted now, and whether sessions of another one may still hold messages."""
+    with db.read() as c:
+        found = find_stamp(c, STAMP)
+    detail = {} if found is None else found[1]
+    same = detail.get("processes", 1) == processes and detail.get("client_id", broker.client_id) == broker.client_id
+    wanted = Division(broker.client_id, processes, detail.get("sites", {}) if same else {})
+    division = wanted.renew(weigh(sites.values()) if processes > 1 else {})
+    left = set(detail.get("sessions", ())) - set(find_kept(division.shares()))
+    return division, not same or bool(left)
+
+
+def save_division(db: Database, division: Division, clock: Clock) -> None:
+    """Write down which process has which site, for the next start; nothing is kept where one takes all."""
+    with db.write() as c:
+        if division.processes == 1:
+            remove_stamp(c, STAMP)
+        else:
+            stamp(c, STAMP, _describe(division, find_kept(division.shares())), clock())
+
+
+def _describe(division: Division, sessions: Iterable[str]) -> dict[str, Any]:
+    return {
+        "client_id": division.client_id, "processes": division.processes, "sites": dict(division.sites),
+        "sessions": sorted(sessions),
+    }  # fmt: skip
+
+
+class Leaving(Ingest):
+    """Ingest of a pair of sessions that end: stores what they hold up to a mark, whatever site it is of."""
+
+    def __init__(self, mark: str, *args: Any, **named: Any) -> None:
+        self._mark = mark
+        self._seen: set[str] = set()
+        self._handed = 0
+        super().__init__(*args, **named)
+
+    def _listen(self) -> tuple[Listening, ...]:
+        """The mark alone: the other subscriptions are those that the broker keeps."""
+        return tuple(
+            Listening(one.name, one.client_id, (f"{self._mark}/{one.name}",)) for one in self._share.listen({})
+        )  # fmt: skip
+
+    def _receive(self, message: Message) -> None:
+        if message.topic.startswith(self._mark):
+            self._seen.add(message.client)
+            return
+        self._handed += 1
+        super()._receive(message)
+
+    def is_empty(self) -> bool:
+        """Whether all that came before the mark is stored."""
+        status = self.status()
+        return len(self._seen) == len(self._sessions) and status["messages"] + status["dropped_qos0"] >= self._handed
+
+
+class Handover:
+    """The way from the division that was to another one; `run` returns when the new sessions have all.
+
+    Args:
+        db: the database.
+        service_config: as `Ingest` takes it.
+        sites: by id.
+        division: the new one.
+        on_stored: as `Ingest` takes it.
+        on_alarm: as `Ingest` takes it.
+        clock: the wall clock.
+        hold: as `Ingest` takes it.
+    """
+
+    def __init__(
+        self, db: Database, service_config: Any, sites: Mapping[str, Site], division: Division,
+        on_stored: Callable[[frozenset[str]], None], on_alarm: Callable[[AlertChange], None], clock: Clock,
+        hold: Callable[[], str] = str,
+    ) -> None:  # fmt: skip
+        self._db, self._config, self._sites, self._clock = db, service_config, sites, clock
+        self._division = division
+        self._rest = (on_stored, on_alarm, clock, hold)
+        self._access = find_access(service_config.broker)
+        self.leaving: Leaving | None = None  # what is being emptied
+
+    def run(self, stop: threading.Event) -> bool:
+        """Hand over; False when told to stop before it was done."""
+        new = self._division.shares()
+        with self._db.read() as c:
+            found = find_stamp(c, STAMP)
+        first = find_kept(Division(self._config.broker.client_id).shares())  # before the first division
+        before = {} if found is None else found[1]
+        known = {*before.get("sessions", first), *find_kept(new)}
+        with self._db.write() as c:
+            stamp(c, STAMP, {"processes": 0, **before, "sessions": sorted(known)}, self._clock())
+        for share in new:
+            for one in share.listen(self._sites):
+                if one.is_kept and not self._subscribe(one, stop):
+                    return False
+        ends = f"-{BACKFILL}"
+        for client_id in sorted(known - set(find_kept(new))):
+            if not client_id.endswith(ends) and not self._empty(client_id, stop):
+                return False
+        save_division(self._db, self._division, self._clock)
+        return True
+
+    def _subscribe(self, one: Listening, stop: threading.Event) -> bool:
+        """Let the broker keep messages for a session from now on; those that come at once come again."""
+        session = Session(
+            one.name, self._access, one.client_id, one.filters, lambda _: None, lambda _: None, self._clock,
+            may_connect=self._db.holds, undated=one.undated,
+        )  # fmt: skip
+        session.start()
+        try:
+            while not session.listening:
+                if stop.wait(0.02):
+                    return False
+        finally:
+            session.stop()
+        return True
+
+    def _empty(self, client_id: str, stop: threading.Event) -> bool:
+        """Store what a pair of sessions holds, then end them; the sessions are forgotten before they end."""
+        log.info("what the broker holds for %s is stored first", client_id)
+        mark = f"{MARKS}{uuid.uuid4().hex}"
+        leaving = self.leaving = Leaving(mark, self._db, self._config, self._sites, *self._rest, share=Share(client_id))
+        leaving.start()
+        try:
+            while not all(leaving.status()["connected"].values()):
+                if stop.wait(0.02):
+                    return False
+            while not self._try(lambda: _publish_marks(self._access, mark)):
+                if stop.wait(AGAIN_S):
+                    return False
+            while not leaving.is_empty():
+                if stop.wait(0.02):
+                    return False
+        finally:
+            leaving.stop()
+        with self._db.write() as c:
+            for one in find_kept((Share(client_id),)):
+                remove_stamp(c, f"{SESSION_STAMP}{one}")
+        while not self._try(lambda: _end_sessions(self._access, find_kept((Share(client_id),)))):
+            if stop.wait(AGAIN_S):
+                return False
+        self.leaving = None
+        return True
+
+    def _try(self, act: Callable[[], object]) -> bool:
+        try:
+            act()
+        except OSError as error:
+            log.warning("the broker does not answer, the sessions are handed over later: %s", error)
+            return False
+        return True
+
+
+def _publish_marks(access: Access, mark: str) -> None:
+    with connected(access, f"slopeward-mark-{uuid.uuid4().hex[:8]}", expiry_s=0, clean=True) as (client, _, _):
+        for name in (LIVE, BACKFILL):
+            client.publish(f"{mark}/{name}", b"x", qos=1).wait_for_publish(AGAIN_S)
+
+
+def _end_sessions(access: Access, client_ids: Iterable[str]) -> None:
+    for client_id in client_ids:
+        with connected(access, client_id, expiry_s=0, clean=True):
+            pass

@@ -1,0 +1,378 @@
+"""Ingest where several processes divide the sites: core starts them, watches them, and adds up what they say."""
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from multiprocessing.connection import Connection, wait
+from typing import Any, Final
+
+from monitor import health
+from monitor.config.service import ServiceConfig
+from monitor.domain.site import Site
+from monitor.errors import StoreBusyError
+from monitor.ingest.division import Division, Share
+from monitor.ingest.handover import Handover, find_division, save_division
+from monitor.ingest.pipeline import Clock, Heard
+from monitor.ingest.service import Ingest
+from monitor.service.alarms import ServiceAlarms
+from monitor.service.child_environment import ingest_environment
+from monitor.service.children import Keeper
+from monitor.service.intake.records import Orders, Report, Stored, Told, Word
+from monitor.store.database.core_turn import CoreTurn, boot_s
+from monitor.store.database.engine import Database
+from monitor.worker.kernel import end_with_parent
+
+log: Final = logging.getLogger(__name__)
+MODULE: Final = "monitor.service.intake.process"
+WORD_EVERY_S: Final = 0.5
+SILENT_S: Final = 45.0  # a process that says nothing for so long is stuck
+STOP_S: Final = 4.0
+_SUMS: Final = (
+    "messages", "stored", "duplicates", "revisions", "rejected", "unkept", "gaps", "lost", "queued", "dropped_qos0",
+    "retained_cleared", "dropped_acknowledgements",
+)  # fmt: skip
+_NOW: Final = frozenset({"queued"})  # of the moment: nothing of it is left when a process has ended
+
+
+class IngestChild:
+    """One process of ingest, as `Keeper` and `DividedIngest` see it."""
+
+    def __init__(self, share: Share, give_orders: Callable[[Share], tuple[Orders, Word]]) -> None:
+        self.share, self.name = share, f"ingest {share.number}"
+        self._give_orders = give_orders
+        self._process: subprocess.Popen[bytes] | None = None
+        self.line: Connection | None = None
+        self.report: Report | None = None  # None until the first of this process
+        self._heard_s = 0.0  # when it said something last
+        self._before = dict.fromkeys(_SUMS, 0)  # what processes counted that have ended
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, None while it runs or before it ran."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Start the process; it learns all it knows by its line."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())], stdin=subprocess.DEVNULL,
+                env=ingest_environment(os.environ), pass_fds=(theirs.fileno(),), preexec_fn=end_with_parent,  # noqa: PLW1509
+            )  # fmt: skip
+        self.line, self._heard_s = Connection(ours.detach()), time.monotonic()
+        for word in self._give_orders(self.share):
+            self.say(word)
+
+    def say(self, word: Orders | Word) -> None:
+        """Let it hear something; one that is gone hears nothing."""
+        if self.line is not None:
+            with contextlib.suppress(OSError):
+                self.line.send(word)
+
+    def hear(self) -> Report | Stored | Told | None:
+        """What it says next; None where it says nothing any more."""
+        try:
+            said = None if self.line is None else self.line.recv()
+        except (EOFError, OSError):
+            said = None
+        if said is None:
+            self._hang_up()
+            return None
+        self._heard_s = time.monotonic()
+        if isinstance(said, Report):
+            self.report = said
+        assert isinstance(said, Report | Stored | Told)
+        return said
+
+    def _hang_up(self) -> None:
+        line, self.line = self.line, None
+        if line is not None:
+            line.close()
+
+    def alive(self) -> bool:
+        """False when it has ended, or is stuck (then it is killed)."""
+        if self._process is None or self._process.poll() is not None:
+            return False
+        if time.monotonic() - self._heard_s > SILENT_S:
+            log.critical("%s has said nothing for %g s; killed", self.name, SILENT_S)
+            self._process.kill()
+            self._process.wait()
+            return False
+        return True
+
+    def ask(self) -> None:
+        """Ask it to end."""
+        if self.pid is not None and self._process is not None:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """End it and wait; what it had not acknowledged stays with the broker."""
+        if self._process is not None:
+            self.ask()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                log.error("%s did not end in %g s; killed", self.name, STOP_S)  # noqa: TRY400
+                self._process.kill()
+                self._process.wait()
+        self._hang_up()
+        if self.report is not None:
+            self._before = self.count()
+            self.report = None
+
+    def count(self) -> dict[str, int]:
+        """What this process and those before it counted."""
+        now: Mapping[str, Any] = {} if self.report is None else self.report.status
+        return {key: (0 if key in _NOW else self._before[key]) + int(now.get(key, 0)) for key in _SUMS}
+
+
+class DividedIngest:
+    """The same doors as `monitor.ingest.service.Ingest`, with the work in processes of their own.
+
+    They are children of core and not of the supervisor: they live as long as its turn, run on the sites that it has in
+    force, go by its clock, and tell it what they stored. Nobody needs to look into the database for that.
+
+    Args:
+        db: the database.
+        config: of the service.
+        sites: by id.
+        on_stored: as `Ingest` takes it.
+        alarms: writes alarms of ingest, and of processes that end again and again.
+        on_told: a process has written an alarm.
+        clock: the clock of the core.
+        hold: as `Ingest` takes it.
+        turn: of the core; None where there is none.
+    """
+
+    def __init__(
+        self, db: Database, config: ServiceConfig, sites: Mapping[str, Site],
+        on_stored: Callable[[frozenset[str]], None], alarms: ServiceAlarms, on_told: Callable[[], None], clock: Clock,
+        hold: Callable[[], str] = str, turn: CoreTurn | None = None,
+    ) -> None:  # fmt: skip
+        self._db, self._config, self._sites, self._clock = db, config, sites, clock
+        self._on_stored, self._alarms, self._on_told, self._hold, self._turn = on_stored, alarms, on_told, hold, turn
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ingest-processes", daemon=True)
+        self._children: list[IngestChild] = []
+        self._keepers: list[Keeper] = []
+        self._whole: Ingest | None = None  # where one takes all again
+        self._handover: Handover | None = None
+        self._heard: dict[tuple[str, str], Heard] = {}
+        self._stamp = clock()
+        self._expect_s, self._forget = 0.0, False  # to be said with the next word
+
+    def start(self) -> None:
+        """Hand the sessions over where the division changed, then start all processes; returns at once."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End all processes; what is queued stays with the broker."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + STOP_S)
+
+    # ---- what the core asks ------------------------------------------------------------------------------------
+    def progress(self) -> dict[str, datetime]:
+        """When our thread last went round, and the writer of an ingest in this process."""
+        inside = self._inside()
+        return {"ingest.processes": self._clock() if inside else self._stamp, **(inside.progress() if inside else {})}
+
+    def _inside(self) -> Ingest | None:
+        """What stores in this very process: one that empties old sessions, or takes all again."""
+        return self._whole or (None if self._handover is None else self._handover.leaving)
+
+    def status(self) -> dict[str, Any]:
+        """What all of them see, added up; sessions bear the number of their process."""
+        inside = self._inside()
+        if inside is not None:
+            return inside.status() | ({} if self._whole else {"drained": False})
+        children = [(child, child.report.status if child.report else None) for child in self._children]
+        found: dict[str, Any] = {
+            "connected": {}, "problems": {}, "refused": {}, "stumbles": 0, "drained": self.drained(),
+            "database_busy_since": None, "newest_received_at": None, "processes": [],
+            **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
+        }  # fmt: skip
+        if not children:
+            found["connected"], found["problems"] = {"live": False}, {"live": "sessions are being divided"}
+        deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
+        for child, status in children:
+            number, is_up = child.share.number, status is not None and child.pid is not None
+            found["processes"].append({
+                "process": number, "pid": child.pid, "sites": len(child.share.sites or ()),
+                "restarts": deaths[child.name], "messages": child.count()["messages"],
+                "connected": is_up and all((status or {})["connected"].values()),
+                "cpu_s": round(child.report.cpu_s, 1) if child.report else None,
+            })  # fmt: skip
+            if status is None or not is_up:
+                found["connected"][f"live {number}"] = False
+                found["problems"][f"live {number}"] = f"process {number} of ingest is being started"
+                continue
+            for key in ("connected", "problems", "refused"):
+                found[key] |= {f"{name} {number}": value for name, value in status[key].items()}
+            found["stumbles"] = max(found["stumbles"], status["stumbles"])
+            for key, pick in (("database_busy_since", min), ("newest_received_at", max)):
+                found[key] = pick(filter(None, (found[key], status[key])), default=None)
+        return found
+
+    def drained(self) -> bool:
+        """Whether the queue of the broker is worked off by all of them."""
+        if self._whole is not None:
+            return self._whole.drained()
+        reports = [child.report for child in self._children if child.pid is not None]
+        return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
+
+    def heard(self, since: datetime) -> list[Heard]:
+        """As `Ingest.heard`."""
+        if self._whole is not None:
+            return self._whole.heard(since)
+        return [one for one in list(self._heard.values()) if one.received_at >= since]
+
+    def forget_heard(self) -> None:
+        """As `Ingest.forget_heard`."""
+        self._heard.clear()
+        self._forget = True
+        if (inside := self._inside()) is not None:
+            inside.forget_heard()
+
+    def expect_more(self, seconds: float) -> None:
+        """As `Ingest.expect_more`."""
+        self._expect_s = seconds
+        if (inside := self._inside()) is not None:
+            inside.expect_more(seconds)
+
+    # ---- the thread --------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                division = self._divide()
+                if division is not None:
+                    self._keep(division)
+            except StoreBusyError as error:
+                log.warning("ingest waits for the database: %s", error)
+                self._stop.wait(2.0)
+            except Exception:  # loop edge: what was not acknowledged comes again
+                log.exception("the processes of ingest stumbled and start anew")
+                self._stop.wait(2.0)
+            finally:
+                self._end()
+
+    def _divide(self) -> Division | None:
+        """The division in force, when all sessions have what they should; None when told to stop before."""
+        found = find_division(self._db, self._config.broker, self._sites, self._config.ingest.processes)
+        division, is_other = found
+        if is_other:
+            log.info("the sites are divided anew among %d processes of ingest", division.processes)
+            self._handover = Handover(
+                self._db, self._config, self._sites, division, self._on_stored, self._alarms.write, self._clock,
+                self._hold,
+            )  # fmt: skip
+            try:
+                if not self._handover.run(self._stop):
+                    return None
+            finally:
+                self._handover = None
+        else:
+            save_division(self._db, division, self._clock)
+        return division
+
+    def _keep(self, division: Division) -> None:
+        """Start every process and keep it, until told to stop."""
+        if division.processes == 1:
+            self._whole = Ingest(
+                self._db, self._config, self._sites, self._on_stored, self._alarms.write, self._clock, self._hold
+            )
+            self._whole.start()
+            self._stop.wait()
+            return
+        self._children = [IngestChild(share, self._give_orders) for share in division.shares()]
+        self._keepers = [Keeper(child, self._on_dying) for child in self._children]
+        say_at = 0.0
+        while not self._stop.is_set():
+            self._stamp = self._clock()
+            for keeper in self._keepers:
+                keeper.look()
+            if time.monotonic() >= say_at:
+                say_at = time.monotonic() + WORD_EVERY_S
+                word = self._make_word()
+                for child in self._children:
+                    child.say(word)
+            by_line = {child.line: child for child in self._children if child.line is not None}
+            for line in wait(list(by_line), 0.2):
+                self._take(by_line[line])  # type: ignore[index]
+            if not by_line:
+                self._stop.wait(0.2)
+
+    def _take(self, child: IngestChild) -> None:
+        said = child.hear()
+        if isinstance(said, Stored):
+            self._on_stored(said.sites)
+        elif isinstance(said, Told):
+            self._on_told()
+        elif isinstance(said, Report):
+            self._heard |= said.heard
+            late = health.find_overdue(said.progress, self._clock())
+            if late:
+                log.critical("%s has made no progress for %g s; ended", child.name, health.OVERDUE_S)
+                child.stop()
+        elif child.share.sites:  # it ended; what it stored last it may not have told
+            self._on_stored(child.share.sites)
+
+    def _give_orders(self, share: Share) -> tuple[Orders, Word]:
+        config = self._config
+        fence = 0 if self._turn is None else self._turn.fence
+        return Orders(
+            config.database.url, self._db.session, fence, config.broker, config.limits, self._sites, share,
+            config.log.level,
+        ), self._make_word()  # fmt: skip
+
+    def _make_word(self) -> Word:
+        expect_s, self._expect_s = self._expect_s, 0.0
+        forget, self._forget = self._forget, False
+        renewed_s = None if self._turn is None else self._turn.renewed_s
+        return Word(self._clock(), boot_s(), renewed_s, self._hold(), expect_s, forget)
+
+    def _on_dying(self, name: str, line: str, dying: bool) -> None:
+        (log.critical if dying else log.info)("%s", line)
+        key = f"process:{name.replace(' ', '-')}"
+        if dying:
+            self._alarms.open(key, f"{line}; the other processes of ingest go on, its messages wait with the broker", 2)
+        else:
+            self._alarms.clear(key, line)
+
+    def _end(self) -> None:
+        """End what runs, all of it at once."""
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            whole.stop()
+        for child in self._children:
+            child.ask()
+        for child in self._children:
+            child.stop()
+
+
+def open_ingest(
+    db: Database, config: ServiceConfig, sites: Mapping[str, Site], on_stored: Callable[[frozenset[str]], None],
+    alarms: ServiceAlarms, on_told: Callable[[], None], clock: Clock, hold: Callable[[], str],
+    turn: CoreTurn | None = None,
+) -> "Ingest | DividedIngest":  # fmt: skip
+    """Ingest in this process, or in several where the service file says so, or where it did at the last start."""
+    processes = config.ingest.processes
+    is_demo = config.broker.mode == "demo"
+    if is_demo and processes > 1:
+        log.error("ingest.processes: the broker of a demonstration keeps no sessions to divide; one process takes all")
+    is_other = find_division(db, config.broker, sites, processes)[1]
+    if is_demo or (processes == 1 and not is_other):
+        return Ingest(db, config, sites, on_stored, alarms.write, clock, hold)
+    return DividedIngest(db, config, sites, on_stored, alarms, on_told, clock, hold, turn)

@@ -1,0 +1,127 @@
+"""A process of ingest: stores what comes for its share of the sites, and ends with its core."""
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from typing import Final
+
+from monitor import logs
+from monitor.ingest.pipeline import Heard
+from monitor.ingest.service import Ingest
+from monitor.service.alarms import ServiceAlarms
+from monitor.service.intake.records import Orders, Report, Stored, Told, Word
+from monitor.store.database.core_turn import CoreTurn, boot_s
+from monitor.store.database.engine import Database
+from monitor.worker.kernel import hide_memory
+
+log: Final = logging.getLogger(__name__)
+REPORT_EVERY_S: Final = 0.5
+STOP_S: Final = 2.5
+
+
+class CoreClock:
+    """The clock of the core as it was last heard, going on from there."""
+
+    def __init__(self) -> None:
+        self._known = datetime.now(UTC), boot_s()
+
+    def set(self, now: datetime, at_s: float) -> None:
+        """Go by what core said."""
+        self._known = now, at_s
+
+    def __call__(self) -> datetime:
+        """The present."""
+        now, at_s = self._known
+        return now + timedelta(seconds=boot_s() - at_s)
+
+
+class IngestProcess:
+    """The parts of this process.
+
+    Args:
+        line: to the core.
+        orders: what it begins with.
+        first: what core said then.
+    """
+
+    def __init__(self, line: Connection, orders: Orders, first: Word) -> None:
+        self._line, self._sending = line, threading.Lock()
+        self.ended = threading.Event()
+        self._clock = CoreClock()
+        self._hold = ""
+        self._told: dict[tuple[str, str], Heard] = {}
+        self.db = Database(orders.database_url, orders.session)
+        self._turn: CoreTurn | None = None
+        if orders.fence:
+            self._turn = CoreTurn(self.db)
+            self._turn.fence = orders.fence
+            self.db.guard, self.db.holds = self._turn.guard, self._turn.holds
+        self._obey(first)
+        alarms = ServiceAlarms(self.db, orders.sites, self._clock, lambda: self._say(Told()))
+        self.ingest = Ingest(
+            self.db, orders, orders.sites, lambda sites: self._say(Stored(sites)), alarms.write, self._clock,
+            lambda: self._hold, orders.share,
+        )  # fmt: skip
+        self._listener = threading.Thread(target=self._listen, name="words", daemon=True)
+
+    def run(self) -> None:
+        """Store until core says no more, or is gone."""
+        self.ingest.start()
+        self._listener.start()
+        while not self.ended.wait(REPORT_EVERY_S):
+            self._say(Report(self.ingest.status(), self.ingest.progress(), time.process_time(), self._find_heard()))
+            if self._turn is not None and self._turn.is_lost:
+                log.warning("core has lost its turn; this process ends")
+                break
+        self.ingest.stop(STOP_S)
+        self.db.close()
+
+    def _find_heard(self) -> dict[tuple[str, str], Heard]:
+        before, self._told = self._told, self.ingest.heard_of()
+        return {place: heard for place, heard in self._told.items() if before.get(place) is not heard}
+
+    def _say(self, what: Report | Stored | Told) -> None:
+        try:
+            with self._sending:
+                self._line.send(what)
+        except OSError:  # core is gone
+            self.ended.set()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                word = self._line.recv()
+                self._obey(word)
+                if word.expect_s:
+                    self.ingest.expect_more(word.expect_s)
+                if word.forget_heard:
+                    self.ingest.forget_heard()
+        self.ended.set()
+
+    def _obey(self, word: Word) -> None:
+        self._clock.set(word.now, word.at_s)
+        self._hold = word.hold
+        if self._turn is not None and word.renewed_s is not None:
+            self._turn.renewed_s = word.renewed_s
+
+
+def main(number: str) -> int:
+    """Life of the process; the number is that of the socket to the core."""
+    hide_memory()  # it holds secrets
+    with Connection(int(number)) as line:
+        orders, first = line.recv(), line.recv()
+        logs.configure(f"ingest-{orders.share.number}", orders.log_level)
+        process = IngestProcess(line, orders, first)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, lambda *_: process.ended.set())
+        process.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,86 @@
+"""What core and a process of ingest say to each other, by a pair of sockets that ends with either of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from monitor.config.service import BrokerSection, LimitsSection
+from monitor.domain.site import Site
+from monitor.ingest.division import Share
+from monitor.ingest.pipeline import Heard
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a process of ingest begins with. It reads no file of the service and knows no other secret.
+
+    Args:
+        database_url: the one of the core.
+        session: what PostgreSQL calls the sessions of the core: who ends those of a core that hangs, ends these too.
+        fence: number of the core's turn; a process whose core has lost it writes nothing. 0: there is no turn.
+        broker: section of the service file.
+        limits: section of the service file.
+        sites: all that are in force, by id.
+        share: what this process takes.
+        log_level: of the service file.
+    """
+
+    database_url: str
+    session: str
+    fence: int
+    broker: BrokerSection
+    limits: LimitsSection
+    sites: Mapping[str, Site]
+    share: Share
+    log_level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What core says twice a second.
+
+    Args:
+        now: the present by the clock of the core, which all readings are received by.
+        at_s: when that was, by CLOCK_BOOTTIME.
+        renewed_s: when the turn was renewed last, by the same clock; None: there is no turn.
+        hold: why no readings may be stored now.
+        expect_s: so long, what does not come may only not have reached us again.
+        forget_heard: our clock was set; what was heard by the old one says nothing.
+    """
+
+    now: datetime
+    at_s: float
+    renewed_s: float | None
+    hold: str = ""
+    expect_s: float = 0.0
+    forget_heard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a process of ingest says of itself twice a second.
+
+    Args:
+        status: of its `Ingest`.
+        progress: of its threads.
+        cpu_s: processor time since its start.
+        heard: stations that were heard since the report before.
+    """
+
+    status: Mapping[str, Any]
+    progress: Mapping[str, datetime]
+    cpu_s: float
+    heard: Mapping[tuple[str, str], Heard]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Sites that have news; said right after the commit."""
+
+    sites: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An alarm was written: who delivers it should look."""

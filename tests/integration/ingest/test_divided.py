@@ -1,0 +1,149 @@
+"""Several processes of ingest on a real broker and PostgreSQL: divided, killed, divided otherwise; nothing is lost."""
+
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import text
+
+from monitor.broker.probe import connected
+from monitor.config.service import BrokerSection, IngestSection, LimitsSection, ServiceConfig, parse_service
+from monitor.errors import ConfigError
+from monitor.ingest.division import Division
+from monitor.ingest.handover import STAMP
+from monitor.ingest.service import Ingest
+from monitor.service.alarms import ServiceAlarms
+from monitor.service.intake.divided import DividedIngest, open_ingest
+from monitor.service.self_checks import Conditions
+from monitor.store.database.engine import Database
+from monitor.store.service_state import find_stamp
+from tests.conftest import wait_for
+from tests.end_to_end.ingest_only import STATIONS, make_site
+from tests.integration.ingest.test_mosquitto import Publisher
+
+pytestmark = pytest.mark.server
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+SITES = ("alp", "bach", "cresta", "dorf")
+
+
+@pytest.fixture
+def place(postgresql_url, mosquitto):
+    """A database, the sites, and a way to start ingest in so many processes; what runs is stopped."""
+    db, running = Database(postgresql_url), []
+    sites = {name: make_site(name) for name in SITES}
+    broker = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{mosquitto.port}")
+    config = ServiceConfig(
+        broker=broker, limits=LimitsSection(readings_per_s=1e6, readings_at_once=10**6),
+        database={"url": postgresql_url},
+    )  # fmt: skip
+    news, told = [], []
+
+    def now():
+        return datetime.now(UTC)
+
+    def start(processes):
+        chosen = config.model_copy(update={"ingest": IngestSection(processes=processes)})
+        alarms = ServiceAlarms(db, sites, now, lambda: told.append("alarm"))
+        found = open_ingest(db, chosen, sites, news.append, alarms, lambda: told.append("alarm"), now, str)
+        found.start()
+        running.append(found)
+        return found
+
+    yield SimpleNamespace(db=db, sites=sites, start=start, news=news, told=told, access=f"127.0.0.1:{mosquitto.port}")
+    for one in running:
+        one.stop()
+    db.close()
+
+
+@pytest.fixture
+def publisher(mosquitto):
+    made = Publisher(mosquitto.port)
+    yield made
+    made.close()
+
+
+class Loggers:
+    """Counts what each station of each site sent, as loggers do."""
+
+    def __init__(self, publisher):
+        self._publisher, self._next, self.sent = publisher, 0, 0
+
+    def send(self, rounds=1, sites=SITES):
+        infos = []
+        for _ in range(rounds):
+            at = (T0 + timedelta(minutes=self._next)).isoformat()
+            for site in sites:
+                for station in STATIONS[:2]:
+                    body = {"time": at, "source": station, "boot_id": 1, "seq": self._next, "rain_mm": 0.1}
+                    infos.append(self._publisher.send(f"slopeward/v1/{site}/{station}/obs", body))
+            self._next += 1
+        self._publisher.wait(*infos)
+        self.sent += len(infos)
+
+
+def count(db, sql="SELECT count(*) FROM observation"):
+    with db.read() as c:
+        return c.execute(text(sql)).scalar()
+
+
+def is_up(ingest):
+    return all(ingest.status()["connected"].values()) and ingest.drained()
+
+
+def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publisher):
+    db, loggers = place.db, Loggers(publisher)
+    one = place.start(1)
+    assert isinstance(one, Ingest)
+    wait_for(lambda: is_up(one))
+    one.stop()
+    loggers.send(300)  # waits in the session of one
+    publisher.wait(publisher.send("slopeward/v1/alp/report", {
+        "time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"
+    }))  # fmt: skip
+
+    two = place.start(2)
+    wait_for(lambda: is_up(two))
+    loggers.send(50)
+    wait_for(lambda: count(db) == loggers.sent)
+    assert count(db, "SELECT count(*) FROM report") == 1
+    assert sorted(p["sites"] for p in two.status()["processes"]) == [2, 2]
+    wait_for(lambda: frozenset().union(*place.news) == set(SITES))
+
+    # one is killed: the other goes on, and what came meanwhile is stored when it is back
+    division = find_division_of(db)
+    first = next(p for p in two.status()["processes"] if p["process"] == 1)
+    os.kill(first["pid"], signal.SIGKILL)
+    loggers.send(50)
+    theirs = [site for site, k in division["sites"].items() if k == 2]
+    of_theirs = f"SELECT count(*) FROM observation o JOIN series s ON s.id = o.series_id WHERE site = '{theirs[0]}'"
+    wait_for(lambda: count(db, of_theirs) == loggers.sent // 4)
+    wait_for(lambda: count(db) == loggers.sent)
+    wait_for(lambda: is_up(two))
+    assert next(p for p in two.status()["processes"] if p["process"] == 1)["restarts"] == 1
+
+    # what no file names is taken once
+    publisher.wait(publisher.send("slopeward/v1/nowhere/G1/obs", {"time": T0.isoformat(), "rain_mm": 1.0}))
+    wait_for(lambda: count(db, "SELECT sum(times) FROM rejected_message") == 1)
+
+    two.stop()
+    loggers.send(100)
+    one = place.start(1)
+    assert isinstance(one, DividedIngest)  # it empties the sessions of two first
+    wait_for(lambda: is_up(one))
+    loggers.send(20)
+    wait_for(lambda: count(db) == loggers.sent)
+    one.stop()
+    assert isinstance(place.start(1), Ingest)
+    assert find_division_of(db) is None
+    assert count(db, "SELECT sum(times) FROM rejected_message") == 1
+    assert count(db, "SELECT count(*) FROM sequence_gap") == 0
+
+
+def find_division_of(db):
+    with db.read() as c:
+        found = find_stamp(c, STAMP)
+    return None if found is None else found[1]
