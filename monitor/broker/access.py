@@ -3,7 +3,7 @@
 import os
 import socket as sockets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,13 @@ SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
 _PREFIX: Final = "SLOPEWARD_BROKER__"
 
 
-class _Client(paho.Client):
+class ServiceClient(paho.Client):
     """paho's client, which leaves a socket open where it comes to no connection (2.1.0): here it is closed at once."""
+
+    wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
+
+    def _create_socket(self) -> Any:
+        return self.wrap(super()._create_socket())
 
     def _create_unix_socket_connection(self) -> sockets.socket:
         made = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
@@ -73,9 +78,9 @@ class Access:
         """What a client connects to; the port of a socket means nothing."""
         return (self.socket, 1) if self.socket else (self.host, self.port)
 
-    def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> paho.Client:
+    def open_client(self, client_id: str, *, mqtt5: bool, **more: Any) -> ServiceClient:
         """A client with this login that is not connected yet."""
-        client = _Client(
+        client = ServiceClient(
             CallbackAPIVersion.VERSION2, client_id=client_id, transport="unix" if self.socket else "tcp",
             protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311, **more,
         )  # fmt: skip

@@ -11,6 +11,7 @@ A message is missed by nobody and keeps its order, because of the order of four 
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -20,7 +21,7 @@ from monitor.broker.probe import connected
 from monitor.domain.alert import AlertChange
 from monitor.domain.site import Site
 from monitor.ingest.division import BACKFILL, LIVE, Division, Listening, Share, find_kept, weigh
-from monitor.ingest.message import Message
+from monitor.ingest.message import ROOT, Message
 from monitor.ingest.mqtt import Session
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.service import SESSION_STAMP, Ingest
@@ -29,8 +30,8 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 log: Final = logging.getLogger(__name__)
 STAMP: Final = "ingest.division"  # there only where the sites are, or were, divided
-MARKS: Final = "slopeward/doctor/"  # topics that the service may write and read at any broker
 AGAIN_S: Final = 2.0
+PATIENCE_S: Final = 30.0  # then marks are sent once more
 
 
 def find_division(db: Database, broker: Any, sites: Mapping[str, Site], processes: int) -> tuple[Division, bool]:
@@ -61,6 +62,11 @@ def _describe(division: Division, sessions: Iterable[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _spell_mark(mark: str, name: str) -> str:
+    """A topic that the service may write and read at every broker; no instrument and no other session has it."""
+    return f"{ROOT}status/{mark}-{name}/backfill"
+
+
 class Leaving(Ingest):
     """Ingest of a pair of sessions that end: stores what they hold up to a mark, whatever site it is of."""
 
@@ -73,11 +79,11 @@ class Leaving(Ingest):
     def _listen(self) -> tuple[Listening, ...]:
         """The mark alone: the other subscriptions are those that the broker keeps."""
         return tuple(
-            Listening(one.name, one.client_id, (f"{self._mark}/{one.name}",)) for one in self._share.listen({})
+            Listening(one.name, one.client_id, (_spell_mark(self._mark, one.name),)) for one in self._share.listen({})
         )  # fmt: skip
 
     def _receive(self, message: Message) -> None:
-        if message.topic.startswith(self._mark):
+        if message.topic == _spell_mark(self._mark, message.client):
             self._seen.add(message.client)
             return
         self._handed += 1
@@ -153,17 +159,18 @@ class Handover:
     def _empty(self, client_id: str, stop: threading.Event) -> bool:
         """Store what a pair of sessions holds, then end them; the sessions are forgotten before they end."""
         log.info("what the broker holds for %s is stored first", client_id)
-        mark = f"{MARKS}{uuid.uuid4().hex}"
+        mark = uuid.uuid4().hex
         leaving = self.leaving = Leaving(mark, self._db, self._config, self._sites, *self._rest, share=Share(client_id))
         leaving.start()
         try:
             while not all(leaving.status()["connected"].values()):
                 if stop.wait(0.02):
                     return False
-            while not self._try(lambda: _publish_marks(self._access, mark)):
-                if stop.wait(AGAIN_S):
-                    return False
+            marks_at = time.monotonic()
             while not leaving.is_empty():
+                if time.monotonic() >= marks_at:
+                    sent = self._try(lambda: _publish_marks(self._access, mark))
+                    marks_at = time.monotonic() + (PATIENCE_S if sent else AGAIN_S)
                 if stop.wait(0.02):
                     return False
         finally:
@@ -189,7 +196,7 @@ class Handover:
 def _publish_marks(access: Access, mark: str) -> None:
     with connected(access, f"slopeward-mark-{uuid.uuid4().hex[:8]}", expiry_s=0, clean=True) as (client, _, _):
         for name in (LIVE, BACKFILL):
-            client.publish(f"{mark}/{name}", b"x", qos=1).wait_for_publish(AGAIN_S)
+            client.publish(_spell_mark(mark, name), b"x", qos=1).wait_for_publish(AGAIN_S)
 
 
 def _end_sessions(access: Access, client_ids: Iterable[str]) -> None:

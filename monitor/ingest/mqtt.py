@@ -17,6 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from monitor.broker.access import Access
 from monitor.ingest.message import Message
+from monitor.ingest.sieve import SievedSocket
 
 log: Final = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
@@ -55,8 +56,9 @@ class Session:
         on_connected: Callable[[Connected], None], clock: Callable[[], datetime],
         receive_maximum: int = RECEIVE_MAXIMUM, keeps: Callable[[str], bool] = lambda _: True,
         may_connect: Callable[[], bool] = lambda: True, undated: Collection[str] = (), *, is_kept: bool = True,
+        leaves_out: Collection[str] = (),
     ) -> None:  # fmt: skip
-        self._is_kept = is_kept
+        self._is_kept, self._leaves_out = is_kept, leaves_out  # sites
         self.name = name
         self.connected = False
         self.listening = False  # connected, and the broker has confirmed the subscriptions
@@ -79,6 +81,8 @@ class Session:
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
+        if self._leaves_out:
+            client.wrap = lambda made: SievedSocket(made, self._leaves_out)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail

@@ -118,6 +118,10 @@ def _look_at_stamps(db: Any) -> Iterator[Finding]:
     yield from _look_at_standby(stamps, core[1])
     ingest = core[1]["ingest"]
     yield "service", OK, f"core runs, pid {core[1]['pid']}, {ingest['messages']} messages since start", ""
+    for one in ingest.get("processes", ()):
+        state = OK if one["connected"] else BAD
+        found = f"process {one['process']}, pid {one['pid']}, {one['sites']} sites, {one['messages']} messages"
+        yield "ingest", state, f"{found}, started again {one['restarts']} times", "its messages wait with the broker"
     for session, problem in ingest["problems"].items():
         yield "session", BAD, f"{session}: {problem}", "see broker below; the client id must be used by nobody else"
     if ingest["queued"] > 1000:

@@ -213,7 +213,7 @@ class DividedIngest:
                 "process": number, "pid": child.pid, "sites": len(child.share.sites or ()),
                 "restarts": deaths[child.name], "messages": child.count()["messages"],
                 "connected": is_up and all((status or {})["connected"].values()),
-                "cpu_s": round(child.report.cpu_s, 1) if child.report else None,
+                "cpu_s": round(child.report.cpu_s, 2) if child.report else None,
             })  # fmt: skip
             if status is None or not is_up:
                 found["connected"][f"live {number}"] = False

@@ -64,7 +64,7 @@ class Report:
     Args:
         status: of its `Ingest`.
         progress: of its threads.
-        cpu_s: processor time since its start.
+        cpu_s: processor time since it began to listen.
         heard: stations that were heard since the report before.
     """
 

@@ -1,6 +1,6 @@
 """For machines that watch: `/health` says in one status whether anybody evaluates, `/metrics` counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +66,23 @@ class Gauges(Collector):
         for name, (at, _) in stamps.items():
             ages.add_metric([name], (now - at).total_seconds())
         yield ages
+        core = stamps.get("core")
+        yield from _ingest_gauges({} if core is None else core[1].get("ingest") or {})
+
+
+def _ingest_gauges(ingest: Mapping[str, Any]) -> Iterator[Any]:
+    """Messages and connection of each process of ingest; 0 is the core itself, where it takes all."""
+    messages = GaugeMetricFamily("slopeward_ingest_messages", "Messages since the start", labels=["process"])
+    connected = GaugeMetricFamily("slopeward_ingest_connected", "1 connected to the broker, else 0", labels=["process"])
+    whole = {
+        "process": 0,
+        "messages": ingest.get("messages", 0),
+        "connected": all(ingest.get("connected", {}).values()),
+    }
+    for one in ingest.get("processes") or ([whole] if ingest else []):
+        messages.add_metric([str(one["process"])], one["messages"])
+        connected.add_metric([str(one["process"])], float(one["connected"]))
+    yield from (messages, connected)
 
 
 def _site_gauges(cards: list[Any], now: datetime) -> Iterator[GaugeMetricFamily]:

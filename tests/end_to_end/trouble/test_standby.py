@@ -1,4 +1,7 @@
-"""Two services on one PostgreSQL: one decides, the other waits; whatever ends the first, the other goes on in 15 s."""
+"""Two services on one PostgreSQL: one decides, the other waits; whatever ends the first, the other goes on in 15 s.
+
+Both divide their ingest among two processes, which begin and end with the turn of their core.
+"""
 
 import os
 import signal
@@ -56,7 +59,9 @@ def two_services(folder: Path, url: str, broker: str, receiver: Receiver) -> Ite
     try:
         with Service(folder / "a", url, broker, {"s": text}) as a, Service(folder / "b", url, broker, {"s": text}) as b:
             for name, one in (("a", a), ("b", b)):
-                one.config.write_text(f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n')
+                one.config.write_text(
+                    f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n[ingest]\nprocesses = 2\n'
+                )
             yield a, b
     finally:
         del os.environ["HOOK"]

@@ -1,24 +1,22 @@
 """Several processes of ingest on a real broker and PostgreSQL: divided, killed, divided otherwise; nothing is lost."""
 
-import json
 import os
 import signal
-import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
 
+from monitor.broker.access import Access
 from monitor.broker.probe import connected
 from monitor.config.service import BrokerSection, IngestSection, LimitsSection, ServiceConfig, parse_service
 from monitor.errors import ConfigError
-from monitor.ingest.division import Division
 from monitor.ingest.handover import STAMP
 from monitor.ingest.service import Ingest
 from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.divided import DividedIngest, open_ingest
-from monitor.service.self_checks import Conditions
+from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
 from tests.conftest import wait_for
@@ -40,20 +38,20 @@ def place(postgresql_url, mosquitto):
         broker=broker, limits=LimitsSection(readings_per_s=1e6, readings_at_once=10**6),
         database={"url": postgresql_url},
     )  # fmt: skip
-    news, told = [], []
+    news = []
 
     def now():
         return datetime.now(UTC)
 
-    def start(processes):
+    def start(processes, turn=None):
         chosen = config.model_copy(update={"ingest": IngestSection(processes=processes)})
-        alarms = ServiceAlarms(db, sites, now, lambda: told.append("alarm"))
-        found = open_ingest(db, chosen, sites, news.append, alarms, lambda: told.append("alarm"), now, str)
+        alarms = ServiceAlarms(db, sites, now, lambda: None)
+        found = open_ingest(db, chosen, sites, news.append, alarms, lambda: None, now, str, turn)
         found.start()
         running.append(found)
         return found
 
-    yield SimpleNamespace(db=db, sites=sites, start=start, news=news, told=told, access=f"127.0.0.1:{mosquitto.port}")
+    yield SimpleNamespace(db=db, sites=sites, start=start, news=news, access=Access(port=mosquitto.port))
     for one in running:
         one.stop()
     db.close()
@@ -105,7 +103,10 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
         "time": T0.isoformat(), "kind": "crack", "text": "open", "by": "Ada"
     }))  # fmt: skip
 
-    two = place.start(2)
+    place.start(3).stop()  # ended in the middle of the handover
+    turn = CoreTurn(db)
+    assert turn.take()
+    two = place.start(2, turn)
     wait_for(lambda: is_up(two))
     loggers.send(50)
     wait_for(lambda: count(db) == loggers.sent)
@@ -129,7 +130,16 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     publisher.wait(publisher.send("slopeward/v1/nowhere/G1/obs", {"time": T0.isoformat(), "rain_mm": 1.0}))
     wait_for(lambda: count(db, "SELECT sum(times) FROM rejected_message") == 1)
 
+    # another core has the turn: these processes write nothing any more
+    before = count(db)
+    with db.write() as c:
+        c.execute(text("UPDATE core_lease SET fence = fence + 1"))
+    loggers.send(5)
+    wait_for(lambda: not any(p["connected"] for p in two.status()["processes"]))
+    assert count(db) == before
     two.stop()
+    turn.give_up()
+
     loggers.send(100)
     one = place.start(1)
     assert isinstance(one, DividedIngest)  # it empties the sessions of two first
@@ -141,6 +151,14 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     assert find_division_of(db) is None
     assert count(db, "SELECT sum(times) FROM rejected_message") == 1
     assert count(db, "SELECT count(*) FROM sequence_gap") == 0
+    for client_id in ("slopeward-1of3", "slopeward-2of2-backfill", "slopeward-1of2"):
+        with connected(place.access, client_id, expiry_s=0) as (_, was_there, _):
+            assert not was_there, client_id
+
+
+def test_sqlite_has_one_line():
+    with pytest.raises(ConfigError, match=r"ingest\.processes: expected a PostgreSQL database"):
+        parse_service("[ingest]\nprocesses = 2\n", "slopeward.toml")
 
 
 def find_division_of(db):
