@@ -77,6 +77,7 @@ class SeriesTable(Section):
     physical: tuple[Literal["low", "high"], ...] = ()
     may_fall: float | None = Field(default=None, ge=0.0)
     may_rise: float | None = Field(default=None, ge=0.0)
+    by_hand: bool = False
 
 
 class OriginTable(Section):

@@ -8,6 +8,7 @@ ACTIONS: Final[dict[str, str]] = {
     "stale": "look at power, antenna and radio",
     "offline": "look at power and connection of the device or its gateway",
     "unusable": "look at the readings that are set aside",
+    "mistyped": "ask who read it",
     "stuck": "look at the sensor and its cable",
     "offset": "say whether it is movement or the instrument",
     "clock": "set the clock of the logger",
@@ -23,7 +24,7 @@ ACTIONS: Final[dict[str, str]] = {
 }
 RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 # what of a job's findings somebody is notified of; the others are notified by decisions, or wait on the board
-PAGED: Final = ("clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
+PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
 # endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
 CONFIRMED, DISMISSED = "confirmed", "dismissed"

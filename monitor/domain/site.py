@@ -30,6 +30,7 @@ class SeriesSpec:
     physical: tuple[str, ...] = ()  # which ends of its own range nature cannot pass either
     may_fall: float | None = None  # how far below or above its newest reading a value can come, else as the quantity
     may_rise: float | None = None
+    by_hand: bool = False  # a person reads it and types the value
 
     @property
     def walls(self) -> Walls:

@@ -18,6 +18,7 @@ from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.table import find_decoder
+from monitor.ingest.hand_readings import HandReadings
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References, ask_references
@@ -79,6 +80,7 @@ class Pipeline:
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
+        self._hand_readings = HandReadings(sites)
         self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
@@ -189,13 +191,14 @@ class Pipeline:
 
     def _commit(self, pairs: Sequence[Pair]) -> Outcome:
         now = self._clock()
-        observations = [o for _, decoded in pairs for o in decoded.observations]
+        observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
         rejected = [_reject(message, fault) for message, decoded in pairs for fault in decoded.faults]
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
+            observations = self._hand_readings.judge(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = add_rejected(connection, rejected, self._quota)
@@ -297,7 +300,8 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    result = add_observations(connection, observations, now, self._ids, by)
+                    judged = self._hand_readings.judge(connection, observations)
+                    result = add_observations(connection, judged, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result
             except IntegrityError:

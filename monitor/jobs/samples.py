@@ -24,7 +24,7 @@ SCALARS = (
 )
 COMPONENTS = ("displacement_east", "displacement_north")
 # a value under one of these may be true, but no model may learn from it
-UNFIT = frozenset({"out_of_range", "future", "spike", "stuck", "bad"})
+UNFIT = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad"})
 EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
 PARTS_OF_STEP: Final = 36

@@ -227,6 +227,8 @@ SENTENCES: Final = (
     N_("{n} satellites, {n2} satellites are needed or usual"),
     N_("signal {n} dBm, at least {n2} dBm are expected"),
     N_("last calibrated {n} days ago"),
+    N_("{quantity}: looks like a typing error: {n} for {n2} {unit}: {word}"),
+    N_("{quantity}: looks like a typing error: {n} for {n2} {unit}: the value of {station}"), N_("ask who read it"),
     N_("{quantity}: {word} found by detectors"), N_("{quantity}: {word} found by detectors, {word2} says a person"),
     N_("{parent} {name}: {stations}: {text}"), N_("power supply {name}: {stations}: {text}"),
     N_("stored"),

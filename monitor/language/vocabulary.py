@@ -50,6 +50,8 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # states of instruments, flags of readings
     N_("ok"), N_("stuck"), N_("flagged"), N_("silent"), N_("sick"), N_("stale"), N_("out of range"), N_("future"),
     N_("undeclared"), N_("suspect"), N_("unusable"), N_("clock"), N_("battery"), N_("solar"), N_("snow ice"),
+    N_("mistyped"), N_("decimal point or unit"), N_("sign"), N_("digits swapped"), N_("a digit is missing"),
+    N_("a digit too many"),
     N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"), N_("offline"),
     # what instruments hang on; what anomalies are found to be, and turned out to be
     *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),

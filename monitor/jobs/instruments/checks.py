@@ -10,6 +10,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
 from monitor.domain.instruments import ACTIONS, SUSPECTED
 from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
+from monitor.store.readings.hand_readings import Typed
 
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
 CLOCK_MOVED_S: Final = 120.0
@@ -58,6 +59,13 @@ def check_link(link: Link | None, newest: datetime | None) -> list[Finding]:
     if link is None or link.online or (newest is not None and newest > link.at):
         return []
     return [_found("offline", f"not connected since {link.at:%Y-%m-%d %H:%M} UTC: {link.text}", link.at)]
+
+
+def check_typed(quantity: str, newest: Typed | None) -> list[Finding]:
+    """The newest reading that a person typed, where it looks like a typing error."""
+    if newest is None:
+        return []
+    return [_found("mistyped", f"{quantity}: looks like a typing error: {newest.why}", newest.at)]
 
 
 def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:

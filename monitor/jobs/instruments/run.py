@@ -34,12 +34,14 @@ from monitor.jobs.instruments.checks import (
     check_fixes,
     check_link,
     check_signal,
+    check_typed,
 )
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
 from monitor.store.readings import instruments as store
+from monitor.store.readings.hand_readings import find_mistyped
 from monitor.store.readings.links import load_links
 from monitor.store.readings.observations import load_series
 
@@ -93,6 +95,10 @@ def _judge(
     if link is not None and not link.online:
         mine = [series_id for (name, _), series_id in series.items() if name == station.id]
         found += check_link(link, store.find_newest_reception(c, mine, link.at))
+    for (name, quantity), series_id in series.items():
+        typed = station.find_series(quantity) if name == station.id else None
+        if typed is not None and typed.by_hand:
+            found += check_typed(quantity, find_mistyped(c, series_id, now))
     battery_id = series.get((station.id, BATTERY))
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
     days, newest = _find_days(battery, now)

@@ -1,0 +1,104 @@
+"""Readings that people typed: one that looks like a typing error is stored with a flag, and votes for nothing."""
+
+import json
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Final
+
+from sqlalchemy import Connection
+
+from detection.anomaly.certain.typing_errors import KNOWN, Slip, find_slip
+from monitor.domain.canonical import canonical_json
+from monitor.domain.observation import Observation
+from monitor.domain.site import SeriesSpec, Site
+from monitor.store.readings.hand_readings import MISTYPED, Typed, load_typed
+from monitor.store.readings.observations import load_series
+
+READ_BEFORE: Final = KNOWN + 10  # mistyped ones among them
+BESIDE: Final = 2  # newest different values of each marker beside
+READ_BESIDE: Final = 6  # readings of it, among which they are looked for
+SAME: Final = 1e-9  # of a value: how far the same number lies apart after its unit was changed
+
+Key = tuple[str, str, str]  # site, station, quantity
+
+
+class HandReadings:
+    """Which series people read, and what is wrong with what they typed."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self._sites = sites
+        self._declared = {
+            site.id: [spec for station in site.stations for spec in station.series if spec.by_hand]
+            for site in sites.values()
+        }
+        self._is_any = any(self._declared.values())
+        self._ids: dict[Key, int] = {}
+
+    def judge(self, c: Connection, observations: Sequence[Observation]) -> Sequence[Observation]:
+        """The same observations in the same order; those that look like typing errors bear a flag and say why.
+
+        What somebody sends as corrected is not judged: a person stands behind it. Nor is a value that says again what
+        the one before it said, even where that looked wrong: the two confirm each other.
+        """
+        if not self._is_any:
+            return observations
+        mine = [n for n, o in enumerate(observations) if (spec := self._find(o)) is not None and spec.by_hand]
+        if not mine:
+            return observations
+        out, known = list(observations), dict[Key, list[Typed]]()
+        for n in sorted(mine, key=lambda n: observations[n].observed_at):
+            item = observations[n]
+            slip = None if item.solution == "corrected" else self._look(c, item, known, observations)
+            if slip is not None:
+                why = f"{slip.typed:.10g} for {slip.meant:.10g} {item.unit}: {slip.detail}"
+                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: why}
+                out[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
+            row = self._load(c, _key(item), known, observations)
+            row[:] = [t for t in row if t.at != item.observed_at]
+            insort(row, Typed(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
+        return out
+
+    def _find(self, item: Observation) -> SeriesSpec | None:
+        site = self._sites.get(item.site) if self._declared.get(item.site) else None
+        return None if site is None else site.series(item.station, item.quantity)
+
+    def _look(
+        self, c: Connection, item: Observation, known: dict[Key, list[Typed]], batch: Sequence[Observation]
+    ) -> Slip | None:
+        at = item.observed_at
+        row = self._load(c, _key(item), known, batch)
+        end = bisect_left(row, at, key=attrgetter("at"))
+        earlier = row[max(0, end - READ_BEFORE) : end]
+        if earlier and earlier[-1].is_mistyped and abs(earlier[-1].value - item.value) <= SAME * abs(item.value):
+            return None
+        others = {}
+        for spec in self._declared[item.site]:
+            if spec.station == item.station or not _is_of(spec, item.quantity):
+                continue
+            beside = self._load(c, (item.site, spec.station, item.quantity), known, batch)
+            end = bisect_right(beside, at, key=attrgetter("at"))
+            newest = [t.value for t in beside[max(0, end - READ_BESIDE) : end] if not t.is_mistyped]
+            others[spec.station] = list(dict.fromkeys(reversed(newest)))[:BESIDE]
+        return find_slip(item.value, [t.value for t in earlier if not t.is_mistyped], others)
+
+    def _load(
+        self, c: Connection, key: Key, known: dict[Key, list[Typed]], batch: Sequence[Observation]
+    ) -> list[Typed]:
+        """What is known of a series around a batch."""
+        if key not in known:
+            if key not in self._ids:
+                self._ids |= {(row.site, row.station, row.quantity): row.id for row in load_series(c, key[0])}
+            at = [o.observed_at for o in batch if o.site == key[0]]
+            series_id = self._ids.get(key)
+            known[key] = [] if series_id is None else load_typed(c, series_id, min(at), max(at), READ_BEFORE)
+        return known[key]
+
+
+def _is_of(spec: SeriesSpec, quantity: str) -> bool:
+    return quantity == spec.quantity or quantity.startswith(f"{spec.quantity}_")
+
+
+def _key(item: Observation) -> Key:
+    return item.site, item.station, item.quantity

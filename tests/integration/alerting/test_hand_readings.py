@@ -1,0 +1,179 @@
+"""Readings that people type, on both databases: a typing error is flagged as it comes, named, and has no vote."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from monitor.alerting.decision.evaluate import evaluate_site
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.instants import parse, spell
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.jobs.instruments.run import run
+from monitor.store.alerting.sites import save_site
+from monitor.store.schema.views import load_view
+
+START, DAY = parse("2026-03-01T08:00:00Z"), timedelta(days=1)
+MARKER = """
+[[station]]
+id = "{0}"
+[[station.series]]
+quantity = "crack_opening"
+unit = "cm"
+interval = "1d"
+max_silence = "2d"
+verify_step_mm = 30.0
+noise_floor_mm = 1.0
+by_hand = {1}
+"""
+HEAD = """
+[site]
+id = "msl"
+name = "Markers"
+latitude = 16.0
+longitude = 121.0
+[levels]
+names = ["green", "yellow", "orange", "red"]
+[[criterion]]
+kind = "rate"
+stations = ["*"]
+quantity = "crack_opening"
+yellow = {over = 10.0, window = "3d"}
+orange = {over = 50.0, window = "2d"}
+red = {over = 200.0, window = "2d"}
+author = "test"
+reason = "test"
+"""
+STOOD = {"A": 97.4, "B": 308.2, "C": 144.7}  # cm
+
+
+class Markers:
+    """Three crack markers that stand still, read each morning for twelve days."""
+
+    def __init__(self, database, by_hand="true"):
+        self.database, self.now = database, START
+        self.site = parse_site(HEAD + "".join(MARKER.format(name, by_hand) for name in STOOD), "msl.toml")
+        with database.write() as c:
+            save_site(c, self.site, "test", "test", START)
+        self.pipeline = Pipeline(database, {"msl": self.site}, lambda: self.now)
+        for day in range(12):
+            self.read(day, **STOOD)
+        self.look()
+
+    def read(self, day, **typed_cm):
+        """Somebody types the readings of a morning, in cm."""
+        self.now = START + day * DAY
+        body = {name: {"time": spell(self.now), "crack_opening_cm": value} for name, value in typed_cm.items()}
+        messages = [
+            Message(f"slopeward/v1/msl/{name}/obs", json.dumps(said).encode(), self.now, "live")
+            for name, said in body.items()
+        ]
+        assert self.pipeline.store(messages).rejected == 0
+
+    def look(self, day=None):
+        """The level, after a decision and a look at the instruments."""
+        self.now = self.now if day is None else START + day * DAY
+        level = evaluate_site(self.database, self.site, self.now, "data").level
+        run(self.database, ServiceConfig(), self.site, self.now)
+        return level
+
+    def flagged(self):
+        with self.database.read() as c:
+            rows = load_view(c, "observation_history", order_by=("observed_at",), site="msl")
+        return [(r["station"], r["value_raw"]) for r in rows if "mistyped" in (r["flags"] or "")]
+
+    def said(self):
+        """What the board says of typing errors, and the notices that are open for them."""
+        with self.database.read() as c:
+            rows = load_view(c, "instrument_findings", order_by=("instrument",), site="msl")
+            alerts = load_view(c, "active_alerts", site="msl", state="unacknowledged")
+        return [(r["reason"], r["action"]) for r in rows if r["state"] == "mistyped"], [
+            r["key"] for r in alerts if r["key"].endswith(":mistyped")
+        ]
+
+
+def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_follows(database):
+    markers = Markers(database)
+    markers.read(12, A=974.0, B=308.2, C=144.7)
+    assert markers.look() == 0
+    assert markers.flagged() == [("A", 9740.0)]
+    why = "crack_opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
+    assert markers.said() == ([(why, "ask who read it")], ["health:instrument:A:mistyped"])
+    for day in range(13, 18):  # nobody reads A any more
+        markers.read(day, B=308.2, C=144.7)
+        assert markers.look() == 0
+    markers.read(18, A=97.4)
+    assert markers.look() == 0
+    assert markers.said() == ([], [])
+
+
+def test_without_being_told_that_people_read_it_silence_after_the_jump_is_movement(database):
+    markers = Markers(database, by_hand="false")
+    markers.read(12, A=974.0, B=308.2, C=144.7)
+    for day in range(13, 18):
+        markers.read(day, B=308.2, C=144.7)
+        level = markers.look()
+    assert (level > 0, markers.flagged()) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ({"A": 308.2}, "3082 for 974 mm: the value of B"),
+        ({"B": 38.2}, "382 for 3082 mm: a digit is missing"),
+        ({"C": 1144.7}, "11447 for 1447 mm: a digit too many"),
+        ({"C": -144.7}, "-1447 for 1447 mm: sign"),
+    ],
+)
+def test_other_slips_are_named(sqlite_url, typed, meant, open_markers):
+    markers = open_markers(sqlite_url)
+    markers.read(12, **STOOD | typed)
+    assert markers.look() == 0
+    ((why, _),), _ = markers.said()
+    assert why == f"crack_opening: looks like a typing error: {meant}"
+
+
+def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_url, open_markers):
+    markers = open_markers(sqlite_url)
+    for day in (12, 13):
+        markers.read(day, **STOOD | {"A": 974.0})
+        markers.look()
+    assert markers.flagged() == [("A", 9740.0)], "the first one only"
+    assert markers.said() == ([], [])
+    with markers.database.read() as c:
+        health = {r["station"]: r["state"] for r in load_view(c, "station_health", site="msl")}
+    assert health["A"] == "verify"
+
+
+def test_what_is_sent_again_for_the_same_instant_sets_it_right(sqlite_url, open_markers):
+    markers = open_markers(sqlite_url)
+    markers.read(12, **STOOD | {"A": 974.0})
+    markers.read(12, **STOOD | {"A": 974.0})  # once more by another way: one reading
+    markers.look()
+    assert markers.said()[1]
+    markers.read(12, **STOOD)
+    assert markers.look() == 0
+    assert markers.said() == ([], [])
+
+
+def test_a_marker_that_jumps_to_no_value_of_a_slip_is_not_flagged(sqlite_url, open_markers):
+    markers = open_markers(sqlite_url)
+    markers.read(12, **STOOD | {"A": 131.6, "B": 139.2})
+    assert markers.flagged() == []
+
+
+@pytest.fixture
+def open_markers():
+    """Markers on a database of one's own, which is closed afterwards."""
+    from monitor.store.database.engine import Database
+
+    opened = []
+
+    def begin(url):
+        opened.append(Database(url))
+        return Markers(opened[-1])
+
+    yield begin
+    for one in opened:
+        one.close()
