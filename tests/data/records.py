@@ -14,7 +14,7 @@ import numpy as np
 from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
 from forecasting.data.sources import Recipe, read_recipe, read_record
 from tests.data.measured import read_cascadia
-from tests.data.read_gnss import PARTS, read_positions
+from tests.data.readers.gnss import PARTS, read_positions
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SERIES = DATA / "timeseries"

@@ -12,7 +12,7 @@ from monitor.domain.fusion import Fusion
 from monitor.domain.observation import Observation
 from monitor.domain.site import Criterion, Dwell, Level, SeriesSpec, Site, Station, Threshold
 from tests.data.measured import measured_site, read_cascadia, replay
-from tests.data.read_gnss import read_positions
+from tests.data.readers.gnss import read_positions
 
 pytestmark = pytest.mark.data
 DAY_S = 86400.0

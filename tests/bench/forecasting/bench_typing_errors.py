@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from detection.anomaly.certain.typing_errors import find_slip
 from tests.bench.record import record
-from tests.data.read_markers import list_beside, name_slips, read_markers
+from tests.data.readers.markers import list_beside, name_slips, read_markers
 
 SEEDS: Final = 3
 NUMBER: Final = re.compile(r"-?\d*\.?\d+")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.record import record
-from tests.data.read_gnss import read_positions
+from tests.data.readers.gnss import read_positions
 from tests.measured.test_steps_measured import asked, day, make_site, play, top
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))

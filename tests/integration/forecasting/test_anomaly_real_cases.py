@@ -15,8 +15,8 @@ from detection.anomaly.records import Score, Scores, Scoring
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.workbook import read_sheet
 from monitor.series.step_detector import ERRATIC, RETURNED, Walk
-from tests.data.read_gnss import read_positions
-from tests.data.read_markers import name_slips, read_markers
+from tests.data.readers.gnss import read_positions
+from tests.data.readers.markers import name_slips, read_markers
 
 DAY = 86400.0
 Samples = dict[str, tuple[list[float], list[float]]]
