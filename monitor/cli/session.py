@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,7 @@ ConfigOption = Annotated[
 ]
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
 NOTHING = 4  # exit status: nothing to do, or nothing valid
 
@@ -107,6 +109,17 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
     say(f"  the whole record: slopeward backtest --site {site.id} --known observed")
     say("  forecasts over a file of the record: slopeward forecast backtest --data FILE")
+
+
+def find_zones(c: Connection, config: Path | None, *, utc: bool) -> Callable[[str], str]:
+    """By site, the zone that its times are shown in; for the service itself that of `[web] timezone`."""
+    from monitor.store.alerting.sites import load_sites_summary
+
+    if utc:
+        return lambda _site: "UTC"
+    zones = {site.id: site.timezone for site in load_sites_summary(c, active_only=False)}
+    own = load_service(config).web.timezone
+    return lambda site: zones.get(site, own)
 
 
 def print_json(value: Any) -> None:

@@ -1,11 +1,18 @@
-"""What a message says, in English, before it is put into the language of its recipient."""
+"""What a message says, in English and UTC, before it is put into the language and zone of its recipient.
 
-from collections.abc import Iterable, Sequence
+The subject fits the lock screen of a telephone once it is delivered (`monitor.language.subjects`):
+`RED Nordhang: close the road. 302 mm/day, 5 stations. 20:34`. The body has one fact a line: what, where, since when,
+what to do, how sure, what next, who else was notified, why.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.causes import say_cause
+from monitor.domain.headline import find_headline, find_outlook, find_sight
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 
@@ -14,6 +21,8 @@ DRILL: Final = f"{EXERCISE}this is a drill, nothing has happened. "
 COVERED: Final = "- "  # begins a line with the subject of a message that another one stands for
 HEALTH_NAMES: Final = {0: "clear", 1: "notice", 2: "urgent"}
 SERVICE_TITLE: Final = "Slopeward service"
+Found = TypeVar("Found")
+_ESSENCE: Final = re.compile(r"^([^:]+: )(.*)(\. \d{4}-\d\d-\d\dT\d\d:\d\dZ)$", re.DOTALL)
 
 
 def name_level(names: Sequence[str], ledger: str, level: int) -> str:
@@ -28,28 +37,75 @@ def name_level(names: Sequence[str], ledger: str, level: int) -> str:
 
 
 def write_message(
-    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, exercise: bool
-) -> tuple[str, str]:
-    """Subject and body of a change to a level of this name; `site` is None for an alert of the service itself."""
-    title = site.name if site else SERVICE_TITLE
-    head = "EXERCISE " if exercise else ""
-    what = name.upper() if change.ledger == Ledger.HAZARD else f"{change.ledger} {name}"
-    action = next((known.action for known in site.levels if known.number == level), "") if site else ""
+    site_id: str, site: Site | None, change: AlertChange, level: int, name: str, alert_id: int, *, before: int,
+    now: datetime, frozen: Mapping[str, Any], recipients: Sequence[str], exercise: bool,
+) -> tuple[str, str]:  # fmt: skip
+    """Subject and body of a change.
+
+    Args:
+        site_id: of the alert.
+        site: the declaration; None for an alert of the service itself.
+        change: what the decision ordered.
+        level: after it.
+        name: of that level.
+        alert_id: the alert.
+        before: the level before it.
+        now: the instant of the change.
+        frozen: inputs and outcome of the decision; empty where there are none.
+        recipients: who is notified of it.
+        exercise: of a drill.
+    """
+    is_hazard = change.ledger == Ledger.HAZARD
     reason = change.reason.removeprefix(EXERCISE)
-    lines = [f"{DRILL}{reason}" if exercise else reason]
-    if change.ledger == Ledger.HAZARD and action:
-        lines.append(f"Action: {action}")
+    headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
+    action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
+    former = _name_former(site, before) if is_hazard and before else ""
+    said = headline.sentence if headline else reason.removeprefix(f"{name}: ")
+    essence = f"down from {former}" if former and 0 < level < before else headline.short if headline else said
+    what = name.upper() if is_hazard else f"{str(change.ledger).capitalize()} {name}"
+    title = site.name if site else SERVICE_TITLE
+    facts = ". ".join(part.rstrip(".") for part in (action if level else "", essence) if part)
+    subject = f"{'EXERCISE ' if exercise else ''}{what} {title}: {facts}. {_minute(now)}"
+    lines = [f"{DRILL if exercise else ''}{said}"]
+    lines += [f"Where: {_say_place(site)}"] if site else []
+    lines.append(f"Since {_minute(now)}, before that the level was {former}" if former else f"Since {_minute(now)}")
+    lines += [f"Action: {action}"] if action else []
+    if is_hazard and level:
+        lines += [f"How sure: {sight}" for sight in _find_safely(lambda: find_sight(frozen, site)) or ()]
+        lines += [f"Next: {outlook}" for outlook in _find_safely(lambda: find_outlook(frozen, now)) or ()]
     if change.data_time is not None:
         lines.append(f"Newest datum used: {spell(change.data_time)}")
+    lines += [f"Notified: {', '.join(recipients)}"] if len(recipients) > 1 else []
+    lines += [f"Why: {reason}"] if reason != said else []
     lines.append(f"Alert {alert_id}, site {site_id}. Why: slopeward alerts explain {alert_id}")
-    return f"{head}[{title}] {what}: {reason}", "\n".join(lines)
+    return subject, "\n".join(lines)
+
+
+def _find_safely(find: Callable[[], Found]) -> Found | None:
+    """What evidence shows, or nothing: no alarm waits for evidence of an odd form."""
+    try:
+        return find()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return None
+
+
+def _minute(at: datetime) -> str:
+    return f"{spell(at)[:16]}Z"
+
+
+def _name_former(site: Site | None, level: int) -> str:
+    return site.levels[level].name if site is not None and level < len(site.levels) else str(level)
+
+
+def _say_place(site: Site) -> str:
+    return f"{site.name} ({site.latitude:.4f}, {site.longitude:.4f})"
 
 
 def mark_exercise(subject: str) -> str:
     """The subject of a drill, which says so once.
 
-    >>> mark_exercise("[pit] RED"), mark_exercise("EXERCISE [pit] RED")
-    ('EXERCISE: [pit] RED', 'EXERCISE [pit] RED')
+    >>> mark_exercise("RED pit: x"), mark_exercise("EXERCISE RED pit: x")
+    ('EXERCISE: RED pit: x', 'EXERCISE RED pit: x')
     """
     return subject if "exercise" in subject.lower() else f"{EXERCISE}{subject}"
 
@@ -62,14 +118,14 @@ def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> str:
     )
 
 
-def say_together(subject: str, body: str, keys: Sequence[str]) -> str:
-    r"""The subject of several suggestions of one cause, from the subject and body of one of them.
+def say_together(subject: str, keys: Sequence[str]) -> str:
+    """The subject of several suggestions of one cause, from the subject of one of them.
 
-    >>> say_together("[pit] advice notice: G1: odd", "G1: odd\nAlert 3", ["advice:anomaly:G1", "advice:anomaly:G2"])
-    '[pit] advice notice: 2 suggestions of anomaly: G1, G2'
+    >>> keys = ["advice:anomaly:G1", "advice:anomaly:G2"]
+    >>> say_together("Advice notice pit: G1: odd. 2026-03-01T06:00Z", keys)
+    'Advice notice pit: 2 suggestions of anomaly: G1, G2. 2026-03-01T06:00Z'
     """
-    reason = body.partition("\n")[0].removeprefix(DRILL)
-    return f"{subject.removesuffix(reason)}{say_cause(keys)}"
+    return _ESSENCE.sub(lambda found: f"{found[1]}{say_cause(keys)}{found[3]}", subject)
 
 
 def list_covered(subjects: Iterable[tuple[datetime, str]]) -> str:

@@ -61,6 +61,7 @@ class Dispatcher:
         language: of recipients who chose none.
         page_url: where people reach the page, for the link of a message; empty where they cannot.
         write_document: what channels of documents send (`notifier.OF_DOCUMENTS`).
+        zone: of times that belong to no site.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class Dispatcher:
         language: str = ENGLISH,
         page_url: str = "",
         write_document: Callable[[Notification], str] = lambda _notification: "",
+        zone: str = "UTC",
     ) -> None:
-        self._language, self._page_url, self._write_document = language, page_url, write_document
+        self._language, self._page_url, self._zone, self._write_document = language, page_url, zone, write_document
         self._db, self._sites, self._clock = db, sites, clock
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
@@ -211,6 +213,10 @@ class Dispatcher:
     def _find_language(self, site_id: str, recipient: str) -> str:
         return find_language(self._recipients(site_id), recipient, self._language)
 
+    def _find_zone(self, site_id: str) -> str:
+        site = self._sites.get(site_id)
+        return self._zone if site is None else site.timezone
+
     def _find_kept(self, site_id: str) -> Kept:
         """Names of a site that are not translated; in alerts of the service itself those of all sites."""
         site = self._sites.get(site_id)
@@ -238,6 +244,7 @@ class Dispatcher:
                 self._page_url,
                 self._write_document,
                 self._find_recipient,
+                self._find_zone,
             )
             self._workers[channel] = worker
             worker.start()

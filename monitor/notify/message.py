@@ -1,21 +1,25 @@
-"""A message in the language of its recipient: stored in English, subject and body are translated when they go out."""
+"""A message in the language of its recipient and the zone of its site, which it gets when it goes out."""
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
 from monitor.domain.alert import Notification
-from monitor.domain.message import COVERED, DRILL
+from monitor.domain.message import COVERED
 from monitor.domain.site import Recipient
-from monitor.language.catalogue import ENGLISH, N_, gettext, use
+from monitor.language.catalogue import ENGLISH, N_, current, gettext, use
+from monitor.language.local_time import UNCHANGED, respell, use_zone
 from monitor.language.sayings import NOTHING_KEPT, Kept, say
-from monitor.notify.cutting import SUBJECT_LENGTH, shorten
+from monitor.language.subjects import LONGEST, say_subject
 from monitor.notify.notifier import Notifier, split_channel
 
 _LOG = logging.getLogger(__name__)
 LINK: Final = N_("Look and acknowledge: {address}")
-LOG: Final = "log"  # lines of the log are English, whoever reads them
+LOG: Final = "log"  # lines of the log are English and UTC, whoever reads them
+COVERED_LENGTH: Final = 160
+_COVERED: Final = re.compile(rf"{COVERED}(\d{{4}}-\d\d-\d\d \d\d:\d\d UTC): (.*)")
 
 
 def find_language(recipients: Iterable[Recipient], name: str, default: str) -> str:
@@ -24,45 +28,42 @@ def find_language(recipients: Iterable[Recipient], name: str, default: str) -> s
 
 
 def deliver_in(
-    language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT, *, page_url: str = ""
-) -> str | None:
-    """Deliver in a language, but for the names in `kept`; raises what the notifier raises, nothing of a translation.
+    language: str, notifier: Notifier, notification: Notification, kept: Kept = NOTHING_KEPT, *, page_url: str = "",
+    zone: str = "UTC",
+) -> str | None:  # fmt: skip
+    """Deliver in a language and a zone; raises what the notifier raises, nothing of a translation.
 
     Args:
         language: of the recipient.
         notifier: the channel.
-        notification: as it is stored, in English.
+        notification: as it is stored, in English and UTC.
         kept: names that stay as they are.
         page_url: where people reach the page, without a slash at the end; with one the message links to its alert.
+        zone: of the site.
     """
-    wanted = ENGLISH if split_channel(notification.channel)[0] == LOG else language
-    with use(wanted, kept):
-        said = translate(notification, wanted)
+    is_log = split_channel(notification.channel)[0] == LOG
+    with use(ENGLISH if is_log else language, kept), use_zone(UNCHANGED if is_log else zone):
+        said = translate(notification)
         if page_url:
             address = f"{page_url}/alerts/{notification.alert_id}"
             said = replace(said, body=f"{said.body}\n{gettext(LINK).format(address=address)}", link=address)
         return notifier.deliver(said)
 
 
-def translate(notification: Notification, language: str) -> Notification:
-    """The same message in another language; in English where that fails: no alarm waits for a translation."""
+def translate(notification: Notification) -> Notification:
+    """The same message in the language and zone in use; as stored where that fails: no alarm waits for it."""
     try:
-        return _translate(notification, language)
+        subject = say_subject(notification.subject, current())
+        body = "\n".join(_say_line(line) for line in notification.body.split("\n"))
     except Exception:  # people read English rather than nothing
         _LOG.exception("message %d could not be translated; it goes out in English", notification.id)
-        return replace(notification, subject=notification.subject[:SUBJECT_LENGTH])
+        return replace(notification, subject=notification.subject[:LONGEST])
+    return replace(notification, subject=subject, body=body)
 
 
-def _translate(notification: Notification, language: str) -> Notification:
-    """Subject and body, each line by itself; subjects are cut when they are translated, for a part is no sentence."""
-    first, *others = notification.body.split("\n")
-    lines = [str(say(first, language))]
-    for line in others:
-        said = str(say(line, language))
-        lines.append(shorten(said) if line.startswith(COVERED) else said)
-    subject = str(say(notification.subject, language))
-    reason = first.removeprefix(DRILL)
-    said_reason = str(say(reason, language))
-    is_whole = notification.subject.endswith(reason) and subject.endswith(said_reason)
-    head = subject.removesuffix(said_reason) if is_whole else ""
-    return replace(notification, subject=shorten(subject, head=head), body="\n".join(lines))
+def _say_line(line: str) -> str:
+    """One line of a body: a sentence, or the subject of a message that this one stands for."""
+    covered = _COVERED.match(line)
+    if covered is None:
+        return str(say(line))
+    return f"{COVERED}{respell(covered[1])}: {say_subject(covered[2], current(), COVERED_LENGTH)}"

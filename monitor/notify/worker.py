@@ -60,8 +60,10 @@ class ChannelWorker:
         page_url: str = "",
         write_document: Callable[[Notification], str] = lambda _notification: "",
         find_recipient: Callable[[str, str], Recipient | None] = lambda _site, _recipient: None,
+        find_zone: Callable[[str], str] = lambda _site: "UTC",
     ) -> None:
         self._page_url, self._write_document, self._find_recipient = page_url, write_document, find_recipient
+        self._find_zone = find_zone
         self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
@@ -170,7 +172,8 @@ class ChannelWorker:
                 notification = replace(notification, document=self._write_document(notification))
             language = self._find_language(notification.site, notification.recipient)
             kept, whole = self._find_kept(notification.site), self._complete(notification, language)
-            provider_id = deliver_in(language, self._notifier, whole, kept, page_url=self._page_url)
+            zone = self._find_zone(notification.site)
+            provider_id = deliver_in(language, self._notifier, whole, kept, page_url=self._page_url, zone=zone)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
             self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
         except DeliveryError as error:

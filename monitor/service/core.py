@@ -193,6 +193,7 @@ class Core:
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
             language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_cap,
+            zone=self.config.web.timezone,
         )  # fmt: skip
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()

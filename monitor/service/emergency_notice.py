@@ -12,6 +12,7 @@ from monitor.domain.alert import Ledger, Notification
 from monitor.domain.site import Site
 from monitor.errors import DeliveryError, SlopewardError
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue
+from monitor.language.local_time import open_zone
 from monitor.notify.message import deliver_in
 from monitor.notify.notifier import open_notifier
 from monitor.service.notice_record import Address, Told, ToldFile
@@ -52,6 +53,7 @@ class Herald:
         on_over: called with what was told and how, when it is over.
         file: holds what is told over a restart.
         find_language: of a recipient, by name.
+        zone: of the times in what is sent.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Herald:
         on_over: Callable[[str, int, int], None],
         file: ToldFile,
         find_language: Callable[[str], str] = lambda _recipient: ENGLISH,
+        zone: str = "UTC",
     ) -> None:
-        self._find_language = find_language
+        self._find_language, self._zone = find_language, zone
+        open_zone(zone)
         for code in LANGUAGES:
             open_catalogue(code)  # now: a disk that hangs later must keep nobody from being told
         self._find_addresses, self._describe, self._environ = find_addresses, describe, environ
@@ -218,7 +222,8 @@ class Herald:
             )  # fmt: skip
             try:
                 language = self._find_language(address.recipient)
-                deliver_in(language, open_notifier(address.channel, self._environ), notification)
+                notifier = open_notifier(address.channel, self._environ)
+                deliver_in(language, notifier, notification, zone=self._zone)
             except DeliveryError as error:
                 log.error("%s was not notified by %s: %s", address.recipient, address.channel.partition(":")[0], error)  # noqa: TRY400
                 if error.permanent or over.wait(AGAIN_S):

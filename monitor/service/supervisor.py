@@ -95,7 +95,7 @@ class Supervisor:
         self.herald = Herald(
             self._list_addresses, self._describe_levels, channel_settings(config, os.environ), _now_utc,
             self._note_told, ToldFile(_find_told_path(config)),
-            lambda name: self._languages.get(name) or config.language.default,
+            lambda name: self._languages.get(name) or config.language.default, config.web.timezone,
         )  # fmt: skip
         self._languages: dict[str, str] = {}  # of recipients, by name
         self._known: list[Site] = []  # the versions in force and the last stored levels, as last read

@@ -8,6 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from itertools import pairwise
@@ -17,8 +18,10 @@ from typing import Any, Final
 from forecasting.data.bounds import DAMAGED
 from monitor.alerting.audit.explain import explain, read_units
 from monitor.alerting.audit.recompute import recompute
+from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
-from monitor.errors import RefusedError
+from monitor.errors import ConfigError, RefusedError
+from monitor.language.local_time import respell
 from monitor.store.alerting.audit_pack import Cited, Material
 from monitor.store.alerting.decisions import DecisionRow
 from monitor.store.database.audit import entry_hash
@@ -181,8 +184,8 @@ def _check_audit(audit: Mapping[str, Any]) -> list[str]:
 
 # ---- for people ------------------------------------------------------------------------------------------------
 def summarise(material: Material) -> str:
-    """The story of the alert as Markdown."""
-    alert = material.alert
+    """The story of the alert as Markdown, with times in the zone of its site."""
+    alert, zone = material.alert, _find_zone(material)
     lines = [
         f"# Alert {alert.id}, {alert.site}, {alert.ledger}",
         "",
@@ -218,7 +221,15 @@ def summarise(material: Material) -> str:
     lines += ["", "## Site files", ""]
     lines += [f"- `{v['sha256']}`, loaded {v['loaded_at']} by {v['author']}: {v['reason']}" for v in material.versions]
     lines += ["", "Prove this pack: `slopeward alerts export --check FILE.zip`", ""]
-    return "\n".join(lines)
+    return "\n".join(respell(line, zone) for line in lines)
+
+
+def _find_zone(material: Material) -> str:
+    """The zone of the site, by the newest of its site files that decided."""
+    for source in reversed([*material.sources.values()]):
+        with suppress(ConfigError):
+            return parse_site(source, "stored site file").timezone
+    return "UTC"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:

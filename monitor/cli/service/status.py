@@ -1,17 +1,18 @@
 """`slopeward status`: what the service sees, from the database alone, so that it answers when the service does not."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from monitor import health
-from monitor.cli.session import ConfigOption, JsonOption, open_service, print_json
+from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_service, print_json
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.instants import parse
 from monitor.errors import ConfigError
+from monitor.language.local_time import respell
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.readings.sources import load_polls
 from monitor.store.scenes.arrivals import load_waiting
@@ -25,7 +26,7 @@ app = typer.Typer()
 
 
 @app.command(epilog="Example: slopeward status --json")
-def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def status(utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say level, observability and newest datum of each site; exit 0 all seen, 5 degraded, 6 blind."""
     service, db = open_service(config)
     now = datetime.now(UTC)
@@ -36,6 +37,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         waiting = load_waiting(c)
         outages = load_view(c, "outages", order_by=["-from_at"], limit=1)
         polls = load_polls(c)
+        zones = find_zones(c, config, utc=utc)
     sights = [_see(row, tops) for row in rows]
     declared = [] if sights else _find_declared(service)
     verdict = health.judge(stamps, sights, now, service.schedule.evaluate_tick_s, declared)
@@ -55,19 +57,20 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             ],
         })  # fmt: skip
     else:
-        _print(rows, verdict, now)
+        own = zones("")
+        _print(rows, verdict, now, zones)
         if pair := _describe_pair(stamps, now):
-            print(pair)
+            print(respell(pair, own))
         for outage in outages:
             if now - (_read(outage["drained_at"]) or now) < RECENT:
-                print(f"  {_describe(outage)}")
+                print(f"  {respell(_describe(outage), own)}")
         for scene in waiting:
-            print(
-                f"  {scene.site}: scene {scene.name} waits since {scene.received_at:%Y-%m-%d %H:%M} UTC: {scene.error}"
-            )
+            since = f"waits since {scene.received_at:%Y-%m-%d %H:%M} UTC"
+            print(respell(f"  {scene.site}: scene {scene.name} {since}: {scene.error}", zones(scene.site)))
         for one in polls:
             if one.error is not None:
-                print(f"  {one.site}: source {one.source} since {one.error_since:%Y-%m-%d %H:%M} UTC: {one.error}")
+                since = f"since {one.error_since:%Y-%m-%d %H:%M} UTC"
+                print(respell(f"  {one.site}: source {one.source} {since}: {one.error}", zones(one.site)))
     raise typer.Exit(health.EXIT_OF[verdict.state])
 
 
@@ -80,8 +83,7 @@ def _describe_pair(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now
     core = stamps.get("core")
     if core is None or not waiting:
         return ""
-    since = str(core[1].get("active_since"))[:16].replace("T", " ")
-    return f"{core[1].get('name')} decides since {since} UTC; {', '.join(waiting)}"
+    return f"{core[1].get('name')} decides since {core[1].get('active_since')}; {', '.join(waiting)}"
 
 
 def _find_declared(service: ServiceConfig) -> list[str]:
@@ -93,9 +95,9 @@ def _find_declared(service: ServiceConfig) -> list[str]:
 
 
 def _describe(outage: Any) -> str:
-    start, back, read = outage["from_at"][:16], outage["back_at"][:16], outage["drained_at"][11:19]
     return (
-        f"outage ({outage['cause']}) from {start} to {back} UTC: what had waited was read by {read}; "
+        f"outage ({outage['cause']}) from {outage['from_at']} to {outage['back_at']}: what had waited was read by "
+        f"{outage['drained_at']}; "
         f"{outage['late']} epochs came late, {outage['missing']} are missing"
     )
 
@@ -112,30 +114,30 @@ def _see(row: Any, tops: dict[str, int]) -> health.SiteSight:
     )  # fmt: skip
 
 
-def make_table(rows: Any, now: datetime) -> "Table":
-    """Rows of `site_status` as a table, one line a site."""
+def make_table(rows: Any, now: datetime, zones: Callable[[str], str]) -> "Table":
+    """Rows of `site_status` as a table, one line a site; `zones` gives the zone of each."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("site", "level", "since (UTC)", "sees", "movement", "newest datum", "open alerts"):
+    for title in ("site", "level", "since", "sees", "movement", "newest datum", "open alerts"):
         table.add_column(title)
     for row in rows:
-        since = row["since"][:16].replace("T", " ") if row["since"] else "-"
+        since = respell(row["since"], zones(row["site"])) if row["since"] else "-"
         moves = ", ".join(str(row[k]) for k in ("movement_stage", "trend") if row[k]) or "-"
         table.add_row(row["site"], row["level_name"] or "-", since, row["observability"] or "-", moves,
                       describe_age(_read(row["newest_at"]), now), str(row["active_alerts"]))  # fmt: skip
     return table
 
 
-def _print(rows: Any, verdict: health.Verdict, now: datetime) -> None:
+def _print(rows: Any, verdict: health.Verdict, now: datetime, zones: Callable[[str], str]) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() else Console(width=200)  # into a pipe a row stays one line
     if rows:
-        console.print(make_table(rows, now))
+        console.print(make_table(rows, now, zones))
     console.print(f"\n{verdict.state}", highlight=False)
     for reason in verdict.reasons:
-        console.print(f"  {reason}", highlight=False, soft_wrap=True)
+        console.print(f"  {respell(reason, zones(''))}", highlight=False, soft_wrap=True)
 
 
 def _read(text: str | None) -> datetime | None:

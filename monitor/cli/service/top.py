@@ -1,6 +1,7 @@
 """`slopeward top`: the state of all slopes on one screen, looked at again every few seconds."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,10 +10,11 @@ from sqlalchemy import Connection
 
 from monitor.cli.identity import narrow_to_reader
 from monitor.cli.service.status import describe_age, make_table
-from monitor.cli.session import ConfigOption, open_service
+from monitor.cli.session import ConfigOption, UtcOption, find_zones, open_service
 from monitor.domain.alert import Ledger
 from monitor.domain.instants import parse
 from monitor.errors import StoreError
+from monitor.language.local_time import name_zone, respell, spell_local
 from monitor.store.pages import count_undelivered, load_cards, load_open_alerts
 from monitor.store.service_state import load_stamps
 
@@ -28,7 +30,7 @@ _ALERTS = 12  # lines, so that one screen holds all
 def top(
     every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One look, then end; so without a terminal")] = False,
-    config: ConfigOption = None,
+    utc: UtcOption = False, config: ConfigOption = None,
 ) -> None:  # fmt: skip
     """Show levels, open alerts and messages that did not arrive, live; Ctrl-C ends it. Reads the database only.
 
@@ -43,7 +45,7 @@ def top(
 
     def look() -> "Group":
         with db.read() as c:
-            return _draw(c, datetime.now(UTC))
+            return _draw(c, datetime.now(UTC), find_zones(c, config, utc=utc))
 
     if once or not console.is_terminal:
         (console if console.is_terminal else Console(width=200)).print(look())
@@ -60,7 +62,7 @@ def top(
                 live.update(last, refresh=True)
 
 
-def _draw(c: Connection, now: datetime) -> "Group":
+def _draw(c: Connection, now: datetime, zones: Callable[[str], str]) -> "Group":
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -74,16 +76,18 @@ def _draw(c: Connection, now: datetime) -> "Group":
     core = load_stamps(c).get("core")
     heart = "no core has run yet" if core is None else f"core {core[1].get('state')}, seen {describe_age(core[0], now)}"
     lost = f"   {count_undelivered(c)} messages not delivered" if sites is None else ""  # of all sites
+    clock = f"{spell_local(now, zones(''), seconds=True)} {name_zone(now, zones(''))}"
     parts: list[Any] = [
-        Text(f"{now:%Y-%m-%d %H:%M:%S} UTC   {heart}   {len(alerts)} open alerts{lost}"),
-        Text(), make_table(rows, now), Text(),
+        Text(f"{clock}   {heart}   {len(alerts)} open alerts{lost}"),
+        Text(), make_table(rows, now, zones), Text(),
     ]  # fmt: skip
     table = Table(box=None, pad_edge=False)
     for title in ("alert", "site", "level", "raised", "state", "reason"):
         table.add_column(title, no_wrap=title != "reason")
     for a in alerts[:_ALERTS]:
         age = describe_age(parse(a["raised_at"]), now)
-        table.add_row(*map(Text, (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], a["reason"])))
+        reason = respell(a["reason"], zones(a["site"]))
+        table.add_row(*map(Text, (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], reason)))
     if alerts:
         parts.append(table)
     if len(alerts) > _ALERTS:

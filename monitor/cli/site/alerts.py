@@ -11,7 +11,17 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.identity import SERVICE_SITE, act_by_two, narrow_to_reader, prove, require_readable
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    UtcOption,
+    check_site,
+    find_zones,
+    open_database,
+    say,
+    show,
+)
 from monitor.cli.site import explaining
 from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
@@ -20,6 +30,7 @@ from monitor.domain.instants import parse_duration_s, spell
 from monitor.domain.message import name_level
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
+from monitor.language.local_time import respell
 from monitor.store.alerting import alerts as store
 from monitor.store.alerting.alerts import Alert
 from monitor.store.alerting.sites import load_sites_summary
@@ -79,6 +90,7 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
     each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
     limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -97,6 +109,7 @@ def list_(
         if not found:
             check_site(c, config, None if site == SERVICE_SITE else site)
         names = {s.id: s.levels for s in load_sites_summary(c, active_only=False)}
+        zones = find_zones(c, config, utc=utc)
     apart = each or as_json
     for alert, *others in gather(
         found, lambda a: (a.site, "" if apart or a.closed_at is not None else a.ledger, a.key, a.exercise)
@@ -104,19 +117,23 @@ def list_(
         if others:
             members = [alert, *others]
             numbers = ", ".join(str(a.id) for a in members)
-            say_line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger}"
+            at = respell(spell(alert.raised_at), zones(alert.site))
+            say_line = f"{alert.id:>5} {at} {alert.site} {alert.ledger}"
             show({}, f"{say_line}: {say_cause([a.key for a in members])} (alerts {numbers})", as_json=False)
             continue
         word = name_level(names.get(alert.site, ()), alert.ledger, alert.level)
-        line = f"{alert.id:>5} {spell(alert.raised_at)[:16]}Z {alert.site} {alert.ledger} {word}, {alert.state}"
-        show(_facts(alert), f"{line}: {alert.reason}", as_json)
+        at = respell(spell(alert.raised_at), zones(alert.site))
+        line = f"{alert.id:>5} {at} {alert.site} {alert.ledger} {word}, {alert.state}"
+        show(_facts(alert), f"{line}: {respell(alert.reason, zones(alert.site))}", as_json)
     if not found:
         say("no alert")
         raise typer.Exit(NOTHING)
 
 
 @app.command("show")
-def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show_(
+    alert_id: AlertId, utc: UtcOption = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:  # fmt: skip
     """Show one alert with everything that happened to it.
 
     Example: slopeward alerts show 12 --json
@@ -125,11 +142,12 @@ def show_(alert_id: AlertId, config: ConfigOption = None, as_json: JsonOption = 
         alert = _find(store.find_alert(c, alert_id), alert_id)
         require_readable(c, alert.site)
         events = store.load_alert_events(c, alert_id)
+        zone = find_zones(c, config, utc=utc)(alert.site)
     facts = {**_facts(alert), "events": [_spelled(asdict(e)) for e in events]}
     lines = [f"alert {alert.id} {alert.site} {alert.ledger} {alert.key}: {alert.state}, level {alert.level}"]
     lines += [
-        f"  {spell(e.at)[:19]}Z {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
-        f"{e.actor} ({e.actor_kind}): {e.reason}"
+        f"  {respell(spell(e.at), zone)} {e.from_state or 'normal'} -> {e.to_state}, level {e.to_level}, "
+        f"{e.actor} ({e.actor_kind}): {respell(e.reason, zone)}"
         for e in events
     ]
     show(facts, "\n".join(lines), as_json)

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_database, say, show
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
+from monitor.language.local_time import respell
 from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
 from monitor.store.alerting.audit_pack import load_citations, load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision
@@ -38,6 +39,7 @@ def explain(
                                         "the alert; exit 1 if anything differs in a single bit")] = False,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Read today's tables as known at this instant (`then` = "
                                               "that of the decision, `now`) and say what differs")] = None,
+    utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -49,6 +51,7 @@ def explain(
         alert, row, seal = _find(db, alert_id)
         with db.read() as c:
             source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+            zone = find_zones(c, config, utc=utc)(alert.site)
         frozen, inputs, told = _read(row, source)
         facts: dict[str, Any] = {
             **{k: spell(v) if isinstance(v, datetime) else v for k, v in asdict(alert).items()}, "decision": row.id,
@@ -74,7 +77,7 @@ def explain(
             lines.append("recomputed: " + ("; ".join(differences[:10]) or same))
             if differences and row.code_version != code_version():
                 lines.append(f"decided by version {row.code_version}, recomputed by {code_version()}")
-    show(facts, "\n".join(lines), as_json)
+    show(facts, "\n".join(respell(line, zone) for line in lines), as_json)
     if facts.get("differences") or facts.get("story"):
         raise typer.Exit(DIFFERS)
 

@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 from monitor.errors import RefusedError
 from monitor.language.catalogue import gettext, use
+from monitor.language.cutting import shorten
 from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
 from monitor.notify.cap.area import Place, draw_polygon, find_radius_km
 from monitor.notify.cap.rules import NAMESPACE
-from monitor.notify.cutting import shorten
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import SiteCard
 

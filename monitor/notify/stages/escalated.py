@@ -43,7 +43,7 @@ def apply(
     if not clocks or now - max(t.queued_at for t in alert.told) < timedelta(seconds=min(clocks)):
         return []
     silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
-    subject = f"not acknowledged for {silent_for}: {alert.subject}"
+    subject = f"open for {silent_for}: {alert.subject}"
     if fresh:
         return _tell(fresh, subject)
     again = {

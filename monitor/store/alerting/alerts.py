@@ -1,6 +1,7 @@
 """Alerts with their ISA-18.2 chain of events, and the outbox rows that each event brings, in one transaction."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,7 @@ from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
-from monitor.store.alerting.decisions import add_decision, inserted_id
+from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
@@ -119,7 +120,7 @@ def apply_changes(
         events.append(event)
         if change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
             before = 0 if found is None else int(found.level)
-            _queue(c, site_id, change, before, event, site, recipients, now, exercise=exercise)
+            _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
     return events
 
 
@@ -206,20 +207,27 @@ def _add_event(
 
 def _queue(
     c: Connection, site_id: str, change: AlertChange, before: int, event_id: int, site: Site | None,
-    recipients: Sequence[Recipient], now: datetime, *, exercise: bool,
+    recipients: Sequence[Recipient], now: datetime, basis: int, *, exercise: bool,
 ) -> None:  # fmt: skip
     alert_id = c.execute(select(t.alert_event.c.alert_id).where(t.alert_event.c.id == event_id)).scalar_one()
     level = change.level if change.open else 0
     name = name_level(tuple(known.name for known in site.levels) if site else (), change.ledger, level)
-    subject, body = write_message(site_id, site, change, level, name, alert_id, exercise=exercise)
+    # who asked to hear of a level is told when it is reached, passed or over
+    passed = range(min(before, level), max(before, level) + 1)
+    is_hazard = change.ledger == Ledger.HAZARD
+    notified = [
+        r for r in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED))
+        if change.ledger in r.ledgers and not (is_hazard and not any(n in passed for n in r.levels))
+    ]  # fmt: skip
+    if not notified:
+        return
+    frozen = json.loads(load_decision(c, basis).evidence) if is_hazard and change.open else {}
+    subject, body = write_message(
+        site_id, site, change, level, name, alert_id, before=before, now=now, frozen=frozen,
+        recipients=list(dict.fromkeys(r.name for r in notified)), exercise=exercise,
+    )  # fmt: skip
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
-    for recipient in list_addressees(c, recipients, now, everybody=change.key.startswith(UNCONFIRMED)):
-        if change.ledger not in recipient.ledgers:
-            continue
-        # who asked to hear of a level is told when it is reached, passed or over
-        passed = range(min(before, level), max(before, level) + 1)
-        if change.ledger == Ledger.HAZARD and not any(n in passed for n in recipient.levels):
-            continue
+    for recipient in notified:
         for channel in dict.fromkeys(recipient.channels):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
             rows.setdefault(key, {

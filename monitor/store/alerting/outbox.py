@@ -279,7 +279,7 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str]:
         said = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
-            together = say_together(line[-1].subject, line[-1].body, [m.key for m in line])
+            together = say_together(line[-1].subject, [m.key for m in line])
             if line[0] is not own:
                 said.append((line[-1].queued_at, line[-1].subject if len(line) == 1 else together))
             elif len(line) > 1:

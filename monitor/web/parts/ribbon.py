@@ -4,16 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.domain.headline import SIGHT_WORDS
 from monitor.domain.instants import parse
 from monitor.store.pages import SiteCard
 
 WIDTH: Final = 1000.0
 LEAST_WIDTH: Final = 4.0
-SIGHT_WORDS: Final = {
-    "full": "every series that votes reports",
-    "degraded": "some series that vote are missing",
-    "blind": "no valid data from the stations behind this level",
-}
 
 
 def draw_ribbon(

@@ -26,6 +26,7 @@ from monitor.language.local_time import (
 )
 from monitor.language.sayings import say, translate
 from monitor.language.scripts import translate_scripts
+from monitor.language.subjects import say_subject
 from monitor.store.service_state import find_stamp
 from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
@@ -43,6 +44,7 @@ KNOWN_COLOURS: Final = {
     "red": "3",
     "purple": "4",
 }
+LONGEST_LISTED: Final = 300  # of a subject in a list
 STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
 MODEBAR_STYLE: Final = "plotly.css"
 
@@ -186,6 +188,7 @@ ENVIRONMENT.filters.update(
     told=tell,
     minute=spell_minute,
     utc=spell_utc,
+    subject=lambda text: say_subject(text, catalogue.current(), LONGEST_LISTED),
     number=spell_number,
     instant=as_instant,
     pretty=pretty_json,

@@ -10,6 +10,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.site import Recipient
+from monitor.language.catalogue import use
 from monitor.notify.message import translate
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import View
@@ -50,11 +51,12 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
         sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
     # one message with a line for each of the two causes, which reads in every language
     assert len(sent) == 1
-    assert sent[0].subject.endswith("advice notice: G1: forecast of 12 mm/day in 1d, over 10 mm/day")
+    assert "Advice notice North bench, pit 4: G1: forecast of 12 mm/day in 1d, over 10 mm/day. 2" in sent[0].subject
     covered = [line for line in sent[0].body.splitlines() if line.startswith("- ")]
     told = "12 suggestions of anomaly: G1, G2, G3, G4, G5, G6, G7, G8 and 4 more"
-    assert [line.partition(": ")[2] for line in covered] == [f"[{site.name}] advice notice: {told}"]
-    assert "12 segnalazioni di anomaly" in translate(sent[0], "it").body
+    assert [line.partition(": ")[2] for line in covered] == [f"Advice notice {site.name}: {told}. 2026-03-01T06:00Z"]
+    with use("it"):
+        assert "12 segnalazioni di anomaly" in translate(sent[0]).body
     # the list: hazard first, then one line a cause with the number of each
     service = str(write_service(tmp_path, filled_database, text))
     capsys.readouterr()

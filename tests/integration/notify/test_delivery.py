@@ -419,7 +419,7 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(d
     assert dispatcher.escalate_once(T0 + timedelta(minutes=22)) == 1  # all told: round again
     told = sorted((r.id, r.recipient, r.subject) for r in rows(database).values())
     assert [t[1] for t in told] == ["duty", "head", "duty"]
-    assert told[1][2] == "not acknowledged for 11m: north: orange"
+    assert told[1][2] == "open for 11m: north: orange"
     with database.write() as c:
         c.execute(update(notification).values(state="delivered", sent_at=T0))
         acknowledge(c, alert_id, Actor("ada", via="page"), "on the way", T0 + timedelta(minutes=30))
@@ -738,7 +738,7 @@ def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
 
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
-        "north": SimpleNamespace(name="North", stations=(),
+        "north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome",
             recipients=(
                 Recipient("sala", ("webhook:IT",), (3,), language="it"), Recipient("duty", ("webhook:ES",), (3,)),
             )
@@ -747,13 +747,13 @@ def test_each_recipient_reads_his_own_language(database, hooks):
     with database.write() as c:
         add_site(c)
         alert_id = add_alert(c)
-        said = {"subject": "[pit] RED: red: nothing asks for more", "body": "red: nothing asks for more"}
+        said = {"subject": "RED pit: nothing asks for more. 2026-07-01T06:00Z", "body": "red: nothing asks for more"}
         for channel, recipient in (("webhook:IT", "sala"), ("webhook:ES", "duty"), ("webhook:GONE", "moved")):
             add_message(c, alert_id, channel, recipient=recipient, **said)
     environ = {name: f"{hooks.base}/{name}" for name in ("IT", "ES", "GONE")}
     with running(database, environ, sites, language="es"):
         wait_for(lambda: set(states(database).values()) == {"delivered"})
     got = {path: json.loads(body) for path, _, body in hooks.got}
-    assert got["/IT"]["subject"] == "[pit] ROSSO: rosso: nulla richiede di più"
+    assert got["/IT"]["subject"] == "ROSSO pit: nulla richiede di più. 08:00"
     assert got["/ES"]["body"] == got["/GONE"]["body"] == "rojo: nada pide más"
     assert {row.subject for row in rows(database).values()} == {said["subject"]}, "what is stored stays English"

@@ -1,6 +1,7 @@
 """A message goes out in the language of its recipient; nothing that goes wrong with that holds it back."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -10,9 +11,10 @@ from monitor.domain.alert import AlertChange, Ledger, Notification
 from monitor.domain.message import EXERCISE, name_level, write_message
 from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
-from monitor.language.catalogue import current
+from monitor.language.catalogue import current, use
+from monitor.language.local_time import use_zone
+from monitor.language.subjects import LONGEST
 from monitor.notify import message
-from monitor.notify.cutting import SUBJECT_LENGTH
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
 from monitor.notify.notifiers.webhook import payload
@@ -26,32 +28,119 @@ REASON = (
 )
 
 
-def make(reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=Ledger.HAZARD, level=2):
-    site = parse_site(SITE_TEXT, "north.toml")
-    change = AlertChange(ledger, "hazard", level, open=True, reason=reason, data_time=AT, evidence="{}")
-    name = name_level([v.name for v in site.levels], ledger, level)
-    subject, body = write_message(site.id, site, change, level, name, 7, exercise=exercise)
+def word(station, rate, level):
+    bounds = [{"level": n, "bound": bound, "rate": rate, "error": 0.3} for n, bound in ((1, 6.0), (2, 24.0))]
+    return {
+        "criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack",
+        "facts": {"bounds": bounds}, "newest_s": 1e9,
+    }  # fmt: skip
+
+
+def freeze(rates, *, failures=()):
+    """What a decision on two stations froze, as far as messages read it."""
+    votes = {f"rate-1|{k}": {"level": 2 if v > 24.0 else 0, "counted": v > 24.0} for k, v in rates.items()}
+    words = [word(k, v, 2 if v > 24.0 else 0) for k, v in rates.items()]
+    return {
+        "view": {"failures": list(failures)},
+        "outcome": {
+            "evidence": {"votes": votes, "words": words, "steps": {}}, "witnesses_available": 2,
+            "observability": "degraded",
+        },
+    }  # fmt: skip
+
+
+MOVING = freeze({"G1": 81.2, "G2": 40.0})
+SITE = parse_site(
+    SITE_TEXT.replace("[levels.red]", '[levels.orange]\naction = "Close the road, call the manager"\n[levels.red]')
+    .replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1), "north.toml",
+)  # fmt: skip
+
+
+def make(
+    reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=Ledger.HAZARD, level=2, before=0,
+    frozen=MOVING, site=SITE,
+):  # fmt: skip
+    change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
+    name = name_level([v.name for v in SITE.levels], ledger, level)
+    subject, body = write_message(
+        SITE.id, site, change, level, name, 7, before=before, now=AT, frozen=frozen, recipients=["duty", "manager"],
+        exercise=exercise,
+    )  # fmt: skip
     return Notification(
-        1, 7, 9, site.id, str(ledger), level, name, "sala operativa", channel, exercise=exercise, subject=subject,
+        1, 7, 9, SITE.id, str(ledger), level, name, "sala operativa", channel, exercise=exercise, subject=subject,
         body=body, idempotency_key="k" * 64, attempts=1, queued_at=AT,
     )  # fmt: skip
 
 
-def test_subject_and_body_in_italian():
-    said = translate(make(), "it")
-    title = parse_site(SITE_TEXT, "north.toml").name
-    assert said.subject.startswith(f"[{title}] ARANCIONE: arancione: G1: velocità 81.20 ± 0.30 mm/day in 6h, oltre 30")
-    assert len(said.subject) <= SUBJECT_LENGTH
-    assert said.subject.endswith(" …"), "cut anew, behind a whole part"
+def read(notification, language="en", zone="Europe/Zurich"):
+    with use(language), use_zone(zone):
+        return translate(notification)
+
+
+def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line():
+    said = read(make())
+    assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
     lines = said.body.splitlines()
-    assert lines[0] == (
-        "arancione: G1: velocità 81.20 ± 0.30 mm/day in 6h, oltre 30 mm/day in 3 epoche di dati, 2 richieste; "
-        "G2: salto di 12.0 mm a G2: nessuno ha detto in tempo che era uno strumento; "
-        "regola wet, G1: pioggia 61.5 mm in 24 h, 1.21 della soglia, copertura 0.98 e altri 2"
-    )
-    assert "Ultimo dato usato: 2026-03-01T06:00:00.000000Z" in lines
-    assert lines[-1] == f"Allerta 7, sito {said.site}. Perché: slopeward alerts explain 7"
+    assert lines == [
+        "Rate of crack opening is 81.2 mm/day at 2 of 2 stations, orange from 24",
+        "Where: North bench (46.2000, 8.9000)",
+        "Since 2026-03-01 07:00 CET",
+        "Action: Close the road, call the manager",
+        "How sure: 2 independent witnesses can vote, 2 are needed; some series that vote are missing",
+        "Newest datum used: 2026-03-01 07:00 CET",
+        "Notified: duty, manager",
+        f"Why: {REASON}",
+        "Alert 7, site bench. Why: slopeward alerts explain 7",
+    ]
+
+
+def test_subject_and_body_in_italian():
+    said = read(make(), "it")
+    assert said.subject == "ARANCIONE North bench: Close the road. 81.2 mm/day, 2 stazioni. 07:00"
+    first = said.body.splitlines()[0]
+    assert first == "La velocità di apertura fessura è 81.2 mm/day a 2 di 2 stazioni, arancione da 24"
+    assert "Ultimo dato usato: 2026-03-01 07:00 CET" in said.body.splitlines()
     assert said.level_name == "orange", "programs read the name of the site file"
+    assert "oltre 30 mm/day in 3 epoche di dati" in said.body
+
+
+def test_what_comes_next_is_a_trusted_window_that_is_not_over():
+    def window(begin_h, end_h, *, trusted=True):
+        begin, end = (AT.timestamp() + 3600 * hours for hours in (begin_h, end_h))
+        return {"trusted": trusted, "from_s": begin, "to_s": end}
+
+    late = freeze({"G1": 81.2}, failures=[window(-5, -1), window(1, 2, trusted=False), window(3, 4), window(2, 4)])
+    assert "Next: failure possible 2026-03-01 09:00 to 2026-03-01 11:00 CET" in read(make(frozen=late)).body
+    assert "Next: failure possible now, until 2026-03-01 08:00 CET" in read(
+        make(frozen=freeze({"G1": 81.2}, failures=[window(-1, 1)]))
+    ).body  # fmt: skip
+    assert "Next" not in read(make()).body
+
+
+def test_a_level_that_fell_and_the_end_have_the_same_form():
+    lower = read(make("orange: every witness of red is beyond its recovery limit with fresh data", before=3))
+    assert lower.subject == "ORANGE North bench: Close the road, call the manager. down from red. 07:00"
+    assert "Since 2026-03-01 07:00 CET, before that the level was red" in lower.body
+    over = read(make("green: nothing asks for more", level=0, before=2))
+    assert over.subject == "GREEN North bench: nothing asks for more. 07:00"
+    health = read(make("verify now: step of 40.0 mm at G3", ledger=Ledger.HEALTH))
+    assert health.subject == "Health urgent North bench: verify now: step of 40.0 mm at G3. 07:00"
+    service = read(make("the audit chain holds", ledger=Ledger.HEALTH, level=1, site=None))
+    assert service.subject == "Health notice Slopeward service: the audit chain holds. 07:00"
+
+
+@pytest.mark.parametrize("frozen", [{}, {"outcome": None}, {"outcome": {"evidence": {"votes": {"a": 1}}}}, {"view": 3}])
+def test_evidence_of_an_odd_form_holds_no_message_back(frozen):
+    said = read(make(frozen=frozen))
+    assert said.subject.startswith("ORANGE North bench: Close the road. G1")
+    assert len(said.subject) <= LONGEST
+
+
+def test_a_message_of_an_older_version_is_read_in_every_language():
+    old = replace(make(), subject=f"[North bench] ORANGE: {REASON}", body=f"{REASON}\nAction: Close the road")
+    assert read(old, "it").subject.startswith("[North bench] ARANCIONE: ")
+    assert len(read(old, "it").subject) <= LONGEST
+    assert read(old, "it").body.splitlines()[1] == "Azione: Close the road"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +164,7 @@ def test_a_message_links_to_its_alert_where_people_can_reach_the_page(language, 
     [("it", "ESERCITAZIONE", "ARANCIONE"), ("zh", "演练", "橙色"), ("es", "SIMULACRO", "NARANJA")],
 )
 def test_a_drill_says_so_in_every_language(language, word, level):
-    said = translate(make(f"{EXERCISE}{REASON}", exercise=True), language)
+    said = read(make(f"{EXERCISE}{REASON}", exercise=True), language)
     assert said.subject.startswith(word)
     assert level in said.subject
     assert said.body.startswith(word)
@@ -83,22 +172,17 @@ def test_a_drill_says_so_in_every_language(language, word, level):
 
 def test_an_escalated_message_of_health_is_translated():
     plain = make("verify now: step of 40.0 mm at G3; counts as movement until a person says no", ledger=Ledger.HEALTH)
-    from dataclasses import replace
-
-    said = translate(replace(plain, subject=f"not acknowledged for 20m: {plain.subject}"), "es")
-    assert said.subject.startswith("sin reconocer desde hace 20m: [")
-    assert "estado técnico: urgente: verificar ahora: salto de 40.0 mm en G3; cuenta como movimiento" in said.subject
+    said = read(replace(plain, subject=f"open for 20m: {plain.subject}"), "es")
+    assert said.subject == "abierta 20m: Instrumentos urgente North bench: verificar ahora …. 07:00"
 
 
 def test_covered_messages_and_delay_are_translated():
-    from dataclasses import replace
-
     body = (
         "red: nothing asks for more\n\nDelayed: this message is of 2026-03-01 06:00 UTC. A newer one (level yellow, "
         "2026-03-01 07:00 UTC) has been sent already and says what holds now.\n\nAlso happened (not sent separately):\n"
         "- 2026-03-01 05:00 UTC: [pit] RED: red: nothing asks for more"
     )
-    said = translate(replace(make(), body=body), "zh").body.splitlines()
+    said = read(replace(make(), body=body), "zh", "UTC").body.splitlines()
     assert said[0] == "红色\uff1a没有判据要求更高级别"
     assert "黄色" in said[2]
     assert "2026-03-01 07:00 UTC" in said[2]
@@ -107,17 +191,17 @@ def test_covered_messages_and_delay_are_translated():
 
 
 def test_what_nobody_knows_stays_english_and_nothing_is_lost():
-    said = translate(make("the moon has risen over bench 3: 12.5 mm"), "it")
+    said = read(make("the moon has risen over bench 3: 12.5 mm"), "it")
     assert "the moon has risen over bench 3: 12.5 mm" in said.body
 
 
 def test_a_fault_of_the_translation_sends_english(monkeypatch, caplog):
     monkeypatch.setattr(message, "say", lambda *_: 1 / 0)
     plain = make()
-    said = translate(plain, "it")
+    said = read(plain, "it")
     assert said.body == plain.body
     assert plain.subject.startswith(said.subject)
-    assert len(said.subject) == SUBJECT_LENGTH
+    assert len(said.subject) <= LONGEST
     assert "goes out in English" in caplog.text
 
 

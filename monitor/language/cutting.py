@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-SUBJECT_LENGTH: Final = 200  # of a message that goes out; stored subjects are whole: a part is no sentence
+SUBJECT_LENGTH: Final = 200  # where nobody says how long
 CUT: Final = " …"
 _PARTS: Final = ("; ", "；")
 _CLAUSES: Final = (", ", "，")

@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 
 from monitor.domain.alert import Notification
 from monitor.language.catalogue import LANGUAGES, use
+from monitor.language.cutting import CUT, SUBJECT_LENGTH, shorten
+from monitor.language.local_time import use_zone
 from monitor.language.sayings import keep, say_level
-from monitor.notify.cutting import CUT, SUBJECT_LENGTH, shorten
+from monitor.language.subjects import LONGEST
 from monitor.notify.message import translate
 
 LEVELS = ("yellow", "orange", "red")
 UNITS = ("mm", "mm/day", "degrees", "kPa")
 FIGURE = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?")
-TITLE = st.text("ABC abc-.,;:()/\u4e2d0123]", min_size=1, max_size=80)
+TITLE = st.text("ABC abc-.,;()/\u4e2d0123]", min_size=1, max_size=30).map(str.strip).filter(bool)
 STATIONS = ("G1", "north-2", "Red", "Blue", "GREEN", "scene", "known", "rain", "observers", "earthquake", "level")
 STATION = st.sampled_from(STATIONS)
 COUNT = st.integers(1, 99)
@@ -45,8 +47,8 @@ def make(title, level, reason, exercise):
     body = f"{first}\nAlert 7, site pit. Why: slopeward alerts explain 7"
     return Notification(
         1, 7, 9, "pit", "hazard", 2, level, "duty", "email:duty@example.org", exercise=exercise,
-        subject=f"{head}[{title}] {level.upper()}: {reason}", body=body, idempotency_key="k" * 64, attempts=1,
-        queued_at=None,
+        subject=f"{head}{level.upper()} {title}: {reason}. 2026-03-01T06:00Z", body=body, idempotency_key="k" * 64,
+        attempts=1, queued_at=None,
     )  # fmt: skip
 
 
@@ -57,15 +59,16 @@ def make(title, level, reason, exercise):
 )  # fmt: skip
 def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, title, level, told, exercise):
     with use(language, keep(STATIONS, [title])):
-        whole = make(title, level, f"{level}: {'; '.join(told)}", exercise)
-        cut = translate(whole, language).subject
-        # what a subject without a limit would say
-        full = translate(replace(whole, body=whole.body), language).body.partition("\n")[0]
-    assert len(cut) <= SUBJECT_LENGTH
-    assert f"[{title}] {say_level(level, language).upper()}" in cut, cut
-    if not cut.endswith(CUT):
+        said = translate(make(title, level, "; ".join(told), exercise))
+        cut, full = said.subject, said.body.partition("\n")[0]
+    head = f"{say_level(level, language).upper()} {title}: "
+    assert len(cut) <= LONGEST
+    assert cut.endswith(". 06:00")
+    assert head in cut, cut
+    essence = cut.partition(head)[2].removesuffix(". 06:00")
+    if not essence.endswith(CUT):
         return
-    reason = cut.removesuffix(CUT).partition(f"[{title}] ")[2].partition(": ")[2]
+    reason = essence.removesuffix(CUT)
     bare = re.sub(r" ?[(（][^()（）]*[)）]", "", full)
     assert reason in full or reason in bare, (reason, full)
     # behind each figure stands what stands there in the whole sentence
@@ -92,21 +95,18 @@ def test_the_least_important_facts_go_first():
 
 def test_a_cut_line_of_a_covered_message_is_translated_whole():
     """What one message stands for is listed in its body: cut in English, a part would stay English."""
-    reason = "orange: G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed"
+    reason = "G1: velocity 81.20 ± 0.30 mm/day in 6h, over 30 mm/day in 3 data epochs, 2 needed"
     more = "; ".join(
         f"G{n}: step of 12.0 mm at G{n}: nobody said within the clock that it was an instrument" for n in range(9)
     )
-    plain = make("pit", "orange", reason, exercise=False)
-    body = (
-        f"{plain.body}\n\nAlso happened (not sent separately):\n- 2026-03-01 06:00 UTC: [pit] ORANGE: {reason}; {more}"
-    )
-    line = translate(replace(plain, body=body), "it").body.splitlines()[-1]
-    assert line.startswith(
-        "- 2026-03-01 06:00 UTC: [pit] ARANCIONE: arancione: G1: velocità 81.20 ± 0.30 mm/day in 6h, "
-    )
+    plain = make("pit", "orange", f"{reason}; {more}", exercise=False)
+    body = f"{plain.body}\n\nAlso happened (not sent separately):\n- 2026-03-01 06:00 UTC: {plain.subject}"
+    with use("it"), use_zone("Europe/Rome"):
+        line = translate(replace(plain, body=body)).body.splitlines()[-1]
+    assert line.startswith("- 2026-03-01 07:00 CET: ARANCIONE pit: G1: velocità 81.20 ± 0.30 mm/day in 6h, ")
     assert len(line) <= SUBJECT_LENGTH
     assert "step" not in line
-    assert line.endswith(CUT)
+    assert line.endswith(f"{CUT}. 07:00")
 
 
 def test_a_reason_of_any_length_is_cut_at_once():

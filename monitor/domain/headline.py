@@ -1,0 +1,162 @@
+"""What a level means in one plain sentence, read from the frozen evidence: the page and messages say the same."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from monitor.domain.instants import epoch_s, from_epoch_s, spell
+from monitor.domain.keys import VoteKey
+from monitor.domain.site import Site
+
+Frozen = Mapping[str, Any]
+_NOTHING: Final[Mapping[str, Any]] = {}
+SIGHT_WORDS: Final = {
+    "full": "every series that votes reports",
+    "degraded": "some series that vote are missing",
+    "blind": "no valid data from the stations behind this level",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What is behind a level.
+
+    Attributes:
+        sentence: one sentence without its full stop: `Moving 302 mm/day at 5 of 6 stations, red from 200`.
+        short: the same for a lock screen: `302 mm/day, 5 stations`.
+        stations: those that ask for the level, the fastest first.
+    """
+
+    sentence: str
+    short: str
+    stations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What one station's word says of a bound: its value, the bound, and the unit of both."""
+
+    station: str
+    criterion: str
+    value: float
+    bound: float
+
+
+def spell_value(value: float) -> str:
+    """A figure of a headline: three digits say enough.
+
+    >>> [spell_value(x) for x in (302.4, 1234.5, 0.01234, 21.40, 0.0)]
+    ['302', '1234', '0.0123', '21.4', '0']
+    """
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
+    """The evidence of a decision out of its frozen inputs; empty where a person or a program decided."""
+    found = (frozen.get("outcome") or _NOTHING).get("evidence")
+    return found if isinstance(found, Mapping) else _NOTHING
+
+
+def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | None:
+    """The headline of a level; None where the evidence says no more than its sentence.
+
+    Args:
+        frozen: inputs and outcome of the decision, as they are kept.
+        site: the declaration that it was decided by; None where no program can read it any more.
+        level: that stands.
+    """
+    told = read_outcome(frozen)
+    if site is None or level <= 0 or not told:
+        return None
+    asking = _list_asking(told, level)
+    rates = {c.id for c in site.criteria if c.kind.rate}
+    measured = _measure(told, [one for one in asking if one[0] in rates], level)
+    if measured:
+        return _say_measured(measured, told, site, level)
+    for word in told.get("words", ()):
+        if (word["criterion"], word["station"]) in asking and word["reason"]:
+            return Headline(f"{word['station']}: {word['reason']}", _shorten(word["station"], word["reason"]),
+                            tuple(dict.fromkeys(station for _, station in asking)))  # fmt: skip
+    steps = [step for step in told.get("steps", _NOTHING).values() if step["level"] >= level and "pended" not in step]
+    if steps:
+        return Headline(str(steps[0]["reason"]), str(steps[0]["reason"]).partition(": ")[0])
+    return None
+
+
+def _list_asking(told: Mapping[str, Any], level: int) -> list[tuple[str, str]]:
+    """Criterion and station of every vote that counts for the level."""
+    keys = [VoteKey.read(k) for k, v in told.get("votes", _NOTHING).items() if v["counted"] and v["level"] >= level]
+    return [(key.criterion, key.station) for key in keys]
+
+
+def _measure(told: Mapping[str, Any], asking: Sequence[tuple[str, str]], level: int) -> list[_Measured]:
+    """What was measured against a bound of the level by those who ask for it, of one criterion, the largest first."""
+    found = []
+    for word in told.get("words", ()):
+        if (word["criterion"], word["station"]) not in asking:
+            continue
+        bounds = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None and b["level"] >= level]
+        if bounds:
+            b = min(bounds, key=lambda one: one["level"])
+            found.append(_Measured(word["station"], word["criterion"], b["rate"], b["bound"]))
+    found.sort(key=lambda one: -abs(one.value))
+    return [one for one in found if one.criterion == found[0].criterion]
+
+
+def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: Site, level: int) -> Headline:
+    first = measured[0]
+    criterion = next((c for c in site.criteria if c.id == first.criterion), None)
+    unit = find_unit(site, first.criterion)
+    asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
+    is_motion = criterion is not None and criterion.kind.velocity
+    figure = f"{spell_value(first.value)} {unit}".strip()
+    name = site.levels[level].name if level < len(site.levels) else str(level)
+    bound = f"{name} from {spell_value(first.bound)}"
+    if asked <= 1:
+        where, count = f"at {first.station}", first.station
+    elif len(measured) == 1:
+        where, count = f"at {first.station}, 1 of {asked} stations", first.station
+    else:
+        where, count = f"at {len(measured)} of {asked} stations", f"{len(measured)} stations"
+    quantity = "" if criterion is None else criterion.quantity.replace("_", " ")
+    what = f"Moving {figure}" if is_motion else f"Rate of {quantity} is {figure}"
+    return Headline(f"{what} {where}, {bound}", f"{figure}, {count}", tuple(one.station for one in measured))
+
+
+def find_unit(site: Site, criterion_id: str) -> str:
+    """The unit of the bounds of a criterion; empty where it has none."""
+    for criterion in site.criteria:
+        if criterion.id == criterion_id:
+            specs = (site.series(station, criterion.quantity) for station in criterion.stations)
+            spec = next((one for one in specs if one is not None), None)
+            return "" if spec is None else criterion.kind.unit_of(spec.unit)
+    return ""
+
+
+def _shorten(station: str, reason: str) -> str:
+    return f"{station}: {reason.partition(', ')[0].partition(' (')[0]}"
+
+
+def find_sight(frozen: Frozen, site: Site | None) -> list[str]:
+    """How sure a decision is: who can vote, how many are needed, what could not be seen; nothing where no data did."""
+    outcome = frozen.get("outcome") or _NOTHING
+    if site is None or "witnesses_available" not in outcome:
+        return []
+    found = f"{outcome['witnesses_available']} independent witnesses can vote, {site.fusion.top_needs} are needed"
+    return [f"{found}; {SIGHT_WORDS.get(outcome['observability'], outcome['observability'])}"]
+
+
+def find_outlook(frozen: Frozen, now: datetime) -> list[str]:
+    """What comes next, as far as it was known: the next trusted failure window, and what the forecast says."""
+    now_s = epoch_s(now)
+    windows = [w for w in (frozen.get("view") or _NOTHING).get("failures", ()) if w["trusted"] and w["to_s"] > now_s]
+    found = []
+    if windows:
+        first = min(windows, key=lambda w: float(w["from_s"]))
+        begin, end = (f"{spell(from_epoch_s(first[k]))[:16]}Z" for k in ("from_s", "to_s"))
+        found.append(
+            f"failure possible {begin} to {end}" if first["from_s"] > now_s else f"failure possible now, until {end}"
+        )
+    words = read_outcome(frozen).get("words", ())
+    return found + [w["reason"] for w in words if w["heard"] and "distribution" in w["facts"]][:1]

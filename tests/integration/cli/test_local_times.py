@@ -1,0 +1,75 @@
+"""People read the zone of the site at the command line too; programs, and who asks for it, read UTC."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import run_verb
+from monitor.domain.instants import parse
+from monitor.language.local_time import respell, spell_local, use_zone
+from monitor.store.database.engine import Database
+from monitor.web.parts.templating import spell_minute, tell
+from tests.data.watched_slope import write_service
+
+SITE = Path(__file__).resolve().parents[3] / "configs" / "sites" / "north-bench.toml"
+
+
+@pytest.fixture
+def service(filled_sqlite_url, tmp_path):
+    with Database(filled_sqlite_url) as db:
+        yield str(write_service(tmp_path, db, SITE.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    "verb", [["status"], ["top", "--once"], ["alerts", "list", "--all"], ["alerts", "show", "2"]], ids=" ".join
+)
+def test_times_are_those_of_the_site_unless_utc_is_wanted(service, capsys, verb):
+    run_verb([*verb, "--config", service])
+    local = capsys.readouterr().out
+    run_verb([*verb, "--utc", "--config", service])
+    utc = capsys.readouterr().out
+    assert " CET" in local
+    assert " CET" not in utc
+    assert " UTC" in utc
+
+
+def test_json_is_utc_in_any_case(service, capsys):
+    found = []
+    for more in ([], ["--utc"]):
+        run_verb(["alerts", "list", "--all", "--json", *more, "--config", service])
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+    assert all(json.loads(line)["raised_at"].endswith("Z") for line in found[0].splitlines())
+
+
+def test_the_hour_that_comes_twice_is_told_apart_everywhere():
+    first, second = "2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"
+    with use_zone("Europe/Zurich"):
+        assert spell_minute(first) == "2026-10-25 02:30 +02:00"
+        assert spell_minute(second) == "2026-10-25 02:30 +01:00"
+        assert respell(f"from {first} to {second}") == ("from 2026-10-25 02:30 +02:00 to 2026-10-25 02:30 +01:00")
+        assert ">2026-10-25 02:30 +01:00</time>" in tell(f"silent since {second}")
+        assert spell_minute(second, "Asia/Tokyo") == "2026-10-25 10:30 JST", "a row of another zone than the page"
+    assert respell(f"from {first}") == f"from {first}", "without a zone, as for programs, nothing changes"
+    with use_zone("America/St_Johns"):
+        assert spell_minute("2026-07-01T00:00:00Z") == "2026-06-30 21:30"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("自 2026-03-01 06:00 UTC起", "自 2026-03-01 07:00 CET起"),
+        ("dalle 2026-03-01 05:00 alle 2026-03-01 06:00 UTC", "dalle 2026-03-01 06:00 alle 2026-03-01 07:00 CET"),
+        ("2026-02-30T06:00:00Z is no day, 12:30 no instant", "2026-02-30T06:00:00Z is no day, 12:30 no instant"),
+        ("2026-03-01 06:00 of somebody's clock", "2026-03-01 06:00 of somebody's clock"),
+        ("file-2026-03-01T06:00Z.csv", "file-2026-03-01T06:00Z.csv"),
+        ("G1@2026-03-01T06:00:00.000000Z jumped", "G1@2026-03-01 07:00 CET jumped"),
+    ],
+)
+def test_only_what_is_marked_as_utc_is_spelled_anew(text, said):
+    assert respell(text, "Europe/Zurich") == said
+
+
+def test_no_zone_of_a_site_file_breaks_a_page():
+    assert spell_local(parse("2026-03-01T06:00:00Z"), "Mars/Base") == ("2026-03-01 06:00")
