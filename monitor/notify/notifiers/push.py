@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import current
-from monitor.notify.cutting import shorten
+from monitor.language.cutting import shorten
 from monitor.notify.notifiers.webhook import CONNECT_S, RETRYABLE, TIMEOUT_S, read_retry_after
 from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database
