@@ -26,7 +26,7 @@ from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError
 from monitor.movement.cadence import stage_cadence
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import add_missed, finish_run, mark_abandoned, start_run
+from monitor.store.job_runs import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
 from monitor.store.models.movement import find_stage
 
 log = logging.getLogger(__name__)
@@ -245,10 +245,15 @@ class Schedule:
         if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
             _give_back_memory()
             self._gave_back_s = time.monotonic()
-        log.log(logging.INFO if state == "done" else logging.WARNING, "job %s %s: %s", key, state, detail)
+        is_idle = state == "done" and detail == IDLE
+        level = logging.DEBUG if is_idle else logging.INFO if state == "done" else logging.WARNING
+        log.log(level, "job %s %s: %s", key, state, detail)
         try:
             with self._db.write() as c:
-                finish_run(c, run_id, state, detail, self._clock())
+                if is_idle:
+                    forget_run(c, run_id)
+                else:
+                    finish_run(c, run_id, state, detail, self._clock())
         except SlopewardError as error:
             log.warning("the end of job %s was not noted: %s", key, error)
         self._count(key, state, detail)

@@ -507,6 +507,10 @@ def _fill_records(c: Connection) -> None:
     c.execute(insert(t.backup_run).values(
         at=NOW - STEP, file="backups/slopeward.db", state="proven", seconds=3.5, bytes=4096, rows=12, audit_head="0" * 64, detail="12 rows",
     ))  # fmt: skip
+    c.execute(insert(t.source_poll).values(
+        source="survey", site="north-bench", kind="http", address="https://data.example.org/day.csv", polled_at=NOW, success_at=NOW - STEP,
+        since_at=START, new_at=NOW - STEP, error="the server answered 503", error_since=NOW, failures=1, next_at=NOW + STEP, rows_new=0, rows_all=7,
+    ))  # fmt: skip
     c.execute(insert(t.service_check).values(
         name="disk.database", state="warn", since=NOW - STEP, checked_at=NOW, value=4.5, unit="GiB", found="4.5 GiB free", remedy="make room",
     ))  # fmt: skip

@@ -16,12 +16,14 @@ from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.pipeline import Clock
-from monitor.ingest.sources.folder import look_at_folder
+from monitor.ingest.sources.addresses import hide_query
+from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place, check_content, explain, measure, place_scene, take_file
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Asked, Fetched
 from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
 from monitor.store.readings.sources import (
     TEXT_LIMIT,
     FileState,
@@ -156,7 +158,8 @@ def _keep(found: Polled, source: SourceSection, place: Place) -> None:
     now = place.clock()
     with place.db.write() as c:
         before = find_poll(c, source.name)
-        save_poll(c, follow(before, found, source.name, place.site.id, source.kind, now, source.every_s))
+        address = hide_query(source.address)
+        save_poll(c, follow(before, found, source.name, place.site.id, source.kind, now, source.every_s, address))
 
 
 @contextmanager
@@ -194,7 +197,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
     look_at_folder(folder, Place(db, config, site, clock, f"folder {site.id}"))
     if folder.new or folder.errors or folder.source in states:
         with db.write() as c:
-            save_poll(c, follow(states.get(folder.source), folder, folder.source, site.id, FOLDER_KIND, clock(), 60.0))
+            before, address = states.get(folder.source), f"{INBOX}{SERIES}/{site.id}"
+            save_poll(c, follow(before, folder, folder.source, site.id, FOLDER_KIND, clock(), 60.0, address))
     if folder.new:
         lines.append(folder.describe())
     for name, source in own.items():
@@ -214,4 +218,4 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime, clock: C
             failed = Polled(name, errors=[_clean(line)[:TEXT_LIMIT]])
             _keep(failed, source, place)
             lines.append(failed.describe())
-    return "; ".join(lines) or "nothing is due"
+    return "; ".join(lines) or IDLE

@@ -44,8 +44,9 @@ class Polled:
 
 
 def follow(
-    before: PollState | None, found: Polled, name: str, site: str, kind: str, now: datetime, every_s: float
-) -> PollState:
+    before: PollState | None, found: Polled, name: str, site: str, kind: str, now: datetime, every_s: float,
+    address: str = "",
+) -> PollState:  # fmt: skip
     """The state after a look: an error stands since its beginning, and the pause grows while it lasts."""
     fresh = PollState(name, site, kind, now, None, now, None, None, 0, now, 0, 0)
     old = before or fresh
@@ -56,7 +57,8 @@ def follow(
         error="; ".join(found.errors)[:TEXT_LIMIT] if found.errors else None,
         error_since=(old.error_since or now) if found.errors else None,
         failures=failures, next_at=now + timedelta(seconds=pause_s(every_s, failures)),
-        rows_new=found.rows, rows_all=old.rows_all + found.rows,
+        rows_new=found.rows, rows_all=old.rows_all + found.rows, address=address or None,
+        new_at=now if found.rows or found.scenes else old.new_at,
     )  # fmt: skip
 
 

@@ -30,6 +30,8 @@ class PollState:
         next_at: when the next one is due.
         rows_new: values that the last look stored.
         rows_all: values that all looks stored.
+        address: where it is looked at, without any secret; None for one that a version before looked at.
+        new_at: the last look that brought a value or a scene; None: none did.
     """
 
     source: str
@@ -44,6 +46,8 @@ class PollState:
     next_at: datetime
     rows_new: int
     rows_all: int
+    address: str | None = None
+    new_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -586,6 +586,7 @@ source_poll = Table(
     Column("polled_at", Instant, nullable=False), Column("success_at", Instant), Column("since_at", Instant, nullable=False),
     Column("error", Text), Column("error_since", Instant), Column("failures", Integer, nullable=False),
     Column("next_at", Instant, nullable=False), Column("rows_new", Integer, nullable=False), Column("rows_all", BigId, nullable=False),
+    Column("address", Text), Column("new_at", Instant),
 )  # fmt: skip
 source_file = Table(
     "source_file", metadata,

@@ -371,6 +371,10 @@ FROM observation_summary o JOIN series s ON s.id = o.series_id""",
 FROM retention_run""",
         "backups": """SELECT id AS backup_id, at, file, state, seconds, bytes, "rows", audit_head, detail
 FROM backup_run""",
+        "sources": """SELECT source, site, kind, address, polled_at, new_at, CASE WHEN error IS NULL THEN 'ok' ELSE 'failed' END AS outcome,
+  error, error_since, failures, next_at, CASE WHEN error IS NOT NULL THEN coalesce(success_at, since_at) END AS silent_since,
+  rows_new AS values_new, rows_all AS values_all
+FROM source_poll""",
         "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, remedy
 FROM service_check""",
         "outages": """SELECT o.id AS outage_id, o.cause, o.from_at, o.back_at, o.drained_at, o.counted_at, o.counts_until,

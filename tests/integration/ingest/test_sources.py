@@ -29,6 +29,7 @@ from monitor.service.self_checks import Conditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 from monitor.worker import compute
 from tests.conftest import absent, free_port
@@ -344,6 +345,10 @@ def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(place, ser
     assert poll.run(place.db, config, place.site, NOW, place.clock) == "nothing is due"
     poll.run(place.db, config, place.site, NOW + timedelta(hours=2), place.clock)
     assert [status for _, _, status in server.asked] == [200, 304]
+    with place.db.read() as c:
+        (row,) = load_view(c, "sources")
+    assert (row["address"], row["outcome"], row["silent_since"]) == (f"{server.url}/day.csv", "ok", None)
+    assert (row["new_at"], row["values_all"], row["values_new"]) == (row["polled_at"], 1, 0)
     write_tables()
     poll.run(place.db, load_service(), place.site, NOW, place.clock)
     with place.db.read() as c:

@@ -17,7 +17,7 @@ from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.schedule import Job, Schedule
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import load_runs
+from monitor.store.job_runs import IDLE, load_runs
 from monitor.store.schema.tables import metadata
 from tests.conftest import wait_for
 
@@ -254,6 +254,16 @@ def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     with db.read() as c:
         (run,) = load_runs(c)
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
+
+
+def idle_job(*_):
+    return IDLE
+
+
+def test_a_job_that_had_nothing_to_do_leaves_none(db, make_schedule):
+    assert make_schedule("idle_job").run_now("work:s") == "done"
+    with db.read() as c:
+        assert load_runs(c) == []
 
 
 @pytest.mark.parametrize(
