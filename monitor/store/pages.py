@@ -221,6 +221,13 @@ def load_range(c: Connection, series_id: int, from_at: datetime, to_at: datetime
     return load_readings(c, series_id, from_at, to_at, known_at)
 
 
+def find_direction(c: Connection, site: str, station: str) -> tuple[float, float] | None:
+    """Azimuth and plunge of the movement of a station in degrees; None where no azimuth was declared."""
+    s = t.station.c
+    row = c.execute(select(s.azimuth_deg, s.plunge_deg).where(s.site == site, s.id == station)).one_or_none()
+    return None if row is None or row.azimuth_deg is None else (row.azimuth_deg, row.plunge_deg or 0.0)
+
+
 def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     """The newest not future-dated epoch of some series."""
     query = select(func.max(t.series_latest.c.observed_at)).where(t.series_latest.c.series_id.in_(series_ids))
@@ -371,7 +378,7 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
         )
     ]
     changes = c.execute(
-        select(n.at, n.from_level, n.to_level, n.reason, a.key, a.ledger)
+        select(n.at, n.from_level, n.to_level, n.reason, n.alert_id, a.key, a.ledger)
         .join(t.alert, a.id == n.alert_id)
         .where(
             a.site == site, a.exercise.is_(False), n.at > from_at, n.at <= to_at,
@@ -383,7 +390,10 @@ def load_marks(c: Connection, site: str, from_at: datetime, to_at: datetime) -> 
     )  # fmt: skip
     for row in changes:
         kind = "level" if row.ledger == "hazard" else "verification"
-        marks.append({"at": spell(row.at), "kind": kind, "station": None, "level": row.to_level, "text": row.reason})
+        marks.append({
+            "at": spell(row.at), "kind": kind, "station": None, "level": row.to_level, "text": row.reason,
+            "alert": row.alert_id,
+        })  # fmt: skip
     return sorted(marks, key=lambda mark: str(mark["at"]))
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.decision import MaintenanceFact, seconds
@@ -123,6 +123,22 @@ def load_maintenance(
     if not everything:
         wanted = wanted.where(*_standing(now))
     return [Maintenance(**row._mapping) for row in c.execute(wanted)]  # noqa: SLF001 - the public name of a mapping
+
+
+def load_maintenance_between(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """Windows that touch a range, as they were in the end: `from_at`, `to_at`, `station`, `reason`, oldest first."""
+    m = t.maintenance.c
+    until = func.coalesce(m.ended_at, m.to_at)
+    rows = c.execute(
+        select(m.from_at, m.to_at, m.ended_at, m.station, m.reason)
+        .where(m.site == site, m.from_at < to_at, until > from_at)
+        .order_by(m.from_at.desc())
+        .limit(500)
+    ).all()
+    return [
+        {"from_at": r.from_at, "to_at": r.ended_at or r.to_at, "station": r.station, "reason": r.reason}
+        for r in reversed(rows)
+    ]
 
 
 def load_maintenance_facts(c: Connection, site_id: str, now: datetime) -> tuple[MaintenanceFact, ...]:

@@ -6,28 +6,30 @@ from math import cos, hypot, radians, sin
 from monitor.domain.observation import Reading
 
 
-def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
-    """At most about `most` readings in their order; extremes and flagged ones survive.
+def pick(values: Sequence[float], most: int) -> list[int]:
+    """Which of some values a picture of about `most` points needs, by rising position.
 
-    Buckets hold equal numbers of readings; of each the M4 points are kept (Jugel et al. 2014,
-    doi:10.14778/2732951.2732953). Flagged readings are kept besides, up to a quarter of the bound.
+    Buckets hold equal numbers of values; of each the M4 points are kept (Jugel et al. 2014,
+    doi:10.14778/2732951.2732953).
     """
-    if len(readings) <= most:
-        return list(readings)
+    if len(values) <= most:
+        return list(range(len(values)))
     buckets = max(most // 4, 1)
     keep: set[int] = set()
     for k in range(buckets):
-        low, high = k * len(readings) // buckets, (k + 1) * len(readings) // buckets
+        low, high = k * len(values) // buckets, (k + 1) * len(values) // buckets
         if low < high:
             inside = range(low, high)
-            keep |= {
-                low,
-                high - 1,
-                min(inside, key=lambda i: readings[i].value),
-                max(inside, key=lambda i: readings[i].value),
-            }
+            keep |= {low, high - 1, min(inside, key=values.__getitem__), max(inside, key=values.__getitem__)}
+    return sorted(keep)
+
+
+def sample(readings: Sequence[Reading], most: int) -> list[Reading]:
+    """At most about `most` readings in their order; extremes survive, and flagged ones up to a quarter of the bound."""
+    if len(readings) <= most:
+        return list(readings)
     flagged = [i for i, reading in enumerate(readings) if reading.flags]
-    keep |= set(flagged[-max(most // 4, 1) :])
+    keep = {*pick([r.value for r in readings], most), *flagged[-max(most // 4, 1) :]}
     return [readings[i] for i in sorted(keep)]
 
 
@@ -41,12 +43,12 @@ def component_weights(azimuth_deg: float, plunge_deg: float) -> tuple[float, flo
     return sin(azimuth) * cos(plunge), cos(azimuth) * cos(plunge), -sin(plunge)
 
 
-def project_downslope(components: Sequence[Sequence[Reading]], azimuth_deg: float, plunge_deg: float) -> list[Reading]:
+def project_downslope(components: Sequence[Sequence[Reading]], weights: Sequence[float]) -> list[Reading]:
     """Displacement along the direction of movement, where all three components (east, north, up) have the epoch.
 
-    d = (e sin A + n cos A) cos P - u sin P, with azimuth A clockwise from north and plunge P below the horizon.
+    d = (e sin A + n cos A) cos P - u sin P, with azimuth A clockwise from north and plunge P below the horizon: the
+    weights are those of `component_weights`.
     """
-    weights = component_weights(azimuth_deg, plunge_deg)
     by_epoch = [{r.observed_at: r for r in part} for part in components]
     found = []
     for at in by_epoch[0]:

@@ -1,172 +1,306 @@
-// Draws curves from /api/v1/.../chart: observed, forecast with its fan, thresholds, flags, marks, anomaly scores, rain.
+// The linked chart of a site: panes with one time axis and one cursor, the level and marks along the foot, all from one answer.
 "use strict";
 (() => {
-  const main = document.getElementById("main");
-  const site = main.dataset.site;
-  const figures = [...document.querySelectorAll("figure.chart")];
-  let span = "30d";
-
-  const { css, level, show, key, load, axis, dates, layout, options, follow, spans } = Slopeward;
-  const words = (text) => text.replaceAll("_", " ");
+  const box = document.getElementById("chart");
+  if (!box) return;
+  const { css, level, place, show, seconds, unfold, instant, load, picture, find, key, whenColoursChange, spans } = Slopeward;
+  const site = document.getElementById("main").dataset.site;
+  const stations = box.querySelector("[name=station]"), quantities = box.querySelector("[name=quantity]");
+  const stack = box.querySelector(".stack"), others = box.querySelector(".panes"), foot = box.querySelector(".foot"), says = box.querySelector(".says");
+  const EVERY = "*", LEAST_S = 60, INKS = ["--curve", "--c1", "--c2", "--c3", "--c4", "--c5"], DASHES = ["solid", "dash", "dot", "long"];
+  const asked = new URLSearchParams(location.search);
+  let span = "30d", found = null, whole = null, view = null, turn = 0, leaving = null, waits = 0, cursor = null;
+  const words = (text) => tr(text.replaceAll("_", " "));
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
+  const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : days(s);
+  const unitOf = (unit) => unit === "1" ? "" : unit;
 
-  // how far ahead the picture goes: never more than half of what lies behind
-  const horizon = (chart) => {
-    const to = Date.parse(chart.to);
-    return Math.min(Date.parse(chart.until), to + 0.5 * (to - Date.parse(chart.from)));
-  };
+  // ---- what is asked for -------------------------------------------------------------------------------------------
+  const lengths = { s: 1, m: 60, min: 60, h: 3600, d: 86400, w: 604800 };
+  const readSpan = (text) => { const m = /^(\d+(?:\.\d+)?)(s|min|m|h|d|w)$/.exec(text ?? ""); return m ? Math.max(m[1] * lengths[m[2]], LEAST_S) : null; };
+  const iso = (s) => new Date(s * 1000).toISOString();
+  const eventAt = Date.parse(asked.get("at") ?? "") / 1000;
+  const isEvent = Number.isFinite(eventAt);
+  function rangeAsked() {
+    if (view) return `from=${iso(view[0])}&to=${iso(view[1])}`;
+    return `span=${span}`;
+  }
+  function fillQuantities(wanted) {
+    const option = stations.selectedOptions[0];
+    const names = option.dataset.quantities.split(" ").filter(Boolean), first = names.includes(wanted) ? wanted : option.dataset.first || names[0];
+    quantities.replaceChildren(...names.map((q) => new Option(words(q), q, false, q === first)));
+  }
 
-  // what the axis must hold: sound values, the middle of the forecast, and horizontal bounds that are not out of all proportion
-  function extent(chart) {
-    const { value, flags } = chart.points;
-    let held = value.filter((_, k) => !flags[k]);
-    if (!held.length) held = value.length ? value : [0];
-    const t = chart.forecast?.targets;
-    const near = t ? t.target_at.map((at, k) => [Date.parse(at), k]).filter(([at]) => at <= horizon(chart)).map(([, k]) => k) : [];
-    if (t) held = held.concat(near.map((k) => t.q50[k]));
-    let low = Math.min(...held), high = Math.max(...held);
-    // the fan is seen as far as it leaves the curve readable
-    if (near.length) {
-      const more = 0.6 * (high - low);
-      low = Math.max(Math.min(low, ...near.map((k) => t.q10[k])), low - more);
-      high = Math.min(Math.max(high, ...near.map((k) => t.q90[k])), high + more);
+  // ---- layers of the panes -----------------------------------------------------------------------------------------
+  const horizon = (f) => Math.min(f.until, f.to + 0.5 * (f.to - f.from)); // never further ahead than half of what lies behind
+  function mainLayers(f) {
+    const ink = css("--curve"), unit = unitOf(f.unit), at = f.points.at, value = f.points.value, flags = f.points.flags, layers = [];
+    const sound = value.map((v, k) => flags[k] ? null : v), odd = Object.keys(flags).map(Number);
+    if (f.forecast) {
+      const t = f.forecast.targets, x = [f.forecast.data_until, ...t.at], from = (c) => [f.forecast.data_value, ...t[c]], hatched = f.forecast.replaces ? css("--forecast") : undefined;
+      layers.push({ band: [x, from("q025"), from("q975")], colour: css("--forecast"), alpha: 0.16, name: "95 %" });
+      layers.push({ band: [x, from("q10"), from("q90")], colour: css("--forecast"), alpha: 0.26, name: hatched ? tr("80 %, outside experience") : "80 %", hatched });
+      layers.push({ line: [x, from("q50")], colour: css("--forecast"), dash: "dash", dots: 2.5, width: 2, name: tr("forecast ({model})", { model: f.forecast.model }),
+        text: (k) => k === 0 ? `${show(f.forecast.data_value)} ${unit}` : `${show(t.q50[k - 1])} ${unit}, 80 % ${tr("{from} to {to}", { from: show(t.q10[k - 1]), to: show(t.q90[k - 1]) })}` });
     }
-    const least = 6 * chart.noise_floor; // noise must look like noise
-    if (high - low < least) { const middle = (high + low) / 2; low = middle - least / 2; high = middle + least / 2; }
-    const reach = 2.5 * Math.max(high - low, Math.abs(high) * 0.05, 1e-9);
-    for (const b of chart.thresholds) if (b.line !== undefined && b.line < high + reach && b.line > low - reach) { low = Math.min(low, b.line); high = Math.max(high, b.line); }
-    const room = 0.06 * Math.max(high - low, 1e-9);
-    return [chart.quantity === "rain" ? 0 : low - room, high + room];
+    for (const b of f.thresholds) {
+      const text = `${tr(b.name)} ${tr(b.side)} ${show(b.value)}${unit ? ` ${unit}` : ""}${b.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`, look = { colour: level(f.levels, b.level), name: text, label: text, width: 2, alpha: 0.9 };
+      layers.push(b.ray ? { line: [b.ray.at.map(seconds), b.ray.value], dash: "long", mute: true, aside: true, ...look } : { bound: b.line, ...look });
+    }
+    if (f.past.at.length > 1) layers.push({ line: [f.past.at, f.past.q50], colour: css("--forecast"), dash: "dot", width: 1.2, aside: true, unit, name: tr("as forecast {span} before", { span: days(f.past.horizon_s) }) });
+    if (f.quantity === "rain") return [...layers, { bars: [at, value, stepOf(at)], colour: css("--rain"), unit, name: tr("rain") }];
+    layers.push({ line: [at, sound], colour: ink, dots: at.length < 400 ? 2 : 0, unit, name: tr("observed") });
+    if (odd.length) layers.push({ points: [odd.map((k) => at[k]), odd.map((k) => value[k])], shape: "cross", width: 2, colour: css("--flag"), aside: true, name: tr("flagged"),
+      text: (n) => `${flags[odd[n]].split(",").map((flag) => tr(flag)).join(", ")}: ${show(value[odd[n]])} ${unit}` });
+    return layers;
   }
+  const stepOf = (at) => at.length > 1 ? Math.min(...at.slice(1).map((t, k) => t - at[k])) : 3600;
 
-  function observed(chart, ink) {
-    const { at, value, flags, sigma } = chart.points;
-    const hover = `%{y:.4~g} ${chart.unit}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>`;
-    if (chart.quantity === "rain") return [{ type: "bar", x: at, y: value, marker: { color: css("--rain") }, name: tr("rain"), hovertemplate: hover }];
-    const sound = value.map((v, k) => flags[k] ? null : v); // a flagged value is told beside the curve, not by it
-    const traces = [{
-      type: "scatter", mode: at.length < 400 ? "lines+markers" : "lines", x: at, y: sound, connectgaps: false, name: tr("observed"), hovertemplate: hover,
-      line: { color: ink, width: 1.8 }, marker: { color: ink, size: 3.5 }, text: sigma,
-    }];
-    const odd = flags.map((f, k) => f ? k : -1).filter((k) => k >= 0);
-    const [low, high] = extent(chart), clip = (v) => Math.min(Math.max(v, low), high);
-    const symbol = (v) => v > high ? "triangle-up" : v < low ? "triangle-down" : "x-thin";
-    if (odd.length) traces.push({
-      type: "scatter", mode: "markers", x: odd.map((k) => at[k]), y: odd.map((k) => clip(value[k])), name: tr("flagged"), cliponaxis: false,
-      text: odd.map((k) => `${flags[k].split(",").map((f) => tr(f)).join(", ")}: ${show(value[k])} ${chart.unit}${clip(value[k]) === value[k] ? "" : ` ${tr("(outside the picture)")}`}`),
-      marker: { symbol: odd.map((k) => symbol(value[k])), size: 10, color: css("--flag"), line: { width: 2, color: css("--flag") } }, hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
+  function velocityPane(f) {
+    const unit = "mm/day", layers = f.velocity.bounds.map((b) => ({ bound: b.value, colour: level(f.levels, b.level), dash: "dash", width: 1.6, label: `${tr(b.name)} ${show(b.value)}`, window: b.window_s }));
+    f.velocity.rates.forEach((r, k) => {
+      const own = f.velocity.bounds.find((b) => b.window_s === r.window_s);
+      layers.push({ line: [r.at, r.rate.map(Math.abs)], colour: own ? level(f.levels, own.level) : css("--curve"), dash: DASHES[k % 4], width: 1.6, unit, name: r.window_s ? tr("velocity in {span}", { span: hours(r.window_s) }) : tr("velocity of the stage") });
     });
-    return traces;
+    return { id: "velocity", title: tr("Velocity"), unit, log: true, layers };
+  }
+  function otherPane(p, k) {
+    const unit = unitOf(p.unit), wet = p.quantity === "rain", title = `${words(p.quantity)} ${p.station}`;
+    const layer = wet ? { bars: [p.at, p.value, p.step_s], colour: css("--rain") } : { line: [p.at, p.value], colour: css(INKS[(k + 1) % INKS.length]) };
+    return { id: `${p.station}.${p.quantity}`, title, unit, zero: wet, layers: [{ ...layer, unit, name: title }] };
+  }
+  function scorePane(f) {
+    const by = new Map();
+    for (const [k, name] of f.scores.detector.entries()) by.set(name, [...(by.get(name) ?? []), k]);
+    const layers = [{ bound: 1, colour: css("--flag"), dash: "dash", width: 1.2 }];
+    [...by].forEach(([name, rows], k) => layers.push({ line: [rows.map((n) => f.scores.at[n]), rows.map((n) => f.scores.ratio[n])], colour: css("--advice"), width: 1.2, dash: DASHES[k % 4], dots: 1.5, name, text: (n) => tr("{value} of its threshold", { value: show(f.scores.ratio[rows[n]]) }) }));
+    return { id: "score", title: tr("score"), unit: "", zero: true, layers };
+  }
+  function compareLayers(f) {
+    return f.series.map((s, k) => ({ line: [s.at, s.value], colour: css(INKS[k % INKS.length]), dash: DASHES[Math.floor(k / INKS.length) % 4], width: 1.5, unit: unitOf(f.unit), name: s.station, label: s.station }));
   }
 
-  function fan(chart) {
-    const f = chart.forecast;
-    if (!f) return [];
-    const t = f.targets, fill = css("--fan");
-    const band = (low, high, opacity, name) => ({
-      type: "scatter", mode: "lines", fill: "toself", line: { width: 0 }, fillcolor: fill.replace("A", opacity), name, hoverinfo: "skip",
-      x: [f.data_until, ...t.target_at, ...[...t.target_at].reverse(), f.data_until], y: [f.data_value, ...t[high], ...[...t[low]].reverse(), f.data_value],
+  function panesOf(f) {
+    const x = { from: whole[0], to: whole[1] };
+    const main = { id: "main", title: f.series ? tr("{quantity}, {count} stations", { quantity: words(f.quantity), count: f.series.length }) : `${words(f.quantity)} ${f.station}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
+    const list = [main];
+    if (f.velocity?.rates.length) list.push(velocityPane(f));
+    if (f.scores?.at.length) list.push(scorePane(f));
+    (f.more ?? []).forEach((p, k) => list.push(otherPane(p, k)));
+    return list.map((p) => ({ ...p, spec: { x, y: { unit: p.unit, log: p.log, zero: p.zero, least: p.least }, layers: p.layers, ...(isEvent ? { at: eventAt } : {}) } }));
+  }
+
+  // ---- drawing -----------------------------------------------------------------------------------------------------
+  let panes = [];
+  function holder(id) {
+    let node = [...box.querySelectorAll(".pane")].find((p) => p.dataset.pane === id);
+    if (!node) {
+      node = document.createElement("div");
+      node.className = "pane small"; node.dataset.pane = id;
+      node.innerHTML = '<p class="head"><b></b> <span class="read"></span></p><div class="plot" aria-hidden="true"></div>';
+      others.append(node);
+    }
+    return node;
+  }
+  function drawAll() {
+    if (!found) return;
+    panes = panesOf(found);
+    const ids = new Set(panes.map((p) => p.id)), seen = view ?? whole;
+    for (const node of box.querySelectorAll(".pane.small")) if (!ids.has(node.dataset.pane)) { node.querySelector(".plot").plot?.destroy(); node.remove(); }
+    others.closest("details").hidden = panes.length < 2;
+    panes.forEach((p, k) => {
+      p.node = holder(p.id); p.host = p.node.querySelector(".plot");
+      p.node.querySelector("b").textContent = p.unit ? `${p.title}, ${p.unit}` : p.title;
+      if (k) others.append(p.node);
+      p.plot = picture(p.host, p.spec, { bare: k > 0 && k < panes.length - 1, read: (at) => point(at, p), zoom: (a, b, all) => all ? reset() : zoom(a, b) });
+      p.plot.setScale("x", { min: seen[0], max: seen[1] });
     });
-    const hatch = { fillpattern: { shape: "/", size: 7, solidity: 0.35, fgcolor: css("--forecast"), fillmode: "overlay" } };
-    return [
-      band("q025", "q975", "0.16", "95 %"), f.replaces ? { ...band("q10", "q90", "0.26", tr("80 %, outside experience")), ...hatch } : band("q10", "q90", "0.26", "80 %"),
-      { type: "scatter", mode: "lines+markers", x: [f.data_until, ...t.target_at], y: [f.data_value, ...t.q50], name: tr("forecast ({model})", { model: f.model }),
-        line: { color: css("--forecast"), width: 2, dash: "dash" }, marker: { size: 5, color: css("--forecast") },
-        customdata: [[f.data_value, f.data_value], ...t.q10.map((low, k) => [low, t.q90[k]])],
-        hovertemplate: `%{y:.4~g} ${chart.unit}, 80 % ${tr("{from} to {to}", { from: "%{customdata[0]:.4~g}", to: "%{customdata[1]:.4~g}" })}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>` },
-    ];
+    drawFoot(seen);
+    const layers = found.series && found.series.length > 24 ? [] : panes.flatMap((p) => p.layers.filter((l) => p.id === "main" || (p.id === "velocity" && l.line)));
+    box.querySelector(".key").replaceWith(key(layers));
+    point(null);
   }
 
-  function past(chart) {
-    const rows = chart.past.rows;
-    if (rows.length < 2) return [];
-    return [{ type: "scatter", mode: "lines", x: rows.map((r) => r.target_at), y: rows.map((r) => r.q50), name: tr("as forecast {span} before", { span: days(chart.past.horizon_s) }),
-      line: { color: css("--forecast"), width: 1.2, dash: "dot" }, hovertemplate: `${tr("{value} was expected", { value: `%{y:.4~g} ${chart.unit}` })}<extra></extra>` }];
-  }
-
-  function bounds(chart) {
-    const unit = chart.unit === "1" ? "" : ` ${chart.unit}`, of = (t) => `${tr(t.side)} ${show(t.value)}${unit}${t.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`;
-    return chart.thresholds.map((t) => ({
-      type: "scatter", mode: "lines", x: t.line !== undefined ? [chart.from, chart.until] : t.ray.at, y: t.line !== undefined ? [t.line, t.line] : t.ray.value,
-      line: { color: level(chart.levels, t.level), width: 2, dash: t.line !== undefined ? "solid" : "longdashdot" }, opacity: 0.9,
-      name: `${tr(t.name)} ${of(t)}`, hovertemplate: `${tr(t.name)}: ${of(t)}<extra></extra>`,
-    }));
-  }
-
-  function marks(chart) {
-    const colours = { level: null, verification: css("--flag"), event: css("--muted"), report: css("--advice") };
-    const symbols = { level: "triangle-down", verification: "diamond", event: "square", report: "circle" };
-    const shapes = chart.marks.map((m) => ({
-      type: "line", xref: "x", yref: "paper", x0: m.at, x1: m.at, y0: 0, y1: 1, layer: "below",
-      line: { width: 1, dash: "dot", color: m.kind === "level" ? level(chart.levels, m.level) : colours[m.kind] },
-    }));
-    if (!chart.marks.length) return { shapes, traces: [] };
-    return { shapes, traces: [{
-      type: "scatter", mode: "markers", x: chart.marks.map((m) => m.at), y: chart.marks.map(() => 1), yaxis: "y3", showlegend: false, cliponaxis: false,
-      marker: { size: 9, symbol: chart.marks.map((m) => symbols[m.kind]), color: chart.marks.map((m) => m.kind === "level" ? level(chart.levels, m.level) : colours[m.kind]) },
-      text: chart.marks.map((m) => `${tr(m.kind)}: ${m.text}`), hovertemplate: "%{text}<br>%{x|%Y-%m-%d %H:%M}<extra></extra>",
-    }] };
-  }
-
-  function scores(chart) {
-    const found = Object.groupBy ? Object.groupBy(chart.scores, (s) => s.detector) : { anomaly: chart.scores };
-    const dashes = ["solid", "dot", "dash"];
-    return Object.entries(found).map(([detector, rows], k) => ({
-      type: "scatter", mode: "lines+markers", yaxis: "y2", x: rows.map((r) => r.at), y: rows.map((r) => r.score / r.threshold), name: detector, showlegend: false,
-      line: { color: css("--advice"), width: 1.2, dash: dashes[k % 3] }, marker: { size: rows.map((r) => r.alerted ? 7 : 2.5), color: css("--advice"), line: { width: 0 } },
-      hovertemplate: `${detector}: ${tr("{value} of its threshold", { value: "%{y:.2f}" })}<extra></extra>`,
-    }));
-  }
-
-  function says(chart) {
+  function sentences(f) {
     const parts = [];
-    if (chart.forecast) parts.push(tr("Forecast by {model}, issued {at}: {reason}.", { model: chart.forecast.model, at: chart.forecast.issued_at.slice(0, 16).replace("T", " "), reason: chart.forecast.reason }));
-    if (chart.forecast && chart.withheld?.model === "kinematic") parts.push(tr("Further ahead no forecast: {reason}.", { reason: chart.withheld.reason }));
-    else if (!chart.forecast && chart.withheld) parts.push(tr("No forecast: {reason}.", { reason: chart.withheld.reason }));
-    if (chart.others.length) parts.push(tr("Not shown: {models}.", { models: chart.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
-    if (chart.computed) parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));
+    if (f.forecast) parts.push(tr("Forecast by {model}, issued {at}: {reason}.", { model: f.forecast.model, at: Slopeward.minute(f.forecast.issued_at), reason: f.forecast.reason }));
+    if (f.forecast && f.withheld?.model === "kinematic") parts.push(tr("Further ahead no forecast: {reason}.", { reason: f.withheld.reason }));
+    else if (!f.forecast && f.withheld) parts.push(tr("No forecast: {reason}.", { reason: f.withheld.reason }));
+    if (f.others?.length) parts.push(tr("Not shown: {models}.", { models: f.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
+    if (f.computed) parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));
+    if (f.thinned) parts.push(tr("A long range: between the points drawn there may be higher and lower ones. Zoom in to see them."));
+    if (f.left_out) parts.push(tr("{count} stations are not drawn: the range holds too many readings.", { count: f.left_out }));
     return parts.join(" ");
   }
 
-  async function draw(figure) {
-    const station = figure.dataset.station, quantity = figure.querySelector("select")?.value ?? figure.dataset.quantity;
-    const plot = figure.querySelector(".plot");
-    const turn = figure.turn = (figure.turn ?? 0) + 1;
-    let chart;
-    try {
-      chart = await load(`/api/v1/sites/${site}/chart/${encodeURIComponent(station)}/${encodeURIComponent(quantity)}?span=${span}`);
-    } catch (error) {
-      figure.querySelector(".says").textContent = tr("The curve could not be loaded: {reason}", { reason: error.message });
-      return;
-    }
-    if (turn !== figure.turn) return; // somebody chose anew meanwhile
-    const withScores = chart.scores.length > 0, lines = axis();
-    const { shapes, traces } = marks(chart);
-    const frame = layout(plot, {
-      bargap: 0.05,
-      xaxis: { ...lines, ...dates, type: "date", range: [chart.from, new Date(horizon(chart)).toISOString()], anchor: withScores ? "y2" : "y" },
-      yaxis: { ...lines, domain: [withScores ? 0.27 : 0, 1], title: { text: chart.unit, font: { size: 11 } }, range: extent(chart) },
-      yaxis3: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
-      shapes,
-    });
-    if (withScores) {
-      frame.yaxis2 = { ...lines, domain: [0, 0.2], rangemode: "tozero", nticks: 3, title: { text: tr("score"), font: { size: 10 } } };
-      shapes.push({ type: "line", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: 1, y1: 1, line: { color: css("--flag"), width: 1, dash: "dash" } });
-    }
-    const data = [...fan(chart), ...bounds(chart), ...past(chart), ...observed(chart, css("--curve")), ...traces, ...scores(chart)];
-    await Plotly.react(plot, data, frame, options);
-    figure.querySelector(".key").replaceWith(key([...observed(chart, css("--curve")), ...fan(chart).reverse(), ...bounds(chart), ...past(chart)]));
-    const last = chart.points.value.at(-1);
-    figure.querySelector(".latest").textContent = last === undefined ? tr("no reading in this range") : `${show(last)} ${chart.unit === "1" ? "" : chart.unit}`;
-    figure.querySelector(".says").textContent = says(chart) || "\u00a0";
-    plot.setAttribute("aria-label", `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: tr(words(quantity)), station, count: chart.total, value: `${show(last)} ${chart.unit}` })} ${says(chart)}`);
-    figure.drawn = true;
+  const latestOf = (f) => f.points?.value.at(-1);
+  function describe(f) {
+    const last = latestOf(f), unit = unitOf(f.unit);
+    says.textContent = sentences(f) || "\u00a0";
+    const latest = box.querySelector(".latest");
+    latest.textContent = f.series ? "" : last === undefined ? tr("no reading in this range") : `${show(last)} ${unit}`;
+    stack.setAttribute("aria-label", f.series ? tr("{quantity}, {count} stations", { quantity: words(f.quantity), count: f.series.length })
+      : `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: words(f.quantity), station: f.station, count: f.total, value: `${show(last)} ${unit}` })} ${sentences(f)}`);
+    table(f);
   }
 
-  const again = follow(figures, draw);
-  for (const figure of figures) figure.querySelector("select")?.addEventListener("change", () => draw(figure));
-  spans((chosen) => { span = chosen; again(); });
-  // curves change slower than levels: every sixth refresh
+  // the same for who cannot see a picture: the newest readings
+  function table(f) {
+    const rows = f.series ? f.series.map((s) => [s.station, s.at.length ? instant(s.at.at(-1)) : "–", show(s.value.at(-1)), ""])
+      : f.points.at.map((at, k) => [f.station, instant(at), show(f.points.value[k]), (f.points.flags[k] ?? "").split(",").filter(Boolean).map((w) => tr(w)).join(", ")]).slice(-20).reverse();
+    const head = [tr("Station"), tr("Time"), `${words(f.quantity)}${unitOf(f.unit) ? `, ${f.unit}` : ""}`, tr("flagged")];
+    const row = (cells, kind) => { const line = document.createElement("tr"); line.append(...cells.map((text) => { const cell = document.createElement(kind); cell.textContent = text; return cell; })); return line; };
+    const made = document.createElement("table"), top = made.createTHead(), body = made.createTBody();
+    top.append(row(head, "th"));
+    body.append(...rows.map((cells) => row(cells, "td")));
+    box.querySelector(".figures").replaceChildren(made);
+  }
+
+  // ---- the foot: level, sight, maintenance, and marks that open their alert ----------------------------------------
+  const SVG = "http://www.w3.org/2000/svg";
+  const draw = (name, facts, text) => { const node = document.createElementNS(SVG, name); for (const [k, v] of Object.entries(facts)) node.setAttribute(k, v); if (text) { const title = document.createElementNS(SVG, "title"); title.textContent = text; node.append(title); } return node; };
+  const SHAPES = { level: "M-6 -5 H6 L0 6 Z", verification: "M0 -6 L6 0 L0 6 L-6 0 Z", event: "M-5 -5 H5 V5 H-5 Z", report: "M0 -5 A5 5 0 1 0 0.01 -5 Z" };
+  function drawFoot(seen) {
+    const left = 52, width = foot.clientWidth, inner = width - left - 8;
+    const X = (at) => left + inner * Math.min(Math.max((at - seen[0]) / (seen[1] - seen[0]), 0), 1);
+    const inside = (from, to) => to > seen[0] && from < seen[1];
+    const svg = draw("svg", { width, height: 52, viewBox: `0 0 ${width} 52`, role: "group", "aria-label": tr("Level, maintenance and marks along the time") });
+    const text = draw("text", { x: left - 6, y: 36, "text-anchor": "end", class: "small" });
+    text.textContent = tr("level");
+    svg.append(text, draw("rect", { x: left, y: 26, width: inner, height: 14, class: "rb-none" }, tr("not evaluated")));
+    for (const r of found.ribbon) if (inside(r.from, r.to)) {
+      const x = X(r.from), wide = Math.max(X(r.to) - x, 2), name = found.levels.find((v) => v.number === r.level)?.name ?? String(r.level);
+      const said = `${tr("{level}, sight {sight}", { level: tr(name), sight: tr(r.seen) })}: ${tr("{from} to {to}", { from: instant(r.from), to: instant(r.to) })}`;
+      svg.append(draw("rect", { x, y: 26, width: wide, height: 14, class: `rb-${place(found.levels, r.level)}` }, said), draw("rect", { x, y: 42, width: wide, height: 6, class: `seen-${r.seen}` }, said));
+    }
+    for (const m of found.maintenance) if (inside(m.from, m.to)) svg.append(draw("rect", { x: X(m.from), y: 21, width: Math.max(X(m.to) - X(m.from), 3), height: 4, class: "upkeep" }, `${tr("maintenance")} ${m.station}: ${m.reason} (${tr("{from} to {to}", { from: instant(m.from), to: instant(m.to) })})`));
+    const groups = [];
+    for (const m of found.marks) if (m.at >= seen[0] && m.at <= seen[1]) {
+      const x = X(m.at), last = groups.at(-1);
+      if (last && x - last.x < 14) last.members.push(m); else groups.push({ x, members: [m] });
+    }
+    for (const { x, members } of groups) {
+      const first = members.reduce((a, b) => ((b.level ?? -1) > (a.level ?? -1) || (b.level === a.level && b.alert && !a.alert) ? b : a));
+      const said = members.slice(0, 6).map((m) => `${tr(m.kind)} ${instant(m.at)}: ${m.text}`).join("\n") + (members.length > 6 ? `\n+ ${members.length - 6}` : "");
+      const shape = draw("path", { d: SHAPES[first.kind], class: `mark ${first.kind} ${first.kind === "level" ? `rb-${place(found.levels, first.level)}` : ""}`, transform: `translate(${x} 12)` }, said);
+      const count = members.length > 1 ? draw("text", { x: x + 8, y: 10, class: "small" }) : null;
+      if (count) count.textContent = String(members.length);
+      if (first.alert) { const link = draw("a", { href: `/alerts/${first.alert}`, "aria-label": said }); link.append(draw("rect", { x: x - 12, y: 0, width: 24, height: 24, fill: "transparent" }), shape, ...(count ? [count] : [])); svg.append(link); } else svg.append(shape, ...(count ? [count] : []));
+    }
+    svg.append(draw("path", { d: "M0 0 V52", class: "cursor", visibility: "hidden" }));
+    foot.replaceChildren(svg);
+  }
+
+  // ---- one cursor through all --------------------------------------------------------------------------------------
+  function point(at, source) {
+    cursor = at;
+    const seen = view ?? whole, reach = 0.03 * (seen[1] - seen[0]), line = foot.querySelector(".cursor");
+    box.querySelector(".when").textContent = at === null ? "" : instant(at);
+    for (const p of panes) {
+      if (p !== source && p.plot) { const left = at === null ? -10 : p.plot.valToPos(at, "x"); p.plot.setCursor({ left, top: left < 0 ? -10 : 4 }, false, false); }
+      let read = at === null ? [] : find(p.spec, at, reach);
+      if (found.series && p.id === "main" && read.length > 4 && source?.plot) { // of many lines those next to the pointer
+        const y = p.plot.posToVal(p.plot.cursor.top, "y");
+        read = read.sort((a, b) => Math.abs(a.value - y) - Math.abs(b.value - y)).slice(0, 4);
+      }
+      p.node.querySelector(".read").replaceChildren(...read.map((r) => { const item = document.createElement("span"); item.textContent = p.layers.filter((l) => !l.mute && l.bound === undefined && !l.band).length > 1 ? `${r.layer.name}: ${r.text}` : r.text; return item; }));
+    }
+    if (!line) return;
+    line.setAttribute("visibility", at === null ? "hidden" : "visible");
+    if (at !== null) line.setAttribute("transform", `translate(${52 + (foot.clientWidth - 60) * (at - seen[0]) / (seen[1] - seen[0])} 0)`);
+  }
+
+  function zoom(from, to) {
+    const least = Math.max(LEAST_S, 0), middle = (from + to) / 2;
+    if (to - from < least) { from = middle - least / 2; to = middle + least / 2; }
+    view = [from, to];
+    press(null);
+    for (const p of panes) p.plot.setScale("x", { min: from, max: to });
+    drawFoot(view);
+    point(null);
+    clearTimeout(waits);
+    waits = setTimeout(() => ask(), 300); // what was thinned for the whole range comes finer
+  }
+  function reset() { view = null; press(span); ask(); }
+  const scale = (by, at) => { const [from, to] = view ?? whole, fixed = at ?? (from + to) / 2; zoom(fixed - (fixed - from) * by, fixed + (to - fixed) * by); };
+  const shift = (by) => { const [from, to] = view ?? whole, d = by * (to - from); zoom(from + d, to + d); };
+
+  // keys: arrows move the cursor, with Shift the picture; + and - zoom, 0 is the whole
+  function step(by) {
+    const rows = found?.points?.at ?? found?.series?.[0]?.at ?? [], [from, to] = view ?? whole, near = rows.filter((t) => t >= from && t <= to);
+    if (!near.length) return;
+    const k = cursor === null ? (by > 0 ? -1 : near.length) : near.findLastIndex((t) => t <= cursor + 1e-6);
+    point(near[Math.min(Math.max(k + by, 0), near.length - 1)]);
+    box.querySelector(".spoken").textContent = [box.querySelector(".when").textContent, ...panes.map((p) => `${p.title}: ${p.node.querySelector(".read").textContent}`)].join("; ");
+  }
+  stack.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || e.target !== stack || !found) return;
+    const acts = { ArrowLeft: () => e.shiftKey ? shift(-0.25) : step(-1), ArrowRight: () => e.shiftKey ? shift(0.25) : step(1), "+": () => scale(0.5), "=": () => scale(0.5), "-": () => scale(2), 0: reset, Home: reset, Escape: () => point(null) };
+    const act = acts[e.key];
+    if (act) { e.preventDefault(); act(); }
+  });
+  const timeAt = (e) => { const p = panes[0].plot, r = p.over.getBoundingClientRect(); return p.posToVal(e.clientX - r.left, "x"); };
+  stack.addEventListener("wheel", (e) => { // the page scrolls on: zooming takes Ctrl, a pinch, or a click into the chart before
+    if (!found || !(e.ctrlKey || document.activeElement === stack)) return;
+    e.preventDefault();
+    scale(Math.exp(Math.min(Math.max(e.deltaY, -200), 200) / 300), timeAt(e));
+  }, { passive: false });
+  // fingers: one reads, two zoom; up and down scrolls the page
+  const fingers = new Map();
+  let pinch = null;
+  stack.addEventListener("pointerdown", (e) => { if (e.pointerType === "touch" && found) { fingers.set(e.pointerId, e.clientX); if (fingers.size === 2) { const [a, b] = [...fingers.values()]; pinch = { wide: Math.max(Math.abs(a - b), 20), view: view ?? whole, middle: timeAt({ clientX: (a + b) / 2 }) }; } } });
+  stack.addEventListener("pointermove", (e) => {
+    if (!fingers.has(e.pointerId) || !found) return;
+    fingers.set(e.pointerId, e.clientX);
+    if (pinch && fingers.size === 2) { const [a, b] = [...fingers.values()], by = pinch.wide / Math.max(Math.abs(a - b), 20), [from, to] = pinch.view; zoom(pinch.middle - (pinch.middle - from) * by, pinch.middle + (to - pinch.middle) * by); } else point(timeAt(e));
+  });
+  for (const name of ["pointerup", "pointercancel"]) addEventListener(name, (e) => { fingers.delete(e.pointerId); if (fingers.size < 2) pinch = null; });
+
+  // ---- asking ------------------------------------------------------------------------------------------------------
+  const read = (answer) => {
+    const f = answer;
+    if (f.points) f.points.at = unfold(f.points.at);
+    for (const s of f.series ?? []) s.at = unfold(s.at);
+    for (const m of f.more ?? []) m.at = unfold(m.at);
+    for (const r of f.velocity?.rates ?? []) r.at = unfold(r.at);
+    if (f.scores) f.scores.at = unfold(f.scores.at);
+    if (f.past) f.past.at = unfold(f.past.at);
+    return f;
+  };
+  async function ask() {
+    const mine = ++turn, every = stations.value === EVERY, quantity = encodeURIComponent(quantities.value);
+    leaving?.abort();
+    leaving = new AbortController();
+    let answer;
+    try {
+      answer = read(await load(`/api/v1/sites/${site}/${every ? "compare" : `panes/${encodeURIComponent(stations.value)}`}/${quantity}?${rangeAsked()}`, leaving.signal));
+    } catch (error) {
+      if (mine === turn) says.textContent = tr("The curve could not be loaded: {reason}", { reason: error.message });
+      return;
+    }
+    if (mine !== turn) return; // somebody chose anew meanwhile
+    found = answer;
+    if (!view) whole = [found.from, found.series ? found.to : horizon(found)];
+    drawAll();
+    describe(found);
+    box.dataset.drawn = String(mine);
+  }
+
+  const press = spans((chosen) => { span = chosen; view = null; ask(); });
+  if (asked.has("station") && [...stations.options].some((o) => o.value === asked.get("station"))) stations.value = asked.get("station");
+  fillQuantities(asked.get("quantity"));
+  if (isEvent) {
+    const wide = readSpan(asked.get("span")) ?? 7 * 86400;
+    whole = view = [eventAt - 0.75 * wide, eventAt + 0.25 * wide];
+    press(null);
+  }
+  stations.addEventListener("change", () => { fillQuantities(quantities.value); ask(); });
+  quantities.addEventListener("change", () => ask());
+  others.closest("details").addEventListener("toggle", () => { if (found) drawAll(); });
+  new ResizeObserver(() => { if (found) drawFoot(view ?? whole); }).observe(foot);
+  whenColoursChange(drawAll);
+  // curves change slower than levels: every sixth refresh, while nobody looks closer
   let count = 0;
-  document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0) for (const f of figures) if (f.near && f.drawn) draw(f); else f.drawn = f.near && f.drawn; });
+  document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0 && !view && cursor === null) ask(); });
+  ask();
 })();

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
 
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.domain.observation import Reading
@@ -14,7 +15,8 @@ from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import COMPONENTS, COMPUTED, find_card, find_series
+from monitor.web.parts.collect import COMPONENTS, COMPUTED, find_card
+from monitor.web.parts.columns import Parts
 from monitor.web.parts.sampling import component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])
@@ -42,7 +44,7 @@ def read_range(
 
 def load_curve(
     context: Context,
-    c: Any,
+    c: Connection,
     site: str,
     station: str,
     quantity: str,
@@ -52,24 +54,25 @@ def load_curve(
 ) -> tuple[list[Reading], list[SeriesRow], str, datetime, datetime]:
     """Readings of a stored or computed series, the series they rest on, the unit and the range."""
     now = context.clock()
-    if quantity == COMPUTED and not _is_stored(c, site, station):
-        parts = [find_series(c, site, station, name) for name in COMPONENTS]
-        place = next((s for s in pages.load_stations(c, site) if s["id"] == station), None)
-        if place is None or place["azimuth_deg"] is None:
-            raise NotFoundError(f"station {station!r} has no azimuth: no downslope movement can be computed")
-    else:
-        parts, place = [find_series(c, site, station, quantity)], None
-    newest = pages.find_newest(c, [p.id for p in parts])
+    parts = find_parts(c, site, load_series(c, site), station, quantity)
+    newest = pages.find_newest(c, [s.id for s, _ in parts])
     low, high = read_range(newest, now, spell(start) if start else None, spell(end) if end else None, span)
-    curves = [pages.load_range(c, p.id, low, high, now) for p in parts]
+    curves = [pages.load_range(c, s.id, low, high, now) for s, _ in parts]
+    readings = curves[0] if len(parts) == 1 else project_downslope(curves, [weight for _, weight in parts])
+    return readings, [s for s, _ in parts], parts[0][0].unit, low, high
+
+
+def find_parts(c: Connection, site: str, series: Sequence[SeriesRow], station: str, quantity: str) -> Parts:
+    """The series that a curve rests on, with their weights: itself, or three components of a computed movement."""
+    own = {s.quantity: s for s in series if s.station == station}
+    if quantity in own:
+        return [(own[quantity], 1.0)]
+    if quantity != COMPUTED or not set(COMPONENTS) <= set(own):
+        raise NotFoundError(f"there is no series {site}/{station}/{quantity}")
+    place = pages.find_direction(c, site, station)
     if place is None:
-        return curves[0], parts, parts[0].unit, low, high
-    plunge = place["plunge_deg"] or 0.0
-    return project_downslope(curves, place["azimuth_deg"], plunge), parts, "mm", low, high
-
-
-def _is_stored(c: Any, site: str, station: str) -> bool:
-    return any(s.station == station and s.quantity == COMPUTED for s in load_series(c, site))
+        raise NotFoundError(f"station {station!r} has no azimuth: no downslope movement can be computed")
+    return list(zip((own[name] for name in COMPONENTS), component_weights(*place), strict=True))
 
 
 def spell_points(readings: Sequence[Reading]) -> dict[str, list[Any]]:
@@ -148,12 +151,12 @@ def get_chart(
             "past": {"horizon_s": horizon, "rows": past},
             "scores": pages.load_scores(c, [p.id for p in parts], low, high),
             "marks": [m for m in pages.load_marks(c, site, low, ends) if m["station"] in (None, station)],
-            "noise_floor": _noise_floor(declared, station, quantity),
+            "noise_floor": noise_floor_of(declared, station, quantity),
             "levels": [{"number": v["number"], "name": v["name"]} for v in card.levels],
         })  # fmt: skip
 
 
-def _noise_floor(site: Site | None, station: str, quantity: str) -> float:
+def noise_floor_of(site: Site | None, station: str, quantity: str) -> float:
     """What the instrument cannot tell from nothing; a picture must not blow it up."""
     spec = None if site is None else site.series(station, quantity)
     return 0.0 if spec is None else spec.noise_floor

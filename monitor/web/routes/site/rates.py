@@ -25,8 +25,9 @@ SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", 
 
 
 def find_rates(
-    context: Context, c: Connection, site: Site | None, station: str, low: datetime, high: datetime
-) -> list[dict[str, Any]]:
+    context: Context, c: Connection, site: Site | None, station: str, low: datetime, high: datetime,
+    points: int = POINTS,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Velocity in mm/day over each window of the velocity criteria of a station; none where nothing can be fitted.
 
     Each is stamped at its newest epoch, as the bound reads it, over unflagged readings as known now; steps that the
@@ -40,7 +41,7 @@ def find_rates(
     }  # fmt: skip
     readings = _load(context, c, site, station, low, high, max(asked, default=0.0))
     return [
-        {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low))}
+        {"criterion": criterion, "window_s": window_s, **measure_rates(readings, window_s, seconds(low), points)}
         for window_s, criterion in sorted(asked.items())
     ]
 
@@ -59,8 +60,10 @@ def _load(
     return []
 
 
-def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -> dict[str, list[Any]]:
-    """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `POINTS` epochs from an instant on.
+def measure_rates(
+    readings: Sequence[Reading], window_s: float, from_s: float, points: int = POINTS
+) -> dict[str, list[Any]]:
+    """Columns `at`, `rate`, `error` and `inverse` (days per mm) at about `points` epochs from an instant on.
 
     The inverse is None where the velocity cannot be distinguished from zero, as in the rows of movement.
 
@@ -68,10 +71,11 @@ def measure_rates(readings: Sequence[Reading], window_s: float, from_s: float) -
         readings: usable ones by rising epoch.
         window_s: length of the window that ends at each epoch.
         from_s: first epoch wanted.
+        points: how many epochs.
     """
     times = [seconds(r.observed_at) for r in readings]
     ends = range(bisect_right(times, from_s), len(times))
-    every = max(1, len(ends) // POINTS)
+    every = max(1, len(ends) // points)
     columns: dict[str, list[Any]] = {"at": [], "rate": [], "error": [], "inverse": []}
     for last in sorted({*ends[::every], *ends[-1:]}):
         first = bisect_right(times, times[last] - window_s)

@@ -15,7 +15,7 @@ from monitor.web.access.veil import WITHHELD, Veil
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
 from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.sampling import project_downslope, sample
+from monitor.web.parts.sampling import component_weights, project_downslope, sample
 from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
 from monitor.web.parts.templating import level_class, read_plotly, render_part, spell_number, tell
 from monitor.web.routes.site.charts import read_range
@@ -48,7 +48,7 @@ def test_sampling_keeps_order_extremes_ends_and_newest_flag(values, most):
 def test_downslope_needs_all_three_components_and_carries_flags():
     east = [reading(0, 1.0), reading(1, 1.0, ("spike",))]
     north, up = [reading(0, 0.0), reading(1, 0.0), reading(2, 0.0)], [reading(0, -1.0), reading(1, -1.0)]
-    found = project_downslope([east, north, up], 90.0, 45.0)
+    found = project_downslope([east, north, up], component_weights(90.0, 45.0))
     assert [r.value for r in found] == pytest.approx([2**0.5, 2**0.5])
     assert [r.flags for r in found] == [(), ("spike",)]
     assert found[0].sigma == pytest.approx(1.0)

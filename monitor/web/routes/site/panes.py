@@ -1,0 +1,237 @@
+"""The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy import Connection
+
+from monitor.domain.instants import parse
+from monitor.domain.quantities import BATTERY, LANDSLIDE, OF_SCENES, SIGNAL
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError
+from monitor.language.sayings import say_all
+from monitor.store import pages
+from monitor.store.alerting import timeline
+from monitor.store.alerting.maintenance import load_maintenance_between
+from monitor.store.readings.extremes import load_stretches
+from monitor.store.readings.observations import SeriesRow, load_series
+from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.columns import EXACT, Parts, fold, load_curves, load_points, shorten, unfold
+from monitor.web.parts.sampling import pick
+from monitor.web.routes.site.charts import (
+    Points,
+    describe_issue,
+    find_parts,
+    find_thresholds,
+    noise_floor_of,
+    read_range,
+    summarise_others,
+)
+from monitor.web.routes.site.movement import find_bounds
+from monitor.web.routes.site.rates import find_rates
+
+router = APIRouter(prefix="/api/v1", tags=["series"])
+PANE_POINTS: Final = 400  # of a curve beside the main one
+MOST_STATIONS: Final = 200
+RATES: Final = 60  # velocities of each window
+PANES: Final = 4  # beside curve and velocity
+# what drives a slope, in the order in which it is shown
+DRIVERS: Final = (
+    "rain", "reservoir_level", "groundwater_level", "water_level", "pore_pressure", "soil_moisture", "snow_depth",
+    "temperature", "air_pressure",
+)  # fmt: skip
+MOTION: Final = ("displacement", "crack", "tilt", "strain")
+SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
+From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
+To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")]
+Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
+
+
+def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:
+    """What is drawn below a curve: what else its station measures, then what drives the slope, one series of a kind."""
+    family = quantity.partition("_")[0]
+    own = [
+        s for s in series
+        if s.station == station and s.quantity.partition("_")[0] != family and not s.quantity.startswith(MOTION)
+        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES} and s.unit != "index"
+    ]  # fmt: skip
+    rank = {name: k for k, name in enumerate(DRIVERS)}
+    drivers = sorted(
+        (s for s in series if s.quantity in rank and s.station != station and s.quantity != quantity),
+        key=lambda s: (rank[s.quantity], s.station),
+    )
+    found: dict[str, SeriesRow] = {}
+    for one in [*sorted(own, key=lambda s: rank.get(s.quantity, len(rank))), *drivers]:
+        found.setdefault(one.quantity, one)
+    chosen = sorted(found.values(), key=lambda s: (s.station != station, rank.get(s.quantity, len(rank))))[:PANES]
+    return sorted(chosen, key=lambda s: rank.get(s.quantity, len(rank)))
+
+
+@router.get("/sites/{site}/panes/{station}/{quantity}")
+def get_panes(
+    request: Request, site: str, station: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d",
+    max_points: Points = 1600,
+) -> dict[str, Any]:  # fmt: skip
+    """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        declared = context.declaration(c, str(card.status["config_version"]))
+        series = load_series(c, site)
+        parts = find_parts(c, site, series, station, quantity)
+        now = context.clock()
+        low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]), now, from_, to, span)
+        points, total, readings = load_points(c, parts, low, high, now, max_points)
+        single = parts[0][0] if len(parts) == 1 else None
+        issues = pages.load_issue(c, single) if single is not None else []
+        newest = max((row["issued_at"] for row in issues), default=None)
+        shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
+        ends = max([high, *(parse(row["target_at"]) for row in shown)])
+        horizon = min((row["horizon_s"] for row in shown), default=None)
+        past = [] if single is None or horizon is None else pages.load_past_forecasts(c, single.id, horizon, low, high)
+        scores = pages.load_scores(c, [s.id for s, _ in parts], low, high)
+        kept = pick([row["score"] / row["threshold"] for row in scores], PANE_POINTS)
+        return {
+            "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
+            "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
+            "until": ends.timestamp(), "total": total, "points": points,
+            "noise_floor": noise_floor_of(declared, station, quantity), **say_all({
+                "thresholds": find_thresholds(declared, station, quantity, card.levels, readings),
+                "forecast": _shorten_issue(describe_issue(shown)), "others": summarise_others(issues),
+                "withheld": None if single is None else pages.load_withheld(c, single.id),
+            }),
+            "past": {
+                "horizon_s": horizon, "at": fold(row["target_at"] for row in past),
+                "q50": [shorten(row["q50"]) for row in past],
+            },
+            "scores": {
+                "at": fold(scores[k]["at"] for k in kept), "detector": [scores[k]["detector"] for k in kept],
+                "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
+            },
+            "velocity": _find_velocity(context, c, declared, station, low, high, card.levels, is_long=total > EXACT),
+            "more": [_load_pane(c, s, low, high, now) for s in plan_panes(series, station, quantity)],
+            **_load_foot(c, site, station, low, high, ends, card.levels),
+        }  # fmt: skip
+
+
+@router.get("/sites/{site}/compare/{quantity}")
+def get_comparison(
+    request: Request, site: str, quantity: str, from_: From = None, to: To = None, span: Span = "30d"
+) -> dict[str, Any]:
+    """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        series = load_series(c, site)
+        found: dict[str, Parts] = {}
+        for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE)):
+            try:
+                found[station] = find_parts(c, site, series, station, quantity)
+            except NotFoundError:
+                continue
+        if not found:
+            raise NotFoundError(f"no station of {site!r} measures {quantity!r}")
+        unit = next(iter(found.values()))[0][0].unit
+        drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
+        now = context.clock()
+        newest = pages.find_newest(c, [s.id for parts in drawn.values() for s, _ in parts])
+        low, high = read_range(newest, now, from_, to, span)
+        curves, thinned = load_curves(c, drawn, low, high, now)
+        if quantity.startswith(MOTION):
+            curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
+        return {
+            "site": site, "quantity": quantity, "unit": unit,
+            "from": low.timestamp(), "to": high.timestamp(), "thinned": thinned, "left_out": len(found) - len(drawn),
+            "from_zero": quantity.startswith(MOTION),
+            "series": [
+                {"station": k, "at": fold(at for at, _ in rows), "value": [shorten(value) for _, value in rows]}
+                for k, rows in curves.items() if rows
+            ],
+            **_load_foot(c, site, None, low, high, high, card.levels),
+        }  # fmt: skip
+
+
+def _find_velocity(
+    context: Context, c: Connection, site: Site | None, station: str, low: datetime, high: datetime,
+    levels: list[dict[str, Any]], *, is_long: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
+    names = {v["number"]: v["name"] for v in levels}
+    bounds = [
+        {**{n: b[n] for n in ("level", "value", "window_s")}, "name": names.get(b["level"], str(b["level"]))}
+        for b in find_bounds(site, station) if b["kind"] == "velocity"
+    ]  # fmt: skip
+    found = [] if is_long else find_rates(context, c, site, station, low, high, RATES)
+    rates = [
+        {"window_s": r["window_s"], "at": fold(r["at"]), "rate": [shorten(v) for v in r["rate"]]}
+        for r in found
+        if r["at"]
+    ]
+    if not rates:
+        rows = timeline.load_velocities(c, site.id, station, low, high) if site is not None else []
+        kept = pick([value for _, value in rows], PANE_POINTS)
+        if rows:
+            rates = [
+                {"window_s": None, "at": fold(rows[k][0] for k in kept), "rate": [shorten(rows[k][1]) for k in kept]}
+            ]
+    return {"bounds": bounds, "rates": rates}
+
+
+def _load_pane(c: Connection, s: SeriesRow, low: datetime, high: datetime, now: datetime) -> dict[str, Any]:
+    head: dict[str, Any] = {"station": s.station, "quantity": s.quantity, "unit": s.unit}
+    if s.quantity != "rain":
+        points, *_ = load_points(c, [(s, 1.0)], low, high, now, PANE_POINTS)
+        sound = [k for k in range(len(points["at"])) if str(k) not in points["flags"]]
+        at = unfold(points["at"])
+        return {**head, "at": fold(at[k] for k in sound), "value": [points["value"][k] for k in sound]}
+    # rain is summed over whole hours, days or weeks: a sum has a meaning, a highest value of a bucket has none
+    long_s = (high - low).total_seconds()
+    step_s = next((k for k in SUMS_S if long_s / k <= PANE_POINTS / 2), SUMS_S[-1])
+    first = low.timestamp() // step_s * step_s
+    edges = [datetime.fromtimestamp(first + k * step_s, UTC) for k in range(int(long_s // step_s) + 2)]
+    found = load_stretches(c, [(s.id, 1.0)], edges, now)
+    at = [edges[one.number + 1].timestamp() for one in found]
+    return {**head, "at": fold(at), "value": [shorten(one.total) for one in found], "step_s": step_s}
+
+
+def _load_foot(
+    c: Connection,
+    site: str,
+    station: str | None,
+    low: datetime,
+    high: datetime,
+    ends: datetime,
+    levels: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Level and sight, maintenance, and marks of what people look for beside a curve."""
+    marks = [
+        {**m, "at": parse(m["at"]).timestamp()} for m in pages.load_marks(c, site, low, ends)
+        if station is None or m["station"] in (None, station)
+    ]  # fmt: skip
+    works = [
+        {**m, "from": m.pop("from_at").timestamp(), "to": m.pop("to_at").timestamp()}
+        for m in load_maintenance_between(c, site, low, ends) if station in (None, m["station"])
+    ]  # fmt: skip
+    ribbon = timeline.load_ribbon(c, site, low, high)
+    return {
+        "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
+        "ribbon": {
+            "from": fold(r["from_at"] for r in ribbon), "to": [parse(r["to_at"]).timestamp() for r in ribbon[-1:]],
+            "level": [r["level"] for r in ribbon], "seen": [r["observability"] for r in ribbon],
+        },
+        "marks": say_all(marks), "maintenance": works,
+    }  # fmt: skip
+
+
+def _shorten_issue(issue: dict[str, Any] | None) -> dict[str, Any] | None:
+    if issue is None:
+        return None
+    targets = issue["targets"]
+    columns = {n: targets[n] for n in ("q025", "q10", "q50", "q90", "q975")}
+    return {
+        **issue, **{n: parse(issue[n]).timestamp() for n in ("issued_at", "data_until")},
+        "targets": {"at": [parse(at).timestamp() for at in targets["target_at"]], **columns},
+    }  # fmt: skip
