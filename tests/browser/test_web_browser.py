@@ -16,6 +16,7 @@ import uvicorn
 from sqlalchemy import select
 
 from monitor.config.service import load_service
+from monitor.domain.instants import parse
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts, add_withheld
@@ -166,51 +167,120 @@ OUTSIDE = "outside experience: velocity 12 times the largest in calibration"
 TOO_FAR = "the failure window ends before 30 d: the motion cannot be foretold"
 
 
-def test_site_page_draws_all_its_curves_in_silence(served, watch):
+def open_chart(w, base, query=""):
+    w.page.goto(f"{base}/sites/north-bench{query}")
+    w.page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
+    return w.page.locator("#chart")
+
+
+def wait_drawn(chart, act):
+    """Do something that makes the chart ask anew, and wait for the answer to be drawn."""
+    before = chart.get_attribute("data-drawn")
+    act()
+    chart.locator(f"xpath=self::*[@data-drawn != '{before}']").wait_for(timeout=60_000)
+
+
+def test_the_chart_of_a_site_holds_all_on_one_time_axis_in_silence(served, watch):
     base, db, *_ = served
     add_kinematic(db)
     w = watch()
-    w.page.goto(f"{base}/sites/north-bench")
+    chart = open_chart(w, base)
     assert w.page.locator(".headline .level .big").inner_text().strip().lower() == "orange"
-    assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "full"
     assert "Geologist on site" in w.page.locator(".headline").inner_text()
-    for figure in w.page.locator("figure.chart").all():
-        figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=60_000)
-    first = w.page.locator("figure.chart").first
-    assert first.locator("path.js-fill").count() >= 2  # both bands of the fan
-    legend = first.locator(".key").inner_text()
-    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20 mm/day"):
+    titles = chart.locator(".pane .head b").all_inner_texts()
+    assert titles[:2] == ["displacement north G1, mm", "Velocity, mm/day"]
+    assert "rain R1 in 6 h, mm" in titles
+    assert "pore pressure P1, kPa" in titles
+    assert chart.locator(".pane canvas").count() == len(titles)
+    legend = chart.locator(".key").inner_text()
+    for word in ("forecast (lld)", "80 %", "95 %", "observed", "orange over 20 mm/day", "velocity in 2 d"):
         assert word in legend
-    assert "does not beat lld" in first.locator(".says").inner_text()
-    fast = w.page.locator('figure[data-station="G2"]').first
-    assert "80 %, outside experience" in fast.locator(".key").inner_text()
-    assert fast.locator("pattern").count() >= 1  # the band is hatched
-    assert f": {OUTSIDE}. Further ahead no forecast: {TOO_FAR}." in fast.locator(".says").inner_text()
+    assert "does not beat lld" in chart.locator(".says").inner_text()
     assert find_bare(w.page) == []
-    assert w.page.locator('figure[data-station="R1"] .bars path').count() > 5
+    # the level and marks along the foot, one of which opens its alert
+    assert chart.locator(".foot .rb-2").count() >= 1
+    link = chart.locator('.foot a[href^="/alerts/"]').first
+    assert "level" in link.get_attribute("aria-label")
+    # one cursor: pointing at the curve reads every pane at that instant, in local time and UTC
+    box = chart.locator('.pane[data-pane="main"] .u-over').bounding_box()
+    w.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
+    assert re.search(r"2026-02-2\d \d\d:\d\d CET \(.*UTC\)", chart.locator(".when").inner_text())
+    reads = chart.locator(".pane .read").all_inner_texts()
+    assert "observed: -" in reads[0]
+    assert "velocity in 7 d: " in reads[1]
+    assert all("mm" in one for one in reads[:2])
+    # the keyboard reads the newest value aloud
+    chart.locator(".stack").focus()
+    w.page.keyboard.press("Escape")
+    w.page.keyboard.press("ArrowLeft")
+    assert "observed: -111.4 mm" in chart.locator(".spoken").inner_text()
+    # a fast station: its forecast is outside experience
+    wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("G2"))
+    wait_drawn(chart, lambda: chart.locator("[name=quantity]").select_option("displacement_north"))
+    assert "80 %, outside experience" in chart.locator(".key").inner_text()
+    assert f": {OUTSIDE}. Further ahead no forecast: {TOO_FAR}." in chart.locator(".says").inner_text()
+    wait_drawn(chart, lambda: chart.locator("[name=quantity]").select_option("displacement_downslope"))
+    assert "Computed from east, north and up" in chart.locator(".says").inner_text()
+    chart.get_by_text("Newest values as a table").click()
+    assert chart.locator(".figures tbody tr").count() == 20
+    # all stations: a name at each end, a dash for who sees no colours
+    wait_drawn(chart, lambda: chart.locator("[name=station]").select_option("*"))
+    assert {"G1", "G2"} <= set(chart.locator(".key").inner_text().split())
     assert w.page.locator("svg.map .pin").count() == 4
-    assert w.page.locator("svg.map .arrow").count() == 2
-    assert w.page.locator("svg.map .foot").count() == 3
-    first.scroll_into_view_if_needed()
-    first.locator("select").select_option("displacement_downslope")
-    first.locator(".says", has_text="Computed from east, north and up").wait_for(timeout=60_000)
     assert w.complaints == []
     assert w.hosts == {"127.0.0.1"}
+
+
+def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(served, watch):
+    base, *_ = served
+    w = watch()
+    chart = open_chart(w, base)
+    asked = []
+    w.page.on("request", lambda r: asked.append(r.url) if "/panes/" in r.url else None)
+    box = chart.locator('.pane[data-pane="main"] .u-over').bounding_box()
+
+    def drag():
+        w.page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 40)
+        w.page.mouse.down()
+        w.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 60, steps=4)
+        w.page.mouse.up()
+
+    def width_asked():
+        found = re.search(r"from=([^&]+)&to=([^&]+)", asked[-1])
+        return parse(found[2]) - parse(found[1])
+
+    wait_drawn(chart, drag)
+    narrow = width_asked()
+    assert timedelta(days=8) < narrow < timedelta(days=14)
+    chart.locator(".stack").focus()
+    wait_drawn(chart, lambda: w.page.keyboard.press("+"))
+    assert width_asked() == pytest.approx(narrow / 2, rel=0.01)
+    w.page.mouse.move(box["x"] + 100, box["y"] + 50)
+    wait_drawn(chart, lambda: w.page.mouse.wheel(0, 200))
+    assert width_asked() > 0.9 * narrow
+    chart.locator(".stack").focus()
+    wait_drawn(chart, lambda: w.page.keyboard.press("0"))
+    assert "span=30d" in asked[-1]
+    chart = open_chart(w, base, "?at=2026-02-20T06:00:00Z&span=4d&station=G2&quantity=displacement_east")
+    assert chart.locator("[name=station]").input_value() == "G2"
+    assert chart.locator("[name=quantity]").input_value() == "displacement_east"
+    assert "from=2026-02-17T06" in asked[-1]
+    chart = open_chart(w, base, "?at=%3Cscript%3E&span=9999999999999d&station=%22%3E&quantity=constructor")
+    assert chart.locator("[name=station]").input_value() == "G1"
+    assert w.complaints == []
 
 
 def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, watch):
     base, db, *_ = served
     w = watch()
     w.page.goto(f"{base}/sites/north-bench")
-    assert w.page.locator("svg.ribbon rect").count() >= 1
-    w.page.get_by_role("link", name="Movement, failure window").click()
+    w.page.locator("#chart").get_by_role("link", name="movement").click()
     assert "yellow" in w.page.locator("section:has(#h-why)").inner_text()
     vote = w.page.locator("section:has(#h-why) tr", has_text="rate-1 · E1")
     assert vote.locator("td", has_text="counted").count() >= 1
     for figure in w.page.locator("figure[data-plot]").all():
         figure.scroll_into_view_if_needed()
-        figure.locator("svg.main-svg .cartesianlayer").first.wait_for(state="attached", timeout=60_000)
+        figure.locator("xpath=self::*[@data-drawn]").wait_for(timeout=60_000)
     ribbon = w.page.locator('figure[data-plot="ribbon"] .key').inner_text()
     assert "orange" in ribbon
     assert "progressive" in ribbon

@@ -16,7 +16,6 @@ from monitor.errors import NotAllowedError
 LARGEST_BODY: Final = 64 * 1024
 LARGEST_PART: Final = 512 * 1024  # of an uploaded file
 _PART: Final = re.compile(r"/files/[0-9a-f]{16}/part")
-# plotly writes its own style rules only where no element of its name exists; static/plotly.css takes that place
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; "

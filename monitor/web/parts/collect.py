@@ -1,8 +1,7 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
-from datetime import datetime, timedelta
-from math import cos, radians, sin
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -32,7 +31,7 @@ from monitor.web.access.veil import Veil
 from monitor.web.context import Context
 from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.headline import collect_motions, describe_motion, find_hazards
-from monitor.web.parts.ribbon import draw_ribbon
+from monitor.web.parts.plan import plan_page
 from monitor.web.parts.sketch import draw
 
 LEDGERS: Final = (
@@ -40,15 +39,12 @@ LEDGERS: Final = (
     (Ledger.HEALTH, "Health", "What the instruments and the service do"),
     (Ledger.ADVICE, "Advice", "What models suggest; nobody was warned by it"),
 )
-RIBBON: Final = timedelta(days=30)
 CARDS_FEW: Final = 12  # of so many sites each has its card
 CARDS_DRAWN: Final = 40  # sites whose motion the overview tells
 PARAM_UNITS: Final = (
     ("_m_per_s", "m/s"), ("_m2_per_s", "m²/s"), ("_kn_m3", "kN/m³"), ("_mm", "mm"), ("_cm", "cm"), ("_m", "m"),
     ("_g", "g"), ("_deg", "degrees"), ("_kpa", "kPa"),
 )  # fmt: skip
-COMPUTED: Final = "displacement_downslope"
-COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 
 def split_ledgers(alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -90,12 +86,13 @@ def find_card(c: Connection, site_id: str) -> pages.SiteCard:
 def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any]:
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
-    card, forecast = live["card"], pages.load_forecast_keys(c, site_id)
+    card = live["card"]
     declared = context.declaration(c, str(card.status["config_version"]))
     return {
         **live, "rules": describe_rules(declared), "changes": len(load_proposals(c, site_id)),
-        "charts": plan_charts(live["stations"], forecast),
-        "landslide_charts": plan_charts(live["landslides"], forecast),
+        **plan_page(
+            live["stations"], live["landslides"], pages.load_forecast_keys(c, site_id), load_series(c, site_id)
+        ),
         "recent": pages.load_history(c, site_id, None, 15),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
     }  # fmt: skip
@@ -123,46 +120,9 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
         "map": draw(stations, footprints, pages.preview_bounds(shown), find_asks(c, site_id, card.top_level, now)),
         "ledgers": split_ledgers(own + pages.load_open_alerts(c, "status")),
         "movement": movement,
-        "ribbon": draw_ribbon(timeline.load_ribbon(c, site_id, now - RIBBON, now), card.levels, now - RIBBON, now),
         "tops": {card.id: card.top_level}, "names": {card.id: card.name}, "show_site": False,
         "zones": {card.id: card.timezone},
     }  # fmt: skip
-
-
-def list_quantities(station: dict[str, Any]) -> list[str]:
-    """What can be drawn for a station; the computed downslope movement first where it can be computed."""
-    found = [row["quantity"] for row in station["latest"]]
-    if COMPUTED not in found and station["azimuth_deg"] is not None and set(COMPONENTS) <= set(found):
-        return [COMPUTED, *found]
-    return found
-
-
-def plan_charts(stations: list[dict[str, Any]], forecast: set[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Which curves a site page shows: movement first, then pressure and water, then rain; each with its choices.
-
-    A station opens with a quantity that has a shown forecast, of several with the one its azimuth points along.
-    """
-    rank = {"displacement": 0, "crack": 1, "tilt": 1, "strain": 1, "velocity": 1, "reservoir": 3, "rain": 4}
-    charts = []
-    for station in stations:
-        choices = list_quantities(station)
-        if not choices:
-            continue
-        first = _pick_first(station, [q for q in choices if (station["id"], q) in forecast], choices)
-        order = rank.get(first.split("_")[0], 2)
-        on_slope = station["on_slope"]
-        charts.append(
-            {"station": station["id"], "choices": choices, "first": first, "order": order, "on_slope": on_slope}
-        )
-    return sorted(charts, key=lambda k: (k["order"], not k["on_slope"], k["station"]))
-
-
-def _pick_first(station: dict[str, Any], with_forecast: list[str], choices: list[str]) -> str:
-    if not with_forecast:
-        return choices[0]
-    azimuth = radians(station["azimuth_deg"] or 0.0)
-    weight = {"displacement_north": abs(cos(azimuth)), "displacement_east": abs(sin(azimuth))}
-    return max(with_forecast, key=lambda q: weight.get(q, 1.0))
 
 
 def describe_rules(site: Site | None) -> list[dict[str, Any]]:

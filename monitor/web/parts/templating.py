@@ -1,7 +1,6 @@
 """How things are spelled on the page: times, ages, numbers, levels. All escaping is Jinja's, always on."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,7 +31,7 @@ from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.veil import trouble_for
 from monitor.web.context import Context, context_of, token_of
-from monitor.web.parts.ribbon import spell_sight
+from monitor.web.parts.sight import spell_sight
 
 # names people use for levels -> place on the colour ramp; other names are spread by rank
 KNOWN_COLOURS: Final = {
@@ -46,7 +45,6 @@ KNOWN_COLOURS: Final = {
 }
 LONGEST_LISTED: Final = 300  # of a subject in a list
 STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
-MODEBAR_STYLE: Final = "plotly.css"
 
 
 def as_instant(value: str | datetime | None) -> datetime | None:
@@ -162,19 +160,6 @@ def pretty_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True)
 
 
-def read_plotly() -> tuple[str, tuple[str, ...]]:
-    """Version of plotly.js, and ids of style elements that it would write into the page.
-
-    Place holders of these ids keep it from doing so. The file is the package plotly.js-basic-dist-min of npm (MIT),
-    unchanged: `npm pack plotly.js-basic-dist-min`, then its plotly-basic.min.js and LICENSE.
-    """
-    source = (Path(__file__).parents[1] / "vendor" / "plotly.min.js").read_text(encoding="utf-8")
-    version = re.search(r"plotly\.js \(basic - minified\) v([\d.]+)", source[:200])
-    if version is None:
-        raise RuntimeError("monitor/web/vendor/plotly.min.js is not plotly.js (basic)")
-    return version[1], tuple(dict.fromkeys(re.findall(r'getElementById\("([0-9a-f]{64})"\)', source)))
-
-
 ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
     autoescape=select_autoescape(default=True, default_for_string=True),
@@ -198,10 +183,9 @@ ENVIRONMENT.filters.update(
     by_cause=gather_alerts,
     say_cause=say_cause,
 )
-_VERSION, _STYLE_IDS = read_plotly()
 ENVIRONMENT.globals.update(
     level_class=level_class, spell=spell, spell_sight=spell_sight, spell_local=spell_local, name_zone=name_zone,
-    describe_zone=describe_zone, plotly_version=_VERSION, plotly_style_ids=_STYLE_IDS,
+    describe_zone=describe_zone,
     language=catalogue.current, languages=catalogue.LANGUAGES, script_words=translate_scripts,
 )  # fmt: skip
 

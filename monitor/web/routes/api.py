@@ -15,7 +15,8 @@ from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
-from monitor.web.parts.collect import collect_alert, find_card, find_series, list_quantities
+from monitor.web.parts.collect import collect_alert, find_card, find_series
+from monitor.web.parts.plan import list_quantities
 
 router = APIRouter(prefix="/api/v1")
 Limit = Annotated[int, Query(ge=1, le=1000)]

@@ -47,7 +47,7 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     context = context_of(request)
     with context.db.read() as c:
         values = veil_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
-    return _answer(request, ("status", "ribbon", "movement", "ledgers", "map", "stations"), values)
+    return _answer(request, ("status", "movement", "ledgers", "map", "stations"), values)
 
 
 @router.get("/alerts/{alert_id}")

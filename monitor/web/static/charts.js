@@ -65,7 +65,7 @@
     return { id: "velocity", title: tr("Velocity"), unit, log: true, layers };
   }
   function otherPane(p, k) {
-    const unit = unitOf(p.unit), wet = p.quantity === "rain", title = `${words(p.quantity)} ${p.station}`;
+    const unit = unitOf(p.unit), wet = p.quantity === "rain", title = `${words(p.quantity)} ${p.station}${wet ? ` ${tr("in {span}", { span: hours(p.step_s) })}` : ""}`;
     const layer = wet ? { bars: [p.at, p.value, p.step_s], colour: css("--rain") } : { line: [p.at, p.value], colour: css(INKS[(k + 1) % INKS.length]) };
     return { id: `${p.station}.${p.quantity}`, title, unit, zero: wet, layers: [{ ...layer, unit, name: title }] };
   }
@@ -85,8 +85,8 @@
     const main = { id: "main", title: f.series ? tr("{quantity}, {count} stations", { quantity: words(f.quantity), count: f.series.length }) : `${words(f.quantity)} ${f.station}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
     const list = [main];
     if (f.velocity?.rates.length) list.push(velocityPane(f));
-    if (f.scores?.at.length) list.push(scorePane(f));
     (f.more ?? []).forEach((p, k) => list.push(otherPane(p, k)));
+    if (f.scores?.at.length) list.push(scorePane(f));
     return list.map((p) => ({ ...p, spec: { x, y: { unit: p.unit, log: p.log, zero: p.zero, least: p.least }, layers: p.layers, ...(isEvent ? { at: eventAt } : {}) } }));
   }
 
@@ -265,6 +265,8 @@
     for (const r of f.velocity?.rates ?? []) r.at = unfold(r.at);
     if (f.scores) f.scores.at = unfold(f.scores.at);
     if (f.past) f.past.at = unfold(f.past.at);
+    const from = unfold(f.ribbon.from), ends = [...from.slice(1), ...f.ribbon.to];
+    f.ribbon = from.map((at, k) => ({ from: at, to: ends[k], level: f.ribbon.level[k], seen: f.ribbon.seen[k] }));
     return f;
   };
   async function ask() {

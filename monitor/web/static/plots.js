@@ -108,7 +108,7 @@ window.Slopeward = (() => {
         }
         c.stroke(path);
         if (l.dots) { c.setLineDash([]); x.forEach((at, k) => { if (isSound(y[k]) && !(spec.y.log && y[k] <= 0)) mark(c, "round", X(at), Y(y[k]), l.dots * ratio); }); }
-        if (l.label && last >= 0) labels.push({ text: l.label, y: Y(y[last]) - 3 * ratio, colour: l.colour });
+        if (l.label && last >= 0) labels.push({ text: l.label, x: X(x[last]), y: Y(y[last]) + 4 * ratio, colour: l.colour });
       }
     }
     c.restore();
@@ -126,8 +126,9 @@ window.Slopeward = (() => {
       const free = [0, -13, 13, -26, 26].map((d) => y + d * ratio).find((v) => v > box.top + 10 * ratio && v < box.top + box.height && taken.every((o) => Math.abs(o - v) >= 12 * ratio));
       if (free === undefined) continue;
       taken.push(free);
-      c.strokeText(l.text, box.left + box.width - 4 * ratio, free);
-      c.fillStyle = l.colour; c.fillText(l.text, box.left + box.width - 4 * ratio, free);
+      const right = box.left + box.width - 4 * ratio, at = l.x === undefined ? right : Math.min(l.x + 6 * ratio + c.measureText(l.text).width, right);
+      c.strokeText(l.text, at, free);
+      c.fillStyle = l.colour; c.fillText(l.text, at, free);
     }
     c.restore();
   }
@@ -143,7 +144,8 @@ window.Slopeward = (() => {
     if (low > high) return log ? [0.1, 10] : [0, 1];
     if (log) {
       for (const l of spec.layers) if (l.bound > 0 && l.bound < high * 100 && l.bound > low / 100) hold(l.bound);
-      return [low / 1.5, high * 1.5];
+      low = Math.max(low, high / 1e4);
+      return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high * 1.05))];
     }
     if (y.zero) { low = Math.min(low, 0); high = Math.max(high, 0); }
     const more = 0.6 * (high - low), [bottom, top] = [low - more, high + more];
@@ -171,8 +173,8 @@ window.Slopeward = (() => {
         y: { time: false, distr: spec.y.log ? 3 : 1, range: () => fit(spec, ...seen) },
       },
       axes: [
-        { show: !more.bare, stroke: ink, grid, ticks: grid, font, size: spec.x.log ? 38 : 36, space: spec.x.log ? 40 : 62, label: spec.x.title, labelSize: 14, labelFont: font, values: spec.x.log ? figures : ticks },
-        { stroke: ink, grid, ticks: grid, font, size: wide, space: spec.y.rows ? 1 : 28, values: spec.y.rows ? (_, s) => s.map((v) => spec.y.rows[v] ?? "") : spec.y.dates ? (_, s) => s.map(day) : figures,
+        { show: !more.bare, stroke: ink, grid, ticks: grid, font, size: spec.x.log ? 38 : 42, space: spec.x.log ? 40 : 62, label: spec.x.title, labelSize: 14, labelFont: font, values: spec.x.log ? figures : ticks },
+        { stroke: ink, grid: spec.y.log ? { ...grid, filter: (_, s) => s.map((v) => Number.isInteger(Math.log10(v)) ? v : null) } : grid, ticks: spec.y.log ? { show: false } : grid, font, size: wide, space: spec.y.rows ? 1 : 28, values: spec.y.rows ? (_, s) => s.map((v) => spec.y.rows[v] ?? "") : spec.y.dates ? (_, s) => s.map(day) : figures,
           ...(spec.y.rows ? { splits: () => spec.y.rows.map((_, k) => k) } : {}) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],

@@ -20,6 +20,7 @@ from monitor.store.database.audit import verify_chain
 from monitor.store.people.sessions import IDLE_S
 from monitor.store.people.users import disable_user
 from monitor.store.schema import tables as t
+from monitor.web import app
 from monitor.web.access import effort, patience
 from monitor.web.app import build
 from monitor.web.routes.people import login
@@ -439,14 +440,18 @@ def test_one_address_has_so_many_connections_and_a_proxy_more(filled_database, c
                 one.close()
 
 
-def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeypatch):
+def test_an_answer_that_nobody_reads_is_given_up(filled_database, clock, monkeypatch, tmp_path):
+    for name in ("static", "vendor"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "vendor" / "large.js").write_bytes(b" " * 8_000_000)  # more than the buffers of a connection hold
+    monkeypatch.setattr(app, "HERE", tmp_path)
     monkeypatch.setattr(patience, "READING_S", 0.5)
     with serving(filled_database, clock) as address:
         one = socket.socket()
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         host, port = address.removeprefix("http://").split(":")
         one.connect((host, int(port)))
-        one.sendall(b"GET /vendor/plotly.min.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        one.sendall(b"GET /vendor/large.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         servers = wait_for(lambda: count_open(int(port)), what="the connection")
         assert servers == 1
         wait_for(lambda: count_open(int(port)) == 0, what="the end of an answer that nobody reads", pause_s=0.5)

@@ -15,8 +15,9 @@ from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import COMPONENTS, COMPUTED, find_card
+from monitor.web.parts.collect import find_card
 from monitor.web.parts.columns import Parts
+from monitor.web.parts.plan import COMPONENTS, COMPUTED
 from monitor.web.parts.sampling import component_weights, project_downslope, sample
 
 router = APIRouter(prefix="/api/v1", tags=["series"])

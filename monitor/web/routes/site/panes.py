@@ -1,6 +1,5 @@
 """The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -8,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from monitor.domain.instants import parse
-from monitor.domain.quantities import BATTERY, LANDSLIDE, OF_SCENES, SIGNAL
+from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.language.sayings import say_all
@@ -20,6 +19,7 @@ from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.columns import EXACT, Parts, fold, load_curves, load_points, shorten, unfold
+from monitor.web.parts.plan import MOTION, plan_panes
 from monitor.web.parts.sampling import pick
 from monitor.web.routes.site.charts import (
     Points,
@@ -37,37 +37,10 @@ router = APIRouter(prefix="/api/v1", tags=["series"])
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
 RATES: Final = 60  # velocities of each window
-PANES: Final = 4  # beside curve and velocity
-# what drives a slope, in the order in which it is shown
-DRIVERS: Final = (
-    "rain", "reservoir_level", "groundwater_level", "water_level", "pore_pressure", "soil_moisture", "snow_depth",
-    "temperature", "air_pressure",
-)  # fmt: skip
-MOTION: Final = ("displacement", "crack", "tilt", "strain")
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")]
 Span = Annotated[str, Query(description="back from `to` when `from` is left out: 6h, 30d")]
-
-
-def plan_panes(series: Sequence[SeriesRow], station: str, quantity: str) -> list[SeriesRow]:
-    """What is drawn below a curve: what else its station measures, then what drives the slope, one series of a kind."""
-    family = quantity.partition("_")[0]
-    own = [
-        s for s in series
-        if s.station == station and s.quantity.partition("_")[0] != family and not s.quantity.startswith(MOTION)
-        and s.quantity not in {BATTERY, SIGNAL, *OF_SCENES} and s.unit != "index"
-    ]  # fmt: skip
-    rank = {name: k for k, name in enumerate(DRIVERS)}
-    drivers = sorted(
-        (s for s in series if s.quantity in rank and s.station != station and s.quantity != quantity),
-        key=lambda s: (rank[s.quantity], s.station),
-    )
-    found: dict[str, SeriesRow] = {}
-    for one in [*sorted(own, key=lambda s: rank.get(s.quantity, len(rank))), *drivers]:
-        found.setdefault(one.quantity, one)
-    chosen = sorted(found.values(), key=lambda s: (s.station != station, rank.get(s.quantity, len(rank))))[:PANES]
-    return sorted(chosen, key=lambda s: rank.get(s.quantity, len(rank)))
 
 
 @router.get("/sites/{site}/panes/{station}/{quantity}")

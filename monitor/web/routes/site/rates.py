@@ -16,7 +16,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.movement.movement_state import inverse_of
 from monitor.series.tracks import HARMLESS
 from monitor.web.context import Context
-from monitor.web.parts.collect import COMPUTED
+from monitor.web.parts.plan import COMPUTED
 from monitor.web.routes.site.charts import load_curve
 
 POINTS: Final = 150  # of one curve

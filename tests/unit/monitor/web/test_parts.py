@@ -17,7 +17,7 @@ from monitor.web.parts.collect import spell_param
 from monitor.web.parts.evidence import find_sentence, read_evidence
 from monitor.web.parts.sampling import component_weights, project_downslope, sample
 from monitor.web.parts.sketch import HEIGHT, WIDTH, draw
-from monitor.web.parts.templating import level_class, read_plotly, render_part, spell_number, tell
+from monitor.web.parts.templating import level_class, render_part, spell_number, tell
 from monitor.web.routes.site.charts import read_range
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
@@ -137,23 +137,12 @@ def test_ranges():
         read_range(T0, T0, "2026-03-02T00:00:00Z", "2026-03-01T00:00:00Z", None)
 
 
-def test_plotly_still_hides_its_styles_behind_ids():
-    _, ids = read_plotly()
-    assert len(ids) >= 1  # else a later plotly writes styles that the page's policy refuses
-
-
-def test_plotly_lies_in_the_package_with_its_licence_and_draws_what_the_pages_ask_for():
+def test_uplot_lies_in_the_package_with_its_licence():
     folder = Path(templating.__file__).parents[1]
-    version, _ = read_plotly()
-    assert f"v{version}\n* Copyright" in (folder / "vendor" / "plotly.min.js").read_text(encoding="utf-8")[:200]
-    assert "MIT License" in (folder / "vendor" / "LICENSE-plotly").read_text()
-    drawn = {
-        t
-        for js in (folder / "static").glob("*.js")
-        if "map" not in js.name
-        for t in re.findall(r'\{\s*type: "(\w+)"', js.read_text())
-    }
-    assert drawn - {"line"} == {"scatter", "bar"}, "line is a shape; the basic plotly draws scatter, bar and pie"
+    head = (folder / "vendor" / "uplot.min.js").read_text(encoding="utf-8")[:300]
+    assert "MIT" in head
+    assert "leeoniya/uPlot" in head
+    assert "The MIT License" in (folder / "vendor" / "LICENSE-uplot").read_text()
 
 
 @given(st.text(max_size=20))
