@@ -54,6 +54,8 @@
       text: (n) => `${flags[odd[n]].split(",").map((flag) => tr(flag)).join(", ")}: ${show(value[odd[n]])} ${unit}` });
     return layers;
   }
+  const said = (f) => ({ quantity: words(f.quantity), count: f.series.length });
+  const every = (f) => (f.from_zero ? tr("{quantity} since the left edge, {count} stations", said(f)) : tr("{quantity}, {count} stations", said(f)));
   const stepOf = (at) => at.length > 1 ? Math.min(...at.slice(1).map((t, k) => t - at[k])) : 3600;
 
   function velocityPane(f) {
@@ -82,7 +84,7 @@
 
   function panesOf(f) {
     const x = { from: whole[0], to: whole[1] };
-    const main = { id: "main", title: f.series ? tr("{quantity}, {count} stations", { quantity: words(f.quantity), count: f.series.length }) : `${words(f.quantity)} ${f.station}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
+    const main = { id: "main", title: f.series ? every(f) : `${words(f.quantity)} ${f.station}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
     const list = [main];
     if (f.velocity?.rates.length) list.push(velocityPane(f));
     (f.more ?? []).forEach((p, k) => list.push(otherPane(p, k)));
@@ -129,7 +131,7 @@
     if (f.others?.length) parts.push(tr("Not shown: {models}.", { models: f.others.map((o) => `${o.model} (${o.reason})`).join("; ") }));
     if (f.computed) parts.push(tr("Computed from east, north and up along the station's azimuth and plunge."));
     if (f.thinned) parts.push(tr("A long range: between the points drawn there may be higher and lower ones. Zoom in to see them."));
-    if (f.left_out) parts.push(tr("{count} stations are not drawn: the range holds too many readings.", { count: f.left_out }));
+    if (f.left_out) parts.push(tr("{count} more stations are not drawn.", { count: f.left_out }));
     return parts.join(" ");
   }
 
@@ -139,7 +141,7 @@
     says.textContent = sentences(f) || "\u00a0";
     const latest = box.querySelector(".latest");
     latest.textContent = f.series ? "" : last === undefined ? tr("no reading in this range") : `${show(last)} ${unit}`;
-    stack.setAttribute("aria-label", f.series ? tr("{quantity}, {count} stations", { quantity: words(f.quantity), count: f.series.length })
+    stack.setAttribute("aria-label", f.series ? every(f)
       : `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: words(f.quantity), station: f.station, count: f.total, value: `${show(last)} ${unit}` })} ${sentences(f)}`);
     table(f);
   }
@@ -270,12 +272,12 @@
     return f;
   };
   async function ask() {
-    const mine = ++turn, every = stations.value === EVERY, quantity = encodeURIComponent(quantities.value);
+    const mine = ++turn, all = stations.value === EVERY, quantity = encodeURIComponent(quantities.value);
     leaving?.abort();
     leaving = new AbortController();
     let answer;
     try {
-      answer = read(await load(`/api/v1/sites/${site}/${every ? "compare" : `panes/${encodeURIComponent(stations.value)}`}/${quantity}?${rangeAsked()}`, leaving.signal));
+      answer = read(await load(`/api/v1/sites/${site}/${all ? "compare" : `panes/${encodeURIComponent(stations.value)}`}/${quantity}?${rangeAsked()}`, leaving.signal));
     } catch (error) {
       if (mine === turn) says.textContent = tr("The curve could not be loaded: {reason}", { reason: error.message });
       return;
