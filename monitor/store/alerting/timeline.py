@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, or_, select
 
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import spell
 from monitor.store.schema import tables as t
 
 LONGEST: Final = timedelta(days=400)
@@ -107,24 +107,6 @@ def load_movement(
         .limit(ROWS_MOST)
     ).all()
     return [_spell(row) for row in reversed(rows)]
-
-
-def load_velocities(
-    c: Connection, site: str, station: str, from_at: datetime, to_at: datetime
-) -> list[tuple[datetime, float]]:
-    """The velocity of the stage in mm/day with the newest datum that it rests on, oldest first; the newest 20,000."""
-    m, s = t.movement.c, t.series.c
-    at = func.coalesce(m.data_until, m.at)
-    rows = c.execute(
-        select(at, m.velocity_mm_per_day)
-        .join(t.series, s.id == m.series_id)
-        .where(
-            s.site == site, s.station == station, m.at > from_at, m.at <= to_at, m.velocity_mm_per_day.is_not(None)
-        )
-        .order_by(m.at.desc())
-        .limit(4 * ROWS_MOST)
-    ).all()  # fmt: skip
-    return [(row[0] if isinstance(row[0], datetime) else parse(row[0]), row[1]) for row in reversed(rows)]
 
 
 def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[str, Any]]:

@@ -83,12 +83,14 @@ def load_stretches(
         o, mine, other = f"o{k}", _RANK.format(f"o{k}"), _RANK.format("n")
         at = f"o0.observed_at > s.a{collate} AND o0.observed_at <= s.b{collate}"
         at = f"{o}.observed_at = o0.observed_at" if k else at
+        speaks_before = (
+            f"SELECT 1 FROM observation n WHERE n.series_id = {o}.series_id AND n.observed_at = {o}.observed_at "  # noqa: S608
+            f"AND n.revision <> {o}.revision AND n.received_at <= {mark} "
+            f"AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
+        )
         joined.append(
-            f"JOIN observation {o} ON {o}.series_id = {mark} AND {at} AND "  # noqa: S608 - no value
-            f"{o}.flags = '' AND {o}.received_at <= {mark} AND "
-            f"NOT EXISTS (SELECT 1 FROM observation n WHERE n.series_id = {o}.series_id AND "
-            f"n.observed_at = {o}.observed_at AND n.revision <> {o}.revision AND n.received_at <= {mark} AND "
-            f"({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision)))"
+            f"JOIN observation {o} ON {o}.series_id = {mark} AND {at} AND {o}.flags = '' AND {o}.received_at <= {mark} "
+            f"AND NOT EXISTS ({speaks_before})"
         )
         values += [series_id, known, known]
         if _has_later_flags(c, series_id):

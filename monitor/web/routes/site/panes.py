@@ -1,5 +1,6 @@
 """The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
@@ -84,7 +85,9 @@ def get_panes(
                 "at": fold(scores[k]["at"] for k in kept), "detector": [scores[k]["detector"] for k in kept],
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
-            "velocity": _find_velocity(context, c, declared, station, low, high, card.levels, is_long=total > EXACT),
+            "velocity": _find_velocity(
+                context, c, declared, series, station, low, high, card.levels, is_long=total > EXACT
+            ),
             "more": [_load_pane(c, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(c, site, station, low, high, ends, card.levels),
         }  # fmt: skip
@@ -128,8 +131,8 @@ def get_comparison(
 
 
 def _find_velocity(
-    context: Context, c: Connection, site: Site | None, station: str, low: datetime, high: datetime,
-    levels: list[dict[str, Any]], *, is_long: bool,
+    context: Context, c: Connection, site: Site | None, series: Sequence[SeriesRow], station: str, low: datetime,
+    high: datetime, levels: list[dict[str, Any]], *, is_long: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Velocity over the windows of the bounds; where there are none, or the range is long, that of the stage."""
     names = {v["number"]: v["name"] for v in levels}
@@ -144,7 +147,8 @@ def _find_velocity(
         if r["at"]
     ]
     if not rates:
-        rows = timeline.load_velocities(c, site.id, station, low, high) if site is not None else []
+        judged = timeline.load_velocities(c, [s.id for s in series if s.station == station], low, high)
+        rows = max(judged.values(), key=len, default=[])
         kept = pick([value for _, value in rows], PANE_POINTS)
         if rows:
             rates = [
