@@ -36,6 +36,7 @@ _CHANGES: Final = (
     "POST /sites/{site}/thresholds", "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state", "POST /sites/{site}/thresholds/{draft}/propose",
 )  # fmt: skip
+_READINGS: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings")
 _FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
     "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
@@ -86,7 +87,7 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_CHANGES, *_FILES),
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES),
         OPERATOR,
     ),
     # a site file holds addresses of people
@@ -106,6 +107,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/anomalies/label",
         "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
+        *_READINGS,
         *_FILES,
         *_OWN,
         *_ADMINISTRATION,

@@ -1,0 +1,135 @@
+"""Readings that a person types: marks of a tape, a dial gauge, a water level. They pass the same gate as messages."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.alert import Actor
+from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.observation import Reading
+from monitor.domain.site import SeriesSpec, Site
+from monitor.errors import RefusedError
+from monitor.ingest.files.reader import Line
+from monitor.ingest.files.reading import read_file
+from monitor.ingest.files.recording import record_file
+from monitor.ingest.pipeline import Pipeline
+from monitor.language.local_time import is_twice, open_zone
+from monitor.store.readings.observations import latest_reading, load_readings, load_series
+
+NAME: Final = "typed on the page"
+LOOK_BACK: Final = timedelta(days=400)
+USUAL: Final = 20  # steps that say how far the next one usually goes
+UNUSUAL: Final = 5.0  # times the largest of them
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """One reading as a person wrote it, in the unit that the site file declares."""
+
+    station: str
+    quantity: str
+    value: float
+    at: datetime
+
+
+def list_typed_series(site: Site) -> list[SeriesSpec]:
+    """What may be typed: declared series with one value; a displacement with components is measured by a receiver."""
+    return [spec for station in site.stations for spec in station.series if spec.quantity != "displacement"]
+
+
+def read_local(text: str, zone: str, later: bool | None) -> datetime:
+    """An instant as a form gives it, by the clock of a zone.
+
+    Args:
+        text: such as `2026-03-01T07:00`.
+        zone: by name.
+        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
+
+    Raises:
+        RefusedError: no such time; the clock never shows it; or it shows it twice and nobody said which is meant.
+    """
+    try:
+        plain = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedError(f"expected a day and a time, got {text[:40]!r}") from None
+    local = plain.replace(tzinfo=open_zone(zone), fold=int(bool(later)))
+    found = local.astimezone(UTC)
+    if found.astimezone(open_zone(zone)).replace(tzinfo=None) != plain.replace(tzinfo=None):
+        raise RefusedError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
+    if later is None and is_twice(local):
+        raise RefusedError(f"{plain:%H:%M} comes twice that night: say whether it was the first or the second time")
+    return found
+
+
+def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> str:
+    """What speaks against a reading, in one line, so that a slip of the finger is seen; empty where nothing does.
+
+    Raises:
+        RefusedError: it lies in the future, or another value of that time is stored already.
+    """
+    if typed.at - now > FUTURE_TOLERANCE:
+        raise RefusedError("the time lies in the future")
+    spec = _find_spec(site, typed)
+    row = next((s for s in load_series(c, site.id) if (s.station, s.quantity) == (typed.station, typed.quantity)), None)
+    if row is None:
+        return ""
+    same = load_readings(c, row.id, typed.at - timedelta(microseconds=1), typed.at, now)
+    if same:
+        raise RefusedError(
+            f"{spell(typed.at)}: {same[-1].value_raw:g} {spec.unit} is stored for that time already; a typed reading "
+            "corrects none"
+        )
+    before = load_readings(c, row.id, typed.at - LOOK_BACK, typed.at, now) or [
+        one for one in [latest_reading(c, row.id, now)] if one is not None
+    ]
+    return _compare(before, typed.value, spec) if before else ""
+
+
+def _compare(before: list[Reading], value: float, spec: SeriesSpec) -> str:
+    newest, change = before[-1], value - before[-1].value_raw
+    steps = [abs(b.value_raw - a.value_raw) for a, b in pairwise(before[-USUAL - 1 :])]
+    bound = spec.verify_step or max(UNUSUAL * max(steps, default=0.0), UNUSUAL * spec.noise_floor)
+    if bound <= 0.0 or abs(change) <= bound:
+        return ""
+    more = "more" if change > 0 else "less"
+    return (
+        f"{value:g} {spec.unit} is {abs(change):g} {spec.unit} {more} than {newest.value_raw:g} {spec.unit} of "
+        f"{spell(newest.observed_at)}: is it right?"
+    )
+
+
+def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: datetime) -> None:
+    """Store a reading under the name of who typed it.
+
+    Raises:
+        RefusedError: the gate refuses it.
+        StoreBusyError: the database did not answer.
+    """
+    row = {
+        "time": typed.at, "station": typed.station, "quantity": typed.quantity, "value": typed.value,
+        "unit": _find_spec(site, typed).unit,
+    }  # fmt: skip
+
+    @contextmanager
+    def open_lines() -> Iterator[Iterator[Line]]:
+        yield iter([Line(((row, None),))])
+
+    result = read_file(
+        Path(NAME), pipeline, site, lambda: now, accept_units=True, by=who.name, name=NAME, open_lines=open_lines
+    )  # fmt: skip
+    if not result.valid:
+        raise RefusedError(result.first_reason)
+    record_file(pipeline.database, who, result, now)
+
+
+def _find_spec(site: Site, typed: Typed) -> SeriesSpec:
+    for spec in list_typed_series(site):
+        if (spec.station, spec.quantity) == (typed.station, typed.quantity):
+            return spec
+    raise RefusedError(f"the site file declares no series {typed.station}.{typed.quantity} that could be typed")

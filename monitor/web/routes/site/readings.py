@@ -1,0 +1,88 @@
+"""Readings typed by a person: a form, a question where the figure looks like a slip, and what was stored."""
+
+from contextlib import suppress
+from math import isfinite
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError
+from monitor.ingest.by_hand import Typed, find_doubt, list_typed_series, read_local, store_typed
+from monitor.ingest.pipeline import Pipeline
+from monitor.language.local_time import open_zone
+from monitor.web.access.callers import actor_of
+from monitor.web.context import NO_NUL, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
+
+
+@router.get("/sites/{site}/readings", response_class=HTMLResponse)
+def show_readings(request: Request, site: str, series: str = "", told: str = "") -> HTMLResponse:
+    """The form."""
+    with context_of(request).db.read() as c:
+        return _form(request, c, site, {"series": series[:130]}, told=told[:200])
+
+
+@router.post("/sites/{site}/readings", response_class=HTMLResponse)
+def add_reading(
+    request: Request, site: str, csrf: Annotated[str, Form()], series: Text = "", value: Text = "", at: Text = "",
+    turn: Annotated[Literal["", "first", "second"], Form()] = "",
+    sure: Annotated[str, Form(max_length=130, pattern=NO_NUL)] = "",
+) -> Response:  # fmt: skip
+    """Store a reading; one that looks like a slip is asked about first, and has to be sent again as it is."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    written = {"series": series, "value": value, "at": at, "turn": turn}
+    now = context.clock()
+    with context.db.read() as c:
+        place = _in_force(request, c, site)
+        try:
+            typed = _read(place, written)
+            doubt = find_doubt(c, place, typed, now)
+        except RefusedError as error:
+            return _form(request, c, site, written, trouble=str(error))
+        if doubt and sure != f"{series} {value} {at}":
+            return _form(request, c, site, written, doubt=doubt)
+    store_typed(Pipeline(context.db, {site: place}, context.clock, context.config.limits), place, typed, actor, now)
+    told = quote(f"{typed.value:g} is stored for {typed.station}")
+    return RedirectResponse(f"/sites/{site}/readings?series={quote(series)}&told={told}", status_code=303)
+
+
+def _read(site: Site, written: dict[str, str]) -> Typed:
+    station, _, quantity = written["series"].partition(".")
+    value = float("nan")
+    with suppress(ValueError):
+        value = float(written["value"].strip().replace(",", "."))
+    if not isfinite(value):
+        raise RefusedError(f"value: expected a number, got {written['value'][:40]!r}")
+    later = {"first": False, "second": True}.get(written["turn"])
+    return Typed(station, quantity, value, read_local(written["at"], site.timezone, later))
+
+
+def _in_force(request: Request, c: Connection, site: str) -> Site:
+    found = context_of(request).declaration(c, str(find_card(c, site).status["config_version"]))
+    if found is None:
+        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
+    return found
+
+
+def _form(
+    request: Request, c: Connection, site: str, written: dict[str, str], *, trouble: str = "", doubt: str = "",
+    told: str = "",
+) -> HTMLResponse:  # fmt: skip
+    place, now = _in_force(request, c, site), context_of(request).clock()
+    clock = now.astimezone(open_zone(place.timezone))
+    shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
+    answer = render(
+        request, "readings.html", card=find_card(c, site), choices=list_typed_series(place), written=shown,
+        trouble=trouble, doubt=doubt, told=told, asks_turn="comes twice" in trouble or bool(shown["turn"]),
+        sure=f"{shown['series']} {shown['value']} {shown['at']}",
+    )  # fmt: skip
+    answer.status_code = 422 if trouble else 409 if doubt else 200
+    return answer

@@ -1,0 +1,75 @@
+"""Readings typed on the page: a slip is asked about, nights with a changed clock are right, nothing is corrected."""
+
+import pytest
+
+from monitor.domain.instants import parse, spell
+from monitor.store.database.audit import load_entries
+from monitor.store.people import users
+from monitor.store.readings.observations import load_readings, load_series
+from tests.data.filled import PASSWORD
+from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+ZONED = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n')
+PLACE = "/sites/bench/readings"
+
+
+@pytest.fixture
+def bench(database):
+    slope = WatchedSlope(database, ZONED)
+    slope.live(6, looks=1)
+    with database.write() as c:
+        for name, role in (("bo", "operator"), ("cy", "viewer")):
+            users.add_user(c, name, PASSWORD, role, START)
+    return slope
+
+
+def stored(bench):
+    with bench.database.read() as c:
+        row = next(s for s in load_series(c, "bench") if s.station == "G1")
+        return [
+            (spell(r.observed_at)[:16], r.value)
+            for r in load_readings(c, row.id, None, parse("2027-01-01T00:00:00Z"), parse("2027-01-01T00:00:00Z"))
+        ]
+
+
+def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
+    clock = Clock()
+    clock.now = bench.now + HOUR
+    ask = {"series": "G1.crack_opening", "at": "2026-03-01T07:30", "turn": ""}
+    with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        assert viewer.get(PLACE).status_code == 403
+        assert 'value="2026-03-01T08:00"' in bo.get(PLACE).text, "the present by the clock of the site"
+        assert send(bo, PLACE, **ask, value="0,4").status_code == 303
+        assert ("2026-03-01T06:30", 0.4) in stored(bench)
+        slip = {**ask, "at": "2026-03-01T07:45", "value": "412"}
+        asked = send(bo, PLACE, **slip)
+        assert (asked.status_code, "is it right?" in asked.text) == (409, True)
+        assert len(stored(bench)) == 7, "nothing is stored before the answer"
+        other = send(bo, PLACE, **{**slip, "value": "413"}, sure="G1.crack_opening 412 2026-03-01T07:45")
+        assert other.status_code == 409, "the answer is for that figure alone"
+        assert send(bo, PLACE, **slip, sure="G1.crack_opening 412 2026-03-01T07:45").status_code == 303
+        assert stored(bench)[-1] == ("2026-03-01T06:45", 412.0)
+        for change, words in (
+            ({"value": "0.7"}, "is stored for that time already"), ({"value": "nan"}, "expected a number"),
+            ({"at": "2026-03-02T09:00"}, "lies in the future"), ({"at": "yesterday"}, "expected a day and a time"),
+            ({"series": "G9.tilt"}, "declares no series"), ({"at": "2026-03-29T02:30"}, "is left out that night"),
+        ):  # fmt: skip
+            answer = send(bo, PLACE, **{**ask, "value": "0.5", **change})
+            assert (answer.status_code, words in answer.text) == (422, True), (change, answer.text[-900:])
+    with bench.database.read() as c:
+        entries = load_entries(c, 5, action="ingest.file")
+    assert [(e["actor"], e["detail"]["file"]) for e in entries] == [("bo", "typed on the page")] * 2
+
+
+def test_the_hour_that_comes_twice_is_asked_about(bench):
+    clock = Clock()
+    clock.now = parse("2026-10-25T08:00:00Z")
+    ask = {"series": "G1.crack_opening", "value": "0.5", "at": "2026-10-25T02:30"}
+    with serving(bench.database, clock) as address, enter(address, "bo") as bo:
+        asked = send(bo, PLACE, **ask)
+        assert (asked.status_code, 'name="turn"' in asked.text) == (422, True)
+        assert send(bo, PLACE, **ask, turn="first").status_code == 303
+        assert send(bo, PLACE, **ask, turn="second").status_code == 303
+    assert [at for at, _ in stored(bench)][-2:] == ["2026-10-25T00:30", "2026-10-25T01:30"]
