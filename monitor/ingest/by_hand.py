@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,6 @@ from monitor.ingest.files.reader import Line
 from monitor.ingest.files.reading import read_file
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.pipeline import Pipeline
-from monitor.language.local_time import is_twice, open_zone
 from monitor.store.readings.observations import latest_reading, load_readings, load_series
 
 NAME: Final = "typed on the page"
@@ -41,30 +40,6 @@ class Typed:
 def list_typed_series(site: Site) -> list[SeriesSpec]:
     """What may be typed: declared series with one value; a displacement with components is measured by a receiver."""
     return [spec for station in site.stations for spec in station.series if spec.quantity != "displacement"]
-
-
-def read_local(text: str, zone: str, later: bool | None) -> datetime:
-    """An instant as a form gives it, by the clock of a zone.
-
-    Args:
-        text: such as `2026-03-01T07:00`.
-        zone: by name.
-        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
-
-    Raises:
-        RefusedError: no such time; the clock never shows it; or it shows it twice and nobody said which is meant.
-    """
-    try:
-        plain = datetime.fromisoformat(text)
-    except ValueError:
-        raise RefusedError(f"expected a day and a time, got {text[:40]!r}") from None
-    local = plain.replace(tzinfo=open_zone(zone), fold=int(bool(later)))
-    found = local.astimezone(UTC)
-    if found.astimezone(open_zone(zone)).replace(tzinfo=None) != plain.replace(tzinfo=None):
-        raise RefusedError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
-    if later is None and is_twice(local):
-        raise RefusedError(f"{plain:%H:%M} comes twice that night: say whether it was the first or the second time")
-    return found
 
 
 def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from monitor.domain.decision import instant
 from monitor.domain.instants import spell
-from monitor.domain.instruments import CONFIRMED, DISMISSED
+from monitor.domain.instruments.board import CONFIRMED, DISMISSED
 from monitor.domain.site import Site
 from monitor.replay.events import (
     UNEXPLAINED,

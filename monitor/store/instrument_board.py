@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.domain.instruments import ACTIONS
+from monitor.domain.instruments.board import ACTIONS
 from monitor.store.schema.views import load_view
 
 # what a row is listed under: the first of these that it has

@@ -14,8 +14,8 @@ from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote
-from monitor.domain.parents import FALL_TOGETHER_S, find_roots, list_children, stale_key
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
 from monitor.series.coseismic_steps import list_reminders

@@ -18,8 +18,8 @@ from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answer
 from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
+from monitor.domain.instruments.parents import FALL_TOGETHER_S
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
-from monitor.domain.parents import FALL_TOGETHER_S
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
 from monitor.series.assessment import Assessment, Warm, Windows

@@ -20,7 +20,7 @@ from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.decision import Decision, Memory, View, instant
 from monitor.domain.instants import spell
-from monitor.domain.parents import list_children, stale_key
+from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
 from monitor.store.alerting.alerts import apply_changes, unshelve_due

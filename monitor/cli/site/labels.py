@@ -23,7 +23,7 @@ from monitor.cli.session import (
 )
 from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
-from monitor.domain.instruments import CAUSES, VERDICTS
+from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.domain.spreadsheet import write_csv
 from monitor.errors import RefusedError
 from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
-from monitor.domain.instruments import ACTIONS, SUSPECTED
+from monitor.domain.instruments.board import ACTIONS, SUSPECTED
 from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 from monitor.store.readings.hand_readings import Typed

@@ -16,9 +16,9 @@ from monitor.domain.alert import SERVICE, AlertChange, health_alarm
 from monitor.domain.canonical import code_version
 from monitor.domain.decision import MaintenanceFact, instant
 from monitor.domain.instants import epoch_s, parse, spell
-from monitor.domain.instruments import ACTIONS, DISMISSED, PAGED, RANKS
+from monitor.domain.instruments.board import ACTIONS, DISMISSED, PAGED, RANKS
+from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
-from monitor.domain.parents import KINDS, list_children
 from monitor.domain.quantities import BATTERY, SIGNAL
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty

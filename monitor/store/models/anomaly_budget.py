@@ -23,7 +23,7 @@ from detection.anomaly.records import MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CHECKS
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.domain.instruments import DISMISSED
+from monitor.domain.instruments.board import DISMISSED
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit

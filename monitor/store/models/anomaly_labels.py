@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 from detection.anomaly.registry import compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.domain.instruments import CAUSES, VERDICTS
+from monitor.domain.instruments.board import CAUSES, VERDICTS
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.decisions import inserted_id

@@ -10,8 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, func, insert, literal_column, or_, select
 
 from monitor.domain.instants import epoch_s, spell
-from monitor.domain.instruments import NOT_WELL
-from monitor.domain.parents import list_children
+from monitor.domain.instruments.board import NOT_WELL
+from monitor.domain.instruments.parents import list_children
 from monitor.domain.site import Site
 from monitor.store.database.engine import insert as upsert
 from monitor.store.schema import tables as t

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from monitor.domain.instants import parse
-from monitor.domain.instruments import CAUSES
-from monitor.domain.parents import Parent
+from monitor.domain.instruments.board import CAUSES
+from monitor.domain.instruments.parents import Parent
 from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
 from monitor.store.instrument_board import load_board

@@ -1,6 +1,7 @@
 """Readings typed by a person: a form, a question where the figure looks like a slip, and what was stored."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -11,9 +12,9 @@ from sqlalchemy import Connection
 
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.by_hand import Typed, find_doubt, list_typed_series, read_local, store_typed
+from monitor.ingest.by_hand import Typed, find_doubt, list_typed_series, store_typed
 from monitor.ingest.pipeline import Pipeline
-from monitor.language.local_time import open_zone
+from monitor.language.local_time import is_twice, open_zone
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.collect import find_card
@@ -63,6 +64,30 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
         raise RefusedError(f"value: expected a number, got {written['value'][:40]!r}")
     later = {"first": False, "second": True}.get(written["turn"])
     return Typed(station, quantity, value, read_local(written["at"], site.timezone, later))
+
+
+def read_local(text: str, zone: str, later: bool | None) -> datetime:
+    """An instant as a form gives it, by the clock of a zone.
+
+    Args:
+        text: such as `2026-03-01T07:00`.
+        zone: by name.
+        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
+
+    Raises:
+        RefusedError: no such time; the clock never shows it; or it shows it twice and nobody said which is meant.
+    """
+    try:
+        plain = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedError(f"expected a day and a time, got {text[:40]!r}") from None
+    local = plain.replace(tzinfo=open_zone(zone), fold=int(bool(later)))
+    found = local.astimezone(UTC)
+    if found.astimezone(open_zone(zone)).replace(tzinfo=None) != plain.replace(tzinfo=None):
+        raise RefusedError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
+    if later is None and is_twice(local):
+        raise RefusedError(f"{plain:%H:%M} comes twice that night: say whether it was the first or the second time")
+    return found
 
 
 def _in_force(request: Request, c: Connection, site: str) -> Site:

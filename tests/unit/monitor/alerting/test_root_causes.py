@@ -1,6 +1,6 @@
 """One root cause is one page: which parent explains silent series, and how long its page stands."""
 
-from monitor.domain.parents import FALL_TOGETHER_S, Parent, find_roots
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_roots
 
 BASE, LOGGER = Parent("base", "B"), Parent("logger", "L")
 ROVERS = frozenset((f"G{n}", "displacement") for n in range(20))

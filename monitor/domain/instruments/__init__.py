@@ -1,0 +1,1 @@
+"""Instruments: how each is said to do, and what several hang on."""
