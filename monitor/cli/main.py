@@ -42,6 +42,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
     "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
     "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
+    "map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),
     "push": ("monitor.cli.service.push", "Make the key of push messages, list the devices that take them"),
     "broker": ("monitor.cli.service.broker", "Give instruments logins at the broker, list and revoke them"),

@@ -27,7 +27,8 @@ RULES: Final[dict[str, str]] = {
         SERVES,
     ),
     **dict.fromkeys(
-        ("check", "status", "top", "completion", "doctor", "backtest", "export", "channels list",
+        ("check", "status", "top", "completion", "doctor", "backtest", "export", "map relief", "map tiles",
+         "channels list",
          "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show",

@@ -159,6 +159,10 @@ class PathsSection(Section):
     models: Path = Path("models")
     state: Path = Path("var")
 
+    def relief_of(self, site: str) -> Path:
+        """Where the relief of a site lies, once it was drawn."""
+        return self.state / "relief" / f"{site}.pmtiles"
+
 
 class WebSection(Section):
     """[web]."""

@@ -61,6 +61,7 @@ class SceneAsked:
         stations: id -> longitude, latitude.
         near_m: how far places look.
         local: places files in a local system.
+        relief: where the ground of the site's map is drawn from the scene's elevation model; None: it is drawn.
     """
 
     scene_path: str
@@ -75,6 +76,7 @@ class SceneAsked:
     stations: Mapping[str, Place]
     near_m: float
     local: LocalGrid | None
+    relief: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,12 +97,13 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         raise _WaitingError(missing, comes=False) from error
     from detection.imagery.neural.checkpoint import load_model, weights_path
 
+    undrawn = () if asked.relief is None else _draw_relief(Path(asked.scene_path), asked.relief)
     return ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
         acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
         classes=own.classes, threshold=own.threshold,
-        minimum_area_m2=own.minimum_area_m2, warnings=tuple(answer["warnings"]),
+        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *undrawn),
         doubts=own.doubts, unseen=own.unseen,
         doubtful=own.doubtful, outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)),
@@ -111,6 +112,20 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         series=tuple(_list_series(own, judgements[0][1], same, asked)),
         replaced=tuple(sorted(v.scene_hash for v in replaced)),
     )  # fmt: skip
+
+
+def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:
+    """The ground of the map, where the scene brings an elevation model; a warning where that cannot be drawn."""
+    dem = read_scene(scene).dem if scene.is_dir() else None
+    if dem is None:
+        return ()
+    from detection.imagery.tiles.relief import draw_relief
+
+    try:
+        draw_relief(dem, out)
+    except ImageryError as error:
+        return (f"no relief for the map: {error}",)
+    return ()
 
 
 def _outline(one: Outline) -> Outline:

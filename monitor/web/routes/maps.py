@@ -18,15 +18,9 @@ from monitor.web.parts.zones import draw_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 GEOJSON: Final = "application/geo+json"
-RELIEF: Final = "relief"  # folder of `paths.state`
 Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
 Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
 At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
-
-
-def relief_of(state: Path, site: str) -> Path:
-    """Where the relief of a site lies, once it was drawn."""
-    return state / RELIEF / f"{site}.pmtiles"
 
 
 @router.get("/sites/{site}/zones.geojson", response_class=JSONResponse)
@@ -70,7 +64,7 @@ def send_relief(request: Request, site: str) -> Response:
     context = context_of(request)
     with context.db.read() as c:
         find_card(c, site)
-    return send_range(relief_of(context.config.paths.state, site), request.headers)
+    return send_range(context.config.paths.relief_of(site), request.headers)
 
 
 @router.get("/sites/{site}/map")
@@ -79,7 +73,7 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     context = context_of(request)
     with context.db.read() as c:
         find_card(c, site)
-    relief = relief_of(context.config.paths.state, site).is_file()
+    relief = context.config.paths.relief_of(site).is_file()
     return {"relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context)}
 
 

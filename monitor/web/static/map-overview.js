@@ -24,7 +24,7 @@
   function style() {
     const text = M.css("--text"), halo = M.css("--ground");
     const colour = ["slice", ["get", "worst"], 1, 2], isGroup = ["has", "point_count"];
-    const names = { "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.3, "text-justify": "auto" };
+    const names = { "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.7, "text-justify": "auto" };
     const ink = { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 };
     return {
       sources: { sites: {

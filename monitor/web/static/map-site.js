@@ -60,7 +60,7 @@
       } },
       { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
       // names cover no mark, and of two that would cover one another that of the higher level stays
-      { id: "station-names", type: "symbol", source: "stations", layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-radial-offset": 1.1, "text-justify": "auto", "symbol-sort-key": ["get", "order"] }, paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 } },
+      { id: "station-names", type: "symbol", source: "stations", layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-radial-offset": 1.4, "text-justify": "auto", "symbol-sort-key": ["get", "order"] }, paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 } },
       { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
     );
     for (const layer of layers) {

@@ -63,7 +63,9 @@ window.SlopewardMap = (() => {
   function paint(id) {
     const [kind, a, b, c] = id.split("|");
     const canvas = document.createElement("canvas"), pen = canvas.getContext("2d", { willReadFrequently: true });
-    const wide = kind === "arrow" ? 20 : 40, high = kind === "arrow" ? Number(a) + 4 : 40;
+    const isControl = kind === "station" && a === "control" && (b === "0" || b === "u");
+    const [corners, r] = SHAPES[isControl ? "control" : b] ?? SHAPES.u, side = 2 * (r + (kind === "group" ? 8 : 5));
+    const wide = kind === "arrow" ? 20 : side, high = kind === "arrow" ? Number(a) + 4 : side;
     canvas.width = wide * RATIO; canvas.height = high * RATIO;
     pen.scale(RATIO, RATIO);
     pen.lineJoin = "round"; pen.lineCap = "round";
@@ -73,12 +75,11 @@ window.SlopewardMap = (() => {
         pen.beginPath(); pen.moveTo(10, high - 2); pen.lineTo(10, 5); pen.moveTo(5, 11); pen.lineTo(10, 4); pen.lineTo(15, 11); pen.stroke();
       }
     } else {
-      pen.translate(20, 20);
-      const [corners, r] = SHAPES[kind === "station" && a === "control" && (b === "0" || b === "u") ? "control" : b];
-      const turn = a === "control" && corners === 4 && r === 8 ? Math.PI / 4 : 0;
+      pen.translate(side / 2, side / 2);
+      const turn = isControl ? Math.PI / 4 : 0;
       for (const [grow, colour] of [[4, css("--panel")], [2, css("--text")]]) { outline(pen, corners, r + grow, turn); pen.fillStyle = colour; pen.fill(); }
       outline(pen, corners, r, turn);
-      pen.fillStyle = b === "u" ? css("--fill-u") : b === "0" ? (a === "control" ? css("--panel") : css("--lv-0")) : css(`--fill-${b}`);
+      pen.fillStyle = b === "u" ? css("--fill-u") : b === "0" ? css(isControl ? "--panel" : "--lv-0") : css(`--fill-${b}`);
       pen.fill();
       if (kind === "group") { outline(pen, corners, r + 5, turn); pen.strokeStyle = css("--text"); pen.lineWidth = 2; pen.stroke(); }
       if (c === "bad") {
@@ -224,6 +225,7 @@ window.SlopewardMap = (() => {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
     await new Promise((done, failed) => { map.once("load", done); map.once("error", ({ error }) => { if (!map.isStyleLoaded()) failed(error); }); });
     draw();
+    window.SlopewardMap.shown = map;
     view.dataset.drawn = "";
     return { map, grounds, restyle };
   }

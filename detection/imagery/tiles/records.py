@@ -1,0 +1,41 @@
+"""What a worker is asked for map tiles, and what it answers; read without any library of rasters."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReliefAsked:
+    """Which elevation model becomes which file of tiles; `into` and `affine` place one in a local system."""
+
+    dem: Path
+    out: Path
+    into: str = ""
+    affine: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TilesAsked:
+    """Which file becomes which."""
+
+    source: Path
+    out: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """What was written; `error` says in one line why nothing was.
+
+    Attributes:
+        tiles: how many.
+        kind: of them: png, jpg, webp, mvt.
+        zooms: lowest, highest.
+        bounds: west, south, east, north in degrees.
+        error: empty where there are some.
+    """
+
+    tiles: int = 0
+    kind: str = ""
+    zooms: tuple[int, int] = (0, 0)
+    bounds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    error: str = ""

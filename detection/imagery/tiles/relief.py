@@ -1,0 +1,170 @@
+"""Shaded relief of an elevation model as map tiles: what the ground looks like below stations and footprints."""
+
+import warnings
+from collections.abc import Iterator
+from math import atan, ceil, cos, floor, log2, pi, radians, sin, sinh
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform_bounds
+
+from detection.imagery.errors import ImageryError, NoCrsError, NoValidPixelsError, TruncatedRasterError
+from detection.imagery.raster.local_grid import placing
+from detection.imagery.raster.raster import grid_of
+from detection.imagery.raster.terrain import NODATA, derive_terrain
+from detection.imagery.raster.untrusted import open_raster
+from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.records import ReliefAsked, Tiles
+
+WEB: Final = "EPSG:3857"  # the grid of web maps
+HALF_M: Final = 20_037_508.342789244  # of its side
+SIDE_PX: Final = 512
+MOST_TILES: Final = 4096  # of the finest zoom: 32 km at 1 m
+FINEST: Final = 18
+AROUND: Final = 3  # zooms at which the model is a part of the view
+LIGHT_FROM_DEG: Final = 315.0  # the convention of maps: relief that is lit from below is read upside down
+LIGHT_ABOVE_DEG: Final = 45.0
+
+
+def draw_relief(dem: Path, out: Path) -> Tiles:
+    """Shade an elevation model and write its tiles, from a view of its surroundings to the resolution of the model.
+
+    Heights are brought to the grid of web maps (cubic; the mean where many fall into one pixel). They are shaded there
+    by Horn's slopes, with the true length of a pixel at its latitude.
+
+    Args:
+        dem: raster of heights in metres, band 1.
+        out: the file of tiles.
+
+    Raises:
+        NoCrsError: the model has no place, or none on the grid of web maps.
+        NoValidPixelsError: nothing of it has a height.
+        TruncatedRasterError: a block of it cannot be read.
+    """
+    with open_raster(dem) as source:
+        grid_of(source, dem)
+        west, south, east, north, step_m = _find_extent(source, dem)
+        span_m = max(east - west, north - south)
+        finest = min(FINEST, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * step_m)) - 0.25)))
+        while len(list(_list_tiles(finest, (west, south, east, north)))) > MOST_TILES:
+            finest -= 1
+        coarsest = max(0, min(finest, floor(log2(2 * HALF_M / span_m))) - AROUND)
+        numbered = [
+            (number_tile(zoom, column, row), zoom, column, row)
+            for zoom in range(coarsest, finest + 1)
+            for column, row in _list_tiles(zoom, (west, south, east, north))
+        ]
+        lonlat = (*_to_lonlat(west, south), *_to_lonlat(east, north))
+        about = About("png", lonlat, (coarsest, finest), zipped=False, metadata={"name": "relief", "type": "overlay"})
+        drawn = (
+            (number, tile)
+            for number, zoom, column, row in sorted(numbered)
+            if (tile := _draw_tile(source, dem, step_m, zoom, column, row)) is not None
+        )
+        tiles = write_archive(out, drawn, about)
+        if not tiles:
+            out.unlink()
+            raise NoValidPixelsError(f"{dem}: no pixel has a height")
+    return Tiles(tiles, "png", (coarsest, finest), lonlat)
+
+
+def _find_extent(source: Any, path: Path) -> tuple[float, float, float, float, float]:
+    """West, south, east, north and the size of a pixel on the grid of web maps."""
+    try:
+        west, south, east, north = transform_bounds(source.crs, WEB, *source.bounds)
+    except RasterioError:
+        raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
+    if not all(abs(side_m) <= HALF_M for side_m in (west, south, east, north)):
+        raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
+    step_m = ((east - west) * (north - south) / (source.width * source.height)) ** 0.5
+    return west, south, east, north, step_m
+
+
+def _list_tiles(zoom: int, extent: tuple[float, float, float, float]) -> Iterator[tuple[int, int]]:
+    side_m = 2 * HALF_M / 2**zoom
+    west, south, east, north = extent
+    for column in range(floor((west + HALF_M) / side_m), ceil((east + HALF_M) / side_m)):
+        for row in range(floor((HALF_M - north) / side_m), ceil((HALF_M - south) / side_m)):
+            yield column, row
+
+
+def _to_lonlat(x: float, y: float) -> tuple[float, float]:
+    return x / HALF_M * 180.0, atan(sinh(y / HALF_M * pi)) * 180.0 / pi
+
+
+def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, row: int) -> bytes | None:
+    """One tile as a PNG in grey with transparency; None where nothing of it has a height."""
+    pixel_m = 2 * HALF_M / 2**zoom / SIDE_PX
+    left, top = column * SIDE_PX * pixel_m - HALF_M, HALF_M - row * SIDE_PX * pixel_m
+    with WarpedVRT(
+        source, crs=WEB, transform=Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m),
+        width=SIDE_PX + 2, height=SIDE_PX + 2, dtype="float32", src_nodata=source.nodata, nodata=NODATA,
+        resampling=Resampling.average if pixel_m > 2 * step_m else Resampling.cubic,
+    ) as warped:  # fmt: skip
+        try:
+            heights = warped.read(1).astype(np.float64)
+        except RasterioError:
+            raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
+    heights[(heights == NODATA) | ~np.isfinite(heights)] = np.nan
+    if np.isnan(heights).all():
+        return None
+    latitude = radians(_to_lonlat(0.0, top - SIDE_PX * pixel_m / 2)[1])
+    shade = shade_heights(_continue(heights), pixel_m * cos(latitude))
+    known = np.isfinite(shade)
+    if not known.any():
+        return None
+    image = np.stack([np.where(known, np.rint(255 * np.nan_to_num(shade)), 0), np.where(known, 255, 0)])
+    return _encode(image.astype(np.uint8))
+
+
+def shade_heights(heights: NDArray[np.float64], pixel_m: float) -> NDArray[np.float64]:
+    """How bright the ground is, 0 to 1, lit from the north-west; a rim of one pixel is taken off.
+
+    >>> flat = shade_heights(np.zeros((3, 3)), 1.0)
+    >>> round(float(flat[0, 0]), 3)
+    0.707
+    """
+    fields = derive_terrain(heights, pixel_m, pixel_m, ("slope", "northness", "eastness"))
+    slope, light = np.radians(fields["slope"].astype(np.float64)), radians(LIGHT_FROM_DEG)
+    facing = cos(light) * fields["northness"] + sin(light) * fields["eastness"]
+    above = radians(LIGHT_ABOVE_DEG)
+    shade = sin(above) * np.cos(slope) + cos(above) * np.sin(slope) * facing
+    return np.clip(np.asarray(shade, np.float64), 0.0, 1.0)
+
+
+def _continue(heights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Heights one pixel further at the border of what is known, so that it is shaded up to its edge."""
+    filled = heights.copy()
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
+        beside = np.roll(heights, (down, right), (0, 1))
+        if down:
+            beside[0 if down > 0 else -1, :] = np.nan
+        if right:
+            beside[:, 0 if right > 0 else -1] = np.nan
+        filled = np.where(np.isnan(filled), beside, filled)
+    return filled
+
+
+def _encode(image: NDArray[np.uint8]) -> bytes:
+    with warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver="PNG", width=SIDE_PX, height=SIDE_PX, count=2, dtype="uint8", ZLEVEL=6) as target:
+            target.write(image)
+        return bytes(memory.read())
+
+
+def make_relief(asked: ReliefAsked) -> Tiles:
+    """What a worker does: the relief of one model, or one line that says why there is none."""
+    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    try:
+        with placing(local):
+            return draw_relief(asked.dem, asked.out)
+    except ImageryError as error:
+        return Tiles(error=str(error))

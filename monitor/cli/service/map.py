@@ -1,0 +1,84 @@
+"""`slopeward map`: the ground below the maps of the page: shaded relief of a site, files of tiles."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detection.imagery.tiles.records import ReliefAsked, Tiles, TilesAsked
+from monitor.cli.session import ConfigOption, JsonOption, pick_site, show
+from monitor.config.service import load_service
+from monitor.errors import NotFoundError, RefusedError
+from monitor.jobs.worker import run_in_worker
+from monitor.worker.records import Task
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+TAKE: Task[TilesAsked, Tiles] = Task("detection.imagery.tiles.packing:take_tiles", TilesAsked, Tiles)
+DRAW: Task[ReliefAsked, Tiles] = Task("detection.imagery.tiles.relief:make_relief", ReliefAsked, Tiles)
+
+
+@app.command("relief")
+def relief(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    dem: Annotated[Path, typer.Argument(metavar="DEM", help="Heights in metres: GeoTIFF, VRT or JPEG 2000, any grid")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the shaded relief of a site from an elevation model; a newer one takes its place.
+
+    Example: slopeward map relief north-bench dem.tif
+    """
+    service = load_service(config)
+    declared = pick_site(service, site)
+    _require(dem)
+    out = service.paths.relief_of(declared.id).absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    local = declared.scenes.local
+    asked = ReliefAsked(dem.absolute(), out, *(() if local is None else (local.into, local.affine)))
+    # a VRT reads files beside it
+    found = run_in_worker(service.compute, DRAW, asked, reads=[dem.absolute().parent], writes=[out.parent])
+    _tell(out, found, as_json)
+
+
+@app.command("tiles")
+def tiles(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="PMTiles 3, or MBTiles 1.3, which is packed anew")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a file of map tiles into the folder that `[map] tiles` of the service file names.
+
+    Example: slopeward map tiles canton.mbtiles
+    """
+    service = load_service(config)
+    if not service.map.tiles:
+        raise RefusedError('[map] tiles names no folder; write [map] tiles = "tiles" into the service file')
+    _require(file)
+    out = (
+        Path(service.map.tiles) / (re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip("-._")[:70] or "tiles")
+    ).absolute()
+    out = out.with_name(f"{out.name}.pmtiles")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and out.samefile(file):
+        raise RefusedError(f"{file} lies in the folder already")
+    found = run_in_worker(
+        service.compute, TAKE, TilesAsked(file.absolute(), out), reads=[file.absolute()], writes=[out.parent]
+    )
+    _tell(out, found, as_json)
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        raise NotFoundError(f"{file}: no such file")
+
+
+def _tell(out: Path, found: Tiles, as_json: bool) -> None:
+    if found.error:
+        raise RefusedError(found.error)
+    facts = {
+        "file": str(out), "tiles": found.tiles, "kind": found.kind, "zooms": list(found.zooms),
+        "bounds": list(found.bounds), "bytes": out.stat().st_size,
+    }  # fmt: skip
+    low, high = found.zooms
+    show(facts, f"{out}: {found.tiles} tiles ({found.kind}), zooms {low} to {high}", as_json)

@@ -1,0 +1,209 @@
+"""The maps in a real Chromium: what they draw, of whom they ask it, and what stands there where they cannot."""
+
+import re
+import threading
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import expect
+
+from detection.imagery.tiles.records import ReliefAsked
+from detection.imagery.tiles.relief import make_relief
+from monitor.config.service import load_service
+from monitor.domain.decision import Memory, Vote
+from monitor.domain.instants import epoch_s
+from monitor.domain.keys import VoteKey
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import site, site_state
+from monitor.store.service_state import stamp
+from tests.browser.test_web_browser import CHROMIUM, Watch, story
+from tests.integration.web.test_page import serving
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DRAWN = 30_000
+
+
+@pytest.fixture(scope="module")
+def browsers():
+    """Chromium with WebGL in software, and one without any."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is missing")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        options = {"executable_path": CHROMIUM}
+        drawing = p.chromium.launch(
+            **options, args=["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        )
+        bare = p.chromium.launch(**options, args=["--no-sandbox", "--disable-gpu", "--disable-3d-apis"])
+        yield drawing, bare
+        drawing.close()
+        bare.close()
+
+
+@pytest.fixture
+def served(filled_sqlite_url, tmp_path):
+    """The story with votes, relief from a drawn model and a file of tiles."""
+    from detection.imagery.data.generate import write_scene
+
+    folder = tmp_path / "state" / "relief"
+    folder.mkdir(parents=True)
+    (tmp_path / "tiles").mkdir()
+    write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=128)
+    for out in (folder / "north-bench.pmtiles", tmp_path / "tiles" / "land.pmtiles"):
+        assert make_relief(ReliefAsked(tmp_path / "scene" / "dem.tif", out)).error == ""
+    db = Database(filled_sqlite_url)
+    votes = {"G1": 2, "E1": 3}
+    memory = Memory(votes={
+        VoteKey("v", s): Vote(n, epoch_s(story.NOW), epoch_s(story.NOW) + 86400, "x") for s, n in votes.items()
+    })  # fmt: skip
+    with db.write() as c:
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.spell()))
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
+    environment = {"SLOPEWARD_PATHS__STATE": str(tmp_path / "state"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
+    with serving(db, story.NOW + timedelta(minutes=5), load_service(None, environment)) as client:
+        yield str(client.base_url).rstrip("/"), db
+    db.close()
+
+
+@pytest.fixture
+def watch(browsers):
+    opened = []
+
+    def make(*, bare=False, **options):
+        opened.append(Watch(browsers[bare], **options))
+        opened[-1].requests = []
+        opened[-1].page.on("request", lambda r: opened[-1].requests.append(r.url))
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+
+
+def open_map(w, address):
+    w.page.goto(address)
+    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
+    return w.page.locator(".mapview")
+
+
+def count_colours(page):
+    """How many different colours a picture of the map has: one that drew nothing has few."""
+    import io
+
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(page.locator(".mapview").screenshot())).convert("RGB")
+    return len(picture.getcolors(1 << 24))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "dark"), (390, "light")])
+def test_the_map_of_a_site_draws_and_asks_nobody_else(served, watch, width, scheme):
+    base, _ = served
+    w = watch(width=width, height=844, scheme=scheme)
+    w.page.goto(f"{base}/sites/north-bench")
+    w.page.wait_for_load_state("networkidle")
+    if width == 390:  # nothing of the library comes before the map is near
+        assert not [url for url in w.requests if "maplibre" in url]
+    open_map(w, f"{base}/sites/north-bench")
+    expect(w.page.locator("#part-map")).to_be_hidden()
+    w.page.wait_for_load_state("networkidle")
+    assert count_colours(w.page) > 500  # the relief alone has hundreds of greys
+    ranges = [url for url in w.requests if url.endswith(".pmtiles")]
+    assert {url.rsplit("/", 1)[1] for url in ranges} == {"relief.pmtiles", "land.pmtiles"}
+    assert not [url for url in w.requests if "glyph" in url or "font" in url]
+    stations = w.page.get_by_label("Station", exact=True)
+    assert stations.locator("option").all_inner_texts()[1:] == ["C1", "E1: red", "G1: orange", "G2"]
+    stations.select_option("E1")
+    chosen = w.page.locator(".mapchosen")
+    expect(chosen).to_contain_text("asks for red")
+    expect(chosen).to_contain_text("crack opening")
+    assert chosen.get_by_role("link", name="in the table").get_attribute("href") == "#station-E1"
+    assert w.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert w.page.locator(".mapview canvas").get_attribute("aria-label").startswith("Map of the site")
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
+def test_a_click_opens_what_lies_there_and_keys_move_the_map(served, watch):
+    base, _ = served
+    w = watch(height=1200)
+    view = open_map(w, f"{base}/sites/north-bench")
+    w.page.get_by_label("Station", exact=True).select_option("G1")
+    w.page.wait_for_timeout(900)  # the map moves there
+    w.page.get_by_label("Station", exact=True).select_option("")
+    box = view.bounding_box()
+    w.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(w.page.locator(".mapchosen")).to_contain_text("7 ± 0.4 mm/day")
+    expect(w.page.locator(".mapchosen")).to_contain_text("205° (azimuth of the site file)")
+    place = w.page.locator(".mapplace")
+    view.locator("canvas").focus()
+    before = place.inner_text()
+    w.page.keyboard.press("ArrowRight")
+    expect(place).not_to_have_text(before)
+    w.page.get_by_label("Radar points").uncheck()
+    expect(w.page.locator(".mapkey")).not_to_contain_text("radar points")
+    assert w.complaints == []
+
+
+def test_the_past_is_shown_as_such_and_plays_only_when_asked(served, watch):
+    base, _ = served
+    w = watch(height=1200)
+    open_map(w, f"{base}/sites/north-bench")
+    w.page.locator("summary", has_text="Earlier").click()
+    slider, said = w.page.get_by_label("Time shown on the map"), w.page.locator(".maptime")
+    expect(said).to_have_text("now")
+    expect(w.page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+    slider.focus()
+    for _ in range(12):
+        w.page.keyboard.press("ArrowLeft")
+    expect(said).to_contain_text("level", timeout=DRAWN)
+    expect(w.page.locator("[data-map]")).to_have_class(re.compile("is-past"))
+    assert [url for url in w.requests if "stations.geojson?at=2026-02" in url]
+    w.page.get_by_role("button", name="Now", exact=True).click()
+    expect(said).to_have_text("now")
+    expect(w.page.locator("[data-map]")).not_to_have_class(re.compile("is-past"))
+    assert w.complaints == []
+
+
+def test_without_webgl_and_on_paper_the_sketch_stays(served, watch):
+    base, _ = served
+    w = watch(bare=True)
+    w.page.goto(f"{base}/sites/north-bench")
+    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    w.page.wait_for_load_state("networkidle")
+    expect(w.page.locator("svg.map")).to_be_visible()
+    assert w.page.locator(".mapview").count() == 0
+    assert not [url for url in w.requests if "maplibre" in url]
+    drawing = watch()
+    open_map(drawing, f"{base}/sites/north-bench")
+    drawing.page.emulate_media(media="print")
+    expect(drawing.page.locator("svg.map")).to_be_visible()
+    expect(drawing.page.locator(".mapview")).to_be_hidden()
+    assert w.complaints == drawing.complaints == []
+
+
+def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watch):
+    base, db = served
+    with db.write() as c:  # both at one place: one mark
+        c.execute(site.update().values(latitude=46.2, longitude=8.9))
+    w = watch(height=900)
+    asked = threading.Event()
+    w.page.on("request", lambda r: asked.set() if "sites.geojson" in r.url else None)
+    open_map(w, base)
+    assert asked.is_set()
+    w.page.wait_for_load_state("networkidle")
+    expect(w.page.locator(".sitesmap details")).to_have_attribute("open", "")
+    group = w.page.evaluate("window.SlopewardMap.shown.queryRenderedFeatures({ layers: ['groups'] })[0].properties")
+    assert (group["point_count"], group["worst"][1:]) == (2, "2orange")
+    assert group["blind"] >= 1
+    phone = watch(width=390, height=844)
+    phone.page.goto(base)
+    phone.page.wait_for_load_state("networkidle")
+    expect(phone.page.locator(".sitesmap .mapview")).to_be_hidden()
+    assert not [url for url in phone.requests if "maplibre" in url]
+    phone.page.locator("summary", has_text="Map of the sites").click()
+    phone.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
+    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert w.complaints == phone.complaints == []

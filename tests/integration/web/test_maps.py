@@ -1,0 +1,229 @@
+"""What maps are drawn of, on both databases: stations as they are and were, radar points, zones, tiles by ranges."""
+
+import itertools
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from detection.imagery.tiles.archive import About, write_archive
+from monitor.cli.main import run_verb
+from monitor.config.service import load_service, parse_site
+from monitor.domain.alert import Ledger
+from monitor.domain.decision import Memory, Vote
+from monitor.domain.instants import epoch_s, spell
+from monitor.domain.keys import VoteKey
+from monitor.domain.observation import Observation
+from monitor.store.alerting.decisions import add_decision
+from monitor.store.models.movement import MovementRow, add_update
+from monitor.store.readings import points
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.readings.point_rates import load_rates
+from monitor.store.schema import tables as t
+from monitor.web.parts.ranges import LARGEST, list_files
+from monitor.web.parts.zones import draw_zones
+from tests.data.filled import NOW, load_story_sites
+from tests.integration.web.test_page import serving
+
+SITE = "/api/v1/sites/north-bench"
+ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def client(filled_database):
+    with serving(filled_database, NOW + timedelta(minutes=5)) as c:
+        yield c
+
+
+def facts_of(client, at=None):
+    found = client.get(f"{SITE}/stations.geojson", params={} if at is None else {"at": spell(at)})
+    assert found.status_code == 200, found.text
+    return {f["properties"]["station"]: f["properties"] for f in found.json()["features"]}
+
+
+def vote(level, until):
+    return Vote(level, epoch_s(until) - 3600, epoch_s(until), "x")
+
+
+def test_a_station_points_where_east_and_north_went_and_asks_for_what_it_votes(client, filled_database):
+    with filled_database.write() as c:
+        ids = {q: find_series_id(c, "north-bench", "G2", f"displacement_{q}") for q in ("east", "north")}
+        for k in range(40):  # north-west, against the azimuth of the site file
+            at = NOW + timedelta(hours=-39 + k, minutes=1)
+            for q, value in (("east", -500.0 - 3.0 * k), ("north", -500.0 + 3.0 * k)):
+                row = Observation("north-bench", "G2", f"displacement_{q}", "mm", at, at, value)
+                add_observations(c, [row], at)
+        moves = MovementRow(
+            ids["east"], NOW + timedelta(minutes=2), NOW, "progressive", "none", 90.0, 2.0, 86400.0, *[None] * 6, "", {}
+        )
+        add_update(c, moves, [])
+        memory = Memory(votes={VoteKey("v", "G1"): vote(2, NOW + timedelta(hours=1)), VoteKey("v", "E1"): vote(3, NOW)})
+        c.execute(t.site_state.update().where(t.site_state.c.site == "north-bench").values(state=memory.spell()))
+    found = facts_of(client)
+    assert (found["G2"]["heading_deg"], found["G2"]["heading_from"]) == (pytest.approx(315.0, abs=2.0), "readings")
+    assert (found["G1"]["heading_deg"], found["G1"]["heading_from"]) == (205.0, "site file")
+    assert found["C1"]["heading_deg"] is None
+    assert [(found[s]["asks"], found[s]["asks_name"]) for s in ("G1", "E1")] == [(2, "orange"), (0, None)]  # E1 is old
+
+
+def test_the_past_is_as_it_was_stored(client, filled_database):
+    then = NOW - timedelta(days=3)
+    evidence = {"outcome": {"memory": Memory(votes={VoteKey("v", "G1"): vote(1, then)}).spell()}}
+    with filled_database.write() as c:
+        basis = add_decision(c, "north-bench", then, "x" * 64, json.dumps(evidence))
+        c.execute(t.alert.insert().values(
+            site="north-bench", ledger=Ledger.HAZARD, key="level:then", level=1, peak_level=1, state="closed",
+            exercise=False, raised_at=then - timedelta(hours=1), reason="x", decision_id=basis,
+            rule_version="1", closed_at=NOW,
+        ))  # fmt: skip
+    before, now = facts_of(client, then), facts_of(client)
+    assert (before["G1"]["asks"], before["G1"]["asks_name"]) == (1, "yellow")
+    assert facts_of(client, then + timedelta(hours=1))["G1"]["asks"] == 0  # the vote has aged
+    assert (before["G1"]["state"], now["G1"]["state"]) == (None, "ok")
+    assert now["G1"]["velocity_mm_per_day"] != before["G1"]["velocity_mm_per_day"]
+    long_ago = facts_of(client, NOW - timedelta(days=5000))
+    assert {(f["level"], f["asks"], f["velocity_mm_per_day"]) for f in long_ago.values()} == {(None, 0, None)}
+    assert client.get(f"{SITE}/stations.geojson?at=yesterday").status_code == 409
+
+
+def test_points_have_the_rate_of_their_newest_revisions(client, filled_database, monkeypatch):
+    with filled_database.write() as c:
+        ids = points.add_points(
+            c,
+            "north-bench",
+            "a-set",
+            "los-towards",
+            "mm",
+            [points.Point(f"q{k}", 46.2, 8.9 + 1e-4 * k) for k in range(9)],
+        )
+        for n in range(6):
+            at = NOW - timedelta(days=10 * n)
+            c.execute(t.point_observation.insert(), [
+                {"point_id": i, "observed_at": at, "revision": 0, "received_at": at, "value_raw": -0.1 * k * 10 * n}
+                for k, i in enumerate(ids.values()) if k < 8 or n < 3
+            ])  # fmt: skip
+        c.execute(t.point_observation.insert().values(
+            point_id=ids["q0"], observed_at=NOW, revision=1, received_at=NOW, value_raw=50.0))  # fmt: skip
+    answer = client.get(f"{SITE}/points.geojson").json()
+    assert answer["sets"] == {"a-set": "los-towards", "descending-66": "los-towards"}
+    rates = {f["properties"]["point"]: f["properties"]["rate_mm_per_year"] for f in answer["features"]}
+    assert rates["q5"] == pytest.approx(0.5 * 365.25, rel=1e-4)
+    assert rates["q0"] == pytest.approx(261.0, abs=1.0)  # the correction of the newest value bends it
+    assert rates["q8"] is None  # three acquisitions
+    inside = client.get(f"{SITE}/points.geojson?bbox=8.90015,46,8.90035,47").json()
+    assert [f["properties"]["point"] for f in inside["features"]] == ["q2", "q3"]
+    other = client.get(f"{SITE}/points.geojson?set=descending-66&days=3660").json()["features"]
+    assert other[0]["properties"]["rate_mm_per_year"] == pytest.approx(-30.44, abs=0.1)
+    for bad in ("bbox=1,2,3", "bbox=nan,0,1,1", "bbox=1,2,3,x", "at=never", "days=0", "days=1e9"):
+        assert client.get(f"{SITE}/points.geojson?{bad}").status_code in {409, 422}, bad
+    assert client.get(f"{SITE}/points.geojson?set=none").json()["features"] == []
+    monkeypatch.setattr("monitor.store.readings.point_rates.MOST", 4)
+    with filled_database.read() as c:
+        thinned = load_rates(c, "north-bench", None, NOW, timedelta(days=365))
+        early = load_rates(c, "north-bench", None, NOW - timedelta(minutes=1), timedelta(days=365))
+    assert (thinned.inside, len(thinned.points) <= 4) == (9, True)
+    assert all(p.newest_at is None or p.newest_at < NOW for p in early.points)
+
+
+def test_zones_are_hulls_of_areas_and_circles_of_radar():
+    text = (Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
+    for name in ("G1", "G2", "E1"):
+        text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
+    text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
+    text += 'author = "a"\nreason = "b"\n'
+    found = {f["id"]: f for f in draw_zones(parse_site(text, "x.toml"))}
+    assert set(found) == {"area/head", "radar/G1"}
+    assert found["radar/G1"]["properties"]["radius_m"] == 150.0
+    for zone in found.values():
+        ring = zone["geometry"]["coordinates"][0]
+        assert ring[0] == ring[-1]
+        twice = sum((a[0] - b[0]) * (a[1] + b[1]) for a, b in itertools.pairwise(ring))
+        assert twice > 0  # counter-clockwise
+    assert draw_zones(load_story_sites()[1]) == []
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    about = About("png", (8.0, 46.0, 9.0, 47.0), (0, 0), zipped=False, metadata={})
+    write_archive(folder / "land.pmtiles", [(0, bytes(range(256)) * 40)], about)
+    (folder / "huge.pmtiles").touch()
+    with (folder / "huge.pmtiles").open("r+b") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "secret.pmtiles").write_bytes(b"secret" * 99)
+    (folder / "link.pmtiles").symlink_to(tmp_path / "secret.pmtiles")
+    (folder / "room.pmtiles").mkdir()
+    (folder / "notes.txt").write_text("x")
+    (folder / ".hidden.pmtiles").write_text("x")
+    return folder
+
+
+@ONCE
+def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, tmp_path):
+    environment = {"SLOPEWARD_MAP__TILES": str(tiles), "SLOPEWARD_PATHS__STATE": str(tmp_path / "state")}
+    (tmp_path / "state" / "relief").mkdir(parents=True)
+    (tmp_path / "state" / "relief" / "north-bench.pmtiles").write_bytes(b"PMTiles")
+    with serving(filled_database, NOW, load_service(None, environment)) as client:
+        assert [one["name"] for one in client.get("/api/v1/map/tiles").json()] == ["huge.pmtiles", "land.pmtiles"]
+        whole = (tiles / "land.pmtiles").read_bytes()
+        address = "/api/v1/map/tiles/land.pmtiles"
+        for asked, first, last in (("0-99", 0, 99), ("5-", 5, len(whole) - 1), (f"9-{10**14}", 9, len(whole) - 1)):
+            found = client.get(address, headers={"Range": f"bytes={asked}"})
+            assert (found.status_code, found.content) == (206, whole[first : last + 1]), asked
+            assert found.headers["content-range"] == f"bytes {first}-{last}/{len(whole)}"
+            assert found.headers["content-encoding"] == "identity"  # packed, it were another range
+        for bad in (
+            "",
+            "bytes=-5",
+            "bytes=0-1,5-6",
+            "bytes=9-1",
+            f"bytes={10**9}-",
+            "bytes=a-b",
+            "lines=0-1",
+            "bytes=0-" + "9" * 400,
+        ):
+            found = client.get(address, headers={"Range": bad} if bad else {})
+            assert (found.status_code, found.headers["content-range"]) == (416, f"bytes */{len(whole)}"), bad
+        huge = client.get("/api/v1/map/tiles/huge.pmtiles", headers={"Range": "bytes=0-999999999999"})
+        assert (huge.status_code, len(huge.content)) == (206, LARGEST)
+        hostile = (
+            "../secret.pmtiles", "..%2fsecret.pmtiles", "%2e%2e/secret.pmtiles", "link.pmtiles", "room.pmtiles",
+            "notes.txt", ".hidden.pmtiles", "gone.pmtiles", "a" * 300 + ".pmtiles", "land.pmtiles%00",
+        )  # fmt: skip
+        for name in hostile:
+            found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
+            assert found.status_code in {400, 404}, name
+            assert b"secret" not in found.content
+        assert client.get(f"{SITE}/map").json()["relief"] == f"{SITE}/relief.pmtiles"
+        assert client.get(f"{SITE}/relief.pmtiles", headers={"Range": "bytes=0-6"}).content == b"PMTiles"
+        for site in ("lake-slope", "nowhere", "..%2f..%2fstate%2frelief%2fnorth-bench"):
+            assert client.get(f"/api/v1/sites/{site}/relief.pmtiles", headers={"Range": "bytes=0-6"}).status_code == 404
+    assert list_files("") == list_files(tmp_path / "absent") == []
+
+
+def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
+    from detection.imagery.data.generate import write_scene
+
+    write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
+    sites = Path(__file__).parents[3] / "configs" / "sites"
+    (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\nstate = "state"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    config = ["--config", "s.toml", "--json"]
+    assert run_verb(["map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["file"] == str(tmp_path / "state" / "relief" / "north-bench.pmtiles")
+    assert facts["kind"] == "png"
+    assert run_verb(["map", "tiles", facts["file"], *config]) == 1
+    assert "[map] tiles names no folder" in capsys.readouterr().err
+    with (tmp_path / "s.toml").open("a") as file:
+        file.write('[map]\ntiles = "tiles"\n')
+    (tmp_path / "a b!.bin").write_bytes(Path(facts["file"]).read_bytes())
+    assert run_verb(["map", "tiles", "a b!.bin", *config]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["file"]).name == "a-b.pmtiles"
+    assert run_verb(["map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
+    assert run_verb(["map", "tiles", "s.toml", *config]) == 1
+    assert "neither PMTiles nor MBTiles" in capsys.readouterr().err
+    assert run_verb(["map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
+    assert run_verb(["map", "relief", "north-bench", "s.toml", *config]) == 1
