@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from monitor.alerting.acts.operator_acts import order_level
 from monitor.alerting.acts.word_acts import TAKEN_BACK, ask_again
 from monitor.alerting.audit.earlier_wording import Wording
@@ -17,9 +19,12 @@ from monitor.domain.decision import Memory, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
-from monitor.store.alerting.audit_pack import Cited
-from monitor.store.alerting.decisions import DecisionRow
+from monitor.store.alerting.alerts import Alert, load_alert_events
+from monitor.store.alerting.audit_pack import Cited, load_citations
+from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.drills import without_exercise
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.database.audit import find_seal
 
 WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
 
@@ -30,6 +35,41 @@ class Recomputation:
 
     differences: tuple[str, ...]
     frozen: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputing:
+    """What a worker decides again: each decision with its site file, its seal, and the events that cite it."""
+
+    decisions: tuple[tuple[DecisionRow, str, str | None, tuple[Cited, ...]], ...]
+    newest: int | None = None  # the decision that the alert rests on
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What deciding again gave; no line where everything is equal bit for bit."""
+
+    differences: tuple[str, ...]
+
+
+def gather_decisions(c: Connection, alert: Alert) -> Recomputing:
+    """Every decision behind an alert, with all that deciding again takes."""
+    found = []
+    ids = {e.decision_id for e in load_alert_events(c, alert.id)} | {alert.decision_id}
+    for number in sorted(i for i in ids if i is not None):
+        row = load_decision(c, number)
+        source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
+        found.append((row, source, find_seal(c, number), load_citations(c, number)))
+    return Recomputing(tuple(found), alert.decision_id)
+
+
+def recompute_all(asked: Recomputing) -> Recomputed:
+    """Decide again for every change of an alert; what differs, a line each."""
+    found = []
+    for row, source, seal, cited in asked.decisions:
+        again = recompute(row, source, seal=seal, cited=cited)
+        found += [line if row.id == asked.newest else f"decision {row.id}: {line}" for line in again.differences]
+    return Recomputed(tuple(found))
 
 
 def recompute(row: DecisionRow, source: str, *, seal: str | None = None, cited: Sequence[Cited] = ()) -> Recomputation:

@@ -15,8 +15,8 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import respell
-from monitor.store.alerting.alerts import Alert, find_alert, load_alert_events
-from monitor.store.alerting.audit_pack import load_citations, load_material
+from monitor.store.alerting.alerts import Alert, find_alert
+from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.alerting.stories import verify_story
@@ -108,19 +108,12 @@ def _read(row: DecisionRow, source: str) -> tuple[Any, list[dict[str, Any]], lis
 
 def recompute_all(db: Database, alert: Alert) -> list[str]:
     """Decide again for every change of an alert; what differs, a line each."""
-    from monitor.alerting.audit.recompute import recompute
+    from monitor.alerting.audit.recompute import gather_decisions
+    from monitor.alerting.audit.recompute import recompute_all as decide_all
 
-    found = []
     with db.read() as c:
-        ids = {e.decision_id for e in load_alert_events(c, alert.id)} | {alert.decision_id}
-        for number in sorted(i for i in ids if i is not None):
-            row = load_decision(c, number)
-            source = load_site_source(c, row.config_sha256) if '"view":' in row.evidence else ""
-            again = recompute(row, source, seal=find_seal(c, number), cited=load_citations(c, number))
-            found += [
-                line if number == alert.decision_id else f"decision {number}: {line}" for line in again.differences
-            ]
-    return found
+        asked = gather_decisions(c, alert)
+    return list(decide_all(asked).differences)
 
 
 def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) -> list[str]:

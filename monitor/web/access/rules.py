@@ -92,6 +92,7 @@ RULES: Final[dict[str, str]] = {
     ),
     # a site file holds addresses of people
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/thresholds"), VIEWER),
+    "POST /alerts/{alert_id}/recompute": VIEWER,
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,10 +30,18 @@ from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
-from monitor.web.parts.evidence import find_sentence, read_evidence
-from monitor.web.parts.headline import collect_motions, describe_motion, find_hazards
+from monitor.web.parts.evidence import find_sentence, list_findings, read_evidence
+from monitor.web.parts.headline import (
+    collect_motions,
+    describe_motion,
+    find_declaration,
+    find_hazards,
+    find_headlines,
+    read_headline,
+)
 from monitor.web.parts.plan import plan_page
 from monitor.web.parts.sketch import draw
+from monitor.web.parts.story import tell_story
 
 LEDGERS: Final = (
     (Ledger.HAZARD, "Hazard", "What the slope does"),
@@ -65,7 +74,8 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
         "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
         "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {card.id: card.name for card in cards}, "show_site": True,
-        "undelivered": pages.count_undelivered(c),
+        "undelivered": pages.count_undelivered(c), "headlines": find_headlines(c, find_hazards(alerts).values()),
+        "zones": {card.id: card.timezone for card in cards},
     }  # fmt: skip
 
 
@@ -114,7 +124,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
     return {
-        "hazards": find_hazards(own), "motion": describe_motion(movement, now, watched),
+        "hazards": find_hazards(own), "headlines": find_headlines(c, find_hazards(own).values()),
+        "motion": describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
         "map": draw(stations, footprints, pages.preview_bounds(shown), find_asks(c, site_id, card.top_level, now)),
@@ -189,6 +200,8 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         **found, "notifications": veil.cover_messages(found["notifications"]),
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
+        "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),
+        "story": tell_story(found["events"], found["notifications"]),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
@@ -196,6 +209,13 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     }  # fmt: skip
     covered: dict[str, Any] = veil.cover(values) if found["alert"]["site"] == SERVICE_ALERTS else values
     return covered
+
+
+def _find_findings(c: Connection, evidence: dict[str, Any], alert: dict[str, Any]) -> dict[str, Any]:
+    """Who asked for the level; evidence of an odd form says it in its tables alone."""
+    with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return list_findings(evidence, find_declaration(c, str(alert["config_version"])))
+    return {}
 
 
 def _find_spoken(c: Connection, alert: dict[str, Any]) -> Spoken | None:

@@ -4,8 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from monitor.domain.headline import find_unit, read_outcome, spell_value
 from monitor.domain.instants import from_epoch_s
+from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
+from monitor.domain.site import Site
 
 MOST: Final = 40  # rows of one table; the JSON below holds all
 READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
@@ -24,6 +27,50 @@ def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
 def find_sentence(evidence: Mapping[str, Any]) -> str:
     """The one sentence that says why, or nothing."""
     return str(evidence.get("sentence") or evidence.get("reason") or "")
+
+
+def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any]:
+    """Who asked for more than the lowest level, in figures that make sentences; the highest level first.
+
+    Returns:
+        `said`: for each vote its station, value, unit, span, level, bound and instant, or its stored reason; `agree`:
+        how many stations counted for the level, and how many were asked; nothing where no criterion voted.
+    """
+    told = read_outcome(frozen)
+    if site is None or not told:
+        return {}
+    words = {VoteKey(w["criterion"], w["station"]): w for w in told.get("words", ())}
+    rates = {c.id: c for c in site.criteria if c.kind.rate}
+    said = []
+    for name, vote in told.get("votes", {}).items():
+        key = VoteKey.read(name)
+        word = words.get(key)
+        if not vote["level"] or word is None:
+            continue
+        found: dict[str, Any] = {
+            "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": word["reason"],
+            "aside": vote["pended"] or "", "counted": vote["counted"], "name": name_of(site, vote["level"]),
+        }  # fmt: skip
+        bounds = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None]
+        bound = next((b for b in bounds if b["level"] == vote["level"]), None)
+        if bound is not None and key.criterion in rates:
+            criterion = rates[key.criterion]
+            found |= {
+                "value": spell_value(bound["rate"]), "bound": spell_value(bound["bound"]),
+                "span_s": bound["window_s"] or 86400.0, "unit": find_unit(site, key.criterion),
+                "moved": criterion.kind.velocity, "quantity": criterion.quantity,
+            }  # fmt: skip
+        said.append(found)
+    said.sort(key=lambda one: (-one["level"], not one["counted"], one["station"]))
+    top = max((one["level"] for one in said if one["counted"]), default=0)
+    agree = {one["station"] for one in said if one["counted"] and one["level"] == top}
+    asked = {w["station"] for w in told.get("words", ()) if w["criterion"] in rates}
+    return {"said": said, "agree": (len(agree), len(asked | agree)), "name": name_of(site, top)} if said else {}
+
+
+def name_of(site: Site, level: int) -> str:
+    """The name of a level, or its number where the ladder has no such level."""
+    return site.levels[level].name if level < len(site.levels) else str(level)
 
 
 def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:

@@ -1,21 +1,79 @@
 """What a site's headline says besides its level: the alert behind it, how fast it moves, what may come."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
+from monitor.config.service import parse_site
 from monitor.domain.alert import Ledger
+from monitor.domain.headline import Headline, find_headline
 from monitor.domain.instants import epoch_s, parse
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError
 from monitor.store.alerting import timeline
+from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
 from monitor.web.parts.past_pictures import Scale
 
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
+READ_AT_ONCE, SENTENCES_KEPT = 6, 200
+_declared: Final[dict[str, Site | None]] = {}
 CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
+
+
+_sentences: Final[dict[tuple[str, int], Headline | None]] = {}  # by the hash of the evidence, and level
+
+
+def find_headlines(c: Connection, hazards: Iterable[Mapping[str, Any]]) -> dict[int, Headline]:
+    """What is behind the level of each of some alerts, by its id, as messages say it.
+
+    Frozen evidence never changes, so it is read once by this process. It may be megabytes: of many alerts at once a
+    few are read, the others show their reason until the page asks again.
+    """
+    found, left = {}, READ_AT_ONCE
+    for alert in hazards:
+        key = (str(alert["evidence_sha256"]), int(alert["level"]))
+        if key not in _sentences and left:
+            left -= 1
+            while len(_sentences) >= SENTENCES_KEPT:
+                _sentences.pop(next(iter(_sentences)), None)
+            _sentences[key] = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+        if (said := _sentences.get(key)) is not None:
+            found[int(alert["alert_id"])] = said
+    return found
+
+
+def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, Any]) -> Headline | None:
+    """The headline of one alert from its evidence; evidence of an odd form has none."""
+    with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):
+        return find_headline(frozen, find_declaration(c, str(alert["config_version"])), int(alert["level"]))
+    return None
+
+
+def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
+    """The frozen evidence of an alert; empty where there is none."""
+    d, a = t.decision.c, t.alert.c
+    text = c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+    found = json.loads(text) if text else {}
+    return found if isinstance(found, dict) else {}
+
+
+def find_declaration(c: Connection, config_sha256: str) -> Site | None:
+    """A site as its file of that hash declares it; None where this program cannot read that file."""
+    if config_sha256 not in _declared:
+        while len(_declared) >= SENTENCES_KEPT:
+            _declared.pop(next(iter(_declared)), None)
+        try:
+            _declared[config_sha256] = parse_site(load_site_source(c, config_sha256), config_sha256[:12])
+        except (ConfigError, NotFoundError):
+            _declared[config_sha256] = None
+    return _declared[config_sha256]
 
 
 def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

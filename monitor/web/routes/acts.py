@@ -1,5 +1,6 @@
 """The narrow write path: acknowledge, verify, report what was seen. Each act carries a name and a reason."""
 
+import threading
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
@@ -10,12 +11,14 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import share_taking_back, take_word_back
+from monitor.alerting.audit.recompute import Recomputed, Recomputing, gather_decisions
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.alert import Actor
 from monitor.domain.observation import Report
 from monitor.domain.site import Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, StoreBusyError
 from monitor.ingest.references import answer_reference, share_answer
+from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
@@ -25,8 +28,13 @@ from monitor.store.readings.messages import add_report
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
 from monitor.web.parts.collect import find_card
+from monitor.worker.records import Task
 
 router = APIRouter(include_in_schema=False)
+RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
+RECOMPUTE_LIMIT_S: Final = 60.0
+RECOMPUTE_WAIT_S: Final = 10.0
+_recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
 
 
@@ -51,6 +59,29 @@ def acknowledge_alert(
     with context.db.write(urgent=True) as c:
         acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/recompute")
+def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Form()] = "") -> Response:
+    """Decide again from the frozen evidence of an alert, in a worker, and say whether it comes out bit for bit."""
+    actor_of(request, csrf)
+    context = context_of(request)
+    with context.db.read() as c:
+        alert = find_alert(c, alert_id)
+        if alert is None:
+            raise NotFoundError(f"there is no alert {alert_id}")
+        asked = gather_decisions(c, alert)
+    if not _recomputing.acquire(timeout=RECOMPUTE_WAIT_S):
+        raise StoreBusyError("another alert is being decided again; try again in a minute")
+    try:
+        plan = context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
+        found = run_in_worker(plan, RECOMPUTE, asked).differences
+        told = f"recomputed, and it differs: {found[0][:120]}" if found else "recomputed: equal bit for bit"
+    except JobError as error:
+        told = f"not recomputed: {str(error)[:120]}"
+    finally:
+        _recomputing.release()
+    return RedirectResponse(f"/alerts/{alert_id}?told={quote(told)}#h-evidence", status_code=303)
 
 
 @router.post("/alerts/{alert_id}/verify")

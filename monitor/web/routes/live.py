@@ -55,7 +55,7 @@ def refresh_alert(request: Request, alert_id: AlertId) -> JSONResponse:
     """Parts of an alert page."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, veil_of(request, c))
-    return _answer(request, ("alert_head", "alert_chain"), values)
+    return _answer(request, ("alert_head", "alert_notified", "alert_chain"), values)
 
 
 @router.get("/changes")

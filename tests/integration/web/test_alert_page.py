@@ -1,0 +1,90 @@
+"""The page of an alert says why in sentences, tells its story in one line of time, and decides again on demand."""
+
+import re
+from html import unescape
+
+import pytest
+from sqlalchemy import update
+
+from monitor.domain.alert import Actor
+from monitor.store.alerting.alerts import add_note
+from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
+from monitor.store.people import users
+from monitor.store.schema.tables import decision
+from monitor.web.parts import headline
+from monitor.web.parts.story import tell_story
+from tests.data.filled import PASSWORD
+from tests.data.watched_slope import SITE_TEXT, WatchedSlope
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+ZONED = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Asia/Kathmandu"\n', 1)
+
+
+def read_text(page):
+    """What a page shows, without its marks."""
+    return " ".join(unescape(re.sub("<[^>]*>", "", page)).split())
+
+
+@pytest.fixture
+def red(database):
+    """A slope that failed, with the number of its alert."""
+    slope = WatchedSlope(database, ZONED)
+    slope.fail()
+    with database.write() as c:
+        users.add_user(c, "bo", PASSWORD, "operator", slope.now)
+    return slope
+
+
+def test_the_reader_sees_what_it_is_what_to_do_and_why(red, database):
+    headline._sentences.clear()
+    clock = Clock()
+    clock.now = red.now
+    with database.write() as c:
+        [first, *_] = claim_due(c, red.now, "w", 30.0, 9, "log")
+        mark_delivered(c, first.id, "w", red.now)
+        mark_confirmed(c, first.id, red.now, "bo", "page")
+        add_note(c, 1, Actor("bo"), "crack at the toe", red.now)
+    assert first.subject.startswith("RED North bench: Clear the pit floor. ")
+    with serving(database, clock) as address, enter(address, "bo") as bo:
+        page = bo.get("/alerts/1").text
+        shown = read_text(page)
+        sentence = re.search(r"Rate of crack opening is \d+ mm/day at 2 of 2 stations, red from 80\.", shown)
+        assert sentence is not None
+        for path in ("/", "/sites/bench"):
+            assert sentence[0] in read_text(bo.get(path).text), "one source for page, overview and message"
+        assert sentence[0].rstrip(".") in first.body
+        assert re.search(r"G1: rate of crack opening \d+ mm/day over 8 h \(red from 80\), data until 2026-03-02", shown)
+        assert "2 of 2 stations agree on red." in shown
+        assert "Clear the pit floor" in shown
+        parts = ("Do:", "Acknowledge as bo", "Who was notified", "agree on red", "What happened")
+        assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
+        assert "crack at the toe" in shown
+        assert "Sent to duty engineer (log)" in shown
+        assert "Confirmed by bo" in shown
+        assert "<details open" not in page.partition("h-evidence")[2], "tables are folded"
+        assert "Asia/Kathmandu (UTC+05:45)" in shown
+        assert 'href="/sites/bench?at=2026-03-02T' in page
+        # decided again, in a worker
+        answer = send(bo, "/alerts/1/recompute")
+        assert answer.headers["location"] == "/alerts/1?told=recomputed%3A%20equal%20bit%20for%20bit#h-evidence"
+        with database.write() as c:
+            c.execute(update(decision).values(evidence=decision.c.evidence + " "))
+        assert "differs" in send(bo, "/alerts/1/recompute").headers["location"]
+
+
+def test_who_is_not_signed_in_decides_nothing_again(red, database):
+    with serving(database, Clock()) as address, enter(address, "bo") as bo:
+        bo.cookies.clear()
+        assert bo.post("/alerts/1/recompute", data={"csrf": "x"}).status_code == 401
+
+
+def test_messages_of_one_minute_are_one_line_of_the_story():
+    message = {"recipient": "duty", "confirmed_by": None, "confirmed_at": None}
+    at = "2026-03-01T06:00:{:02}.000000Z"
+    rows = [{**message, "channel": f"{kind}:x", "sent_at": at.format(k)} for k, kind in enumerate(("email", "log"))]
+    rows += [{**message, "channel": "log:y", "sent_at": None}]
+    event = {"at": at.format(1)}
+    assert [(one["kind"], one.get("names")) for one in tell_story([event], rows)] == [
+        ("sent", ["duty (email)", "duty (log)"]), ("event", None),
+    ]  # fmt: skip
