@@ -55,6 +55,7 @@ SECRETS: Final = {
     ("second_factor", "key"),
     ("cap", "key"),
     ("push", "key"),
+    ("sms", "token"),
 }
 # where browsers take messages in: Chrome and Edge, Firefox, Safari, Edge of before; `*.` = any name below
 PUSH_SERVICES: Final = (
@@ -387,6 +388,25 @@ class PushSection(Section):
         return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
 
+class SmsSection(Section):
+    """[sms]: the gateway of channels `sms:` and `voice:`: a provider with Twilio's interface, or a modem by gammu."""
+
+    gateway: Literal["", "http", "modem"] = ""
+    url: str = Field(default="https://api.twilio.com", pattern=r"^https?://.+[^/]$")
+    account: str = Field(default="", pattern=r"^[A-Za-z0-9-]*$")
+    token: str = Field(default="", repr=False)
+    token_file: str = ""
+    sender: str = ""
+    modem: str = "var/modem"
+    reply_for_s: Duration = Field(default=14400.0, alias="reply_for")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.gateway == "http" and not (self.account and self.sender):
+            raise ValueError('gateway = "http": expected account and sender beside it')
+        return self
+
+
 class LogSection(Section):
     """[log]."""
 
@@ -427,6 +447,7 @@ class ServiceConfig(Section):
     smtp: SmtpSection = SmtpSection()
     cap: CapSection = CapSection()
     push: PushSection = PushSection()
+    sms: SmsSection = SmsSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()

@@ -43,7 +43,17 @@ from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
-CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt", "push")  # those of the notifiers
+CHANNEL_KINDS: Final = (
+    "log",
+    "webhook",
+    "email",
+    "apprise",
+    "cap",
+    "mqtt",
+    "push",
+    "sms",
+    "voice",
+)  # those of the notifiers
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent

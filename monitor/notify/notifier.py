@@ -21,6 +21,8 @@ NOTIFIERS: Final[dict[str, str]] = {
     "cap": "monitor.notify.notifiers.cap:CapNotifier",
     "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
     "push": "monitor.notify.notifiers.push:PushNotifier",
+    "sms": "monitor.notify.notifiers.telephone:SmsNotifier",
+    "voice": "monitor.notify.notifiers.telephone:VoiceNotifier",
 }
 
 OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert in place of subject and body
@@ -73,7 +75,7 @@ def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None 
 
 def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what the service file says of mail server and broker laid under the same names."""
-    sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push}
+    sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push, "SMS": config.sms}
     read = {
         f"SLOPEWARD_{name}__{key.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
         for name, section in sections.items()

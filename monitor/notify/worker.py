@@ -34,7 +34,7 @@ from monitor.store.alerting.outbox import (
     release_foreign,
 )
 from monitor.store.database.engine import Database
-from monitor.store.delivery.replies import make_code
+from monitor.store.delivery.replies import GOOD_FOR_S, make_code
 
 _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 30.0
@@ -206,7 +206,8 @@ class ChannelWorker:
         number = read_number(self._environ, address, kind)
         person = notification.recipient if known is None or len(known.people) != 1 else known.people[0]
         with self._db.write() as c:
-            code = make_code(c, notification, number, person, language, self._clock())
+            good_for = timedelta(seconds=float(self._environ.get("SLOPEWARD_SMS__REPLY_FOR_S", GOOD_FOR_S)))
+            code = make_code(c, notification, number, person, language, self._clock(), good_for)
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:

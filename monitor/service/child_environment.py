@@ -11,7 +11,7 @@ from monitor.config.service import PREFIX, SECRETS
 from monitor.worker.sandbox import clean_environment
 
 CORE_ALONE: Final = frozenset({"broker", "smtp", "signing", "push"})  # sections whose secrets the page has no use for
-SHARED: Final = frozenset({"cap"})  # the page hands out signed messages as well as core
+SHARED: Final = frozenset({"cap", "sms"})  # the page hands out signed messages, and checks who answers, as core does
 # what libraries of the page read: the database's client, and the way to the provider of logins
 _PAGE: Final = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",

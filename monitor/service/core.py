@@ -26,6 +26,7 @@ from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
 from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
 from monitor.notify.web_push import find_key, find_public_key
@@ -217,6 +218,7 @@ class Core:
             db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
             evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
         )  # fmt: skip
+        self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
         compute.sweep_folders()
         self.dispatcher.start()
@@ -389,6 +391,7 @@ class Core:
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self._follow_rotas, ROTAS_EVERY_S),
             Duty(self._publish_push_key, SOURCES_EVERY_S),
+            *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
             Duty(self.clock_watch.follow, CLOCK_EVERY_S),
@@ -453,6 +456,10 @@ class Core:
             with self.db.read() as c:
                 rosters = load_rosters(c, teams, now)
             self.conditions.follow(self.conditions.of_duty(teams, rosters, now), time.monotonic())
+
+    def _follow_modem(self) -> None:
+        self.modem.follow()
+        self.conditions.follow((self.conditions.of_modem(self.modem.find_trouble()),), time.monotonic())
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)

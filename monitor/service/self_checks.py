@@ -138,6 +138,11 @@ class Conditions:
         )  # fmt: skip
 
     @staticmethod
+    def of_modem(trouble: str) -> Condition:
+        """What `ModemWatch.find_trouble` says."""
+        return Condition("sms:modem", bool(trouble), f"text messages do not go out: {trouble}", after_s=AWAY_S)
+
+    @staticmethod
     def of_disk(trouble: str) -> Condition:
         """What `DiskReserve.trouble` says."""
         return Condition("disk:reserve", bool(trouble), trouble)

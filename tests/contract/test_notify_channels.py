@@ -28,6 +28,13 @@ NOTE = Notification(
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
+def gateway_settings(port):
+    settings = {
+        "GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": "hunter2", "SENDER": "+100000",
+    }  # fmt: skip
+    return {"DUTY_PHONE": "+41 79 123 45 67", **{f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}}
+
+
 def settings_of(kind, port):
     return {
         "log": ("desk", {}),
@@ -36,6 +43,8 @@ def settings_of(kind, port):
         "email": ("a@b.org", {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port)}),
         "apprise": ("APP", {"APP": f"json://ada:hunter2@127.0.0.1:{port}/x"}),
         "mqtt": ("a/b", {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}"}),
+        "sms": ("DUTY_PHONE", gateway_settings(port)),
+        "voice": ("DUTY_PHONE", gateway_settings(port)),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }[kind]
 
@@ -83,6 +92,12 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__PORT": "x"}, "is not a number"),
         ("apprise:APP", {"APP": "nothing"}, "cannot read the URL"),
         ("mqtt:a/#", {}, "without + and #"),
+        ("sms:DUTY", {}, "DUTY is not set"),
+        ("sms:DUTY", {"DUTY": "call the secret man"}, "is no number such as +41791234567"),
+        ("sms:DUTY", {"DUTY": "+41791234567"}, 'gateway = "http" or "modem"'),
+        ("sms:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "http"}, "needs url, account and sender"),
+        ("voice:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "modem"}, "a modem makes no calls"),
+        ("push:bo", {}, "needs the database"),
     ],
 )
 def test_wrong_settings_are_told_in_one_line(channel, environ, words):

@@ -21,6 +21,16 @@ def find_sent(c: Connection, provider_id: str) -> int | None:
     return c.execute(select(n.id).where(n.provider_id == provider_id).order_by(n.id.desc()).limit(1)).scalar()
 
 
+def load_unsaid(c: Connection, prefix: str, since: datetime) -> list[tuple[int, str]]:
+    """Messages that were taken and of which nothing was said yet, whose other name begins so."""
+    n = notification.c
+    query = select(n.id, n.provider_id).where(
+        n.state == DeliveryState.DELIVERED, n.provider_said.is_(None), n.sent_at > since,
+        n.provider_id.startswith(prefix),
+    )  # fmt: skip
+    return [(int(row[0]), str(row[1])) for row in c.execute(query)]
+
+
 def note_received(c: Connection, notification_id: int, said: str, now: datetime) -> bool:
     """The device has the message; the first such word counts. False where it was said already."""
     n = notification

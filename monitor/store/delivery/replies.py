@@ -22,7 +22,7 @@ from monitor.store.database.engine import add_if_absent
 from monitor.store.people.users import find_account, load_users, may
 from monitor.store.schema.tables import reply, reply_code
 
-GOOD_FOR: Final = timedelta(hours=4)
+GOOD_FOR_S: Final = 4 * 3600.0
 MOST_WRONG: Final = 5  # of one number within
 WITHIN: Final = timedelta(hours=1)
 _CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
@@ -52,7 +52,7 @@ class Answer:
 
 def make_code(
     c: Connection, message: Notification, number: str, person: str, language: str, now: datetime,
-    good_for: timedelta = GOOD_FOR,
+    good_for: timedelta = timedelta(seconds=GOOD_FOR_S),
 ) -> str:  # fmt: skip
     """The code of a message, the same at each try; it differs from all that still hold for this number.
 

@@ -47,6 +47,8 @@ _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # ma
 
 RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login", "POST /login", "POST /logout", "MOUNT /static", "MOUNT /vendor"), OPEN),
+    # signed by the provider, which has no account
+    **dict.fromkeys(("POST /gateway/status", "POST /gateway/reply", "POST /gateway/digit"), OPEN),
     **dict.fromkeys(("GET /sw.js", "GET /manifest.webmanifest", "GET /offline"), OPEN),
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(

@@ -51,9 +51,9 @@ class Address(str):
 
 
 @contextmanager
-def serving(database, clock, settings=""):
+def serving(database, clock, settings="", environ=None):
     """A real server of the page on a free port of loopback; gives its address."""
-    config = parse_service(settings, "test")
+    config = parse_service(settings, "test", environ)
     app = build(config, database, clock)
     listener = socket.socket(proto=socket.IPPROTO_TCP)  # else no TCP_NODELAY: 40 ms an answer
     listener.bind(("127.0.0.1", 0))

@@ -15,6 +15,9 @@ from monitor.language.scripts import FOLDER, find_script_texts
 from monitor.language.sentences import SENTENCES
 from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.notify.message import LINK
+from monitor.notify.notifiers.gateway import PRESS
+from monitor.notify.notifiers.telephone import HOW
+from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
@@ -64,6 +67,9 @@ def every_text() -> set[str | tuple[str, str]]:
         "never",
         "Landslide hazard",
         LINK,
+        HOW,
+        PRESS,
+        *ANSWERS.values(),
     }
 
 

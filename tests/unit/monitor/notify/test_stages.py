@@ -97,10 +97,11 @@ def test_throttle_postpones_the_lowest_and_never_the_urgent():
     assert all(v.until > T0 for v in held)
 
 
-def test_delivered_never_goes_back():
+def test_delivered_goes_back_only_where_the_provider_could_not_deliver():
     for end in (DeliveryState.CONFIRMED, DeliveryState.FAILED_FINAL, DeliveryState.SUPERSEDED):
         assert TRANSITIONS[end] == frozenset()
-    assert TRANSITIONS[DeliveryState.DELIVERED] == {DeliveryState.CONFIRMED}
+    failed = {DeliveryState.FAILED_RETRY, DeliveryState.FAILED_FINAL}
+    assert TRANSITIONS[DeliveryState.DELIVERED] == {DeliveryState.CONFIRMED, *failed}
     assert set(TRANSITIONS) == set(DeliveryState)
 
 

@@ -1,0 +1,143 @@
+"""A modem on this machine, by the folders of gammu-smsd (service FILES): what goes out, what became of it, what came.
+
+`outbox`, `sent`, `error` and `inbox` lie below one folder; the daemon moves files from the first to the next two. A
+file of the outbox is named `OUT<priority><date>_<time>_<serial>_<number>_<note>.txt` and is UTF-16 with its mark; an
+incoming part is `IN<date>_<time>_<serial>_<number>_<part>.txt`.
+"""
+
+import codecs
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.errors import DeliveryError
+from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.store.database.engine import Database
+from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_said
+from monitor.store.delivery.replies import ANSWERS, Answer, take_reply
+
+FOLDERS: Final = ("outbox", "sent", "error", "inbox")
+_IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_(\+?\d{3,20})_\d+\.txt")
+_LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
+_MOST: Final = 100  # files looked at in one go
+_OURS: Final = "OUTA"  # begins the name of each message of ours
+_STUCK_S: Final = 180.0
+
+
+class Incoming(NamedTuple):
+    """A text message that came in."""
+
+    name: str
+    sender: str
+    text: str
+
+
+def put_message(folder: Path, number: str, text: str, key: str) -> str:
+    """Lay a message into the outbox, whole or not at all; returns its name.
+
+    Raises:
+        DeliveryError: the folder is not there or cannot be written; the daemon has not taken what lies there.
+    """
+    # the same message at a second try has the same serial, so that people can see that it is one
+    name = f"OUTA{datetime.now(UTC):%Y%m%d_%H%M%S}_{int(key[:6], 16) % 100:02d}_{number}_{key[:12]}.txtd"
+    outbox = folder / "outbox"
+    part = outbox / f".{name}.part"
+    try:
+        if len([*_list(outbox, _MOST)]) >= _MOST:
+            raise DeliveryError(f"sms: {_MOST} messages lie in the outbox of the modem; does gammu-smsd run?")
+        part.write_text(text, encoding="utf-16")
+        part.rename(outbox / name)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise DeliveryError(f"sms: the outbox of the modem cannot be written: {error.strerror}") from error
+    return name
+
+
+def find_outcome(folder: Path, name: str) -> str:
+    """What the daemon did with a message: `sent`, `error`, or empty while it waits."""
+    return next((box for box in ("sent", "error") if (folder / box / name).exists()), "")
+
+
+def take_incoming(folder: Path) -> Iterator[Incoming]:
+    """What lies in the inbox, oldest first; each stays there until `forget`."""
+    for path in _list(folder / "inbox", _MOST):
+        match = _IN.fullmatch(path.name)
+        if match is None or path.is_symlink():
+            continue
+        try:
+            with path.open("rb") as file:
+                content = file.read(_LARGEST)
+        except OSError:
+            continue
+        wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+        yield Incoming(path.name, match[1], content.decode("utf-16" if wide else "utf-8", "replace").strip())
+
+
+def forget(folder: Path, name: str) -> None:
+    """The message was read: it leaves the inbox."""
+    with contextlib.suppress(OSError):
+        (folder / "inbox" / name).unlink()
+
+
+class ModemWatch:
+    """Follows what became of messages that were laid into the outbox, and reads what came in.
+
+    Args:
+        db: the database.
+        folder: that holds the four.
+        clock: gives the present.
+    """
+
+    def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
+        self._db, self._folder, self._clock = db, folder, clock
+
+    def follow(self) -> None:
+        """One look; quick while nothing happened."""
+        now = self._clock()
+        with self._db.read() as c:
+            waiting = load_unsaid(c, _OURS, now - timedelta(days=1))
+        ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
+        if ended:
+            with self._db.write() as c:
+                for number, found in ended:
+                    if found == "sent":
+                        note_said(c, number, found)
+                    else:
+                        mark_undelivered(c, number, found, "sms: the modem could not send it", now)
+        for one in take_incoming(self._folder):
+            with self._db.write() as c:
+                answer = take_reply(c, "sms", one.sender, one.text, one.name, now)
+            self._answer(one, answer)
+            forget(self._folder, one.name)
+
+    def find_trouble(self) -> str:
+        """Why messages do not go out; empty when all is well."""
+        missing = [box for box in FOLDERS if not (self._folder / box).is_dir()]
+        if missing:
+            return f"the folder {self._folder / missing[0]} of the modem is missing"
+        oldest = next(iter(_list(self._folder / "outbox", 1)), None)
+        try:
+            age_s = 0.0 if oldest is None else self._clock().timestamp() - oldest.stat().st_mtime
+        except OSError:
+            return ""  # it was taken just now
+        return "messages lie in the outbox of the modem; look whether gammu-smsd runs" if age_s > _STUCK_S else ""
+
+    def _answer(self, one: Incoming, answer: Answer) -> None:
+        """Tell who replied what came of it; numbers that never had a message get none."""
+        if not answer.person:
+            return
+        with use(answer.language or ENGLISH), contextlib.suppress(DeliveryError):
+            text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
+            put_message(self._folder, one.sender, text, sha256(one.name.encode()).hexdigest())
+
+
+def _list(folder: Path, most: int) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))[:most]
+    except OSError:
+        return []

@@ -1,0 +1,125 @@
+"""A provider of text messages and calls with Twilio's interface: what is sent to it, and proof of what comes back."""
+
+import base64
+import hashlib
+import hmac
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlencode
+from xml.etree import ElementTree as ET
+
+from monitor.errors import ConfigError, DeliveryError, UnsetError
+from monitor.language.catalogue import N_, gettext
+from monitor.notify.notifiers.webhook import CONNECT_S, RETRYABLE, TIMEOUT_S, read_retry_after
+
+# addresses of the page at which the provider reports, below `web.public_url`
+STATUS: Final = "/gateway/status"
+REPLY: Final = "/gateway/reply"
+DIGIT: Final = "/gateway/digit"
+SIGNATURE: Final = "X-Twilio-Signature"
+# words of the provider that end the story of a message or call; the others are on the way
+RECEIVED: Final = frozenset({"delivered", "read", "completed"})
+FAILED: Final = frozenset({"undelivered", "failed", "busy", "no-answer", "canceled"})
+LANGUAGES: Final = {"en": "en-GB", "it": "it-IT", "es": "es-ES", "zh": "zh-CN"}  # of the voice that speaks
+PRESS: Final = N_("Press 1 to acknowledge.")
+_REPAIRED: Final = frozenset({401, 403, 404})  # account, token or address: a person sets them right
+
+
+class Gateway:
+    """Posts forms to the provider of the environment's settings SLOPEWARD_SMS__URL, ACCOUNT, TOKEN and SENDER."""
+
+    def __init__(self, environ: Mapping[str, str], channel: str) -> None:
+        import httpx
+
+        base, account = environ.get("SLOPEWARD_SMS__URL", ""), environ.get("SLOPEWARD_SMS__ACCOUNT", "")
+        token, self.sender = environ.get("SLOPEWARD_SMS__TOKEN", ""), environ.get("SLOPEWARD_SMS__SENDER", "")
+        if not (base and account and self.sender):
+            raise ConfigError(f"channel {channel}: [sms] needs url, account and sender")
+        if not token:
+            raise UnsetError(f"channel {channel}: the environment variable SLOPEWARD_SMS__TOKEN is not set")
+        self.page_url = environ.get("SLOPEWARD_WEB__PUBLIC_URL", "")
+        self._base = f"{base}/2010-04-01/Accounts/{account}"
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # addresses with the account, at lower levels
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S), follow_redirects=False, auth=(account, token)
+        )
+
+    def post(self, what: str, form: Mapping[str, str], kind: str) -> str:
+        """Send `Messages` or `Calls`; returns what the provider calls it.
+
+        Raises:
+            DeliveryError: it took nothing.
+        """
+        import httpx
+
+        try:
+            answer = self._client.post(f"{self._base}/{what}.json", data=dict(form))
+        except httpx.TimeoutException as error:
+            raise DeliveryError(f"{kind}: no answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DeliveryError(f"{kind}: {type(error).__name__}") from error
+        status = answer.status_code
+        try:
+            said = answer.json()
+        except ValueError:
+            said = {}
+        said = said if isinstance(said, dict) else {}
+        if 200 <= status < 300 and said.get("sid"):
+            return str(said["sid"])[:64]
+        again = not 400 <= status < 500 or status in RETRYABLE or status in _REPAIRED
+        code = f" (code {said['code']})" if isinstance(said.get("code"), int) else ""
+        wait_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if again else None
+        raise DeliveryError(f"{kind}: answered {status}{code}", permanent=not again, retry_after_s=wait_s)
+
+    def find_callback(self, path: str, **query: int) -> str:
+        """Where the provider reports; empty where people and providers have no address of the page."""
+        return f"{self.page_url}{path}?{urlencode(query)}" if self.page_url else ""
+
+
+def sign(token: str, url: str, form: Iterable[tuple[str, str]]) -> str:
+    """The provider's signature: HMAC-SHA1 of the address and the sorted fields of the form, by the account's token.
+
+    >>> form = {  # the example of Twilio's documentation
+    ...     "CallSid": "CA1234567890ABCDE", "Caller": "+14158675310", "Digits": "1234", "From": "+14158675310",
+    ...     "To": "+18005551212",
+    ... }
+    >>> sign("12345", "https://mycompany.com/myapp.php?foo=1&bar=2", form.items())
+    'GvWf1cFY/Q7PnoempGyD5oXAezc='
+    """
+    text = url + "".join(name + value for name, value in sorted(form))
+    return base64.b64encode(hmac.new(token.encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+def is_signed(token: str, url: str, form: Iterable[tuple[str, str]], signature: str) -> bool:
+    """Whether a report comes from who knows the token, and is as it was sent."""
+    return bool(token) and hmac.compare_digest(sign(token, url, form).encode(), signature.encode())
+
+
+def spell_call(text: str, language: str, answer_at: str) -> str:
+    """TwiML of a call: says the message twice and takes the digit 1; without an address it only says it.
+
+    >>> spell_call("Red", "en", "")
+    '<Response><Say language="en-GB">Red</Say><Pause /><Say language="en-GB">Red</Say></Response>'
+    """
+    root = ET.Element("Response")
+    holder = root
+    if answer_at:
+        asked = {"input": "dtmf", "numDigits": "1", "timeout": "10", "action": answer_at, "method": "POST"}
+        holder = ET.SubElement(root, "Gather", asked)
+        text = f"{text} {gettext(PRESS)}"
+    for turn in range(2):
+        if turn:
+            ET.SubElement(holder, "Pause")
+        ET.SubElement(holder, "Say", language=LANGUAGES.get(language, LANGUAGES["en"])).text = text
+    return ET.tostring(root, encoding="unicode")
+
+
+def spell_answer(tag: str, text: str, language: str = "en") -> str:
+    """TwiML that answers: `Message` to a text message, `Say` in a call; nothing at all where there is no text."""
+    root = ET.Element("Response")
+    if text:
+        more = {"language": LANGUAGES.get(language, LANGUAGES["en"])} if tag == "Say" else {}
+        ET.SubElement(root, tag, more).text = text
+    return ET.tostring(root, encoding="unicode")

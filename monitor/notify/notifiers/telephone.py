@@ -1,0 +1,70 @@
+"""Channels `sms:NAME` and `voice:NAME`: a text or a call to the number in that variable, with a way to answer."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from monitor.domain.alert import Notification
+from monitor.errors import ConfigError
+from monitor.language.catalogue import N_, current, gettext
+from monitor.language.cutting import shorten
+from monitor.notify.modem import put_message
+from monitor.notify.notifier import read_number
+from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, spell_call
+
+LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
+HOW: Final = N_("Reply ACK {code} to acknowledge.")
+_SPOKEN: Final = 400
+
+
+class SmsNotifier:
+    """Sends by the gateway that SLOPEWARD_SMS__GATEWAY names: `http`, a provider; `modem`, folders of gammu-smsd."""
+
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        self._to = read_number(environ, address, "sms")
+        gateway = environ.get("SLOPEWARD_SMS__GATEWAY", "")
+        if gateway not in {"http", "modem"}:
+            raise ConfigError(f'channel sms:{address}: set gateway = "http" or "modem" in [sms]')
+        self._gateway = Gateway(environ, f"sms:{address}") if gateway == "http" else None
+        self._folder = Path(environ.get("SLOPEWARD_SMS__MODEM", "var/modem"))
+
+    def deliver(self, notification: Notification) -> str:
+        """Hand over; raises DeliveryError where nobody takes it."""
+        text = spell_sms(notification)
+        if self._gateway is None:
+            return put_message(self._folder, self._to, text, notification.idempotency_key)
+        form = {"To": self._to, "From": self._gateway.sender, "Body": text}
+        if notification.id and (report := self._gateway.find_callback(STATUS, message=notification.id)):
+            form["StatusCallback"] = report
+        return self._gateway.post("Messages", form, "sms")
+
+
+class VoiceNotifier:
+    """Lets a provider call and say the subject; the digit 1 acknowledges where the page has an address."""
+
+    def __init__(self, address: str, environ: Mapping[str, str]) -> None:
+        self._to = read_number(environ, address, "voice")
+        if environ.get("SLOPEWARD_SMS__GATEWAY", "") != "http":
+            raise ConfigError(f'channel voice:{address}: set gateway = "http" in [sms]; a modem makes no calls')
+        self._gateway = Gateway(environ, f"voice:{address}")
+
+    def deliver(self, notification: Notification) -> str:
+        """Start the call; raises DeliveryError where nobody makes it."""
+        n, gateway = notification, self._gateway
+        answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
+        text = spell_call(shorten(n.subject, _SPOKEN), current(), answer_at)
+        form = {"To": self._to, "From": gateway.sender, "Twiml": text}
+        if n.id and (report := gateway.find_callback(STATUS, message=n.id)):
+            form["StatusCallback"] = report
+        return gateway.post("Calls", form, "voice")
+
+
+def spell_sms(notification: Notification) -> str:
+    """The essence first: subject, how to answer, where to look."""
+    n = notification
+    lines = [shorten(" ".join(n.subject.split()), LONGEST)]
+    if n.code:
+        lines.append(gettext(HOW).format(code=n.code))
+    if n.link:
+        lines.append(n.link)
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""Where a provider of text messages and calls reports, and brings replies; each report bears its signature."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from monitor.errors import NotAllowedError, NotFoundError
+from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIGNATURE, STATUS, is_signed, spell_answer
+from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_said, note_test
+from monitor.store.delivery.replies import ANSWERS, REFUSED, Answer, take_digit, take_reply
+from monitor.web.context import Context, context_of
+
+router = APIRouter(include_in_schema=False)
+_MOST_FIELDS: Final = 100
+Message = Annotated[int | None, Query(ge=1, lt=1 << 63)]
+Form = dict[str, str]
+
+
+@router.post(STATUS)
+async def take_status(request: Request, message: Message = None) -> Response:
+    """What became of a message or a call: on the device, or it could not be delivered."""
+    form = await _read(request)
+    await run_in_threadpool(_note, context_of(request), message, form)
+    return Response(status_code=204)
+
+
+@router.post(REPLY)
+async def take_text(request: Request) -> Response:
+    """A text message that came in; the answer is sent back to the telephone."""
+    form = await _read(request)
+    answer = await run_in_threadpool(_reply, context_of(request), form)
+    return _say(answer, "Message") if answer.person else _send(spell_answer("Message", ""))
+
+
+@router.post(DIGIT)
+async def take_key(request: Request, message: Message = None) -> Response:
+    """A key pressed during a call; 1 acknowledges."""
+    form = await _read(request)
+    if form.get("Digits") != "1" or message is None:
+        return _send(spell_answer("Say", gettext(ANSWERS[REFUSED])))
+    answer = await run_in_threadpool(_press, context_of(request), message, form)
+    return _say(answer, "Say")
+
+
+def _note(context: Context, message: int | None, form: Form) -> None:
+    said = form.get("MessageStatus") or form.get("CallStatus") or ""
+    name, code = form.get("MessageSid") or form.get("CallSid") or "", form.get("ErrorCode", "")[:20]
+    now = context.clock()
+    with context.db.write() as c:
+        number = find_sent(c, name) if name else None
+        if number is None and message is None:
+            note_test(c, name, said, now, good=said in RECEIVED)
+        elif said in RECEIVED:
+            note_received(c, number or message or 0, said, now)
+        elif said in FAILED and number is not None:  # by its name: a report of an earlier try ends no later one
+            why = f"the provider could not deliver it: {said}{f', code {code}' if code else ''}"
+            mark_undelivered(c, number, said, why, now)
+        elif said and number is not None:
+            note_said(c, number, said)
+
+
+def _reply(context: Context, form: Form) -> Answer:
+    name = form.get("MessageSid") or form.get("SmsSid") or ""
+    with context.db.write(urgent=True) as c:
+        return take_reply(c, "sms", form.get("From", ""), form.get("Body", ""), name, context.clock())
+
+
+def _press(context: Context, message: int, form: Form) -> Answer:
+    with context.db.write(urgent=True) as c:
+        return take_digit(c, message, form.get("To", ""), form.get("CallSid", ""), context.clock())
+
+
+async def _read(request: Request) -> Form:
+    """The fields of a report that the provider signed.
+
+    Raises:
+        NotFoundError: no provider is set up, or people and providers have no address of the page.
+        NotAllowedError: it is not signed by the provider.
+    """
+    config = context_of(request).config
+    base = config.web.public_url.rstrip("/")
+    if config.sms.gateway != "http" or not config.sms.token or not base:
+        raise NotFoundError("no provider of text messages is set up here")
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        fields: Sequence[tuple[str, str]] = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        fields = ()
+    # the address as the provider knows it, whatever the proxy in front made of it
+    asked = f"{base}{request.url.path}{f'?{request.url.query}' if request.url.query else ''}"
+    if not is_signed(config.sms.token, asked, fields, request.headers.get(SIGNATURE, "")):
+        raise NotAllowedError("this is not signed by the provider of text messages")
+    return {name: value.replace("\0", "") for name, value in fields}
+
+
+def _say(answer: Answer, tag: str) -> Response:
+    language = answer.language or ENGLISH
+    with use(language):
+        text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
+    return _send(spell_answer(tag, text, language))
+
+
+def _send(twiml: str) -> Response:
+    return Response(f'<?xml version="1.0" encoding="UTF-8"?>{twiml}', media_type="text/xml")

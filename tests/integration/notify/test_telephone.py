@@ -1,0 +1,364 @@
+"""Text messages and calls by a provider on loopback and by a real gammu-smsd: receipts, replies, forgeries."""
+
+import json
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+from xml.etree import ElementTree as ET
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from monitor.domain.alert import Notification
+from monitor.domain.site import Level, Recipient, Site
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.modem import FOLDERS, ModemWatch, put_message
+from monitor.notify.notifiers.gateway import sign
+from monitor.notify.verdict import Limits
+from monitor.store.alerting.alerts import find_alert
+from monitor.store.database.audit import load_entries
+from monitor.store.delivery.replies import (
+    ACKNOWLEDGED,
+    LATE,
+    LIMITED,
+    MOST_WRONG,
+    REFUSED,
+    REPEATED,
+    RISEN,
+    WRONG,
+    make_code,
+    take_digit,
+    take_reply,
+)  # fmt: skip
+from monitor.store.schema.tables import alert, notification, reply_code
+from monitor.store.schema.views import load_view
+from tests.conftest import absent, wait_for
+from tests.integration.notify.test_delivery import add_alert, add_message, add_site, clock
+from tests.integration.web.test_door import serving
+
+NUMBER, OTHER = "+41791234567", "+41797654321"
+PUBLIC = "https://slopes.example.org"
+TOKEN = "0123456789abcdef0123456789abcdef"
+LADDER = tuple(Level(n, name, auto_lower=False) for n, name in enumerate(("green", "yellow", "orange", "red")))
+NORTH = Site(
+    "north", "North", 46.0, 8.0, "UTC", LADDER, (), (),
+    recipients=(Recipient("duty", ("sms:DUTY_PHONE", "voice:DUTY_PHONE"), (2, 3), people=("Ada",), language="it"),),
+)  # fmt: skip
+
+
+@contextmanager
+def provider():
+    """Twilio's interface on loopback: `got` holds (path, form); `answers` the next statuses, 201 after that."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            server = self.server
+            server.got.append((self.path, {k: v[0] for k, v in parse_qs(body).items()}, self.headers["Authorization"]))
+            status, more = server.answers.pop(0) if server.answers else (201, {})
+            content = json.dumps({"sid": f"SM{len(server.got)}", "status": "queued"} | more).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.got, server.answers = [], []
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def running(db, port=0, **more):
+    settings = {
+        "GATEWAY": "http", "URL": f"http://127.0.0.1:{port}", "ACCOUNT": "AC1", "TOKEN": TOKEN, "SENDER": "+100000",
+    } | more  # fmt: skip
+    environ = {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
+    environ |= {"DUTY_PHONE": NUMBER, "SLOPEWARD_WEB__PUBLIC_URL": PUBLIC}
+    dispatcher = Dispatcher(
+        db, {"north": NORTH}, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, page_url=PUBLIC,
+        limits=Limits(group_wait_s=0.0),
+    )  # fmt: skip
+    dispatcher.start()
+    try:
+        yield dispatcher
+    finally:
+        dispatcher.stop(3.0)
+
+
+def queue(db, channel, level=3):
+    with db.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, level=level, at=clock())
+        return alert_id, add_message(
+            c, alert_id, channel, level=level, at=clock(), subject="RED North: close the road."
+        )
+
+
+def row_of(db, number):
+    with db.read() as c:
+        return c.execute(select(notification).where(notification.c.id == number)).one()
+
+
+def report(page, path, form, *, token=TOKEN, query=""):
+    """As the provider posts: signed over its own address of the page."""
+    url = f"{PUBLIC}{path}{query}"
+    return httpx.post(
+        f"{page}{path}{query}", data=form, trust_env=False,
+        headers={"X-Twilio-Signature": sign(token, url, form.items()), "Host": "slopes.example.org"},
+    )  # fmt: skip
+
+
+@contextmanager
+def page_of(db, monkeypatch=None):
+    settings = f'[web]\npublic_url = "{PUBLIC}"\n[sms]\ngateway = "http"\naccount = "AC1"\nsender = "+100000"\n'
+    with serving(db, clock, settings, {"SLOPEWARD_SMS__TOKEN": TOKEN}) as page:
+        yield page
+
+
+def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
+    alert_id, number = queue(database, "sms:DUTY_PHONE")
+    with provider() as twilio, page_of(database) as page:
+        with running(database, twilio.server_port):
+            wait_for(lambda: row_of(database, number).state == "delivered", 10)
+        ((path, form, login),) = twilio.got
+        assert path == "/2010-04-01/Accounts/AC1/Messages.json"
+        assert (form["To"], form["From"], login.startswith("Basic ")) == (NUMBER, "+100000", True)
+        assert form["StatusCallback"] == f"{PUBLIC}/gateway/status?message={number}"
+        subject, answer, link = form["Body"].split("\n")
+        assert "close the road" in subject
+        assert answer.startswith("Rispondere ACK ")  # in the language of the recipient
+        assert link == f"{PUBLIC}/alerts/{alert_id}"
+        code = answer.split()[2]
+        sent = row_of(database, number)
+        assert (sent.provider_id, sent.received_at) == ("SM1", None)
+        query = f"?message={number}"
+        assert report(page, "/gateway/status", {"MessageSid": "SM1", "MessageStatus": "sent"}, query=query).is_success
+        assert row_of(database, number).provider_said == "sent"
+        done = {"MessageSid": "SM1", "MessageStatus": "delivered"}
+        assert report(page, "/gateway/status", done, query=query).is_success
+        with database.read() as c:
+            (row,) = load_view(c, "deliveries")
+        assert (row["state"], row["provider_said"], row["kind"]) == ("delivered", "delivered", "sms")
+        # forged, or for somebody else
+        text = {"From": NUMBER, "To": "+100000", "Body": f"ack {code}", "MessageSid": "SMa"}
+        assert report(page, "/gateway/reply", text, token="guess").status_code == 403
+        assert httpx.post(f"{page}/gateway/reply", data=text, trust_env=False).status_code == 403
+        assert find_now(database, alert_id).state == "unacknowledged"
+        said = report(page, "/gateway/reply", text)
+        assert ET.fromstring(said.text).findtext("Message") == "Confermato a nome di Ada."
+    found = find_now(database, alert_id)
+    assert (found.state, found.acknowledged_by) == ("acknowledged", "Ada")
+    with database.read() as c:
+        (row,) = load_view(c, "deliveries")
+        (came,) = load_view(c, "message_replies")
+    assert (row["state"], row["confirmed_by"], row["confirmed_via"]) == ("confirmed", "Ada", "sms")
+    assert (came["outcome"], came["person"], came["alert_id"]) == ("acknowledged", "Ada", alert_id)
+
+
+def find_now(db, alert_id):
+    with db.read() as c:
+        return find_alert(c, alert_id)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_the_provider_cannot_deliver_goes_again_and_then_has_failed(database):
+    _, number = queue(database, "sms:DUTY_PHONE")
+    with provider() as twilio, page_of(database) as page, running(database, twilio.server_port):
+        for turn in (1, 2, 3):
+            wait_for(lambda t=turn: row_of(database, number).provider_id == f"SM{t}", 10)
+            gone = {"MessageSid": f"SM{turn}", "MessageStatus": "undelivered", "ErrorCode": "30003"}
+            assert report(page, "/gateway/status", gone, query=f"?message={number}").is_success
+            assert row_of(database, number).state == ("failed_final" if turn == 3 else "failed_retry")
+            with database.write() as c:  # the minute is over
+                c.execute(
+                    update(notification).where(notification.c.state == "failed_retry").values(next_attempt_at=clock())
+                )
+        late = {"MessageSid": "SM1", "MessageStatus": "failed"}
+        report(page, "/gateway/status", late, query=f"?message={number}")
+    with database.read() as c:
+        (row,) = load_view(c, "deliveries")
+    assert (row["state"], row["attempts"], "code 30003" in row["why"]) == ("failed", 3, True)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_call_says_the_message_and_one_digit_acknowledges(database):
+    alert_id, number = queue(database, "voice:DUTY_PHONE")
+    with provider() as twilio, page_of(database) as page:
+        with running(database, twilio.server_port):
+            wait_for(lambda: row_of(database, number).state == "delivered", 10)
+        ((path, form, _),) = twilio.got
+        assert path.endswith("/Calls.json")
+        gather = ET.fromstring(form["Twiml"]).find("Gather")
+        assert gather.get("action") == f"{PUBLIC}/gateway/digit?message={number}"
+        assert "close the road" in gather.findtext("Say")
+        assert gather.find("Say").get("language") == "it-IT"
+        query = f"?message={number}"
+        press = {"CallSid": "SM1", "To": NUMBER, "From": "+100000", "Digits": "2"}
+        report(page, "/gateway/digit", press, query=query)
+        report(page, "/gateway/digit", press | {"Digits": "1", "To": OTHER, "CallSid": "CAx"}, query=query)
+        assert find_now(database, alert_id).state == "unacknowledged"
+        said = report(page, "/gateway/digit", press | {"Digits": "1"}, query=query)
+        assert "Ada" in ET.fromstring(said.text).findtext("Say")
+    assert find_now(database, alert_id).acknowledged_by == "Ada"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_account_or_number_that_is_wrong_is_told_apart(database):
+    _, number = queue(database, "sms:DUTY_PHONE")
+    with provider() as twilio:
+        twilio.answers = [(401, {"sid": None}), (400, {"sid": None, "code": 21211})]
+        with running(database, twilio.server_port):
+            wait_for(lambda: row_of(database, number).state == "failed_final", 15)
+    assert "answered 400 (code 21211)" in row_of(database, number).last_error
+    assert len(twilio.got) == 2
+
+
+# ---- replies -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def asked(database):
+    """An alert, the message about it, and the code that went to NUMBER."""
+    alert_id, number = queue(database, "sms:DUTY_PHONE", level=2)
+    now = clock()
+    with database.write() as c:
+        c.execute(update(notification).values(state="delivered", sent_at=now))
+        code = make_code(c, message(c, number), NUMBER, "Ada", "en", now)
+    return database, alert_id, number, code, now
+
+
+def message(c, number):
+    n = c.execute(select(notification).where(notification.c.id == number)).one()
+    return Notification(
+        n.id, n.alert_id, n.event_id, n.site, n.ledger, n.level, n.level_name, n.recipient, n.channel, n.exercise,
+        n.subject, n.body, n.idempotency_key, 1, n.queued_at,
+    )  # fmt: skip
+
+
+def send(db, text, now, sender=NUMBER, name=None):
+    with db.write() as c:
+        return take_reply(c, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
+
+
+def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
+    db, alert_id, number, code, now = asked
+    wrong = f"{(int(code) + 1) % 10_000:04d}"
+    assert send(db, f"ACK {code}", now, sender=OTHER).outcome == WRONG
+    assert send(db, f"ACK {wrong}", now).outcome == WRONG
+    assert send(db, "we look at it", now).outcome == WRONG
+    with db.write() as c:
+        assert make_code(c, message(c, number), NUMBER, "Ada", "en", now) == code  # at a second try
+        c.execute(update(alert).where(alert.c.id == alert_id).values(level=3))
+    assert send(db, f"ACK {code}", now + timedelta(seconds=1)).outcome == RISEN
+    with db.write() as c:
+        c.execute(update(alert).where(alert.c.id == alert_id).values(level=2))
+    assert send(db, f"ACK {code}", now + timedelta(hours=5)).outcome == LATE
+    assert find_now(db, alert_id).state == "unacknowledged"
+    assert send(db, f"Ok: {code}!", now + timedelta(seconds=2), name="SM9").outcome == ACKNOWLEDGED
+    assert send(db, f"Ok: {code}!", now + timedelta(seconds=3), name="SM9").outcome == REPEATED  # delivered twice
+    assert send(db, f"ack{code}", now + timedelta(seconds=4)).outcome == REPEATED
+    with db.read() as c:
+        refused = [e for e in load_entries(c, 50) if e["action"] == "reply.refused"]
+    assert len(refused) == 5
+    assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
+
+
+def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
+    db, alert_id, _, code, now = asked
+    others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
+    assert {send(db, f"ACK {one}", now).outcome for one in others} == {WRONG}
+    assert send(db, f"ACK {code}", now + timedelta(minutes=1)).outcome == LIMITED
+    with db.write() as c:
+        assert take_digit(c, 999, OTHER, "CA1", now).outcome == WRONG
+    assert find_now(db, alert_id).state == "unacknowledged"
+    assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
+
+
+def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
+    from monitor.store.people.users import add_user
+
+    db, alert_id, _, code, now = asked
+    with db.write() as c:
+        add_user(c, "ada", None, "viewer", now)
+    assert send(db, f"ACK {code}", now).outcome == REFUSED
+    assert find_now(db, alert_id).state == "unacknowledged"
+
+
+# ---- a modem -----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def modem(tmp_path):
+    """A real gammu-smsd with gammu's own dummy telephone."""
+    if shutil.which("gammu-smsd") is None:
+        absent("gammu-smsd")
+    folder = tmp_path / "modem"
+    for name in (*FOLDERS, *(f"phone/sms/{n}" for n in range(1, 6))):
+        (folder / name).mkdir(parents=True)
+    config = folder / "smsdrc"
+    config.write_text(
+        f"[gammu]\ndevice = {folder}/phone\nconnection = none\nmodel = dummy\n[smsd]\nservice = files\nloopsleep = 1\n"
+        f"commtimeout = 1\nreceivefrequency = 1\nlogfile = {folder}/log\ncheckbattery = 0\nchecksignal = 0\n"
+        f"inboxpath = {folder}/inbox/\noutboxpath = {folder}/outbox/\nsentsmspath = {folder}/sent/\n"
+        f"errorsmspath = {folder}/error/\n"
+    )
+    daemon = subprocess.Popen(["gammu-smsd", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield folder
+    daemon.terminate()
+    daemon.wait(10)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
+    alert_id, number = queue(database, "sms:DUTY_PHONE")
+    watch = ModemWatch(database, modem, clock)
+    with running(database, GATEWAY="modem", MODEM=str(modem)):
+        wait_for(lambda: row_of(database, number).state == "delivered", 10)
+    wait_for(lambda: watch.follow() or row_of(database, number).provider_said == "sent", 20)
+    assert watch.find_trouble() == ""
+    with database.read() as c:
+        code = c.execute(select(reply_code.c.code)).scalar_one()
+    text, wide = f"ACK {code}", lambda said: said.encode("utf-16-be").hex().upper()
+    (modem / "phone/sms/3/1").write_text(
+        f'[SMSBackup000]\nSMSC = "+41790000000"\nDateTime = 20260301T060000\nState = UnRead\nNumber = "{NUMBER}"\n'
+        f"NumberUnicode = {wide(NUMBER)}\nText00 = {wide(text)}\n"
+        f"Coding = Default_No_Compression\nFolder = 3\nLength = {len(text)}\nClass = -1\nReplySMSC = False\n"
+        "RejectDuplicates = False\nReplaceMessage = 0\nMessageReference = 0\n"
+    )
+    wait_for(lambda: watch.follow() or find_now(database, alert_id).state == "acknowledged", 20)
+    assert find_now(database, alert_id).acknowledged_by == "Ada"
+    assert [*(modem / "inbox").iterdir()] == []
+    log = (modem / "log").read_text(errors="replace")
+    assert f"Rispondere ACK {code}" in log or "Transmitted OUTA" in log
+
+
+def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
+    from monitor.errors import DeliveryError
+
+    watch = ModemWatch(database, tmp_path, lambda: clock() + timedelta(minutes=10))
+    assert "is missing" in watch.find_trouble()
+    with pytest.raises(DeliveryError, match="cannot be written"):
+        put_message(tmp_path, NUMBER, "x", "a" * 64)
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    put_message(tmp_path, NUMBER, "Grün ✓ 閉", "a" * 64)
+    assert "gammu-smsd runs" in watch.find_trouble()
+    (tmp_path / "secret").write_text("ACK 1234")
+    (tmp_path / "inbox" / "IN20260301_060000_00_+41791234567_00.txt").symlink_to(tmp_path / "secret")
+    (tmp_path / "inbox" / "IN20260301_060000_01_+41791234567_00.txt").write_bytes(b"\xff\xfe\xff" * 5000)
+    (tmp_path / "inbox" / "other").write_text("x")
+    watch.follow()
+    with database.read() as c:
+        assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
