@@ -341,6 +341,13 @@ class WatchdogSection(Section):
     ping_url: str = Field(default="", pattern=r"^(https?://.+)?$")
 
 
+class DutySection(Section):
+    """[duty]: when it is an alarm that nobody confirmed an urgent alert, and how often it is sent again."""
+
+    unconfirmed_after_s: Duration = Field(default=600.0, alias="unconfirmed_after", ge=60.0)
+    unconfirmed_again_s: Duration = Field(default=600.0, alias="unconfirmed_again", ge=60.0)
+
+
 class SmtpSection(Section):
     """[smtp]: the mail server that `email:` channels use."""
 
@@ -445,6 +452,7 @@ class ServiceConfig(Section):
     limits: LimitsSection = LimitsSection()
     watchdog: WatchdogSection = WatchdogSection()
     smtp: SmtpSection = SmtpSection()
+    duty: DutySection = DutySection()
     cap: CapSection = CapSection()
     push: PushSection = PushSection()
     sms: SmsSection = SmsSection()

@@ -47,6 +47,8 @@ SENTENCES: Final = (
     N_("{n} false alarms per sensor-month, {n2} false alarms are allowed: the threshold is {n3} times the counted one, it was {n4} times"),
     N_("- {at} UTC: {text}"),
     N_("nobody else could be reached: {text}"),
+    N_("alert {n} ({level}): {count} notified, the last one at {at}, and nobody confirmed; call {names}"),
+    N_("alert {n} is confirmed or over"),
     N_("no one of team {team} of {site} is on duty from {at}"),
     N_("no one of team {team} of {site} is on duty: messages go to all of it"),
     N_("not acknowledged for {duration}: {text}"),
@@ -590,6 +592,9 @@ SENTENCES: Final = (
     N_("it was not stored"),
     N_("effect, replayed from {day} to {day2}:"),
     N_("effect: not computed: {text}"),
+    # ---- who is on duty ---------------------------------------------------------------------------------------
+    N_("the plan is in force"), N_("the change is stored"), N_("the change is withdrawn"),
+    N_("signed; who comes signs as well"), N_("the watch is handed over"), N_("the hand-over is withdrawn"),
     # ---- logins -----------------------------------------------------------------------------------------------
     N_("The login of {provider} does not work now: {problem}. Try again, or log in below with an account with a password."),
     N_("The login of {provider} does not work now: {problem}. Try again, or log in below with an emergency account."),

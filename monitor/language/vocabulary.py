@@ -14,6 +14,7 @@ MONTHS: Final = (
     N_("Jan"), N_("Feb"), N_("Mar"), N_("Apr"), N_("May"), N_("Jun"), N_("Jul"), N_("Aug"), N_("Sep"), N_("Oct"),
     N_("Nov"), N_("Dec"),
 )  # fmt: skip
+DAYS: Final = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
 QUANTITIES: Final = frozenset({
     N_("displacement"), N_("displacement east"), N_("displacement north"), N_("displacement up"),
     N_("displacement downslope"), N_("displacement los"), N_("displacement distance"), N_("velocity"), N_("tilt"),
@@ -38,7 +39,7 @@ SITUATIONS: Final = (  # of forecasts, by which their scores are kept apart
 SIGHT: Final = (N_("full"), N_("degraded"), N_("blind"))
 PARENTS: Final = frozenset({N_("logger"), N_("base"), N_("gateway")})  # what instruments hang on
 WORDS: Final = QUANTITIES | KINDS | frozenset({
-    *MOTION, *SIGHT, *SITUATIONS,
+    *MOTION, *SIGHT, *SITUATIONS, *DAYS, N_("on duty"), N_("second"), N_("lead"),
     # ledgers, and the words for levels of health and advice
     N_("hazard"), N_("health"), N_("advice"), N_("clear"), N_("notice"), N_("urgent"), N_("Hazard"), N_("Health"),
     N_("Advice"),

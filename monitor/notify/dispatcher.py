@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.domain.alert import Notification
+from monitor.domain.alert import SERVICE, Notification
+from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.language.sayings import Kept, keep
 from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
+from monitor.notify.unconfirmed import end_unconfirmed, find_unconfirmed
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.answers import load_answers, load_unconfirmed
 from monitor.store.alerting.duty import list_chain
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
@@ -181,17 +185,28 @@ class Dispatcher:
         return time.monotonic() < self._trusted_from_s
 
     def escalate_once(self, now: datetime) -> int:
-        """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued."""
+        """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.
+
+        An urgent alert that all were notified of and nobody confirmed is an alarm of its own, until somebody does.
+        """
         with self._db.read() as c:
             alerts = load_unacknowledged(c)
             answered = load_answered(c, now - timedelta(days=1))
             # who is on duty by now, not who was when the first message went out
             chains = {site: list_chain(c, self._recipients(site), now) for site in {a.site for a in alerts}}
+            answers, standing = load_answers(c, {a.alert_id for a in alerts}), load_unconfirmed(c)
         orders = [(a, e) for a in alerts for e in escalated.apply(a, chains[a.site], now, self._limits)]
         confirmed = [a for a in answered if self._is_recipient(a)]
-        if not orders and not confirmed:
+        alarms = find_unconfirmed(alerts, chains, {k for k, v in answers.items() if v.confirmed}, now, self._limits)
+        if not orders and not confirmed and alarms.keys() == standing:
             return 0
         with self._db.write() as c:
+            for site, key in alarms.keys() ^ standing:
+                change = alarms.get((site, key)) or end_unconfirmed(key)
+                apply_changes(
+                    c, site, [change], site=self._sites.get(site), recipients=self._recipients(site), actor=SERVICE,
+                    now=now, rule_version=code_version(),
+                )  # fmt: skip
             for a in confirmed:
                 mark_confirmed(c, a.notification_id, a.at, a.by, a.via)
             return sum(add_escalation(c, a, e.recipient, e.channel, e.subject, now) for a, e in orders)

@@ -35,6 +35,7 @@ class Limits:
     sends_per_hour: int = 60  # of one channel
     shelved_look_s: float = 60.0
     escalation_rounds: int = 3  # repeats to the same person below the two highest levels
+    unconfirmed_after_s: float = 600.0  # that nobody confirmed is an alarm so long after all were notified
     unconfirmed_again_s: float = 600.0  # that nobody confirmed an urgent alert is told again to all so often
 
 

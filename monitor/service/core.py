@@ -29,6 +29,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
 from monitor.notify.state import StatePublisher
+from monitor.notify.verdict import Limits
 from monitor.notify.web_push import find_key, find_public_key
 from monitor.service import self_audit
 from monitor.service.alarms import ServiceAlarms
@@ -195,6 +196,10 @@ class Core:
             language=self.config.language.default, page_url=self.config.web.public_url.rstrip("/"),
             write_document=self._write_cap,
             zone=self.config.web.timezone,
+            limits=Limits(
+                unconfirmed_after_s=self.config.duty.unconfirmed_after_s,
+                unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
+            ),
         )  # fmt: skip
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.duty.local_time import spell_local
 from monitor.domain.duty.rota import Roster, find_gap
+from monitor.domain.instants import spell
 from monitor.domain.site import Team
 from monitor.service.alarms import ServiceAlarms
 from monitor.store.readings.sources import PollState
@@ -184,7 +184,7 @@ class Conditions:
         for team in teams:
             gap = find_gap(rosters[team.site, team.name], now, now + GAP_AHEAD)
             of = f"no one of team {team.name} of {team.site} is on duty"
-            since = "" if gap is None else spell_local(gap.from_at, team.zone)
+            since = "" if gap is None else f"{spell(gap.from_at)[:16]}Z"
             is_now = gap is not None and gap.from_at <= now
             yield Condition(
                 f"duty:{team.site}:{team.name}:soon", gap is not None and not is_now, f"{of} from {since}", level=1

@@ -39,7 +39,7 @@ from monitor.web.parts.templating import render
 from monitor.web.pulse import Pulse
 from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, offline, pages, probes
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
-from monitor.web.routes.site import charts, instruments, movement, panes, proposals, rain, readings, thresholds
+from monitor.web.routes.site import charts, duty, instruments, movement, panes, proposals, rain, readings, thresholds
 from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
 )  # fmt: skip
 PAGES: Final = (
     pages, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
-    thresholds, readings, acts, files, live, devices, offline, gateway,
+    thresholds, duty, readings, acts, files, live, devices, offline, gateway,
 )  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
 

@@ -12,11 +12,12 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import prove, require_readable
 from monitor.cli.session import ConfigOption, JsonOption, check_site, open_database, say, show
-from monitor.domain.duty.local_time import local_day, read_minute, spell_local, to_instant
-from monitor.domain.duty.rota import NOBODY, Shift, list_shifts, who_is_on_duty
-from monitor.domain.instants import parse, spell
+from monitor.domain.duty.local_time import local_day, read_local
+from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
+from monitor.domain.instants import spell
 from monitor.domain.site import Site, Team
 from monitor.errors import NotFoundError, RefusedError
+from monitor.language.local_time import spell_local
 from monitor.store.alerting import duty as store
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -138,10 +139,7 @@ def withdraw(
     with closing(open_database(config)) as db:
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
-            found = next((k for k in store.load_changes(c, site, now) if k.id == number), None)
-            if found is None:
-                raise NotFoundError(f"no change {number} of {site} stands; see `slopeward duty show {site}`")
-            crew = _pick(_find_site(c, site, config), found.team)
+            crew = _pick(_find_site(c, site, config), store.find_team_of_change(c, site, number))
             store.withdraw_change(c, number, crew, who, reason, now)
     show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn", as_json)
 
@@ -199,14 +197,10 @@ def _pick(site: Site, team: str | None) -> Team:
 
 
 def _read_local(text: str, zone: str) -> datetime:
-    """An instant out of `2026-03-06 20:00` in the time of the site, or with an offset or Z of its own."""
-    day, _, minute = text.strip().replace("T", " ").partition(" ")
     try:
-        if minute and len(minute) <= 5:
-            return to_instant(date.fromisoformat(day), read_minute(minute), zone)
-        return parse(text)
-    except ValueError:
-        raise RefusedError(f"{text!r}: expected a local time such as '2026-03-06 20:00'") from None
+        return read_local(text, zone)
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
 
 
 def _say_people(people: tuple[str, ...]) -> str:
@@ -214,6 +208,6 @@ def _say_people(people: tuple[str, ...]) -> str:
 
 
 def _spell_shift(shift: Shift, zone: str) -> str:
-    form = "%H:%M" if local_day(shift.from_at, zone) == local_day(shift.to_at, zone) else "%a %Y-%m-%d %H:%M"
-    ends = spell_local(shift.to_at, zone, form)
-    return f"{spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"
+    day = local_day(shift.from_at, zone)
+    ends = spell_local(shift.to_at, zone, today=day)
+    return f"{DAYS[day.weekday()]} {spell_local(shift.from_at, zone)} to {ends}  {_say_people(shift.people)}"

@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from monitor.domain.instants import parse
+
 DAY_MIN: Final = 1440
 _MINUTE: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
@@ -46,19 +48,6 @@ def local_day(at: datetime, zone: str) -> date:
     return at.astimezone(ZoneInfo(zone)).date()
 
 
-def spell_local(at: datetime, zone: str, form: str = "%a %Y-%m-%d %H:%M") -> str:
-    """An instant as a clock of the zone shows it; where that shows it twice, with the offset.
-
-    >>> spell_local(datetime(2026, 3, 6, 19, tzinfo=UTC), "Europe/Zurich")
-    'Fri 2026-03-06 20:00'
-    >>> spell_local(datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "Europe/Zurich")
-    'Sun 2026-10-25 02:30 +0100'
-    """
-    there = at.astimezone(ZoneInfo(zone))
-    twice = there.replace(fold=0).utcoffset() != there.replace(fold=1).utcoffset()
-    return there.strftime(f"{form} %z" if twice else form)
-
-
 def read_minute(text: str) -> int:
     """Minutes after midnight of `HH:MM`; raises ValueError.
 
@@ -81,3 +70,21 @@ def spell_minute(minute: int) -> str:
     '07:30'
     """
     return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def read_local(text: str, zone: str) -> datetime:
+    """An instant out of `2026-03-06 20:00` in the time of a zone, or with an offset or Z of its own.
+
+    >>> str(read_local("2026-03-06T20:00", "Europe/Zurich")), str(read_local("2026-03-06T20:00Z", "Europe/Zurich"))
+    ('2026-03-06 19:00:00+00:00', '2026-03-06 20:00:00+00:00')
+
+    Raises:
+        ValueError: it is none.
+    """
+    day, _, minute = text.strip().replace("T", " ").partition(" ")
+    try:
+        if 0 < len(minute) <= 5:
+            return to_instant(date.fromisoformat(day), read_minute(minute), zone)
+        return parse(text.strip())
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r}: expected a local time such as '2026-03-06 20:00'") from None

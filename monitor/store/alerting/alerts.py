@@ -177,7 +177,8 @@ def _move_alert(
             "data_time": change.data_time,
             "rule_version": rule_version,
         }
-    elif state is AlertState.ACKNOWLEDGED:
+    elif state is AlertState.ACKNOWLEDGED or change.key.startswith(UNCONFIRMED):
+        # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
         state = AlertState.CLOSED
         values["closed_at"] = now
     else:

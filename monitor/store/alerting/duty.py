@@ -138,9 +138,13 @@ def load_changes(c: Connection, site: str, since: datetime) -> list[Change]:
     return [Change(*(getattr(row, name) for name in Change.__slots__)) for row in rows]
 
 
-def find_site_of_change(c: Connection, number: int) -> str | None:
-    """The site of a change, None where there is no such change."""
-    return c.execute(select(t.duty_override.c.site).where(t.duty_override.c.id == number)).scalar()
+def find_team_of_change(c: Connection, site: str, number: int) -> str:
+    """The team of a change; raises NotFoundError where the site has no such change."""
+    o = t.duty_override.c
+    team = c.execute(select(o.team).where(o.id == number, o.site == site)).scalar()
+    if team is None:
+        raise NotFoundError(f"site {site} has no change {number} of a plan")
+    return str(team)
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

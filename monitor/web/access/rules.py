@@ -41,6 +41,11 @@ _FILES: Final = (  # everybody sees the own ones; which sites they may go to, th
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
     "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
 )  # fmt: skip
+_DUTY: Final = (
+    "POST /sites/{site}/duty/plan", "POST /sites/{site}/duty/swap", "POST /sites/{site}/duty/handover",
+    "POST /sites/{site}/duty/changes/{number}/withdraw", "POST /sites/{site}/duty/handovers/{number}/sign",
+    "POST /sites/{site}/duty/handovers/{number}/withdraw",
+)  # fmt: skip
 _ADMINISTRATION: Final = ("GET /admin", "POST /admin/users/{name}/sign-out", "POST /admin/tokens/{number}/revoke")
 
 _GROUND: Final = ("GET /api/v1/map/tiles", "GET /api/v1/map/tiles/{name}")  # maps of the land: of no site
@@ -89,9 +94,11 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES),
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES, *_DUTY),
         OPERATOR,
     ),
+    # telephone numbers of people
+    **dict.fromkeys(("GET /sites/{site}/duty", "GET /sites/{site}/duty.ics"), VIEWER),
     # a site file holds addresses of people
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/thresholds"), VIEWER),
     "POST /alerts/{alert_id}/recompute": VIEWER,
@@ -111,6 +118,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
         *_READINGS,
+        *_DUTY,
         *_FILES,
         *_OWN,
         *_ADMINISTRATION,

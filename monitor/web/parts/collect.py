@@ -21,6 +21,7 @@ from monitor.ingest.references import find_question
 from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
+from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.asks import find_asks
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
@@ -123,8 +124,10 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}
+    hazards = find_hazards(own)
     return {
-        "hazards": find_hazards(own), "headlines": find_headlines(c, find_hazards(own).values()),
+        "hazards": hazards, "headlines": find_headlines(c, hazards.values()),
+        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
         "motion": describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,

@@ -10,6 +10,7 @@ from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes
 from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, withdraw_change
 from monitor.store.alerting.sites import save_site
@@ -49,11 +50,11 @@ def watched(database):
     return database
 
 
-def raise_alert(c, level, at, key="hazard", ledger=Ledger.HAZARD, site=SITE, recipients=None):
+def raise_alert(c, level, at, key="hazard", ledger=Ledger.HAZARD, site=SITE, recipients=None, **more):
     change = AlertChange(ledger, key, level, open=True, reason="moves", data_time=None, evidence="{}")
     apply_changes(
         c, site.id if site else "status", [change], site=site, recipients=recipients or SITE.recipients, actor=SERVICE,
-        now=at, rule_version="1",
+        now=at, rule_version="1", **more,
     )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def told(database):
 
 def test_who_is_on_duty_is_notified_and_escalation_goes_down_the_team(watched):
     now = [T0]
-    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0])
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         raise_alert(c, 2, T0)
@@ -194,7 +195,7 @@ def test_the_days_are_laid_out_without_gap_or_double_however_often(watched):
         (lambda c: add_change(c, CREW, T0, T0 + DAY, "R. Mori", "", SERVICE, "ill", T0), "a person with a name"),
     ],
 )
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_what_is_wrong_is_refused_in_one_line(watched, act, said):
     with watched.write() as c, pytest.raises(RefusedError, match=said):
         act(c)

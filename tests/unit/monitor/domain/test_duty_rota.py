@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.domain.duty.local_time import spell_local, to_instant
+from monitor.domain.duty.local_time import to_instant
 from monitor.domain.duty.rota import (
     DAYS,
     Override,
@@ -125,7 +125,6 @@ def test_a_hand_over_in_the_hour_that_comes_twice_happens_once_and_one_that_is_l
     assert [who_is_on_duty(roster, first + k * HOUR)[0] for k in (-0.01, 0, 0.5, 1, 1.5)] == ["Rossi"] + ["Mori"] * 4
     spring = datetime(2026, 3, 29, 1, tzinfo=UTC)  # 02:00 becomes 03:00
     assert [who_is_on_duty(roster, spring + k * HOUR)[0] for k in (-0.01, 0, 0.5)] == ["Rossi", "Mori", "Mori"]
-    assert spell_local(first, zone) == "Sun 2026-10-25 02:30 +0200"
 
 
 @given(st.sampled_from(ZONES), st.dates(date(2026, 1, 1), date(2026, 12, 31)), st.integers(0, 1438))
@@ -171,7 +170,7 @@ def test_a_gap_is_found_before_it_begins():
     monday = datetime(2026, 3, 2, 9, tzinfo=UTC)
     assert find_gap(roster, monday, monday + 3 * DAY) is None
     gap = find_gap(roster, monday, monday + 5 * DAY)
-    assert spell_local(gap.from_at, "Europe/Zurich") == "Fri 2026-03-06 20:00"
+    assert gap.from_at == to_instant(date(2026, 3, 6), 20 * 60, "Europe/Zurich")
     assert find_gap(Roster(), monday, monday + 5 * DAY) is None  # without a plan the team is on duty as a whole
     begins = rota("Mon 08:00 Mori", "UTC", valid_from=monday + DAY)
     assert find_gap(Roster((begins,)), monday, monday + 9 * DAY) is None

@@ -1,0 +1,186 @@
+"""Hand-overs of the watch: what was open, what who goes says of it, and the signatures of both."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from monitor.domain.alert import Actor, AlertState
+from monitor.domain.instants import spell
+from monitor.domain.names import is_same_person
+from monitor.domain.site import Team
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.people.users import is_admin_of, require_account, require_person, require_two
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+
+MOST: Final = 50  # of each kind of what is open
+LONGEST_NOTES: Final = 4000
+FIRST_LOOK: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
+WELL: Final = ("ok", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """One hand-over as it is stored."""
+
+    id: int
+    site: str
+    team: str
+    since_at: datetime | None
+    at: datetime
+    outgoing: str
+    notes: str
+    open_items: dict[str, Any]
+    signed_at: datetime | None
+    incoming: str | None
+    remark: str | None
+    withdrawn_at: datetime | None
+
+
+def gather_open(c: Connection, site: str, now: datetime) -> dict[str, Any]:
+    """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over."""
+    last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
+    since = last or now - FIRST_LOOK
+    status = load_view(c, "site_status", site=site)
+    alerts = [
+        {key: row[key] for key in ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")}
+        for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
+        if not row["exercise"] and row["ledger"] != "advice"
+    ]
+    sick = [
+        {key: row[key] for key in ("instrument", "state", "reason", "since")}
+        for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
+        if row["state"] not in WELL
+    ]
+    r, m = t.report.c, t.maintenance.c
+    seen = c.execute(
+        select(r.at, r.kind, r.text, r.by)
+        .where(r.site == site, r.received_at > since)
+        .order_by(r.at.desc())
+        .limit(MOST)
+    )
+    work = c.execute(
+        select(m.station, m.to_at, m.reason, m.by).where(m.site == site, m.to_at > now, m.ended_at.is_(None))
+        .order_by(m.to_at).limit(MOST)
+    )  # fmt: skip
+    return {
+        "level": status[0]["level"] if status else None, "level_name": status[0]["level_name"] if status else None,
+        "alerts": alerts[:MOST], "alerts_count": len(alerts),
+        "shelved": [a["alert_id"] for a in alerts if a["state"] == AlertState.SHELVED][:MOST],
+        "sick": sick[:MOST],
+        "reports": [{"at": spell(x.at), "kind": x.kind, "text": x.text, "by": x.by} for x in seen],
+        "maintenance": [
+            {"station": x.station, "to_at": spell(x.to_at), "reason": x.reason, "by": x.by} for x in work
+        ],
+        "since": spell(since),
+    }  # fmt: skip
+
+
+def sign_out(
+    c: Connection, team: Team, actor: Actor, notes: str, now: datetime, *, since_at: datetime | None = None
+) -> int:
+    """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
+
+    Args:
+        c: a write transaction.
+        team: the team of the site file in force.
+        actor: a person who may act on the site.
+        notes: what who comes must know.
+        now: wall time.
+        since_at: when the shift that ends had begun.
+
+    Raises:
+        RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
+    """
+    require_person(actor, notes)
+    require_account(c, actor.name)
+    if len(notes) > LONGEST_NOTES:
+        raise RefusedError(f"the notes are longer than {LONGEST_NOTES} signs")
+    waiting = find_waiting(c, team.site, team.name)
+    if waiting is not None:
+        raise RefusedError(
+            f"hand-over {waiting.id} by {waiting.outgoing} waits for who comes; it is signed or withdrawn first"
+        )
+    items = gather_open(c, team.site, now)
+    number = inserted_id(
+        c.execute(
+            insert(t.duty_handover).values(
+                site=team.site, team=team.name, since_at=since_at, at=now, outgoing=actor.name, notes=notes,
+                open_items=items,
+            )
+        )
+    )  # fmt: skip
+    detail = {"site": team.site, "team": team.name, "notes": notes, "open": items}
+    add_audit(c, actor, "duty.handover", f"duty_handover:{number}", detail, now)
+    return number
+
+
+def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> None:
+    """Who comes has read it and takes the watch.
+
+    Raises:
+        NotFoundError: the site has no such hand-over.
+        RefusedError: it is signed or withdrawn already, or both are one person.
+    """
+    found = _require_waiting(c, site, number)
+    require_person(actor, "signs")
+    require_two(c, Actor(found.outgoing), actor, now)
+    h = t.duty_handover.c
+    said = remark.strip()[:LONGEST_NOTES]
+    values = {"signed_at": now, "incoming": actor.name, "remark": said or None}
+    c.execute(update(t.duty_handover).where(h.id == number).values(**values))
+    detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": said}
+    add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
+
+
+def withdraw(c: Connection, site: str, number: int, actor: Actor, reason: str, now: datetime) -> None:
+    """Who goes takes it back before anybody signed, or an admin of the site does.
+
+    Raises:
+        NotFoundError: the site has no such hand-over.
+        RefusedError: it is signed or withdrawn already, or it is somebody else's.
+    """
+    found = _require_waiting(c, site, number)
+    require_person(actor, reason)
+    if not is_same_person(found.outgoing, actor.name) and not is_admin_of(c, actor.name, site):
+        raise RefusedError(f"hand-over {number} is that of {found.outgoing}, who may withdraw it, or an admin")
+    h = t.duty_handover.c
+    c.execute(update(t.duty_handover).where(h.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    add_audit(c, actor, "duty.handover.withdraw", f"duty_handover:{number}", {"site": site, "reason": reason}, now)
+
+
+def load_handovers(c: Connection, site: str, limit: int = 20) -> list[Handover]:
+    """Hand-overs of a site that were not withdrawn, newest first."""
+    h = t.duty_handover.c
+    rows = c.execute(
+        select(t.duty_handover).where(h.site == site, h.withdrawn_at.is_(None)).order_by(h.id.desc()).limit(limit)
+    )
+    return [_read(row) for row in rows]
+
+
+def find_waiting(c: Connection, site: str, team: str) -> Handover | None:
+    """The hand-over of a team that waits for who comes."""
+    h = t.duty_handover.c
+    mine = (h.site == site, h.team == team, h.signed_at.is_(None), h.withdrawn_at.is_(None))
+    row = c.execute(select(t.duty_handover).where(*mine).order_by(h.id).limit(1).with_for_update()).one_or_none()
+    return None if row is None else _read(row)
+
+
+def _require_waiting(c: Connection, site: str, number: int) -> Handover:
+    h = t.duty_handover.c
+    row = c.execute(
+        select(t.duty_handover).where(h.id == number, h.site == site).with_for_update()
+    ).one_or_none()  # fmt: skip
+    if row is None:
+        raise NotFoundError(f"site {site} has no hand-over {number}")
+    if row.signed_at is not None or row.withdrawn_at is not None:
+        raise RefusedError(f"hand-over {number} is {'signed' if row.signed_at else 'withdrawn'} already")
+    return _read(row)
+
+
+def _read(row: Any) -> Handover:
+    return Handover(**{name: getattr(row, name) for name in Handover.__slots__})

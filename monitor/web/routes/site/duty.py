@@ -1,0 +1,185 @@
+"""The watch of a site: who is on duty, whom to call, the hand-over that both sign, plans and swaps."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.domain.alert import Actor
+from monitor.domain.duty.local_time import read_local
+from monitor.domain.duty.rota import list_shifts
+from monitor.domain.site import Site, Team
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting import duty, handovers
+from monitor.store.alerting.answers import Answers, load_answers
+from monitor.store.pages import load_open_alerts
+from monitor.web.access.callers import actor_of
+from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.duty import PAST_DAYS, describe_team, list_calls
+from monitor.web.parts.headline import find_hazards
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+Csrf = Annotated[str, Form()]
+TeamName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
+Name = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
+Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
+Local = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
+CALENDAR_DAYS = 60
+
+
+@router.get("/sites/{site}/duty", response_class=HTMLResponse)
+def show_duty(request: Request, site: str, told: str = "") -> HTMLResponse:
+    """Who is on duty and whom to call, what is open, and what was handed over."""
+    context = context_of(request)
+    now = context.clock()
+    with context.db.read() as c:
+        card = find_card(c, site)
+        declared = _declared(request, c, site)
+        rosters = duty.load_rosters(c, declared.teams, now)
+        chain = duty.list_chain(c, declared.recipients, now)
+        hazard = find_hazards(load_open_alerts(c, site)).get(site)
+        answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
+        past = duty.load_days(c, site, now - timedelta(days=PAST_DAYS), now)
+        signed = handovers.load_handovers(c, site)
+        plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
+        changes, items = duty.load_changes(c, site, now), handovers.gather_open(c, site, now)
+    mine = answers.get(hazard["alert_id"], Answers()) if hazard else Answers()
+    teams = [
+        describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
+        for team in declared.teams
+    ]
+    return render(
+        request, "duty.html", card=card, teams=teams, told=told[:200], hazard=hazard, answers=mine,
+        calls=list_calls(declared, chain, rosters, mine, now), changes=changes, items=items,
+        waiting=[h for h in signed if h.signed_at is None], handovers=[h for h in signed if h.signed_at is not None],
+    )  # fmt: skip
+
+
+@router.get("/sites/{site}/duty.ics", response_class=Response)
+def send_shifts(request: Request, site: str) -> Response:
+    """The shifts to come as a calendar."""
+    from monitor.export.duty_calendar import write_duty
+
+    context = context_of(request)
+    now = context.clock()
+    with context.db.read() as c:
+        declared = _declared(request, c, site)
+        rosters = duty.load_rosters(c, declared.teams, now)
+    planned = {
+        team: list_shifts(rosters[site, team.name], now, now + timedelta(days=CALENDAR_DAYS))
+        for team in declared.teams if rosters[site, team.name].rotas
+    }  # fmt: skip
+    return Response(write_duty(planned, declared.name, now), media_type="text/calendar; charset=utf-8")
+
+
+@router.post("/sites/{site}/duty/plan")
+def put_plan(
+    request: Request, site: str, team: TeamName, plan: Annotated[str, Form(max_length=20_000, pattern=NO_NUL)],
+    reason: Why, csrf: Csrf, from_: Annotated[str, Form(alias="from", max_length=40, pattern=NO_NUL)] = "",
+) -> Response:  # fmt: skip
+    """Put a plan in force, now or from a local time on."""
+
+    def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
+        duty.add_plan(c, crew, plan, actor, reason, now, valid_from=_read(from_, crew.zone) if from_ else None)
+
+    return _act(request, site, team, csrf, do, "the plan is in force")
+
+
+@router.post("/sites/{site}/duty/swap")
+def swap(
+    request: Request, site: str, team: TeamName, until: Local, reason: Why, csrf: Csrf, out: Name = "",
+    into: Name = "", from_: Annotated[str, Form(alias="from", max_length=40, pattern=NO_NUL)] = "",
+) -> Response:  # fmt: skip
+    """Let somebody take the place of somebody else for a time."""
+
+    def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
+        from_at = _read(from_, crew.zone) if from_ else now
+        duty.add_change(c, crew, from_at, _read(until, crew.zone), out, into, actor, reason, now)
+
+    return _act(request, site, team, csrf, do, "the change is stored")
+
+
+@router.post("/sites/{site}/duty/changes/{number}/withdraw")
+def withdraw_change(request: Request, site: str, number: AlertId, reason: Why, csrf: Csrf) -> Response:
+    """Take a change back."""
+    with context_of(request).db.read() as c:
+        team = duty.find_team_of_change(c, site, number)
+
+    def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
+        duty.withdraw_change(c, number, crew, actor, reason, now)
+
+    return _act(request, site, team, csrf, do, "the change is withdrawn")
+
+
+@router.post("/sites/{site}/duty/handover")
+def hand_over(
+    request: Request, site: str, team: TeamName, csrf: Csrf,
+    notes: Annotated[str, Form(max_length=handovers.LONGEST_NOTES, min_length=3, pattern=NO_NUL)],
+) -> Response:  # fmt: skip
+    """Who goes signs: what is open is frozen with the notes."""
+
+    def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
+        past = duty.load_days(c, site, now - timedelta(days=PAST_DAYS), now)
+        since = describe_team(crew, duty.load_rosters(c, [crew], now)[site, crew.name], past, [], now)["since"]
+        handovers.sign_out(c, crew, actor, notes.strip(), now, since_at=since)
+
+    return _act(request, site, team, csrf, do, "signed; who comes signs as well")
+
+
+@router.post("/sites/{site}/duty/handovers/{number}/sign")
+def take_over(
+    request: Request, site: str, number: AlertId, csrf: Csrf,
+    remark: Annotated[str, Form(max_length=handovers.LONGEST_NOTES, pattern=NO_NUL)] = "",
+) -> Response:  # fmt: skip
+    """Who comes signs."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        handovers.sign_in(c, site, number, actor, remark, context.clock())
+    return _back(site, "the watch is handed over")
+
+
+@router.post("/sites/{site}/duty/handovers/{number}/withdraw")
+def withdraw_handover(request: Request, site: str, number: AlertId, reason: Why, csrf: Csrf) -> Response:
+    """Who goes takes the hand-over back before anybody signed it."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        handovers.withdraw(c, site, number, actor, reason, context.clock())
+    return _back(site, "the hand-over is withdrawn")
+
+
+def _act(
+    request: Request, site: str, team: str, csrf: str, do: Callable[[Connection, Team, Actor, datetime], Any], said: str
+) -> Response:
+    """One act on a team of the site file in force, in one transaction."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        declared = _declared(request, c, site)
+        crew = next((one for one in declared.teams if one.name == team), None)
+        if crew is None:
+            raise NotFoundError(f"site {site} has no team {team!r}")
+        do(c, crew, actor, context.clock())
+    return _back(site, said)
+
+
+def _declared(request: Request, c: Connection, site: str) -> Site:
+    found = context_of(request).declaration(c, str(find_card(c, site).status["config_version"]))
+    if found is None:
+        raise RefusedError(f"the file of site {site} cannot be read by this program")
+    return found
+
+
+def _read(text: str, zone: str) -> datetime:
+    try:
+        return read_local(text, zone)
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
+
+
+def _back(site: str, said: str) -> Response:
+    return RedirectResponse(f"/sites/{site}/duty?told={quote(said)}", status_code=303)

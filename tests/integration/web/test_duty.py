@@ -1,0 +1,206 @@
+"""The page of the watch: whom to call, the hand-over that two sign, plans, swaps; who confirmed, in the headline."""
+
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+
+import httpx
+import pytest
+from icalendar import Calendar
+
+from monitor.domain.alert import Actor
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.verdict import Limits
+from monitor.store.alerting.alerts import acknowledge, load_alerts
+from monitor.store.alerting.duty import add_plan
+from monitor.store.alerting.handovers import load_handovers
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.audit import load_entries
+from monitor.store.database.seals import find_unsealed
+from monitor.store.people.users import add_user
+from monitor.store.schema.views import load_view
+from monitor.store.service_state import stamp
+from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
+from tests.integration.web.test_door import serving as serving_at
+
+WORDS = {"ada": "tin lantern quarry 41", "bo": "wool cedar anchor 93", "cy": "slate piano ember 26"}
+MINUTE = timedelta(minutes=1)
+
+
+class Clock:
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
+@contextmanager
+def serving(database, clock):
+    with serving_at(database, clock) as address:
+        with httpx.Client(base_url=address, timeout=30, trust_env=False, verify=False) as client:
+            yield client
+
+
+@pytest.fixture
+def watched(database):
+    with database.write() as c:
+        save_site(c, SITE, "ada", "test", T0 - DAY)
+        for name, role in (("ada", "admin"), ("bo", "operator"), ("cy", "viewer")):
+            add_user(c, name, WORDS[name], role, T0 - 9 * DAY)
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, T0)
+    return database
+
+
+class Browser:
+    def __init__(self, client, name):
+        self.client = client
+        client.cookies.clear()
+        assert client.post("/login", data={"name": name, "password": WORDS[name]}).status_code == 303
+
+    def read(self, path="/sites/bench/duty"):
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text[:500]
+        return answer.text
+
+    def send(self, path, **data):
+        csrf = re.search(r'name="csrf" value="([0-9a-f]{64})"', self.read())[1]
+        return self.client.post(path, data={"csrf": csrf, **data})
+
+
+def test_the_watch_is_handed_over_by_two_and_read_later(watched):
+    clock = Clock(T0)
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 2, T0)
+    with serving(watched, clock) as client:
+        assert client.get("/sites/bench/duty").status_code == 401  # it holds telephone numbers
+        bo = Browser(client, "bo")
+        page = bo.read()
+        assert 'href="tel:+41790000001"' in page
+        assert page.index("R. Mori") < page.index("A. Rossi") < page.index("L. Frei") < page.index("K. Okafor")
+        assert "not sent yet" in page
+        answer = bo.send("/sites/bench/duty/handover", team="geologists", notes="crack above bench 3 <b>wet</b>")
+        assert answer.status_code == 303, answer.text
+        assert bo.send("/sites/bench/duty/handover", team="geologists", notes="again").status_code == 409
+        assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # one is not two
+        ada = Browser(client, "ada")
+        page = ada.read()
+        assert "bo signed at 2026-03-06 10:00" in page
+        assert "crack above bench 3 &lt;b&gt;wet&lt;/b&gt;" in page
+        assert "moves" in page
+        assert ada.send("/sites/bench/duty/handovers/1/sign", remark="read").status_code == 303
+        assert ada.send("/sites/bench/duty/handovers/1/sign").status_code == 409
+        assert ada.send("/sites/bench/duty/handovers/1/withdraw", reason="too late").status_code == 409
+        assert "bo to ada" in ada.read()
+        assert ada.send("/sites/bench/duty/handover", team="others", notes="nothing").status_code == 404
+        cy = Browser(client, "cy")
+        assert "the role operator for this site is needed" in cy.read()
+        assert (
+            cy.client.post("/sites/bench/duty/handover", data={"csrf": "x", "team": "g", "notes": "n"}).status_code
+            == 403
+        )
+    with watched.read() as c:
+        (signed,) = load_handovers(c, "bench")
+        assert list(find_unsealed(c)) == []
+        acts = [e["action"] for e in load_entries(c, 20) if e["action"].startswith("duty.handover")]
+    assert (signed.outgoing, signed.incoming, signed.remark) == ("bo", "ada", "read")
+    assert signed.open_items["alerts"][0]["reason"] == "moves"
+    assert acts == ["duty.handover.sign", "duty.handover"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_is_named(watched):
+    clock = Clock(T0)
+    with serving(watched, clock) as client:
+        bo = Browser(client, "bo")
+        assert "There is no plan" in bo.read()
+        plan = {"team": "geologists", "plan": "daily 11:00 A. Rossi\ndaily 08:00 R. Mori", "reason": "spring"}
+        assert bo.send("/sites/bench/duty/plan", **plan).status_code == 303
+        assert bo.send("/sites/bench/duty/plan", **{**plan, "plan": "Mon 8 Mori"}).status_code == 409
+        swap = {
+            "team": "geologists",
+            "out": "A. Rossi",
+            "into": "L. Frei",
+            "until": "2026-03-07T07:00",
+            "reason": "ill",
+        }
+        assert bo.send("/sites/bench/duty/swap", **swap, **{"from": "2026-03-06T12:00"}).status_code == 303
+        assert bo.send("/sites/bench/duty/swap", **{**swap, "until": "never"}).status_code == 409
+        assert "L. Frei for A. Rossi" in bo.read()
+        shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
+        assert [str(e["summary"]).partition(": ")[2] for e in shifts[:4]] == [
+            "R. Mori",
+            "A. Rossi",
+            "L. Frei",
+            "A. Rossi",
+        ]
+        clock.now = T0 + 90 * MINUTE
+        bo = Browser(client, "bo")
+        assert "This shift began without a hand-over." in bo.read()
+        assert bo.send("/sites/bench/duty/changes/1/withdraw", team="geologists", reason="well").status_code == 303
+        clock.now = T0 + 5 * 60 * MINUTE
+        bo = Browser(client, "bo")
+        assert "L. Frei for A. Rossi" not in bo.read()
+
+
+def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_does(watched):
+    now = [T0]
+    limits = Limits(unconfirmed_after_s=720.0, unconfirmed_again_s=300.0)
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
+
+    def pass_by(minutes):
+        for _ in range(minutes):
+            now[0] += MINUTE
+            watch.escalate_once(now[0])
+
+    def alarms():
+        with watched.read() as c:
+            return [(a.key, a.level, a.state, a.reason) for a in load_alerts(c, "bench", ledger="health")]
+
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 1, T0, "low")  # not urgent: no alarm of it
+        raise_alert(c, 2, T0)
+    pass_by(50)  # the last one of the chain is notified after 40 minutes
+    assert alarms() == []
+    pass_by(2)
+    ((key, level, state, reason),) = alarms()
+    assert (key, level, state) == ("health:unconfirmed:2", 2, "unacknowledged")
+    assert "5 notified" in reason
+    assert "call R. Mori, A. Rossi, L. Frei, K. Okafor, control room" in reason
+
+    def of_alarm():
+        with watched.read() as c:
+            rows = load_view(c, "notification_status", ledger="health", order_by=("notification_id",))
+        return [row["channel"] for row in rows]
+
+    everybody = ["log:frei", "log:mori", "log:okafor", "log:phone", "log:room", "log:rossi"]
+    assert sorted(of_alarm()) == everybody
+    pass_by(5)
+    assert sorted(of_alarm()[6:]) == everybody  # again, by all channels
+    clock = Clock(now[0])
+    with serving(watched, clock) as client:
+        page = client.get("/sites/bench").text
+        assert "5 notified, nobody confirmed" in " ".join(page.split())
+    with watched.write() as c:
+        acknowledge(c, 2, Actor("mori"), "I am there", now[0])
+    pass_by(1)
+    assert [(key, state) for key, _, state, _ in alarms()] == [("health:unconfirmed:2", "closed")]
+    count = len(of_alarm())
+    pass_by(60)
+    assert len(of_alarm()) == count
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+    with watched.write() as c:
+        raise_alert(c, 2, T0, exercise=True)
+    now[0] += 3 * DAY
+    for _ in range(5):
+        now[0] += 11 * MINUTE
+        watch.escalate_once(now[0])
+    with watched.read() as c:
+        assert load_alerts(c, "bench", ledger="health") == []
