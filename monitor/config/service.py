@@ -175,6 +175,8 @@ class WebSection(Section):
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     timezone: Zone = "UTC"  # of times that belong to no site
+    sign_in_lasts_s: Duration = Field(default=43200.0, alias="sign_in_lasts", ge=300.0, le=30 * 86400.0)
+    idle_after_s: Duration = Field(default=43200.0, alias="idle_after", ge=300.0, le=30 * 86400.0)
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -72,7 +72,7 @@ def session_of(request: Request) -> Session | None:
     context = context_of(request)
     now = context.clock()
     with context.db.read() as c:
-        session = find_session(c, token, now)
+        session = find_session(c, token, now, context.config.web.idle_after_s)
     if session is None or request.url.path.startswith("/live/"):
         return session
     if (now - session.seen_at).total_seconds() >= SEEN_EVERY_S:

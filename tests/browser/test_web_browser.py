@@ -339,7 +339,7 @@ def test_log_in_and_acknowledge(served, watch):
     w.page.get_by_label("Name").fill("bo")
     w.page.get_by_label("Password").fill(story.PASSWORD)
     w.page.locator("main").get_by_role("button", name="Log in").click()
-    w.page.get_by_label("Why, and what you do").fill("battery is being changed")
+    w.page.get_by_label("Or in other words").fill("battery is being changed")
     w.page.get_by_role("button", name="Acknowledge as bo").click()
     w.page.wait_for_url(re.compile("told=acknowledged"))
     assert "battery is being changed" in w.page.locator("#part-alert_chain").inner_text()

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from monitor.errors import RefusedError
 from monitor.store.schema.tables import user_account, web_session
 
-SESSION_S: Final = 12 * 3600.0
-IDLE_S: Final = 3600.0  # without a page asked for by hand
+SESSION_S: Final = 12 * 3600.0  # a shift
+IDLE_S: Final = SESSION_S  # without a page asked for by hand
 SEEN_EVERY_S: Final = 60.0  # how exactly idling is known: at most one write a minute and session
 
 
@@ -39,7 +39,7 @@ def open_session(connection: Connection, name: str, now: datetime, lifetime_s: f
     u = user_account.c
     if connection.execute(select(u.name).where(u.name == name, u.disabled_at.is_(None))).first() is None:
         raise RefusedError(f"user {name!r} has no open account")
-    connection.execute(delete(web_session).where(is_over(now)))
+    connection.execute(delete(web_session).where(web_session.c.expires_at <= now))
     ended = end_sessions(connection, name)
     token = secrets.token_urlsafe(32)
     until = now + timedelta(seconds=lifetime_s)
@@ -48,13 +48,13 @@ def open_session(connection: Connection, name: str, now: datetime, lifetime_s: f
     return token, ended
 
 
-def find_session(connection: Connection, token: str, now: datetime) -> Session | None:
+def find_session(connection: Connection, token: str, now: datetime, idle_s: float = IDLE_S) -> Session | None:
     """Who holds this token, or None where it is unknown, over by time or idling, or the account is disabled."""
     s, u = web_session.c, user_account.c
     row = connection.execute(
         select(u.name, u.role, u.sites, s.expires_at, s.seen_at)
         .join(web_session, s.user_name == u.name)
-        .where(s.token_sha256 == _digest(token), ~is_over(now), u.disabled_at.is_(None))
+        .where(s.token_sha256 == _digest(token), ~is_over(now, idle_s), u.disabled_at.is_(None))
     ).first()
     if row is None:
         return None
@@ -72,11 +72,11 @@ class OpenSession:
     expires_at: datetime
 
 
-def load_sessions(connection: Connection, now: datetime) -> list[OpenSession]:
+def load_sessions(connection: Connection, now: datetime, idle_s: float = IDLE_S) -> list[OpenSession]:
     """Sessions that count now, by account."""
     s = web_session.c
     rows = connection.execute(
-        select(s.user_name, s.created_at, s.seen_at, s.expires_at).where(~is_over(now)).order_by(s.user_name)
+        select(s.user_name, s.created_at, s.seen_at, s.expires_at).where(~is_over(now, idle_s)).order_by(s.user_name)
     )
     return [OpenSession(*row) for row in rows]
 
@@ -99,10 +99,10 @@ def end_sessions(connection: Connection, name: str) -> int:
     return int(connection.execute(delete(web_session).where(web_session.c.user_name == name)).rowcount)
 
 
-def is_over(now: datetime) -> ColumnElement[bool]:
-    """Which sessions count no more."""
+def is_over(now: datetime, idle_s: float) -> ColumnElement[bool]:
+    """Which sessions count no more: by their time, or by so long without a page asked for by hand."""
     s = web_session.c
-    return (s.expires_at <= now) | (s.seen_at <= now - timedelta(seconds=IDLE_S))
+    return (s.expires_at <= now) | (s.seen_at <= now - timedelta(seconds=idle_s))
 
 
 def _digest(token: str) -> str:

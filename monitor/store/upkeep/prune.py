@@ -13,7 +13,6 @@ from monitor.domain.instants import from_epoch_s, parse
 from monitor.store.database.engine import Database
 from monitor.store.people.devices import is_strange
 from monitor.store.people.guesses import are_forgotten
-from monitor.store.people.sessions import is_over
 from monitor.store.readings.observations import load_readings
 from monitor.store.readings.quarantine import prune_quarantine
 from monitor.store.schema import tables as t
@@ -190,7 +189,7 @@ class Sweep:
 
     def _list_tables(self, cited: Spans) -> Iterator[tuple[Table, ColumnElement[bool], datetime | None]]:
         limits, now = self._limits, self._now
-        yield t.web_session, is_over(now), now
+        yield t.web_session, t.web_session.c.expires_at <= now, now
         yield t.known_device, is_strange(now), now
         yield t.password_guess, are_forgotten(now), now
         f, s = t.forecast.c, t.forecast_score.c

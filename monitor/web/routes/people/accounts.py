@@ -40,7 +40,7 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
     caller, context = _caller(request), context_of(request)
     now = context.clock()
     with context.db.read() as c:
-        sessions = [s for s in load_sessions(c, now) if s.name == caller.name]
+        sessions = [s for s in load_sessions(c, now, context.config.web.idle_after_s) if s.name == caller.name]
         tokens = [k for k in api_tokens.load_api_tokens(c) if k.user == caller.name]
         values = {
             "account": users.find_user(c, caller.name), "has_code": has_second_factor(c, caller.name),
@@ -104,7 +104,9 @@ def show_admin(
     now = context.clock()
     with context.db.read() as c:
         values: dict[str, Any] = {
-            "accounts": users.load_users(c), "sessions": load_sessions(c, now), "tokens": api_tokens.load_api_tokens(c),
+            "accounts": users.load_users(c),
+            "sessions": load_sessions(c, now, context_of(request).config.web.idle_after_s),
+            "tokens": api_tokens.load_api_tokens(c),
             "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
         }  # fmt: skip
     return render(request, "admin.html", told=told[:200], actor=actor, action=action, most=ENTRIES, **values)

@@ -22,13 +22,13 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people.devices import DEVICE_S, digest_device, is_known_device, remember_device
 from monitor.store.people.guesses import code_wait_s, note_code
 from monitor.store.people.second_factor import check_second_factor
-from monitor.store.people.sessions import SESSION_S, close_session, open_session
+from monitor.store.people.sessions import close_session, open_session
 from monitor.store.people.users import check_password
 from monitor.web.access.effort import Efforts
 from monitor.web.access.guard import check_csrf, check_origin, is_safe_path
 from monitor.web.access.patience import network_of
 from monitor.web.access.vault import open_vault
-from monitor.web.context import COOKIE, DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
+from monitor.web.context import DEVICE, NO_NUL, context_of, cookie_name, is_encrypted, token_of
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
@@ -174,7 +174,7 @@ def host_of(request: Request) -> str:
 
 def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any], now: datetime) -> tuple[str, str]:
     """Open a session for somebody who is proved; returns the tokens of session and device for `set_cookies`."""
-    token, ended = open_session(c, name, now)
+    token, ended = open_session(c, name, now, context_of(request).config.web.sign_in_lasts_s)
     device = remember_device(c, request.cookies.get(cookie_name(request, DEVICE), ""), name, now)
     add_audit(c, Actor(name), "login", f"user:{name}", {**detail, "sessions_ended": ended}, now)
     return token, device
@@ -182,11 +182,16 @@ def enter(request: Request, c: Connection, name: str, detail: Mapping[str, Any],
 
 def set_cookies(request: Request, answer: Response, token: str, device: str) -> None:
     """Give the browser what shows who it is from now on."""
-    for kind, value, lasts_s in ((COOKIE, token, SESSION_S), (DEVICE, device, DEVICE_S)):
-        answer.set_cookie(
-            cookie_name(request, kind), value, httponly=True, samesite="strict", secure=is_encrypted(request),
-            path="/", max_age=int(lasts_s),
-        )  # fmt: skip
+    lasts_s = context_of(request).config.web.sign_in_lasts_s
+    # the session comes along when a link of a mail leads here; what it may do takes a form of this page all the same
+    answer.set_cookie(
+        cookie_name(request), token, httponly=True, samesite="lax", secure=is_encrypted(request), path="/",
+        max_age=int(lasts_s),
+    )  # fmt: skip
+    answer.set_cookie(
+        cookie_name(request, DEVICE), device, httponly=True, samesite="strict", secure=is_encrypted(request), path="/",
+        max_age=int(DEVICE_S),
+    )  # fmt: skip
 
 
 def refuse(request: Request, to: str, text: str, status: int, *, challenge: str = "", wait_s: float = 0.0) -> Response:
@@ -209,5 +214,5 @@ def log_out(request: Request, csrf: Annotated[str, Form()]) -> Response:
         if name is not None:
             add_audit(c, Actor(name, via=PAGE), "logout", f"user:{name}", {}, context.clock())
     answer = RedirectResponse("/", status_code=303)
-    answer.delete_cookie(cookie_name(request), path="/", httponly=True, samesite="strict", secure=is_encrypted(request))
+    answer.delete_cookie(cookie_name(request), path="/", httponly=True, samesite="lax", secure=is_encrypted(request))
     return answer

@@ -1,0 +1,126 @@
+"""The night story on a telephone: a mail wakes the duty officer, whose sign-in of the evening still holds."""
+
+import email.policy
+import re
+import socket
+import threading
+from datetime import timedelta
+from email import message_from_bytes
+
+import pytest
+import uvicorn
+from aiosmtpd.controller import Controller
+
+from monitor.config.service import parse_service
+from monitor.notify.dispatcher import Dispatcher
+from monitor.store.alerting.alerts import find_alert
+from monitor.store.database.engine import Database
+from monitor.store.people import users
+from monitor.store.service_state import stamp
+from monitor.web.app import build
+from tests.browser.test_web_browser import Watch, chromium  # noqa: F401 - a fixture
+from tests.conftest import wait_for
+from tests.data.filled import PASSWORD
+from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+TEXT = SITE_TEXT.replace("longitude = 8.9\n", 'longitude = 8.9\ntimezone = "Europe/Zurich"\n', 1).replace(
+    'channels = ["log", "log:second"]\n', 'channels = ["email:duty@example.org"]\nphone = "+41 79 123 45 67"\n'
+)
+
+
+class Inbox:
+    """A mail server that keeps what it takes."""
+
+    def __init__(self):
+        self.mails = []
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        self.mails.append(message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+
+@pytest.fixture
+def inbox():
+    inbox = Inbox()
+    server = Controller(inbox, hostname="127.0.0.1", port=0)
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        server.port = inbox.port = door.getsockname()[1]
+    server.start()
+    yield inbox
+    server.stop()
+
+
+def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sqlite_url):  # noqa: F811
+    db = Database(sqlite_url)
+    slope = WatchedSlope(db, TEXT)
+    with db.write() as c:
+        users.add_user(c, "bo", PASSWORD, "operator", START)
+    slope.live(26, looks=1)
+    evening = slope.now
+    present = [evening]
+    door = socket.socket(proto=socket.IPPROTO_TCP)
+    door.bind(("127.0.0.1", 0))
+    base = f"http://127.0.0.1:{door.getsockname()[1]}"
+    config = parse_service(f'[web]\npublic_url = "{base}"\n', "test")
+    server = uvicorn.Server(uvicorn.Config(build(config, db, lambda: present[0]), log_config=None))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+    thread.start()
+    environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(inbox.port)}
+    environ |= {"SLOPEWARD_SMTP__SECURITY": "none"}
+    dispatcher = Dispatcher(
+        db, {"bench": slope.site}, lambda: present[0], environ=environ, page_url=base, zone=slope.site.timezone
+    )
+    telephone = Watch(chromium, width=390, height=844)
+    page = telephone.page
+    try:
+        wait_for(lambda: server.started)
+        # the shift begins: signs in once
+        page.goto(f"{base}/login")
+        page.get_by_label("Name").fill("bo")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.locator("main").get_by_role("button", name="Log in").click()
+        page.wait_for_url(f"{base}/")
+        # the slope fails in the night, and a mail goes out
+        slope.live(10, {"G1": 150.0, "G2": 140.0})
+        present[0] = slope.now
+        with db.write() as c:
+            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, slope.now + timedelta(minutes=10))
+        dispatcher.start()
+        wait_for(lambda: any("RED" in mail["subject"] for mail in inbox.mails))
+        mail = next(mail for mail in inbox.mails if "RED" in mail["subject"])
+        assert re.fullmatch(
+            r"RED North bench: Clear the pit floor\. \d+ mm/day, 2 stations\. \d\d:\d\d", mail["subject"]
+        )
+        assert len(mail["subject"]) <= 78
+        link = re.search(r"http://\S+/alerts/\d+", mail.get_content())[0]
+        # first tap: the link; the sign-in of the evening holds
+        page.goto(link)
+        head = page.locator("#part-alert_head").inner_text()
+        assert re.search(r"Rate of crack opening is \d+ mm/day at 2 of 2 stations, red from 80\.", head)
+        assert "Clear the pit floor" in head
+        button = page.get_by_role("button", name="I am on my way")
+        assert button.bounding_box()["height"] >= 24
+        assert button.bounding_box()["y"] < 844, "on the first screen"
+        # second tap
+        button.click()
+        page.wait_for_url(re.compile("told=acknowledged"))
+        number = int(link.rpartition("/")[2])
+        with db.read() as c:
+            assert find_alert(c, number).acknowledged_by == "bo"
+        assert "2 of 2 stations agree on red." in page.locator("main").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        # who else must know
+        page.get_by_role("link", name="Whom to call").click()
+        page.wait_for_url(re.compile("/duty"))
+        assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
+        assert telephone.complaints == []
+        assert telephone.hosts == {"127.0.0.1"}
+    finally:
+        dispatcher.stop(2.0)
+        telephone.close()
+        server.should_exit = True
+        thread.join(10)
+        door.close()
+        db.close()
