@@ -357,6 +357,7 @@ def load_alert_page(c: Connection, alert_id: int) -> dict[str, Any] | None:
     return {
         "alert": rows[0],
         "events": load_view(c, "alert_events", order_by=["sequence"], alert_id=alert_id),
+        "deliveries": load_view(c, "deliveries", order_by=["-notification_id"], limit=200, alert_id=alert_id),
         "notifications": load_view(
             c, "notification_status", order_by=["-notification_id"], limit=200, alert_id=alert_id
         ),
@@ -403,6 +404,14 @@ def load_notifications(
     """Newest notifications first."""
     which: dict[str, Any] = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
     return load_view(c, "notification_status", order_by=["-notification_id"], limit=limit, **which)
+
+
+def load_deliveries(
+    c: Connection, site: str | frozenset[str] | None, state: str | None, limit: int
+) -> list[dict[str, Any]]:
+    """What became of messages, newest first."""
+    which: dict[str, Any] = {k: v for k, v in (("site", site), ("state", state)) if v is not None}
+    return load_view(c, "deliveries", order_by=["-notification_id"], limit=limit, **which)
 
 
 def count_undelivered(c: Connection) -> int:

@@ -306,7 +306,8 @@ FROM notification""",
   {d.before("channel", ":")} AS kind, exercise,
   CASE state WHEN 'claimed' THEN 'sending' WHEN 'failed_retry' THEN 'retrying' WHEN 'failed_final' THEN 'failed'
     WHEN 'delivered' THEN CASE WHEN received_at IS NULL THEN 'sent' ELSE 'delivered' END ELSE state END AS state,
-  attempts, queued_at, sent_at, received_at, confirmed_at, confirmed_by, confirmed_via, superseded_by, provider_said, last_error AS why
+  attempts, queued_at, sent_at, received_at, confirmed_at, confirmed_by, confirmed_via, next_attempt_at, superseded_by,
+  provider_said, last_error AS why, subject
 FROM notification""",
         "message_replies": """SELECT r.id AS reply_id, r.at, r.way, r.outcome, r.alert_id, a.site, r.person
 FROM reply r LEFT JOIN alert a ON a.id = r.alert_id""",

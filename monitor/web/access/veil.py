@@ -22,7 +22,7 @@ from monitor.web.context import context_of
 STRUCTURE: Final = frozenset({"site", "ledger", "state", "from_state", "to_state", "status"})
 INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 MAIL: Final = re.compile(r"[^\s<>,;:()\[\]\"]+@[^\s<>,;:()\[\]\"]+")
-OF_PEOPLE: Final = ("channel", "last_error")  # of a message: what may hold an address
+OF_PEOPLE: Final = ("channel", "last_error", "why")  # of a message: what may hold an address
 T = TypeVar("T")
 SOMEBODY: Final = "withheld"
 WITHHELD: Final = "withheld: this names a site that is not yours; an account of all sites sees it"

@@ -31,6 +31,7 @@ from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.veil import Veil
 from monitor.web.context import Context
+from monitor.web.parts.deliveries import gather_deliveries
 from monitor.web.parts.evidence import find_sentence, list_findings, read_evidence
 from monitor.web.parts.headline import (
     collect_motions,
@@ -201,6 +202,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         question = None
     values = {
         **found, "notifications": veil.cover_messages(found["notifications"]),
+        "deliveries": gather_deliveries(veil.cover_messages(found["deliveries"])),
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),

@@ -1,6 +1,6 @@
 """The pages themselves, rendered on the server: overview, site, alert, lists."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
@@ -16,6 +16,8 @@ from monitor.web.parts.collect import collect_alert, collect_overview, collect_s
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+# of messages, as addresses of 0.2 name them
+STATES_BEFORE: Final = {"claimed": "sending", "failed_retry": "retrying", "failed_final": "failed"}
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -82,9 +84,8 @@ def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLRespo
 def show_notifications(request: Request, state: Annotated[str | None, Query()] = None) -> HTMLResponse:
     """The newest messages and what became of them."""
     with context_of(request).db.read() as c:
-        rows = veil_of(request, c).cover_messages(
-            queries.load_notifications(c, narrow(request, None), state or None, 300)
-        )
+        wanted = STATES_BEFORE.get(state or "", state or None)
+        rows = veil_of(request, c).cover_messages(queries.load_deliveries(c, narrow(request, None), wanted, 300))
         zones = {k.id: k.timezone for k in load_sites_summary(c, active_only=False)}
     zones = {k: zone for k, zone in zones.items() if k in {row["site"] for row in rows}}
     return render(request, "notifications.html", rows=rows, zones=zones, state=state or "")
