@@ -1,0 +1,65 @@
+"""Every page held against WCAG 2.2 A and AA by axe-core, in both themes, on a telephone and on a wide screen."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from monitor.web.access.rules import list_addresses
+from monitor.web.app import PAGES
+from tests.browser.test_web_browser import chromium, served, story, watch
+
+__all__ = ("chromium", "served", "watch")  # fixtures
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+VIEWS = {"telephone, light": (390, "light"), "wide, dark": (1360, "dark")}
+IS_NO_PAGE = re.compile(
+    r"/(live|api/|login/oidc|files/\{|push|manifest|sw\.js)|\.(js|webmanifest|json|pdf|ics|atom|xml)$|/state$|\{draft\}"
+)
+
+
+def list_pages():
+    """Addresses that a person opens."""
+    found = {one.removeprefix("GET ") for one in list_addresses(m.router for m in PAGES) if one.startswith("GET ")}
+    return sorted(one for one in found if not IS_NO_PAGE.search(one))
+
+
+@pytest.mark.parametrize("view", sorted(VIEWS))
+def test_every_page_can_be_used_by_everybody(served, watch, view):
+    address, db, _ids, _ = served
+    width, scheme = VIEWS[view]
+    with db.read() as c:
+        alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
+    looks = watch(width=width, scheme=scheme)
+    page, axe, wrong, seen = looks.page, Axe(), [], 0
+    page.goto(f"{address}/login")
+    wrong += [f"/login: {one}" for one in run(axe, page)]
+    page.fill("[name=name]", "ada")
+    page.fill("[name=password]", story.PASSWORD)
+    page.click("main form button")
+    for path in list_pages():
+        place = re.sub(
+            r"\{(\w+)\}",
+            lambda m: {"site": "north-bench", "alert_id": str(alert), "station": "G1"}.get(m[1], "1"),
+            path,
+        )
+        answer = page.goto(address + place)
+        if answer.status != 200 or "text/html" not in answer.headers.get("content-type", ""):
+            wrong += [f"{path}: {answer.status}"]
+            continue
+        page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+        wrong += [f"{path}: {one}" for one in run(axe, page)]
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        wrong += [f"{path}: {wider} pixels wider than the screen"] if wider > 1 else []
+        seen += 1
+    assert not wrong, "\n".join(wrong)
+    assert seen > 10
+
+
+def run(axe, page):
+    found = axe.run(page, options=RULES).response["violations"]
+    return [f"{v['id']} x {len(v['nodes'])}: {_tell(v['nodes'][0])}" for v in found]
+
+
+def _tell(node):
+    return f"{node['html'][:160]} {node.get('failureSummary', '')[:260]}"
