@@ -124,7 +124,7 @@ def test_the_head_of_a_silent_site_says_when_its_stage_was_seen(served, watch, t
     w = watch(width=width)
     w.page.goto(f"{base}/sites/north-bench")
     head = w.page.locator("#part-status")
-    assert "progressive, last seen 2026-03-01 06:00" in head.inner_text()
+    assert "progressive, last seen 2026-03-01 07:00" in head.inner_text()
     assert "no station shows" in head.inner_text()
     assert "of the worst station" not in head.inner_text()
     assert "no valid data from the stations behind this level: decide by other means" in head.inner_text()
@@ -362,7 +362,7 @@ def test_on_a_phone_a_site_is_four_screens_and_one_tap_acknowledges(served, watc
     head = w.page.locator("#part-status")
     assert "G1 moves 21.4 mm/day over 2 d" in head.inner_text()
     assert "Fastest: G1, 7 mm/day. 1 of 1 station is faster than creep." in head.inner_text()
-    assert "Failure possible 2026-03-04 06:00 to 2026-03-12 06:00 UTC." in head.inner_text()
+    assert "Failure possible 2026-03-04 07:00 to 2026-03-12 07:00." in head.inner_text()
     assert w.page.evaluate("document.documentElement.scrollHeight") <= 4 * 844
     folded = w.page.locator("details.fold")
     assert folded.count() >= 6

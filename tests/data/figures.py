@@ -11,7 +11,7 @@ NO_FIGURE = re.compile(
         r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::[\d.]+)?)?(?: UTC|Z)?", r"\b\d\d:\d\d(?::\d\d)?\b", r"^\d{4}-\d\d$",
         rf"\b{MONTH} \d+\b", rf"\b\d+ {MONTH}\b", r"\bUTC[+-]\d+\b",
         r"\b[0-9a-f]{8,}\b", r"\bSHA-256\b", r"\b\d+(?:\.\d+){2,}(?:[-+.]\w+)*",
-        r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b", r"\b[A-Z]+\d+(?:\.\w+)?\b", r"\b[a-z]+:\d+\b",
+        r"\b[a-z_]+(?:-[a-z_]+)*-\d+\b", r"\b[A-Z]+\d+(?:\.\w+)?\b", r"\b[a-z_]+:\d+\b",
         r"\blevels? \d+(?: (?:→|of) \d+)?",
         r"\b(?:[Aa]lert|Hazard|Health|Advice|decision|entry|event|explain|holds|revision|version|vote|message) \d+\b",
         r"\b(?:No\.|Slopeward|asks for|was|before|asked|after) \d+\b",
@@ -29,7 +29,7 @@ UNIT = (
 COUNTED = (
     r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?|errors|steps?"
     r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|messages?|filters"
-    r"|recipients?|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
+    r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|ok|shown|others?|scored)\b"
 )
 LINK = r"(?: ?(?:±|to|of|over|against|x|and) ?| ?- ?|, )"

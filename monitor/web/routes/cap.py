@@ -17,7 +17,7 @@ from monitor.web.access.rules import narrow
 from monitor.web.context import AlertId, context_of
 from monitor.web.parts.collect import find_card
 
-router = APIRouter(tags=["cap"])
+router = APIRouter(include_in_schema=False)
 MOST: Final = 200  # messages of a feed, the newest
 
 
