@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI, Request
@@ -56,12 +56,21 @@ ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, expor
 
 
 class LastingFiles(StaticFiles):
-    """Static files whose address carries the version, so that browsers may keep them."""
+    """Static files whose address carries the version, so that browsers may keep them.
+
+    Args:
+        kept: how browsers keep them, as `Cache-Control` has it.
+        rest: as those of `StaticFiles`.
+    """
+
+    def __init__(self, kept: str, **rest: Any) -> None:
+        super().__init__(**rest)
+        self._kept = kept
 
     def file_response(self, full_path: object, stat_result: object, scope: Scope, status_code: int = 200) -> Response:
-        """Allow one day in the cache of the browser alone."""
+        """Say how long the browser alone may keep it."""
         response = super().file_response(full_path, stat_result, scope, status_code)  # type: ignore[arg-type]
-        response.headers["Cache-Control"] = "private, max-age=86400"
+        response.headers["Cache-Control"] = f"private, {self._kept}"
         return response
 
 
@@ -99,8 +108,9 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
             return load_kept_names(c)
 
     app.add_middleware(Reader, default=config.language.default, find_kept=find_kept)
-    app.mount("/static", LastingFiles(directory=HERE / "static"), name="static")
-    app.mount("/vendor", LastingFiles(directory=HERE / "vendor"), name="vendor")
+    app.mount("/static", LastingFiles("max-age=86400", directory=HERE / "static"), name="static")
+    libraries = LastingFiles("max-age=31536000, immutable", directory=HERE / "vendor")
+    app.mount("/vendor", libraries, name="vendor")
     require_rules(ROUTERS)
     for router in ROUTERS:
         app.include_router(router)

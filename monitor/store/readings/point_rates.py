@@ -24,9 +24,7 @@ Fit = tuple[float | None, int, datetime | None]  # rate per day, acquisitions, t
 class PointRate:
     """One scatterer; the rate is missing where the window holds too few acquisitions of it."""
 
-    id: int
     pid: str
-    set: str
     latitude: float
     longitude: float
     rate_mm_per_year: float | None
@@ -36,11 +34,12 @@ class PointRate:
 
 @dataclass(frozen=True, slots=True)
 class PointRates:
-    """What a view shows: points, how many lie in it, and the sets of the site with their direction."""
+    """What a view shows: points of a set, how many of it lie there, and the sets of the site with their direction."""
 
     points: tuple[PointRate, ...]
     inside: int
     sets: dict[str, str]
+    set: str | None
 
 
 def load_rates(
@@ -63,7 +62,7 @@ def load_rates(
     directions = {n: r.direction for n, r in sets.items()}
     chosen = sets.get(name) if name is not None else next(iter(sets.values()), None)
     if chosen is None:
-        return PointRates((), 0, directions)
+        return PointRates((), 0, directions, name)
     where = [p.point_set_id == chosen.id]
     if box is not None:
         where += [p.longitude.between(box[0], box[2]), p.latitude.between(box[1], box[3])]
@@ -79,8 +78,8 @@ def load_rates(
     for r in places:
         rate, epochs, newest_at = fits.get(r.id, (None, 0, None))
         per_year = None if rate is None else round(convert(rate * YEAR_DAYS, chosen.unit, "mm"), 2)
-        found.append(PointRate(r.id, r.pid, chosen.name, r.latitude, r.longitude, per_year, epochs, newest_at))
-    return PointRates(tuple(found), inside, directions)
+        found.append(PointRate(r.pid, r.latitude, r.longitude, per_year, epochs, newest_at))
+    return PointRates(tuple(found), inside, directions, chosen.name)
 
 
 def _fit(c: Connection, ids: Sequence[int], after: datetime, at: datetime) -> dict[int, Fit]:

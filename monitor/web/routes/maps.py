@@ -1,7 +1,7 @@
 """What the maps of the page are drawn of besides stations and footprints: zones, radar points, relief, tiles."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -18,6 +18,7 @@ from monitor.web.parts.zones import draw_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 GEOJSON: Final = "application/geo+json"
+FIRST_YEAR: Final = 1900
 Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
 Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
 At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
@@ -46,16 +47,17 @@ def map_points(
         found = load_rates(c, site, _read_box(bbox), end, timedelta(days=days), set_)
     features = [
         {
-            "type": "Feature", "id": p.id, "geometry": {"type": "Point", "coordinates": [p.longitude, p.latitude]},
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": [round(p.longitude, 6), round(p.latitude, 6)]},
             "properties": {
-                "point": p.pid, "set": p.set, "rate_mm_per_year": p.rate_mm_per_year, "epochs": p.epochs,
+                "point": p.pid, "rate_mm_per_year": p.rate_mm_per_year, "epochs": p.epochs,
                 "newest_at": None if p.newest_at is None else spell(p.newest_at),
             },
         }
         for p in found.points
     ]  # fmt: skip
-    said = {"type": "FeatureCollection", "features": features, "inside": found.inside, "sets": found.sets, "days": days}
-    return JSONResponse(said, media_type=GEOJSON)
+    about = {"set": found.set, "sets": found.sets, "inside": found.inside, "days": days}
+    return JSONResponse({"type": "FeatureCollection", **about, "features": features}, media_type=GEOJSON)
 
 
 @router.get("/sites/{site}/relief.pmtiles", response_class=Response)
@@ -99,12 +101,15 @@ def _list_tiles(context: Context) -> list[dict[str, Any]]:
     ]
 
 
-def read_instant(text: str) -> Any:
+def read_instant(text: str) -> datetime:
     """An instant of a request; RefusedError says what is wrong."""
     try:
-        return parse(text)
+        found = parse(text)
     except (ValueError, OverflowError) as error:
         raise RefusedError(f"at: {error}; write 2026-03-01T06:00:00Z") from error
+    if found.year < FIRST_YEAR:
+        raise RefusedError(f"at: nothing is kept of the year {found.year}")
+    return found
 
 
 def _read_box(text: str | None) -> Box | None:

@@ -47,7 +47,7 @@
     const places = data.features.map((f) => f.geometry.coordinates), lons = places.map((p) => p[0]), lats = places.map((p) => p[1]);
     if (!places.length) return;
     const bounds = [[Math.min(...lons) - 0.01, Math.min(...lats) - 0.01], [Math.max(...lons) + 0.01, Math.max(...lats) + 0.01]];
-    ({ map } = await M.open(holder, { ground, bounds, about: tr("Map of all sites; the list beside it says the same"), style }));
+    ({ map } = await M.open(holder, { ground, bounds, about: tr("Map of all sites; the list beside it says the same"), style, aside: 96 }));
     map.on("click", async (event) => {
       const [found] = map.queryRenderedFeatures([[event.point.x - 12, event.point.y - 12], [event.point.x + 12, event.point.y + 12]], { layers: ["sites", "groups", "site-names", "group-names"] });
       if (!found) return;

@@ -10,7 +10,7 @@
   // away from the radar is orange, towards it violet: told apart by the colour-blind too
   const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
   const SETS = { // what a person may hide, each with its layers
-    labels: ["station-names"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
+    labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
     scene: ["scene"], points: ["points"], zones: ["zones-area", "zones-line"], ground: [],
   };
   const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), scale: 10, set: null, picked: null, unplaced: [] };
@@ -18,7 +18,8 @@
 
   const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
   const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString();
-  const spell = (instant) => new Intl.DateTimeFormat(document.documentElement.lang, { timeZone: zone, dateStyle: "medium", timeStyle: "short" }).format(new Date(instant)) + (zone === "UTC" ? " UTC" : "");
+  const clock = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" });  // 2026-03-01 07:00
+  const spell = (instant) => clock.format(new Date(instant)) + (zone === "UTC" ? " UTC" : "");
   const names = { new: tr("new"), grown: tr("grown"), known: tr("known"), single: tr("of one date: advice"), vanished: tr("vanished"), withdrawn: tr("withdrawn") };
 
   // ---- what is drawn --------------------------------------------------------------------------------------------------
@@ -47,6 +48,10 @@
       sources.scene = { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: [[box[0], box[3]], [box[2], box[3]], [box[2], box[1]], [box[0], box[1]]] };
       layers.push({ id: "scene", type: "raster", source: "scene", paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 } });
     }
+    const names = {
+      type: "symbol", source: "stations", paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 },
+      layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-justify": "auto", "symbol-sort-key": ["get", "order"] },
+    };
     const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
     layers.push(
       { id: "zones-area", type: "fill", source: "zones", filter: ["==", ["get", "kind"], "area"], paint: { "fill-color": text, "fill-opacity": 0.05 } },
@@ -59,8 +64,9 @@
         "circle-color": ["case", ["==", ["get", "rate_mm_per_year"], null], muted, ["step", ["to-number", ["get", "rate_mm_per_year"]], RAMP[0], ...breaks().flatMap((bound, k) => [bound, RAMP[k + 1]])]],
       } },
       { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
-      // names cover no mark, and of two that would cover one another that of the higher level stays
-      { id: "station-names", type: "symbol", source: "stations", layout: { "text-field": ["get", "label"], "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right"], "text-radial-offset": 1.4, "text-justify": "auto", "symbol-sort-key": ["get", "order"] }, paint: { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 } },
+      // names cover no mark and no other name; that of a station which asks for a level stands there in any case
+      { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.4 } },
+      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.9, "text-allow-overlap": true } },
       { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
     );
     for (const layer of layers) {
@@ -91,8 +97,8 @@
     const sizes = found.features.map((f) => Math.abs(f.properties.rate_mm_per_year ?? 0)).sort((x, y) => x - y);
     const large = sizes[Math.floor(0.95 * (sizes.length - 1))] ?? 10, power = 10 ** Math.floor(Math.log10(large || 10));
     const scale = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= large) ?? 10;
-    found.features.forEach((f) => { f.properties.direction = found.sets[f.properties.set]; });
     state.pointsSaid = found;
+    fillSets();
     put("points", found);
     if (scale !== state.scale) {
       state.scale = scale;
@@ -124,7 +130,7 @@
       const bounds = breaks(), ramp = make("span", { className: "kramp" });
       RAMP.forEach((colour) => { const part = make("i"); part.style.background = colour; ramp.append(part); });
       const much = said.inside > said.features.length ? " " + tr("{shown} of {all} points", { shown: said.features.length, all: said.inside }) : "";
-      items.push(make("li", {}, tr("radar points, mm/year"), " ", show(bounds[0]), " ", ramp, " ", show(bounds.at(-1)), ` (${Object.values(said.sets)[0] ?? ""})`, much));
+      items.push(make("li", {}, tr("radar points, mm/year"), " ", show(bounds[0]), " ", ramp, " ", show(bounds.at(-1)), ` (${said.sets[said.set] ?? ""})`, much));
     }
     if (state.unplaced.length) items.push(make("li", {}, tr("without a place: {names}", { names: state.unplaced.join(", ") })));
     for (const ground of grounds.filter((g) => g.by)) items.push(make("li", {}, `${ground.name}: ${ground.by}`));
@@ -170,7 +176,7 @@
     if (p.point !== undefined) {
       tell(tr("Radar point {name}", { name: p.point }), [
         [tr("Rate"), p.rate_mm_per_year === undefined || p.rate_mm_per_year === null ? tr("too few acquisitions") : `${show(p.rate_mm_per_year)} ${tr("mm/year")}`],
-        [tr("Along"), p.direction], [tr("Set"), p.set], [tr("Acquisitions"), tr("{count} in {days} days", { count: p.epochs, days: state.pointsSaid.days })], [tr("Newest"), p.newest_at ? spell(p.newest_at) : ""],
+        [tr("Along"), state.pointsSaid.sets[state.pointsSaid.set]], [tr("Set"), state.pointsSaid.set], [tr("Acquisitions"), tr("{count} in {days} days", { count: p.epochs, days: state.pointsSaid.days })], [tr("Newest"), p.newest_at ? spell(p.newest_at) : ""],
       ]);
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [
@@ -186,6 +192,14 @@
     const chosenNow = stationList.value;
     stationList.replaceChildren(make("option", { value: "", textContent: tr("choose a station") }), ...state.stations.features.map(({ properties: p }) => make("option", { value: p.station, textContent: p.asks > 0 ? `${p.station}: ${tr(p.asks_name)}` : p.station })));
     stationList.value = chosenNow;
+  }
+  const setList = make("select", { ariaLabel: tr("Set of radar points") });
+  setList.addEventListener("change", () => { state.set = setList.value; loadPoints().catch(() => {}); });
+  function fillSets() {
+    const names = Object.keys(state.pointsSaid.sets);
+    setList.hidden = names.length < 2;
+    if (setList.options.length !== names.length) setList.replaceChildren(...names.map((name) => make("option", { value: name, textContent: name })));
+    setList.value = state.pointsSaid.set ?? "";
   }
   function makeLayers() {
     const told = {
@@ -203,7 +217,7 @@
       });
       fields.append(make("label", {}, box, " ", told[name]));
     }
-    return make("details", { className: "maptools", open: matchMedia("(min-width: 701px)").matches }, make("summary", { textContent: tr("Layers and key") }), fields, key);
+    return make("details", { className: "maptools", open: matchMedia("(min-width: 701px)").matches }, make("summary", { textContent: tr("Layers and key") }), fields, setList, key);
   }
   function makeTime() {
     const slider = make("input", { type: "range", min: -STEPS, max: 0, step: 1, ariaLabel: tr("Time shown on the map") });

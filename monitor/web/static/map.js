@@ -175,10 +175,10 @@ window.SlopewardMap = (() => {
   /**
    * Opens a map in `view`.
    *
-   * `ground`: what the server has for below it; `bounds`: first view; `about`: what a screen reader says of it;
+   * `aside`: pixels left and right of `bounds`, for names; `ground`: what the server has for below it; `bounds`: first view; `about`: what a screen reader says of it;
    * `style()`: sources and layers above the ground, asked again when the theme changes.
    */
-  async function open(view, { ground, bounds, about, style }) {
+  async function open(view, { ground, bounds, about, style, aside = 44 }) {
     await fetchLibrary(ground.tiles.length > 0 || ground.relief);
     const grounds = tileReader ? await readGround(ground) : [];
     let graticule = NOTHING;
@@ -191,7 +191,7 @@ window.SlopewardMap = (() => {
       };
     };
     const map = new maplibregl.Map({
-      container: view, style: build(), bounds, fitBoundsOptions: { padding: 44, maxZoom: 17 }, maxZoom: 20, attributionControl: false,
+      container: view, style: build(), bounds, fitBoundsOptions: { padding: { top: 44, bottom: 44, left: aside, right: aside }, maxZoom: 17 }, maxZoom: 20, attributionControl: false,
       dragRotate: false, pitchWithRotate: false, touchPitch: false, maxPitch: 0, cooperativeGestures: true, fadeDuration: 0,
       locale: {
         "Map.Title": about, "NavigationControl.ZoomIn": tr("Zoom in"), "NavigationControl.ZoomOut": tr("Zoom out"),
