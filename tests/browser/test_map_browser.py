@@ -98,59 +98,39 @@ def count_colours(page):
     return len(picture.getcolors(1 << 24))
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1360, "dark"), (390, "light")])
-def test_the_map_of_a_site_draws_and_asks_nobody_else(served, watch, width, scheme):
+def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     base, _ = served
-    w = watch(width=width, height=844, scheme=scheme)
-    w.page.goto(f"{base}/sites/north-bench")
-    w.page.wait_for_load_state("networkidle")
-    if width == 390:  # nothing of the library comes before the map is near
-        assert not [url for url in w.requests if "maplibre" in url]
-    open_map(w, f"{base}/sites/north-bench")
+    w = watch(height=1200)
+    view = open_map(w, f"{base}/sites/north-bench")
     expect(w.page.locator("#part-map")).to_be_hidden()
     w.page.wait_for_load_state("networkidle")
     assert count_colours(w.page) > 500  # the relief alone has hundreds of greys
     ranges = [url for url in w.requests if url.endswith(".pmtiles")]
     assert {url.rsplit("/", 1)[1] for url in ranges} == {"relief.pmtiles", "land.pmtiles"}
     assert not [url for url in w.requests if "glyph" in url or "font" in url]
-    stations = w.page.get_by_label("Station", exact=True)
+    stations, chosen = w.page.get_by_label("Station of the map"), w.page.locator(".mapchosen")
     assert stations.locator("option").all_inner_texts()[1:] == ["C1", "E1: red", "G1: orange", "G2"]
     stations.select_option("E1")
-    chosen = w.page.locator(".mapchosen")
     expect(chosen).to_contain_text("asks for red")
     expect(chosen).to_contain_text("crack opening")
     assert chosen.get_by_role("link", name="in the table").get_attribute("href") == "#station-E1"
-    assert w.page.evaluate("document.documentElement.scrollWidth") <= width
     assert w.page.locator(".mapview canvas").get_attribute("aria-label").startswith("Map of the site")
-    assert w.complaints == []
-    assert w.hosts == {"127.0.0.1"}
-
-
-def test_a_click_opens_what_lies_there_and_keys_move_the_map(served, watch):
-    base, _ = served
-    w = watch(height=1200)
-    view = open_map(w, f"{base}/sites/north-bench")
-    w.page.get_by_label("Station", exact=True).select_option("G1")
+    stations.select_option("G1")
     w.page.wait_for_timeout(900)  # the map moves there
-    w.page.get_by_label("Station", exact=True).select_option("")
+    stations.select_option("")
     box = view.bounding_box()
     w.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    expect(w.page.locator(".mapchosen")).to_contain_text("7 ± 0.4 mm/day")
-    expect(w.page.locator(".mapchosen")).to_contain_text("205° (azimuth of the site file)")
+    expect(chosen).to_contain_text("7 ± 0.4 mm/day")
+    expect(chosen).to_contain_text("205° (azimuth of the site file)")
     place = w.page.locator(".mapplace")
     view.locator("canvas").focus()
     before = place.inner_text()
     w.page.keyboard.press("ArrowRight")
     expect(place).not_to_have_text(before)
-    w.page.get_by_label("Radar points").uncheck()
+    w.page.get_by_label("Radar points", exact=True).uncheck()
     expect(w.page.locator(".mapkey")).not_to_contain_text("radar points")
-    assert w.complaints == []
 
-
-def test_the_past_is_shown_as_such_and_plays_only_when_asked(served, watch):
-    base, _ = served
-    w = watch(height=1200)
-    open_map(w, f"{base}/sites/north-bench")
+    # the past: shown as such, and played only when asked
     w.page.locator("summary", has_text="Earlier").click()
     slider, said = w.page.get_by_label("Time shown on the map"), w.page.locator(".maptime")
     expect(said).to_have_text("now")
@@ -164,10 +144,30 @@ def test_the_past_is_shown_as_such_and_plays_only_when_asked(served, watch):
     w.page.get_by_role("button", name="Now", exact=True).click()
     expect(said).to_have_text("now")
     expect(w.page.locator("[data-map]")).not_to_have_class(re.compile("is-past"))
+
+    # on paper the sketch stands there
+    w.page.emulate_media(media="print")
+    expect(w.page.locator("svg.map")).to_be_visible()
+    expect(w.page.locator(".mapview")).to_be_hidden()
+    assert w.complaints == []
+    assert w.hosts == {"127.0.0.1"}
+
+
+def test_on_a_phone_the_map_comes_when_it_is_near_and_fits(served, watch):
+    base, _ = served
+    w = watch(width=390, height=844, scheme="light")
+    w.page.goto(f"{base}/sites/north-bench")
+    w.page.wait_for_load_state("networkidle")
+    assert not [url for url in w.requests if "maplibre" in url]
+    w.page.locator("[data-map]").scroll_into_view_if_needed()
+    w.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
+    w.page.wait_for_load_state("networkidle")
+    assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert w.page.locator(".maptools[open]").count() == 0
     assert w.complaints == []
 
 
-def test_without_webgl_and_on_paper_the_sketch_stays(served, watch):
+def test_without_webgl_the_sketch_stays(served, watch):
     base, _ = served
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
@@ -176,12 +176,7 @@ def test_without_webgl_and_on_paper_the_sketch_stays(served, watch):
     expect(w.page.locator("svg.map")).to_be_visible()
     assert w.page.locator(".mapview").count() == 0
     assert not [url for url in w.requests if "maplibre" in url]
-    drawing = watch()
-    open_map(drawing, f"{base}/sites/north-bench")
-    drawing.page.emulate_media(media="print")
-    expect(drawing.page.locator("svg.map")).to_be_visible()
-    expect(drawing.page.locator(".mapview")).to_be_hidden()
-    assert w.complaints == drawing.complaints == []
+    assert w.complaints == []
 
 
 def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watch):

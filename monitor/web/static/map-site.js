@@ -155,8 +155,7 @@
       [tr("Velocity"), p.velocity_mm_per_day === null ? "" : `${show(p.velocity_mm_per_day)} ± ${show(p.velocity_error_mm_per_day)} mm/day`],
       [tr("Direction"), p.heading_deg === null ? "" : `${Math.round(p.heading_deg)}° (${p.heading_from === "readings" ? tr("from east and north") : tr("azimuth of the site file")})`],
     ];
-    const chart = make("a", { href: "#h-curves", textContent: tr("chart") }), row = make("a", { href: `#station-${id}`, textContent: tr("in the table") });
-    chart.addEventListener("click", () => document.dispatchEvent(new CustomEvent("station", { detail: id })));
+    const chart = make("a", { href: `?station=${encodeURIComponent(id)}#h-curves`, textContent: tr("chart") }), row = make("a", { href: `#station-${id}`, textContent: tr("in the table") });
     tell(id, lines, [chart, row]);
     if (state.at !== null) return;
     values ??= M.load(`${api}/stations`).catch(() => null);
@@ -186,7 +185,7 @@
     } else tell(p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
   }
 
-  const stationList = make("select", { ariaLabel: tr("Station") });
+  const stationList = make("select", { ariaLabel: tr("Station of the map") });
   stationList.addEventListener("change", () => stationList.value && pickStation(stationList.value, true));
   function fillList() {
     const chosenNow = stationList.value;
