@@ -1,7 +1,7 @@
 """From a site file's text to the frozen domain records: names resolved, units canonical, contradictions refused."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Any, Final, TypeVar
@@ -15,6 +15,8 @@ from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
+from monitor.domain.duty.local_time import read_minute
+from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import fold_name, is_same_person, unify_names
 from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
@@ -43,6 +45,7 @@ from monitor.domain.witnesses import list_top_witnesses
 from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
+_R = TypeVar("_R")
 CHANNEL_KINDS: Final = (
     "log",
     "webhook",
@@ -54,6 +57,7 @@ CHANNEL_KINDS: Final = (
     "sms",
     "voice",
 )  # those of the notifiers
+OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -378,7 +382,9 @@ def _read_people(
     for index, table in enumerate(file.recipient):
         with faults.gathered():
             by_team = table.levels is None and any(is_same_person(table.name, member) for member in in_teams)
-            read[index] = _read_recipient(table, levels, f"{name}: recipient[{index}]", by_team=by_team)
+            read[index] = _read_recipient(
+                table, levels, f"{name}: recipient[{index}]", file.site.timezone, by_team=by_team
+            )
     if len(read) < len(file.recipient):
         return tuple(read.values()), ()  # what refers to recipients would be refused for nothing
     teams: tuple[Team, ...] = ()
@@ -417,10 +423,12 @@ def _read_team(table: schema.TeamTable, file: schema.SiteFile, known: Sequence[R
 
 
 def _read_recipient(
-    table: schema.RecipientTable, levels: Sequence[Level], where: str, *, by_team: bool
+    table: schema.RecipientTable, levels: Sequence[Level], where: str, zone: str, *, by_team: bool
 ) -> Recipient:  # fmt: skip
     if is_team := table.name.startswith(TEAM):
-        if own := [key for key in ("channels", "people", "language", "phone") if getattr(table, key)]:
+        if own := [
+            key for key in ("channels", "people", "language", "phone", "quiet", "digest") if getattr(table, key)
+        ]:
             raise ConfigError(f"{where}.{own[0]}: a team has none of its own; its members have")
     elif not table.channels:
         raise ConfigError(f"{where}.channels: expected one at least")
@@ -438,7 +446,16 @@ def _read_recipient(
         ledgers=() if by_team else table.ledgers,
         escalate_after_s=table.escalate_after, people=table.people,
         language=table.language or "", by_team=by_team, phone=table.phone, exercises=table.exercises,
+        quiet=_read_time(table.quiet, lambda text: read_quiet(text, zone), f"{where}.quiet"),
+        digest=_read_time(table.digest, read_minute, f"{where}.digest"),
     )  # fmt: skip
+
+
+def _read_time(text: str, read: Callable[[str], _R], where: str) -> _R | None:
+    try:
+        return read(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _list_kinds() -> Mapping[str, Entry]:

@@ -287,6 +287,8 @@ class RecipientTable(Section):
     escalate_after: Duration | None = None
     language: Language | None = None
     exercises: bool = False
+    quiet: str = ""
+    digest: str = ""
     phone: str = Field(default="", pattern=r"^(\+?[0-9][0-9 ()/.-]{2,30})?$")
 
 

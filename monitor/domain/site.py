@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import wraps
 from typing import Final, TypeVar
 
+from monitor.domain.duty.quiet import Quiet
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
@@ -229,6 +230,8 @@ class Recipient:
     by_team: bool = False  # belongs to a team and asks for no level: notified by way of the team alone
     team: "Team | None" = None  # this recipient is whoever of the team is on duty
     phone: str = ""  # to be called by people; no channel
+    quiet: Quiet | None = None  # when only what is urgent is sent
+    digest: int | None = None  # minutes after local midnight at which the daily digest is sent; None = never
 
     @property
     def everybody(self) -> tuple["Recipient", ...]:
@@ -425,4 +428,5 @@ def _join(one: Recipient, other: Recipient) -> Recipient:
         language=one.language or other.language,
         by_team=one.by_team and other.by_team,
         phone=one.phone or other.phone,
+        quiet=one.quiet if one.quiet == other.quiet else None,  # two sites disagree: nothing waits
     )

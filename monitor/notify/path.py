@@ -4,13 +4,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.notify.stages import grouped, shelved, superseded, throttled
+from monitor.notify.stages import grouped, quiet, shelved, superseded, throttled
 from monitor.notify.verdict import Stage, Superseded, View
 from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded, postpone
 
 # `escalated` comes after the sending: the dispatcher runs it over alerts that nobody acknowledged
 STAGES: Final[dict[str, Stage]] = {
     "shelved": shelved.apply,
+    "quiet": quiet.apply,
     "superseded": superseded.apply,
     "grouped": grouped.apply,
     "throttled": throttled.apply,

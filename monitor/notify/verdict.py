@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from monitor.domain.duty.quiet import Quiet
 from monitor.store.alerting.outbox import Waiting
 
 
@@ -46,6 +47,7 @@ class View:
     now: datetime
     sent_last_hour: int
     limits: Limits = Limits()
+    find_quiet: Callable[[str, str], Quiet | None] = lambda _site, _recipient: None
 
 
 Stage = Callable[[Sequence[Waiting], View], list[Verdict]]

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain.alert import Notification
+from monitor.domain.duty.quiet import Quiet
 from monitor.domain.site import Recipient
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
@@ -125,7 +126,7 @@ class ChannelWorker:
             return False
         with self._db.write() as c:
             sent = count_sent_between(c, self.channel, now - timedelta(hours=1), now)
-            view = View(now, sent, self._limits)
+            view = View(now, sent, self._limits, self._find_quiet)
             if now - self._since > LONGEST_LEASE + CLOCK_MARGIN:  # a worker before this one holds none any more
                 release_foreign(c, now, self.channel, self.owner)
             left = run_stages(c, self.channel, view)
@@ -136,6 +137,10 @@ class ChannelWorker:
             self._tried[notification.id] = now
             self._deliver(notification, urgent=notification.id in urgent)
         return bool(claimed)
+
+    def _find_quiet(self, site: str, name: str) -> Quiet | None:
+        found = self._find_recipient(site, name)
+        return None if found is None else found.quiet
 
     def _find_overdue(self, waiting: Sequence[Waiting], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""

@@ -90,6 +90,7 @@ JOBS: Final = (
     ),
     Job("refit", "monitor.jobs.forecasts.refit:run", lambda _: DAY_S, 600.0, hour=2),
     Job("season", "monitor.jobs.forecasts.season:run", lambda _: DAY_S, 900.0, hour=1),
+    Job("digest", "monitor.notify.digest:run", lambda _: 60.0, 35.0, polls=True),
     Job("duty", "monitor.jobs.duty:run", lambda _: 6 * HOUR_S, 25.0, light=True),
     Job("broker", "monitor.jobs.broker_audit:run", lambda _: HOUR_S, 120.0, per_site=False, light=True),
     Job("outages", "monitor.jobs.outages:run", lambda _: HOUR_S / 6, 90.0, per_site=False, light=True),

@@ -21,7 +21,7 @@ from monitor.domain.instants import spell
 from monitor.domain.observation import Observation, Report, SiteEvent
 from monitor.domain.site import Recipient, Site, Team
 from monitor.store import job_runs, service_state
-from monitor.store.alerting import alerts, duty, events, offsets, sites
+from monitor.store.alerting import alerts, digests, duty, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, seasons
@@ -549,6 +549,7 @@ def _fill_records(c: Connection) -> None:
     crew = Team("north-bench", "geologists", "Europe/Zurich", tuple(Recipient(n, ("log:x",), ()) for n in ("bo", "cy")))
     duty.add_plan(c, crew, "Mon-Fri 07:00 bo, cy\nMon-Fri 19:00 cy\nSat 09:00 bo", ADA, "spring", NOW - days(3))
     duty.add_change(c, crew, NOW + STEP, NOW + 2 * STEP, "bo", "cy", BO, "family", NOW - days(1))
+    digests.note_try(c, "north-bench", "duty", "2026-03-01", "log:desk", None, NOW)
     c.execute(insert(t.duty_handover).values(
         site="north-bench", team="geologists", since_at=NOW - days(1), at=NOW - STEP, outgoing="cy", notes="new crack above bench 3",
         open_items={"level": 2, "alerts": []}, signed_at=NOW - STEP + timedelta(minutes=4), incoming="bo", remark="seen on foot",

@@ -73,6 +73,7 @@ RULE: Final[Mapping[str, Safe]] = {"author": _any, "reason": _any, "level": _hig
 STAGE: Final[Mapping[str, Safe]] = {"evaluate_every_s": _lower, "forecast_every_s": _lower}
 RECIPIENT: Final[Mapping[str, Safe]] = {
     "channels": _covers, "ledgers": _covers, "escalate_after_s": _sooner, "phone": _any,
+    "quiet": _any, "digest": _any,  # what is urgent passes quiet hours
     "by_team": _any,  # who is notified by teams alone has no levels of his own
 }  # fmt: skip
 # plans that matter to levels only where a criterion that rests on them is more than advice

@@ -113,6 +113,7 @@ NOT_SEALED: Final = {
         ("site", "station", "station_state", "forecast_chance", "instrument_finding", "instrument", "instrument_month"),
         "made anew from the site file and the readings",
     ),
+    "digest": "whether a daily message was sent; it bears no alarm",
     "duty_turn": "laid out anew from plans and what people changed of them, which are",
     "evaluation": "one row a look; what changed a level is a frozen decision",
     **dict.fromkeys(

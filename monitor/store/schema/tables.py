@@ -498,6 +498,12 @@ duty_handover = Table(
     Index("ix_duty_handover_team", "site", "team", "at"),
 )  # fmt: skip
 
+digest = Table(
+    "digest", metadata,  # the daily digest of a site to one recipient: one row a local day
+    Column("site", String(64), primary_key=True), Column("recipient", String(256), primary_key=True), Column("day", String(10), primary_key=True),
+    _text("channel"), Column("at", Instant, nullable=False), Column("state", String(8), nullable=False), Column("attempts", Integer, nullable=False), _text("error", null=True),
+)  # fmt: skip
+
 # ---- change control and exercises ----------------------------------------------------------------------------------
 maintenance = Table(
     "maintenance", metadata,  # work on a station: its votes are pended up to a level, for a time

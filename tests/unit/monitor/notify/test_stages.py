@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.alert import DeliveryState, is_urgent
+from monitor.domain.duty.quiet import read_quiet
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES
-from monitor.notify.stages import grouped, superseded, throttled
+from monitor.notify.stages import grouped, quiet, superseded, throttled
 from monitor.notify.verdict import Limits, Postponed, Superseded, View
 from monitor.store.alerting.outbox import TRANSITIONS, Waiting
 
@@ -40,11 +41,20 @@ messages = st.lists(
 )  # fmt: skip
 
 
-@given(messages, st.integers(0, 100))
-def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, sent):
+NIGHT = read_quiet("22:00-06:00", "UTC")
+
+
+def view_of(sent, quiet):
+    """At midnight in the quiet hours of "duty", or at six when they end; or of nobody."""
+    at = {"in": T0, "after": T0 + timedelta(hours=6), "none": T0}[quiet]
+    return View(at, sent, find_quiet=lambda _site, name: NIGHT if quiet != "none" and name == "duty" else None)
+
+
+@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
+def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, sent, quiet):
     left = {w.id: w for w in found}
     for stage in STAGES.values():
-        for verdict in stage(list(left.values()), View(T0, sent)):
+        for verdict in stage(list(left.values()), view_of(sent, quiet)):
             message = left.pop(verdict.id)
             if message.urgent:
                 assert isinstance(verdict, Superseded)
@@ -55,12 +65,12 @@ def test_an_urgent_message_is_only_ever_replaced_by_one_at_least_as_high(found, 
                 assert by.recipient == message.recipient
 
 
-@given(messages, st.integers(0, 100))
-def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent):
+@given(messages, st.integers(0, 100), st.sampled_from(["in", "after", "none"]))
+def test_what_is_set_aside_is_spoken_for_by_one_that_is_still_there(found, sent, quiet):
     left = {w.id: w for w in found}
     replaced = {}
     for stage in STAGES.values():
-        for verdict in stage(list(left.values()), View(T0, sent)):
+        for verdict in stage(list(left.values()), view_of(sent, quiet)):
             if isinstance(verdict, Superseded):
                 left.pop(verdict.id)
                 replaced[verdict.id] = verdict.by
@@ -88,6 +98,33 @@ def test_health_waits_for_company_and_then_joins():
     assert {type(v) for v in early} == {Postponed}
     later = grouped.apply(crowd, View(T0 + timedelta(seconds=6), 0))
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
+
+
+def test_quiet_hours_hold_what_is_not_urgent_and_give_it_as_one_message():
+    crowd = [waiting(n, level, ledger, n, T0 + timedelta(minutes=n)) for n, (level, ledger) in enumerate(
+        [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1)]  # fmt: skip
+    crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
+    held = quiet.apply(crowd, view_of(0, "in"))
+    assert {v.id for v in held} == {1, 4, 6}  # the two highest levels and the top route of health pass, and others do
+    assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
+    assert {v.until for v in quiet.apply(crowd, View(T0 + timedelta(hours=5, minutes=30), 0,
+            find_quiet=view_of(0, "in").find_quiet))} == {T0 + timedelta(hours=6)}  # fmt: skip
+    joined = quiet.apply(crowd, view_of(0, "after"))
+    assert [(v.id, v.by) for v in joined] == [(4, 1), (6, 1)]
+    tried = [waiting(1, 1, attempts=1), waiting(2, 1, alert_id=2)]
+    assert quiet.apply(tried, view_of(0, "after")) == []
+
+
+@given(st.integers(0, 1439), st.integers(0, 1439), st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
+       st.sampled_from(["Europe/Zurich", "America/Santiago", "Australia/Lord_Howe"]))  # fmt: skip
+def test_quiet_hours_begin_and_end_in_every_night_of_the_year(first, last, at, zone):
+    if first == last:
+        return
+    at, spelled = at.replace(tzinfo=UTC), f"{first // 60:02}:{first % 60:02}-{last // 60:02}:{last % 60:02}"
+    start, end = read_quiet(spelled, zone).find_window(at)
+    assert start <= at
+    assert start <= end <= start + timedelta(hours=25)
+    assert read_quiet(spelled, zone).find_window(start)[0] == start
 
 
 def test_throttle_postpones_the_lowest_and_never_the_urgent():
