@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from monitor.domain.terms import Duration, Section
 
-Kind = Literal["http", "sftp", "stac", "nevada", "egms", "folder"]
+Kind = Literal["http", "sftp", "stac", "sensorthings", "nevada", "egms", "folder"]
 FOLDER_KIND: Final = "folder"
 # published patterns, so that a station or a product is all that a person writes
 BASES: Final[dict[str, str]] = {
@@ -20,6 +20,7 @@ SCHEMES: Final[dict[str, tuple[str, ...]]] = {"sftp": ("sftp",)}
 STALE_AFTER: Final = 3.0  # pauses without a success
 STALE_LEAST_S: Final = 3600.0
 _FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,199}")
+_STREAM: Final = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9._=+@*?-]{0,199}")
 
 
@@ -59,6 +60,7 @@ class SourceSection(Section):
     window_m: float | None = Field(default=None, gt=0)
     within_m: float | None = Field(default=None, gt=0)
     assets: dict[str, str] = Field(default_factory=dict)
+    series: dict[str, str] = Field(default_factory=dict)
     since: str = Field(default="", pattern=r"^(\d{4}-\d\d-\d\d)?$")
 
     @field_validator("url")
@@ -84,6 +86,14 @@ class SourceSection(Section):
                 raise ValueError(f"expected {like}, got {name[:60]!r}")
         return value
 
+    @field_validator("series")
+    @classmethod
+    def _are_streams(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _STREAM.fullmatch(name):
+                raise ValueError(f"expected ids of Datastreams such as 7, got {name[:60]!r}")
+        return value
+
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if self.kind == FOLDER_KIND:
@@ -106,6 +116,8 @@ class SourceSection(Section):
             raise ValueError('stations: this key is required, such as ["P816"]')
         if self.kind in {"sftp", "egms"} and not self.files:
             raise ValueError("files: this key is required, the names of files below url")
+        if (self.kind == "sensorthings") != bool(self.series):
+            raise ValueError('series: of kind "sensorthings", id of a Datastream = what it is: {"7" = "G1.rain_mm"}')
         if self.kind == "stac" and not self.assets:
             raise ValueError('assets: this key is required: band = key of the asset, such as {B4 = "red"}')
         return self

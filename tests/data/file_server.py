@@ -17,7 +17,7 @@ from monitor.worker.records import Answered, Asked, Task, read_record, spell_rec
 
 
 class FileServer:
-    """Serves `files`; `faults` says what is wrong with a path, and `asked` what was asked for.
+    """Serves `files` and what `answers` make; `faults` says what is wrong with a path, and `asked` what was asked for.
 
     A fault is a status, `cut` (breaks off in the middle), `slow` (waits before the end), `packed` (gzip although nobody
     asked), `login` (a web page with status 200), or an address to be sent to.
@@ -26,6 +26,7 @@ class FileServer:
     def __init__(self, certificate: str = "") -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {}  # path -> function of the query, in place of a file
         self.asked: list[tuple[str, dict[str, str], int]] = []
         server = self
 
@@ -56,6 +57,8 @@ class FileServer:
         path = request.path
         fault = self.faults.get(path.partition("?")[0])
         content = self.files.get(path.partition("?")[0])
+        if (make := self.answers.get(path.partition("?")[0])) is not None:
+            content = json.dumps(make(path.partition("?")[2])).encode()
         etag = "" if content is None else f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         status = 200
         head = {"ETag": etag, "Content-Type": "text/plain"}

@@ -13,6 +13,7 @@ from monitor.ingest.sources.tasks import FAILED, Answer, Asked, Fetched
 FETCHERS: Final[dict[str, str]] = {
     "http": "monitor.ingest.sources.http:fetch_files",
     "sftp": "monitor.ingest.sources.sftp:fetch_files",
+    "sensorthings": "monitor.ingest.sources.sensorthings:fetch_observations",
     "stac": "monitor.ingest.sources.stac:fetch_items",
 }
 PART: Final = ".part"

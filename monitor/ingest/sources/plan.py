@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from monitor.config.secrets import find_secret
 from monitor.config.sources import SourceSection
-from monitor.domain.site import Site
+from monitor.domain.site import Binding, Site
 from monitor.errors import ConfigError, UnsetError
 from monitor.extras import describe_missing, is_installed
+from monitor.ingest.decoders.naming import read_series
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import LONG, READERS, WIDE
@@ -37,6 +38,8 @@ def _name_files(source: SourceSection) -> list[tuple[str, str]]:
     base = source.address.rstrip("/")
     if source.kind == "stac":
         return [("catalogue", source.address)]
+    if source.kind == "sensorthings":
+        return [(one, f"{base}/Datastreams({one if one.isdigit() else repr(one)})") for one in source.series]
     if source.kind == "nevada":  # plates are called by it: P816.NA.tenv3
         end = ".tenv3" if source.frame.startswith(("IGS", "ITRF")) else f".{source.frame}.tenv3"
         return [(f"{s}{end}", f"{base}/{source.frame}/{s}{end}") for s in source.stations]
@@ -67,6 +70,11 @@ def make_asked(
               source.host_key),
         source.ca_file, tuple(source.assets.items()), tuple(known) if source.kind == "stac" else (), source.since,
     )  # fmt: skip
+
+
+def make_binding(source: SourceSection) -> Binding:
+    """The decoder of Observations; its topic is the name of the source and of the Datastream."""
+    return Binding(f"{source.name}/+", "sensorthings", series=tuple(source.series.items()))
 
 
 def find_form(source: SourceSection) -> str:
@@ -102,7 +110,9 @@ def find_faults(sources: Iterable[SourceSection], sites: Collection[str], enviro
         try:
             if one.secret and find_secret(environ, one.secret) is None:
                 yield f"source {one.name}: the environment variable {one.secret} is not set"
-            if one.kind != "stac":
+            if one.kind == "sensorthings":
+                read_series(make_binding(one))
+            elif one.kind != "stac":
                 find_form(one)
             if one.mapping:
                 load_mapping(Path(one.mapping))

@@ -18,6 +18,7 @@ from monitor.ingest.files.reader import Said
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.folder import SERIES, look_at_folder
+from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place, check_content, explain, measure, place_scene, take_file
@@ -61,7 +62,7 @@ def poll_source(
         with place.db.read() as c:
             known = load_files(c, source.name)
         try:
-            form = "" if source.kind == "stac" else find_form(source)
+            form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
             said = make_said(source, place.site)
             asked = make_asked(source, known, folder, environ)
             for one in _fetch(source, asked):
@@ -74,6 +75,8 @@ def poll_source(
                         _note_item(found, one, place)
                 elif source.kind == "stac":
                     _take_scene(found, one, folder, place)
+                elif source.kind == "sensorthings":
+                    take_pages(found, one, source, folder, "" if before is None else before.modified, place)
                 else:
                     path, shrinks = folder / one.name, may_shrink or source.rolling
                     _take(found, one, path, before, (form, said, shrinks), place)

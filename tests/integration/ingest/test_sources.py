@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 from sqlalchemy import select
@@ -297,6 +298,7 @@ def test_a_login_goes_to_its_own_server_alone_and_stands_in_no_reason(server, tm
         ({"kind": "sftp", "url": "sftp://h/a"}, "host_key"), ({"kind": "nevada"}, "stations"),
         ({"files": ["../a.csv"]}, "names such as day.csv"), ({"secret": "hunter2"}, "secret"),
         ({"url": "http://h/a", "secret": "TOKEN"}, "expected https://"), ({"kind": "stac"}, "assets"),
+        ({"kind": "sensorthings", "url": "https://h/v1.1"}, "series"), ({"series": {"1": "G1.rain_mm"}}, "series"),
         ({"kind": "folder", "url": ""}, "patterns of the watched folder"),
     ],
 )  # fmt: skip
@@ -526,6 +528,60 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
     grown = poll.poll_source(source, here, {})
     assert (grown.rows, len(grown.errors)) == (1, 1)
     assert "gone.csv" in grown.errors[0]
+
+
+# ---- SensorThings ------------------------------------------------------------------------------------------------
+class SensorThings:
+    """The record of groundwater that a server was filled with, as such a server pages it."""
+
+    def __init__(self, server, measured):
+        folder = measured("sensorthings-groundwater")
+        self.all = [
+            json.loads(line) for line in (folder / "observations1.json").read_text().splitlines() if line.strip()
+        ]
+        self.stream = json.loads((folder / "dataStream1.json").read_text())
+        self.until, self.url, self.next_host = 1500, f"{server.url}/v1.1/Datastreams(1)", server.url
+        server.answers["/v1.1/Datastreams(1)"] = lambda _: {"unitOfMeasurement": self.stream["unitOfMeasurement"]}
+        server.answers["/v1.1/Datastreams(1)/Observations"] = self.answer
+
+    def answer(self, query):
+        told = {key: value for key, (value,) in parse_qs(query).items()}
+        assert told["$orderby"] == "phenomenonTime asc"
+        after = datetime.fromisoformat(told.get("$filter", "phenomenonTime gt 1900-01-01T00:00:00Z").split()[-1])
+        there = [one for one in self.all[: self.until] if datetime.fromisoformat(one["phenomenonTime"]) > after]
+        skip = int(told.get("$skip", 0))
+        page = {"value": there[skip : skip + 1000]}
+        if skip + 1000 < len(there):
+            page["@iot.nextLink"] = f"{self.next_host}/v1.1/Datastreams(1)/Observations?{query}&$skip={skip + 1000}"
+        return page
+
+
+def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(here, server, measured):
+    things = SensorThings(server, measured)
+    table = {
+        "name": "wells", "kind": "sensorthings", "site": "north", "url": f"{server.url}/v1.1/", "private": True,
+        "series": {"1": "G1.groundwater_level_m"},
+    }  # fmt: skip
+    (source,) = write_tables(table)
+    # the record itself says of its levels that they are degrees
+    doubted = poll.poll_source(source, here, {})
+    assert (doubted.rows, len(doubted.errors)) == (0, 1)
+    assert "counts in degC, series says m" in doubted.errors[0]
+    things.stream["unitOfMeasurement"]["symbol"] = "m"
+    first = poll.poll_source(source, here, {})
+    assert (first.rows, first.errors) == (1500, [])
+    things.until = 1510
+    assert poll.poll_source(source, here, {}).rows == 10
+    assert "gt%202018-10" in server.asked[-1][0]
+    assert (poll.poll_source(source, here, {}).new, len(values(here.db))) == (0, 1510)
+
+    things.until, things.next_host = 2600, "http://elsewhere.example.org"
+    stopped = poll.poll_source(source, here, {})
+    assert (stopped.rows, len(stopped.errors)) == (0, 1)
+    assert "host 'elsewhere.example.org' is not the one of url" in stopped.errors[0]
+    things.next_host, things.all[1520] = server.url, {**things.all[0], "phenomenonTime": "2018-12-31T00:00:00Z"}
+    assert "neither filters nor sorts" in poll.poll_source(source, here, {}).errors[0]
+    assert len(values(here.db)) == 1510
 
 
 # ---- STAC --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""Pages of a SensorThings server into the database, by the decoder that reads what such a server publishes."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from monitor.config.sources import SourceSection
+from monitor.domain.instants import spell
+from monitor.errors import RefusedError
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.sources.plan import make_binding
+from monitor.ingest.sources.polled import Polled
+from monitor.ingest.sources.take import Place
+from monitor.ingest.sources.tasks import Fetched
+from monitor.store.readings.messages import Rejected
+from monitor.store.readings.sources import TEXT_LIMIT, FileState, save_file
+
+_FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
+
+
+def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path, newest: str, place: Place) -> None:
+    """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
+
+    Raises:
+        StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
+    """
+    site = replace(place.site, decoders=(make_binding(source),))
+    pipeline = Pipeline(place.db, {site.id: site}, place.clock, place.config.limits)
+    topic, client = f"{source.name}/{one.name}", f"file:{place.who}/{one.name}"
+    stored = False
+    for _, name in one.files:
+        path = folder / name
+        if not _FILE.fullmatch(name) or path.is_symlink() or not path.is_file() or path.stat().st_size > PAYLOAD_LIMIT:
+            raise RefusedError(f"{one.name}: the worker answered with a file that is none")
+        message = Message(topic, path.read_bytes(), place.clock(), client)
+        decoded = pipeline.decode(message)
+        faults = [Rejected(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
+        if faults:
+            found.errors.append(f"{one.name}: {faults[0].reason}"[:TEXT_LIMIT])
+        if not decoded.observations:
+            return  # nothing of it can be read: the next look tries again, and no copy is kept each time
+        result = pipeline.store_rows(decoded.observations, faults, by=place.who)
+        found.rows, found.revisions = found.rows + result.stored, found.revisions + result.revisions
+        found.rejected += len(faults)
+        newest = max(newest, spell(max(o.observed_at for o in decoded.observations)))
+        with place.db.write() as c:
+            save_file(c, found.source, FileState(one.name, "", newest, 0, "", place.clock()))
+        path.unlink()
+        stored = stored or bool(result.stored)
+    found.new += stored
+    found.same += not stored
