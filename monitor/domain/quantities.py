@@ -40,6 +40,7 @@ ENDS: Final = ("low", "high")
 LOW: Final = ("low",)
 
 BATTERY: Final = "battery_voltage"
+BATTERY_LEVEL: Final = "battery_level"  # as devices work it out themselves
 SIGNAL: Final = "signal_strength"  # of the radio by which readings come
 
 QUANTITIES: Final[dict[str, Quantity]] = {
@@ -71,6 +72,7 @@ QUANTITIES: Final[dict[str, Quantity]] = {
         Quantity("ndvi", "1", -1.0, 1.0, ENDS),
         Quantity("scene_probability", "1", 0.0, 1.0, ENDS),
         Quantity(BATTERY, "V", 0.0, 1000.0),
+        Quantity(BATTERY_LEVEL, "%", 0.0, 100.0, ENDS),
         Quantity(SIGNAL, "dBm", -200.0, 50.0),
     )
 }

@@ -230,6 +230,7 @@ SENTENCES: Final = (
     N_("compare with a second measurement"),
     N_("say what the anomaly was"),
     N_("calibrate"),
+    N_("battery {n} % left, says the device"), N_("swap battery of {station}, {n} % left"),
     N_("battery empty: {text}"), N_("battery about 1 day left: {text}"), N_("battery about {n} days left: {text}"),
     N_("swap battery of {station}, empty"), N_("swap battery of {station}, about 1 day left"),
     N_("swap battery of {station}, about {n} days left"),

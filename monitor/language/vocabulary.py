@@ -21,7 +21,7 @@ QUANTITIES: Final = frozenset({
     N_("tilt x"), N_("tilt y"), N_("strain"), N_("crack opening"), N_("pore pressure"), N_("earth pressure"),
     N_("water level"), N_("groundwater level"), N_("reservoir level"), N_("soil moisture"), N_("rain"),
     N_("snow depth"), N_("temperature"), N_("air pressure"), N_("acceleration"), N_("coherence"), N_("ndvi"),
-    N_("scene probability"), N_("battery voltage"), N_("signal strength"),
+    N_("scene probability"), N_("battery voltage"), N_("battery level"), N_("signal strength"),
 })  # fmt: skip
 KINDS: Final = frozenset({  # of criteria
     N_("anomaly"), N_("drawdown"), N_("earthquake"), N_("forecast"), N_("insar rate"), N_("inverse velocity"),

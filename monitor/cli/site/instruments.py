@@ -74,6 +74,8 @@ def _spell(row: dict[str, Any]) -> dict[str, Any]:
 
 def _battery(row: dict[str, Any]) -> str:
     volts = "-" if row["battery_v"] is None else f"{row['battery_v']:.2f} V"
+    if row["battery_percent"] is not None:
+        volts = f"{'' if row['battery_v'] is None else f'{volts}, '}{row['battery_percent']:.0f} %"
     return volts if row["battery_empty_at"] is None else f"{volts}, empty about {row['battery_empty_at'][:10]}"
 
 

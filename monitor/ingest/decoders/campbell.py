@@ -2,24 +2,29 @@
 
 Names and values stand apart: `observationNames` are the columns, `observations` the rows by their time. The station is
 the `loggerID`. Source: "GeoJSON format details" of the CRBasic help.
+
+On `.../state/...` a logger says that it is connected, and the broker says for it that it is not. That holds for all
+stations whose readings it brings: those that `series` names, and its own.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from monitor.domain.observation import Observation
+from monitor.domain.observation import Link, Observation
 from monitor.domain.site import Binding, Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.naming import NO_VALUE, Target, find_target, read_series
 from monitor.ingest.decoders.rows import read_cell
-from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, read_object, read_time
-from monitor.ingest.message import Decoded, Fault, Message, Place
+from monitor.ingest.decoders.strict_json import SAMPLE_LIMIT, check_text, read_object, read_time
+from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Field, Vocabulary, observe
 from monitor.ingest.references import References
 
 _NAMES_MOST: Final = 1000
+_STATES: Final = {"online": True, "offline": False}
+_REASON_MOST: Final = 100
 
 
 def open_campbell(binding: Binding) -> Decoder:
@@ -28,6 +33,8 @@ def open_campbell(binding: Binding) -> Decoder:
 
     def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
         body = read_object(message.payload)
+        if isinstance(body.get("state"), str) and body["state"] in _STATES:
+            return _read_state(body, message, place, site, series)
         table = body.get("properties", body.get("Properties"))  # the help of the maker spells it both ways
         if not isinstance(table, dict):
             raise PayloadError("bad_payload", "no properties: expected the GeoJSON of a Campbell logger")
@@ -69,6 +76,24 @@ def open_campbell(binding: Binding) -> Decoder:
         return Decoded(tuple(found), () if first is None else (_join_fault(first, bad, table, len(rows)),))
 
     return decode
+
+
+def _read_state(
+    body: Mapping[str, Any], message: Message, place: Place, site: Site, series: Mapping[str, Target]
+) -> Decoded:
+    """What a logger says of itself, or the broker of it; its client id may be a station of the site."""
+    own = place.station or str(body.get("clientId", ""))
+    stations = {target.station for target in series.values() if target.station}
+    stations |= {own} if place.station or site.station(own) is not None else set()
+    stations = {one for one in stations if is_station(one)}
+    if not stations:
+        raise PayloadError("no_station", "the state of a logger; say whose by station or series of the decoder")
+    reason = body.get("reason")
+    why = f": {' '.join(reason.split())[:_REASON_MOST]}" if isinstance(reason, str) else ""
+    text = f"state {body['state']}{why}"
+    check_text(text, "reason")
+    online = _STATES[body["state"]]
+    return Decoded(links=tuple(Link(site.id, one, message.came_at, online, text) for one in sorted(stations)))
 
 
 def _find_field(

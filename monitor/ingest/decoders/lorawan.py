@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import from_epoch_s
-from monitor.domain.quantities import SIGNAL
+from monitor.domain.quantities import BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.strict_json import read_number, read_object, read_time
@@ -47,12 +47,15 @@ def decode_decentlab_zn1(message: Message, _p: Place, site: Site, vocabulary: Vo
 
 
 def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable[[bytes], list[Value]]) -> Decoded:
-    station, at, data, radio = read_uplink(message.payload)
+    station, at, data, radio, battery = read_uplink(message.payload)
+    measured = read(data) if data else []
+    if battery is not None and all(one[0] != BATTERY_LEVEL for one in measured):
+        measured.append((BATTERY_LEVEL, "%", battery, None))
     found = [
         observe(
             site.id, station, vocabulary.field(site, station, quantity, unit), value, own or at, message.received_at
         )
-        for quantity, unit, value, own in read(data)
+        for quantity, unit, value, own in measured
     ]
     if not found:
         raise PayloadError("empty", "the payload holds nothing that is measured on slopes")
@@ -63,11 +66,13 @@ def _decode(message: Message, site: Site, vocabulary: Vocabulary, read: Callable
     return Decoded(tuple(found))
 
 
-def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, float | None] | None]:
-    """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the gateway that heard it best.
+def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, float | None] | None, float | None]:
+    """Device, instant and bytes of an uplink; signal (dBm) and signal to noise (dB) of the best gateway; battery (%).
+
+    A status of ChirpStack brings a battery and no bytes.
 
     Raises:
-        PayloadError: it is none (a join, a status), names no device that can be a station, or has no time.
+        PayloadError: it is none (a join), names no device that can be a station, or has no time.
     """
     body = read_object(payload)
     if isinstance(ids := body.get("end_device_ids"), dict):  # The Things Stack
@@ -78,23 +83,27 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, floa
             uplink.get("received_at") or body.get("received_at"),
             uplink.get("frm_payload"),
         )
-        gateways = uplink.get("rx_metadata")
+        gateways, level = uplink.get("rx_metadata"), uplink.get("last_battery_percentage")
+        battery = _as_number(level.get("value")) if isinstance(level, dict) else None
     else:
         info = body.get("deviceInfo")
         name = info.get("deviceName") if isinstance(info, dict) else body.get("deviceName")
         gateways = body.get("rxInfo")
+        battery = None if body.get("batteryLevelUnavailable") else _as_number(body.get("batteryLevel"))
         at, coded = body.get("time") or body.get("publishedAt") or _first_time(gateways), body.get("data")
-    if coded is None:
+    if coded is None and battery is None:
         raise PayloadError("empty", "no uplink with data: a join or a status")
     if not isinstance(name, str) or not is_station(name):
         raise PayloadError("no_station", "the name of the device is no station id (letters, digits, _ and -)")
+    if coded is None:
+        return name, read_time(at), b"", None, battery
     try:
         data = base64.b64decode(coded, validate=True) if isinstance(coded, str) else b""
     except (binascii.Error, ValueError):
         raise PayloadError("bad_payload", "the data of the uplink are not base64") from None
     if not 0 < len(data) <= _PAYLOAD_BYTES:
         raise PayloadError("bad_payload", f"the uplink holds {len(data)} bytes; expected 1 to {_PAYLOAD_BYTES}")
-    return name, read_time(at), data, _find_best_radio(gateways)
+    return name, read_time(at), data, _find_best_radio(gateways), battery
 
 
 def _first_time(gateways: Any) -> Any:
@@ -129,7 +138,7 @@ def read_milesight(data: bytes) -> list[Value]:
     """Values of a payload of channels.
 
     >>> read_milesight(bytes.fromhex("017564037B0A00"))
-    [('pore_pressure', 'kPa', 10.0, None)]
+    [('battery_level', '%', 100.0, None), ('pore_pressure', 'kPa', 10.0, None)]
 
     Raises:
         PayloadError: a channel is unknown or cut off.
@@ -149,6 +158,8 @@ def _walk_milesight(data: bytes) -> Iterator[Value]:
             raise PayloadError("bad_payload", f"channel {channel:#04x} is cut off")
         words = [int.from_bytes(piece[k : k + 2], "little", signed=True) for k in range(0, len(piece) - 1, 2)]
         match channel, kind:
+            case 0x01, 0x75:
+                yield BATTERY_LEVEL, "%", float(piece[0]), None
             case 0x03, 0xCF:
                 yield from ((f"tilt_{axis}", "deg", word / 100, None) for axis, word in zip("xy", words, strict=False))
             case 0x03, 0xD4:  # the lowest bit says that a threshold was passed

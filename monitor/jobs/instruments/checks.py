@@ -12,6 +12,7 @@ from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 from monitor.store.readings.hand_readings import Typed
 
+LOW_PERCENT: Final = 10.0  # as makers of LoRaWAN sensors warn
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
 CLOCK_MOVED_S: Final = 120.0
 LEAST_EPOCHS: Final = 6
@@ -75,6 +76,18 @@ def check_battery(station: str, expected: Expectation, now_s: float) -> list[Fin
     days = round((expected.empty_s - now_s) / 86400.0)
     left = "empty" if days < 1 else f"about {days} days left" if days > 1 else "about 1 day left"
     return [Finding("battery", f"battery {left}: {expected.method}", f"swap battery of {station}, {left}")]
+
+
+def check_level(station: str, level_percent: float) -> list[Finding]:
+    """A battery of which its device says that little is left.
+
+    >>> [one.reason for one in check_level("T1", 8.0)], check_level("T1", 40.0)
+    (['battery 8 % left, says the device'], [])
+    """
+    if level_percent > LOW_PERCENT:
+        return []
+    left = f"{level_percent:.0f} % left"
+    return [Finding("battery", f"battery {left}, says the device", f"swap battery of {station}, {left}")]
 
 
 def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:

@@ -19,7 +19,7 @@ from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.instruments.board import ACTIONS, DISMISSED, PAGED, RANKS
 from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
-from monitor.domain.quantities import BATTERY, SIGNAL
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Site, Station
 from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty
 from monitor.jobs.instruments.checks import (
@@ -32,6 +32,7 @@ from monitor.jobs.instruments.checks import (
     check_charge,
     check_clock,
     check_fixes,
+    check_level,
     check_link,
     check_signal,
     check_typed,
@@ -107,6 +108,10 @@ def _judge(
     if spec is not None:
         expected = expect_empty(days, spec.empty, now_s)
         found += check_battery(station.id, expected, now_s) + check_charge(days, weather)
+    level_id = series.get((station.id, BATTERY_LEVEL))
+    levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now)
+    if levels and all(one.state != "battery" for one in found):
+        found += check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)
     if main is not None:
         epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, 0 * DAY), (8 * DAY, DAY))]
@@ -119,6 +124,8 @@ def _judge(
     spark_of, spark = None if main is None else main[0], None
     if battery_id is not None:
         spark_of, spark = BATTERY, _draw_spark(battery, _interval_s(station, BATTERY), now)
+    elif levels:
+        spark_of, spark = BATTERY_LEVEL, _draw_spark(levels, _interval_s(station, BATTERY_LEVEL), now)
     elif main is not None:
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
@@ -133,7 +140,7 @@ def _judge(
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     """What the station is there for: the first declared series that has readings."""
     for spec in station.series:
-        if spec.quantity in {BATTERY, SIGNAL}:
+        if spec.quantity in {BATTERY, BATTERY_LEVEL, SIGNAL}:
             continue
         for name in (spec.quantity, "displacement_downslope", "displacement_east"):
             if (station.id, name) in series and station.find_series(name) is spec:

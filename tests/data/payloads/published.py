@@ -137,6 +137,8 @@ $GPGST,195959.00,0.30,0.36,0.26,283.74,0.26,0.36,0.68*68
 """
 
 # an uplink with its radio as the documentation of ChirpStack 4 shows it; the data are Decentlab's example of DL-CTD10
+CAMPBELL_STATE = {"clientId": "CR1000X_70681", "state": "offline", "reason": "OS update"}
+
 CHIRPSTACK = {
     "deduplicationId": "3ac7e3c4-4401-4b8d-9386-a5c902f9202d", "time": "2022-07-18T09:34:15.775023242+00:00",
     "deviceInfo": {"deviceName": "T1", "devEui": "0101010101010101"}, "devAddr": "00189440", "dr": 1, "fPort": 1,
@@ -148,6 +150,8 @@ CHIRPSTACK = {
 PUBLISHED = (
     Published("campbell", "cs/v2/data/cr1000x/400/Public/cj", CAMPBELL_HELP),
     Published("campbell", "cs/v2/data/cr6/18341/Public/cj", CAMPBELL_CR6),
+    # of a CR1000X while its system is renewed: campbell-mqtt-control of the UK Centre for Ecology and Hydrology
+    Published("campbell", "cs/v2/state/QU8Q-9JTY-HVP8/", _json(CAMPBELL_STATE)),
     Published("sensorthings", "v1.1/Datastreams(1)/Observations", _json(OBSERVATION)),
     Published("sensorthings", "v1.1/Datastreams(423)/Observations", _json(OBSERVATIONS)),
     Published("sparkplug", "spBv1.0/tedge/NBIRTH/sim-cnc01", NBIRTH),
@@ -231,6 +235,11 @@ batteryVolt = "battery_voltage_v"
 crTemp = "temperature_degc"
 Batt_volt_Min = "battery_voltage_v"
 PTemp = "temperature_degc"
+[[decoder]]
+topic = "cs/v2/state/#"
+name = "campbell"
+station = "CR1000X_70681"
+series = {Batt_volt_Min = "CR6_18341.battery_voltage_v"}
 [[decoder]]
 topic = "v1.1/+/Observations"
 name = "sensorthings"

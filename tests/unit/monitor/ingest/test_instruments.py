@@ -44,9 +44,10 @@ def things_stack(data):
     ("name", "data", "values"),
     [
         ("milesight", "03CF00000000282307", {"tilt_x": 0.0, "tilt_y": 0.0}),
-        ("milesight", "01756403D4000001005046", {"tilt_x": 0.0, "tilt_y": 0.0}),
-        ("milesight", "017564037B0A00", {"pore_pressure": 10.0}),
-        ("milesight", "01756403770200", {"water_level": 0.02}),
+        ("milesight", "01756403D4000001005046", {"tilt_x": 0.0, "tilt_y": 0.0, "battery_level": 100.0}),
+        ("milesight", "017564037B0A00", {"pore_pressure": 10.0, "battery_level": 100.0}),
+        ("milesight", "01756403770200", {"water_level": 0.02, "battery_level": 100.0}),
+        ("milesight", "017564", {"battery_level": 100.0}),
         ("decentlab-ctd10", "0207d90003908880810064" + "0000" + "0c60",
          {"water_level": 4.232, "temperature": 12.9, "battery_voltage": 3.168}),
         ("decentlab-ctd10", "0207d900020c60", {"battery_voltage": 3.168}),
@@ -69,7 +70,7 @@ def test_a_stored_level_has_its_own_time():
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("milesight", "03CF0000"), ("milesight", "0399"), ("milesight", "FF"), ("milesight", "017564"),
+    [("milesight", "03CF0000"), ("milesight", "0399"), ("milesight", "FF"), ("milesight", "0175"),
      ("decentlab-zn1", "0207d90003908880810064" + "0000" + "0c60"), ("decentlab-lid", "01"),
      ("decentlab-lid", "0311c90002")],
 )  # fmt: skip

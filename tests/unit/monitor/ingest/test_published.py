@@ -94,6 +94,31 @@ def test_tables_of_campbell_loggers(pipeline):
     assert refusal(read(pipeline, "cs/v2/data/x", cr6)) == "unknown_quantity"
 
 
+def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
+    topic = "cs/v2/state/QU8Q-9JTY-HVP8/"
+    gone = read(pipeline, topic, p.CAMPBELL_STATE)
+    assert [(k.station, k.online, k.text) for k in gone.links] == [
+        (name, False, "state offline: OS update") for name in ("CR1000X_70681", "CR6_18341")
+    ]
+    back = {"clientId": "CR1000X_70681", "state": "online", "fileTransfer": "OS file download"}
+    assert [(k.online, k.text) for k in read(pipeline, topic, back).links] == [(True, "state online")] * 2
+    assert refusal(read(pipeline, "cs/v2/data/x", p.CAMPBELL_STATE)) == "no_station"
+    assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
+
+
+def test_what_lorawan_devices_say_of_their_battery(pipeline):
+    at = {"time": p.CHIRPSTACK["time"], "deviceInfo": p.CHIRPSTACK["deviceInfo"]}
+    status = {**at, "margin": 10, "batteryLevelUnavailable": False, "batteryLevel": 73.2}
+    assert values(read(pipeline, "mile/up", status)) == {"T1.battery_level": 73.2}
+    assert refusal(read(pipeline, "mile/up", {**status, "batteryLevelUnavailable": True})) == "empty"
+    told = {"last_battery_percentage": {"f_cnt": 8, "value": 53.5}}
+    uplink = {"received_at": at["time"], "frm_payload": "A3sKAA==", **told}
+    stack = {"end_device_ids": {"device_id": "T1"}, "uplink_message": uplink}
+    assert values(read(pipeline, "mile/up", stack)) == {"T1.pore_pressure": 10.0, "T1.battery_level": 53.5}
+    uplink["frm_payload"] = "AXVkA3sKAA=="  # the payload says it itself
+    assert values(read(pipeline, "mile/up", stack))["T1.battery_level"] == 100.0
+
+
 def test_observations_of_sensorthings(pipeline):
     decoded = read(pipeline, "v1.1/Datastreams(1)/Observations", p.OBSERVATION)
     assert decoded.observations[0].observed_at == utc(2014, 12, 31, 3, 59, 59)
