@@ -161,8 +161,8 @@ class PathsSection(Section):
     state: Path = Path("var")
 
     def relief_of(self, site: str) -> Path:
-        """Where the relief of a site lies, once it was drawn."""
-        return self.state / "relief" / f"{site}.pmtiles"
+        """Where the relief of a site lies, once it was drawn; no result of a scene has a hidden name."""
+        return self.inbox.parent / "scenes" / site / ".relief.pmtiles"
 
 
 class WebSection(Section):

@@ -46,11 +46,11 @@ def served(filled_sqlite_url, tmp_path):
     """The story with votes, relief from a drawn model and a file of tiles."""
     from detection.imagery.data.generate import write_scene
 
-    folder = tmp_path / "state" / "relief"
+    folder = tmp_path / "scenes" / "north-bench"
     folder.mkdir(parents=True)
     (tmp_path / "tiles").mkdir()
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=128)
-    for out in (folder / "north-bench.pmtiles", tmp_path / "tiles" / "land.pmtiles"):
+    for out in (folder / ".relief.pmtiles", tmp_path / "tiles" / "land.pmtiles"):
         assert make_relief(ReliefAsked(tmp_path / "scene" / "dem.tif", out)).error == ""
     db = Database(filled_sqlite_url)
     votes = {"G1": 2, "E1": 3}
@@ -60,7 +60,7 @@ def served(filled_sqlite_url, tmp_path):
     with db.write() as c:
         c.execute(site_state.update().where(site_state.c.site == "north-bench").values(state=memory.spell()))
         stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
-    environment = {"SLOPEWARD_PATHS__STATE": str(tmp_path / "state"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
+    environment = {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox"), "SLOPEWARD_MAP__TILES": str(tmp_path / "tiles")}
     with serving(db, story.NOW + timedelta(minutes=5), load_service(None, environment)) as client:
         yield str(client.base_url).rstrip("/"), db
     db.close()

@@ -42,6 +42,7 @@ def check(
         *_check_channels(service, sites, connect=connect),
         *_check_proofs(service, sites),
         *_check_cap(service),
+        *_check_map(service),
     ]
     if connect:
         findings += _check_connections(service)
@@ -64,6 +65,24 @@ def _check_sources(service: ServiceConfig, sites: list[Site]) -> Iterator[Findin
         yield "sources", WARN if fault.endswith("is not set") else WRONG, fault
     if service.source and not faults:
         yield "sources", OK, f"{len(service.source)} usable"
+
+
+def _check_map(service: ServiceConfig) -> Iterator[Finding]:
+    if not service.map.tiles:
+        return
+    from monitor.web.parts.ranges import list_files
+
+    folder = Path(service.map.tiles)
+    if not folder.is_dir():
+        yield "map", WARN, f"[map] tiles: there is no folder {folder}"
+        return
+    known = list_files(folder)
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in {one.name for one in known} and not entry.name.startswith("."):
+            todo = f"run `slopeward map tiles {entry}`" if entry.suffix == ".mbtiles" else "only *.pmtiles are"
+            yield "map", WARN, f"{entry.name} is not served: {todo}"
+    if known:
+        yield "map", OK, f"{len(known)} files of tiles in {folder}"
 
 
 def _check_sites(folder: Path, sites: list[Site], failures: dict[Path, ConfigError]) -> Iterator[Finding]:

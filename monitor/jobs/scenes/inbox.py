@@ -216,7 +216,6 @@ def _ask(
 ) -> SceneAnswer:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
-    relief.parent.mkdir(parents=True, exist_ok=True)
     asked = SceneAsked(
         scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
@@ -226,7 +225,7 @@ def _ask(
     own: tuple[str | Path, ...] = (entry.parent, *list_checkpoint(plan.weights), *(date.out_dir for date in dates))
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = run_in_worker(config.compute, READ_ONE, asked, reads=own, writes=(results, relief.parent))
+        answer = run_in_worker(config.compute, READ_ONE, asked, reads=own, writes=(results,))
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start

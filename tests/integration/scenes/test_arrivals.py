@@ -101,6 +101,18 @@ def test_many_large_outlines_do_not_crowd_out_the_one_beside_a_station(database,
     assert near in found
 
 
+def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):
+    site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
+    relief = config.paths.relief_of("bench")
+    arrive(config, drawn / "a", site, "a")
+    inbox.run(database, config, site, now)
+    assert relief.read_bytes().startswith(b"PMTiles")
+    relief.write_bytes(b"of a person")
+    arrive(config, drawn / "b", site, "b")
+    inbox.run(database, config, site, now)
+    assert relief.read_bytes() == b"of a person"
+
+
 def test_one_image_by_two_names_is_read_once(database, config, drawn):
     site = make_site(database, "bench")
     for name in ("first", "second"):

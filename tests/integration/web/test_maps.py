@@ -162,9 +162,9 @@ def tiles(tmp_path):
 
 @ONCE
 def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, tmp_path):
-    environment = {"SLOPEWARD_MAP__TILES": str(tiles), "SLOPEWARD_PATHS__STATE": str(tmp_path / "state")}
-    (tmp_path / "state" / "relief").mkdir(parents=True)
-    (tmp_path / "state" / "relief" / "north-bench.pmtiles").write_bytes(b"PMTiles")
+    environment = {"SLOPEWARD_MAP__TILES": str(tiles), "SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox")}
+    (tmp_path / "scenes" / "north-bench").mkdir(parents=True)
+    (tmp_path / "scenes" / "north-bench" / ".relief.pmtiles").write_bytes(b"PMTiles")
     with serving(filled_database, NOW, load_service(None, environment)) as client:
         assert [one["name"] for one in client.get("/api/v1/map/tiles").json()] == ["huge.pmtiles", "land.pmtiles"]
         whole = (tiles / "land.pmtiles").read_bytes()
@@ -198,7 +198,7 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             assert b"secret" not in found.content
         assert client.get(f"{SITE}/map").json()["relief"] == f"{SITE}/relief.pmtiles"
         assert client.get(f"{SITE}/relief.pmtiles", headers={"Range": "bytes=0-6"}).content == b"PMTiles"
-        for site in ("lake-slope", "nowhere", "..%2f..%2fstate%2frelief%2fnorth-bench"):
+        for site in ("lake-slope", "nowhere", "..%2fscenes%2fnorth-bench"):
             assert client.get(f"/api/v1/sites/{site}/relief.pmtiles", headers={"Range": "bytes=0-6"}).status_code == 404
     assert list_files("") == list_files(tmp_path / "absent") == []
 
@@ -208,12 +208,12 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
 
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
     sites = Path(__file__).parents[3] / "configs" / "sites"
-    (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\nstate = "state"\n', encoding="utf-8")
+    (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]
     assert run_verb(["map", "relief", "north-bench", "scene/dem.tif", *config]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["file"] == str(tmp_path / "state" / "relief" / "north-bench.pmtiles")
+    assert facts["file"] == str(tmp_path / "scenes" / "north-bench" / ".relief.pmtiles")
     assert facts["kind"] == "png"
     assert run_verb(["map", "tiles", facts["file"], *config]) == 1
     assert "[map] tiles names no folder" in capsys.readouterr().err
