@@ -48,6 +48,9 @@ from monitor.store.readings.observations import load_series
 
 DAY: Final = timedelta(days=1)
 SUSPECT_FOR: Final = timedelta(days=3)  # so long an anomaly stands on the board when nobody says what it was
+COMMON: Final = frozenset({"movement", "common-mode"})  # kinds of anomalies that stations may have in common
+COMMON_CAUSES: Final = frozenset({"unknown", "movement", "common_mode"})
+FEWEST_TOGETHER: Final = 3  # stations
 SPARK_DAYS: Final = 7
 SHORTEST_SPAN: Final = timedelta(hours=4)
 Series = Mapping[tuple[str, str], int]
@@ -58,9 +61,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     with db.read() as c:
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         work = {m.station: m for m in load_maintenance_facts(c, site.id, now)}
-        runs = [
-            r for r in load_runs(c, site, now - SUSPECT_FOR, now) if r.label is None or r.label.verdict != DISMISSED
-        ]
+        runs = leave_common(
+            [r for r in load_runs(c, site, now - SUSPECT_FOR, now) if r.label is None or r.label.verdict != DISMISSED]
+        )
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
         judged = [
             _judge(
@@ -82,6 +85,12 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         )  # fmt: skip
     wrong = sum(bool(one.findings) for one in judged)
     return f"{wrong} of {len(judged)} instruments with a finding"
+
+
+def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
+    """The happenings that may be faults of instruments: what three stations do together is movement, or their base."""
+    moving = {r.station for r in runs if r.kind in COMMON and (r.label is None or r.label.cause in COMMON_CAUSES)}
+    return [r for r in runs if not (len(moving) >= FEWEST_TOGETHER and r.kind in COMMON and r.station in moving)]
 
 
 def _judge(

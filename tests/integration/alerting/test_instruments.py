@@ -226,6 +226,27 @@ def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     assert board(bench)["G2"]["votes"], "drift may be movement: a detector takes no vote away"
 
 
+def test_what_three_stations_do_together_counts_against_no_instrument(bench):
+    def suspected():
+        run(bench, ServiceConfig(), SITE, NOW)
+        return sorted(station for station, state in findings(bench) if state in {"suspected", "drift"})
+
+    def report(station, kind):
+        with bench.write() as c:
+            series = find_series_id(c, "bench", station, "displacement_downslope")
+            add_anomalies(c, [AnomalyRow(series, NOW - HOUR, "rules", 9.0, 4.0, 0.1, kind, True)], NOW)
+
+    report("G1", "movement")
+    report("G2", "movement")
+    assert suspected() == ["G1", "G2"], "two may both be broken"
+    report("G3", "movement")
+    assert suspected() == []
+    with bench.write() as c:
+        series = find_series_id(c, "bench", "G3", "displacement_downslope")
+        add_anomalies(c, [AnomalyRow(series, NOW - 20 * HOUR, "rules", 9.0, 4.0, 0.1, "drift", True)], NOW)
+    assert suspected() == ["G3"], "a drift of one station stays its own"
+
+
 def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
     evaluate_site(bench, SITE, NOW, "start")
     later = NOW + 3 * DAY
