@@ -12,13 +12,14 @@ from sqlalchemy import Connection
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
-from monitor.domain.observation import Reading
+from monitor.domain.observation import Observation, Reading
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.reader import Line
 from monitor.ingest.files.reading import read_file
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.readings.observations import latest_reading, load_readings, load_series
 
 NAME: Final = "typed on the page"
@@ -63,6 +64,9 @@ def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> str:
     before = load_readings(c, row.id, typed.at - LOOK_BACK, typed.at, now) or [
         one for one in [latest_reading(c, row.id, now)] if one is not None
     ]
+    item = Observation(site.id, typed.station, typed.quantity, spec.unit, typed.at, now, typed.value)
+    if slip := TypingErrors({site.id: site}).explain(c, item):
+        return f"it looks like a typing error: {slip}; is it right?"
     return _compare(before, typed.value, spec) if before else ""
 
 

@@ -18,10 +18,10 @@ from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder
 from monitor.ingest.decoders.table import find_decoder
-from monitor.ingest.hand_readings import HandReadings
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
 from monitor.ingest.references import References, ask_references
+from monitor.ingest.typing_errors import TypingErrors
 from monitor.store.alerting.events import MQTT, add_event
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
@@ -66,11 +66,12 @@ class Pipeline:
         clock: the wall clock.
         limits: the section of the service file.
         takes: whether messages of a site are stored here; another process has its own copy of the others.
+        is_sure: a person was asked about what looks like a typing error already.
     """
 
     def __init__(
         self, database: Database | None, sites: Mapping[str, Site], clock: Clock, limits: LimitsSection | None = None,
-        takes: Callable[[str], bool] = lambda _: True,
+        takes: Callable[[str], bool] = lambda _: True, *, is_sure: bool = False,
     ) -> None:  # fmt: skip
         limits = limits or LimitsSection()
         self._takes = takes
@@ -80,7 +81,7 @@ class Pipeline:
         self.sites = sites
         self.vocabulary = Vocabulary(sites)
         self.references = References()
-        self._hand_readings = HandReadings(sites)
+        self._typing_errors = TypingErrors({} if is_sure else sites)
         self.heard: dict[tuple[str, str], Heard] = {}  # by site and station
         self._clock = clock
         self._ids: dict[SeriesKey, tuple[int, str]] = {}
@@ -198,7 +199,7 @@ class Pipeline:
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
         told: set[str] = set()
         with self.database.write(urgent=True) as connection:
-            observations = self._hand_readings.judge(connection, observations)
+            observations = self._typing_errors.judge(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
             unkept = add_rejected(connection, rejected, self._quota)
@@ -300,7 +301,7 @@ class Pipeline:
         for last in (False, True):
             try:
                 with self.database.write() as connection:
-                    judged = self._hand_readings.judge(connection, observations)
+                    judged = self._typing_errors.judge(connection, observations)
                     result = add_observations(connection, judged, now, self._ids, by)
                     add_rejected(connection, rejected, self._quota)
                     return result

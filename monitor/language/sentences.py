@@ -248,6 +248,8 @@ SENTENCES: Final = (
     N_("last calibrated {n} days ago"),
     N_("{quantity}: looks like a typing error: {n} for {n2} {unit}: {word}"),
     N_("{quantity}: looks like a typing error: {n} for {n2} {unit}: the value of {station}"), N_("ask who read it"),
+    N_("it looks like a typing error: {n} for {n2} {unit}: {word}; is it right?"),
+    N_("it looks like a typing error: {n} for {n2} {unit}: the value of {station}; is it right?"),
     N_("{quantity}: {word} found by detectors"), N_("{quantity}: {word} found by detectors, {word2} says a person"),
     N_("{parent} {name}: {stations}: {text}"), N_("power supply {name}: {stations}: {text}"),
     N_("stored"),

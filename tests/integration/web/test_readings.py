@@ -3,9 +3,11 @@
 import pytest
 
 from monitor.domain.instants import parse, spell
+from monitor.domain.observation import Observation
 from monitor.store.database.audit import load_entries
+from monitor.store.database.engine import Database
 from monitor.store.people import users
-from monitor.store.readings.observations import load_readings, load_series
+from monitor.store.readings.observations import add_observations, load_readings, load_series
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
@@ -61,6 +63,30 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
     with bench.database.read() as c:
         entries = load_entries(c, 5, action="ingest.file")
     assert [(e["actor"], e["detail"]["file"]) for e in entries] == [("bo", "typed on the page")] * 2
+
+
+def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_url):
+    database = Database(sqlite_url)
+    marks = ZONED.replace('interval = "1h"', 'interval = "1h"\nby_hand = true')
+    WatchedSlope(database, marks)
+    with database.write() as c:
+        users.add_user(c, "bo", PASSWORD, "operator", START)
+        rows = [
+            Observation("bench", "G1", "crack_opening", "mm", at, at, 120.3)
+            for at in (START + n * HOUR for n in range(8))
+        ]
+        add_observations(c, rows, START)
+    clock = Clock()
+    clock.now = START + 9 * HOUR
+    typed = {"series": "G1.crack_opening", "at": "2026-03-01T09:30", "turn": "", "value": "1203"}
+    with serving(database, clock) as address, enter(address, "bo") as bo:
+        asked = send(bo, PLACE, **typed)
+        assert (asked.status_code, "1203 for 120.3 mm: decimal point or unit" in asked.text) == (409, True)
+        assert send(bo, PLACE, **typed, sure="G1.crack_opening 1203 2026-03-01T09:30").status_code == 303
+    with database.read() as c:
+        row = next(s for s in load_series(c, "bench") if s.station == "G1")
+        assert load_readings(c, row.id, None, clock.now, clock.now)[-1].flags == ()
+    database.close()
 
 
 def test_the_hour_that_comes_twice_is_asked_about(bench):

@@ -50,7 +50,8 @@ def add_reading(
             return _form(request, c, site, written, trouble=str(error))
         if doubt and sure != f"{series} {value} {at}":
             return _form(request, c, site, written, doubt=doubt)
-    store_typed(Pipeline(context.db, {site: place}, context.clock, context.config.limits), place, typed, actor, now)
+    pipeline = Pipeline(context.db, {site: place}, context.clock, context.config.limits, is_sure=True)
+    store_typed(pipeline, place, typed, actor, now)
     told = quote(f"{typed.value:g} is stored for {typed.station}")
     return RedirectResponse(f"/sites/{site}/readings?series={quote(series)}&told={told}", status_code=303)
 

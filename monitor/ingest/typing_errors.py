@@ -24,7 +24,7 @@ SAME: Final = 1e-9  # of a value: how far the same number lies apart after its u
 Key = tuple[str, str, str]  # site, station, quantity
 
 
-class HandReadings:
+class TypingErrors:
     """Which series people read, and what is wrong with what they typed."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
@@ -52,13 +52,17 @@ class HandReadings:
             item = observations[n]
             slip = None if item.solution == "corrected" else self._look(c, item, known, observations)
             if slip is not None:
-                why = f"{slip.typed:.10g} for {slip.meant:.10g} {item.unit}: {slip.detail}"
-                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: why}
+                extra = {**(json.loads(item.extra) if item.extra else {}), MISTYPED: say_slip(slip, item.unit)}
                 out[n] = replace(item, flags=(*item.flags, MISTYPED), extra=canonical_json(extra))
             row = self._load(c, _key(item), known, observations)
             row[:] = [t for t in row if t.at != item.observed_at]
             insort(row, Typed(item.observed_at, item.value, slip is not None), key=attrgetter("at"))
         return out
+
+    def explain(self, c: Connection, item: Observation) -> str:
+        """Which slip explains a reading that is not stored yet; empty where none does."""
+        slip = self._look(c, item, {}, [item])
+        return "" if slip is None else say_slip(slip, item.unit)
 
     def _find(self, item: Observation) -> SeriesSpec | None:
         site = self._sites.get(item.site) if self._declared.get(item.site) else None
@@ -74,7 +78,7 @@ class HandReadings:
         if earlier and earlier[-1].is_mistyped and abs(earlier[-1].value - item.value) <= SAME * abs(item.value):
             return None
         others = {}
-        for spec in self._declared[item.site]:
+        for spec in self._declared.get(item.site, ()):
             if spec.station == item.station or not _is_of(spec, item.quantity):
                 continue
             beside = self._load(c, (item.site, spec.station, item.quantity), known, batch)
@@ -94,6 +98,15 @@ class HandReadings:
             series_id = self._ids.get(key)
             known[key] = [] if series_id is None else load_typed(c, series_id, min(at), max(at), READ_BEFORE)
         return known[key]
+
+
+def say_slip(slip: Slip, unit: str) -> str:
+    """What was typed for what, and how.
+
+    >>> say_slip(Slip("point", 1203.0, 120.3, "decimal point or unit"), "mm")
+    '1203 for 120.3 mm: decimal point or unit'
+    """
+    return f"{slip.typed:.10g} for {slip.meant:.10g} {unit}: {slip.detail}"
 
 
 def _is_of(spec: SeriesSpec, quantity: str) -> bool:
