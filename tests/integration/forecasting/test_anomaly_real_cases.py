@@ -14,6 +14,7 @@ from detection.anomaly.common_motion import name_common, score_common
 from detection.anomaly.records import Score, Scores, Scoring
 from detection.anomaly.windows import Series, build_series
 from forecasting.data.workbook import read_sheet
+from monitor.domain.quantities import QUANTITIES
 from monitor.series.step_detector import ERRATIC, RETURNED, Walk
 from tests.data.readers.gnss import read_positions
 from tests.data.readers.markers import name_slips, read_markers
@@ -128,6 +129,7 @@ def test_a_pressure_sensor_under_a_glacier_that_dies(measured: Measured) -> None
     rows = [row for row in read_logger(path) if day("2016-12-15") <= row[0] < day("2017-02-06")]
     answer = jobs.score(Scoring("persistence-z", {"P": ([t for t, _ in rows], [v for _, v in rows])}, 1800.0))
     died = day("2017-02-04T00:30")
+    assert min(v for _, v in rows) < QUANTITIES["pore_pressure"].low, "flagged as it arrives: it has no vote"
     before = max(row.score for row in answer.scores if row.at_s < died)
     assert next(row.score for row in answer.scores if row.at_s == died) > 100.0 * before
     assert [(f.kind, f.at_s - died <= 6 * 3600.0) for f in answer.findings] == [("stuck", True)]
