@@ -261,7 +261,8 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
     own = topics.get(login.site, {"write": (), "read": ()})
     heard = [f"read {site}/state", f"read {site}/alert", f"read {_ROOT}/status"]
     if login.listens:
-        return [*heard, *(f"read {topic}" for topic in own["read"])]
+        confirms = [f"write {topic}" for topic in own.get("confirm", ())]
+        return [*heard, *(f"read {topic}" for topic in own["read"]), *confirms]
     station = login.station or "+"
     rules = [f"write {site}/{station}/obs", f"write {site}/{station}/backfill/obs", f"read {site}/{station}/backfill"]
     if login.station:
@@ -273,8 +274,11 @@ def _list_rules(login: Login, topics: Mapping[str, Mapping[str, Sequence[str]]])
 
 def _list_topics(site: Site) -> dict[str, list[str]]:
     """What a site uses beside our own topics; a filter that could reach ours is given to nobody."""
-    read = [c.removeprefix("mqtt:") for r in site.recipients for c in r.channels if c.startswith("mqtt:")]
+    channels = [c.partition(":") for r in site.recipients for c in r.channels]
+    sirens = {topic for kind, _, topic in channels if kind == "siren" and is_apart(topic)}
+    read = [topic for kind, _, topic in channels if kind in {"mqtt", "siren"}]
     return {
+        "confirm": sorted(f"{topic}/confirm" for topic in sirens),
         "write": sorted({bound.topic for bound in site.decoders if is_apart(bound.topic)}),
         "read": sorted({topic for topic in read if is_apart(topic)}),
     }

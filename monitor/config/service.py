@@ -416,6 +416,14 @@ class SmsSection(Section):
         return self
 
 
+class SirenSection(Section):
+    """[siren]: orders to sirens and signs, channels `siren:`."""
+
+    valid_for_s: Duration = Field(default=300.0, alias="valid_for", ge=10.0)
+    sound_for_s: Duration = Field(default=180.0, alias="sound_for", ge=1.0)
+    confirm_within_s: Duration = Field(default=30.0, alias="confirm_within", ge=1.0)
+
+
 class LogSection(Section):
     """[log]."""
 
@@ -458,6 +466,7 @@ class ServiceConfig(Section):
     cap: CapSection = CapSection()
     push: PushSection = PushSection()
     sms: SmsSection = SmsSection()
+    siren: SirenSection = SirenSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()

@@ -21,6 +21,7 @@ from monitor.domain.instants import spell_duration
 from monitor.domain.names import fold_name, is_same_person, unify_names
 from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
+    SIREN,
     TEAM,
     AnomalyPlan,
     Binding,
@@ -46,18 +47,9 @@ from monitor.errors import ConfigError
 
 _T = TypeVar("_T", bound=Section)
 _R = TypeVar("_R")
-CHANNEL_KINDS: Final = (
-    "log",
-    "webhook",
-    "email",
-    "apprise",
-    "cap",
-    "mqtt",
-    "push",
-    "sms",
-    "voice",
-)  # those of the notifiers
-OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest")  # which no team has
+# those of the notifiers
+CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt", "push", "sms", "voice", "siren")
+OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest", "exercises")  # which no team has
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -439,6 +431,8 @@ def _read_recipient(
                 f"{where}.channels[{index}]: expected kind:address with a kind of {kinds}, got {channel!r}"
             )
     by_team = by_team and not is_team
+    if not table.levels and any(channel.startswith(SIREN) for channel in table.channels):
+        raise ConfigError(f"{where}.levels: expected the levels at which the siren sounds; it has none by default")
     names = table.levels if table.levels is not None else tuple(level.name for level in levels[1:])
     numbers = tuple(find_level(level, levels, f"{where}.levels") for level in names)
     return Recipient(

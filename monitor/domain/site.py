@@ -44,6 +44,7 @@ class SeriesSpec:
         return found._replace(**{end: value for end, value in own.items() if value is not None})
 
 
+SIREN: Final = "siren:"  # begins channels that order and bring no words
 PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
 
 
@@ -237,6 +238,11 @@ class Recipient:
     def everybody(self) -> tuple["Recipient", ...]:
         """Who may get messages by it: each member of a team, else itself; who is notified by teams alone is nobody."""
         return self.team.members if self.team is not None else () if self.by_team else (self,)
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The channels that bring people a message; a siren takes orders alone, and those of hazards."""
+        return tuple(channel for channel in self.channels if not channel.startswith(SIREN))
 
     def is_person(self, name: str) -> bool:
         """Whether a name is this recipient, or one of the people behind it."""

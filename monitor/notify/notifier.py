@@ -22,13 +22,14 @@ NOTIFIERS: Final[dict[str, str]] = {
     "mqtt": "monitor.notify.notifiers.mqtt:MqttNotifier",
     "push": "monitor.notify.notifiers.push:PushNotifier",
     "sms": "monitor.notify.notifiers.telephone:SmsNotifier",
+    "siren": "monitor.notify.notifiers.siren:SirenNotifier",
     "voice": "monitor.notify.notifiers.telephone:VoiceNotifier",
 }
 
 OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert in place of subject and body
 
 
-WITH_DATABASE: Final = frozenset({"push"})  # kinds whose notifier takes the database as its third argument
+WITH_DATABASE: Final = frozenset({"push", "siren"})  # kinds whose notifier takes the database as its third argument
 REPLIED: Final = frozenset({"sms", "voice"})  # kinds whose messages bear a code by which the recipient acknowledges
 
 
@@ -75,7 +76,7 @@ def open_notifier(channel: str, environ: Mapping[str, str], db: Database | None 
 
 def channel_settings(config: ServiceConfig, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment, with what the service file says of mail server and broker laid under the same names."""
-    sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push, "SMS": config.sms}
+    sections: dict[str, Any] = {"SMTP": config.smtp, "PUSH": config.push, "SMS": config.sms, "SIREN": config.siren}
     read = {
         f"SLOPEWARD_{name}__{key.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
         for name, section in sections.items()

@@ -28,6 +28,7 @@ from monitor.notify.cap.chain import compose_event
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
+from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
 from monitor.notify.verdict import Limits
 from monitor.notify.web_push import find_key, find_public_key
@@ -126,6 +127,7 @@ class Core:
         self._commits_s: deque[float] = deque(maxlen=COMMITS)
         self._file_id: tuple[int, int] | None = None  # of the SQLite file that we hold open
         self._lost_file = ""
+        self._find_signing_keys = Keyring(Path(config.paths.state) / KEYS_FILE, config.signing.keys).keys
         self._push_key = ""  # whose public half the page knows
 
     def hold(self, turn: CoreTurn | None) -> None:
@@ -216,12 +218,16 @@ class Core:
         self.publisher = StatePublisher(
             self.db, find_access(self.config.broker), self.clock, version=code_version(), page_url=self.config.web.url,
             find_action=self._find_action, find_trouble=self.find_trouble,
-            find_keys=Keyring(Path(self.config.paths.state) / KEYS_FILE, self.config.signing.keys).keys,
+            find_keys=self._find_signing_keys,
         )  # fmt: skip
         self.schedule = Schedule(self.db, self.config, list(self.sites.values()), self.clock, self._on_failing_job)
         self.clock_watch = ClockWatch(
             db=self.db, clock=self.clock, sites=self.sites, alarms=self.alarms, ingest=self.ingest,
             evaluation=self.evaluation, dispatcher=self.dispatcher, schedule=self.schedule,
+        )  # fmt: skip
+        self.sirens = Sirens(
+            self.db, find_access(self.config.broker), self.clock, list_topics(self.sites.values()),
+            self._find_signing_keys, self.config.siren.confirm_within_s, self.config.siren.valid_for_s,
         )  # fmt: skip
         self.modem = ModemWatch(self.db, Path(self.config.sms.modem), self.clock)
         self.stamps = threading.Thread(target=self._run_stamps, name="stamps", daemon=True)
@@ -230,6 +236,7 @@ class Core:
         self.ingest.start()
         self.evaluation.start()
         self.publisher.start()
+        self.sirens.start()
         self._insist(self.schedule.start)
         self.stamps.start()
         self._await_broker()
@@ -286,6 +293,7 @@ class Core:
         if not self._stands_by:
             self._do(self.alarms.write_pending)
         self.dispatcher.stop(STOP_S)
+        self.sirens.stop(1.0)
         self.publisher.stop(1.0)
 
     # ---- start ---------------------------------------------------------------------------------------------
@@ -396,6 +404,7 @@ class Core:
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self._follow_rotas, ROTAS_EVERY_S),
             Duty(self._publish_push_key, SOURCES_EVERY_S),
+            *([Duty(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
             *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
             Duty(self._look_for_versions, STAMP_EVERY_S),
@@ -461,6 +470,9 @@ class Core:
             with self.db.read() as c:
                 rosters = load_rosters(c, teams, now)
             self.conditions.follow(self.conditions.of_duty(teams, rosters, now), time.monotonic())
+
+    def _follow_sirens(self) -> None:
+        self.conditions.follow(self.conditions.of_sirens(self.sirens.find_troubles()), time.monotonic())
 
     def _follow_modem(self) -> None:
         self.modem.follow()

@@ -35,7 +35,7 @@ def list_addresses(sites: Iterable[Site]) -> list[Address]:
         top = site.levels[-1].number
         chosen = [r for r in site.recipients if top in r.levels] or list(site.recipients)
         for one in (member for recipient in chosen for member in recipient.everybody):
-            found |= {Address(one.name, channel): None for channel in one.channels}
+            found |= {Address(one.name, channel): None for channel in one.readable}
     return list(found)
 
 

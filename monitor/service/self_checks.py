@@ -143,6 +143,12 @@ class Conditions:
         return Condition("sms:modem", bool(trouble), f"text messages do not go out: {trouble}", after_s=AWAY_S)
 
     @staticmethod
+    def of_sirens(troubles: Mapping[str, str]) -> Iterator[Condition]:
+        """What `Sirens.find_troubles` says of each topic."""
+        for topic, trouble in troubles.items():
+            yield Condition(f"siren:{topic[:60]}", bool(trouble), f"siren {topic}: {trouble}")
+
+    @staticmethod
     def of_disk(trouble: str) -> Condition:
         """What `DiskReserve.trouble` says."""
         return Condition("disk:reserve", bool(trouble), trouble)

@@ -22,7 +22,7 @@ NOTE = Notification(
     id=1, alert_id=2, event_id=3, site="north", ledger="hazard", level=3, level_name="red", recipient="duty",
     channel="x:y", exercise=False, subject="north: red\r\nBcc: evil@example.org", body="Moves.\nClose the road.",
     idempotency_key="k" * 64, attempts=1, queued_at=datetime(2026, 3, 1, tzinfo=UTC),
-    document="<alert/>",
+    document="<alert/>", sounds_from=3,
 )  # fmt: skip
 # Apprise loads all its plug-ins, one of which imports a deprecated module
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -45,6 +45,13 @@ def settings_of(kind, port):
         "mqtt": ("a/b", {"SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}"}),
         "sms": ("DUTY_PHONE", gateway_settings(port)),
         "voice": ("DUTY_PHONE", gateway_settings(port)),
+        "siren": (
+            "a/b",
+            {
+                "SLOPEWARD_BROKER__URL": f"mqtt://127.0.0.1:{port}",
+                "SLOPEWARD_SIGNING__KEYS": f"k1:{'00' * 16}",
+            },
+        ),
         "push": ("bo", {"SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": f"http://127.0.0.1:{port}"}),
     }[kind]
 
@@ -92,6 +99,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("email:a@b.org", {"SLOPEWARD_SMTP__HOST": "h", "SLOPEWARD_SMTP__PORT": "x"}, "is not a number"),
         ("apprise:APP", {"APP": "nothing"}, "cannot read the URL"),
         ("mqtt:a/#", {}, "without + and #"),
+        ("siren:slopeward/v1/x", {}, "not below slopeward/"),
         ("sms:DUTY", {}, "DUTY is not set"),
         ("sms:DUTY", {"DUTY": "call the secret man"}, "is no number such as +41791234567"),
         ("sms:DUTY", {"DUTY": "+41791234567"}, 'gateway = "http" or "modem"'),

@@ -50,16 +50,20 @@ class MqttPublisher:
     def _on_disconnect(self, *_: Any) -> None:
         self._connected.clear()
 
+    def listen(self) -> None:
+        """Connect, if that was not done yet: what the filters name is heard from now on."""
+        if not self._started:
+            self._client.connect_async(*self._access.target, keepalive=30)
+            self._client.loop_start()
+            self._started = True
+
     def publish(self, topic: str, content: str, *, retain: bool = False, timeout_s: float = TIMEOUT_S) -> None:
         """Publish at QoS 1 and return when the broker has acknowledged.
 
         Raises:
             DeliveryError: not connected, or no acknowledgement in time.
         """
-        if not self._started:
-            self._client.connect_async(*self._access.target, keepalive=30)
-            self._client.loop_start()
-            self._started = True
+        self.listen()
         if not self._connected.wait(timeout_s):
             raise DeliveryError("mqtt: no connection to the broker")
         info = self._client.publish(topic, content, qos=1, retain=retain)

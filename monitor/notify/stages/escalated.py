@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from monitor.domain.alert import DeliveryState
 from monitor.domain.instants import spell_about
-from monitor.domain.site import Recipient
+from monitor.domain.site import SIREN, Recipient
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.outbox import OpenAlert
 
@@ -37,7 +37,8 @@ def apply(
         return []
     told = {t.recipient for t in alert.told}
     fresh = find_next_step(alert, chain)
-    if fresh and all(t.state == DeliveryState.FAILED_FINAL for t in alert.told):
+    people = [t for t in alert.told if not t.channel.startswith(SIREN)]  # that a siren sounds reaches nobody of them
+    if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
         return _tell(fresh, f"nobody else could be reached: {alert.subject}")
     clocks = list_clocks(alert, chain, limits)
     if not clocks or now - max(t.queued_at for t in alert.told) < timedelta(seconds=min(clocks)):
@@ -59,7 +60,7 @@ def apply(
 def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
     """The first of those who take the ledger and have not been told; empty when all have."""
     told = {t.recipient for t in alert.told}
-    left = ([r for r in step if alert.ledger in r.ledgers and r.name not in told] for step in chain)
+    left = ([r for r in step if alert.ledger in r.ledgers and r.readable and r.name not in told] for step in chain)
     return next((step for step in left if step), [])
 
 
@@ -72,4 +73,4 @@ def list_clocks(alert: OpenAlert, chain: Sequence[Sequence[Recipient]], limits: 
 
 
 def _tell(turn: Iterable[Recipient], subject: str) -> list[Escalation]:
-    return [Escalation(r.name, channel, subject) for r in turn for channel in r.channels]
+    return [Escalation(r.name, channel, subject) for r in turn for channel in r.readable]

@@ -229,7 +229,7 @@ def _queue(
     )  # fmt: skip
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
-        for channel in dict.fromkeys(recipient.channels):
+        for channel in dict.fromkeys(recipient.channels if is_hazard else recipient.readable):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
             rows.setdefault(key, {
                 "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),

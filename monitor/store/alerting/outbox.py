@@ -334,7 +334,9 @@ def mark_delivered(
     """The channel took it, and calls it so. False when the lease was lost meanwhile: it goes again, same key."""
     return _move(
         c, notification_id, DeliveryState.DELIVERED, owner, sent_at=now, last_error=None, lease_owner=None,
-        lease_until=None, next_attempt_at=None, provider_id=provider_id, provider_said=None,
+        lease_until=None, next_attempt_at=None, provider_id=provider_id,
+        # the device may have answered before the channel returned
+        provider_said=case((notification.c.received_at.is_(None), None), else_=notification.c.provider_said),
     )  # fmt: skip
 
 

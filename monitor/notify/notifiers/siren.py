@@ -1,0 +1,65 @@
+"""Channel `siren:TOPIC`: a signed order to a siren or sign by MQTT, which the device confirms."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from monitor.broker.access import read_access
+from monitor.broker.signing import KEYS_FILE, Keyring, sign
+from monitor.domain.alert import Notification
+from monitor.domain.canonical import canonical_json
+from monitor.domain.instants import spell
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.notifiers.mqtt import MqttPublisher
+from monitor.store.database.engine import Database
+from monitor.store.delivery.siren_orders import Order, make_order
+
+SOUND_FOR_S: Final = 180.0
+VALID_FOR_S: Final = 300.0
+
+
+class SirenNotifier:
+    """Orders at the levels that the recipient names, and ends it below them; taken is an order when the broker has it.
+
+    Settings: the broker, the keys of the signatures, SLOPEWARD_SIREN__VALID_FOR_S and SOUND_FOR_S.
+    """
+
+    def __init__(self, address: str, environ: Mapping[str, str], db: Database | None) -> None:
+        if not address or any(sign in address for sign in "+#") or address.startswith("slopeward/"):
+            raise ConfigError(
+                f"channel siren:{address}: name a topic of its own, without + and #, not below slopeward/"
+            )
+        if db is None:
+            raise ConfigError(f"channel siren:{address}: needs the database, in which orders are kept")
+        self._topic, self._db = address, db
+        self._publisher = MqttPublisher(read_access(environ), name="siren")
+        state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
+        self._keyring = Keyring(state / KEYS_FILE, environ.get("SLOPEWARD_SIGNING__KEYS", ""))
+        self._valid_for = timedelta(seconds=float(environ.get("SLOPEWARD_SIREN__VALID_FOR_S", VALID_FOR_S)))
+        self._sound_s = float(environ.get("SLOPEWARD_SIREN__SOUND_FOR_S", SOUND_FOR_S))
+
+    def deliver(self, notification: Notification) -> str:
+        """Write the order down, publish it, and wait for the broker."""
+        n, now = notification, datetime.now(UTC)
+        if n.id and n.ledger != "hazard":
+            raise DeliveryError("siren: takes hazards alone", permanent=True)
+        if n.id and n.sounds_from is None and n.level > 0:
+            raise DeliveryError("siren: the site file names no such recipient any more", permanent=True)
+        keys = self._keyring.known()
+        if not keys:
+            raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")
+        with self._db.write() as c:
+            order = make_order(c, self._topic, n, now, self._valid_for)
+        content = spell_order(order, self._sound_s)
+        self._publisher.publish(self._topic, sign(self._topic, content, keys, now))
+        return f"siren {order.sequence}"
+
+
+def spell_order(order: Order, sound_s: float) -> str:
+    """The order as JSON, not signed yet."""
+    return canonical_json({
+        "sequence": order.sequence, "wanted": order.wanted, "site": order.site, "level": order.level,
+        "level_name": order.level_name, "exercise": order.exercise, "sound_s": sound_s,
+        "ordered_at": spell(order.ordered_at), "valid_until": spell(order.valid_until),
+    })  # fmt: skip

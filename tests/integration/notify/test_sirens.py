@@ -1,0 +1,213 @@
+"""Sirens by a real broker: ordered, confirmed, ended; silence is repeated and reported; forgeries do nothing."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from monitor.broker.access import open_access
+from monitor.broker.signing import Key
+from monitor.config.service import parse_site
+from monitor.domain.site import Level, Recipient, Site
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.notifier import open_notifier
+from monitor.notify.sirens import Sirens, list_topics
+from monitor.notify.stages import escalated
+from monitor.notify.verdict import Limits
+from monitor.store.alerting.outbox import OpenAlert, Told
+from monitor.store.delivery.siren_orders import make_order
+from monitor.store.schema.views import load_view
+from tests.conftest import wait_for
+from tests.contract.test_notify_channels import NOTE, SITE
+from tests.integration.notify.siren_device import Siren
+from tests.integration.notify.test_delivery import add_alert, add_message, add_site, clock
+
+TOPIC = "valley/horn"
+KEY = Key("k1", b"0123456789abcdef")
+LADDER = tuple(Level(n, name, auto_lower=False) for n, name in enumerate(("green", "yellow", "orange", "red")))
+HORN = Recipient("horn", (f"siren:{TOPIC}",), (3,), ("hazard",))
+NORTH = Site("north", "North", 46.0, 8.0, "UTC", LADDER, (), (), recipients=(HORN,))
+VALID = timedelta(minutes=5)
+
+
+@contextmanager
+def device(url, siren):
+    """The siren at a broker; `deaf` lets it ignore everything."""
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"device-{siren.name}")
+    siren.deaf, ready = threading.Event(), threading.Event()
+
+    def on_message(client, _userdata, message):
+        if siren.deaf.is_set():
+            return
+        if (answer := siren.hear(message.payload, clock())) is not None:
+            client.publish(f"{siren.topic}/confirm", answer, qos=1)
+
+    client.on_message = on_message
+    client.on_connect = lambda c, *_: c.subscribe(siren.topic, 1)
+    client.on_subscribe = lambda *_: ready.set()
+    access = open_access(url)
+    client.connect(access.host, access.port)
+    client.loop_start()
+    assert ready.wait(10)
+    yield client
+    client.disconnect()
+    client.loop_stop()
+
+
+@contextmanager
+def service(db, url, within_s=0.4):
+    """Dispatcher and follower, as core has them."""
+    environ = {"SLOPEWARD_BROKER__URL": url, "SLOPEWARD_SIGNING__KEYS": f"{KEY.id}:{KEY.secret.hex()}"}
+    sites = {"north": NORTH}
+    sirens = Sirens(db, open_access(url), clock, list_topics(sites.values()), lambda: (KEY,), within_s, 300.0)
+    dispatcher = Dispatcher(
+        db, sites, clock, environ=environ, poll_s=0.05, jitter=lambda: 0.0, limits=Limits(group_wait_s=0.0)
+    )
+    sirens.start()
+    dispatcher.start()
+    try:
+        yield sirens
+    finally:
+        dispatcher.stop(3.0)
+        sirens.stop(3.0)
+        for worker in dispatcher._workers.values():
+            worker._notifier._publisher.close()
+
+
+def delivery(db):
+    with db.read() as c:
+        (row,) = load_view(c, "deliveries")
+    return row["state"], row["provider_said"]
+
+
+def orders(db):
+    with db.read() as c:
+        return load_view(c, "siren_orders", order_by=["order_id"])
+
+
+@pytest.mark.server
+def test_a_siren_is_ordered_confirms_and_is_ended_when_the_level_falls(database, mosquitto):
+    siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, at=clock())
+        add_message(c, alert_id, f"siren:{TOPIC}", recipient="horn", at=clock())
+    with device(mosquitto.url, siren), service(database, mosquitto.url) as sirens:
+        wait_for(lambda: [o["state"] for o in orders(database)] == ["confirmed"], 10)
+        assert siren.wanted == "on"
+        assert siren.sounding_until == pytest.approx(clock().timestamp() + 180, abs=10)
+        wait_for(lambda: delivery(database) == ("delivered", "on"), 10)
+        siren.deaf.set()
+        with database.write() as c:
+            add_message(c, alert_id, f"siren:{TOPIC}", level=2, sequence=2, recipient="horn", at=clock())
+        # it does not answer: said, repeated, and heard in the end
+        wait_for(lambda: "has not confirmed" in sirens.find_troubles()[TOPIC], 10)
+        wait_for(lambda: orders(database)[1]["times"] > 1, 10)
+        assert siren.wanted == "on"
+        siren.deaf.clear()
+        wait_for(lambda: orders(database)[1]["state"] == "off", 10)
+        wait_for(lambda: sirens.find_troubles()[TOPIC] == "", 5)
+    assert siren.wanted == "off"
+    assert orders(database)[1]["confirmed_by"] == "horn-1"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_forged_or_repeated_answer_confirms_nothing(database, mosquitto):
+    siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
+    with database.write() as c:
+        order = make_order(c, TOPIC, replace(NOTE, sounds_from=3), clock(), VALID)
+    with device(mosquitto.url, siren) as client, service(database, mosquitto.url, 60.0) as sirens:
+        forger = Siren(TOPIC, {KEY.id: b"another key another"}, "forger")
+        old = siren._sign({"sequence": order.sequence - 1, "state": "on", "device": "horn-1"})
+        wait_for(lambda: sirens._publisher.connections, 10)
+        for payload in (
+            forger._sign({"sequence": order.sequence, "state": "on", "device": "x"}), old, b"{}", b"\xff" * 5000,
+            siren._sign({"sequence": "1", "state": "on"}), siren._sign({"sequence": order.sequence, "state": 7}),
+        ):  # fmt: skip
+            client.publish(f"{TOPIC}/confirm", payload, qos=1).wait_for_publish(5)
+        refused = siren._sign({"sequence": order.sequence, "state": "no power", "device": "horn-1"})
+        client.publish(f"{TOPIC}/confirm", refused, qos=1).wait_for_publish(5)
+        wait_for(lambda: orders(database)[0]["state"] == "refused", 10)
+        assert orders(database)[0]["said"] == "no power"
+
+
+# ---- what is ordered ---------------------------------------------------------------------------------------------
+def order(db, number, level, *, site="north", exercise=False, sounds=False, at=None):
+    with db.write() as c:
+        said = replace(
+            NOTE, id=number, level=level, site=site, exercise=exercise, sounds_from=3, sounds_in_exercise=sounds
+        )
+        return make_order(c, TOPIC, said, at or datetime.now(UTC), VALID)
+
+
+def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothing(database):
+    assert order(database, 1, 3, exercise=True).wanted == "test"
+    assert order(database, 2, 3, exercise=True, sounds=True).wanted == "on"
+    assert order(database, 3, 0, exercise=True, sounds=True).wanted == "off"
+    assert order(database, 4, 3, exercise=True, sounds=True).wanted == "on"
+    assert order(database, 5, 3).wanted == "on"  # now it is real
+    assert order(database, 6, 0, exercise=True, sounds=True).wanted == "test"
+    assert order(database, 7, 3, site="south").wanted == "on"
+    assert order(database, 8, 0).wanted == "test"  # the other slope still needs it
+    assert order(database, 9, 0, site="south").wanted == "off"
+    assert order(database, 0, 0).wanted == "test"
+    with database.read() as c:
+        sequences = [o["sequence"] for o in load_view(c, "siren_orders", order_by=["order_id"])]
+    assert sequences == sorted(set(sequences))
+
+
+def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
+    first = order(database, 1, 3)
+    clear = order(database, 5, 0)
+    late = order(database, 4, 3)
+    assert (first.wanted, clear.wanted) == ("on", "off")
+    assert (late.id, late.wanted, late.times) == (clear.id, "off", 2)
+    again = order(database, 5, 0)
+    assert (again.sequence, again.times) == (clear.sequence, 3)
+
+
+def test_a_device_ignores_what_is_forged_old_or_over():
+    from monitor.broker.signing import sign
+    from monitor.notify.notifiers.siren import spell_order
+    from monitor.store.delivery.siren_orders import Order
+
+    now = datetime(2026, 3, 1, 6, tzinfo=UTC)
+    made = Order(1, TOPIC, 7, None, "north", "on", 3, "red", False, now, now, now + VALID, 1, None, None, None)
+    siren = Siren(TOPIC, {KEY.id: KEY.secret}, "horn-1")
+
+    def say(order, key=KEY, topic=TOPIC, at=now):
+        return siren.hear(sign(topic, spell_order(order, 180.0), (key,), at).encode(), now)
+
+    assert say(made, Key("k1", b"not the same key")) is None
+    assert say(made, topic="other/horn") is None
+    assert say(replace(made, valid_until=now - timedelta(seconds=1))) is None
+    assert siren.wanted == "off"
+    assert say(made) is not None
+    off = replace(made, sequence=8, wanted="off")
+    assert say(off) is not None
+    assert say(made) is None  # played again
+    assert say(replace(made, sequence=9, wanted="test")) is not None
+    assert siren.wanted == "off"
+
+
+def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database):
+    with pytest.raises(ConfigError, match="at which the siren sounds"):
+        parse_site(SITE.replace('["log:desk", "webhook:GONE"]\nlevels = ["red"]', '["siren:valley/horn"]'), "x")
+    channel = open_notifier(f"siren:{TOPIC}", {"SLOPEWARD_SIGNING__KEYS": f"k1:{KEY.secret.hex()}"}, database)
+    for wrong in (replace(NOTE, ledger="health", sounds_from=3), replace(NOTE, sounds_from=None)):
+        with pytest.raises(DeliveryError) as caught:
+            channel.deliver(wrong)
+        assert caught.value.permanent
+    assert HORN.readable == ()
+    told = (Told("duty", "log:desk", clock(), "failed_final"), Told("horn", f"siren:{TOPIC}", clock(), "delivered"))
+    alert = OpenAlert(1, 1, "north", "hazard", 3, "red", False, "s", "b", True, told)
+    deaf = Recipient("deaf horn", ("siren:hill/horn",), (3,), ("hazard",))
+    chief = Recipient("chief", ("log:chief",), (3,), ("hazard",))
+    (one,) = escalated.apply(alert, [[HORN], [deaf], [chief]], clock(), Limits())
+    assert (one.recipient, one.channel) == ("chief", "log:chief")
