@@ -312,6 +312,7 @@ class RetentionSection(Section):
     forecasts_s: Retention = Field(default=7776000.0, alias="forecasts")
     scores_s: Retention = Field(default=None, alias="scores")
     quarantine_s: Retention = Field(default=7776000.0, alias="quarantine")
+    photos_s: Retention = Field(default=None, alias="photos")
     quantities: dict[str, ThinningSection] = Field(default_factory=dict)
 
     @field_validator("quantities")

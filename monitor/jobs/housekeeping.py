@@ -57,7 +57,7 @@ def find_limits(db: Database, config: ServiceConfig, now: datetime) -> Limits:
     return Limits.of(
         kept.observations_s, kept.forecasts_s, kept.quarantine_s, now, scores_s=kept.scores_s,
         quantities={name: (one.raw_s, SPANS.get(one.then, 0)) for name, one in kept.quantities.items()},
-        reaches_s=reaches,
+        reaches_s=reaches, photos_s=kept.photos_s,
     )  # fmt: skip
 
 

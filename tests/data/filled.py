@@ -26,7 +26,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, seasons
 from monitor.store.people import api_tokens, guesses, users
-from monitor.store.readings import instruments, messages, observations, points
+from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -488,6 +488,9 @@ def _fill_records(c: Connection) -> None:
         ))  # fmt: skip
     crack = Report("north-bench", NOW - days(1), "crack", "fresh crack above bench 3", "bo", "G1")
     messages.add_report(c, crack, NOW, actor=BO, credential="account bo")
+    number, jpeg = messages.find_report(c, crack), b"\xff\xd8\xff"
+    said = photos.Taken(800, 600, "2026-03-01 06:58:00", 46.2011, 8.9022, "Maker Phone")
+    photos.add_photo(c, crack.site, BO, "looking west", jpeg, jpeg, said, NOW, report_id=number)
     blast = SiteEvent("north-bench", NOW - days(7), NOW - days(7) + STEP, "blasting", "blast in pit 5", 240.0)
     events.add_event(c, blast, NOW - days(7), "bo", via="mqtt")
     quake = SiteEvent(

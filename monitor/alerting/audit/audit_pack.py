@@ -49,6 +49,9 @@ def build_pack(material: Material) -> dict[str, bytes]:
         "summary.md": summarise(material).encode(),
     }
     files |= {f"decisions/{d.id}.json": d.evidence.encode() for d in material.decisions}
+    if material.photos:  # a pack without photos has no part of them, as before
+        files["photos.json"] = _json(material.photos)
+        files |= {f"photos/{number}.jpg": content for number, content in material.pictures.items()}
     files |= {f"sites/{sha}.toml": source.encode() for sha, source in material.sources.items()}
     parts = {name: {"sha256": _digest(data), "bytes": len(data)} for name, data in sorted(files.items())}
     head = {

@@ -15,6 +15,7 @@ from monitor.store.alerting.decisions import DecisionRow, load_decision
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import find_seal
 from monitor.store.database.seals import load_seals
+from monitor.store.readings.photos import load_photos, load_pictures
 from monitor.store.schema import tables as t
 
 Rows = list[dict[str, Any]]
@@ -47,6 +48,8 @@ class Material:
     outcomes: Rows
     audit: Rows  # entries about the alert, its decisions and its site files, and those that seal its rows
     links: Rows  # id, previous hash and hash of every entry from the first to the last of them
+    photos: Rows
+    pictures: Mapping[int, bytes]  # of those, by number
     findings: tuple[str, ...]  # what the database says of it and the audit log does not
 
 
@@ -88,15 +91,17 @@ def load_material(c: Connection, alert_id: int) -> Material:
     for message in messages:
         del message["lease_owner"], message["lease_until"]
     outcomes = _rows(c, select(t.alert_outcome).where(o.alert_id == alert_id).order_by(o.id))
+    photos = load_photos(c, 1000, alert_id=alert_id)
     rows = {"alert": [{"id": alert_id}], "alert_event": [{"id": e.id} for e in events], "alert_outcome": outcomes,
-            "notification": messages}  # fmt: skip
+            "notification": messages, "photo": [{"id": row["photo_id"]} for row in photos]}  # fmt: skip
     sealing = load_seals(c)
     sealed_by = {sealing.get(f"{name} {row['id']}", (None, 0))[1] for name, some in rows.items() for row in some}
     entries = _load_audit(c, alert, ids, shas, sealed_by)
     return Material(
         alert, [_plain(asdict(e)) for e in events], decisions, {i: find_seal(c, i) for i in ids},
         {i: load_citations(c, i, alert_id) for i in ids}, sources, versions, messages,
-        outcomes, entries, _load_links(c, entries), tuple(verify_story(c, alert_id, alert.site)),
+        outcomes, entries, _load_links(c, entries), photos, load_pictures(c, alert_id),
+        tuple(verify_story(c, alert_id, alert.site)),
     )  # fmt: skip
 
 

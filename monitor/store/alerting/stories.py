@@ -31,7 +31,7 @@ class _Act:
     reason: str
 
 
-_OF_AN_ALERT: Final = (t.alert_event, t.alert_outcome, t.notification)
+_OF_AN_ALERT: Final = (t.alert_event, t.alert_outcome, t.notification, t.photo)
 
 
 def verify_story(c: Connection, alert_id: int, site: str) -> list[str]:

@@ -93,6 +93,7 @@ SEALED: Final = {
         Sealed(t.site_event),
         Sealed(t.event_confirmation),
         Sealed(t.report),
+        Sealed(t.photo, _leave("picture", "small"), only_added=True),
         Sealed(t.offset_entry),
         Sealed(t.maintenance),
         Sealed(t.site_proposal, _leave("source")),

@@ -157,10 +157,7 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
         actor: who sent it, with the way.
         credential: what proved who sent it; rules that ask for several observers count these and no names.
     """
-    facts = {
-        "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
-        "photo_url": item.photo_url,
-    }  # fmt: skip
+    facts = _spell_report(item)
     digest = _digest({**facts, "at": spell(item.at)})
     via = actor.via or actor.name
     told = {"received_at": received_at, "digest": digest, "via": via, "credential": credential}
@@ -169,6 +166,20 @@ def add_report(connection: Connection, item: Report, received_at: datetime, *, a
     detail = {"kind": item.kind, "at": spell(item.at), "via": via, "credential": credential, "said_by": item.by}
     add_audit(connection, actor, "report.add", f"site:{item.site}", detail, received_at)
     return True
+
+
+def _spell_report(item: Report) -> dict[str, Any]:
+    return {
+        "site": item.site, "at": item.at, "kind": item.kind, "text": item.text, "by": item.by, "station": item.station,
+        "photo_url": item.photo_url,
+    }  # fmt: skip
+
+
+def find_report(connection: Connection, item: Report) -> int | None:
+    """The number of a report that was stored; None where it was not."""
+    digest = _digest({**_spell_report(item), "at": spell(item.at)})
+    found: int | None = connection.execute(select(report.c.id).where(report.c.digest == digest)).scalar()
+    return found
 
 
 def _digest(facts: dict[str, Any]) -> str:

@@ -425,6 +425,16 @@ alert_outcome = Table(
     "alert_outcome", metadata,
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("class", String(32), nullable=False), _text("by"), _text("note"), Column("at", Instant, nullable=False),
 )  # fmt: skip
+photo = Table(
+    "photo", metadata,  # of an alert or of a report; the pictures are written anew, without what the camera put beside them
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False),
+    Column("alert_id", BigId, ForeignKey("alert.id")), Column("report_id", BigId, ForeignKey("report.id")),
+    Column("added_at", Instant, nullable=False), _text("by"), _text("via", null=True), _text("note"),
+    Column("sha256", String(64), nullable=False), Column("width", Integer, nullable=False), Column("height", Integer, nullable=False),
+    _text("taken"), Column("latitude", Number), Column("longitude", Number), _text("camera"),  # as the camera said
+    Column("picture", LargeBinary, nullable=False), Column("small", LargeBinary, nullable=False),
+    Index("ix_photo_site", "site", "added_at"), Index("ix_photo_alert", "alert_id"),
+)  # fmt: skip
 notification = Table(
     "notification", metadata,  # the outbox
     Column("id", BigId, primary_key=True), Column("alert_id", BigId, ForeignKey("alert.id"), nullable=False), Column("event_id", BigId, ForeignKey("alert_event.id"), nullable=False),

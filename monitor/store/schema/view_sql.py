@@ -388,6 +388,8 @@ FROM service_check""",
 FROM outage o""",
         "outage_stations": """SELECT k.outage_id, k.site, k.station, o.from_at, o.back_at, k.expected, k.received, k.late, k.missing, k.last_late_at
 FROM outage_station k JOIN outage o ON o.id = k.outage_id""",
+        "photos": """SELECT id AS photo_id, site, alert_id, report_id, added_at, "by", via, note, sha256, width, height, taken,
+  latitude, longitude, camera FROM photo""",
         "reports": """SELECT id AS report_id, site, at, received_at, kind, text, "by", station, photo_url,
   coalesce(via, 'unknown') AS via, coalesce(credential, 'unknown') AS credential
 FROM report""",

@@ -55,12 +55,13 @@ class Limits:
     scores_before_at: datetime | None = None  # the forecasts that were scored then go by their own limit
     quantities: Mapping[str, Thinning] = field(default_factory=dict)
     needed_from: Mapping[str, datetime] = field(default_factory=dict)
+    photos_before_at: datetime | None = None  # those of open alerts stay
 
     @classmethod
     def of(
         cls, observations_s: float | None, forecasts_s: float | None, quarantine_s: float | None, now: datetime, *,
         scores_s: float | None = None, quantities: Mapping[str, tuple[float, int]] | None = None,
-        reaches_s: Mapping[str, float] | None = None,
+        reaches_s: Mapping[str, float] | None = None, photos_s: float | None = None,
     ) -> "Limits":  # fmt: skip
         """From the seconds of the configuration.
 
@@ -72,6 +73,7 @@ class Limits:
             scores_s: of scores.
             quantities: by quantity, its age and the seconds of its summaries.
             reaches_s: by site, how far back its decisions look.
+            photos_s: of photos of the field.
         """
 
         def ago(seconds: float | None) -> datetime | None:
@@ -80,7 +82,7 @@ class Limits:
         return cls(
             ago(observations_s), ago(forecasts_s), ago(quarantine_s), ago(scores_s),
             {q: Thinning(now - timedelta(seconds=age_s), span_s) for q, (age_s, span_s) in (quantities or {}).items()},
-            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()},
+            {site: now - timedelta(seconds=reach_s) for site, reach_s in (reaches_s or {}).items()}, ago(photos_s),
         )  # fmt: skip
 
     def of_series(self, site: str, quantity: str) -> Thinning | None:
@@ -192,6 +194,10 @@ class Sweep:
         yield t.web_session, t.web_session.c.expires_at <= now, now
         yield t.known_device, is_strange(now), now
         yield t.password_guess, are_forgotten(now), now
+        if (limit := limits.photos_before_at) is not None:
+            p, a = t.photo.c, t.alert.c
+            is_open = select(a.id).where(a.id == p.alert_id, a.closed_at.is_(None)).exists()
+            yield t.photo, and_(p.added_at < limit, ~is_open), limit
         f, s = t.forecast.c, t.forecast_score.c
         if (limit := limits.scores_before_at) is not None:
             issued = select(f.issued_at).where(f.id == s.forecast_id).scalar_subquery()

@@ -16,6 +16,8 @@ from monitor.errors import NotAllowedError
 LARGEST_BODY: Final = 64 * 1024
 LARGEST_PART: Final = 512 * 1024  # of an uploaded file
 _PART: Final = re.compile(r"/files/[0-9a-f]{16}/part")
+LARGEST_PHOTO: Final = 16 * 1024 * 1024
+_PHOTO: Final = re.compile(r"/(?:alerts|sites/[^/]{1,64}/reports)/[0-9]{1,19}/photos")
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; base-uri 'none'; "
@@ -49,7 +51,10 @@ class Guard:
         scope["headers"] = [(name, _plain_cookies(v) if name == b"cookie" else v) for name, v in scope["headers"]]
         headers = dict(scope["headers"])
         declared = headers.get(b"content-length", b"0")
-        most = LARGEST_PART if _PART.fullmatch(scope["path"]) else LARGEST_BODY
+        most = LARGEST_BODY
+        if scope["method"] == "POST":
+            most = LARGEST_PART if _PART.fullmatch(scope["path"]) else most
+            most = LARGEST_PHOTO if _PHOTO.fullmatch(scope["path"]) else most
         if not declared.isdigit() or int(declared) > most:
             await _refuse(send, 413, f"the body is larger than {most} bytes")
             return

@@ -57,7 +57,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /sw.js", "GET /manifest.webmanifest", "GET /offline"), OPEN),
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
-        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/movement",
+        ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/photos/{photo_id}/{size}",
+         "GET /sites/{site}/movement",
          "GET /sites/{site}/instruments", "GET /alerts",
          "GET /alerts/{alert_id}", "GET /notifications"),
         READ,
@@ -90,7 +91,9 @@ RULES: Final[dict[str, str]] = {
         READ,
     ),
     **dict.fromkeys(
-        ("POST /alerts/{alert_id}/acknowledge", "POST /alerts/{alert_id}/verify",
+        ("POST /alerts/{alert_id}/note", "POST /alerts/{alert_id}/photos",
+         "POST /sites/{site}/reports/{report_id}/photos", "POST /alerts/{alert_id}/acknowledge",
+         "POST /alerts/{alert_id}/verify",
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",

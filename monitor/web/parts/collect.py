@@ -26,6 +26,7 @@ from monitor.store.alerting.asks import find_asks
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
 from monitor.store.readings.observations import load_series
+from monitor.store.readings.photos import load_photos
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import load_stamps
 from monitor.web.access.callers import SERVICE_ALERTS
@@ -105,7 +106,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
         **plan_page(
             live["stations"], live["landslides"], pages.load_forecast_keys(c, site_id), load_series(c, site_id)
         ),
-        "recent": pages.load_history(c, site_id, None, 15),
+        "recent": pages.load_history(c, site_id, None, 15), "photos": load_photos(c, 6, site=site_id),
         "events": load_view(c, "site_events", order_by=("-from_at", "-event_id"), limit=6, site=site_id),
     }  # fmt: skip
 
@@ -206,7 +207,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),
-        "story": tell_story(found["events"], found["notifications"]),
+        "story": tell_story(found["events"], found["notifications"], load_photos(c, alert_id=alert_id)),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},

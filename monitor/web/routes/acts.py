@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
@@ -19,12 +19,12 @@ from monitor.domain.site import Site
 from monitor.errors import JobError, NeedsSecondError, NotFoundError, RefusedError, StoreBusyError
 from monitor.ingest.references import answer_reference, share_answer
 from monitor.jobs.worker import run_in_worker
-from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.alerting.alerts import acknowledge, add_note, find_alert
 from monitor.store.alerting.events import confirm_event
 from monitor.store.alerting.offsets import confirm_offset
 from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
-from monitor.store.readings.messages import add_report
+from monitor.store.readings.messages import add_report, find_report
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
 from monitor.web.parts.collect import find_card
@@ -59,6 +59,18 @@ def acknowledge_alert(
     with context.db.write(urgent=True) as c:
         acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
     return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/note")
+def note_on_alert(
+    request: Request, alert_id: AlertId, note: Annotated[str, Form(max_length=1000, pattern=NO_NUL)],
+    csrf: Annotated[str, Form()] = "",
+) -> Response:  # fmt: skip
+    """Write into the story of an alert what somebody saw; the alert stays as it is."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write(urgent=True) as c:
+        add_note(c, alert_id, actor, _reason(note), context.clock())
+    return RedirectResponse(f"/alerts/{alert_id}?told={quote('noted')}#h-chain", status_code=303)
 
 
 @router.post("/alerts/{alert_id}/recompute")
@@ -161,6 +173,9 @@ def report_seen(
             raise NotFoundError(f"there is no site {site!r}")
         item = Report(site, now, kind, _reason(text), actor.name, station or None)
         add_report(c, item, now, actor=actor, credential=f"account {actor.name}")
+        number = find_report(c, item)
+    if "application/json" in request.headers.get("accept", ""):  # the script that sends a photo of it next
+        return JSONResponse({"report": number}, status_code=201)
     return RedirectResponse(f"/sites/{site}?told={quote('report stored')}#reports", status_code=303)
 
 

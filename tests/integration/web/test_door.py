@@ -127,9 +127,7 @@ def test_a_stolen_session_ends_when_its_owner_logs_in_again(browsers, filled_dat
     assert '"sessions_ended":1' in acts(filled_database)[-1][1]
 
 
-def test_a_session_ends_by_idling_where_the_service_file_says_so_and_lives_while_somebody_looks(
-    browsers, clock, address
-):  # fmt: skip
+def test_a_session_ends_by_idling_and_lives_while_somebody_looks(browsers, clock, address):
     context = address.app.state.context
     context.config = context.config.model_copy(
         update={"web": context.config.web.model_copy(update={"idle_after_s": 3600.0})}

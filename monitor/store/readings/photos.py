@@ -1,0 +1,90 @@
+"""Photos of the field, kept in the database: a copy, a standby and an audit pack have them without a second folder."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.schema.tables import alert, photo, report
+from monitor.store.schema.views import load_view
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the camera said of a photo, which nobody has proven."""
+
+    width: int
+    height: int
+    taken: str = ""
+    latitude: float | None = None
+    longitude: float | None = None
+    camera: str = ""
+
+
+def add_photo(
+    c: Connection, site: str, actor: Actor, note: str, content: bytes, small: bytes, said: Taken, now: datetime, *,
+    alert_id: int | None = None, report_id: int | None = None,
+) -> int:  # fmt: skip
+    """Keep a photo of an alert or of a report; returns its number.
+
+    Raises:
+        NotFoundError: there is no such alert or report of the site.
+    """
+    find_subject(c, site, alert_id, report_id)
+    digest = hashlib.sha256(content).hexdigest()
+    done = c.execute(
+        insert(photo).values(
+            site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via, note=note,
+            sha256=digest, width=said.width, height=said.height, taken=said.taken, latitude=said.latitude,
+            longitude=said.longitude, camera=said.camera, picture=content, small=small,
+        )
+    )  # fmt: skip
+    made = inserted_id(done)
+    subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
+    add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
+    return made
+
+
+def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:
+    """The site of what a photo is of.
+
+    Raises:
+        NotFoundError: there is no such alert, or no such report of the site.
+    """
+    owner, number = (alert, alert_id) if report_id is None else (report, report_id)
+    found: str | None = c.execute(select(owner.c.site).where(owner.c.id == number)).scalar()
+    if found is None or found != (site or found):
+        raise NotFoundError(f"there is no {owner.name} {number}")
+    return found
+
+
+def load_photos(c: Connection, limit: int = 60, **which: Any) -> list[dict[str, Any]]:
+    """Photos by site or alert, the newest first, without the pictures."""
+    return load_view(c, "photos", order_by=("-added_at", "-photo_id"), limit=limit, **which)
+
+
+def find_picture(c: Connection, site: str, photo_id: int, *, small: bool) -> bytes:
+    """A picture of a site.
+
+    Raises:
+        NotFoundError: there is none, or it is not the one that was kept.
+    """
+    p = photo.c
+    row = c.execute(select(p.picture, p.small, p.sha256).where(p.id == photo_id, p.site == site)).first()
+    if row is None:
+        raise NotFoundError(f"there is no photo {photo_id}")
+    if not small and hashlib.sha256(row.picture).hexdigest() != row.sha256:
+        raise NotFoundError(f"photo {photo_id} was altered in the database; it is not shown")
+    return bytes(row.small if small else row.picture)
+
+
+def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
+    """The pictures of an alert by number, for its audit pack."""
+    p = photo.c
+    return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}

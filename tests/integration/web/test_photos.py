@@ -1,0 +1,131 @@
+"""Photos of the field: from the body of a request, through a worker, into the story of an alert, a pack and a copy."""
+
+import hashlib
+import io
+import json
+from datetime import timedelta
+
+import pytest
+from PIL import Image
+from sqlalchemy import select, text, update
+
+from monitor.alerting.audit.audit_pack import build_pack, check_pack
+from monitor.domain.alert import Actor
+from monitor.store.alerting.alerts import close_alert
+from monitor.store.alerting.audit_pack import load_material
+from monitor.store.alerting.stories import verify_story
+from monitor.store.database.audit import verify_chain
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from monitor.store.upkeep.prune import Limits, Sweep
+from tests.data.filled import NOW
+from tests.integration.web.test_door import Clock, serving, token
+from tests.integration.web.test_rules import enter, send
+
+
+def jpeg(colour="orange", size=(1200, 900)):
+    said = Image.Exif()
+    said.get_ifd(0x8769)[36867] = "2026:03:01 06:58:00"
+    said.get_ifd(0x8825).update({1: "N", 2: (46, 12, 0.0), 3: "E", 4: (8, 54, 36.0)})
+    made = io.BytesIO()
+    Image.new("RGB", size, colour).save(made, "JPEG", exif=said)
+    return made.getvalue()
+
+
+def take(browser, path, content, csrf=None):
+    headers = {"x-csrf-token": token(browser) if csrf is None else csrf, "content-type": "application/octet-stream"}
+    return browser.post(path, content=content, headers=headers)
+
+
+def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database, story_ids):
+    alert = story_ids["orange_alert"]
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        way = f"/alerts/{alert}/photos"
+        assert take(viewer, way, jpeg()).status_code == 403
+        assert take(bo, way, jpeg(), csrf="0" * 64).status_code == 403
+        for content, why in ((b"<svg/>", "no picture"), (b"", "empty"), (jpeg()[:900], "damaged")):
+            answer = take(bo, way, content)
+            assert answer.status_code == 409
+            assert why in answer.text
+        assert take(bo, way, b"\xff" * ((16 << 20) + 1)).status_code == 413
+        assert take(bo, f"/alerts/{alert}/note", b"x" * 70_000).status_code == 413, "the large body is for photos alone"
+        made = take(bo, f"{way}?note=crack%20at%20the%20%3Cb%3Etoe", jpeg())
+        assert made.status_code == 201, made.text
+        number = made.json()["photo"]
+        page = bo.get(f"/alerts/{alert}").text
+        small = f"/sites/north-bench/photos/{number}/small.jpg"
+        assert f'src="{small}"' in page
+        assert "crack at the &lt;b&gt;toe" in page
+        assert "taken 2026-03-01 06:58:00, says the camera" in page
+        assert "at 46.20000, 8.91000, says the camera" in page
+        assert small in bo.get("/sites/north-bench").text
+        shown = viewer.get(small)
+        assert shown.headers["content-type"] == "image/jpeg"
+        assert shown.headers["x-content-type-options"] == "nosniff"
+        assert b"Exif" not in shown.content
+        assert viewer.get(f"/sites/lake-slope/photos/{number}/small.jpg").status_code == 404
+        assert viewer.get(f"/sites/north-bench/photos/{number}/../../x").status_code == 404
+        # a note without a photo
+        assert send(bo, f"/alerts/{alert}/note", note="two rocks on the road").status_code == 303
+        assert "two rocks on the road" in bo.get(f"/alerts/{alert}").text
+        with filled_database.read() as c:
+            [row] = load_view(c, "photos", alert_id=alert)
+            assert (row["by"], row["latitude"], row["taken"]) == ("bo", 46.2, "2026-03-01 06:58:00")
+            e = t.audit_entry.c
+            added = select(e.detail).where(e.action == "photo.add", e.subject == f"alert:{alert}")
+            entry = c.execute(added).scalar_one()
+            assert json.loads(entry)["sha256"] == row["sha256"]
+            assert verify_chain(c) == []
+            assert verify_story(c, alert, "north-bench") == []
+            files = build_pack(load_material(c, alert))
+        assert hashlib.sha256(files[f"photos/{number}.jpg"]).hexdigest() == row["sha256"]
+        assert check_pack(files) == []
+        # who changes the picture behind the back of the service shows none
+        with filled_database.engine.begin() as raw:
+            raw.execute(text("UPDATE photo SET picture = :other"), {"other": b"\xff\xd8\xffanother"})
+        assert viewer.get(f"/sites/north-bench/photos/{number}/photo.jpg").status_code == 404
+        with filled_database.engine.begin() as raw:
+            raw.execute(text("UPDATE photo SET note = 'nothing'"))
+        with filled_database.read() as c:
+            found = verify_story(c, alert, "north-bench")
+        assert any(line.startswith(f"photo {number}: the row was altered") for line in found)
+
+
+def test_a_report_may_bring_a_photo(filled_database):
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
+        said = {"kind": "crack", "text": "a crack of two fingers", "csrf": token(bo)}
+        answer = bo.post("/sites/north-bench/report", data=said, headers={"Accept": "application/json"})
+        number = answer.json()["report"]
+        assert take(bo, f"/sites/lake-slope/reports/{number}/photos", jpeg()).status_code == 404
+        assert take(bo, f"/sites/north-bench/reports/{number}/photos", jpeg()).status_code == 201
+        with filled_database.read() as c:
+            [row] = load_view(c, "photos", report_id=number)
+        assert f"/photos/{row['photo_id']}/small.jpg" in bo.get("/sites/north-bench").text
+
+
+def test_photos_of_open_alerts_outlive_retention(filled_database, story_ids):
+    alert = story_ids["orange_alert"]
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
+        assert take(bo, f"/alerts/{alert}/photos", jpeg()).status_code == 201
+    later = NOW + timedelta(days=400)
+
+    def sweep():
+        Sweep(filled_database, Limits.of(None, None, None, later, photos_s=365 * 86400.0), later).run()
+        with filled_database.read() as c:
+            return len(load_view(c, "photos"))
+
+    assert sweep() == 1
+    with filled_database.write() as c:
+        c.execute(update(t.alert).where(t.alert.c.id == alert).values(level=0))
+        close_alert(c, alert, Actor("bo"), "over", NOW)
+    assert sweep() == 0
+    with filled_database.read() as c:
+        assert not [line for line in verify_story(c, alert, "north-bench") if line.startswith("photo")]
+
+
+@pytest.fixture
+def story_ids(filled_database):
+    with filled_database.read() as c:
+        a = t.alert.c
+        open_one = select(a.id).where(a.site == "north-bench", a.ledger == "hazard", a.closed_at.is_(None))
+        return {"orange_alert": c.execute(open_one).scalar_one()}
