@@ -1,14 +1,14 @@
 """Photos of the field, of an alert or of a report.
 
-Revision ID: 0037
-Revises: 0036
+Revision ID: 0038
+Revises: 0037
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0037"
-down_revision = "0036"
+revision = "0038"
+down_revision = "0037"
 branch_labels = None
 depends_on = None
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
