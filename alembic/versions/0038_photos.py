@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("id", BigId, primary_key=True),
         sa.Column("site", sa.String(64), nullable=False),
         sa.Column("alert_id", BigId, sa.ForeignKey("alert.id")),
-        sa.Column("report_id", BigId, sa.ForeignKey("report.id")),
+        sa.Column("report_id", BigId),
         sa.Column("added_at", Instant, nullable=False),
         sa.Column("by", sa.Text(), nullable=False),
         sa.Column("via", sa.Text()),

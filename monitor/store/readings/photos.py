@@ -9,7 +9,6 @@ from sqlalchemy import Connection, insert, select
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError
-from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
 from monitor.store.schema.tables import alert, photo, report
 from monitor.store.schema.views import load_view
@@ -43,9 +42,9 @@ def add_photo(
             site=site, alert_id=alert_id, report_id=report_id, added_at=now, by=actor.name, via=actor.via, note=note,
             sha256=digest, width=said.width, height=said.height, taken=said.taken, latitude=said.latitude,
             longitude=said.longitude, camera=said.camera, picture=content, small=small,
-        )
+        ).returning(photo.c.id)
     )  # fmt: skip
-    made = inserted_id(done)
+    made = int(done.scalar_one())
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made

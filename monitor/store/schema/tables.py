@@ -428,7 +428,7 @@ alert_outcome = Table(
 photo = Table(
     "photo", metadata,  # of an alert or of a report; the pictures are written anew, without what the camera put beside them
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False),
-    Column("alert_id", BigId, ForeignKey("alert.id")), Column("report_id", BigId, ForeignKey("report.id")),
+    Column("alert_id", BigId, ForeignKey("alert.id")), Column("report_id", BigId),
     Column("added_at", Instant, nullable=False), _text("by"), _text("via", null=True), _text("note"),
     Column("sha256", String(64), nullable=False), Column("width", Integer, nullable=False), Column("height", Integer, nullable=False),
     _text("taken"), Column("latitude", Number), Column("longitude", Number), _text("camera"),  # as the camera said
