@@ -79,6 +79,16 @@ def test_who_is_not_signed_in_decides_nothing_again(red, database):
         assert bo.post("/alerts/1/recompute", data={"csrf": "x"}).status_code == 401
 
 
+def test_every_page_of_a_site_names_the_zone_of_the_site(filled_database):
+    paths = ["", "/forecasts", "/movement", "/instruments", "/proposals", "/thresholds", "/duty"]
+    with serving(filled_database, Clock()) as address, enter(address, "ada") as ada:
+        for path in [*(f"/sites/north-bench{rest}" for rest in paths), "/", "/alerts", "/notifications", "/alerts/2"]:
+            page = ada.get(path).text
+            assert "Times in the zone Europe/Zurich (CET, UTC+01:00)" in page, path
+            assert 'data-zone="Europe/Zurich"' in page, path
+        assert "Times in the zone UTC" in ada.get("/account").text
+
+
 def test_messages_of_one_minute_are_one_line_of_the_story():
     message = {"recipient": "duty", "confirmed_by": None, "confirmed_at": None}
     at = "2026-03-01T06:00:{:02}.000000Z"
