@@ -1,12 +1,18 @@
 """Make a copy of the database when one is due."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from monitor.config.service import ServiceConfig
+from monitor.domain.instants import spell
 from monitor.domain.site import Site
+from monitor.errors import StoreError
 from monitor.store.database.engine import Database
-from monitor.store.upkeep.copies import find_newest, make_copy
+from monitor.store.upkeep.copies import find_failures, find_newest, make_copy
+from monitor.worker.kernel import end_with_parent
+
+HOUR_S: Final = 3600.0  # the job looks as often
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
@@ -19,8 +25,14 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
     if wanted.every_s is None:
         return "no copies are made: backup.every says never"
     with db.read() as c:
-        newest = find_newest(c)
+        newest, failed = find_newest(c), find_failures(c)
     if newest is not None and (now - newest.at).total_seconds() < wanted.every_s - wanted.slack_s:
         return f"the newest copy is of {newest.at:%Y-%m-%d %H:%M} UTC; the next one is not due"
-    made = make_copy(db, Path(wanted.folder), wanted.keep, now, is_proven=wanted.prove)
+    if failed is not None:  # whatever stands in the way, a try each hour would fill a disk with work
+        next_at = failed.at + timedelta(seconds=min(HOUR_S * 2.0 ** min(failed.tries - 1, 20), wanted.every_s))
+        if now < next_at - timedelta(seconds=wanted.slack_s):
+            raise StoreError(f"{failed.tries} tries failed, the next one is at {spell(next_at)[:16]}Z: {failed.detail}")
+    made = make_copy(
+        db, Path(wanted.folder), wanted.keep, now, is_proven=wanted.prove, begin=end_with_parent
+    )  # fmt: skip
     return f"{made.file}: {made.state}, {made.detail}"

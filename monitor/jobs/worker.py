@@ -8,7 +8,7 @@ from monitor.worker import compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.compute import Progress
 from monitor.worker.records import Answered, Asked, Task
-from monitor.worker.sandbox import GIB, Terms
+from monitor.worker.sandbox import Terms
 
 
 def run_in_worker(
@@ -45,12 +45,7 @@ def find_cluster(plan: ComputeSection) -> Cluster | None:
 
 def make_terms(plan: ComputeSection, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()) -> Terms:
     """What a worker of the service may take, read and write."""
-    return Terms(
-        memory_bytes=int(plan.job_memory_gib * GIB),
-        file_bytes=int(plan.job_file_gib * GIB),
-        reads=tuple(sorted(map(str, reads))),
-        writes=tuple(sorted(map(str, writes))),
-    )
+    return Terms.bound(plan.job_memory_gib, plan.job_file_gib, reads, writes)
 
 
 def list_models(models: Path, site: str, checkpoints: Iterable[str | None]) -> list[str]:

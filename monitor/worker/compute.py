@@ -165,10 +165,8 @@ class _Child:
 
 def _start(job: str, early: str) -> _Child:
     """Start a process for a job; `early`: the job whose libraries it loads before it is told to begin."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder, lock = _make_folder()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with (folder / "stderr").open("wb") as stderr, _lock:
             if _stopped.is_set():
                 raise JobError(f"{job}: not started, the service is stopping")
@@ -181,8 +179,7 @@ def _start(job: str, early: str) -> _Child:
             )  # fmt: skip
             _running.add(process)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        _remove_folder(folder, lock)
         raise
     return _Child(process, folder, lock)
 
@@ -190,14 +187,24 @@ def _start(job: str, early: str) -> _Child:
 @contextlib.contextmanager
 def own_folder() -> Iterator[Path]:
     """A folder for what workers leave; that of a process that was killed goes with `sweep_folders`."""
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    folder, lock = _make_folder()
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        _remove_folder(folder, lock)
+
+
+def _make_folder() -> tuple[Path, int]:
+    """A folder, and the lock that keeps `sweep_folders` of other services away from it."""
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return folder, lock
+
+
+def _remove_folder(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 def sweep_folders() -> int:

@@ -27,6 +27,8 @@ SECCOMP_MODE_FILTER: Final = 2
 RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
 EACCES: Final = 13
+FIRST_ARGUMENT: Final = 16  # where it stands in what a filter sees; of a socket it is the family
+INET, INET6 = 2, 10
 X32: Final = 0x40000000  # numbers of a second table of x86-64
 # machine -> (AUDIT_ARCH, numbers of: a socket of any family, calls that look into or enter other processes, rings that
 # make sockets past the filter, keys of the kernel, and doors that only widen what may be attacked)
@@ -101,17 +103,19 @@ def filter_calls(*, sockets: bool = False) -> bool:
     """Refuse sockets of every family, and calls that reach into other processes; needs `renounce_rights` before.
 
     Args:
-        sockets: allow sockets, and refuse the rest alone.
+        sockets: allow sockets of the internet (IPv4 and IPv6), which names are looked up by too, and no other ones.
     """
     machine = platform.machine()
     if not sys.platform.startswith("linux") or machine not in CALLS or struct.calcsize("P") != 8:
         return False
     architecture, refused = CALLS[machine]
-    refused = refused[1:] if sockets else refused
+    make_socket, refused = refused[0], refused[1:] if sockets else refused
     steps = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, architecture), (RETURN, 0, 0, RET_ERRNO | EACCES), (LOAD, 0, 0, 0)]
     tests = [(AT_LEAST, X32), *((EQUAL, number) for number in refused)]
-    left = len(tests)  # jumps are counted from the step after
-    steps += [(code, left - i, 0, number) for i, (code, number) in enumerate(tests)]
+    of_sockets = [(EQUAL, 0, 3, make_socket), (LOAD, 0, 0, FIRST_ARGUMENT), (EQUAL, 1, 0, INET), (EQUAL, 0, 1, INET6)]
+    of_sockets = of_sockets if sockets else []
+    left = len(tests) + len(of_sockets)  # jumps are counted from the step after
+    steps += [(code, left - i, 0, number) for i, (code, number) in enumerate(tests)] + of_sockets
     steps += [(RETURN, 0, 0, RET_ALLOW), (RETURN, 0, 0, RET_ERRNO | EACCES)]
     text = b"".join(struct.pack("=HBBI", *step) for step in steps)
     program = ctypes.create_string_buffer(text, len(text))

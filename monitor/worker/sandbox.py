@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,6 +72,16 @@ class Terms:
     writes: tuple[str, ...] = ()
     walls: tuple[str, ...] = ("network", "calls", "files")
     network: bool = False
+
+    @classmethod
+    def bound(
+        cls, memory_gib: float, file_gib: float, reads: Iterable[str | Path] = (), writes: Iterable[str | Path] = ()
+    ) -> "Terms":
+        """What a job may take, read and write, by the bounds of `[compute]`."""
+        return cls(
+            memory_bytes=int(memory_gib * GIB), file_bytes=int(file_gib * GIB), reads=tuple(sorted(map(str, reads))),
+            writes=tuple(sorted(map(str, writes))),
+        )  # fmt: skip
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,13 @@ LINE_BYTES: Final = 4 << 20
 NOT_OF_THEIR_FORM: Final = "the rows cannot be read: a line is not of their form"
 
 
-def spell_line(line: Line) -> str:
-    """A line of a file of readings."""
-    rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
-    return spell([rows, line.missing])
+def write_lines(lines: Iterable[Line], write: Callable[[str], object]) -> int:
+    """Write the lines of a file of readings, as `open_plain` reads them; returns how many."""
+    count = 0
+    for count, line in enumerate(lines, 1):  # noqa: B007  the last one is the answer
+        rows = [[row, None if error is None else [error.code, str(error)]] for row, error in line.rows]
+        write(spell([rows, line.missing]))
+    return count
 
 
 def spell(value: Any) -> str:
@@ -32,7 +35,7 @@ def _plain(value: Any) -> str:
 
 @contextmanager
 def open_plain(path: Path) -> Iterator[Iterator[Line]]:
-    """The lines that `spell_line` wrote: one that is none of the form ends the file.
+    """The lines that `write_lines` wrote: one that is none of the form ends the file.
 
     Raises:
         ConfigError: the file is none that a worker wrote.

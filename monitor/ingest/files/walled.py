@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from monitor.config.service import ComputeSection
 from monitor.errors import ConfigError, JobError, PayloadError
-from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, spell_line
+from monitor.ingest.files.plain_lines import NOT_OF_THEIR_FORM, open_plain, open_raw, read_error, spell, write_lines
 from monitor.ingest.files.point_rows import read_place
 from monitor.ingest.files.reader import BadRow, Content, Declared, Line, Piece, Said
 from monitor.ingest.files.readers import READERS, open_points, open_readings
 from monitor.store.readings.points import PointValue
 from monitor.worker import compute
 from monitor.worker.records import Task
-from monitor.worker.sandbox import GIB, Terms
+from monitor.worker.sandbox import Terms
 
 POINT_BYTES: Final = 64 << 20  # octets of one line: a point with all its acquisitions
 
@@ -76,10 +76,7 @@ def open_walled(
     with compute.own_folder() as folder:
         out = folder / "lines"
         source = path.absolute()
-        terms = Terms(
-            memory_bytes=int(plan.job_memory_gib * GIB), file_bytes=int(plan.job_file_gib * GIB),
-            reads=(str(source),), writes=(str(folder),),
-        )  # fmt: skip
+        terms = Terms.bound(plan.job_memory_gib, plan.job_file_gib, (source,), (folder,))
         asked = Asked(source, form, said, out, now)
         try:
             answer = compute.run(CONVERT, asked, limit_s or plan.job_limit_s, terms=terms)
@@ -105,13 +102,10 @@ CONVERT: Final = Task("monitor.ingest.files.walled:convert", Asked, Converted)
 
 
 def _convert(asked: Asked, write: Callable[[str], object]) -> Converted:
-    lines = 0
     if READERS[asked.form].content is Content.READINGS:
         with open_readings(asked.form)(asked.path, asked.said) as found:
-            for line in found:
-                write(spell_line(line))
-                lines += 1
-        return Converted(lines)
+            return Converted(write_lines(found, write))
+    lines = 0
     with open_points(asked.form)(asked.path, asked.said, asked.now) as (declared, pieces):
         for piece in pieces:
             p = piece.point

@@ -15,6 +15,7 @@ from monitor.ingest.files.reader import StationPlace
 
 Array = NDArray[np.float64]
 METRES_PER_DEGREE: Final = 111_195.0
+ONE_CELL_M: Final = 16_000.0  # half of the coarsest cell in use, 0.25 degrees with room
 WINDOW_BYTES: Final = 32 << 20
 MOST_BYTES: Final = 512 << 20
 MOST_TIMES: Final = 100_000
@@ -62,12 +63,13 @@ class Stack:
             window_m: cells whose centre is not farther away; None: the nearest one alone.
         """
         x, y = self._project(place)
-        row, column = _find_nearest(self.y, y, self.x), _find_nearest(self.x, x, self.y)
+        east_m, north_m = self._scale(place.latitude)
+        row = _find_nearest(self.y, y, self.x, ONE_CELL_M / north_m)
+        column = _find_nearest(self.x, x, self.y, ONE_CELL_M / east_m)
         if row is None or column is None:
             return None
         if window_m is None:
             return slice(row, row + 1), slice(column, column + 1), np.ones((1, 1), bool)
-        east_m, north_m = self._scale(place.latitude)
         rows, columns = (np.flatnonzero(np.abs(axis - at) * scale <= window_m)
                          for axis, at, scale in ((self.y, y, north_m), (self.x, x, east_m)))  # fmt: skip
         if not len(rows) or not len(columns):
@@ -115,15 +117,16 @@ def all_up(steps: Array) -> bool:
     return bool((steps > 0).all())
 
 
-def _find_nearest(axis: Array, at: float, other: Array) -> int | None:
+def _find_nearest(axis: Array, at: float, other: Array, most: float) -> int | None:
     """The cell that holds a coordinate; None beyond half a cell of the outermost centres.
 
-    A single row or column is as wide as the cells of the other axis.
+    A single row or column is as wide as the cells of the other axis. How large a single cell is, nobody says: it counts
+    as far as `most`.
     """
     k = int(np.abs(axis - at).argmin())
     if len(axis) == 1:
         if len(other) == 1:
-            return k  # how large a single cell is, nobody says
+            return k if abs(float(axis[0]) - at) <= most else None
         step = abs(float(other[-1] - other[0])) / (len(other) - 1)
         return k if abs(float(axis[0]) - at) <= step * (0.5 + 1e-9) else None
     inner = 0 < k < len(axis) - 1

@@ -14,7 +14,7 @@ from typing import Any, Final
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.plain_lines import spell_line
+from monitor.ingest.files.plain_lines import write_lines
 from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Guess, Question, Sensor, guess
 from monitor.ingest.guess.look import Look, look_at
@@ -164,13 +164,9 @@ class Unfolded:
 
 def unfold(asked: AskedRows) -> Unfolded:
     """The job: every line of a table as JSON, its rows in the neutral form, each with the error that is known."""
-    count = 0
     try:
         mapping = load_mapping(Path(asked.mapping))
         with open_wide(Path(asked.table), Said(mapping)) as lines, Path(asked.out).open("w", encoding="utf-8") as out:
-            for line in lines:
-                count += 1
-                out.write(spell_line(line))
+            return Unfolded(write_lines(lines, out.write))
     except ConfigError as error:
-        return Unfolded(count, str(error).replace(str(asked.table), Path(asked.table).name))
-    return Unfolded(count)
+        return Unfolded(0, str(error).replace(str(asked.table), Path(asked.table).name))

@@ -31,7 +31,8 @@ def list_wanted(source: SourceSection, known: Mapping[str, FileState]) -> tuple[
         state = known.get(name)
         fresh = state is None or state.reason is not None  # what was refused is looked at again
         found.append(Wanted(name, url, "" if fresh else state.etag, "" if fresh else state.modified))  # type: ignore[union-attr]
-    return tuple(found)
+    # what is stored comes last: where a look is ended at its limit, the next one begins with what is missing
+    return tuple(sorted(found, key=lambda one: one.name in known))
 
 
 def _name_files(source: SourceSection) -> list[tuple[str, str]]:

@@ -65,7 +65,8 @@ def poll_source(
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
             said = make_said(source, place.site)
             asked = make_asked(source, known, folder, environ)
-            for one in _fetch(source, asked):
+            _require_room(folder, asked.most_bytes, place.config.limits.reserve_mb)
+            for one in _fetch(source, asked, found.errors):
                 before = known.get(one.name)
                 if one.state == FAILED:
                     found.errors.append(one.reason[:TEXT_LIMIT])
@@ -88,14 +89,30 @@ def poll_source(
     return found
 
 
-def _fetch(source: SourceSection, asked: Asked) -> list[Fetched]:
-    """What the worker fetched of what it was asked for; an answer about something else is refused."""
+def _require_room(folder: Path, most_bytes: int, reserve_mb: int) -> None:
+    """Refuse to fetch what could fill the disk."""
+    free, needed = shutil.disk_usage(folder).free, most_bytes + reserve_mb * MIB
+    if free < needed:
+        raise RefusedError(f"{free // MIB} MiB are free on the disk of paths.state, and {needed // MIB} may be needed"
+                           " (most_mb and the reserve): nothing is fetched")  # fmt: skip
+
+
+def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetched]:
+    """What the worker fetched of what it was asked for; an answer about something else is refused.
+
+    Of one that was ended at its limit, the files that are whole are kept: nothing half-written bears a name.
+    """
     reads = [path for path in (asked.login.key_file, asked.ca_file) if path]
     terms = Terms(file_bytes=asked.most_bytes + MIB, reads=tuple(reads), writes=(asked.folder,), network=True)
     try:
         files = compute.run(FETCH, asked, source.limit_s, terms=terms).files
     except JobError as error:
-        raise RefusedError(str(error).removeprefix(f"{FETCH.function}: ")) from None
+        line = str(error).removeprefix(f"{FETCH.function}: ")
+        whole = [wanted.name for wanted in asked.wanted if (Path(asked.folder) / wanted.name).is_file()]
+        if source.kind in {"stac", "sensorthings"} or not whole:
+            raise RefusedError(line) from None
+        errors.append(f"{len(whole)} of {len(asked.wanted)} files were fetched, the others later: {line}"[:TEXT_LIMIT])
+        return [Fetched(name, NEW) for name in whole]
     names = {wanted.name for wanted in asked.wanted}
     if source.kind != "stac" and not {one.name for one in files} <= names:
         raise RefusedError("the worker answered about a file that it was not asked for")

@@ -16,6 +16,8 @@ from monitor.ingest.sources.tasks import FAILED, NEW, SAME, Asked, Fetched, Want
 
 TIMEOUT_S: Final = 30.0
 PIECE_BYTES: Final = 1 << 18
+TRIES: Final = 4  # of a file that changes while it is read
+PAUSE_S: Final = 0.5
 
 
 def fetch_files(asked: Asked) -> Iterator[Fetched]:
@@ -49,15 +51,20 @@ async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) 
     part = part_of(folder, wanted.name)
     try:
         path = _path_of(wanted.url)
-        state = _spell(await client.stat(path))
-        if state == wanted.modified:
-            return Fetched(wanted.name, SAME)
-        size = await _copy(client, path, part, asked.most_bytes)
-        after = _spell(await client.stat(path))
-        if after != state or not after.startswith(f"{size} "):
-            raise OSError(f"{hide_query(wanted.url)}: changed while it was read, it is read at the next look")
-        part.rename(folder / wanted.name)
-        return Fetched(wanted.name, NEW, modified=after)
+        for _ in range(TRIES):
+            before = await client.stat(path)
+            if _spell(before) == wanted.modified:
+                return Fetched(wanted.name, SAME)
+            size = await _copy(client, path, part, asked.most_bytes)
+            after = await client.stat(path)
+            # one that only grew, and was read to its end, is whole up to there
+            if size == after.size and (_spell(after) == _spell(before) or size > (before.size or 0)):
+                part.rename(folder / wanted.name)
+                return Fetched(wanted.name, NEW, modified=_spell(after))
+            await asyncio.sleep(PAUSE_S)
+        raise OSError(
+            f"{hide_query(wanted.url)}: changed each time while it was read: let its writer pause, or put a copy there"
+        )
     except Exception as error:  # whatever a server does, the other files are fetched
         part.unlink(missing_ok=True)
         return explain(OSError(f"{wanted.name}: {_describe(error, asked)}"), wanted.name)

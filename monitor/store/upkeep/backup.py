@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,10 +30,15 @@ def copy_sqlite(source: Path, target: Path) -> None:
         writer.execute("PRAGMA journal_mode=DELETE")  # one file, no log beside it
 
 
-def back_up(db: Database, target: Path) -> None:
+def back_up(db: Database, target: Path, begin: Callable[[], None] | None = None) -> None:
     """Write a copy: a SQLite file, or a custom-format archive of `pg_dump`. The service may run meanwhile.
 
     Its SHA-256 stands beside it, in a file as `sha256sum` writes it.
+
+    Args:
+        db: the database.
+        target: the copy.
+        begin: called in the process of `pg_dump` before it begins.
 
     Raises:
         StoreError: the target exists, there is no room, or the copy failed; nothing half-written is left.
@@ -51,7 +56,7 @@ def back_up(db: Database, target: Path) -> None:
                 copy_sqlite(sqlite_file(db), partial)
                 check_sqlite(partial)
             else:
-                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}")
+                _call(db, "pg_dump", "--format=custom", "--no-owner", f"--file={partial}", begin=begin)
         with replacing(sum_file(target), mode=0o600) as partial:
             partial.write_text(f"{_digest(target)}  {target.name}\n", encoding="utf-8")
     except (sqlite3.Error, OSError) as error:
@@ -159,7 +164,7 @@ def sqlite_file(db: Database) -> Path:
     return Path(db.url.database)
 
 
-def _call(db: Database, program: str, *arguments: str) -> None:
+def _call(db: Database, program: str, *arguments: str, begin: Callable[[], None] | None = None) -> None:
     if shutil.which(program) is None:
         raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
     url = db.url
@@ -170,7 +175,8 @@ def _call(db: Database, program: str, *arguments: str) -> None:
     environment = {**os.environ, **{name: str(value) for name, value in wanted.items() if value}}
     target = ("--dbname", str(url.database)) if program == "pg_restore" else ()
     done = subprocess.run(
-        [program, *target, *arguments], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+        [program, *target, *arguments], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        preexec_fn=begin,
+    )  # fmt: skip
     if done.returncode:
         raise StoreError(f"{program} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")

@@ -1,11 +1,12 @@
 """Copies by schedule: made, proven, written down, and the oldest let go."""
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from detection.whole_file import LEFT_S
 from monitor.domain.instants import spell
@@ -28,7 +29,17 @@ class Copy(NamedTuple):
     detail: str
 
 
-def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool) -> Copy:
+class Failures(NamedTuple):
+    """Tries in a row that failed, and what the last one said."""
+
+    tries: int
+    at: datetime
+    detail: str
+
+
+def make_copy(
+    db: Database, folder: Path, keep: int, now: datetime, *, is_proven: bool, begin: Callable[[], None] | None = None
+) -> Copy:
     """Make a copy while the service runs, prove it, and keep the newest ones.
 
     Args:
@@ -37,6 +48,7 @@ def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven
         keep: how many.
         now: the present.
         is_proven: restore it into a scratch database and check it there.
+        begin: called in each process that is started, before its program.
 
     Returns:
         What became of it, as it is written down. A copy that cannot be proven for want of room or rights is `made`.
@@ -52,15 +64,16 @@ def make_copy(db: Database, folder: Path, keep: int, now: datetime, *, is_proven
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _sweep(folder)
-        backup.back_up(db, target)
+        backup.back_up(db, target, begin)
         try:
-            rows, state, detail = _prove(db, target, head) if is_proven else (None, MADE, "not proven, as configured")
+            told = _prove(db, target, head, begin) if is_proven else (None, MADE, "not proven, as configured")
         except (StoreError, OSError):
             _remove(target)  # nobody can rely on it, and one more each time would fill the disk
             raise
     except (StoreError, OSError) as error:
         _note(db, now, target, FAILED, time.monotonic() - start, None, None, head, str(error))
         raise StoreError(str(error)) from error
+    rows, state, detail = told
     size = target.stat().st_size
     _note(db, now, target, state, time.monotonic() - start, size, rows, head, detail)
     with db.read() as c:
@@ -82,9 +95,9 @@ def _sweep(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _prove(db: Database, target: Path, head: str) -> tuple[int | None, str, str]:
+def _prove(db: Database, target: Path, head: str, begin: Callable[[], None] | None) -> tuple[int | None, str, str]:
     try:
-        found = proof.prove_apart(db, target, head)
+        found = proof.prove_apart(db, target, head, begin)
     except proof.NoScratchError as error:
         return None, MADE, str(error)
     if found.findings:
@@ -106,6 +119,14 @@ def find_newest(c: Connection) -> Copy | None:
 def find_last_try(c: Connection) -> Copy | None:
     """The newest try, whatever became of it."""
     return _find(c, succeeded=False)
+
+
+def find_failures(c: Connection) -> Failures | None:
+    """Tries that failed since the last one that did not; None where the last one did not."""
+    b = backup_run.c
+    good = select(func.max(b.id)).where(b.state != FAILED).scalar_subquery()
+    rows = c.execute(select(b.at, b.detail).where(b.id > func.coalesce(good, 0)).order_by(b.id)).all()
+    return Failures(len(rows), rows[-1].at, rows[-1].detail) if rows else None
 
 
 def _find(c: Connection, *, succeeded: bool) -> Copy | None:

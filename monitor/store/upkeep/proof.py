@@ -5,16 +5,17 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import SlopewardError, StoreError
@@ -62,8 +63,14 @@ def prove(db: Database, copy: Path, audit_head: str | None = None) -> Proof:
             return Proof(rows, audit.latest_hash(c), tuple(verify(c, audit_head)))
 
 
-def prove_apart(db: Database, copy: Path, audit_head: str | None) -> Proof:
+def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callable[[], None] | None = None) -> Proof:
     """`prove` in a process of its own with low priority: the caller's threads are not held up.
+
+    Args:
+        db: as of `prove`.
+        copy: as of `prove`.
+        audit_head: as of `prove`.
+        begin: called in that process before its program; one that is asked to end takes `pg_restore` along.
 
     Raises:
         StoreError: as `prove`, or the process was ended.
@@ -72,6 +79,7 @@ def prove_apart(db: Database, copy: Path, audit_head: str | None) -> Proof:
     done = subprocess.run(
         [sys.executable, "-m", __name__, str(copy), audit_head or ""],
         env={**os.environ, URL: url}, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        preexec_fn=begin,
     )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
@@ -132,6 +140,7 @@ def _scratch(db: Database, copy: Path) -> Iterator[Database]:
     server = db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with server.connect() as c:
         _drop_left(db)
+        _require_room(c)
         try:
             c.execute(text(f"CREATE DATABASE {name} TEMPLATE template0"))
         except DBAPIError as error:
@@ -146,6 +155,22 @@ def _scratch(db: Database, copy: Path) -> Iterator[Database]:
             c.execute(text(f"DROP DATABASE IF EXISTS {name}"))
 
 
+def _require_room(c: Connection) -> None:
+    """Look at the disk of a server on this machine, as far as it says where it lies.
+
+    Raises:
+        NoScratchError: the restored copy would fill it.
+    """
+    needed = int(c.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
+    try:
+        place = Path(str(c.execute(text("SHOW data_directory")).scalar_one()))
+        free = shutil.disk_usage(place).free
+    except (DBAPIError, OSError):  # for some roles alone, or another machine
+        return
+    if free < 1.2 * needed:
+        raise NoScratchError(f"the disk of the server has no room to restore {needed // 10**6} MB beside the database")
+
+
 def _drop_left(db: Database) -> None:
     """Remove what a killed proof left; one that is in use belongs to another one and stays."""
     with db.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as c:
@@ -158,6 +183,7 @@ def _drop_left(db: Database) -> None:
 def main(words: list[str]) -> int:
     """The process of `prove_apart`: one JSON object on stdout, or one line on stderr and 1."""
     os.nice(10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is running here is killed on the way out
     copy, head = words
     try:
         with Database(os.environ[URL]) as db:

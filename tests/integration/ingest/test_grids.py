@@ -210,3 +210,6 @@ def test_a_single_row_is_as_wide_as_its_columns_are_apart():
     one = stacks.Stack("row.nc", (NOW,), x, y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
     assert one.find_cells(StationPlace("G1", 46.204, 8.911), None) is not None
     assert one.find_cells(StationPlace("FAR", 46.21, 8.911), None) is None
+    cell = stacks.Stack("cell.nc", (NOW,), x[:1], y, CRS.from_epsg(4326), "mm", lambda *_: np.zeros((1, 1, 1)))
+    assert cell.find_cells(StationPlace("NEAR", 46.3, 8.8), None) is not None
+    assert cell.find_cells(StationPlace("NEXT", 46.5, 8.9), None) is None  # 33 km away

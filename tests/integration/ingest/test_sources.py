@@ -1,5 +1,6 @@
 """Sources of files: what is new comes in once and whole, from servers that the file names, and from nowhere else."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -11,6 +12,7 @@ import zipfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs
 
 import pytest
@@ -19,13 +21,13 @@ from sqlalchemy import select
 from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
-from monitor.errors import ConfigError, RefusedError, UnsetError
+from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
 from monitor.ingest.sources import http, poll
 from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.polled import Polled, follow
 from monitor.ingest.sources.take import Place
-from monitor.ingest.sources.tasks import FAILED, NEW, OLD, Answer, Asked, Fetched, Login, Wanted
+from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Answer, Asked, Fetched, Login, Wanted
 from monitor.service.self_checks import Conditions
 from monitor.store.database.engine import Database
 from monitor.store.readings.sources import find_poll, load_files, load_polls
@@ -357,6 +359,34 @@ def test_the_job_looks_at_what_is_due_and_forgets_what_no_table_names(place, ser
         assert load_polls(c) == []
 
 
+def test_of_a_look_that_was_ended_what_is_whole_is_kept_and_the_next_begins_with_the_rest(here, server, monkeypatch):
+    source = source_of(server, url=server.url, files=["a.csv", "b.csv", "c.csv"])
+    orders = []
+
+    def be_ended(task, asked, *_, terms=None):
+        if task is not FETCH:
+            return run_here(task, asked, 1.0, terms)
+        orders.append([one.name for one in asked.wanted])
+        first = asked.wanted[0].name
+        (Path(asked.folder) / first).write_text(HEAD + ROWS[ord(first[0]) - ord("a")])
+        (Path(asked.folder) / f"{asked.wanted[1].name}.part").write_text("half")
+        raise JobError(f"{FETCH.function}: killed after 300 s")
+
+    monkeypatch.setattr(compute, "run", be_ended)
+    for count in (1, 2, 3):
+        found = poll.poll_source(source, here, {})
+        assert (found.rows, len(values(here.db))) == (1, count)
+        assert found.errors == ["1 of 3 files were fetched, the others later: killed after 300 s"]
+    assert orders == [["a.csv", "b.csv", "c.csv"], ["b.csv", "c.csv", "a.csv"], ["c.csv", "a.csv", "b.csv"]]
+
+
+def test_nothing_is_fetched_that_could_fill_the_disk(here, server, monkeypatch):
+    source = source_of(server)
+    monkeypatch.setattr(poll.shutil, "disk_usage", lambda _: SimpleNamespace(free=300 << 20))
+    assert "300 MiB are free" in poll.poll_source(source, here, {}).errors[0]
+    assert server.asked == []
+
+
 def test_the_verb_says_what_it_did_and_what_is_wrong(here, server, capsys):
     source_of(server, secret="PORTAL_TOKEN")
     server.files["/day.csv"] = (HEAD + ROWS[0]).encode()
@@ -528,6 +558,41 @@ def test_files_by_sftp_from_the_server_whose_key_is_pinned(here, sshd, tmp_path,
     grown = poll.poll_source(source, here, {})
     assert (grown.rows, len(grown.errors)) == (1, 1)
     assert "gone.csv" in grown.errors[0]
+
+
+class Growing:
+    """A file of a server by SFTP that somebody writes to; `sizes` are those that each look at it finds."""
+
+    def __init__(self, sizes, content):
+        self.sizes, self.content = sizes, content
+
+    async def stat(self, _path):
+        size = self.sizes.pop(0)
+        return SimpleNamespace(size=size, mtime=1_770_000_000 + size)
+
+    @contextlib.asynccontextmanager
+    async def open(self, *_):
+        pieces = [self.content, b""]
+
+        async def read(_size):
+            return pieces.pop(0)
+
+        yield SimpleNamespace(read=read)
+
+
+def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_to_its_end(tmp_path, monkeypatch):
+    from monitor.ingest.sources import sftp
+
+    monkeypatch.setattr(sftp, "PAUSE_S", 0.0)
+    wanted = Wanted("day.csv", "sftp://127.0.0.1/day.csv")
+    asked = Asked("sftp", (wanted,), str(tmp_path), ("127.0.0.1",), True, 1000)
+    grown = asyncio.run(sftp._fetch_one(Growing([6, 8], b"12345678"), asked, wanted))
+    assert (grown.state, grown.modified) == (NEW, "8 1770000008")
+    assert (tmp_path / "day.csv").read_bytes() == b"12345678"
+    always = asyncio.run(sftp._fetch_one(Growing([6, 9] * 4, b"12345678"), asked, wanted))
+    assert (always.state, "let its writer pause" in always.reason) == (FAILED, True)
+    rewritten = asyncio.run(sftp._fetch_one(Growing([9, 8] * 4, b"12345678"), asked, wanted))
+    assert rewritten.state == FAILED
 
 
 # ---- SensorThings ------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text
 
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
@@ -21,6 +23,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.upkeep import backup, copies, proof
+from tests.conftest import wait_for
 from tests.data.filled import NOW, days
 
 
@@ -172,6 +175,49 @@ def test_a_copy_that_fails_its_proof_is_removed_and_pushes_no_good_one_out(fille
     assert [str(one) for one in copies.list_copies(folder)] == [good.file]
     assert len(list(folder.glob("*.sha256"))) == 1
     database.close()
+
+
+def test_a_copy_that_fails_is_tried_less_and_less(filled_sqlite_url, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    config = parse_service(f'[backup]\nevery = "24h"\nfolder = "{tmp_path}/file/copies"\n', "t")
+    with Database(filled_sqlite_url) as database:
+        with database.write() as c:
+            c.execute(delete(t.backup_run))
+        waited = []
+        for quarter in range(4 * 9):
+            with pytest.raises(StoreError) as told:
+                job.run(database, config, None, NOW + timedelta(minutes=15 * quarter))
+            waited.append("tries failed" in str(told.value))
+        tries = [quarter / 4 for quarter, has_waited in enumerate(waited) if not has_waited]
+    assert tries == [0.0, 0.5, 2.0, 5.5]  # half an hour sooner than due: the job looks once an hour
+
+
+def test_pg_dump_ends_with_the_core_that_is_killed(tmp_path):
+    program = tmp_path / "pg_dump"
+    program.write_text('#!/bin/sh\necho $$ > "$0.pid.part" && mv "$0.pid.part" "$0.pid"\nexec sleep 300\n')
+    program.chmod(0o755)
+    code = (
+        "from monitor.store.database.engine import Database; from monitor.store.upkeep import backup\n"
+        "from monitor.worker.kernel import end_with_parent\n"
+        "backup._call(Database('sqlite://'), 'pg_dump', begin=end_with_parent)"
+    )
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    core = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    pid = int(wait_for((tmp_path / "pg_dump.pid").exists) and (tmp_path / "pg_dump.pid").read_text())
+    core.kill()
+    core.wait()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split()[2])
+
+
+@pytest.mark.server
+def test_a_server_without_room_is_not_filled_by_a_proof(postgresql_url, monkeypatch):
+    monkeypatch.setattr(proof.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with (
+        Database(postgresql_url) as database,
+        database.engine.connect() as c,
+        pytest.raises(proof.NoScratchError, match="no room to restore"),
+    ):
+        proof._require_room(c)
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half_written(filled_database, tmp_path):

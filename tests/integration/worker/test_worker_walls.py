@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,13 @@ def connect(payload):
     kind = socket.AF_UNIX if isinstance(payload["address"], str) else socket.AF_INET
     with socket.socket(kind) as s: s.connect(payload["address"]); s.sendall(b"stolen")
     return {}
+def families(payload):
+    found = {}
+    for name in ("AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_ALG"):
+        try: socket.socket(getattr(socket, name), socket.SOCK_SEQPACKET if name == "AF_ALG" else socket.SOCK_STREAM)
+        except OSError as error: found[name] = error.errno
+        else: found[name] = 0
+    return {"found": found, "localhost": len(socket.getaddrinfo("localhost", 80)), "pair": len(socket.socketpair())}
 def wait(payload):
     with socket.create_server(("127.0.0.1", 0)): return {}
 def fetch(payload): return {"code": subprocess.run([sys.executable, "-S", "-c", payload["code"]]).returncode}
@@ -138,6 +146,11 @@ def test_who_fetches_reaches_the_network_and_no_file_of_others(listener, tmp_pat
     terms = {"network": True, "reads": (str(tmp_path / "jobs"),), "writes": (str(folder),)}
     assert run("connect", {"address": address}, **terms) == {}
     assert came == [b"stolen"]
+    if platform.machine() in kernel.CALLS:
+        opened = run("families", **terms)
+        assert {name for name, error in opened["found"].items() if not error} == {"AF_INET", "AF_INET6"}
+        assert set(opened["found"].values()) == {0, 13}  # refused, not unknown
+        assert opened["localhost"]
     run("write", {"path": str(folder / "a"), "bytes": 3}, **terms)
     assert SECRET not in str(run("environment", **terms))
     if kernel.landlock_version():
