@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -425,6 +425,22 @@ class SirenSection(Section):
     confirm_within_s: Duration = Field(default=30.0, alias="confirm_within", ge=1.0)
 
 
+class ChannelsSection(Section):
+    """[channels]: how often each is tested, when, and where the message of a test goes."""
+
+    test_every_s: NeverOrDuration = Field(default=None, alias="test_every")
+    test_at: tuple[Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")], ...] = ()
+    test_to: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("test_to")
+    @classmethod
+    def _are_channels(cls, value: dict[str, str]) -> dict[str, str]:
+        for channel, target in value.items():
+            if channel.partition(":")[0] != target.partition(":")[0]:
+                raise ValueError(f"{channel!r}: expected a target of the same kind, got {target!r}")
+        return value
+
+
 class LogSection(Section):
     """[log]."""
 
@@ -468,6 +484,7 @@ class ServiceConfig(Section):
     push: PushSection = PushSection()
     sms: SmsSection = SmsSection()
     siren: SirenSection = SirenSection()
+    channels: ChannelsSection = ChannelsSection()
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()

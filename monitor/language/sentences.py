@@ -387,6 +387,7 @@ SENTENCES: Final = (
     N_("acknowledged by {way}"),
     N_("the provider could not deliver it: {status}"), N_("the provider could not deliver it: {status}, code {n}"),
     N_("sms: the modem could not send it"),
+    N_("channel {channel} fails its tests: {text}"),
     N_("siren {topic}: was ordered {wanted} and has not confirmed it since {at} UTC"),
     N_("siren {topic}: was ordered {wanted} and answers: {said}"),
     N_("siren: the site file names no such recipient any more"),

@@ -30,6 +30,7 @@ from monitor.notify.modem import ModemWatch
 from monitor.notify.notifier import channel_settings
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.state import StatePublisher
+from monitor.notify.trial import find_pause, gather_channels
 from monitor.notify.verdict import Limits
 from monitor.notify.web_push import find_key, find_public_key
 from monitor.service import self_audit
@@ -49,6 +50,7 @@ from monitor.store.alerting.drills import end_dead_drills, load_drills
 from monitor.store.alerting.duty import load_rosters
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
+from monitor.store.delivery.channel_tests import load_tested
 from monitor.store.delivery.devices import publish_push_key
 from monitor.store.readings.sources import load_polls
 from monitor.store.service_checks import OK, Check, load_checks, save_checks
@@ -404,6 +406,7 @@ class Core:
             Duty(self._follow_sources, SOURCES_EVERY_S),
             Duty(self._follow_rotas, ROTAS_EVERY_S),
             Duty(self._publish_push_key, SOURCES_EVERY_S),
+            Duty(self._follow_channels, AUDIT_EVERY_S),
             *([Duty(self._follow_sirens, STAMP_EVERY_S)] if self.sirens.topics else []),
             *([Duty(self._follow_modem, STAMP_EVERY_S)] if self.config.sms.gateway == "modem" else []),
             Duty(self.alarms.unshelve, UNSHELVE_EVERY_S),
@@ -473,6 +476,13 @@ class Core:
 
     def _follow_sirens(self) -> None:
         self.conditions.follow(self.conditions.of_sirens(self.sirens.find_troubles()), time.monotonic())
+
+    def _follow_channels(self) -> None:
+        """Channels that fail their tests are an alarm; where the tests were switched off, it ends."""
+        with self.db.read() as c:
+            tested = load_tested(c, gather_channels(self.sites.values()))
+        pause = find_pause(self.config.channels)
+        self.conditions.follow(self.conditions.of_channels(tested.values(), pause, self.clock()), time.monotonic())
 
     def _follow_modem(self) -> None:
         self.modem.follow()

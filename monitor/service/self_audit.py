@@ -12,8 +12,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from monitor.config.service import BackupSection, ServiceConfig
+from monitor.notify.trial import find_pause
 from monitor.service.clock import is_synchronised
 from monitor.store.database.engine import Database
+from monitor.store.delivery.channel_tests import load_all_tested
 from monitor.store.service_checks import BAD, OK, WARN, Check
 from monitor.store.upkeep.backup import sqlite_file
 from monitor.store.upkeep.copies import find_last_try, find_newest
@@ -30,8 +32,20 @@ def look(db: Database, config: ServiceConfig, commits_s: Sequence[float], now: d
     """Every check of this machine and this database; `commits_s` are seconds that recent writes took."""
     return [
         look_at_clock(), *look_at_disks(config), *look_at_commits(commits_s), *look_at_log(db),
-        look_at_copies(db, config.backup, now),
+        look_at_copies(db, config.backup, now), *look_at_channels(db, config, now),
     ]  # fmt: skip
+
+
+def look_at_channels(db: Database, config: ServiceConfig, now: datetime) -> Iterator[Check]:
+    """Whether each channel passed its last test, and how old its last good one is."""
+    pause = find_pause(config.channels)
+    with db.read() as c:
+        tested = load_all_tested(c)
+    for one in tested if pause is not None else ():
+        state = BAD if one.is_silent(now, 2 * pause) else OK if one.good_at == one.last_at else WARN
+        age_h = None if one.good_at is None else round((now - one.good_at).total_seconds() / 3600, 1)
+        found = one.found if state != OK else f"good {age_h:g} h ago"
+        yield Check(f"channel.{one.channel}"[:64], state, found, "slopeward channels test", age_h, "h")
 
 
 def look_at_clock() -> Check:

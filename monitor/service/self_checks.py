@@ -12,6 +12,8 @@ from monitor.domain.duty.rota import Roster, find_gap
 from monitor.domain.instants import spell
 from monitor.domain.site import Team
 from monitor.service.alarms import ServiceAlarms
+from monitor.store.alerting.alerts import FAILING
+from monitor.store.delivery.channel_tests import Tested
 from monitor.store.readings.sources import PollState
 from monitor.store.service_checks import BAD, Check
 from monitor.store.upkeep.readers import ReaderWatch
@@ -147,6 +149,14 @@ class Conditions:
         """What `Sirens.find_troubles` says of each topic."""
         for topic, trouble in troubles.items():
             yield Condition(f"siren:{topic[:60]}", bool(trouble), f"siren {topic}: {trouble}")
+
+    @staticmethod
+    def of_channels(tested: Iterable[Tested], pause: timedelta | None, now: datetime) -> Iterator[Condition]:
+        """Channels whose last good test is older than two of the pauses between tests."""
+        for one in tested:
+            silent = pause is not None and one.is_silent(now, 2 * pause)
+            text = f"channel {one.channel} fails its tests: {one.found}"
+            yield Condition(f"{FAILING.removeprefix('health:')}{one.channel[:60]}", silent, text)
 
     @staticmethod
     def of_disk(trouble: str) -> Condition:

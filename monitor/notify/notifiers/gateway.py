@@ -75,7 +75,8 @@ class Gateway:
 
     def find_callback(self, path: str, **query: int) -> str:
         """Where the provider reports; empty where people and providers have no address of the page."""
-        return f"{self.page_url}{path}?{urlencode(query)}" if self.page_url else ""
+        known = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.page_url}{path}{f'?{known}' if known else ''}" if self.page_url else ""
 
 
 def sign(token: str, url: str, form: Iterable[tuple[str, str]]) -> str:

@@ -34,7 +34,7 @@ class SmsNotifier:
         if self._gateway is None:
             return put_message(self._folder, self._to, text, notification.idempotency_key)
         form = {"To": self._to, "From": self._gateway.sender, "Body": text}
-        if notification.id and (report := self._gateway.find_callback(STATUS, message=notification.id)):
+        if report := self._gateway.find_callback(STATUS, message=notification.id):
             form["StatusCallback"] = report
         return self._gateway.post("Messages", form, "sms")
 
@@ -54,7 +54,7 @@ class VoiceNotifier:
         answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
         text = spell_call(shorten(n.subject, _SPOKEN), current(), answer_at)
         form = {"To": self._to, "From": gateway.sender, "Twiml": text}
-        if n.id and (report := gateway.find_callback(STATUS, message=n.id)):
+        if report := gateway.find_callback(STATUS, message=n.id):
             form["StatusCallback"] = report
         return gateway.post("Calls", form, "voice")
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +20,7 @@ from monitor.store.alerting.duty import list_addressees
 from monitor.store.database.audit import add_audit
 from monitor.store.schema import tables as t
 
+FAILING: Final = "health:channel:"  # begins the key of the alarm of a channel that fails its tests
 OUTCOMES: Final = ("true", "false_instrument", "false_weather", "false_work", "drill", "unknown")
 
 
@@ -229,7 +230,7 @@ def _queue(
     )  # fmt: skip
     rows: dict[str, dict[str, Any]] = {}  # somebody may be told for himself and by a team: once by each channel
     for recipient in notified:
-        for channel in dict.fromkeys(recipient.channels if is_hazard else recipient.readable):
+        for channel in _pick_channels(recipient, change):
             key = hashlib.sha256(f"{event_id}\n{recipient.name}\n{channel}".encode()).hexdigest()
             rows.setdefault(key, {
                 "alert_id": alert_id, "event_id": event_id, "site": site_id, "ledger": str(change.ledger),
@@ -239,6 +240,18 @@ def _queue(
             })  # fmt: skip
     if rows:
         c.execute(insert(t.notification), list(rows.values()))
+
+
+def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
+    """All of them for a hazard, those that people read for anything else, and none that is said to fail itself.
+
+    Who has no other channel is told by that one: it may work again.
+    """
+    if change.ledger == Ledger.HAZARD:
+        return dict.fromkeys(recipient.channels)
+    found = dict.fromkeys(recipient.readable)
+    others = [channel for channel in found if change.key != f"{FAILING}{channel[:60]}"]
+    return others or found
 
 
 # ---- what people do --------------------------------------------------------------------------------------------

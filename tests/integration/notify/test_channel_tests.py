@@ -1,0 +1,162 @@
+"""Each channel is tested each shift; one that fails is an alarm that goes by the others; an outage loses nothing."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from monitor.config.service import parse_service, parse_site
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.site import Recipient
+from monitor.errors import ConfigError
+from monitor.notify import trial
+from monitor.notify.notifier import channel_settings
+from monitor.notify.trial import is_due, send_test
+from monitor.notify.web_push import make_key
+from monitor.service.alarms import make_alarm
+from monitor.service.self_checks import Conditions
+from monitor.store.alerting.alerts import apply_changes
+from monitor.store.alerting.sites import save_site
+from monitor.store.delivery.channel_tests import load_tested
+from monitor.store.delivery.devices import add_device
+from monitor.store.delivery.receipts import note_test
+from monitor.store.people.users import add_user
+from monitor.store.schema.views import load_view
+from tests.conftest import free_port, wait_for
+from tests.contract.test_notify_channels import SITE
+from tests.integration.notify.push_service import Browser, push_service
+from tests.integration.notify.test_delivery import (  # noqa: F401 - a fixture
+    add_alert,
+    add_message,
+    add_site,
+    clock,
+    hooks,
+    rows,
+    running,
+    states,
+)  # fmt: skip
+from tests.integration.notify.test_telephone import NUMBER, TOKEN, provider
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+TWO = 'channels = ["webhook:GOOD", "webhook:BAD"]'
+
+
+@pytest.fixture
+def config(database, hooks, monkeypatch):  # noqa: F811
+    north = parse_site(SITE.replace('channels = ["log:desk", "webhook:GONE"]', TWO), "north")
+    with database.write() as c:
+        save_site(c, north, "ada", "first", NOW)
+    monkeypatch.setenv("GOOD", f"{hooks.base}/ok")
+    monkeypatch.setenv("BAD", f"{hooks.base}/500")
+    monkeypatch.setenv("ELSEWHERE", f"{hooks.base}/test-target")
+    settings = '[channels]\ntest_every = "12h"\n'
+    return parse_service(f'{settings}[channels.test_to]\n"webhook:GOOD" = "webhook:ELSEWHERE"\n', "x")
+
+
+def test_each_channel_is_tested_when_it_is_due_and_one_that_fails_is_an_alarm(database, config, hooks):  # noqa: F811
+    assert trial.run(database, config, None, NOW) == "2 of 2 channels tested, 1 failed"
+    assert [path for path, *_ in hooks.got] == ["/test-target", "/500"]
+    assert b"EXERCISE" in hooks.got[0][2]
+    assert trial.run(database, config, None, datetime.now(UTC)) == "0 of 2 channels tested, 0 failed"
+    with database.read() as c:
+        good, bad = load_view(c, "channel_tests", order_by=["test_id"])
+        tested = load_tested(c, ["webhook:GOOD", "webhook:BAD", "webhook:NEVER"])
+    assert (good["target"], good["good"], bad["good"]) == ("webhook:ELSEWHERE", True, False)
+    assert "answered 500" in bad["found"]
+    pause = trial.find_pause(config.channels)
+    for hours, expected in ((23, [False, False]), (25, [True, True])):
+        at = datetime.now(UTC) + timedelta(hours=hours)
+        assert [c.is_true for c in Conditions.of_channels(tested.values(), pause, at)] == expected
+    assert not any(c.is_true for c in Conditions.of_channels(tested.values(), None, NOW + timedelta(days=9)))
+
+
+def test_the_alarm_of_a_channel_goes_by_the_others(database):
+    two = Recipient("duty", ("sms:DUTY", "email:a@b.org", "siren:x"), (3,))
+    one = Recipient("chief", ("sms:DUTY",), (3,))
+    with database.write() as c:
+        change = make_alarm("channel:sms:DUTY", 2, "channel sms:DUTY fails its tests: no answer in time", is_open=True)
+        apply_changes(c, "status", [change], site=None, recipients=[two, one], actor=SERVICE, now=NOW, rule_version="1")
+        told = [(n["recipient"], n["channel"]) for n in load_view(c, "deliveries", order_by=["notification_id"])]
+    assert told == [("duty", "email:a@b.org"), ("chief", "sms:DUTY")]
+
+
+def test_times_of_a_shift_are_local_and_targets_are_of_their_kind():
+    shifts = parse_service('[channels]\ntest_at = ["06:00", "18:00"]\n', "x").channels
+    spring = datetime(2026, 3, 29, 4, 0, tzinfo=UTC)  # 06:00 of Zurich on the day the clock goes ahead
+    assert is_due(shifts, "Europe/Zurich", spring - timedelta(hours=1), spring)
+    assert not is_due(shifts, "Europe/Zurich", spring, spring + timedelta(hours=11, minutes=59))
+    assert is_due(shifts, "Europe/Zurich", spring, spring + timedelta(hours=12))
+    for wrong in ('test_at = ["6 o clock"]', '[channels.test_to]\n"sms:A" = "email:a@b.org"'):
+        with pytest.raises(ConfigError, match=r"channels\.test"):
+            parse_service(f"[channels]\n{wrong}\n", "x")
+
+
+def test_a_test_that_the_provider_could_not_deliver_turns_bad(database, monkeypatch):
+    with provider() as twilio:
+        settings = f'[sms]\ngateway = "http"\nurl = "http://127.0.0.1:{twilio.server_port}"\naccount = "AC1"\n'
+        config = parse_service(f'{settings}sender = "+100000"\n', "x", {"SLOPEWARD_SMS__TOKEN": TOKEN})
+        error, name = send_test("sms:DUTY", channel_settings(config, {"DUTY": NUMBER}), database)
+    assert (error, name) == (None, "SM1")
+    with database.write() as c:
+        trial.add_test(c, "sms:DUTY", "sms:DUTY", NOW, good=True, found="taken", provider_id=name)
+        assert note_test(c, name, "undelivered", NOW, good=False)
+        assert load_tested(c, ["sms:DUTY"])["sms:DUTY"].good_at is None
+        assert not note_test(c, "SM9", "delivered", NOW, good=True)
+
+
+# ---- all channels together, and an outage ------------------------------------------------------------------------
+class Mailbox:
+    def __init__(self):
+        self.got = []
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - aiosmtpd names it so
+        self.got.append(envelope.content.decode())
+        return "250 OK"
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_mail_hooks_mqtt_and_push_go_their_own_ways_and_after_an_outage_the_newest_level_is_first(
+    database, hooks, mosquitto  # noqa: F811
+):  # fmt: skip
+    box, port = Mailbox(), free_port()
+    mail = Controller(box, hostname="127.0.0.1", port=port)
+    browser = Browser()
+    hung = ("webhook:HANG", "webhook:BUSY", "webhook:BAD")
+    channels = ("email:a@b.org", "webhook:OK", *hung, "mqtt:out/alert", "push:bo")
+    with push_service() as push:
+        environ = {
+            "SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(port), "SLOPEWARD_SMTP__SECURITY": "none",
+            "OK": f"{hooks.base}/outage", "HANG": f"{hooks.base}/hang", "BUSY": f"{hooks.base}/429",
+            "BAD": f"{hooks.base}/500", "SLOPEWARD_BROKER__URL": mosquitto.url,
+            "SLOPEWARD_PUSH__KEY": make_key(), "SLOPEWARD_PUSH__SERVICES": push.url,
+        }  # fmt: skip
+        push.answers["/phone"] = 503
+        with database.write() as c:
+            add_site(c)
+            add_user(c, "bo", None, "operator", NOW)
+            add_device(c, Actor("bo"), f"{push.url}/phone", browser.p256dh, browser.auth, "phone", NOW)
+            alert_id = add_alert(c, at=clock())
+            for channel in channels:
+                add_message(c, alert_id, channel, level=2, sequence=1, at=clock())
+        with running(database, environ):
+            wait_for(lambda: states(database)["mqtt:out/alert"] == "delivered", 10)  # whatever hangs or is away
+            with database.write() as c:
+                for channel in channels:
+                    add_message(c, alert_id, channel, level=3, sequence=2, at=clock())
+            time.sleep(1.0)  # the network is away: mail is refused, the hook and the push service answer 503
+            mail.start()
+            hooks.back.set()
+            push.answers.clear()
+            back = time.monotonic()
+            levels = lambda: {(r.channel, r.level): r.state for r in rows(database).values()}  # noqa: E731
+            first = [("email:a@b.org", 3), ("webhook:OK", 3), ("push:bo", 3)]
+            wait_for(lambda: all(levels()[one] == "delivered" for one in first), 10)
+            assert time.monotonic() - back <= 10.0
+            assert "red" in next(said for said in box.got if "Subject:" in said)
+            assert browser.open(push.got[-1][2])["level"] in {2, 3}
+            waiting = {"failed_retry", "claimed", "queued", "superseded"}
+            assert {levels()[channel, 3] for channel in hung} <= waiting
+            assert "failed_final" not in levels().values()  # nothing is lost
+        mail.stop()
