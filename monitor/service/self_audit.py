@@ -39,9 +39,11 @@ def look(db: Database, config: ServiceConfig, commits_s: Sequence[float], now: d
 def look_at_channels(db: Database, config: ServiceConfig, now: datetime) -> Iterator[Check]:
     """Whether each channel passed its last test, and how old its last good one is."""
     pause = find_pause(config.channels)
+    if pause is None:
+        return
     with db.read() as c:
         tested = load_all_tested(c)
-    for one in tested if pause is not None else ():
+    for one in tested:
         state = BAD if one.is_silent(now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((now - one.good_at).total_seconds() / 3600, 1)
         found = one.found if state != OK else f"good {age_h:g} h ago"
