@@ -55,7 +55,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),
     **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",
-         "alerts close", "alerts outcome", "alerts shelve", "alerts verify", "alerts withdraw", "maintenance add",
+         "alerts close", "alerts outcome", "alerts shelve",
+         "alerts unshelve", "alerts take-out", "alerts put-back", "alerts verify", "alerts withdraw", "maintenance add",
          "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw",
          "anomalies label", "anomalies factor", "duty plan", "duty swap", "duty withdraw"),
         OPERATOR,

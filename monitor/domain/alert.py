@@ -25,6 +25,8 @@ class AlertState(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     RETURNED_UNACKNOWLEDGED = "returned_unacknowledged"
     SHELVED = "shelved"
+    SUPPRESSED = "suppressed"  # by design: work on its station explains it
+    OUT_OF_SERVICE = "out_of_service"
     CLOSED = "closed"
 
 

@@ -44,7 +44,8 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("hazard"), N_("health"), N_("advice"), N_("clear"), N_("notice"), N_("urgent"), N_("Hazard"), N_("Health"),
     N_("Advice"),
     # states of alerts, messages, proposals, scenes, models
-    N_("unacknowledged"), N_("acknowledged"), N_("returned unacknowledged"), N_("shelved"), N_("closed"), N_("queued"),
+    N_("unacknowledged"), N_("acknowledged"), N_("returned unacknowledged"), N_("shelved"),
+    N_("suppressed"), N_("out of service"), N_("closed"), N_("queued"),
     N_("claimed"), N_("sending"), N_("retrying"), N_("sent"), N_("delivered"),
     N_("failed retry"), N_("failed final"), N_("superseded"),
     N_("proposed"), N_("approved"), N_("rejected"), N_("withdrawn"), N_("waiting"), N_("done"), N_("failed"),

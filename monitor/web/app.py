@@ -37,7 +37,21 @@ from monitor.web.context import Context
 from monitor.web.drafts import Drafts
 from monitor.web.parts.templating import render
 from monitor.web.pulse import Pulse
-from monitor.web.routes import acts, api, cap, exports, files, gateway, live, maps, offline, pages, photos, probes
+from monitor.web.routes import (
+    acts,
+    api,
+    cap,
+    exports,
+    files,
+    gateway,
+    live,
+    maps,
+    offline,
+    pages,
+    photos,
+    probes,
+    shelf,
+)
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
 from monitor.web.routes.site import charts, duty, instruments, movement, panes, proposals, rain, readings, thresholds
 from monitor.web.uploads.work import Workshop
@@ -50,7 +64,7 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
 )  # fmt: skip
 PAGES: Final = (
     pages, photos, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
-    thresholds, duty, readings, acts, files, live, devices, offline, gateway,
+    thresholds, duty, shelf, readings, acts, files, live, devices, offline, gateway,
 )  # fmt: skip
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
 

@@ -23,7 +23,7 @@ from monitor.domain.instants import spell
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
 from monitor.errors import OutdatedSiteError, StoreBusyError
-from monitor.store.alerting.alerts import apply_changes, unshelve_due
+from monitor.store.alerting.alerts import apply_changes, follow_maintenance, unshelve_due
 from monitor.store.alerting.decisions import (
     StateRow,
     add_decision,
@@ -199,6 +199,7 @@ def _store(
                 decision_id=basis, rule_version=rule_version(site),
             )  # fmt: skip
         unshelve_due(c, site.id, SERVICE, now)
+        follow_maintenance(c, site.id, SERVICE, now)
         if decision.changes:
             seal_decision(c, basis, SERVICE, now)  # last: it serialises all who write the audit log
     return True

@@ -211,7 +211,7 @@ def shelve(
     second: Second = None,
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Quiet an alert for a time; the two highest levels need a second person, as with `close`.
+    """Quiet an alert for a time; the second highest level needs a second person, as with `close`, the highest is never.
 
     Example: slopeward alerts shelve 12 --for 2h --reason "blasting until noon" --second "A. Rossi"
     """
@@ -223,6 +223,44 @@ def shelve(
     _act_by_two(
         config, alert_id, by, second, reason, f"shelve --for {for_}", {"for_s": span.total_seconds()}, do, as_json
     )
+
+
+@app.command("unshelve")
+def unshelve(
+    alert_id: AlertId, reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring an alert back from the shelf before its time.
+
+    Example: slopeward alerts unshelve 12 --reason "blasting is over"
+    """
+    _act(config, alert_id, by, lambda c, who, now: store.unshelve(c, alert_id, who, reason, now), as_json)
+
+
+@app.command("take-out")
+def take_out(
+    alert_id: AlertId, reason: Reason, second: Second = None, by: By = None, config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Take a health or advice alert out of service until it is put back; an urgent one by two people, as with `close`.
+
+    Example: slopeward alerts take-out 12 --reason "the gauge is dismantled until May"
+    """
+
+    def do(c: Connection, who: Actor, other: Actor | None, now: datetime) -> None:
+        store.take_out(c, alert_id, who, reason, now, second=other)
+
+    _act_by_two(config, alert_id, by, second, reason, "take-out", {}, do, as_json)
+
+
+@app.command("put-back")
+def put_back(
+    alert_id: AlertId, reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Put an alert back in service; it asks to be acknowledged again.
+
+    Example: slopeward alerts put-back 12 --reason "the gauge stands again"
+    """
+    _act(config, alert_id, by, lambda c, who, now: store.put_back(c, alert_id, who, reason, now), as_json)
 
 
 @app.command("verify")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
 
-from monitor.domain.alert import UNCONFIRMED, Actor, AlertChange, AlertState, Ledger
-from monitor.domain.instants import spell
+from monitor.domain.alert import UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert_states import AlertStep, longest_shelf, may_be_suppressed, step
+from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import Recipient, Site
@@ -119,7 +120,9 @@ def apply_changes(
             found is None
         ) else _move_alert(c, found, change, actor, now, basis, rule_version)  # fmt: skip
         events.append(event)
-        if change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
+        if found is not None and not change.open and found.state in (AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE):
+            _drop_unsent(c, found.id)  # it came and went while it was put aside: nobody hears of it afterwards
+        elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
     return events
@@ -140,6 +143,14 @@ def _was_told(c: Connection, found: Row[Any] | None) -> bool:
     return found is not None and c.execute(select(n.id).where(n.alert_id == found.id).limit(1)).first() is not None
 
 
+def _drop_unsent(c: Connection, alert_id: int) -> None:
+    n = t.notification.c
+    waiting = (n.alert_id == alert_id, n.state.in_((str(DeliveryState.QUEUED), str(DeliveryState.FAILED_RETRY))))
+    why = "the alert came and went while it was put aside"
+    done = {"state": str(DeliveryState.SUPERSEDED), "superseded_by": n.id, "last_error": why, "next_attempt_at": None}
+    c.execute(update(t.notification).where(*waiting).values(**done))
+
+
 def _says_the_same(found: Row[Any], change: AlertChange) -> bool:
     gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
     return gone if not change.open else (not gone and found.level == change.level)
@@ -156,8 +167,9 @@ def _open_alert(
             reason=change.reason, decision_id=basis, rule_version=rule_version,
         )
     )  # fmt: skip
+    number = inserted_id(done)
     return _add_event(
-        c, inserted_id(done), now, change.data_time, None, AlertState.UNACKNOWLEDGED, None, change.level, actor,
+        c, number, now, change.data_time, None, step(None, AlertStep.RAISE, number), None, change.level, actor,
         change.reason, basis,
     )  # fmt: skip
 
@@ -165,25 +177,23 @@ def _open_alert(
 def _move_alert(
     c: Connection, found: Row[Any], change: AlertChange, actor: Actor, now: datetime, basis: int, rule_version: str
 ) -> int:
-    level = change.level if change.open else 0
-    state = AlertState(found.state)
+    level, before = change.level if change.open else 0, AlertState(found.state)
     values: dict[str, Any] = {"level": level, "reason": change.reason, "decision_id": basis}
     if change.open:
-        reopened = state is AlertState.RETURNED_UNACKNOWLEDGED
-        if level > found.level or reopened:
-            state = AlertState.UNACKNOWLEDGED
+        reopened = before is AlertState.RETURNED_UNACKNOWLEDGED
+        event = AlertStep.RAISE if reopened else AlertStep.WORSEN if level > found.level else AlertStep.CHANGE
+        if event is not AlertStep.CHANGE:
             values |= {"acknowledged_at": None, "acknowledged_by": None}
         values |= {
             "peak_level": max(level, found.peak_level),
             "data_time": change.data_time,
             "rule_version": rule_version,
         }
-    elif state is AlertState.ACKNOWLEDGED or change.key.startswith(UNCONFIRMED):
-        # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
-        state = AlertState.CLOSED
-        values["closed_at"] = now
     else:
-        state = AlertState.RETURNED_UNACKNOWLEDGED
+        # the confirmation that such an alarm asked for has come: nothing is left to acknowledge
+        event = AlertStep.ANSWER if change.key.startswith(UNCONFIRMED) else AlertStep.CLEAR
+    state = step(before, event, found.id)
+    values |= {"closed_at": now} if state is AlertState.CLOSED else {}
     c.execute(update(t.alert).where(t.alert.c.id == found.id).values(state=str(state), **values))
     return _add_event(
         c, found.id, now, change.data_time, found.state, state, found.level, level, actor, change.reason, basis
@@ -280,19 +290,17 @@ def acknowledge(
         raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
         # another one has seen it too
-        return _act(c, found, AlertState.ACKNOWLEDGED, actor, reason, now, "alert.note")
-    if found.state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
-        raise RefusedError(f"alert {alert_id} is {found.state}: nothing to acknowledge")
-    gone = found.state == AlertState.RETURNED_UNACKNOWLEDGED
-    state = AlertState.CLOSED if gone else AlertState.ACKNOWLEDGED
+        return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
+    state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
     return _act(c, found, state, actor, reason, now, "alert.acknowledge", acknowledged_at=now,
-                acknowledged_by=actor.name, closed_at=now if gone else None)  # fmt: skip
+                acknowledged_by=actor.name, closed_at=now if state is AlertState.CLOSED else None)  # fmt: skip
 
 
 def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:
     """Write into the chain of an alert what a person said of it; it stays as it is. Returns the event id."""
     found = _require(c, alert_id, actor, note)
-    return _act(c, found, AlertState(found.state), actor, note, now, "alert.note")
+    state = step(AlertState(found.state), AlertStep.NOTE, alert_id)
+    return _act(c, found, state, actor, note, now, "alert.note")
 
 
 def close_alert(
@@ -321,7 +329,8 @@ def close_alert(
         raise NeedsSecondError(
             f"alert {alert_id}: the condition stands; one person may not close it, name a second one"
         )
-    return _act(c, found, AlertState.CLOSED, actor, _signed(reason, second), now, "alert.close", closed_at=now)
+    state = step(AlertState(found.state), AlertStep.CLOSE, alert_id)
+    return _act(c, found, state, actor, _signed(reason, second), now, "alert.close", closed_at=now)
 
 
 def set_outcome(c: Connection, alert_id: int, outcome: str, actor: Actor, note: str, now: datetime) -> None:
@@ -351,19 +360,88 @@ def shelve(
     c: Connection, alert_id: int, actor: Actor, reason: str, until: datetime, now: datetime, *,
     second: Actor | None = None, top_level: int = 3,
 ) -> int:  # fmt: skip
-    """Quiet an alert for a time; the two highest hazard levels and urgent health alarms need a second person.
+    """Quiet an alert for a time; the second highest hazard level and urgent health alarms need a second person.
 
     Raises:
-        RefusedError: the time lies in the past.
+        RefusedError: the time lies in the past or is too long, the highest level stands, or the state allows no shelf.
         NeedsSecondError: no second person for what may not be hidden by one.
     """
     found = _require(c, alert_id, actor, reason)
+    state = step(AlertState(found.state), AlertStep.SHELVE, alert_id)
+    longest = longest_shelf(found.ledger, found.level, top_level)
+    if longest is None:
+        raise RefusedError(f"alert {alert_id} is of the highest level: it goes on no shelf")
+    if until <= now:
+        raise RefusedError(f"alert {alert_id} cannot be shelved: the end lies in the past")
+    if until - now > longest:
+        raise RefusedError(
+            f"alert {alert_id} is shelved for {spell_duration(longest.total_seconds())} at most; shelve it again then"
+        )
     if is_grave(found.ledger, found.level, top_level) and not _are_two(actor, second):
         raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
-    if until <= now or found.closed_at is not None:
-        raise RefusedError(f"alert {alert_id} cannot be shelved: it is closed, or the end lies in the past")
     text = f"{reason} (until {spell(until)}{f', with {second.name}' if second else ''})"
-    return _act(c, found, AlertState.SHELVED, actor, text, now, "alert.shelve", until=until)
+    return _act(c, found, state, actor, text, now, "alert.shelve", until=until)
+
+
+def unshelve(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
+    """Bring an alert back from the shelf before its time; returns the event id."""
+    found = _require(c, alert_id, actor, reason)
+    state = step(AlertState(found.state), AlertStep.UNSHELVE, alert_id)
+    return _act(c, found, state, actor, reason, now, "alert.unshelve")
+
+
+def take_out(
+    c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime, *, second: Actor | None = None
+) -> int:
+    """Take a health or advice alert out of service, until a person puts it back; returns the event id.
+
+    Raises:
+        RefusedError: a hazard, or the state allows it not.
+        NeedsSecondError: an urgent alarm and no second person.
+    """
+    found = _require(c, alert_id, actor, reason)
+    if found.ledger == Ledger.HAZARD:
+        raise RefusedError(f"alert {alert_id} is a hazard: it is never taken out of service")
+    state = step(AlertState(found.state), AlertStep.TAKE_OUT, alert_id)
+    if is_grave(found.ledger, found.level, 0) and not _are_two(actor, second):
+        raise NeedsSecondError(f"alert {alert_id} may not be hidden by one person; name a second one")
+    return _act(c, found, state, actor, _signed(reason, second), now, "alert.take_out")
+
+
+def put_back(c: Connection, alert_id: int, actor: Actor, reason: str, now: datetime) -> int:
+    """Put an alert back in service: it asks to be acknowledged again; returns the event id."""
+    found = _require(c, alert_id, actor, reason)
+    state = step(AlertState(found.state), AlertStep.PUT_BACK, alert_id)
+    return _act(c, found, state, actor, reason, now, "alert.put_back")
+
+
+def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime) -> list[int]:
+    """Suppress what work on a station explains, and bring it back when the work is over; returns the event ids.
+
+    Its messages wait with it; what is urgent is never suppressed.
+    """
+    m, a = t.maintenance.c, t.alert.c
+    standing = (m.site == site_id, m.from_at <= now, m.to_at > now, or_(m.ended_at.is_(None), m.ended_at > now))
+    work = {row.station: row for row in c.execute(select(t.maintenance).where(*standing).order_by(m.to_at))}
+    followed = [str(AlertState.SUPPRESSED)]
+    followed += [str(AlertState.UNACKNOWLEDGED), str(AlertState.ACKNOWLEDGED)] if work else []
+    mine = (a.site == site_id, a.ledger == str(Ledger.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
+    events = []
+    for found in c.execute(select(t.alert).where(*mine)).all():
+        station = may_be_suppressed(found.ledger, found.level, found.key, frozenset(work))
+        is_suppressed = found.state == AlertState.SUPPRESSED
+        if (station is not None) == is_suppressed:
+            continue
+        event = AlertStep.RESUME if station is None else AlertStep.SUPPRESS
+        reason = "the work on its station is over"
+        if station is not None:
+            reason = (
+                f"work on {station} until {spell(work[station].to_at)}, by {work[station].by}: {work[station].reason}"
+            )
+        state = step(AlertState(found.state), event, found.id)
+        action = "alert.resume" if station is None else "alert.suppress"
+        events.append(_act(c, found, state, actor, reason, now, action))
+    return events
 
 
 def is_grave(ledger: str, level: int, top_level: int) -> bool:
@@ -386,8 +464,8 @@ def unshelve_due(c: Connection, site_id: str, actor: Actor, now: datetime) -> li
     for found in c.execute(select(t.alert).where(a.site == site_id, a.state == str(AlertState.SHELVED))).all():
         until = _find_shelf_end(load_alert_events(c, found.id))
         if until is None or until <= now:
-            reason = "the time on the shelf is over"
-            events.append(_act(c, found, AlertState.UNACKNOWLEDGED, actor, reason, now, "alert.unshelve"))
+            reason, state = "the time on the shelf is over", step(AlertState.SHELVED, AlertStep.SHELF_ENDS, found.id)
+            events.append(_act(c, found, state, actor, reason, now, "alert.unshelve"))
     return events
 
 

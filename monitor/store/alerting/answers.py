@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
+from monitor.domain.alert_states import PUT_ASIDE
 from monitor.store.schema import tables as t
 
 
@@ -68,3 +69,22 @@ def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:
     over = str(AlertState.RETURNED_UNACKNOWLEDGED)
     rows = c.execute(select(a.site, a.key).where(a.closed_at.is_(None), a.key.like(f"{UNCONFIRMED}%"), a.state != over))
     return {(row.site, row.key) for row in rows}
+
+
+def load_put_aside(c: Connection, site: str | frozenset[str] | None = None) -> list[dict[str, Any]]:
+    """Open alerts that are shelved, suppressed or out of service: who put them there, when, why and until when."""
+    a, e = t.alert.c, t.alert_event.c
+    wanted = (
+        select(a.id.label("alert_id"), a.site, a.ledger, a.level, a.reason, a.state, e.at, e.actor, e.until_at)
+        .add_columns(e.reason.label("why"))
+        .join(t.alert_event, e.alert_id == a.id)
+        .where(a.closed_at.is_(None), a.state.in_([str(one) for one in PUT_ASIDE]), e.to_state == a.state)
+        .where(e.from_state != e.to_state)  # a note changes nothing
+        .order_by(a.id, e.sequence.desc())
+    )
+    if site is not None:
+        wanted = wanted.where(a.site.in_([site] if isinstance(site, str) else sorted(site)))
+    found: dict[int, dict[str, Any]] = {}
+    for row in c.execute(wanted).mappings():
+        found.setdefault(row["alert_id"], dict(row))
+    return list(found.values())

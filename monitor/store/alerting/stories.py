@@ -13,7 +13,10 @@ from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.types import Instant
 
-_ACTS: Final = ("alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve")
+_ACTS: Final = (
+    "alert.acknowledge", "alert.note", "alert.close", "alert.shelve", "alert.unshelve", "alert.take_out",
+    "alert.put_back", "alert.suppress", "alert.resume",
+)  # fmt: skip
 _RETURNED: Final = "returned_unacknowledged"
 
 

@@ -41,6 +41,10 @@ _FILES: Final = (  # everybody sees the own ones; which sites they may go to, th
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
     "POST /files/{upload}/answers", "POST /files/{upload}/accept", "POST /files/{upload}/discard",
 )  # fmt: skip
+_SHELF: Final = (
+    "POST /alerts/{alert_id}/shelve", "POST /alerts/{alert_id}/unshelve", "POST /alerts/{alert_id}/take-out",
+    "POST /alerts/{alert_id}/put-back",
+)  # fmt: skip
 _DUTY: Final = (
     "POST /sites/{site}/duty/plan", "POST /sites/{site}/duty/swap", "POST /sites/{site}/duty/handover",
     "POST /sites/{site}/duty/changes/{number}/withdraw", "POST /sites/{site}/duty/handovers/{number}/sign",
@@ -97,7 +101,7 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES, *_DUTY),
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES, *_DUTY, *_SHELF),
         OPERATOR,
     ),
     # telephone numbers of people
@@ -122,6 +126,7 @@ IN_PERSON: Final = frozenset(
         *_CHANGES,
         *_READINGS,
         *_DUTY,
+        *_SHELF,
         *_FILES,
         *_OWN,
         *_ADMINISTRATION,

@@ -11,6 +11,7 @@ from monitor.alerting.acts.operator_acts import step_of_alert
 from monitor.alerting.acts.stakes import weigh
 from monitor.alerting.acts.word_acts import Spoken, find_spoken
 from monitor.domain.alert import Ledger
+from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import LANDSLIDE
@@ -21,7 +22,7 @@ from monitor.ingest.references import find_question
 from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.alerting.answers import load_answers
+from monitor.store.alerting.answers import load_answers, load_put_aside
 from monitor.store.alerting.asks import find_asks
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
@@ -78,7 +79,7 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
         "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
         "names": {card.id: card.name for card in cards}, "show_site": True,
         "undelivered": pages.count_undelivered(c), "headlines": find_headlines(c, find_hazards(alerts).values()),
-        "zones": {card.id: card.timezone for card in cards},
+        "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
     }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     hazards = find_hazards(own)
     return {
         "hazards": hazards, "headlines": find_headlines(c, hazards.values()),
-        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]),
+        "answers": load_answers(c, [a["alert_id"] for a in hazards.values()]), "put_aside": load_put_aside(c, site_id),
         "motion": describe_motion(movement, now, watched),
         "card": card, "stations": stations, "landslides": landslides, "scenes": scenes, "shown_scene": shown,
         "footprints": footprints,
@@ -209,6 +210,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),
         "story": tell_story(found["events"], found["notifications"], load_photos(c, alert_id=alert_id)),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
+        "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",

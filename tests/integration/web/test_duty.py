@@ -8,10 +8,10 @@ import httpx
 import pytest
 from icalendar import Calendar
 
-from monitor.domain.alert import Actor
+from monitor.domain.alert import Actor, Ledger
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
-from monitor.store.alerting.alerts import acknowledge, load_alerts
+from monitor.store.alerting.alerts import acknowledge, find_alert, load_alerts
 from monitor.store.alerting.duty import add_plan
 from monitor.store.alerting.handovers import load_handovers
 from monitor.store.alerting.sites import save_site
@@ -204,3 +204,39 @@ def test_no_alarm_of_a_drill_and_none_where_somebody_confirmed(watched):
         watch.escalate_once(now[0])
     with watched.read() as c:
         assert load_alerts(c, "bench", ledger="health") == []
+
+
+def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brought_back(watched):
+    with watched.write() as c:
+        raise_alert(c, 1, T0)
+        raise_alert(c, 2, T0, "health:site:cannot_see", Ledger.HEALTH)
+
+    def state(number):
+        with watched.read() as c:
+            return find_alert(c, number).state
+
+    with serving(watched, Clock(T0)) as client:
+        bo = Browser(client, "bo")
+        page = bo.read("/alerts/1")
+        assert 'action="/alerts/1/shelve"' in page
+        assert '<option value="24">24 h</option></select>' in page
+        assert "/alerts/1/take-out" not in page  # a hazard
+        assert bo.send("/alerts/1/shelve", hours="72", reason="blasting").status_code == 409
+        assert bo.send("/alerts/1/shelve", hours="8", reason="blasting").status_code == 303
+        for path in ("/", "/sites/bench"):
+            text = " ".join(bo.read(path).split())
+            assert "1 alert is put aside" in text
+            assert "until <time" in text
+        assert "Bring it back as bo" in bo.read("/alerts/1")
+        assert bo.send("/alerts/1/unshelve", reason="blasting is over").status_code == 303
+        assert state(1) == "unacknowledged"
+        answer = bo.send("/alerts/2/take-out", reason="the radio is dismantled")
+        assert "second%20person" in answer.headers["location"]
+        assert state(2) == "unacknowledged"
+        ada = Browser(client, "ada")
+        assert ada.send("/alerts/2/take-out", reason="seen").status_code == 303
+        assert state(2) == "out_of_service"
+        assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 303
+        assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 409
+        cy = Browser(client, "cy")
+        assert "/alerts/1/shelve" not in cy.read("/alerts/1")

@@ -1,0 +1,155 @@
+"""The life of an alert after ISA-18.2 as one table: from which state which event leads where; all else is refused.
+
+`docs/reference/alert-states.md` shows the same table; a test compares them, and walks every pair.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from monitor.domain.alert import AlertState, Ledger
+from monitor.errors import RefusedError
+
+
+class AlertStep(StrEnum):
+    """What can happen to an alert."""
+
+    RAISE = "raise"  # its condition begins
+    WORSEN = "worsen"  # its level rises
+    CHANGE = "change"  # its condition stands, at the same level or a lower one
+    CLEAR = "clear"  # its condition is gone
+    ANSWER = "answer"  # what it asked for has come: somebody confirmed the alert that it is about
+    SHELF_ENDS = "shelf ends"
+    SUPPRESS = "suppress"  # work on its station begins, which explains it
+    RESUME = "resume"  # the work is over
+    ACKNOWLEDGE = "acknowledge"
+    NOTE = "note"
+    SHELVE = "shelve"
+    UNSHELVE = "unshelve"
+    TAKE_OUT = "take out"  # of service: until a person puts it back
+    PUT_BACK = "put back"
+    CLOSE = "close"
+
+
+BY_SERVICE: Final = frozenset({
+    AlertStep.RAISE, AlertStep.WORSEN, AlertStep.CHANGE, AlertStep.CLEAR, AlertStep.ANSWER, AlertStep.SHELF_ENDS,
+    AlertStep.SUPPRESS, AlertStep.RESUME,
+})  # fmt: skip
+NORMAL: Final = None  # no alert stands
+_UNACKNOWLEDGED, _ACKNOWLEDGED = AlertState.UNACKNOWLEDGED, AlertState.ACKNOWLEDGED
+_RETURNED, _SHELVED = AlertState.RETURNED_UNACKNOWLEDGED, AlertState.SHELVED
+_SUPPRESSED, _OUT, _CLOSED = AlertState.SUPPRESSED, AlertState.OUT_OF_SERVICE, AlertState.CLOSED
+OPEN: Final = (_UNACKNOWLEDGED, _ACKNOWLEDGED, _RETURNED, _SHELVED, _SUPPRESSED, _OUT)
+PUT_ASIDE: Final = (_SHELVED, _SUPPRESSED, _OUT)  # nobody is notified, but of what is urgent
+
+TRANSITIONS: Final[dict[tuple[AlertState | None, AlertStep], AlertState]] = {
+    (NORMAL, AlertStep.RAISE): _UNACKNOWLEDGED,
+    (_RETURNED, AlertStep.RAISE): _UNACKNOWLEDGED,
+    # what grows worse is seen again, wherever it was put
+    **{(state, AlertStep.WORSEN): _UNACKNOWLEDGED for state in OPEN},
+    **{(state, AlertStep.CHANGE): state for state in OPEN if state is not _RETURNED},
+    (_ACKNOWLEDGED, AlertStep.CLEAR): _CLOSED,
+    (_UNACKNOWLEDGED, AlertStep.CLEAR): _RETURNED,
+    (_SHELVED, AlertStep.CLEAR): _RETURNED,
+    (_SUPPRESSED, AlertStep.CLEAR): _CLOSED,  # it came and went with the work that explains it
+    (_OUT, AlertStep.CLEAR): _CLOSED,
+    **{(state, AlertStep.ANSWER): _CLOSED for state in OPEN},
+    (_SHELVED, AlertStep.SHELF_ENDS): _UNACKNOWLEDGED,
+    (_SHELVED, AlertStep.UNSHELVE): _UNACKNOWLEDGED,
+    (_UNACKNOWLEDGED, AlertStep.SUPPRESS): _SUPPRESSED,
+    (_ACKNOWLEDGED, AlertStep.SUPPRESS): _SUPPRESSED,
+    (_SUPPRESSED, AlertStep.RESUME): _UNACKNOWLEDGED,
+    (_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE): _ACKNOWLEDGED,
+    (_RETURNED, AlertStep.ACKNOWLEDGE): _CLOSED,
+    **{(state, AlertStep.NOTE): state for state in (*OPEN, _CLOSED)},
+    (_UNACKNOWLEDGED, AlertStep.SHELVE): _SHELVED,
+    (_ACKNOWLEDGED, AlertStep.SHELVE): _SHELVED,
+    (_SHELVED, AlertStep.SHELVE): _SHELVED,  # with another end
+    **{(state, AlertStep.TAKE_OUT): _OUT for state in (_UNACKNOWLEDGED, _ACKNOWLEDGED, _SHELVED, _SUPPRESSED)},
+    (_OUT, AlertStep.PUT_BACK): _UNACKNOWLEDGED,
+    **{(state, AlertStep.CLOSE): _CLOSED for state in OPEN},
+}
+_WHY_NOT: Final[dict[AlertStep, str]] = {
+    AlertStep.ACKNOWLEDGE: "nothing to acknowledge",
+    AlertStep.SHELVE: "it cannot be shelved",
+    AlertStep.UNSHELVE: "it is on no shelf",
+    AlertStep.TAKE_OUT: "it cannot be taken out of service",
+    AlertStep.PUT_BACK: "it is not out of service",
+    AlertStep.CLOSE: "it cannot be closed",
+}
+# how long one shelving lasts at most; the highest hazard level goes on no shelf
+LONGEST_SHELF_TOP_BUT_ONE: Final = timedelta(hours=4)
+LONGEST_SHELF_HAZARD: Final = timedelta(hours=24)
+LONGEST_SHELF_URGENT: Final = timedelta(hours=4)
+LONGEST_SHELF_NOTICE: Final = timedelta(days=7)
+LONGEST_SHELF_ADVICE: Final = timedelta(days=30)
+
+
+def step(state: AlertState | None, event: AlertStep, number: int) -> AlertState:
+    """The state after an event.
+
+    Args:
+        state: before it; None = normal, no alert stands.
+        event: what happens.
+        number: of the alert, for the refusal.
+
+    Raises:
+        RefusedError: the table has no such step.
+
+    >>> str(step(AlertState.RETURNED_UNACKNOWLEDGED, AlertStep.ACKNOWLEDGE, 7))
+    'closed'
+    """
+    after = TRANSITIONS.get((state, event))
+    if after is None:
+        stands = "normal" if state is None else state.replace("_", " ")
+        raise RefusedError(f"alert {number} is {stands}: {_WHY_NOT.get(event, 'this does not happen to it')}")
+    return after
+
+
+def longest_shelf(ledger: str, level: int, top_level: int) -> timedelta | None:
+    """How long an alert may be shelved at once; None = not at all.
+
+    >>> [str(longest_shelf("hazard", level, 3)) for level in (3, 2, 1)]
+    ['None', '4:00:00', '1 day, 0:00:00']
+    """
+    if ledger == Ledger.HAZARD:
+        if level >= top_level:
+            return None
+        return LONGEST_SHELF_TOP_BUT_ONE if level >= max(1, top_level - 1) else LONGEST_SHELF_HAZARD
+    if ledger == Ledger.HEALTH:
+        return LONGEST_SHELF_URGENT if level >= 2 else LONGEST_SHELF_NOTICE
+    return LONGEST_SHELF_ADVICE
+
+
+def list_hours(ledger: str, level: int, top_level: int) -> list[int]:
+    """How many hours a shelving may last, as people choose; empty where there is no shelf for it.
+
+    >>> list_hours("hazard", 2, 3), list_hours("hazard", 3, 3)
+    ([1, 2, 4], [])
+    """
+    longest = longest_shelf(ledger, level, top_level)
+    return [] if longest is None else [h for h in (1, 2, 4, 8, 24, 72, 168, 720) if timedelta(hours=h) <= longest]
+
+
+def may_be_suppressed(ledger: str, level: int, key: str, stations: frozenset[str]) -> str | None:
+    """The station whose work explains an alert, of those that are worked on; None where none does.
+
+    Only what an instrument says of itself, and never what is urgent.
+
+    >>> may_be_suppressed("health", 1, "health:G1.displacement:stale", frozenset({"G1"}))
+    'G1'
+    >>> may_be_suppressed("health", 1, "health:G10.tilt:stale", frozenset({"G1"}))
+    >>> may_be_suppressed("health", 2, "health:G1.displacement:stale", frozenset({"G1"}))
+    """
+    if ledger != Ledger.HEALTH or level != 1:
+        return None
+    for station in stations:
+        own = (
+            f"health:{station}.",
+            f"health:{station}:",
+            f"health:station:{station}:",
+            f"health:instrument:{station}:",
+        )
+        if key.startswith(own) and not key.endswith(":verify"):
+            return station
+    return None

@@ -1,0 +1,101 @@
+"""Alerts put aside and brought back: shelved for a time, taken out of service; urgent ones by two people."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
+
+from monitor.domain.alert import Actor
+from monitor.errors import NeedsSecondError, NotFoundError
+from monitor.store.alerting import alerts
+from monitor.store.pages import load_cards
+from monitor.store.people.countersign import SharedAct, do_by_two
+from monitor.web.access.callers import actor_of
+from monitor.web.context import NO_NUL, AlertId, context_of
+
+router = APIRouter(include_in_schema=False)
+Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
+Csrf = Annotated[str, Form()]
+WAITS = "signed, not done yet; within four hours a second person must do the same"
+
+
+@router.post("/alerts/{alert_id}/shelve")
+def shelve_alert(
+    request: Request, alert_id: AlertId, hours: Annotated[float, Form(gt=0.0, le=720.0)], reason: Why, csrf: Csrf
+) -> Response:
+    """Put an alert aside for a time, at most as long as its level allows."""
+    until, top = context_of(request).clock() + timedelta(hours=hours), _top(request, alert_id)
+
+    def do(c: Connection, actor: Actor, second: Actor | None) -> None:
+        now = context_of(request).clock()
+        alerts.shelve(c, alert_id, actor, reason, until, now, second=second, top_level=top)
+
+    return _act_by_two(request, alert_id, csrf, "shelve", {"for_s": hours * 3600.0}, reason, do, "shelved")
+
+
+@router.post("/alerts/{alert_id}/unshelve")
+def unshelve_alert(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf) -> Response:
+    """Bring an alert back from the shelf."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write(urgent=True) as c:
+        alerts.unshelve(c, alert_id, actor, reason, context.clock())
+    return _back(alert_id, "back from the shelf")
+
+
+@router.post("/alerts/{alert_id}/take-out")
+def take_alert_out(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf) -> Response:
+    """Take an alert out of service until a person puts it back."""
+
+    def do(c: Connection, actor: Actor, second: Actor | None) -> None:
+        alerts.take_out(c, alert_id, actor, reason, context_of(request).clock(), second=second)
+
+    return _act_by_two(request, alert_id, csrf, "take-out", {}, reason, do, "out of service")
+
+
+@router.post("/alerts/{alert_id}/put-back")
+def put_alert_back(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf) -> Response:
+    """Put an alert back in service."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write(urgent=True) as c:
+        alerts.put_back(c, alert_id, actor, reason, context.clock())
+    return _back(alert_id, "back in service")
+
+
+def _act_by_two(
+    request: Request, alert_id: int, csrf: str, verb: str, terms: dict[str, float], reason: str,
+    do: Callable[[Connection, Actor, Actor | None], None], said: str,
+) -> Response:  # fmt: skip
+    """The same act and terms as at the command line, so that one may sign here and the other there."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    act = SharedAct(f"alert.{verb}", f"alert:{alert_id}", terms)
+    try:
+        do_by_two(
+            context.db, act, actor, reason, lambda c, second: do(c, actor, second), lambda c: _level(c, alert_id),
+            context.clock(),
+        )  # fmt: skip
+    except NeedsSecondError:
+        said = WAITS
+    return _back(alert_id, said)
+
+
+def _level(c: Connection, alert_id: int) -> int:
+    found = alerts.find_alert(c, alert_id)
+    if found is None:
+        raise NotFoundError(f"there is no alert {alert_id}")
+    return found.level
+
+
+def _top(request: Request, alert_id: int) -> int:
+    """The number of the highest level of the alert's site."""
+    with context_of(request).db.read() as c:
+        found = alerts.find_alert(c, alert_id)
+        cards = load_cards(c, found.site) if found is not None else []
+    return cards[0].top_level if cards else 3
+
+
+def _back(alert_id: int, said: str) -> Response:
+    return RedirectResponse(f"/alerts/{alert_id}?told={quote(said)}", status_code=303)

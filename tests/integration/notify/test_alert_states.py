@@ -1,0 +1,185 @@
+"""The life of an alert in the store: every step from every state, with its row; what is put aside and comes back."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.alert_states import OPEN, TRANSITIONS, AlertStep
+from monitor.errors import NeedsSecondError, RefusedError
+from monitor.notify.path import run_stages
+from monitor.notify.verdict import View
+from monitor.store.alerting import alerts as store
+from monitor.store.alerting.answers import load_put_aside
+from monitor.store.alerting.maintenance import add_maintenance, end_maintenance
+from monitor.store.alerting.sites import save_site
+from monitor.store.alerting.stories import verify_stories
+from monitor.store.database.seals import find_unsealed
+from monitor.store.schema import tables as t
+from tests.integration.notify.test_duty import DAY, SITE, T0
+
+ADA, BO = Actor("Ada"), Actor("Bo")
+HOUR = timedelta(hours=1)
+KEY = "health:G1.tilt:stale"
+HAZARD_TOP = 3
+
+
+@pytest.fixture
+def desk(database):
+    with database.write() as c:
+        save_site(c, SITE, "ada", "test", T0 - DAY)
+    return database
+
+
+def change(c, level, key=KEY, now=T0):
+    """The service finds a level; 0 = the condition is gone."""
+    ledger = Ledger.HAZARD if key == "hazard" else Ledger.ADVICE if key.startswith("advice") else Ledger.HEALTH
+    order = AlertChange(ledger, key, level, level > 0, f"level {level}", T0, "{}")
+    store.apply_changes(c, "bench", [order], site=SITE, recipients=SITE.recipients, actor=SERVICE, now=now, rule_version="t")  # fmt: skip # noqa: E501
+    return store.load_alerts(c, "bench", ledger=str(ledger))[0].id
+
+
+def work(c, now=T0):
+    return add_maintenance(c, "bench", "G1", now, now + 4 * HOUR, ADA, "new mast", now)
+
+
+# how each step is made, of alert `i`
+STEPS = {
+    AlertStep.RAISE: lambda c, i: change(c, 1),
+    AlertStep.WORSEN: lambda c, i: change(c, 2),
+    AlertStep.CLEAR: lambda c, i: change(c, 0),
+    AlertStep.SHELF_ENDS: lambda c, i: store.unshelve_due(c, "bench", SERVICE, T0 + DAY),
+    AlertStep.SUPPRESS: lambda c, i: (work(c), store.follow_maintenance(c, "bench", SERVICE, T0)),
+    AlertStep.RESUME: lambda c, i: store.follow_maintenance(c, "bench", SERVICE, T0 + DAY),
+    AlertStep.ACKNOWLEDGE: lambda c, i: store.acknowledge(c, i, ADA, "seen", T0),
+    AlertStep.NOTE: lambda c, i: store.add_note(c, i, BO, "seen too", T0),
+    AlertStep.SHELVE: lambda c, i: store.shelve(c, i, ADA, "known", T0 + 2 * HOUR, T0, second=BO),
+    AlertStep.UNSHELVE: lambda c, i: store.unshelve(c, i, ADA, "mended", T0),
+    AlertStep.TAKE_OUT: lambda c, i: store.take_out(c, i, ADA, "dismantled", T0, second=BO),
+    AlertStep.PUT_BACK: lambda c, i: store.put_back(c, i, ADA, "stands again", T0),
+    AlertStep.CLOSE: lambda c, i: store.close_alert(c, i, ADA, "done", T0, second=BO),
+}
+REACH = {
+    AlertState.UNACKNOWLEDGED: (),
+    AlertState.ACKNOWLEDGED: (AlertStep.ACKNOWLEDGE,),
+    AlertState.RETURNED_UNACKNOWLEDGED: (AlertStep.CLEAR,),
+    AlertState.SHELVED: (AlertStep.SHELVE,),
+    AlertState.SUPPRESSED: (AlertStep.SUPPRESS,),
+    AlertState.OUT_OF_SERVICE: (AlertStep.TAKE_OUT,),
+    AlertState.CLOSED: (AlertStep.CLOSE,),
+}
+
+
+class TriedError(Exception):
+    """All was tried: nothing of it is kept."""
+
+
+def test_every_step_from_every_state_is_made_and_is_a_row_or_changes_nothing(desk):
+    with pytest.raises(TriedError), desk.write() as c:
+        for before, way in REACH.items():
+            for what in STEPS:
+                attempt = c.begin_nested()
+                check_step(c, before, way, what)
+                attempt.rollback()
+        raise TriedError
+
+
+def check_step(c, before, way, what):
+    make, said = STEPS[what], None
+    number = change(c, 1)
+    for one in way:
+        STEPS[one](c, number)
+    assert store.find_alert(c, number).state == before
+    events = len(store.load_alert_events(c, number))
+    wanted = TRANSITIONS.get((before, what))
+    if before is AlertState.CLOSED and what in {AlertStep.RAISE, AlertStep.WORSEN}:
+        make(c, number)
+        assert store.load_alerts(c, "bench", ledger="health")[0].id != number, "another alert begins"
+        return
+    try:
+        make(c, number)
+    except RefusedError as refused:
+        said = str(refused)
+    assert said is None or (wanted is None and "\n" not in said), (before, what, said)
+    after, rows = store.find_alert(c, number), store.load_alert_events(c, number)
+    if what is AlertStep.RAISE and before in OPEN and before is not AlertState.RETURNED_UNACKNOWLEDGED:
+        assert (after.state, len(rows)) == (before, events), "it says what already is"
+        return
+    if wanted is None:
+        assert (after.state, len(rows)) == (before, events), (before, what)
+        return
+    assert after.state == wanted, (before, what)
+    assert len(rows) == events + 1
+    last = rows[-1]
+    assert (last.from_state, last.to_state, last.at.tzinfo is not None) == (before, wanted, True)
+    assert last.actor
+    assert last.reason
+    assert (after.closed_at is not None) == (wanted is AlertState.CLOSED)
+
+
+def test_what_is_put_aside_is_listed_proven_and_its_messages_wait(desk):
+    with desk.write() as c:
+        number = change(c, 1)
+        work(c)
+        store.follow_maintenance(c, "bench", SERVICE, T0)
+        other = change(c, 1, "health:G9.tilt:stale")
+        store.shelve(c, other, ADA, "known", T0 + 2 * HOUR, T0)
+        store.add_note(c, other, BO, "seen", T0)
+        out = change(c, 1, "advice:anomaly:G1")
+        store.take_out(c, out, BO, "dismantled", T0)
+        listed = load_put_aside(c, "bench")
+    assert [(a["alert_id"], a["state"], a["actor"], a["why"].split(" ")[0]) for a in listed] == [
+        (number, "suppressed", "slopeward", "work"), (other, "shelved", "Ada", "known"),
+        (out, "out_of_service", "Bo", "dismantled"),
+    ]  # fmt: skip
+    with desk.write() as c:
+        assert run_stages(c, "log:mori", View(T0 + HOUR, 0)) == []
+        n = t.notification.c
+        why = c.execute(select(n.last_error).where(n.alert_id == number, n.channel == "log:mori")).scalar_one()
+        assert "until the work is over" in why
+        end_maintenance(c, 1, ADA, "done", T0 + HOUR)
+        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        assert store.find_alert(c, number).state == "unacknowledged"
+        assert {w.alert_id for w in run_stages(c, "log:mori", View(T0 + 2 * HOUR, 0))} == {number}
+    with desk.read() as c:
+        assert list(verify_stories(c)) == []
+        assert list(find_unsealed(c)) == []
+
+
+def test_what_came_and_went_while_work_explained_it_notifies_nobody(desk):
+    with desk.write() as c:
+        work(c)
+        number = change(c, 1)
+        store.follow_maintenance(c, "bench", SERVICE, T0)
+        change(c, 0, now=T0 + HOUR)
+        assert store.find_alert(c, number).state == "closed"
+        assert set(c.execute(select(t.notification.c.state)).scalars()) == {"superseded"}
+        worse = change(c, 1, now=T0 + HOUR)
+        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        change(c, 2, now=T0 + HOUR)  # what is urgent is never hidden by work
+        store.follow_maintenance(c, "bench", SERVICE, T0 + HOUR)
+        assert store.find_alert(c, worse).state == "unacknowledged"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_how_long_and_by_how_many_an_alert_is_shelved(desk):
+    with desk.write() as c:
+        hazard = change(c, 1, "hazard")
+        with pytest.raises(RefusedError, match="at most; shelve it again then"):
+            store.shelve(c, hazard, ADA, "blasting", T0 + 25 * HOUR, T0, top_level=HAZARD_TOP)
+        change(c, 2, "hazard")
+        with pytest.raises(NeedsSecondError):
+            store.shelve(c, hazard, ADA, "blasting", T0 + HOUR, T0, top_level=HAZARD_TOP)
+        with pytest.raises(RefusedError, match="for 4h at most"):
+            store.shelve(c, hazard, ADA, "blasting", T0 + 5 * HOUR, T0, second=BO, top_level=HAZARD_TOP)
+        store.shelve(c, hazard, ADA, "blasting", T0 + 4 * HOUR, T0, second=BO, top_level=HAZARD_TOP)
+        change(c, 3, "hazard")
+        assert store.find_alert(c, hazard).state == "unacknowledged"
+        with pytest.raises(RefusedError, match="highest level"):
+            store.shelve(c, hazard, ADA, "blasting", T0 + HOUR, T0, second=BO, top_level=HAZARD_TOP)
+        with pytest.raises(RefusedError, match="never taken out of service"):
+            store.take_out(c, hazard, ADA, "blasting", T0, second=BO)
+        urgent = change(c, 2, "health:site:cannot_see")
+        with pytest.raises(NeedsSecondError):
+            store.take_out(c, urgent, ADA, "known", T0)
