@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
@@ -48,6 +49,7 @@ from monitor.store.upkeep.clock_steps import set_back
 from tests.conftest import free_port, wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+PATIENT = Limits(unconfirmed_after_s=1e9)  # that nobody confirmed is in tests/integration/web/test_duty.py
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}
     for n, name in enumerate(["green", "yellow", "orange", "red"])
@@ -160,7 +162,7 @@ def hooks():
 
 @contextmanager
 def running(db, environ=None, sites=None, **more):
-    options = {"poll_s": 0.05, "jitter": lambda: 0.0, "limits": Limits(group_wait_s=0.0)} | more
+    options = {"poll_s": 0.05, "jitter": lambda: 0.0, "limits": replace(PATIENT, group_wait_s=0.0)} | more
     dispatcher = Dispatcher(db, sites or {}, clock, environ=environ or {}, **options)
     dispatcher.start()
     try:
@@ -412,7 +414,7 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(d
         add_site(c)
         alert_id = add_alert(c, level=2)
         add_message(c, alert_id, "webhook:OK", 2)
-    dispatcher = Dispatcher(database, sites, lambda: now[0], environ={})
+    dispatcher = Dispatcher(database, sites, lambda: now[0], environ={}, limits=PATIENT)
     assert dispatcher.escalate_once(T0 + timedelta(minutes=9)) == 0
     assert dispatcher.escalate_once(T0 + timedelta(minutes=11)) == 1
     assert dispatcher.escalate_once(T0 + timedelta(minutes=12)) == 0  # not twice
@@ -731,7 +733,7 @@ def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
         stands = add_alert(c, "health:y", "health", 2)
         for one in (over, stands):
             add_message(c, one, "webhook:OK", 2, ledger="health", state="delivered", sent_at=T0)
-    dispatcher = Dispatcher(database, sites, clock, environ={"OK": f"{hooks.base}/ok"})
+    dispatcher = Dispatcher(database, sites, clock, environ={"OK": f"{hooks.base}/ok"}, limits=PATIENT)
     assert dispatcher.escalate_once(T0 + timedelta(minutes=10)) == 1
     assert [r.alert_id for r in rows(database).values() if r.state == "queued"] == [stands]
 
