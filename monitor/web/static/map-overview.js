@@ -23,8 +23,8 @@
   }
   function style() {
     const text = M.css("--text"), halo = M.css("--ground");
-    const colour = ["slice", ["get", "worst"], 1, 2], isGroup = ["has", "point_count"];
-    const names = { "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.7, "text-justify": "auto" };
+    const colour = ["slice", ["get", "worst"], 1, 2], isGroup = ["has", "point_count"], urgency = ["to-number", ["slice", ["get", "worst"], 0, 1]];
+    const names = { "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto" };
     const ink = { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 };
     return {
       sources: { sites: {
@@ -36,9 +36,9 @@
       } },
       layers: [
         { id: "site-names", type: "symbol", source: "sites", filter: ["!", isGroup], layout: { ...names, "text-field": ["get", "label"], "symbol-sort-key": ["get", "order"] }, paint: ink },
-        { id: "group-names", type: "symbol", source: "sites", filter: isGroup, layout: { ...names, "text-allow-overlap": true, "text-field": ["concat", ["slice", ["get", "worst"], 2], "\n", ["to-string", ["get", "point_count"]], " ", tr("sites")] }, paint: ink },
+        { id: "group-names", type: "symbol", source: "sites", filter: isGroup, layout: { ...names, "symbol-sort-key": ["-", 0, urgency], "text-field": ["concat", ["slice", ["get", "worst"], 2], "\n", ["to-string", ["get", "point_count"]], " ", tr("sites")] }, paint: ink },
         { id: "sites", type: "symbol", source: "sites", filter: ["!", isGroup], layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
-        { id: "groups", type: "symbol", source: "sites", filter: isGroup, layout: { "icon-image": ["concat", "group|slope|", colour, "|", ["case", [">", ["get", "blind"], 0], "bad", ""]], "icon-allow-overlap": true } },
+        { id: "groups", type: "symbol", source: "sites", filter: isGroup, layout: { "icon-image": ["concat", "group|slope|", colour, "|", ["case", [">", ["get", "blind"], 0], "bad", ""]], "icon-allow-overlap": true, "symbol-sort-key": urgency } },
       ],
     };
   }
@@ -64,6 +64,6 @@
       loadSites().catch(() => {});
     });
   }
-  if (M.canDraw()) M.near(holder).then(begin).catch((error) => console.info(`no map: ${error.message}`));
+  if (M.canDraw()) M.start(holder, begin);
   else fold.closest(".sitesmap").hidden = true;
 })();

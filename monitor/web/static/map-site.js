@@ -64,9 +64,9 @@
         "circle-color": ["case", ["==", ["get", "rate_mm_per_year"], null], muted, ["step", ["to-number", ["get", "rate_mm_per_year"]], RAMP[0], ...breaks().flatMap((bound, k) => [bound, RAMP[k + 1]])]],
       } },
       { id: "arrows", type: "symbol", source: "stations", filter: ["!=", ["get", "arrow"], ""], layout: { "icon-image": ["get", "arrow"], "icon-rotate": ["get", "heading_deg"], "icon-anchor": "bottom", "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true } },
-      // names cover no mark and no other name; that of a station which asks for a level stands there in any case
-      { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.4 } },
-      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.9, "text-allow-overlap": true } },
+      // names cover no mark and no other name; those of stations that ask for a level are placed first, the highest before
+      { ...names, id: "station-names", filter: ["==", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.25 } },
+      { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.5 } },
       { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
     );
     for (const layer of layers) {
@@ -203,7 +203,7 @@
   function makeLayers() {
     const told = {
       labels: tr("Names"), arrows: tr("Movement"), zones: state.zones.features.length && tr("Zones"), scene: state.scenes.some((s) => s.bounds) && tr("Image"),
-      footprints: state.scenes.length && tr("Footprints"), points: tr("Radar points"), ground: grounds.length && tr("Ground"),
+      footprints: state.scenes.length && tr("Footprints"), points: setList.options.length && tr("Radar points"), ground: grounds.length && tr("Ground"),
     };
     const fields = make("fieldset", { className: "maplayers" }, make("legend", { textContent: tr("Shown") }));
     SETS.ground = map.getStyle().layers.filter((layer) => layer.id.startsWith("ground:")).map((layer) => layer.id);
@@ -261,7 +261,9 @@
   // ---- together ----------------------------------------------------------------------------------------------------------
   let restyle = () => {};
   function boundsOf() {
-    let places = state.stations.features.map((f) => f.geometry.coordinates);
+    // what moves or asks for a level; controls and gauges far away would shrink it to a dot
+    const busy = state.stations.features.filter(({ properties: p }) => p.on_slope && (p.moved_at !== null || p.asks > 0));
+    let places = (busy.length > 1 ? busy : state.stations.features).map((f) => f.geometry.coordinates);
     if (!places.length) places = state.footprints.features.flatMap((f) => f.geometry.coordinates.flat(f.geometry.type === "MultiPolygon" ? 2 : 1));
     if (!places.length) places = [holder.dataset.place.split(",").map(Number)];
     const lons = places.map((p) => p[0]), lats = places.map((p) => p[1]), pad = 0.0005;
@@ -272,6 +274,7 @@
       M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
       M.load(`${api}/scenes?limit=200`).then((found) => { state.scenes = found.sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at)); return loadScene(); }),
     ]);
+    if (ground.relief || ground.tiles.length) state.hidden.add("scene");  // an image would bury the ground; it is a tick away
     const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
     sketch.before(view);
     try {
@@ -283,6 +286,7 @@
     }
     holder.classList.add("is-mapped");
     fillList();
+    await loadPoints().catch(() => {});
     view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
     map.on("click", pick);
     for (const layer of ["stations", "points"]) {
@@ -294,7 +298,6 @@
     map.getCanvas().addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
     explain();
     newest = performance.now();
-    await loadPoints();
     document.addEventListener("refreshed", async () => {
       if (state.at !== null || performance.now() - newest < REFRESH_MS) return;
       newest = performance.now();
@@ -304,5 +307,5 @@
       explain();
     });
   }
-  if (M.canDraw()) M.near(holder).then(begin).catch((error) => console.info(`no map: ${error.message}`));
+  if (M.canDraw()) M.start(holder, begin);
 })();

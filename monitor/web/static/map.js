@@ -30,13 +30,23 @@ window.SlopewardMap = (() => {
   });
   let tileReader = null;
   async function fetchLibrary(withTiles) {
+    if (window.maplibregl && (tileReader || !withTiles)) return;
     await Promise.all([fetchPart("script", "maplibre-gl.js"), fetchPart("link", "maplibre-gl.css"), withTiles && fetchPart("script", "pmtiles.js")]);
     maplibregl.setWorkerUrl(`/vendor/maplibre-gl-worker.js${version}`);
     if (!withTiles) return;
     tileReader = new pmtiles.Protocol({ metadata: true });
     maplibregl.addProtocol("pmtiles", tileReader.tile);
   }
-  // resolves once the page stands and the map is near what is seen
+  // begins once the page stands and the map is near what is seen; again with the next refresh where a line was slow
+  const TRIES = 5;
+  function start(holder, begin) {
+    let tried = 0;
+    const attempt = () => begin().catch((error) => {
+      console.info(`no map: ${error.message}`);
+      if (++tried < TRIES) document.addEventListener("refreshed", attempt, { once: true });
+    });
+    near(holder).then(attempt);
+  }
   const near = (holder) => new Promise((done) => {
     const watch = new IntersectionObserver((entries) => {
       if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -49,7 +59,7 @@ window.SlopewardMap = (() => {
   // ---- marks: drawn when a style first asks for them, named `kind|...` ----------------------------------------------
   const RATIO = 2;
   const SHAPES = { // corners of the mark of a level, and how large it is
-    0: [0, 8], u: [0, 8], b: [3, 11], 1: [3, 12], 2: [4, 12], 3: [6, 12], 4: [8, 13], control: [4, 8],
+    0: [0, 7], u: [0, 7], b: [3, 10], 1: [3, 10], 2: [4, 10], 3: [6, 10], 4: [8, 11], control: [4, 8],
   };
   function outline(pen, corners, r, turn = 0) {
     pen.beginPath();
@@ -230,5 +240,5 @@ window.SlopewardMap = (() => {
     return { map, grounds, restyle };
   }
 
-  return { canDraw, near, open, load, css, levelClass, NOTHING, FONT };
+  return { canDraw, start, open, load, css, levelClass, NOTHING, FONT };
 })();
