@@ -284,6 +284,9 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     ribbon = w.page.locator('figure[data-plot="ribbon"] .key').inner_text()
     assert "orange" in ribbon
     assert "progressive" in ribbon
+    day = w.page.locator('figure[data-plot="day"]')
+    assert day.count() == 1, "only where a series comes every three hours or faster"
+    assert "within a day it moves by 1.5 mm" in day.locator(".says").inner_text()
     window = w.page.locator('figure[data-plot="window"][data-station="G1"]')
     assert "Trusted" in window.locator(".says").inner_text()
     assert "not trusted" in window.locator(".key").inner_text()

@@ -62,3 +62,12 @@ def load_season(c: Connection, site: str, station: str) -> list[dict[str, Any]]:
             name: [row[name] for row in mine] for name in ("at", "value", "trend", "season", "remainder")
         }
     return heads
+
+
+def list_with_day(c: Connection, site: str) -> frozenset[str]:
+    """Stations of which a series has a season of the day."""
+    n, s = t.season.c, t.series.c
+    rows = c.execute(
+        select(s.station).join(t.season, n.series_id == s.id).where(s.site == site, n.day_range.is_not(None))
+    )
+    return frozenset(rows.scalars())

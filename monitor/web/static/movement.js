@@ -109,6 +109,22 @@
     return { says, latest: "", spec: { x: { from: Math.min(1, ...durations), to: Math.max(10, ...durations), log: true, title: tr("duration, h") }, y: { unit: "mm/h", log: true }, layers } };
   }
 
+  // what a day of the last two months usually does, by the hour of the site
+  function usualDay(found) {
+    const whole = found.series.filter((r) => r.day?.season.length), split = whole.find((r) => r.quantity.startsWith("displacement")) ?? whole[0];
+    if (!split) return { latest: "", says: tr("No season of the day: it needs readings every three hours or faster."), spec: null };
+    const { unit } = split, midnight = 86400 * Math.floor(seconds(split.last_at) / 86400);
+    const into = (s) => { const [h, m] = minute(s).slice(11).split(":").map(Number); return 3600 * h + 60 * m; };
+    const from = midnight - into(midnight), parts = split.day.hour_utc.map((h, k) => [into(midnight + 3600 * h), split.day.season[k]]).sort((a, b) => a[0] - b[0]);
+    parts.unshift([parts.at(-1)[0] - 86400, parts.at(-1)[1]]);
+    parts.push([parts[1][0] + 86400, parts[1][1]]);
+    return {
+      latest: `${show(split.day_range)} ${unit}`,
+      says: tr("{quantity}: within a day it moves by {value}, as in the last two months; strength of that season {strength}.", { quantity: tr(split.quantity.replaceAll("_", " ")), value: `${show(split.day_range)} ${unit}`, strength: show(split.day_strength) }),
+      spec: { x: { from, to: from + 86399, day: true }, y: { unit }, layers: [{ line: [parts.map((p) => from + p[0]), parts.map((p) => p[1])], dots: 2, width: 1.6, colour: css("--forecast"), name: tr("season of the day"), unit }] },
+    };
+  }
+
   // the whole record, whatever the range of the other pictures: a season is seen over years
   function season(found) {
     const whole = found.series.filter((r) => !r.reason).sort((a, b) => b.season_range - a.season_range);
@@ -120,8 +136,7 @@
     const x = { from: at[0], to: at.at(-1) };
     return {
       latest: tr("season of {value} in a year", { value: `${show(split.season_range)} ${unit}` }),
-      says: tr("{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.", { quantity: tr(split.quantity.replaceAll("_", " ")), season: show(split.season_strength), trend: show(split.trend_strength), method: split.method })
-        + (split.day_range === null ? "" : ` ${tr("Within a day it moves by {value}, as in the last two months; strength of that season {strength}.", { value: `${show(split.day_range)} ${unit}`, strength: show(split.day_strength) })}`),
+      says: tr("{quantity}: strength of the season {season}, of the trend {trend}; 1 = nothing else. Found by {method} over the whole record: it knows what came later and feeds no forecast.", { quantity: tr(split.quantity.replaceAll("_", " ")), season: show(split.season_strength), trend: show(split.trend_strength), method: split.method }),
       spec: { x, y: { unit }, layers: [part(value, tr("observed"), css("--muted"), { alpha: 0.6 }), part(trend, tr("trend"), css("--curve"))] },
       below: { x, y: { unit }, layers: [part(season, tr("season"), css("--forecast")), part(remainder, tr("remainder"), css("--advice"), { alpha: 0.7, dash: "dot" })] },
     };
@@ -129,7 +144,7 @@
 
   const movement = (f) => `movement/${f.dataset.station}?span=${span}`;
   const pictures = {
-    season: [(f) => `season/${f.dataset.station}`, season], rain: [() => `rain?span=${span}`, rain], ribbon: [() => `ribbon?span=${span}`, ribbon],
+    season: [(f) => `season/${f.dataset.station}`, season], day: [(f) => `season/${f.dataset.station}`, usualDay], rain: [() => `rain?span=${span}`, rain], ribbon: [() => `ribbon?span=${span}`, ribbon],
     velocity: [movement, velocity], inverse: [movement, inverse], window: [movement, drift], angle: [movement, angle],
   };
 
@@ -157,7 +172,7 @@
       bare: k < specs.length - 1,
       read: (at, u) => { // what stands under the pointer takes the place of the sentence
         const read = at === null ? [] : find(s, at, s.x.log ? 0.15 * at : 0.03 * (u.scales.x.max - u.scales.x.min));
-        said.textContent = read.length ? `${s.x.log ? "" : `${instant(at)} · `}${read.map((r) => s.y.rows ? r.text : `${r.layer.name}: ${r.text}`).join(" · ")}` : text;
+        said.textContent = read.length ? `${s.x.log ? "" : `${s.x.day ? minute(at).slice(11) : instant(at)} · `}${read.map((r) => s.y.rows ? r.text : `${r.layer.name}: ${r.text}`).join(" · ")}` : text;
       },
     }));
     figure.querySelector(".key").replaceWith(key(specs.flatMap((s) => s.layers)));

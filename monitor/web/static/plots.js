@@ -173,7 +173,7 @@ window.Slopeward = (() => {
         y: { time: false, distr: spec.y.log ? 3 : 1, range: () => fit(spec, ...seen) },
       },
       axes: [
-        { show: !more.bare, stroke: ink, grid, ticks: grid, font, size: spec.x.log ? 38 : 42, space: spec.x.log ? 40 : 62, label: spec.x.title, labelSize: 14, labelFont: font, values: spec.x.log ? figures : ticks },
+        { show: !more.bare, stroke: ink, grid, ticks: grid, font, size: spec.x.log ? 38 : 42, space: spec.x.log ? 40 : 62, label: spec.x.title, labelSize: 14, labelFont: font, values: spec.x.log ? figures : spec.x.day ? (_, splits) => splits.map((s) => s === null ? null : clock(s)) : ticks },
         { stroke: ink, grid: spec.y.log ? { ...grid, filter: (_, s) => s.map((v) => Number.isInteger(Math.log10(v)) ? v : null) } : grid, ticks: spec.y.log ? { show: false } : grid, font, size: wide, space: spec.y.rows ? 1 : 28, values: spec.y.rows ? (_, s) => s.map((v) => spec.y.rows[v] ?? "") : spec.y.dates ? (_, s) => s.map(day) : figures,
           ...(spec.y.rows ? { splits: () => spec.y.rows.map((_, k) => k) } : {}) },
       ],

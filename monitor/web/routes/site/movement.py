@@ -15,7 +15,7 @@ from monitor.errors import NotFoundError, RefusedError
 from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
-from monitor.store.models.seasons import load_season
+from monitor.store.models.seasons import list_with_day, load_season
 from monitor.store.readings.observations import load_stations
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
@@ -40,14 +40,14 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
         card = find_card(c, site)
         declared = context.declaration(c, str(card.status["config_version"]))
         moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
-        judged = timeline.list_judged(c, site)
+        judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
     says = ask_now(context, declared)
     curves = declared is not None and any("curve" in k.kind.drawn for k in declared.criteria)
     actions = [] if declared is None else [(p.stage, p.action) for p in declared.movement.stages if p.action]
     return render(
         request, "movement.html", card=card, stations=[s for s in moving if s in judged],
         others=[s for s in moving if s not in judged], now_says=says, actions=actions, has_curve=curves,
-        rain_words=says.get("rain", []),
+        rain_words=says.get("rain", []), with_day=with_day,
     )  # fmt: skip
 
 
