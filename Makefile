@@ -84,7 +84,7 @@ docs: setup ## Documentation that can be run: examples in docstrings, that the r
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
-	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_hostile.py
+	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py
 	$(BIN)/python -m tests.bench.service.bench_ingest_processes
 	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.service.bench_points

@@ -82,6 +82,13 @@ def load_cards(c: Connection, site: str | frozenset[str] | None = None) -> list[
     )  # fmt: skip
 
 
+def find_ladder(c: Connection, site: str) -> tuple[list[dict[str, Any]], str] | None:
+    """The levels of an active site and the hash of its file; None where there is no such site."""
+    s = t.site.c
+    row = c.execute(select(s.levels, s.config_sha256).where(s.id == site, s.active)).one_or_none()
+    return None if row is None else (row.levels, row.config_sha256)
+
+
 def load_kept_names(c: Connection) -> Kept:
     """Names of stations and sites that a translation could take for words of its own."""
     return keep(c.execute(select(t.station.c.id).distinct()).scalars(), c.execute(select(t.site.c.name)).scalars())
@@ -233,6 +240,14 @@ def find_newest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
     query = select(func.max(t.series_latest.c.observed_at)).where(t.series_latest.c.series_id.in_(series_ids))
     newest: datetime | None = c.execute(query).scalar()
     return newest
+
+
+def find_oldest(c: Connection, series_ids: Sequence[int]) -> datetime | None:
+    """The first epoch of some series."""
+    o, s = t.observation.c, t.series.c
+    first = select(func.min(o.observed_at)).where(o.series_id == s.id).correlate(t.series).scalar_subquery()
+    found = [at for at in c.execute(select(first).where(s.id.in_(series_ids))).scalars() if at is not None]
+    return min(found, default=None)
 
 
 def load_issue(c: Connection, series: SeriesRow) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from monitor.errors import ConfigError, NotFoundError, StoreBusyError
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
+from monitor.web.parts.ribbons import Ribbons
 
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
@@ -30,6 +31,7 @@ class Context:
     clock: Callable[[], datetime]
     version: str
     _sites: dict[str, Site | None] = field(default_factory=dict)
+    ribbons: Ribbons = field(default_factory=Ribbons)
     trouble: str = ""  # what keeps core from deciding, as the supervisor says it
     said: dict[str, tuple[datetime, dict[str, Any]]] = field(default_factory=dict)  # by site file: the newest dry run
 

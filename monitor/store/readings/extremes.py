@@ -30,10 +30,10 @@ class Stretch:
     count: int
 
 
-def count_up_to(c: Connection, series_id: int, from_at: datetime, to_at: datetime, most: int) -> int:
-    """How many revisions a range holds, or `most` where it is more: the question ends there."""
+def count_up_to(c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, most: int) -> int:
+    """How many revisions of some series a range holds, or `most` where it is more: the question ends there."""
     o = observation.c
-    some = select(o.revision).where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at)
+    some = select(o.revision).where(o.series_id.in_(series_ids), o.observed_at > from_at, o.observed_at <= to_at)
     return int(c.execute(select(func.count()).select_from(some.limit(most).subquery())).scalar_one())
 
 
@@ -80,25 +80,12 @@ def load_stretches(
     value = " + ".join(f"{mark} * o{k}.value_raw" for k in range(len(parts)))
     known, joined, values = spell(known_at), list[str](), list[Any]()
     for k, (series_id, _) in enumerate(parts):
-        o, mine, other = f"o{k}", _RANK.format(f"o{k}"), _RANK.format("n")
+        o = f"o{k}"
         at = f"o0.observed_at > s.a{collate} AND o0.observed_at <= s.b{collate}"
         at = f"{o}.observed_at = o0.observed_at" if k else at
-        speaks_before = (
-            f"SELECT 1 FROM observation n WHERE n.series_id = {o}.series_id AND n.observed_at = {o}.observed_at "  # noqa: S608
-            f"AND n.revision <> {o}.revision AND n.received_at <= {mark} "
-            f"AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
-        )
-        joined.append(
-            f"JOIN observation {o} ON {o}.series_id = {mark} AND {at} AND {o}.flags = '' AND {o}.received_at <= {mark} "
-            f"AND NOT EXISTS ({speaks_before})"
-        )
-        values += [series_id, known, known]
-        if _has_later_flags(c, series_id):
-            joined.append(
-                f"AND NOT EXISTS (SELECT 1 FROM observation_flag f WHERE f.series_id = {o}.series_id AND "  # noqa: S608
-                f"f.observed_at = {o}.observed_at AND f.known_from <= {mark})"
-            )
-            values.append(known)
+        sound, knowns = _say_sound(c, o, mark, [series_id])
+        joined.append(f"JOIN observation {o} ON {o}.series_id = {mark} AND {at} AND {sound}")
+        values += [series_id, *[known] * knowns]
     pairs = [(k, a, b) for k, (a, b) in enumerate(pairwise(spell(edge) for edge in edges))]
     sql = (
         f"WITH s(k, a, b) AS (VALUES {','.join([row] * len(pairs))}), "  # noqa: S608
@@ -109,11 +96,38 @@ def load_stretches(
     return [Stretch(*found) for found in c.exec_driver_sql(sql, asked)]
 
 
-def _has_later_flags(c: Connection, series_id: int) -> bool:
-    return (
-        c.execute(select(observation_flag.c.id).where(observation_flag.c.series_id == series_id).limit(1)).first()
-        is not None
+def _say_sound(c: Connection, o: str, mark: str, series_ids: Sequence[int]) -> tuple[str, int]:
+    """The condition that a row speaks and has no flag, and how often it asks for the instant of knowledge."""
+    mine, other = _RANK.format(o), _RANK.format("n")
+    of_this = f"{{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at"
+    speaks_before = (
+        f"SELECT 1 FROM observation n WHERE {of_this.format('n')} AND n.revision <> {o}.revision "  # noqa: S608
+        f"AND n.received_at <= {mark} AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
     )
+    parts = [f"{o}.flags = '' AND {o}.received_at <= {mark} AND NOT EXISTS ({speaks_before})"]
+    query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
+    if c.execute(query).first() is not None:
+        flagged_later = f"SELECT 1 FROM observation_flag f WHERE {of_this.format('f')} AND f.known_from <= {mark}"  # noqa: S608
+        parts.append(f"NOT EXISTS ({flagged_later})")
+    return " AND ".join(parts), len(parts) + 1
+
+
+def load_sound(
+    c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, known_at: datetime
+) -> dict[int, list[tuple[str, float]]]:
+    """Unflagged readings of a range by series, as measured: epoch as text and value."""
+    mark = "%s" if c.dialect.name == "postgresql" else "?"
+    sound, knowns = _say_sound(c, "o", mark, series_ids)
+    sql = (
+        f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN "  # noqa: S608
+        f"({','.join([mark] * len(series_ids))}) AND o.observed_at > {mark} AND o.observed_at <= {mark} AND {sound} "
+        "ORDER BY 1, 2"
+    )
+    asked = (*series_ids, spell(from_at), spell(to_at), *[spell(known_at)] * knowns)
+    found: dict[int, list[tuple[str, float]]] = {}
+    for series_id, at, value in c.exec_driver_sql(sql, asked):
+        found.setdefault(series_id, []).append((at, value))
+    return found
 
 
 def load_firsts(

@@ -16,10 +16,11 @@ from monitor.store.readings.extremes import (
     list_flagged,
     list_offset_series,
     load_firsts,
+    load_sound,
     load_stretches,
 )
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
-from monitor.web.parts.sampling import project_downslope, sample
+from monitor.web.parts.sampling import pick, project_downslope, sample
 
 EXACT: Final = 20_000  # readings that are read one by one; of more the database works out the extremes
 NEWEST: Final = 50  # are always read one by one
@@ -39,7 +40,7 @@ def load_points(
     Up to `EXACT` readings are read and sampled. Of more, the database finds the extremes of short stretches; a
     point then stands at the begin or end of its stretch, which a screen does not show apart.
     """
-    count = max(count_up_to(c, s.id, low, high, EXACT + 1) for s, _ in parts)
+    count = max(count_up_to(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
     if count <= EXACT:
         readings = _load_exact(c, parts, low, high, now)
         kept = sample(readings, most)
@@ -87,35 +88,21 @@ def load_curves(
 ) -> tuple[dict[str, list[tuple[float, float]]], bool]:
     """Epoch seconds and values by station; and whether the range was so long that a seek stands for each stretch."""
     ids = [s.id for parts in found.values() for s, _ in parts]
-    room, total = EXACT, 0
-    for series_id in ids:
-        total += count_up_to(c, series_id, low, high, room - total + 1)
-        if total > room:
-            break
-    each = max(COMPARE_POINTS // max(len(found), 1), LEAST_POINTS)
-    if total <= room:
-        return {
-            station: [
-                (r.observed_at.timestamp(), r.value)
-                for r in sample([r for r in _load_exact(c, parts, low, high, now) if not r.flags], each)
-            ]
-            for station, parts in found.items()
-        }, False  # fmt: skip
-    firsts = load_firsts(c, ids, spread(low, high, min(each, COMPARE_POINTS // len(ids))), now)
+    each = max(COMPARE_POINTS // len(ids), LEAST_POINTS)
+    thinned = count_up_to(c, ids, low, high, EXACT + 1) > EXACT
+    values = load_firsts(c, ids, spread(low, high, each), now) if thinned else load_sound(c, ids, low, high, now)
     for series_id in list_offset_series(c, ids):
         steps = load_offsets(c, series_id, now)
         at = [step[0] for step in steps]
         sums = [0.0, *accumulate(size for _, size in steps)]
-        firsts[series_id] = [(t, value - sums[bisect_right(at, t)]) for t, value in firsts.get(series_id, [])]
+        values[series_id] = [(t, value - sums[bisect_right(at, t)]) for t, value in values.get(series_id, [])]
     curves: dict[str, list[tuple[float, float]]] = {}
     for station, parts in found.items():
-        some = [dict(firsts.get(s.id, [])) for s, _ in parts]
+        some = [dict(values.get(s.id, [])) for s, _ in parts]
         common = [at for at in some[0] if all(at in one for one in some)]
-        curves[station] = [
-            (parse(at).timestamp(), sum(one[at] * weight for one, (_, weight) in zip(some, parts, strict=True)))
-            for at in common
-        ]  # fmt: skip
-    return curves, True
+        total = [sum(one[at] * weight for one, (_, weight) in zip(some, parts, strict=True)) for at in common]
+        curves[station] = [(parse(common[k]).timestamp(), total[k]) for k in pick(total, each)]
+    return curves, thinned
 
 
 def spread(low: datetime, high: datetime, count: int) -> list[datetime]:

@@ -267,7 +267,7 @@
     for (const r of f.velocity?.rates ?? []) r.at = unfold(r.at);
     if (f.scores) f.scores.at = unfold(f.scores.at);
     if (f.past) f.past.at = unfold(f.past.at);
-    const from = unfold(f.ribbon.from), ends = [...from.slice(1), ...f.ribbon.to];
+    const from = unfold(f.ribbon.from), ends = [...from.slice(1), f.ribbon.to];
     f.ribbon = from.map((at, k) => ({ from: at, to: ends[k], level: f.ribbon.level[k], seen: f.ribbon.seen[k] }));
     return f;
   };

@@ -18,8 +18,7 @@ from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
-from monitor.web.parts.collect import find_card
-from monitor.web.parts.columns import EXACT, Parts, fold, load_curves, load_points, shorten, unfold
+from monitor.web.parts.columns import EXACT, TICK, Parts, fold, load_curves, load_points, shorten, unfold
 from monitor.web.parts.plan import MOTION, plan_panes
 from monitor.web.parts.sampling import pick
 from monitor.web.routes.site.charts import (
@@ -52,12 +51,11 @@ def get_panes(
     """A curve with its forecast and bounds, velocity, rain, water, level, marks and maintenance over one range."""
     context = context_of(request)
     with context.db.read() as c:
-        card = find_card(c, site)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        levels, declared = _open(context, c, site)
         series = load_series(c, site)
         parts = find_parts(c, site, series, station, quantity)
         now = context.clock()
-        low, high = read_range(pages.find_newest(c, [s.id for s, _ in parts]), now, from_, to, span)
+        low, high = _find_range(c, [s.id for s, _ in parts], now, from_, to, span)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
         single = parts[0][0] if len(parts) == 1 else None
         issues = pages.load_issue(c, single) if single is not None else []
@@ -73,7 +71,7 @@ def get_panes(
             "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
             "until": ends.timestamp(), "total": total, "points": points,
             "noise_floor": noise_floor_of(declared, station, quantity), **say_all({
-                "thresholds": find_thresholds(declared, station, quantity, card.levels, readings),
+                "thresholds": find_thresholds(declared, station, quantity, levels, readings),
                 "forecast": _shorten_issue(describe_issue(shown)), "others": summarise_others(issues),
                 "withheld": None if single is None else pages.load_withheld(c, single.id),
             }),
@@ -86,10 +84,10 @@ def get_panes(
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
             "velocity": _find_velocity(
-                context, c, declared, series, station, low, high, card.levels, is_long=total > EXACT
+                context, c, declared, series, station, low, high, levels, is_long=total > EXACT
             ),
             "more": [_load_pane(c, s, low, high, now) for s in plan_panes(series, station, quantity)],
-            **_load_foot(c, site, station, low, high, ends, card.levels),
+            **_load_foot(context, c, site, station, low, high, ends, levels),
         }  # fmt: skip
 
 
@@ -100,7 +98,7 @@ def get_comparison(
     """One quantity of all stations that measure it, a curve each; what moves counts from the begin of the range."""
     context = context_of(request)
     with context.db.read() as c:
-        card = find_card(c, site)
+        levels, _ = _open(context, c, site)
         series = load_series(c, site)
         found: dict[str, Parts] = {}
         for station in dict.fromkeys(s.station for s in series if not s.station.startswith(LANDSLIDE)):
@@ -113,8 +111,7 @@ def get_comparison(
         unit = next(iter(found.values()))[0][0].unit
         drawn = {k: parts for k, parts in list(found.items())[:MOST_STATIONS] if parts[0][0].unit == unit}
         now = context.clock()
-        newest = pages.find_newest(c, [s.id for parts in drawn.values() for s, _ in parts])
-        low, high = read_range(newest, now, from_, to, span)
+        low, high = _find_range(c, [s.id for parts in drawn.values() for s, _ in parts], now, from_, to, span)
         curves, thinned = load_curves(c, drawn, low, high, now)
         if quantity.startswith(MOTION):
             curves = {k: [(at, value - rows[0][1]) for at, value in rows] for k, rows in curves.items() if rows}
@@ -126,8 +123,25 @@ def get_comparison(
                 {"station": k, "at": fold(at for at, _ in rows), "value": [shorten(value) for _, value in rows]}
                 for k, rows in curves.items() if rows
             ],
-            **_load_foot(c, site, None, low, high, high, card.levels),
+            **_load_foot(context, c, site, None, low, high, high, levels),
         }  # fmt: skip
+
+
+def _open(context: Context, c: Connection, site: str) -> tuple[list[dict[str, Any]], Site | None]:
+    """The levels of a site, and the site as its file declares it; raises NotFoundError."""
+    found = pages.find_ladder(c, site)
+    if found is None:
+        raise NotFoundError(f"there is no site {site!r}")
+    return found[0], context.declaration(c, found[1])
+
+
+def _find_range(
+    c: Connection, series_ids: Sequence[int], now: datetime, from_: str | None, to: str | None, span: str
+) -> tuple[datetime, datetime]:
+    """The range asked for; a span back never begins before the first reading."""
+    low, high = read_range(pages.find_newest(c, series_ids), now, from_, to, span)
+    oldest = None if from_ else pages.find_oldest(c, series_ids)
+    return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
 
 
 def _find_velocity(
@@ -175,6 +189,7 @@ def _load_pane(c: Connection, s: SeriesRow, low: datetime, high: datetime, now: 
 
 
 def _load_foot(
+    context: Context,
     c: Connection,
     site: str,
     station: str | None,
@@ -192,12 +207,12 @@ def _load_foot(
         {**m, "from": m.pop("from_at").timestamp(), "to": m.pop("to_at").timestamp()}
         for m in load_maintenance_between(c, site, low, ends) if station in (None, m["station"])
     ]  # fmt: skip
-    ribbon = timeline.load_ribbon(c, site, low, high)
+    ribbon = context.ribbons.load(c, site, low, high, context.clock())
     return {
         "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
         "ribbon": {
-            "from": fold(r["from_at"] for r in ribbon), "to": [parse(r["to_at"]).timestamp() for r in ribbon[-1:]],
-            "level": [r["level"] for r in ribbon], "seen": [r["observability"] for r in ribbon],
+            "from": fold(k.at for k in ribbon), "to": high.timestamp(), "level": [k.level for k in ribbon],
+            "seen": [k.seen for k in ribbon],
         },
         "marks": say_all(marks), "maintenance": works,
     }  # fmt: skip
