@@ -3,18 +3,19 @@
 A stretch is narrower than two points of a screen, so a line through its extremes looks as one through all readings.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select, text
 
 from monitor.domain.instants import spell
 from monitor.store.schema.tables import observation, observation_flag, offset_entry
 
 _RANK: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
+_STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key) AS b FROM json_each(:edges)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,58 +75,60 @@ def load_stretches(
     """
     if len(edges) < 2:
         return []
-    is_postgresql = c.dialect.name == "postgresql"
-    mark, collate = ("%s", ' COLLATE "C"') if is_postgresql else ("?", "")
-    row = "(%s::int, %s::text, %s::text)" if is_postgresql else "(?,?,?)"
-    value = " + ".join(f"{mark} * o{k}.value_raw" for k in range(len(parts)))
-    known, joined, values = spell(known_at), list[str](), list[Any]()
-    for k, (series_id, _) in enumerate(parts):
-        o = f"o{k}"
-        at = f"o0.observed_at > s.a{collate} AND o0.observed_at <= s.b{collate}"
-        at = f"{o}.observed_at = o0.observed_at" if k else at
-        sound, knowns = _say_sound(c, o, mark, [series_id])
-        joined.append(f"JOIN observation {o} ON {o}.series_id = {mark} AND {at} AND {sound}")
-        values += [series_id, *[known] * knowns]
-    pairs = [(k, a, b) for k, (a, b) in enumerate(pairwise(spell(edge) for edge in edges))]
+    value = " + ".join(f":weight{k} * o{k}.value_raw" for k in range(len(parts)))
+    joined = "".join(
+        f" JOIN observation o{k} ON o{k}.series_id = :series{k} AND o{k}.observed_at = o0.observed_at"
+        for k in range(1, len(parts))
+    )
+    sound = " AND ".join(_say_sound(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+    spelled = [spell(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": spell(known_at), "first": spelled[0], "last": spelled[-1]}
+    for k, (series_id, weight) in enumerate(parts):
+        facts |= {f"series{k}": series_id, f"weight{k}": weight}
+    # one walk over the range: SQLite joins the stretches, PostgreSQL finds the place of an epoch among the edges
+    if c.dialect.name == "postgresql":
+        facts["edges"] = [spell(edge + timedelta(microseconds=1)) for edge in edges]
+        number, source = 'width_bucket(o0.observed_at, CAST(:edges AS text[]) COLLATE "C") - 1', "observation o0"
+        inside = "o0.observed_at > :first AND o0.observed_at <= :last"
+    else:
+        facts["edges"] = json.dumps(spelled)
+        number, source = "s.k", f"({_STRETCHES}) s CROSS JOIN observation o0"
+        inside = "o0.observed_at > s.a AND o0.observed_at <= s.b"
     sql = (
-        f"WITH s(k, a, b) AS (VALUES {','.join([row] * len(pairs))}), "  # noqa: S608
-        f"v(k, at, value) AS (SELECT s.k, o0.observed_at, {value} FROM s {' '.join(joined)}) "
+        f"WITH v(k, at, value) AS (SELECT {number}, o0.observed_at, {value} FROM {source}{joined} "  # noqa: S608
+        f"WHERE o0.series_id = :series0 AND {inside} AND {sound}) "
         "SELECT k, min(at), max(at), min(value), max(value), sum(value), count(*) FROM v GROUP BY k ORDER BY k"
     )
-    asked = (*(x for pair in pairs for x in pair), *(weight for _, weight in parts), *values)
-    return [Stretch(*found) for found in c.exec_driver_sql(sql, asked)]
+    return [Stretch(*found) for found in c.execute(text(sql), facts)]
 
 
-def _say_sound(c: Connection, o: str, mark: str, series_ids: Sequence[int]) -> tuple[str, int]:
-    """The condition that a row speaks and has no flag, and how often it asks for the instant of knowledge."""
+def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+    """The condition that a row speaks at the instant `:known` and has no flag."""
     mine, other = _RANK.format(o), _RANK.format("n")
     of_this = f"{{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at"
     speaks_before = (
         f"SELECT 1 FROM observation n WHERE {of_this.format('n')} AND n.revision <> {o}.revision "  # noqa: S608
-        f"AND n.received_at <= {mark} AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
+        f"AND n.received_at <= :known AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
     )
-    parts = [f"{o}.flags = '' AND {o}.received_at <= {mark} AND NOT EXISTS ({speaks_before})"]
+    parts = [f"{o}.flags = '' AND {o}.received_at <= :known AND NOT EXISTS ({speaks_before})"]
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     if c.execute(query).first() is not None:
-        flagged_later = f"SELECT 1 FROM observation_flag f WHERE {of_this.format('f')} AND f.known_from <= {mark}"  # noqa: S608
+        flagged_later = f"SELECT 1 FROM observation_flag f WHERE {of_this.format('f')} AND f.known_from <= :known"  # noqa: S608
         parts.append(f"NOT EXISTS ({flagged_later})")
-    return " AND ".join(parts), len(parts) + 1
+    return " AND ".join(parts)
 
 
 def load_sound(
     c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, known_at: datetime
 ) -> dict[int, list[tuple[str, float]]]:
     """Unflagged readings of a range by series, as measured: epoch as text and value."""
-    mark = "%s" if c.dialect.name == "postgresql" else "?"
-    sound, knowns = _say_sound(c, "o", mark, series_ids)
     sql = (
-        f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN "  # noqa: S608
-        f"({','.join([mark] * len(series_ids))}) AND o.observed_at > {mark} AND o.observed_at <= {mark} AND {sound} "
-        "ORDER BY 1, 2"
+        f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
+        f"AND o.observed_at > :first AND o.observed_at <= :last AND {_say_sound(c, 'o', series_ids)} ORDER BY 1, 2"
     )
-    asked = (*series_ids, spell(from_at), spell(to_at), *[spell(known_at)] * knowns)
+    facts = {"ids": list(series_ids), "first": spell(from_at), "last": spell(to_at), "known": spell(known_at)}
     found: dict[int, list[tuple[str, float]]] = {}
-    for series_id, at, value in c.exec_driver_sql(sql, asked):
+    for series_id, at, value in c.execute(text(sql).bindparams(bindparam("ids", expanding=True)), facts):
         found.setdefault(series_id, []).append((at, value))
     return found
 
@@ -137,25 +140,31 @@ def load_firsts(
 
     It costs a seek each, whatever the length of the record; extremes between are not seen.
     """
-    is_postgresql = c.dialect.name == "postgresql"
-    mark, number, collate = ("%s", "(%s::bigint)", ' COLLATE "C"') if is_postgresql else ("?", "(?)", "")
-    row = "(%s::text, %s::text)" if is_postgresql else "(?,?)"
+    spelled = [spell(edge) for edge in edges]
+    facts: dict[str, Any] = {"known": spell(known_at)}
+    if c.dialect.name == "postgresql":
+        facts |= {"ids": list(series_ids), "begins": spelled[:-1], "ends": spelled[1:]}
+        source = (
+            "(SELECT unnest(CAST(:ids AS bigint[])) AS id) i CROSS JOIN "
+            'unnest(CAST(:begins AS text[]) COLLATE "C", CAST(:ends AS text[]) COLLATE "C") AS s(a, b)'
+        )
+    else:
+        facts |= {"ids": json.dumps(list(series_ids)), "edges": json.dumps(spelled)}
+        source = f"(SELECT value AS id FROM json_each(:ids)) i CROSS JOIN ({_STRETCHES}) s"  # noqa: S608
     first = (
-        f"SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a{collate} AND "  # noqa: S608
-        f"n.observed_at <= s.b{collate} AND n.flags = '' AND n.received_at <= {mark} ORDER BY n.observed_at LIMIT 1"
+        "SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a "
+        "AND n.observed_at <= s.b AND n.flags = '' AND n.received_at <= :known ORDER BY n.observed_at LIMIT 1"
     )
-    known = spell(known_at)
+    speaking = (
+        f"SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at "  # noqa: S608
+        f"AND o.received_at <= :known ORDER BY {_RANK.format('o')} DESC, o.revision DESC LIMIT 1"
+    )
     sql = (
-        f"WITH i(id) AS (VALUES {','.join([number] * len(series_ids))}), "  # noqa: S608 - no value
-        f"s(a, b) AS (VALUES {','.join([row] * (len(edges) - 1))}), "
-        f"k(id, at) AS (SELECT i.id, ({first}) FROM i CROSS JOIN s) SELECT k.id, k.at, "
-        f"(SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at AND "
-        f"o.received_at <= {mark} ORDER BY {_RANK.format('o')} DESC, o.revision DESC LIMIT 1) "
-        "FROM k WHERE k.at IS NOT NULL ORDER BY 1, 2"
+        f"WITH k(id, at) AS (SELECT i.id, ({first}) FROM {source}) "  # noqa: S608
+        f"SELECT k.id, k.at, ({speaking}) FROM k WHERE k.at IS NOT NULL ORDER BY 1, 2"
     )
-    pairs = [x for pair in pairwise(spell(edge) for edge in edges) for x in pair]
     found: dict[int, list[tuple[str, float]]] = {}
-    for series_id, at, value in c.exec_driver_sql(sql, (*series_ids, *pairs, known, known)):
+    for series_id, at, value in c.execute(text(sql), facts):
         found.setdefault(series_id, []).append((at, value))
     return found
 

@@ -22,7 +22,8 @@ from monitor.store.readings.extremes import (
 from monitor.store.readings.observations import SeriesRow, load_offsets, load_readings
 from monitor.web.parts.sampling import pick, project_downslope, sample
 
-EXACT: Final = 20_000  # readings that are read one by one; of more the database works out the extremes
+EXACT: Final = 4_000  # readings that are read one by one; of more the database works out the extremes
+COMPARED: Final = 20_000  # readings of all stations together that are read; of more one stands for a stretch
 NEWEST: Final = 50  # are always read one by one
 FLAGGED: Final = 60  # of a long range, the newest
 COMPARE_POINTS: Final = 12_000  # of all stations together
@@ -42,11 +43,11 @@ def load_points(
     """
     count = max(count_up_to(c, [s.id], low, high, EXACT + 1) for s, _ in parts)
     if count <= EXACT:
-        readings = _load_exact(c, parts, low, high, now)
+        readings = load_exact(c, parts, low, high, now)
         kept = sample(readings, most)
         return make_columns(_spell(kept)), len(readings), readings
     begin = max(low, find_nth_newest(c, parts[0][0].id, high, NEWEST) or low) - TICK
-    newest = _load_exact(c, parts, begin, high, now)
+    newest = load_exact(c, parts, begin, high, now)
     offsets = [load_offsets(c, s.id, now) for s, _ in parts]
     edges = spread(low, begin, most // 2)
     edges += [parse(at) - TICK for some in offsets for at, _ in some if low < parse(at) - TICK < begin]
@@ -68,7 +69,7 @@ def load_points(
         for at in list_flagged(c, parts[0][0].id, low, begin, FLAGGED):
             rows += [
                 (r.observed_at.timestamp(), r.value, ",".join(r.flags))
-                for r in _load_exact(c, parts, at - TICK, at, now)
+                for r in load_exact(c, parts, at - TICK, at, now)
             ]
     rows += [(r.observed_at.timestamp(), r.value, ",".join(r.flags)) for r in newest]
     return make_columns(sorted(rows, key=lambda row: row[0])), total, newest
@@ -78,7 +79,8 @@ def _spell(readings: Iterable[Reading]) -> list[tuple[float, float, str]]:
     return [(r.observed_at.timestamp(), r.value, ",".join(r.flags)) for r in readings]
 
 
-def _load_exact(c: Connection, parts: Parts, low: datetime, high: datetime, now: datetime) -> list[Reading]:
+def load_exact(c: Connection, parts: Parts, low: datetime, high: datetime, now: datetime) -> list[Reading]:
+    """Readings of a curve one by one, flagged ones with their flags."""
     found = [load_readings(c, s.id, low, high, now) for s, _ in parts]
     return found[0] if len(parts) == 1 else project_downslope(found, [weight for _, weight in parts])
 
@@ -89,7 +91,7 @@ def load_curves(
     """Epoch seconds and values by station; and whether the range was so long that a seek stands for each stretch."""
     ids = [s.id for parts in found.values() for s, _ in parts]
     each = max(COMPARE_POINTS // len(ids), LEAST_POINTS)
-    thinned = count_up_to(c, ids, low, high, EXACT + 1) > EXACT
+    thinned = count_up_to(c, ids, low, high, COMPARED + 1) > COMPARED
     values = load_firsts(c, ids, spread(low, high, each), now) if thinned else load_sound(c, ids, low, high, now)
     for series_id in list_offset_series(c, ids):
         steps = load_offsets(c, series_id, now)

@@ -1,10 +1,14 @@
 """The answers behind the linked chart: the same readings however long the range is, and marks that lead on."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
+from monitor.domain.instants import parse
+from monitor.store.alerting.timeline import load_ribbon
 from monitor.store.readings.observations import load_series
+from monitor.store.schema.tables import evaluation
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
@@ -41,3 +45,82 @@ def test_a_long_range_shows_the_extremes_and_the_newest_that_reading_one_by_one_
             known = {round(v, 4) for v in sound}
             assert all(round(v, 4) in known for v in shown)
             assert unfold(few["at"]) == sorted(unfold(few["at"]))
+
+
+def test_an_answer_holds_what_stands_beside_the_curve_and_marks_lead_to_their_alert(client, filled):  # noqa: F811
+    found = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "60d"}).json()
+    assert unfold(found["points"]["at"])[-1] == found["to"] == story.NOW.timestamp()
+    assert found["points"]["value"][-1] == pytest.approx(-111.4, abs=0.1)
+    assert found["forecast"]["model"] == "lld"
+    assert found["forecast"]["targets"]["at"][0] > found["to"]
+    assert {b["name"] for b in found["thresholds"]} == {"yellow", "orange", "red"}
+    assert [b["value"] for b in found["velocity"]["bounds"]] == [2.0, 20.0, 100.0]
+    assert {r["window_s"] for r in found["velocity"]["rates"]} == {172_800.0, 604_800.0}
+    rain = next(p for p in found["more"] if p["quantity"] == "rain")
+    exact = client.get(f"{SITE}/series/R1/rain", params={"span": "60d"}).json()["points"]["value"]
+    assert sum(rain["value"]) == pytest.approx(sum(exact), rel=1e-4)
+    assert [p["quantity"] for p in found["more"]] == ["rain", "pore_pressure"]
+    assert filled["hazard_alert"] in {m.get("alert") for m in found["marks"]}
+    assert {m["kind"] for m in found["marks"]} >= {"level", "event", "report"}
+    assert found["maintenance"][0]["reason"] == "new battery"
+    assert found["ribbon"]["level"][-1] == 2
+    # a span back never begins before the first reading: else a picture of all would be empty for the most part
+    whole = client.get(f"{SITE}/panes/G1/displacement_north", params={"span": "36500d"}).json()
+    assert whole["from"] == pytest.approx(unfold(whole["points"]["at"])[0], abs=1)
+
+
+@pytest.mark.parametrize("compared", [10**6, 50])
+def test_all_stations_lie_over_each_other_and_what_moves_begins_at_zero(client, monkeypatch, compared):  # noqa: F811
+    monkeypatch.setattr(columns, "COMPARED", compared)
+    found = client.get(f"{SITE}/compare/displacement_north", params={"span": "20d"}).json()
+    assert found["thinned"] is (compared == 50)
+    assert [s["station"] for s in found["series"]] == ["C1", "G1", "G2"]
+    assert all(s["value"][0] == 0.0 for s in found["series"])
+    g1 = found["series"][1]
+    moved = [-0.9 * story.move_mm("G1", datetime.fromtimestamp(at, UTC)) for at in unfold(g1["at"])]
+    assert g1["value"] == pytest.approx([m - moved[0] for m in moved], abs=5e-3)
+    computed = client.get(f"{SITE}/compare/displacement_downslope", params={"span": "20d"}).json()
+    assert [s["station"] for s in computed["series"]] == ["G1", "G2"]
+    assert client.get(f"{SITE}/compare/pore_pressure").json()["from_zero"] is False
+
+
+def test_odd_ranges_names_and_numbers_end_in_one_line(client):  # noqa: F811
+    for path, params in (
+        ("panes/G1/nothing", {}), ("panes/nobody/rain", {}), ("compare/nothing", {}), ("compare/%27%3B--", {}),
+        ("panes/C1/displacement_downslope", {}), ("panes/G1/displacement_north", {"span": "soon"}),
+        ("panes/G1/displacement_north", {"from": "2026-03-02T00:00:00Z", "to": "2026-03-01T00:00:00Z"}),
+        ("panes/G1/displacement_north", {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}),
+        ("panes/G1/displacement_north", {"max_points": "1e9"}), ("compare/rain", {"from": "2026-03-01"}),
+    ):  # fmt: skip
+        answer = client.get(f"{SITE}/{path}", params=params)
+        assert answer.status_code in {200, 404, 409, 422}, (path, params, answer.text)
+        assert answer.status_code == 200 or "error" in answer.json()
+    assert client.get("/api/v1/sites/nowhere/panes/G1/rain").status_code == 404
+    assert client.get("/api/v1/sites/nowhere/compare/rain").status_code == 404
+
+
+def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, database):  # noqa: F811
+    def add(minutes_ago, level):
+        row = {
+            "site": "lake-slope",
+            "at": story.NOW - timedelta(minutes=minutes_ago),
+            "trigger": "tick",
+            "level": level,
+        }
+        row |= {"observability": "full", "reachable_level": 2, "config_sha256": "x", "digest": "0" * 64}
+        with database.write() as c:
+            c.execute(insert(evaluation).values(row))
+
+    def levels(span):
+        found = client.get("/api/v1/sites/lake-slope/panes/X1/crack_opening", params={"span": span}).json()["ribbon"]
+        return list(zip(unfold(found["from"]), found["level"], strict=True))
+
+    for minutes_ago, level in ((4000, 1), (3000, 0), (600, 1), (500, 0)):
+        add(minutes_ago, level)
+    short = levels("12h")
+    assert [level for _, level in short] == [0, 1, 0]
+    assert [level for _, level in levels("6d")] == [1, 0, 1, 0]
+    assert levels("12h") == short
+    with database.read() as c:
+        rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    assert [(parse(r["from_at"]).timestamp(), r["level"]) for r in rows] == levels("6d")

@@ -1,13 +1,15 @@
 """The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
 from monitor.domain.instants import parse
+from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
@@ -18,7 +20,7 @@ from monitor.store.alerting.maintenance import load_maintenance_between
 from monitor.store.readings.extremes import load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
-from monitor.web.parts.columns import EXACT, TICK, Parts, fold, load_curves, load_points, shorten, unfold
+from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
 from monitor.web.parts.plan import MOTION, plan_panes
 from monitor.web.parts.sampling import pick
 from monitor.web.routes.site.charts import (
@@ -37,6 +39,7 @@ router = APIRouter(prefix="/api/v1", tags=["series"])
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
 RATES: Final = 60  # velocities of each window
+RATED: Final = 3_000  # readings of a range up to which they are fitted
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
 From = Annotated[str | None, Query(alias="from", description="RFC 3339 with offset; excluded")]
 To = Annotated[str | None, Query(description="RFC 3339 with offset; included; default the newest datum")]
@@ -57,6 +60,8 @@ def get_panes(
         now = context.clock()
         low, high = _find_range(c, [s.id for s, _ in parts], now, from_, to, span)
         points, total, readings = load_points(c, parts, low, high, now, max_points)
+        if total > len(readings):
+            readings = _find_starts(c, parts, declared, station, readings, now) + readings
         single = parts[0][0] if len(parts) == 1 else None
         issues = pages.load_issue(c, single) if single is not None else []
         newest = max((row["issued_at"] for row in issues), default=None)
@@ -84,7 +89,7 @@ def get_panes(
                 "ratio": [shorten(scores[k]["score"] / scores[k]["threshold"]) for k in kept],
             },
             "velocity": _find_velocity(
-                context, c, declared, series, station, low, high, levels, is_long=total > EXACT
+                context, c, declared, series, station, low, high, levels, is_long=total > RATED
             ),
             "more": [_load_pane(c, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ends, levels),
@@ -138,10 +143,27 @@ def _open(context: Context, c: Connection, site: str) -> tuple[list[dict[str, An
 def _find_range(
     c: Connection, series_ids: Sequence[int], now: datetime, from_: str | None, to: str | None, span: str
 ) -> tuple[datetime, datetime]:
-    """The range asked for; a span back never begins before the first reading."""
+    """The range asked for; it never begins before the first reading, nor ends more than a year from now."""
     low, high = read_range(pages.find_newest(c, series_ids), now, from_, to, span)
-    oldest = None if from_ else pages.find_oldest(c, series_ids)
+    high = min(high, now + timedelta(days=366))
+    oldest = pages.find_oldest(c, series_ids)
     return (low, high) if oldest is None else (min(max(low, oldest - TICK), high - TICK), high)
+
+
+def _find_starts(
+    c: Connection, parts: Parts, site: Site | None, station: str, newest: Sequence[Reading], now: datetime
+) -> list[Reading]:
+    """What the curve was where the windows of its bounds begin: of a long range the newest readings alone are there."""
+    asked = {
+        t.window_s for k in (() if site is None else site.criteria) for t in k.thresholds
+        if "ray" in k.kind.drawn and station in k.stations and t.window_s
+    }  # fmt: skip
+    found: list[Reading] = []
+    for window_s in sorted(asked, reverse=True) if newest else ():
+        start = newest[-1].observed_at - timedelta(seconds=window_s)
+        near = load_exact(c, parts, start - TICK, start + timedelta(seconds=window_s / 20), now)
+        found += [r for r in near if r.observed_at < newest[0].observed_at and not r.flags][:1]
+    return found
 
 
 def _find_velocity(
@@ -182,7 +204,9 @@ def _load_pane(c: Connection, s: SeriesRow, low: datetime, high: datetime, now: 
     long_s = (high - low).total_seconds()
     step_s = next((k for k in SUMS_S if long_s / k <= PANE_POINTS / 2), SUMS_S[-1])
     first = low.timestamp() // step_s * step_s
-    edges = [datetime.fromtimestamp(first + k * step_s, UTC) for k in range(int(long_s // step_s) + 2)]
+    edges = [
+        datetime.fromtimestamp(first + k * step_s, UTC) for k in range(ceil((high.timestamp() - first) / step_s) + 1)
+    ]
     found = load_stretches(c, [(s.id, 1.0)], edges, now)
     at = [edges[one.number + 1].timestamp() for one in found]
     return {**head, "at": fold(at), "value": [shorten(one.total) for one in found], "step_s": step_s}
@@ -207,11 +231,12 @@ def _load_foot(
         {**m, "from": m.pop("from_at").timestamp(), "to": m.pop("to_at").timestamp()}
         for m in load_maintenance_between(c, site, low, ends) if station in (None, m["station"])
     ]  # fmt: skip
-    ribbon = context.ribbons.load(c, site, low, high, context.clock())
+    until = max(high, min(ends, context.clock()))  # the level goes on after the newest reading
+    ribbon = context.ribbons.load(c, site, low, until, context.clock())
     return {
         "levels": [{"number": v["number"], "name": v["name"]} for v in levels],
         "ribbon": {
-            "from": fold(k.at for k in ribbon), "to": high.timestamp(), "level": [k.level for k in ribbon],
+            "from": fold(k.at for k in ribbon), "to": until.timestamp(), "level": [k.level for k in ribbon],
             "seen": [k.seen for k in ribbon],
         },
         "marks": say_all(marks), "maintenance": works,
