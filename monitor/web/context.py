@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, NotFoundError, StoreBusyError
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
-from monitor.web.parts.ribbons import Ribbons
+from monitor.web.ribbons import Ribbons
 
 COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
