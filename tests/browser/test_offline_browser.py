@@ -99,4 +99,4 @@ def test_a_push_message_shows_and_carries_its_alert(served, watch):  # noqa: F81
     assert manifest["start_url"] == "/"
     for icon in manifest["icons"]:
         assert page.evaluate("(src) => fetch(src).then((answer) => answer.status)", icon["src"]) == 200
-    assert not one.complaints
+    assert not [said for said in one.complaints if "GL Driver" not in said]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monitor.domain.alert import Actor, Notification
 from monitor.errors import RefusedError, SlopewardError
@@ -23,6 +23,7 @@ from monitor.store.people.users import find_account, load_users, may
 from monitor.store.schema.tables import reply, reply_code
 
 GOOD_FOR_S: Final = 4 * 3600.0
+KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays
 MOST_WRONG: Final = 5  # of one number within
 WITHIN: Final = timedelta(hours=1)
 _CODE: Final = re.compile(r"\s*(?:[^\W\d_]{1,12}\W{0,3})?(\d{4})\b", re.UNICODE)
@@ -66,6 +67,7 @@ def make_code(
         good_for: how long the code holds.
     """
     t = reply_code.c
+    c.execute(delete(reply_code).where(t.expires_at < now - KEPT))  # numbers of people are kept no longer than needed
     known = c.execute(select(t.code).where(t.notification_id == message.id)).scalar()
     if known is not None:
         c.execute(update(reply_code).where(t.notification_id == message.id).values(expires_at=now + good_for))
@@ -121,6 +123,7 @@ def _take(c: Connection, way: str, number: str, code: str, text: str, provider_i
         "at": now, "way": way, "sender": number[:40], "text": text[:_LONGEST], "provider_id": provider_id[:100],
         "outcome": REFUSED,
     }  # fmt: skip
+    c.execute(update(reply).where(reply.c.at < now - KEPT, reply.c.sender != "").values(sender="", text=""))
     if not add_if_absent(c, reply, row):
         return Answer(REPEATED)
     answer, why = _judge(c, way, number, code, now)

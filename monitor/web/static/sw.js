@@ -56,12 +56,16 @@ const act = async (request, url) => {
 
 const away = async () => await caches.match("/offline") ?? Response.error();
 
+// scripts and styles: what is there at once, and anew for the next time (the browser asks the server once a day)
 const load = async (request) => {
   const shell = await caches.open(SHELL), known = await shell.match(request);
-  if (known) return known;
-  const answer = await fetch(request);
-  if (answer.ok) await shell.put(request, answer.clone());
-  return answer;
+  const fresh = fetch(request).then(async (answer) => {
+    if (answer.ok) await shell.put(request, answer.clone());
+    return answer;
+  });
+  if (!known) return fresh;
+  fresh.catch(() => { /* no connection */ });
+  return known;
 };
 
 const keep = async (answer, url) => {

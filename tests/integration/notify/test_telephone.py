@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
@@ -35,7 +36,7 @@ from monitor.store.delivery.replies import (
     take_digit,
     take_reply,
 )  # fmt: skip
-from monitor.store.schema.tables import alert, notification, reply_code
+from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from tests.conftest import absent, wait_for
 from tests.integration.notify.test_delivery import add_alert, add_message, add_site, clock
@@ -285,6 +286,17 @@ def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
         assert take_digit(c, 999, OTHER, "CA1", now).outcome == WRONG
     assert find_now(db, alert_id).state == "unacknowledged"
     assert send(db, f"ACK {code}", now + timedelta(minutes=62)).outcome == ACKNOWLEDGED
+
+
+def test_numbers_of_people_are_kept_for_a_month(asked):
+    db, _, number, code, now = asked
+    assert send(db, "ACK 0000 no", now, sender=OTHER).outcome == WRONG
+    later = now + timedelta(days=31)
+    assert send(db, f"ACK {code}", later).outcome == LATE
+    with db.write() as c:
+        assert {*c.execute(select(reply.c.sender)).scalars()} == {"", NUMBER}
+        make_code(c, replace(message(c, number), id=number + 1), NUMBER, "Ada", "en", later)
+        assert [*c.execute(select(reply_code.c.notification_id)).scalars()] == [number + 1]
 
 
 def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
