@@ -1,9 +1,10 @@
 """A drill: a failure decided in memory, told by the real channels as an exercise, answered by people, and measured."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
-from monitor.errors import RefusedError
+from monitor.errors import RefusedError, SlopewardError
+from monitor.replay.apart import Tell
 from monitor.replay.clock import Pace, play
 from monitor.replay.history import History
 from monitor.replay.known import Known
@@ -49,15 +51,17 @@ class DrillTerms:
 
     Attributes:
         scenario: `collapse`, or a file of readings in the long form.
-        speed: simulated seconds per second; None tells the scenario in ten minutes.
+        speed: simulated seconds per second; None tells the scenario in `lasts_s`.
         hold_s: how long the alarms stand after the last reading while nobody has answered.
         quiet: health and advice alerts of the scenario are not told, only the hazard level.
+        lasts_s: how long the scenario is told, where no speed is given.
     """
 
     scenario: str = COLLAPSE
     speed: float | None = None
     hold_s: float = 600.0
     quiet: bool = True
+    lasts_s: float = LASTS_S
 
 
 def hold_drill(
@@ -97,6 +101,22 @@ def hold_drill(
         with db.write() as c:
             outcome = end_drill(c, drill_id, by, reason, clock(), site=site)
     return drill_id, outcome
+
+
+def hold_apart(tell: Tell, url: str, site: Site, by: Actor, terms: DrillTerms) -> None:
+    """The part of a process that a page started: it tells once whether the drill began, and holds it to its end."""
+    told: list[bool] = []
+
+    def begun(_at: datetime, _change: AlertChange) -> None:
+        if not told:
+            told.append(True)
+            tell({"began": True})
+
+    with Database(url) as db:
+        try:
+            hold_drill(db, site, by, terms, clock=lambda: datetime.now(UTC), wait=time.sleep, on_turn=begun)
+        except SlopewardError as error:
+            tell({"refused": str(error)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +182,7 @@ def tell(
 ) -> bool:  # fmt: skip
     """Write the turns to the real outbox as fast as the drill goes; False when somebody ended it before the last."""
     lasts_s = (turns[-1].at - turns[0].at).total_seconds()
-    speed = terms.speed or max(lasts_s / LASTS_S, 1.0)
+    speed = terms.speed or max(lasts_s / terms.lasts_s, 1.0)
     began = clock()
     for turn in turns:
         if not pulse.wait_until(began + timedelta(seconds=(turn.at - turns[0].at).total_seconds() / speed)):

@@ -1,24 +1,18 @@
 """What a changed site file would have done: both declarations over the same past, by the same replay as a backtest."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
-from multiprocessing import get_context
-from multiprocessing.connection import Connection as Pipe
 from typing import Any, Final
 
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
+from monitor.replay.apart import Apart, Tell
 from monitor.replay.backtest import Progress, run_backtest
 from monitor.store.database.engine import Database
 
 MONTH: Final = timedelta(days=30)
-POLL_S: Final = 0.5
-NICE: Final = 10  # alarms come before a preview
 
 
 def preview_effect(
@@ -65,33 +59,21 @@ def preview_apart(
         limit_s: the replay is ended after so long.
         is_wanted: asked now and then; the replay ends when it is not.
     """
-    context = get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_play, args=(url, old, new, now, months, theirs), name="slopeward-preview")
-    child.start()
-    theirs.close()
-    until_s = time.monotonic() + limit_s
+    began_s = time.monotonic()
+    child = Apart("monitor.replay.effect:play", url, old, new, now, months)
     try:
-        while time.monotonic() < until_s and is_wanted():
-            if not ours.poll(POLL_S):
-                continue
-            said = ours.recv()
+        for said in child.lines(limit_s, is_wanted):
             if isinstance(said, dict):
                 return said
             on_progress(said)
-        return {"skipped": f"the replay was ended after {limit_s / 60:.0f} min; ask for fewer months"}
-    except EOFError:
-        return {"skipped": "the replay stopped without an answer; the log says why"}
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid or 0, signal.SIGKILL)  # it may have started a second one
-        child.kill()
-        child.join()
-        ours.close()
+        child.end()
+    if time.monotonic() - began_s >= limit_s:
+        return {"skipped": f"the replay was ended after {limit_s / 60:.0f} min; ask for fewer months"}
+    return {"skipped": "the replay stopped without an answer; the log says why"}
 
 
-def _play(url: str, old: Site | None, new: Site, now: datetime, months: int, pipe: Pipe) -> None:
-    os.setpgid(0, 0)
-    os.nice(NICE)
+def play(tell: Tell, url: str, old: Site | None, new: Site, now: datetime, months: int) -> None:
+    """The child's part: the share that is done, again and again, then the effect."""
     with Database(url) as db:
-        pipe.send(preview_effect(db, old, new, now, months, on_progress=pipe.send))
+        tell(preview_effect(db, old, new, now, months, on_progress=tell))

@@ -53,7 +53,18 @@ from monitor.web.routes import (
     shelf,
 )
 from monitor.web.routes.people import accounts, devices, login, second_factors, signatures, single_sign_on
-from monitor.web.routes.site import charts, duty, instruments, movement, panes, proposals, rain, readings, thresholds
+from monitor.web.routes.site import (
+    charts,
+    drills,
+    duty,
+    instruments,
+    movement,
+    panes,
+    proposals,
+    rain,
+    readings,
+    thresholds,
+)
 from monitor.web.uploads.work import Workshop
 
 _LOG = logging.getLogger(__name__)
@@ -63,9 +74,34 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (StoreBusyError, 503),
 )  # fmt: skip
 PAGES: Final = (
+<<<<<<< HEAD
     pages, photos, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
     thresholds, duty, shelf, readings, acts, files, live, devices, offline, gateway,
 )  # fmt: skip
+=======
+    pages,
+    photos,
+    movement,
+    instruments,
+    rain,
+    login,
+    single_sign_on,
+    accounts,
+    second_factors,
+    signatures,
+    proposals,
+    thresholds,
+    duty,
+    drills,
+    readings,
+    acts,
+    files,
+    live,
+    devices,
+    offline,
+    gateway,
+)
+>>>>>>> b27c0909 (Drills are held on the page)
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
 
 

@@ -36,6 +36,7 @@ _CHANGES: Final = (
     "POST /sites/{site}/thresholds", "GET /sites/{site}/thresholds/{draft}",
     "GET /sites/{site}/thresholds/{draft}/state", "POST /sites/{site}/thresholds/{draft}/propose",
 )  # fmt: skip
+_DRILLS: Final = ("POST /sites/{site}/drills", "POST /sites/{site}/drills/{number}/end")
 _READINGS: Final = ("GET /sites/{site}/readings", "POST /sites/{site}/readings")
 _FILES: Final = (  # everybody sees the own ones; which sites they may go to, the route looks after
     "GET /files", "POST /files", "GET /files/{upload}", "GET /files/{upload}/state", "POST /files/{upload}/part",
@@ -101,13 +102,18 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
+<<<<<<< HEAD
          "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES, *_DUTY, *_SHELF),
+=======
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY),
+>>>>>>> b27c0909 (Drills are held on the page)
         OPERATOR,
     ),
     # telephone numbers of people
     **dict.fromkeys(("GET /sites/{site}/duty", "GET /sites/{site}/duty.ics"), VIEWER),
     # a site file holds addresses of people
     **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/thresholds"), VIEWER),
+    "GET /sites/{site}/drills": VIEWER,
     "POST /alerts/{alert_id}/recompute": VIEWER,
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),
 }  # fmt: skip
@@ -125,6 +131,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
         *_READINGS,
+        *_DRILLS,
         *_DUTY,
         *_SHELF,
         *_FILES,

@@ -1,0 +1,91 @@
+"""Drills: hold one for a site by the real channels, end it, and read how quickly people answered."""
+
+import threading
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from monitor.alerting.acts.change_control import find_in_force
+from monitor.errors import NotFoundError, RefusedError
+from monitor.replay.apart import Apart
+from monitor.replay.drill import DrillTerms
+from monitor.store.alerting.drills import RUNNING, Drill, end_drill, find_drill, load_drills
+from monitor.web.access.callers import actor_of
+from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+SHOWN: Final = 20
+PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
+MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
+
+
+@router.get("/sites/{site}/drills", response_class=HTMLResponse)
+def show_drills(request: Request, site: str, told: str = "") -> HTMLResponse:
+    """Drills of a site, the newest first, and the form that holds one."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        drills = [_describe(one) for one in load_drills(c, site)[:SHOWN]]
+    return render(
+        request, "drills.html", card=card, drills=drills, told=told[:300],
+        is_running=any(one["state"] == RUNNING for one in drills),
+    )  # fmt: skip
+
+
+@router.post("/sites/{site}/drills")
+def hold(
+    request: Request, site: str, csrf: Annotated[str, Form()], minutes: Annotated[Literal["1", "10", "60"], Form()],
+    health: Annotated[str, Form(max_length=3)] = "",
+) -> Response:  # fmt: skip
+    """Hold a drill in a process of its own; it goes on while this page is restarted."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.read() as c:
+        place = find_in_force(c, site)
+        running = load_drills(c, site, running_only=True)
+    if place is None:
+        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
+    if running:
+        raise RefusedError(f"drill {running[0].id} runs already, held by {running[0].by}; end it first")
+    terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)
+    child = Apart(
+        "monitor.replay.drill:hold_apart", context.db.url.render_as_string(hide_password=False), place, actor, terms
+    )
+    answer = next(child.lines(PREPARED_S), None)
+    threading.Thread(target=child.wait, name="drill", daemon=True).start()
+    if answer is not None and "refused" in answer:
+        raise RefusedError(answer["refused"])
+    return _back(site, "the drill has begun" if answer else "the drill is being prepared; look again in a minute")
+
+
+@router.post("/sites/{site}/drills/{number}/end")
+def end(
+    request: Request, site: str, number: AlertId, csrf: Annotated[str, Form()],
+    reason: Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)],
+) -> Response:  # fmt: skip
+    """End a drill: recipients are notified that it is over."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        if find_drill(c, number).site != site:
+            raise NotFoundError(f"drill {number} does not exist")
+        end_drill(c, number, actor, reason, context.clock(), site=find_in_force(c, site))
+    return _back(site, f"drill {number} is over")
+
+
+def _back(site: str, told: str) -> Response:
+    return RedirectResponse(f"/sites/{site}/drills?told={quote(told)}", status_code=303)
+
+
+def _describe(one: Drill) -> dict[str, Any]:
+    outcome = dict(one.outcome or {})
+    lasted = None if one.ended_at is None else one.ended_at - one.started_at
+    return {
+        "id": one.id, "state": one.state, "by": one.by, "scenario": one.scenario, "at": one.started_at,
+        "lasted_min": None if lasted is None else round(lasted / timedelta(minutes=1)),
+        "alerts": outcome.get("alerts"), "unanswered": outcome.get("unanswered"),
+        "acknowledged": outcome.get("acknowledged") or (), "first_message_s": outcome.get("first_message_s"),
+        "slowest_s": outcome.get("slowest_acknowledgement_s"), "messages": outcome.get("messages") or {},
+    }  # fmt: skip

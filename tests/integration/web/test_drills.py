@@ -1,0 +1,53 @@
+"""A drill held on the page: by a process of its own, answered, ended, and measured; nobody else's."""
+
+import time
+
+import pytest
+
+from monitor.store.alerting.alerts import load_alerts
+from monitor.store.alerting.drills import load_drills
+from monitor.store.people import users
+from tests.data.filled import PASSWORD
+from tests.data.watched_slope import START, WatchedSlope
+from tests.integration.web.test_door import Clock, serving
+from tests.integration.web.test_rules import enter, send
+
+PLACE = "/sites/bench/drills"
+
+
+@pytest.fixture
+def bench(database):
+    slope = WatchedSlope(database)
+    slope.live(3, looks=1)
+    with database.write() as c:
+        for name, role in (("bo", "operator"), ("cy", "viewer")):
+            users.add_user(c, name, PASSWORD, role, START)
+    return slope
+
+
+def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
+    monkeypatch.setattr("monitor.web.routes.site.drills.MINUTES", {"1": 2.0, "10": 600.0, "60": 3600.0})
+    clock = Clock()
+    clock.now = bench.now
+    with serving(bench.database, clock) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        assert "No drill was held" in viewer.get(PLACE).text
+        assert send(viewer, PLACE, minutes="1").status_code == 403
+        begun = send(bo, PLACE, minutes="1")
+        assert begun.status_code == 303, begun.text
+        assert "the drill has begun" in bo.get(begun.headers["location"]).text
+        assert "Drill 1 runs" in bo.get(PLACE).text
+        assert send(bo, PLACE, minutes="10").status_code == 409, "one at a time"
+        time.sleep(2.5)
+        with bench.database.read() as c:
+            told = [a for a in load_alerts(c, site="bench") if a.exercise]
+        assert [a.reason.startswith("EXERCISE") for a in told] == [True]
+        assert send(bo, f"/alerts/{told[0].id}/acknowledge", reason="I am looking at it").status_code == 303
+        assert send(bo, f"{PLACE}/99/end", reason="just so").status_code == 404
+        assert send(bo, f"{PLACE}/1/end", reason="seen enough").status_code == 303
+        text = bo.get(PLACE).text
+        assert "bo after" in text
+        assert "0 alarms" in text
+        assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
+    with bench.database.read() as c:
+        (one,) = load_drills(c)
+    assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)
