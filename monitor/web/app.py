@@ -74,11 +74,6 @@ STATUS_OF: Final[tuple[tuple[type[SlopewardError], int], ...]] = (
     (StoreBusyError, 503),
 )  # fmt: skip
 PAGES: Final = (
-<<<<<<< HEAD
-    pages, photos, movement, instruments, rain, login, single_sign_on, accounts, second_factors, signatures, proposals,
-    thresholds, duty, shelf, readings, acts, files, live, devices, offline, gateway,
-)  # fmt: skip
-=======
     pages,
     photos,
     movement,
@@ -92,6 +87,7 @@ PAGES: Final = (
     proposals,
     thresholds,
     duty,
+    shelf,
     drills,
     readings,
     acts,
@@ -101,7 +97,6 @@ PAGES: Final = (
     offline,
     gateway,
 )
->>>>>>> b27c0909 (Drills are held on the page)
 ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
 
 

@@ -102,11 +102,7 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-<<<<<<< HEAD
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_CHANGES, *_FILES, *_DUTY, *_SHELF),
-=======
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY),
->>>>>>> b27c0909 (Drills are held on the page)
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY, *_SHELF),
         OPERATOR,
     ),
     # telephone numbers of people
