@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from monitor.errors import NotFoundError, RefusedError
 from monitor.language.catalogue import use
 from monitor.notify.cap.chain import compose, find_source
 from monitor.notify.cap.feed import CAP_TYPE, MEDIA_TYPE, Entry, write_feed
@@ -40,7 +41,10 @@ def get_message(request: Request, alert_id: AlertId, number: str) -> Response:
     """One message of a chain, signed where the service has a key; `number` is that of its event, or `cancel`."""
     context = context_of(request)
     with context.db.read() as c:
-        text = compose(c, context.config, alert_id, number)
+        try:
+            text = compose(c, context.config, alert_id, number)
+        except RefusedError as error:  # an alert of health, a message that its chain does not have
+            raise NotFoundError(str(error)) from None
     return _answer(request, text.encode(), f"{CAP_TYPE}; charset=utf-8")
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from monitor.store.alerting.proposals import load_proposals
 from tests.data.watched_slope import HOUR
+from tests.integration.web.site.test_proposals import bench, in_force
 from tests.integration.web.test_door import Clock, serving
-from tests.integration.web.test_proposals import bench, in_force
 from tests.integration.web.test_rules import enter, send
 
 __all__ = ("bench",)  # a fixture

@@ -127,7 +127,7 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
 
 
 def test_zones_are_hulls_of_areas_and_circles_of_radar():
-    text = (Path(__file__).parents[3] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[4] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
     for name in ("G1", "G2", "E1"):
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
     text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
@@ -207,7 +207,7 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     from detection.imagery.data.generate import write_scene
 
     write_scene(tmp_path / "scene", 7, center_lon=8.9, center_lat=46.2, size_px=64)
-    sites = Path(__file__).parents[3] / "configs" / "sites"
+    sites = Path(__file__).parents[4] / "configs" / "sites"
     (tmp_path / "s.toml").write_text(f'[paths]\nsites = "{sites}"\n', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     config = ["--config", "s.toml", "--json"]
