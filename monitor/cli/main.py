@@ -27,7 +27,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "thresholds": ("monitor.cli.site.thresholds", "Learn bounds on rain from a slope's own records"),
     "ingest": ("monitor.cli.site.ingest", "Read files of observations, or replay what was rejected"),
     "sources": ("monitor.cli.service.sources", "List the servers that files are fetched from, and look at one now"),
-    "report": ("monitor.cli.site.report", "Add an observer's report"),
+    "report": (
+        "monitor.cli.site.report",
+        "Add an observer's report; write bulletins, shift reports and the quick card",
+    ),
     "events": ("monitor.cli.site.events", "Add work, blasting, reservoir operation or an earthquake"),
     "signatures": ("monitor.cli.site.signatures", "List and withdraw first signatures of acts that take two people"),
     "duty": ("monitor.cli.people.duty", "Say who is on duty, plan it, swap it, take it out as a calendar"),

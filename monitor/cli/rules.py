@@ -32,7 +32,8 @@ RULES: Final[dict[str, str]] = {
          "thresholds learn",
          "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show",
-         "cap verify", "cap key"),
+         "cap verify", "cap key",
+         "report daily", "report weekly", "report shift", "report card", "report list", "report prove"),
         READS,
     ),
     **dict.fromkeys(

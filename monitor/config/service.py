@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from monitor.config.reports import ReportSection
 from monitor.config.site import find_cautions, find_weaknesses, parse_site
 from monitor.config.sources import SourceSection
 from monitor.domain.names import fold_name
@@ -488,6 +489,7 @@ class ServiceConfig(Section):
     log: LogSection = LogSection()
     language: LanguageSection = LanguageSection()
     source: tuple[SourceSection, ...] = ()
+    report: tuple[ReportSection, ...] = ()
 
     @field_validator("source")
     @classmethod

@@ -63,6 +63,7 @@ from monitor.web.routes.site import (
     proposals,
     rain,
     readings,
+    reports,
     thresholds,
 )
 from monitor.web.uploads.work import Workshop
@@ -90,6 +91,7 @@ PAGES: Final = (
     shelf,
     drills,
     readings,
+    reports,
     acts,
     files,
     live,

@@ -1,4 +1,4 @@
-"""`slopeward report`: what an observer saw on the slope."""
+"""`slopeward report`: what an observer saw on the slope; bulletins, shift reports and the quick card."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import prove
+from monitor.cli.service import reporting
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, pick_site, say, show
 from monitor.config.service import load_service
 from monitor.domain.instants import spell
@@ -17,11 +18,12 @@ from monitor.store.people.users import name_credential
 from monitor.store.readings.messages import add_report
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+reporting.register(app)
 
 
 @app.callback()
 def describe() -> None:
-    """What an observer saw on the slope."""
+    """What an observer saw on the slope; bulletins, shift reports and the quick card."""
 
 
 @app.command("add")

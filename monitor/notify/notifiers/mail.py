@@ -29,7 +29,7 @@ class MailNotifier:
     def __init__(self, address: str, environ: Mapping[str, str]) -> None:
         if "@" not in parseaddr(address)[1]:
             raise ConfigError(f"channel email:{address}: not a mail address")
-        self._to = address
+        self.recipient = address
         self._host = environ.get(f"{PREFIX}HOST", "")
         if not self._host:
             raise UnsetError(f"channel email:{address}: the environment variable {PREFIX}HOST is not set")
@@ -40,13 +40,16 @@ class MailNotifier:
         if not port.isdigit():
             raise ConfigError(f"{PREFIX}PORT: {port!r} is not a number")
         self._port = int(port)
-        self._from = environ.get(f"{PREFIX}SENDER", "slopeward@localhost")
+        self.sender = environ.get(f"{PREFIX}SENDER", "slopeward@localhost")
         self._user = environ.get(f"{PREFIX}USERNAME", "")
         self._password = read_secret(environ, f"{PREFIX}PASSWORD", "email") if self._user else ""
 
     def deliver(self, notification: Notification) -> None:
         """Send one mail over a connection of its own."""
-        message = compose(notification, self._from, self._to)
+        self.send(compose(notification, self.sender, self.recipient))
+
+    def send(self, message: EmailMessage) -> None:
+        """Send a mail that is ready; raises DeliveryError."""
         try:
             with self._connect() as server:
                 if self._tls == "starttls":

@@ -140,6 +140,9 @@ NOT_SEALED: Final = {
     "push_subscription": "where browsers are reached; who adds or removes one is in the audit log",
     "siren_order": "follows from messages, which are sealed, and from what devices answer",
     "channel_test": "tests of channels, which warn nobody",
+    **dict.fromkeys(
+        ("issued_report", "report_mail"), "made from other rows, whose digest stands in them; no decision reads them"
+    ),
     **dict.fromkeys(("retention_run", "backup_run"), "what upkeep did, for people to read; no decision does"),
 }  # fmt: skip
 

@@ -632,6 +632,18 @@ retention_run = Table(
     Column("removed", BigId, nullable=False), Column("summaries", BigId, nullable=False),
     Column("seconds", Number, nullable=False), Column("longest_ms", Number, nullable=False),  # of its transactions
 )  # fmt: skip
+issued_report = Table(
+    "issued_report", metadata,  # bulletins and shift reports; what they say is read again from the rows of their period
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
+    Column("made_at", Instant, nullable=False), Column("language", String(8), nullable=False), Column("facts_sha256", String(64), nullable=False), _text("code_version"),
+    UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
+)  # fmt: skip
+report_mail = Table(
+    "report_mail", metadata,
+    Column("id", BigId, primary_key=True), Column("report_id", BigId, ForeignKey("issued_report.id"), nullable=False), _text("channel"), Column("form", String(8), nullable=False), Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False), Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("next_attempt_at", Instant), _text("last_error", null=True),
+    Column("idempotency_key", String(64), nullable=False, unique=True), Index("ix_report_mail_due", "state", "next_attempt_at"),
+)  # fmt: skip
 backup_run = Table(
     "backup_run", metadata,  # append only: a copy that was made, or why there is none
     Column("id", BigId, primary_key=True), Column("at", Instant, nullable=False), _text("file"), _text("state"),  # proven, made, failed

@@ -379,6 +379,10 @@ FROM backup_run""",
   error, error_since, failures, next_at, CASE WHEN error IS NOT NULL THEN coalesce(success_at, since_at) END AS silent_since,
   rows_new AS values_new, rows_all AS values_all
 FROM source_poll""",
+        "issued_reports": """SELECT r.id AS report_id, r.site, r.kind, r.from_at, r.to_at, r.made_at, r.language, r.facts_sha256,
+  r.code_version, (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id) AS mails,
+  (SELECT count(*) FROM report_mail m WHERE m.report_id = r.id AND m.state = 'delivered') AS delivered
+FROM issued_report r""",
         "service_checks": """SELECT name, state, since, checked_at, "value", unit, found, remedy
 FROM service_check""",
         "outages": """SELECT o.id AS outage_id, o.cause, o.from_at, o.back_at, o.drained_at, o.counted_at, o.counts_until,

@@ -63,13 +63,13 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("GET /login/oidc", "GET /login/oidc/back", "POST /login/oidc/code"), OPEN),
     **dict.fromkeys(
         ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/photos/{photo_id}/{size}",
-         "GET /sites/{site}/movement",
+         "GET /sites/{site}/movement", "GET /sites/{site}/reports", "GET /sites/{site}/reports/{name}.{form}",
          "GET /sites/{site}/instruments", "GET /alerts",
          "GET /alerts/{alert_id}", "GET /notifications"),
         READ,
     ),
     **dict.fromkeys(
-        ("GET /cap/feed.atom", "GET /sites/{site}/cap/feed.atom", "GET /alerts/{alert_id}/cap/{number}.xml"), READ
+        ("GET /cap/feed.atom", "GET /sites/{site}/cap/feed.atom", "GET /alerts/{alert_id}/cap/{name}.xml"), READ
     ),
     **dict.fromkeys(
         ("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}", "GET /live/changes",
@@ -108,7 +108,9 @@ RULES: Final[dict[str, str]] = {
     # telephone numbers of people
     **dict.fromkeys(("GET /sites/{site}/duty", "GET /sites/{site}/duty.ics"), VIEWER),
     # a site file holds addresses of people
-    **dict.fromkeys((*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/thresholds"), VIEWER),
+    **dict.fromkeys(
+        (*_OWN, "GET /sites/{site}/proposals", "GET /sites/{site}/card.{form}", "GET /sites/{site}/thresholds"), VIEWER
+    ),
     "GET /sites/{site}/drills": VIEWER,
     "POST /alerts/{alert_id}/recompute": VIEWER,
     **dict.fromkeys((*_ADMINISTRATION, "GET /api/v1/audit"), ADMIN),

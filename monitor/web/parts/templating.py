@@ -15,6 +15,7 @@ from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import parse, spell
 from monitor.health import CORE_SILENT_S
 from monitor.language import catalogue
+from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (
     describe_zone,
     name_zone,
@@ -33,16 +34,6 @@ from monitor.web.access.veil import trouble_for
 from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.sight import spell_sight
 
-# names people use for levels -> place on the colour ramp; other names are spread by rank
-KNOWN_COLOURS: Final = {
-    "green": "0",
-    "blue": "b",
-    "yellow": "1",
-    "amber": "1",
-    "orange": "2",
-    "red": "3",
-    "purple": "4",
-}
 LONGEST_LISTED: Final = 300  # of a subject in a list
 STATES_OF_VOTES: Final = frozenset({"counted", "fresh", "old", "silent"})  # words of `read_told`, never names
 
@@ -104,15 +95,6 @@ def tell(text: Any) -> Any:
     return found
 
 
-def spell_span(seconds: float) -> str:
-    """The length of a window, as the sentences of movement say it.
-
-    >>> spell_span(115200.0), spell_span(604800.0)
-    ('32 h', '7 d')
-    """
-    return f"{seconds / 86400:.3g} d" if seconds >= 172800 else f"{seconds / 3600:.3g} h"
-
-
 def say_cell(value: Any) -> Any:
     """A cell of a table of evidence: sentences in the reader's language; one word may be a name, and stays.
 
@@ -122,32 +104,6 @@ def say_cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return spell_local(value)
     return say(value) if isinstance(value, str) and (" " in value or value in STATES_OF_VOTES) else value
-
-
-def spell_number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits, no exponent for usual sizes.
-
-    >>> spell_number(1234.5678), spell_number(0.012345), spell_number(None)
-    ('1235', '0.0123', '–')
-    """
-    if value is None:
-        return "–"
-    if value and abs(value) >= 10**digits:
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}"
-
-
-def level_class(name: str | None, number: int | None, top: int) -> str:
-    """Which colour a level gets: its own name's where that is one, else its place on the ladder.
-
-    >>> level_class("orange", 2, 3), level_class("stufe 3", 3, 3), level_class(None, None, 3)
-    ('2', '3', 'u')
-    """
-    if number is None:
-        return "u"
-    if name is not None and name.lower() in KNOWN_COLOURS:
-        return KNOWN_COLOURS[name.lower()]
-    return str(round(3 * number / max(top, 1)))
 
 
 def gather_alerts(alerts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

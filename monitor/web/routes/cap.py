@@ -36,13 +36,13 @@ def get_site_feed(request: Request, site: str, exercises: bool = False) -> Respo
     return _answer_feed(request, frozenset({site}), f"/sites/{site}/cap/feed.atom", name, exercises=exercises)
 
 
-@router.get("/alerts/{alert_id}/cap/{number}.xml", response_class=Response)
-def get_message(request: Request, alert_id: AlertId, number: str) -> Response:
-    """One message of a chain, signed where the service has a key; `number` is that of its event, or `cancel`."""
+@router.get("/alerts/{alert_id}/cap/{name}.xml", response_class=Response)
+def get_message(request: Request, alert_id: AlertId, name: str) -> Response:
+    """One message of a chain, signed where the service has a key; `name` is the number of its event, or `cancel`."""
     context = context_of(request)
     with context.db.read() as c:
         try:
-            text = compose(c, context.config, alert_id, number)
+            text = compose(c, context.config, alert_id, name)
         except RefusedError as error:  # an alert of health, a message that its chain does not have
             raise NotFoundError(str(error)) from None
     return _answer(request, text.encode(), f"{CAP_TYPE}; charset=utf-8")

@@ -5,6 +5,7 @@ import importlib
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
@@ -20,6 +21,8 @@ from monitor.domain.alert import Actor
 from monitor.domain.observation import SiteEvent
 from monitor.errors import RefusedError, StoreError
 from monitor.ingest.sources.polled import Polled, follow
+from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.period import find_before
 from monitor.store.alerting.events import add_event
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.offsets import add_offset
@@ -27,6 +30,7 @@ from monitor.store.people.countersign import SharedAct, keep_first
 from monitor.store.people.users import add_user
 from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
+from monitor.store.report_issues import Issue, add_issue
 from monitor.store.schema.tables import metadata, user_account
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
@@ -179,9 +183,12 @@ def things(bench):
         series_id = find_series_id(c, "bench", "G1", "crack_opening")
         offset = add_offset(c, series_id, at=bench.now, known_from=bench.now, size=1.0, unit="mm", kind="antenna",
                             author=Actor("Ada"), reason="new mast", now=NOW)  # fmt: skip
+        period = find_before("daily", bench.now, ZoneInfo("UTC"))
+        facts = digest_of(gather_facts(c, "bench", period))
+        report = add_issue(c, Issue(0, "bench", "daily", period.from_at, period.to_at, NOW, "en", facts, "1"), (), NOW)
     changed = SITE_TEXT.replace("6.0, window", "7.0, window")
     change = propose(bench.database, changed, "bench.toml", Actor("Ada"), "noise", NOW, lambda *_: {})
-    assert (event, work, offset, change.id) == (1, 1, 1, 1)
+    assert (event, work, offset, change.id, report) == (1, 1, 1, 1, 1)
 
 
 # what commands that only read show of a site: lists, and one thing by its number
@@ -190,6 +197,8 @@ SHOWN = {
     "sites proposals": (), "alerts show": ("1",), "alerts explain": ("1",), "alerts export": ("1",),
     "alerts cap": ("1",), "instruments list": (), "instruments show": ("bench", "G1"),
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
+    **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
+    "report list": ("bench",), "report prove": ("1",),
     "sources list": (), "duty show": ("bench",), "duty export": ("bench",),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read

@@ -17,11 +17,16 @@ from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
 from monitor.notify.notifiers.telephone import HOW
+from monitor.reports.render import TITLES
 from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 
 OTHERS = [code for code in LANGUAGES if code != ENGLISH]
-TEMPLATES = Path(catalogues.__file__).parents[1] / "web" / "templates"
+MONITOR = Path(catalogues.__file__).parents[1]
+TEMPLATES = {  # of the page, and of reports
+    **{name: MONITOR / "web/templates" / name for name in ENVIRONMENT.list_templates()},
+    **{path.name: path for path in (MONITOR / "reports/templates").glob("*.html")},
+}
 PLACES = re.compile(r"%\((\w+)\)s|\{(\w+)\}|%%|<[^>]*>")
 LETTERS = re.compile(r"[A-Za-z]{2}")
 # what a template shows that is the same everywhere: names, units, formulas
@@ -38,6 +43,8 @@ PLAIN = {
     "GeoPackage",
     "GeoJSON",
     "iCalendar",
+    "HTML",
+    "PDF",
 }
 # texts of expressions that no person reads: classes, states that are compared, addresses
 CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
@@ -47,8 +54,8 @@ CODE = re.compile(r"[a-z0-9_:/ #.\-]*|/.*")
 def page_texts() -> frozenset[str | tuple[str, str]]:
     """Every text that a template asks the catalogue for."""
     found = set()
-    for name in ENVIRONMENT.list_templates():
-        tree = ENVIRONMENT.parse((TEMPLATES / name).read_text(encoding="utf-8"))
+    for path in TEMPLATES.values():
+        tree = ENVIRONMENT.parse(path.read_text(encoding="utf-8"))
         for call in tree.find_all(nodes.Call):
             if isinstance(call.node, nodes.Name) and call.node.name in {"_", "gettext", "ngettext"}:
                 texts = [a.value for a in call.args if isinstance(a, nodes.Const)]
@@ -66,6 +73,7 @@ def every_text() -> set[str | tuple[str, str]]:
         *MONTHS,
         "never",
         "Landslide hazard",
+        *TITLES.values(),
         LINK,
         HOW,
         PRESS,
@@ -143,9 +151,9 @@ class Shown(HTMLParser):
             self.texts.append(data)
 
 
-@pytest.mark.parametrize("name", ENVIRONMENT.list_templates())
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_no_template_shows_a_text_beside_the_catalogue(name):
-    source = (TEMPLATES / name).read_text(encoding="utf-8")
+    source = TEMPLATES[name].read_text(encoding="utf-8")
     source = re.sub(r"\{% block live %\}.*?\{% endblock %\}", "", source)  # attributes of <main>
     literal = re.sub(r"\{[{%#].*?[}%#]\}", " ", source, flags=re.DOTALL)
     shown = [t.strip() for t in Shown(literal).texts if LETTERS.search(t)]
@@ -154,9 +162,9 @@ def test_no_template_shows_a_text_beside_the_catalogue(name):
     assert [t for t in bare if t not in {". SHA-256", ', "Sign by two".', "alert.acknowledge"}] == []
 
 
-@pytest.mark.parametrize("name", ENVIRONMENT.list_templates())
+@pytest.mark.parametrize("name", TEMPLATES)
 def test_no_expression_shows_a_text_beside_the_catalogue(name):
-    tree = ENVIRONMENT.parse((TEMPLATES / name).read_text(encoding="utf-8"))
+    tree = ENVIRONMENT.parse(TEMPLATES[name].read_text(encoding="utf-8"))
     translated = {
         id(part) for call in tree.find_all(nodes.Call) for part in call.find_all(nodes.Const)
         if isinstance(call.node, nodes.Name) and call.node.name in {"_", "gettext", "ngettext"}

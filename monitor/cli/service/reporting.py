@@ -1,0 +1,205 @@
+"""The commands of `slopeward report` that write reports and the quick card, and prove those that went out."""
+
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from monitor.cli.identity import require_readable
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.config.service import load_service
+from monitor.domain.instants import parse, spell
+from monitor.errors import NotFoundError, RefusedError
+
+Site = Annotated[str, typer.Argument(help="Site id")]
+At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
+Out = Annotated[Path, typer.Option("--out", help="FILE.html or FILE.pdf; `-` prints HTML")]
+Language = Annotated[str | None, typer.Option("--language", help="en, it, zh or es; else that of the service")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("daily")(write_daily)
+    app.command("weekly")(write_weekly)
+    app.command("shift")(write_shift)
+    app.command("card")(write_card)
+    app.command("list")(list_issues)
+    app.command("prove")(prove_issue)
+
+
+def write_daily(
+    site: Site, out: Out, at: At = None, language: Language = None, config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Write the bulletin of a day: level, alerts, movement, water, forecast, instruments, messages, what people did.
+
+    Every figure is as it was known at the end of the day, whenever it is asked for.
+
+    Example: slopeward report daily north-bench --out today.pdf
+    """
+    _write(site, "daily", 0, out, at, language, config, as_json=as_json)
+
+
+def write_weekly(
+    site: Site, out: Out, at: At = None, language: Language = None, config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Write the bulletin of a week.
+
+    Example: slopeward report weekly north-bench --at 2026-03-02T07:00+01:00 --out week-9.pdf
+    """
+    _write(site, "weekly", 0, out, at, language, config, as_json=as_json)
+
+
+def write_shift(
+    site: Site, out: Out, at: At = None,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Length of the shift")] = 8,
+    language: Language = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Write the report of a shift.
+
+    Example: slopeward report shift north-bench --hours 12 --out shift.pdf
+    """
+    _write(site, "shift", hours, out, at, language, config, as_json=as_json)
+
+
+def _write(
+    site: str, kind: str, hours: int, out: Path, at: str | None, language: str | None, config: Path | None, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from monitor.reports.facts import digest_of, gather_facts, load_site_then
+    from monitor.reports.period import find_before
+    from monitor.reports.render import render_report
+    from monitor.store.pages import load_kept_names
+
+    service = load_service(config)
+    wanted, now = _read_language(language, service.language.default), datetime.now(UTC)
+    end = _read_end(at, now)
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        check_site(c, config, site)
+        zone = ZoneInfo(load_site_then(c, site, end).timezone)
+        period = find_before(kind, end, zone, hours or 8)
+        facts = gather_facts(c, site, period)
+        kept = load_kept_names(c)
+    digest = digest_of(facts)
+    _save(out, render_report(facts, digest, wanted, now, kept), config)
+    said = {
+        "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
+        "file": str(out),
+    }  # fmt: skip
+    if str(out) != "-":
+        show(said, f"{out}: {kind} report of {site}, {said['from'][:16]}Z to {said['to'][:16]}Z", as_json)
+
+
+def write_card(
+    site: Site, out: Out, language: Language = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Write the quick card of a site for its operators: one page with levels, actions, whom to call and words.
+
+    Example: slopeward report card north-bench --out card.pdf
+    """
+    from monitor.reports.card import render_card
+
+    service = load_service(config)
+    wanted = _read_language(language, service.language.default)
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        check_site(c, config, site)
+        html = render_card(c, site, service.web.url, wanted, datetime.now(UTC))
+    _save(out, html, config)
+    if str(out) != "-":
+        show({"site": site, "file": str(out)}, f"{out}: quick card of {site}", as_json)
+
+
+def _save(out: Path, html: str, config: Path | None) -> None:
+    from monitor.reports.pdf import make_pdf
+
+    if str(out) == "-":
+        sys.stdout.write(html)
+        return
+    if out.suffix not in {".html", ".pdf"}:
+        raise RefusedError(f"--out: expected FILE.html or FILE.pdf, got {out}")
+    content = make_pdf(load_service(config).compute, html) if out.suffix == ".pdf" else html.encode()
+    try:
+        out.write_bytes(content)
+    except OSError as error:
+        raise RefusedError(f"--out: {out} cannot be written: {error.strerror or error}") from None
+
+
+def _read_language(named: str | None, default: str) -> str:
+    from monitor.language.catalogue import read_language
+
+    try:
+        return read_language(named or default)
+    except ValueError as error:
+        raise RefusedError(f"--language: {error}") from None
+
+
+def _read_end(at: str | None, now: datetime) -> datetime:
+    if at is None:
+        return now.replace(second=0, microsecond=0)
+    try:
+        end = parse(at)
+    except (ValueError, OverflowError) as error:
+        raise RefusedError(f"--at: {error}") from None
+    if not datetime(1970, 2, 1, tzinfo=UTC) <= end <= now:
+        raise RefusedError("--at: a report ends in the past, after 1970")
+    return end
+
+
+def list_issues(
+    site: Site, limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first")] = 20,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """List the reports that the service issued, and what became of their mails; exit 4 when there are none.
+
+    Example: slopeward report list north-bench
+    """
+    from monitor.store.report_issues import load_issues, load_mails
+
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        check_site(c, config, site)
+        issues = load_issues(c, site, limit)
+        mails = load_mails(c, [one.id for one in issues])
+    for one in issues:
+        states = [mail.state for mail in mails[one.id]]
+        sent = f"{states.count('delivered')} of {len(states)} mailed"
+        facts = {
+            "report_id": one.id, "site": site, "kind": one.kind, "from": spell(one.from_at), "to": spell(one.to_at),
+            "made_at": spell(one.made_at), "facts_sha256": one.facts_sha256, "mails": states,
+        }  # fmt: skip
+        show(facts, f"{one.id:>5} {one.kind} to {spell(one.to_at)[:16]}Z, {sent}, {one.facts_sha256[:12]}", as_json)
+    if not issues:
+        say("no report was issued")
+        raise typer.Exit(NOTHING)
+
+
+def prove_issue(
+    number: Annotated[int, typer.Argument(help="Number of the report, see `slopeward report list`")],
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Make a report again from its rows and compare: exit 1 where it says something else than when it was issued.
+
+    Example: slopeward report prove 12
+    """
+    from monitor.reports.facts import digest_of, gather_facts
+    from monitor.reports.period import Period
+    from monitor.store.report_issues import load_issue
+
+    with closing(open_database(config)) as db, db.read() as c:
+        issue = load_issue(c, number)
+        if issue is None:
+            raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
+        require_readable(c, issue.site)
+        digest = digest_of(gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at)))
+    same = digest == issue.facts_sha256
+    line = "the same" if same else "another one: rows of its period were pruned, altered, or are read otherwise by now"
+    show({"report_id": number, "same": same, "facts_sha256": digest}, f"report {number}: {line}", as_json)
+    if not same:
+        raise typer.Exit(1)

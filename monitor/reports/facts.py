@@ -1,0 +1,265 @@
+"""All that a report says of a period, as it was known at its end: the same rows give the same facts, whenever asked."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from math import hypot
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from monitor.config.service import parse_site
+from monitor.criteria.rain_gauge import read_gauge
+from monitor.domain.alert import Ledger
+from monitor.domain.canonical import canonical_json
+from monitor.domain.causes import say_cause
+from monitor.domain.decision import View, seconds
+from monitor.domain.instants import parse, spell
+from monitor.domain.observation import Reading
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.reports.period import Period, split_days
+from monitor.series.tracks import HARMLESS
+from monitor.store import report_facts as rows
+from monitor.store.alerting.duty import load_days
+from monitor.store.alerting.sites import load_site_source
+from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
+from monitor.store.models.movement import find_shown_forecast
+from monitor.store.pages import load_range
+from monitor.store.readings.observations import SeriesRow, load_series
+
+CELLS: Final = 60  # points of a small picture, at most
+ENDS: Final = 50  # of a series with too many readings: one part in so many is read at each end
+COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+MOVING: Final = ("displacement", "crack", "tilt", "strain")
+WET: Final = ("water_level", "groundwater_level", "reservoir_level", "pore_pressure", "soil_moisture")
+RAIN: Final = "rain"
+SIGHTS: Final = ("full", "degraded", "blind")
+
+
+def load_site_then(c: Connection, site_id: str, at: datetime) -> Site:
+    """A site as its file declared it at an instant; raises NotFoundError, ConfigError for one of another version."""
+    version = rows.find_version_at(c, site_id, at)
+    return parse_site(load_site_source(c, version), version[:12])
+
+
+def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
+    """The facts of a report; plain values, instants as text.
+
+    Raises:
+        NotFoundError: the site was not watched yet.
+        RefusedError: the period does not end after its beginning.
+    """
+    if period.from_at >= period.to_at:
+        raise RefusedError("a report ends after its beginning")
+    site, span = load_site_then(c, site_id, period.to_at), (period.from_at, period.to_at)
+    zone = ZoneInfo(site.timezone)
+    alerts = rows.load_past_alerts(c, site_id, *span)
+    segments = load_ribbon(c, site_id, *span)
+    series, turns = load_series(c, site_id), load_days(c, site_id, *span)
+    movement = load_newest_movement(c, site_id, period.to_at)
+    advice: dict[str, list[str]] = {}
+    for alert in alerts:
+        if alert.ledger == Ledger.ADVICE:
+            advice.setdefault(alert.key.rpartition(":")[0], []).append(alert.key)
+    facts: dict[str, Any] = {
+        "site": {
+            "id": site.id, "name": site.name, "timezone": site.timezone, "version": site.version,
+            "levels": [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels],
+        },
+        "kind": period.kind, "from": period.from_at, "to": period.to_at,
+        "now": rows.find_sight(c, site_id, period.to_at),
+        "segments": segments,
+        "days": [
+            _describe_day(str(day), low, high, segments, turns) for day, low, high in split_days(period, zone)
+        ],
+        "hazards": [asdict(a) for a in alerts if a.ledger == Ledger.HAZARD],
+        "instruments": [asdict(a) for a in alerts if a.ledger == Ledger.HEALTH and a.closed_at is None and a.level > 0],
+        "advice": [say_cause(keys) for _, keys in sorted(advice.items())],
+        "movement": _describe_motion(c, site, series, movement, period),
+        "rain": _describe_rain(c, site, series, period),
+        "water": _describe_water(c, series, period),
+        "forecasts": _describe_forecasts(c, series, period),
+        "scores": rows.load_forecast_scores(c, site_id, *span),
+        "messages": rows.load_messages(c, site_id, *span),
+        "changes": rows.load_changes(c, site_id, *span),
+        "notes": rows.load_notes(c, site_id, *span),
+        "acts": rows.load_acts(c, site_id, *span),
+    }  # fmt: skip
+    return dict(json.loads(canonical_json(_plain(facts))))
+
+
+def digest_of(facts: dict[str, Any]) -> str:
+    """SHA-256 of the facts: two reports with the same one say the same."""
+    return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return spell(value) if isinstance(value, datetime) else value
+
+
+def _describe_day(
+    day: str, low: datetime, high: datetime, segments: Sequence[dict[str, Any]], turns: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The highest level of a day, the one at its end, the worst sight, who was on duty; None where nobody decided."""
+    inside = [
+        (max(low, parse(s["from_at"])), min(high, parse(s["to_at"])), int(s["level"]), str(s["observability"]))
+        for s in segments
+        if parse(s["from_at"]) < high and parse(s["to_at"]) > low
+    ]
+    duty = [
+        name
+        for turn in turns
+        if turn["from_at"] < high and turn["to_at"] > low
+        for name in (turn["person"] or turn["team"], turn["second_person"])
+        if name
+    ]
+    worst = max((SIGHTS.index(seen) if seen in SIGHTS else 2 for *_, seen in inside), default=None)
+    return {
+        "day": day, "from": low, "to": high, "highest": max((level for _, _, level, _ in inside), default=None),
+        "last": inside[-1][2] if inside else None, "duty": list(dict.fromkeys(duty)),
+        "sight": None if worst is None else SIGHTS[worst],
+    }  # fmt: skip
+
+
+def _read(c: Connection, series: SeriesRow, period: Period) -> list[Reading]:
+    """Readings that nothing is wrong with; of a series with too many those at both ends of the period."""
+    from_at, to_at = period.from_at, period.to_at
+    try:
+        found = load_range(c, series.id, from_at, to_at, to_at)
+    except RefusedError:
+        part = (to_at - from_at) / ENDS
+        found = []
+        for low, high in ((from_at, from_at + part), (to_at - part, to_at)):
+            try:
+                found += load_range(c, series.id, low, high, to_at)
+            except RefusedError:
+                continue
+    return [r for r in found if all(flag in HARMLESS for flag in r.flags)]
+
+
+def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[float | None]:
+    """The last value of each of equal parts of the period; None where nothing came."""
+    count = min(CELLS, max(2, round(0.75 * len(points))))  # fewer than readings: a gap is where readings are missing
+    cells: list[float | None] = [None] * count
+    span = (period.to_at - period.from_at).total_seconds()
+    for at, value in points:
+        place = int(count * (at - period.from_at).total_seconds() / span)
+        cells[min(max(place, 0), count - 1)] = round(value, 6)
+    return cells
+
+
+def _describe_motion(
+    c: Connection, site: Site, series: Sequence[SeriesRow], movement: Sequence[dict[str, Any]], period: Period
+) -> list[dict[str, Any]]:
+    """How each station moved: the change over the period, its picture, and the newest judged velocity and stage."""
+    judged: dict[str, dict[str, Any]] = {}
+    for row in movement:
+        kept = judged.get(row["station"])
+        if kept is None or abs(row["velocity_mm_per_day"] or 0.0) > abs(kept["velocity_mm_per_day"] or 0.0):
+            judged[row["station"]] = row
+    by_station: dict[str, dict[str, SeriesRow]] = {}
+    for one in series:
+        if one.quantity.startswith(MOVING):
+            by_station.setdefault(one.station, {})[one.quantity] = one
+    found = []
+    for station, own in sorted(by_station.items()):
+        quantity, points, unit = _follow(c, own, period)
+        if not points:
+            continue
+        declared, seen = site.station(station), judged.get(station)
+        names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "stage", "trend", "window")
+        found.append({
+            "station": station, "on_slope": declared.on_slope if declared else True, "quantity": quantity, "unit": unit,
+            "change": round(points[-1][1], 6), "newest_at": points[-1][0], "points": _draw(points, period),
+            **{name: seen[name] if seen else None for name in names},
+        })  # fmt: skip
+    return found
+
+
+def _follow(
+    c: Connection, own: dict[str, SeriesRow], period: Period
+) -> tuple[str, list[tuple[datetime, float]], str]:  # fmt: skip
+    """Quantity, change since the first reading, unit: the length in space of three components, or one series."""
+    if set(COMPONENTS) <= set(own):
+        parts = [{r.observed_at: r.value for r in _read(c, own[name], period)} for name in COMPONENTS]
+        epochs = sorted(set(parts[0]) & set(parts[1]) & set(parts[2]))
+        if not epochs:
+            return "displacement", [], own[COMPONENTS[0]].unit
+        first = [part[epochs[0]] for part in parts]
+        moved = [(at, hypot(*(part[at] - base for part, base in zip(parts, first, strict=True)))) for at in epochs]
+        return "displacement", moved, own[COMPONENTS[0]].unit
+    quantity = min(own)
+    readings = _read(c, own[quantity], period)
+    return quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
+
+
+def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
+    """What fell at each gauge, with the share of the period that was measured, and by equal parts of it."""
+    found = []
+    for one in series:
+        spec = site.series(one.station, one.quantity)
+        if one.quantity != RAIN or spec is None:
+            continue
+        before = timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
+        readings = _read(c, one, Period(period.kind, period.from_at - before, period.to_at))
+        view, end_s = View({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
+        gauge = read_gauge(view, spec, one.station, RAIN, end_s)
+        if gauge is None:
+            continue
+        span_s = end_s - seconds(period.from_at)
+        total, coverage = gauge.total_at(end_s, span_s)
+        parts, step = [0.0] * 24, span_s / 24
+        for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True):
+            place = (at_s - seconds(period.from_at)) / step
+            if place > 0:
+                parts[min(int(-(-place // 1)) - 1, 23)] += amount
+        found.append({
+            "station": one.station, "sum_mm": round(total, 3), "coverage": round(coverage, 4),
+            "parts_mm": [round(part, 3) for part in parts],
+        })  # fmt: skip
+    return found
+
+
+def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
+    found = []
+    for one in series:
+        if not one.quantity.startswith(WET):
+            continue
+        points = [(r.observed_at, r.value) for r in _read(c, one, period)]
+        if points:
+            values = [value for _, value in points]
+            found.append({
+                "station": one.station, "quantity": one.quantity, "unit": one.unit, "last": round(values[-1], 6),
+                "change": round(values[-1] - values[0], 6), "lowest": round(min(values), 6),
+                "highest": round(max(values), 6), "points": _draw(points, period),
+            })  # fmt: skip
+    return found
+
+
+def _describe_forecasts(c: Connection, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
+    """What was shown of each series at the end, by horizon: the expected change since its newest datum."""
+    shown = find_shown_forecast(c, [one.id for one in series], period.to_at)
+    found = []
+    for one in series:
+        issue = shown.get(one.id)
+        if issue is None:
+            continue
+        for k, horizon_s in enumerate(issue.horizons_s):
+            target = issue.data_until + timedelta(seconds=horizon_s)
+            if target > period.to_at:
+                found.append({
+                    "station": one.station, "quantity": one.quantity, "unit": one.unit, "horizon_s": horizon_s,
+                    "target_at": target, "model": issue.model,
+                    **{
+                        name: round(getattr(issue, name)[k] - issue.data_value, 6) for name in ("q10", "q50", "q90")
+                    },
+                })  # fmt: skip
+    return found

@@ -1,0 +1,187 @@
+"""Reports by schedule: made when their period has ended, then mailed, patiently and beside what is urgent."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from email.utils import format_datetime
+from fnmatch import fnmatchcase
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.canonical import code_version
+from monitor.domain.site import Site
+from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError
+from monitor.language.catalogue import gettext, use
+from monitor.language.local_time import spell_local
+from monitor.language.sayings import say_level
+from monitor.notify.circuit import backoff_s
+from monitor.notify.notifier import channel_settings, split_channel
+from monitor.notify.notifiers.mail import MailNotifier
+from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.pdf import make_pdf
+from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
+from monitor.reports.render import TITLES, render_report
+from monitor.store import report_issues as store
+from monitor.store.alerting.sites import SiteSummary, load_sites_summary
+from monitor.store.database.engine import Database
+from monitor.store.pages import load_kept_names
+from monitor.store.report_issues import Issue, Mail
+
+log = logging.getLogger(__name__)
+LATE: Final = timedelta(days=2)  # what ended longer ago is not made any more
+GIVE_UP_AFTER: Final = timedelta(hours=48)
+AT_ONCE: Final = 20  # mails of one run
+LONGEST_S: Final = 6 * 3600.0  # between two tries
+
+
+@dataclass(slots=True)
+class Due:
+    """A report that is due, and who gets it."""
+
+    site: SiteSummary
+    period: Period
+    language: str
+    mails: dict[tuple[str, str], str] = field(default_factory=dict)  # (channel, form) -> key
+
+
+def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
+    """Make what is due, then mail what waits.
+
+    Raises:
+        JobError: a mail was not taken, or a report could not be made; the others were.
+    """
+    troubles: list[str] = []
+    made = sum(_issue(db, due, now, troubles) for due in list_due(db, config, now))
+    with db.read() as c:
+        waiting = store.load_due_mails(c, now, AT_ONCE)
+    sent, documents = 0, dict[tuple[int, str], EmailMessage]()
+    for mail in waiting:
+        try:
+            _send(db, config, mail, now, documents)
+            sent += 1
+        except SlopewardError as error:
+            troubles.append(str(error))
+            _settle_failure(db, mail, error, now)
+    if troubles:
+        raise JobError(f"{len(troubles)} reports were not made or not mailed, the first: {troubles[0]}")
+    return f"{made} reports made, {sent} mailed"
+
+
+def list_due(db: Database, config: ServiceConfig, now: datetime) -> list[Due]:
+    """The newest period of each planned report, of each site; each report once, with all who get it."""
+    found: dict[tuple[str, str, str, datetime], Due] = {}
+    with db.read() as c:
+        sites = load_sites_summary(c)
+    for plan in config.report:
+        for site in sites:
+            if not any(fnmatchcase(site.id, pattern) for pattern in plan.sites):
+                continue
+            weekday = WEEKDAYS.index(plan.weekday)
+            period = find_newest(plan.kind, now, ZoneInfo(site.timezone), read_times(plan.at), weekday)
+            if period.to_at < now - LATE:
+                continue
+            language = plan.language or config.language.default
+            due = found.setdefault((site.id, plan.kind, language, period.to_at), Due(site, period, language))
+            for channel in plan.to:
+                text = f"{site.id}\n{plan.kind}\n{language}\n{period.to_at}\n{channel}\n{plan.form}"
+                due.mails[channel, plan.form] = hashlib.sha256(text.encode()).hexdigest()
+    return list(found.values())
+
+
+def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
+    """Make a report that is not there yet; True where it was made."""
+    period = due.period
+    try:
+        with db.read() as c:
+            known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
+            if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
+                return False
+            digest = known.facts_sha256 if known else digest_of(gather_facts(c, due.site.id, period))
+    except NotFoundError:  # it was declared after the period
+        return False
+    except SlopewardError as error:
+        troubles.append(f"{due.site.id} {period.kind}: {error}")
+        return False
+    issue = known or Issue(
+        0, due.site.id, period.kind, period.from_at, period.to_at, now, due.language, digest, code_version()
+    )
+    with db.write() as c:
+        store.add_issue(c, issue, [(*who, key) for who, key in due.mails.items()], now)
+    return known is None
+
+
+def make_document(db: Database, issue: Issue) -> tuple[str, Mapping[str, Any]]:
+    """A report that was issued, made again from its rows: the document and its facts.
+
+    What does not give the digest of then (rows were pruned, or altered) is logged, and the document bears its own.
+    """
+    with db.read() as c:
+        facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
+        kept = load_kept_names(c)
+    digest = digest_of(facts)
+    if digest != issue.facts_sha256:
+        log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
+    return render_report(facts, digest, issue.language, issue.made_at, kept), facts
+
+
+def _send(
+    db: Database, config: ServiceConfig, mail: Mail, now: datetime, done: dict[tuple[int, str], EmailMessage]
+) -> None:
+    if (mail.report_id, mail.form) not in done:
+        with db.read() as c:
+            issue = store.load_issue(c, mail.report_id)
+        if issue is None:
+            raise NotFoundError(f"report {mail.report_id} does not exist")
+        done[mail.report_id, mail.form] = _compose(db, config, issue, mail.form)
+    message = done[mail.report_id, mail.form]
+    notifier = MailNotifier(split_channel(mail.channel)[1], channel_settings(config, os.environ))
+    del message["From"], message["To"], message["Message-ID"]
+    message["From"], message["To"] = notifier.sender, notifier.recipient
+    message["Message-ID"] = f"<{mail.idempotency_key}@slopeward>"
+    notifier.send(message)
+    with db.write() as c:
+        store.mark_mailed(c, mail.id, now)
+
+
+def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> EmailMessage:
+    """The mail of a report, without its addresses."""
+    html, facts = make_document(db, issue)
+    names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
+    level = facts["now"]["level"] if facts["now"] else None
+    with use(issue.language):
+        title, at = gettext(TITLES[issue.kind]), spell_local(issue.to_at, facts["site"]["timezone"])
+        shown = gettext("unknown") if level is None else say_level(names.get(level, str(level)), issue.language)
+        lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {shown.upper()}"]
+        action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
+        lines += [gettext("Do: %(action)s") % {"action": action}] if action else []
+    if page := config.web.public_url.rstrip("/"):
+        lines.append(f"{page}/sites/{issue.site}/reports")
+    name, content, subtype = f"{issue.site}-{issue.kind}-{issue.to_at:%Y%m%dT%H%MZ}", html.encode(), "html"
+    if form == "pdf":
+        try:
+            content, subtype = make_pdf(config.compute, html), "pdf"
+        except JobError as error:  # the report as HTML is better than none
+            lines.append(f"PDF: {error}")
+    message = EmailMessage()
+    message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {shown.upper()}. {at}".split())
+    message["Date"] = format_datetime(issue.made_at)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834
+    message.set_content("\n".join(lines) + "\n")
+    main = "application" if subtype == "pdf" else "text"
+    message.add_attachment(content, maintype=main, subtype=subtype, filename=f"{name}.{subtype}")
+    return message
+
+
+def _settle_failure(db: Database, mail: Mail, error: SlopewardError, now: datetime) -> None:
+    final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
+    wait_s = (
+        600.0 if isinstance(error, ConfigError) else 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, LONGEST_S)
+    )
+    again = None if final else now + timedelta(seconds=min(wait_s, LONGEST_S))
+    with db.write() as c:
+        store.mark_not_mailed(c, mail.id, str(error), again)

@@ -1,0 +1,60 @@
+"""A document as PDF, printed by WeasyPrint in a worker: it reads nothing but the text that it is given."""
+
+import base64
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.config.service import ComputeSection
+from monitor.errors import JobError
+from monitor.extras import describe_missing, is_installed
+from monitor.jobs.worker import run_in_worker
+from monitor.worker.records import Task
+
+FONTS: Final = ("/etc/fonts", "/var/cache/fontconfig")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A document."""
+
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The PDF, in base 64."""
+
+    content: str
+
+
+def print_document(asked: Asked) -> Printed:
+    """In the worker."""
+    import mimetypes
+
+    mimetypes.knownfiles.clear()  # files of the system that a worker may not read
+    from weasyprint import HTML
+    from weasyprint.urls import URLFetcher
+
+    nothing = URLFetcher(allowed_protocols=(), allow_redirects=False)
+    content = HTML(string=asked.html, url_fetcher=nothing).write_pdf(pdf_variant="pdf/ua-1")
+    return Printed(base64.b64encode(content).decode())
+
+
+PRINT: Final = Task("monitor.reports.pdf:print_document", Asked, Printed)
+
+
+def make_pdf(plan: ComputeSection, html: str) -> bytes:
+    """Print a document.
+
+    Raises:
+        JobError: WeasyPrint or its libraries are not installed, or it failed; one line.
+    """
+    if not is_installed("weasyprint"):
+        raise JobError(describe_missing("weasyprint"))
+    try:
+        printed = run_in_worker(plan.model_copy(update={"dask": ""}), PRINT, Asked(html), reads=FONTS)
+    except JobError as error:
+        if "cannot load library" in str(error):
+            raise JobError("WeasyPrint finds no Pango: apt-get install libpango-1.0-0 libpangoft2-1.0-0") from None
+        raise
+    return base64.b64decode(printed.content)

@@ -1,0 +1,146 @@
+"""Facts and cards as one HTML document that needs nothing else: a browser shows it, and it prints to A4."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from monitor.domain.canonical import code_version
+from monitor.domain.instants import parse, spell_duration
+from monitor.language import catalogue
+from monitor.language.catalogue import N_, gettext
+from monitor.language.figures import level_class, spell_number
+from monitor.language.local_time import describe_zone, spell_local, use_zone
+from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}
+WIDTH, HEIGHT = 150.0, 30.0  # of a small picture
+
+
+@cache
+def read_style() -> str:
+    """The style sheet of all documents."""
+    return (TEMPLATES / "report.css").read_text(encoding="utf-8")
+
+
+@cache
+def find_policy() -> str:
+    """The content security policy under which a page may hand such a document out: its own style, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(read_style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
+
+
+def minute(value: str | datetime | None) -> str:
+    """An instant by the clock of the site, or a dash."""
+    if value is None:
+        return "–"
+    return spell_local(parse(value) if isinstance(value, str) else value)
+
+
+def draw_line(values: Sequence[float | None]) -> str:
+    """The line of a small picture as an SVG path; a gap stays a gap.
+
+    >>> draw_line([1.0, None, 2.0, 1.5])
+    'M0.0 28.0 M100.0 2.0 L150.0 15.0'
+    """
+    known = [v for v in values if v is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(known), max(known)
+    step, scale = WIDTH / (len(values) - 1), (HEIGHT - 4.0) / (high - low or 1.0)
+    parts, pen = [], "M"
+    for number, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        parts.append(f"{pen}{number * step:.1f} {HEIGHT - 2.0 - (value - low) * scale:.1f}")
+        pen = "L"
+    return " ".join(parts)
+
+
+def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
+    """Bars of equal width; none where all are nothing.
+
+    >>> draw_bars([0.0, 2.0])
+    [{'x': 75.0, 'y': 0.0, 'w': 72.0, 'h': 30.0}]
+    """
+    most = max(values, default=0.0)
+    step = WIDTH / max(len(values), 1)
+    return [
+        {"x": round(k * step, 2), "y": round(HEIGHT * (1 - v / most), 2), "w": round(step * 0.96, 2),
+         "h": round(HEIGHT * v / most, 2)}
+        for k, v in enumerate(values) if v > 0
+    ]  # fmt: skip
+
+
+def spell_signed(value: float | None, digits: int = 3) -> str:
+    """A change with its sign.
+
+    >>> spell_signed(1.234), spell_signed(-0.5), spell_signed(0.0), spell_signed(None)
+    ('+1.23', '-0.5', '0', '–')
+    """
+    text = spell_number(value, digits)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=select_autoescape(default=True, default_for_string=True), extensions=["jinja2.ext.i18n"],
+    )  # fmt: skip
+    environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters.update(
+        minute=minute, number=spell_number, signed=spell_signed, say=say, line=draw_line, bars=draw_bars,
+        span=spell_duration,
+    )  # fmt: skip
+    environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
+    return environment
+
+
+def render(
+    name: str, values: Mapping[str, Any], language: str, zone: str, at: datetime, kept: Kept = NOTHING_KEPT
+) -> str:
+    """A document in a language, its times by the clock of a zone."""
+    with catalogue.use(language, kept), use_zone(zone):
+        shared = {
+            "sheet": name.removesuffix(".html"),
+            "version": code_version(),
+            "made_at": at,
+            "zone": describe_zone(at, zone),
+        }
+        return _environment().get_template(name).render(**shared, **values)
+
+
+def render_report(
+    facts: Mapping[str, Any], digest: str, language: str, at: datetime, kept: Kept = NOTHING_KEPT
+) -> str:  # fmt: skip
+    """A bulletin or shift report.
+
+    Args:
+        facts: of `gather_facts`.
+        digest: of them.
+        language: of the texts; names and what people wrote stay as they are.
+        at: when it is made.
+        kept: names that are not translated.
+    """
+    names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
+    top = max(names)
+    now = facts["now"]
+    level = None if now is None else int(now["level"])
+    action = next((v["action"] for v in facts["site"]["levels"] if v["number"] == level), "")
+    english = TITLES[facts["kind"]]
+    with catalogue.use(language):
+        title = gettext(english)
+    values = {
+        "title": title, "f": facts, "digest": digest, "top": top, "level": level, "action": action,
+        "level_name": lambda number: say_level(names.get(number, str(number)), language),
+        "level_colour": lambda number: level_class(names.get(number), number, top),
+    }  # fmt: skip
+    return render("bulletin.html", values, language, facts["site"]["timezone"], at, kept)

@@ -1,0 +1,222 @@
+"""What reports read of a period: rows that were known at its end, whatever has come since."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, func, or_, select
+
+from monitor.domain.alert import AlertState
+from monitor.errors import NotFoundError
+from monitor.store.alerting.alerts import AlertEvent
+from monitor.store.schema import tables as t
+
+MOST: Final = 500  # rows of one kind, the newest
+
+
+@dataclass(frozen=True, slots=True)
+class PastAlert:
+    """An alert as it stood at an instant, out of its chain."""
+
+    id: int
+    ledger: str
+    key: str
+    raised_at: datetime
+    state: str
+    level: int
+    peak_level: int
+    reason: str
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    closed_at: datetime | None
+    outcome: str | None
+    note: str | None
+
+
+def find_version_at(c: Connection, site: str, at: datetime) -> str:
+    """The hash of the site file that was in force at an instant; raises NotFoundError."""
+    k = t.config_version.c
+    query = select(k.sha256).where(k.site == site, k.loaded_at <= at).order_by(k.loaded_at.desc(), k.id.desc())
+    found = c.execute(query.limit(1)).scalar()
+    if found is None:
+        raise NotFoundError(f"site {site} was not watched yet at that time")
+    return str(found)
+
+
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAlert]:
+    """Alerts that were open in a period, drills left out, as they stood at its end; the newest first."""
+    a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
+    wanted = (
+        select(a.id, a.ledger, a.key, a.raised_at)
+        .where(
+            a.site == site, a.exercise.is_(False), a.raised_at <= to_at,
+            or_(a.closed_at.is_(None), a.closed_at > from_at),
+        )
+        .order_by(a.raised_at.desc(), a.id.desc())
+        .limit(MOST)
+    )  # fmt: skip
+    heads = c.execute(wanted).all()
+    chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
+    events = select(t.alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
+    for row in c.execute(events).mappings():
+        chains[row["alert_id"]].append(AlertEvent(**row))
+    newest = select(func.max(o.id)).where(o.at <= to_at).group_by(o.alert_id)
+    said = select(o.alert_id, o["class"], o.note).where(o.id.in_(newest), o.alert_id.in_(list(chains)))
+    outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
+    return [
+        _look_back(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
+    ]  # fmt: skip
+
+
+def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> PastAlert:
+    last = chain[-1]
+    said = [e for e in chain if e.from_level != e.to_level]
+    acknowledged: AlertEvent | None = None
+    for event in chain:
+        if event.to_state == AlertState.UNACKNOWLEDGED and event.from_state != AlertState.SHELVED:
+            acknowledged = None
+        elif event.to_state == AlertState.ACKNOWLEDGED and event.from_state != AlertState.ACKNOWLEDGED:
+            acknowledged = event
+    closed = next((e for e in chain if e.to_state == AlertState.CLOSED), None)
+    return PastAlert(
+        head.id, head.ledger, head.key, head.raised_at, last.to_state, last.to_level, max(e.to_level for e in chain),
+        (said or chain)[-1].reason, acknowledged.at if acknowledged else None,
+        acknowledged.actor if acknowledged else None, closed.at if closed else None, outcome, note,
+    )  # fmt: skip
+
+
+def load_acts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """What people did to alerts of a site in a period, oldest first; drills left out."""
+    a, e = t.alert.c, t.alert_event.c
+    query = (
+        select(e.at, e.alert_id, e.actor, e.from_state, e.to_state, e.reason)
+        .join(t.alert, a.id == e.alert_id)
+        .where(
+            a.site == site, a.exercise.is_(False), e.actor_kind == "person", e.at > from_at, e.at <= to_at,
+        )
+        .order_by(e.at.desc(), e.id.desc())
+        .limit(MOST)
+    )  # fmt: skip
+    return [dict(row) for row in c.execute(query).mappings()][::-1]
+
+
+def load_messages(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, Any]:
+    """Messages of a period, drills left out: how many were queued and sent by its end, and which had not gone out.
+
+    A message that another one stands for counts as that one does; one that went out after the period had not.
+    """
+    n = t.notification.c
+    query = (
+        select(
+            n.id, n.alert_id, n.level_name, n.ledger, n.recipient, n.channel, n.queued_at, n.sent_at, n.superseded_by
+        )
+        .where(n.site == site, n.exercise.is_(False), n.queued_at > from_at, n.queued_at <= to_at)
+        .order_by(n.id)
+    )
+    rows = {row.id: row for row in c.execute(query)}
+
+    def is_out(number: int | None) -> bool:
+        row = None if number is None else rows.get(number)
+        if row is None:
+            return False
+        return bool(row.sent_at is not None and row.sent_at <= to_at) or is_out(row.superseded_by)
+
+    late = [row for row in rows.values() if not is_out(row.id)]
+    names = ("id", "alert_id", "level_name", "ledger", "recipient", "queued_at")
+    return {
+        "queued": len(rows), "sent": sum(is_out(number) for number in rows),
+        "late": [
+            {**{name: getattr(row, name) for name in names}, "channel": row.channel.partition(":")[0]}
+            for row in late[-MOST:]
+        ],
+    }  # fmt: skip
+
+
+def load_changes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """Site files that came into force in a period, oldest first, each with the version before it."""
+    k, before = t.config_version.c, t.config_version.alias().c
+    previous = (
+        select(before.sha256)
+        .where(before.site == k.site, before.loaded_at < k.loaded_at)
+        .order_by(before.loaded_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = (
+        select(k.loaded_at.label("at"), k.sha256, previous.label("before_sha256"), k.author, k.reason)
+        .where(k.site == site, k.loaded_at > from_at, k.loaded_at <= to_at)
+        .order_by(k.loaded_at, k.id)
+        .limit(MOST)
+    )
+    return [dict(row) for row in c.execute(query).mappings()]
+
+
+def load_notes(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """What observers reported in a period, and events and maintenance that fell into it, as known at its end."""
+    r, e, m = t.report.c, t.site_event.c, t.maintenance.c
+    reports = select(r.at, r.kind, r.text, r.by, r.station).where(
+        r.site == site, r.at > from_at, r.at <= to_at, r.received_at <= to_at
+    )
+    events = select(e.from_at, e.to_at, e.kind, e.text, e.by).where(
+        e.site == site, e.from_at <= to_at, e.to_at > from_at, e.received_at <= to_at,
+        or_(e.withdrawn_at.is_(None), e.withdrawn_at > to_at),
+    )  # fmt: skip
+    work = select(m.station, m.from_at, m.to_at, m.reason, m.by).where(
+        m.site == site, m.from_at <= to_at, m.to_at > from_at, m.added_at <= to_at,
+        or_(m.ended_at.is_(None), m.ended_at > from_at),
+    )  # fmt: skip
+    found = [
+        {"what": "report", "at": row.at, "to_at": None, "kind": row.kind, "text": row.text, "by": row.by,
+         "station": row.station}
+        for row in c.execute(reports.order_by(r.at, r.id).limit(MOST))
+    ]  # fmt: skip
+    found += [
+        {"what": "event", "at": row.from_at, "to_at": row.to_at, "kind": row.kind, "text": row.text, "by": row.by,
+         "station": None}
+        for row in c.execute(events.order_by(e.from_at, e.id).limit(MOST))
+    ]  # fmt: skip
+    found += [
+        {"what": "maintenance", "at": row.from_at, "to_at": row.to_at, "kind": "maintenance", "text": row.reason,
+         "by": row.by, "station": row.station}
+        for row in c.execute(work.order_by(m.from_at, m.id).limit(MOST))
+    ]  # fmt: skip
+    return sorted(found, key=lambda row: (str(row["at"]), row["what"]))
+
+
+def load_forecast_scores(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+    """How good shown forecasts of targets in a period were: errors by series and horizon, as scored by its end."""
+    f, k, s = t.forecast.c, t.forecast_score.c, t.series.c
+    query = (
+        select(s.station, s.quantity, s.unit, f.horizon_s, k.error, k.baseline_error, k.inside_80)
+        .join(t.forecast, f.id == k.forecast_id)
+        .join(t.series, s.id == f.series_id)
+        .where(s.site == site, f.shown, f.target_at > from_at, f.target_at <= to_at, k.scored_at <= to_at)
+        .order_by(s.station, s.quantity, f.horizon_s, f.target_at, f.id)
+        .limit(200 * MOST)
+    )
+    groups: dict[tuple[str, str, str, float], list[Any]] = {}
+    for row in c.execute(query):
+        groups.setdefault((row.station, row.quantity, row.unit, row.horizon_s), []).append(row)
+    return [
+        {
+            "station": station, "quantity": quantity, "unit": unit, "horizon_s": horizon_s, "n": len(rows),
+            "mae": round(sum(abs(r.error) for r in rows) / len(rows), 6),
+            "mae_baseline": round(sum(abs(r.baseline_error) for r in rows) / len(rows), 6),
+            "inside_80": sum(bool(r.inside_80) for r in rows),
+        }
+        for (station, quantity, unit, horizon_s), rows in groups.items()
+    ]  # fmt: skip
+
+
+def find_sight(c: Connection, site: str, at: datetime) -> dict[str, Any] | None:
+    """What the newest evaluation before an instant found: level, observability, reachable level."""
+    e = t.evaluation.c
+    query = (
+        select(e.at, e.level, e.observability, e.reachable_level)
+        .where(and_(e.site == site, e.at <= at))
+        .order_by(e.at.desc(), e.id.desc())
+        .limit(1)
+    )
+    row = c.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)

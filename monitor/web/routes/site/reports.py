@@ -1,0 +1,115 @@
+"""Reports of a site: those issued, each made again from its rows, one of the period that ends now, and the card."""
+
+import threading
+from datetime import timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, Response
+
+from monitor.errors import JobError, NotFoundError, RefusedError, StoreBusyError
+from monitor.language.catalogue import current
+from monitor.reports.card import render_card
+from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.issue import make_document
+from monitor.reports.pdf import make_pdf
+from monitor.reports.period import KINDS, find_before
+from monitor.reports.render import find_policy, render_report
+from monitor.store.pages import load_kept_names
+from monitor.store.report_issues import load_issue, load_issues, load_mails
+from monitor.web.access.veil import veil_of
+from monitor.web.context import Context, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter(include_in_schema=False)
+LISTED: Final = 60
+AT_ONCE: Final = 2  # that are gathered or printed at the same time
+FORMS: Final = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+_TURNS: Final = threading.BoundedSemaphore(AT_ONCE)
+
+
+@router.get("/sites/{site}/reports", response_class=HTMLResponse)
+def show_reports(request: Request, site: str) -> HTMLResponse:
+    """What was issued, what became of the mails, and what can be made now."""
+    context = context_of(request)
+    with context.db.read() as c:
+        card = find_card(c, site)
+        issues = load_issues(c, site, LISTED)
+        mails = load_mails(c, [one.id for one in issues])
+        veil = veil_of(request, c)
+    names = ("channel", "state", "sent_at", "next_attempt_at", "last_error")
+    rows = [
+        {
+            "issue": one,
+            "mails": [veil.hide_addresses({n: getattr(mail, n) for n in names}) for mail in mails[one.id]],
+        }
+        for one in issues
+    ]
+    return render(request, "reports.html", card=card, rows=rows, kinds=KINDS)
+
+
+@router.get("/sites/{site}/reports/{name}.{form}")
+def send_report(request: Request, site: str, name: str, form: str) -> Response:
+    """A report by its number, or `daily`, `weekly`, `shift` for the period that ends now; as HTML or PDF."""
+    context = context_of(request)
+    with _Turn():
+        if name in KINDS:
+            html = _render_now(context, site, name)
+        elif name.isascii() and name.isdigit() and len(name) < 19:
+            with context.db.read() as c:
+                find_card(c, site)
+                issue = load_issue(c, int(name))
+            if issue is None or issue.site != site:
+                raise NotFoundError(f"site {site!r} has no report {name}")
+            html, _ = make_document(context.db, issue)
+        else:
+            raise NotFoundError(f"there is no report {name[:20]!r}; there are: {', '.join(KINDS)} and numbers")
+        return _answer(context, html, f"{site}-{name}", form)
+
+
+@router.get("/sites/{site}/card.{form}")
+def send_card(request: Request, site: str, form: str) -> Response:
+    """The quick card, for who is logged in: it holds telephone numbers."""
+    context = context_of(request)
+    with _Turn():
+        with context.db.read() as c:
+            find_card(c, site)
+            html = render_card(c, site, context.config.web.url, current(), context.clock())
+        return _answer(context, html, f"{site}-card", form)
+
+
+def _render_now(context: Context, site: str, kind: str) -> str:
+    now = context.clock().replace(second=0, microsecond=0)
+    with context.db.read() as c:
+        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
+        facts = gather_facts(c, site, find_before(kind, now, zone))
+        kept = load_kept_names(c)
+    return render_report(facts, digest_of(facts), current(), now, kept)
+
+
+def _answer(context: Context, html: str, name: str, form: str) -> Response:
+    if form not in FORMS:
+        raise NotFoundError(f"a report is html or pdf, not {form[:10]!r}")
+    if form == "html":
+        return Response(html, media_type=FORMS[form], headers={"Content-Security-Policy": find_policy()})
+    plan = context.config.compute
+    limit_s = min(plan.job_limit_s, timedelta(minutes=2).total_seconds())
+    try:
+        content = make_pdf(plan.model_copy(update={"job_limit_s": limit_s}), html)
+    except JobError as error:
+        raise RefusedError(str(error)) from None
+    return Response(content, media_type=FORMS[form], headers={"Content-Disposition": f'inline; filename="{name}.pdf"'})
+
+
+class _Turn:
+    """One of few that work at a time; raises StoreBusyError where none is free."""
+
+    def __enter__(self) -> None:
+        if not _TURNS.acquire(blocking=False):
+            raise StoreBusyError(f"{AT_ONCE} reports are being made; try again in a minute")
+
+    def __exit__(self, *_: object) -> None:
+        _TURNS.release()

@@ -1,0 +1,284 @@
+"""Reports over the filled story: as known at the end, mailed without standing before anything, and on the page."""
+
+import json
+import re
+from datetime import timedelta
+from email import message_from_bytes
+from email.policy import default
+from zoneinfo import ZoneInfo
+
+import pytest
+from aiosmtpd.controller import Controller
+from sqlalchemy import insert, select, update
+
+from monitor.cli.main import run_verb
+from monitor.config.service import ComputeSection, parse_service
+from monitor.domain.observation import Observation
+from monitor.errors import JobError, NotFoundError, RefusedError
+from monitor.reports import issue as issuing
+from monitor.reports import pdf
+from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.period import DAILY, SHIFT, WEEKLY, Period, find_before
+from monitor.reports.render import find_policy, render_report
+from monitor.store.alerting import alerts
+from monitor.store.readings.observations import add_observations
+from monitor.store.report_issues import load_issues, load_mails
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from tests.conftest import free_port
+from tests.data.filled import ADA, NOW
+from tests.integration.web.test_page import log_in, serving
+
+DAY = timedelta(days=1)
+SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")
+WEEK = find_before(WEEKLY, NOW, ZURICH)
+ON_SQLITE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # what asks no SQL of its own
+
+
+def add_looks(database):
+    """Evaluations of the last week: yellow, orange for two days, blind for an hour."""
+    with database.write() as c:
+        c.execute(t.evaluation.delete().where(t.evaluation.c.site == SITE))
+        for hours, level, seen in (
+            (-150, 1, "full"),
+            (-48, 2, "full"),
+            (-9, 2, "blind"),
+            (-8, 2, "full"),
+            (1, 3, "full"),
+        ):
+            c.execute(insert(t.evaluation).values(
+                site=SITE, at=NOW + timedelta(hours=hours), trigger="data", level=level, observability=seen,
+                reachable_level=3, config_sha256="x", digest="x",
+            ))  # fmt: skip
+
+
+@pytest.fixture
+def database(filled_database):
+    add_looks(filled_database)
+    return filled_database
+
+
+def gather(database, period=WEEK, site=SITE):
+    with database.read() as c:
+        return gather_facts(c, site, period)
+
+
+def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
+    facts = gather(database)
+    assert facts["now"]["level"] == 2
+    days = {day["day"]: (day["highest"], day["last"], day["sight"]) for day in facts["days"]}
+    assert days["2026-02-25"] == (1, 1, "full")
+    assert days["2026-02-28"] == (2, 2, "blind")
+    assert days["2026-02-22"] == (None, None, None), "nobody decided: that is said"
+    (hazard,) = facts["hazards"]
+    assert (hazard["peak_level"], hazard["acknowledged_by"], hazard["outcome"]) == (2, "bo", None)
+    moved = {row["station"]: row for row in facts["movement"]}
+    assert moved["G1"]["change"] > moved["G2"]["change"] > 10 > moved["C1"]["change"]
+    assert moved["G1"]["stage"] == "progressive"
+    assert facts["rain"][0]["sum_mm"] > 0
+    assert facts["messages"]["late"][0]["channel"] == "webhook"
+    assert {row["kind"] for row in facts["notes"]} >= {"crack", "maintenance"}
+    assert len(facts["scores"]) == 4
+
+    # what is known later: a corrected value, another level, an outcome, a delivery, a report, a file of the site
+    digest = digest_of(facts)
+    later = NOW + timedelta(hours=2)
+    with database.write() as c:
+        add_observations(c, [
+            Observation(SITE, "G1", "displacement_north", "mm", NOW - DAY, later, 999.0, solution="corrected"),
+            Observation(SITE, "R1", "rain", "mm", NOW - timedelta(hours=3), later, 40.0),
+        ], later)  # fmt: skip
+        alerts.set_outcome(c, hazard["id"], "true", ADA, "it fell", later)
+        alerts.add_note(c, hazard["id"], ADA, "seen", later)
+        c.execute(
+            update(t.notification)
+            .where(t.notification.c.state == "failed_final")
+            .values(state="delivered", sent_at=later)
+        )
+        c.execute(insert(t.report).values(
+            site=SITE, at=NOW - DAY, received_at=later, kind="crack", text="late", by="x", digest="9" * 64,
+        ))  # fmt: skip
+        c.execute(update(t.alert).where(t.alert.c.id == hazard["id"]).values(level=3, state="closed", closed_at=later))
+    assert digest_of(gather(database)) == digest
+    assert digest_of(gather(database, Period(WEEKLY, WEEK.from_at, later))) != digest
+    with database.read() as c, pytest.raises(NotFoundError, match="not watched yet"):
+        gather_facts(c, SITE, find_before(DAILY, NOW - timedelta(days=400), ZURICH))
+    with pytest.raises(RefusedError, match="ends after its beginning"):
+        gather(database, Period(SHIFT, NOW, NOW))
+
+
+@ON_SQLITE
+def test_every_language_says_every_figure_in_local_time(database):
+    facts = gather(database)
+    digest = digest_of(facts)
+    texts = {code: render_report(facts, digest, code, NOW) for code in ("en", "it", "zh", "es")}
+    for code, text in texts.items():
+        assert text.count("<svg") >= 4, code
+        assert "2026-02-22 07:00" in text, "local time"
+        assert digest in text
+        assert not re.search(r"<script|src=|url\(|@import", text), "it loads nothing"
+        assert " style=" not in text
+    assert "Orange" in texts["en"] or "orange" in texts["en"]
+    assert "arancione" in texts["it"]
+    assert "Weekly bulletin" in texts["en"]
+    hostile = json.loads(json.dumps(facts).replace("orange", "<script>alert(1)</script>"))
+    assert "<script>" not in render_report(hostile, digest, "en", NOW)
+
+
+class Inbox:
+    def __init__(self):
+        self.mails, self.refuse = [], False
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802 - the name of the library
+        if self.refuse:
+            return "451 later"
+        self.mails.append((envelope.rcpt_tos, message_from_bytes(envelope.content, policy=default)))
+        return "250 taken"
+
+
+@pytest.fixture
+def mail():
+    inbox = Inbox()
+    server = Controller(inbox, hostname="127.0.0.1", port=free_port())
+    server.start()
+    inbox.port = server.port
+    yield inbox
+    server.stop()
+
+
+PLAN = """[smtp]
+host = "127.0.0.1"
+port = {port}
+security = "none"
+[[report]]
+kind = "daily"
+sites = ["north-*"]
+at = "06:45"
+to = ["email:a@b.org", "email:c@b.org"]
+form = "{form}"
+"""
+
+
+def plan(port, form="html", more=""):
+    return parse_service(PLAN.format(port=port, form=form) + more, "x")
+
+
+def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
+    config, later = plan(mail.port), NOW + timedelta(minutes=10)
+    mail.refuse = True
+    with pytest.raises(JobError, match="2 reports were not made or not mailed"):
+        issuing.run(database, config, None, later)
+    mail.refuse = False
+    assert issuing.run(database, config, None, later) == "0 reports made, 0 mailed", "not yet due again"
+    assert issuing.run(database, config, None, later + timedelta(hours=1)) == "0 reports made, 2 mailed"
+    assert issuing.run(database, config, None, later + timedelta(hours=2)) == "0 reports made, 0 mailed"
+    assert sorted(to for (to,), _ in mail.mails) == ["a@b.org", "c@b.org"]
+    message = mail.mails[0][1]
+    assert message["Subject"] == "[North bench, pit 4] Daily bulletin: ORANGE. 2026-03-01 06:45"
+    (attached,) = message.iter_attachments()
+    assert attached.get_filename() == "north-bench-daily-20260301T0545Z.html"
+    with database.read() as c:
+        (issue,) = load_issues(c, SITE, 5)
+        assert [m.attempts for m in load_mails(c, [issue.id])[issue.id]] == [2, 2]
+        assert load_view(c, "issued_reports")[0]["delivered"] == 2
+    assert issue.facts_sha256 in attached.get_content()
+    # somebody more gets it, in another form; the others do not get it again
+    more = '[[report]]\nkind = "daily"\nsites = ["north-bench"]\nat = "6:45"\nto = ["email:d@b.org"]\nform = "html"\n'
+    assert (
+        issuing.run(database, plan(mail.port, more=more), None, later + timedelta(hours=2))
+        == "0 reports made, 1 mailed"
+    )
+    # a mail server that is away for two days ends the tries
+    with database.write() as c:
+        c.execute(
+            update(t.report_mail).values(state="failed_retry", next_attempt_at=NOW, queued_at=NOW - timedelta(days=3))
+        )
+    with pytest.raises(JobError):
+        issuing.run(database, plan(free_port()), None, later + timedelta(hours=3))
+    with database.read() as c:
+        assert set(c.execute(select(t.report_mail.c.state)).scalars()) == {"failed_final"}
+    # of a time that passed while the service was away for days nothing is made
+    assert issuing.run(
+        database, plan(mail.port, more='[[report]]\nkind = "weekly"\nweekday = "wednesday"\n'), None, later
+    ).startswith("0")
+
+
+@ON_SQLITE
+def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
+    monkeypatch.setattr(pdf, "is_installed", lambda _name: False)
+    issuing.run(database, plan(mail.port, "pdf"), None, NOW + timedelta(minutes=10))
+    message = mail.mails[0][1]
+    assert "pip install 'slopeward[reports]'" in message.get_body().get_content()
+    assert [a.get_content_type() for a in message.iter_attachments()] == ["text/html"]
+
+
+@ON_SQLITE
+@pytest.mark.slow
+def test_a_report_prints_behind_walls_and_loads_nothing(database):
+    pytest.importorskip("weasyprint")
+    facts = gather(database)
+    content = pdf.make_pdf(ComputeSection(), render_report(facts, digest_of(facts), "en", NOW))
+    assert content.startswith(b"%PDF-")
+    assert len(content) > 10_000
+    hostile = '<img src="file:///etc/passwd"><link rel="stylesheet" href="http://127.0.0.1:9/x.css"><p>x'
+    assert pdf.make_pdf(ComputeSection(), hostile).startswith(b"%PDF-")
+
+
+@ON_SQLITE
+def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(database, mail):
+    issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
+    with database.read() as c:
+        (issue,) = load_issues(c, SITE, 5)
+    with serving(database, NOW + timedelta(minutes=20)) as client:
+        text = client.get(f"/sites/{SITE}/reports").text
+        assert "Daily bulletin" in text
+        assert issue.facts_sha256[:12] in text
+        assert "a@b.org" not in text, "addresses are read by accounts of all sites alone"
+        answer = client.get(f"/sites/{SITE}/reports/{issue.id}.html")
+        assert issue.facts_sha256 in answer.text
+        assert answer.headers["content-security-policy"] == find_policy()
+        assert "unsafe" not in find_policy()
+        assert "Shift report" in client.get(f"/sites/{SITE}/reports/shift.html").text
+        for odd in ("9.html", f"{issue.id}.exe", "yearly.html", "%00.html", f"{'9' * 40}.html"):
+            assert client.get(f"/sites/{SITE}/reports/{odd}").status_code in {400, 404}, odd
+        assert client.get(f"/sites/lake-slope/reports/{issue.id}.html").status_code == 404, "of another site"
+        assert client.get(f"/sites/{SITE}/card.html").status_code == 401, "it holds telephone numbers"
+        log_in(client)
+        card = client.get(f"/sites/{SITE}/card.html").text
+        assert "Close haul road 4" in card
+        assert "a@b.org" in client.get(f"/sites/{SITE}/reports").text
+
+
+@ON_SQLITE
+def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
+    url = database.url.render_as_string(hide_password=False)
+    service = tmp_path / "slopeward.toml"
+    service.write_text(f'[database]\nurl = "{url}"\n')
+
+    def call(*words):
+        status = run_verb(["report", *words, "--config", str(service)])
+        return status, "".join(capsys.readouterr())
+
+    out = tmp_path / "week.html"
+    status, said = call("weekly", SITE, "--at", "2026-03-01T07:00+01:00", "--out", str(out), "--json")
+    assert status == 0, said
+    assert json.loads(said)["facts_sha256"] == digest_of(gather(database))
+    assert json.loads(said)["facts_sha256"] in out.read_text()
+    assert "Scheda rapida" in call("card", SITE, "--out", "-", "--language", "it")[1]
+    assert call("list", SITE)[0] == 4
+    issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
+    assert "daily to 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", SITE)[1]
+    assert call("prove", "1") == (0, "report 1: the same\n")
+    with database.write() as c:
+        c.execute(t.evaluation.delete())
+    assert call("prove", "1")[0] == 1
+    for words, wrong in (
+        (("daily", SITE, "--out", "x.doc"), "FILE.html or FILE.pdf"),
+        (("daily", SITE, "--at", "2026-03-01", "--out", "-"), "no zone"),
+        (("daily", SITE, "--at", "2199-01-01T00:00Z", "--out", "-"), "in the past"),
+        (("daily", "nowhere", "--out", "-"), "no site"),
+        (("daily", SITE, "--language", "fr", "--out", "-"), "'fr' is unknown"),
+        (("prove", "99"), "does not exist"),
+    ):
+        status, said = call(*words)
+        assert (status, wrong in said, said.count("\n")) == (1, True, 1), said
