@@ -241,7 +241,7 @@ def _find_unheard_top(site: Site) -> list[str]:
     told = [r for r in site.recipients if top.number in r.levels and "hazard" in r.ledgers]
     if not told:
         return [f"no recipient is notified of the top level {top.name!r}: add it to the levels of a [[recipient]]"]
-    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.channels})
+    channels = sorted({channel for recipient in told for one in recipient.everybody for channel in one.readable})
     if len(channels) > 1:
         return []
     text = (

@@ -33,7 +33,8 @@ def list_addresses(sites: Iterable[Site]) -> list[Address]:
     found: dict[Address, None] = {}
     for site in sites:
         top = site.levels[-1].number
-        chosen = [r for r in site.recipients if top in r.levels] or list(site.recipients)
+        people = [r for r in site.recipients if any(one.readable for one in r.everybody)]
+        chosen = [r for r in people if top in r.levels] or people
         for one in (member for recipient in chosen for member in recipient.everybody):
             found |= {Address(one.name, channel): None for channel in one.readable}
     return list(found)

@@ -105,7 +105,7 @@ def test_a_dead_other_side_is_a_passing_failure_without_secrets(kind, monkeypatc
         ("sms:DUTY", {"DUTY": "+41791234567"}, 'gateway = "http" or "modem"'),
         ("sms:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "http"}, "needs url, account and sender"),
         ("voice:DUTY", {"DUTY": "+41791234567", "SLOPEWARD_SMS__GATEWAY": "modem"}, "a modem makes no calls"),
-        ("push:bo", {}, "needs the database"),
+        ("push:bo", {"SLOPEWARD_PATHS__STATE": "/nowhere"}, "make one: slopeward push keys"),
     ],
 )
 def test_wrong_settings_are_told_in_one_line(channel, environ, words):
@@ -114,6 +114,13 @@ def test_wrong_settings_are_told_in_one_line(channel, environ, words):
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["push", "siren"])
+def test_what_needs_the_database_is_checked_without_it_and_says_so_when_it_is_away(kind):
+    address, environ = settings_of(kind, 9)
+    with pytest.raises(DeliveryError, match="which is away"):
+        open_notifier(f"{kind}:{address}", environ).deliver(NOTE)
 
 
 def test_no_header_can_be_smuggled_into_a_mail():

@@ -34,8 +34,6 @@ class PushNotifier:
 
         if not address:
             raise ConfigError("channel push: name the account, such as push:ada")
-        if db is None:
-            raise ConfigError(f"channel push:{address}: needs the database, in which devices are kept")
         self._user, self._db = address, db
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
         self._key = find_key(state, environ.get("SLOPEWARD_PUSH__KEY", ""))
@@ -50,7 +48,10 @@ class PushNotifier:
 
     def deliver(self, notification: Notification) -> None:
         """Send to each device; raises DeliveryError where none took it, or the next try may reach one more."""
-        with self._db.read() as c:
+        db = self._db
+        if db is None:
+            raise DeliveryError("push: devices are kept in the database, which is away", permanent=True)
+        with db.read() as c:
             devices = load_open_devices(c, self._user)
         if notification.idempotency_key != self._key_of:
             self._key_of, self._taken = notification.idempotency_key, set()
@@ -58,7 +59,7 @@ class PushNotifier:
         troubles = []
         for device in (one for one in devices if one.id not in self._taken):
             try:
-                self._send(device, content, notification)
+                self._send(db, device, content, notification)
             except DeliveryError as error:
                 troubles.append(error)
             else:
@@ -74,7 +75,7 @@ class PushNotifier:
             retry_after_s=wait_s,
         )  # fmt: skip
 
-    def _send(self, device: Device, content: bytes, notification: Notification) -> None:
+    def _send(self, db: Database, device: Device, content: bytes, notification: Notification) -> None:
         import httpx
 
         if not is_served(device.endpoint, self._services):
@@ -94,11 +95,11 @@ class PushNotifier:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise DeliveryError(f"push: {type(error).__name__}") from error
         if 200 <= status < 300:
-            with self._db.write() as c:
+            with db.write() as c:
                 note_sent(c, device.id, now)
             return
         if status in _GONE:
-            with self._db.write() as c:
+            with db.write() as c:
                 end_device(c, device.id, f"the push service says that it is gone ({status})", now)
             raise DeliveryError(f"push: the device {device.name!r} is gone ({status})", permanent=True)
         again = status in RETRYABLE or status >= 500 or status in {401, 403}  # a key is set right by a person

@@ -30,8 +30,6 @@ class SirenNotifier:
             raise ConfigError(
                 f"channel siren:{address}: name a topic of its own, without + and #, not below slopeward/"
             )
-        if db is None:
-            raise ConfigError(f"channel siren:{address}: needs the database, in which orders are kept")
         self._topic, self._db = address, db
         self._publisher = MqttPublisher(read_access(environ), name="siren")
         state = Path(environ.get("SLOPEWARD_PATHS__STATE", "var"))
@@ -46,6 +44,8 @@ class SirenNotifier:
             raise DeliveryError("siren: takes hazards alone", permanent=True)
         if n.id and n.sounds_from is None and n.level > 0:
             raise DeliveryError("siren: the site file names no such recipient any more", permanent=True)
+        if self._db is None:
+            raise DeliveryError("siren: orders are kept in the database, which is away", permanent=True)
         keys = self._keyring.known()
         if not keys:
             raise DeliveryError("siren: there is no key to sign with; see `slopeward broker keys`")

@@ -16,6 +16,7 @@ from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState, Notific
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
 from monitor.domain.message import DRILL, list_covered, mark_exercise, say_delay, say_together
+from monitor.domain.site import SIREN
 from monitor.logs import redact
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import alert, alert_event, notification, site
@@ -181,7 +182,11 @@ def load_waiting(c: Connection, channel: str) -> list[Waiting]:
         .limit(BACKLOG_LIMIT)
     )  # fmt: skip
     tops = load_top_levels(c)
-    return [Waiting(**r._mapping, urgent=is_urgent(r.ledger, r.level, tops.get(r.site))) for r in c.execute(query)]  # noqa: SLF001
+    return [
+        # an order that ends a siren waits no more than one that starts it
+        Waiting(**r._mapping, urgent=channel.startswith(SIREN) or is_urgent(r.ledger, r.level, tops.get(r.site)))  # noqa: SLF001
+        for r in c.execute(query)
+    ]
 
 
 def claim_due(

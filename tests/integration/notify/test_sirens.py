@@ -1,24 +1,29 @@
 """Sirens by a real broker: ordered, confirmed, ended; silence is repeated and reported; forgeries do nothing."""
 
+import json
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import jsonschema
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from monitor.broker.access import open_access
+from monitor.broker.logins import Login, _list_topics, spell_acl
 from monitor.broker.signing import Key
 from monitor.config.service import parse_site
 from monitor.domain.site import Level, Recipient, Site
 from monitor.errors import ConfigError, DeliveryError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifier import open_notifier
+from monitor.notify.path import run_stages
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.stages import escalated
-from monitor.notify.verdict import Limits
+from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import OpenAlert, Told
 from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
@@ -162,6 +167,16 @@ def test_an_exercise_sounds_only_where_the_site_file_says_so_and_silences_nothin
     assert sequences == sorted(set(sequences))
 
 
+def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, state="shelved", level=0, at=clock())
+        add_message(c, alert_id, f"siren:{TOPIC}", level=0, recipient="horn", at=clock())
+        add_message(c, alert_id, "log:desk", level=0, recipient="horn", at=clock())
+        view = View(clock(), 1000)
+        assert [[w.level for w in run_stages(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [[0], []]
+
+
 def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):
     first = order(database, 1, 3)
     clear = order(database, 5, 0)
@@ -184,6 +199,10 @@ def test_a_device_ignores_what_is_forged_old_or_over():
     def say(order, key=KEY, topic=TOPIC, at=now):
         return siren.hear(sign(topic, spell_order(order, 180.0), (key,), at).encode(), now)
 
+    schema = json.loads((Path(__file__).parents[3] / "docs/reference/siren-order.schema.json").read_text())
+    check = jsonschema.Draft202012Validator(schema).validate
+    check(json.loads(sign(TOPIC, spell_order(made, 180.0), (KEY,), now)))
+    check(json.loads(siren._sign({"sequence": 7, "state": "on", "device": "horn-1"})))
     assert say(made, Key("k1", b"not the same key")) is None
     assert say(made, topic="other/horn") is None
     assert say(replace(made, valid_until=now - timedelta(seconds=1))) is None
@@ -194,6 +213,14 @@ def test_a_device_ignores_what_is_forged_old_or_over():
     assert say(made) is None  # played again
     assert say(replace(made, sequence=9, wanted="test")) is not None
     assert siren.wanted == "off"
+
+
+def test_the_login_of_a_siren_reads_its_orders_and_writes_its_answers_alone():
+    topics = {"north": _list_topics(NORTH)}
+    rules = spell_acl([Login("north.listener", "north", listens=True)], topics, anonymous=False)
+    mine = rules[rules.index("user north.listener") : rules.index("user slopeward-doctor")]
+    assert f"topic read {TOPIC}\n" in mine
+    assert [line for line in mine.splitlines() if "write" in line] == [f"topic write {TOPIC}/confirm"]
 
 
 def test_no_siren_gets_health_or_an_escalation_and_its_levels_are_named(database):
