@@ -23,7 +23,7 @@ class Headline:
     """What is behind a level.
 
     Attributes:
-        sentence: one sentence without its full stop: `Moving 302 mm/day at 5 of 6 stations, red from 200`.
+        sentence: one sentence without its full stop: `Moving 302 mm/day at 5 of 6 stations, red from 200 mm/day`.
         short: the same for a lock screen: `302 mm/day, 5 stations`.
         stations: those that ask for the level, the fastest first.
     """
@@ -91,7 +91,10 @@ def _list_asking(told: Mapping[str, Any], level: int) -> list[tuple[str, str]]:
 
 
 def _measure(told: Mapping[str, Any], asking: Sequence[tuple[str, str]], level: int) -> list[_Measured]:
-    """What was measured against a bound of the level by those who ask for it, of one criterion, the largest first."""
+    """What was measured against a bound of the level by those who ask for it, the largest first.
+
+    Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
+    """
     found = []
     for word in told.get("words", ()):
         if (word["criterion"], word["station"]) not in asking:
@@ -100,8 +103,10 @@ def _measure(told: Mapping[str, Any], asking: Sequence[tuple[str, str]], level: 
         if bounds:
             b = min(bounds, key=lambda one: one["level"])
             found.append(_Measured(word["station"], word["criterion"], b["rate"], b["bound"]))
-    found.sort(key=lambda one: -abs(one.value))
-    return [one for one in found if one.criterion == found[0].criterion]
+    if not found:
+        return []
+    first = max(found, key=lambda one: abs(one.value / one.bound) if one.bound else 0.0)
+    return sorted((one for one in found if one.criterion == first.criterion), key=lambda one: -abs(one.value))
 
 
 def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: Site, level: int) -> Headline:
@@ -112,7 +117,7 @@ def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: 
     is_motion = criterion is not None and criterion.kind.velocity
     figure = f"{spell_value(first.value)} {unit}".strip()
     name = site.levels[level].name if level < len(site.levels) else str(level)
-    bound = f"{name} from {spell_value(first.bound)}"
+    bound = f"{name} from {spell_value(first.bound)} {unit}".rstrip()
     if asked <= 1:
         where, count = f"at {first.station}", first.station
     elif len(measured) == 1:
@@ -143,7 +148,7 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[str]:
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
         return []
-    found = f"{outcome['witnesses_available']} independent witnesses can vote, {site.fusion.top_needs} are needed"
+    found = f"{outcome['witnesses_available']} independent witnesses can vote, {site.fusion.top_needs} needed"
     return [f"{found}; {SIGHT_WORDS.get(outcome['observability'], outcome['observability'])}"]
 
 

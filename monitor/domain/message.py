@@ -98,7 +98,7 @@ def _name_former(site: Site | None, level: int) -> str:
 
 
 def _say_place(site: Site) -> str:
-    return f"{site.name} ({site.latitude:.4f}, {site.longitude:.4f})"
+    return f"{site.name} ({site.latitude:.4f}°, {site.longitude:.4f}°)"
 
 
 def mark_exercise(subject: str) -> str:

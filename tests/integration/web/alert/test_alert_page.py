@@ -49,12 +49,14 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red, database):
     with serving(database, clock) as address, enter(address, "bo") as bo:
         page = bo.get("/alerts/1").text
         shown = read_text(page)
-        sentence = re.search(r"Rate of crack opening is \d+ mm/day at 2 of 2 stations, red from 80\.", shown)
+        sentence = re.search(r"Rate of crack opening is \d+ mm/day at 2 of 2 stations, red from 80 mm/day\.", shown)
         assert sentence is not None
         for path in ("/", "/sites/bench"):
             assert sentence[0] in read_text(bo.get(path).text), "one source for page, overview and message"
         assert sentence[0].rstrip(".") in first.body
-        assert re.search(r"G1: rate of crack opening \d+ mm/day over 8 h \(red from 80\), data until 2026-03-02", shown)
+        assert re.search(
+            r"G1: rate of crack opening \d+ mm/day over 8 h \(red from 80 mm/day\), data until 2026-03-02", shown
+        )
         assert "2 of 2 stations agree on red." in shown
         assert "Clear the pit floor" in shown
         parts = ("Do:", "Acknowledge as bo", "Who was notified", "agree on red", "What happened")

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.config.site import parse_site
 from monitor.domain.alert import AlertChange, Ledger, Notification
+from monitor.domain.headline import find_headline
 from monitor.domain.message import EXERCISE, name_level, write_message
 from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
@@ -58,12 +59,12 @@ SITE = parse_site(
 
 def make(
     reason=REASON, *, exercise=False, channel="email:duty@example.org", ledger=Ledger.HAZARD, level=2, before=0,
-    frozen=MOVING, site=SITE,
+    frozen=MOVING, site=SITE, now=AT,
 ):  # fmt: skip
     change = AlertChange(ledger, "hazard", level, open=level > 0, reason=reason, data_time=AT, evidence="{}")
     name = name_level([v.name for v in SITE.levels], ledger, level)
     subject, body = write_message(
-        SITE.id, site, change, level, name, 7, before=before, now=AT, frozen=frozen, recipients=["duty", "manager"],
+        SITE.id, site, change, level, name, 7, before=before, now=now, frozen=frozen, recipients=["duty", "manager"],
         exercise=exercise,
     )  # fmt: skip
     return Notification(
@@ -82,11 +83,11 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
     assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
     lines = said.body.splitlines()
     assert lines == [
-        "Rate of crack opening is 81.2 mm/day at 2 of 2 stations, orange from 24",
-        "Where: North bench (46.2000, 8.9000)",
+        "Rate of crack opening is 81.2 mm/day at 2 of 2 stations, orange from 24 mm/day",
+        "Where: North bench (46.2000°, 8.9000°)",
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
-        "How sure: 2 independent witnesses can vote, 2 are needed; some series that vote are missing",
+        "How sure: 2 independent witnesses can vote, 2 needed; some series that vote are missing",
         "Newest datum used: 2026-03-01 07:00 CET",
         "Notified: duty, manager",
         f"Why: {REASON}",
@@ -98,10 +99,26 @@ def test_subject_and_body_in_italian():
     said = read(make(), "it")
     assert said.subject == "ARANCIONE North bench: Close the road. 81.2 mm/day, 2 stazioni. 07:00"
     first = said.body.splitlines()[0]
-    assert first == "La velocità di apertura fessura è 81.2 mm/day a 2 di 2 stazioni, arancione da 24"
+    assert first == "La velocità di apertura fessura è 81.2 mm/day a 2 di 2 stazioni, arancione da 24 mm/day"
     assert "Ultimo dato usato: 2026-03-01 07:00 CET" in said.body.splitlines()
     assert said.level_name == "orange", "programs read the name of the site file"
     assert "oltre 30 mm/day in 3 epoche di dati" in said.body
+
+
+def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headline():
+    frozen = freeze({"G1": 81.2})
+    tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
+    tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "rate": 510.0}]}
+    frozen["outcome"]["evidence"]["words"].append(tilt)
+    frozen["outcome"]["evidence"]["votes"]["tilt-1|T9"] = {"level": 2, "counted": True}
+    site = replace(SITE, criteria=(*SITE.criteria, replace(SITE.criteria[0], id="tilt-1")))
+    assert find_headline(frozen, site, 2).short == "81.2 mm/day, G1"
+    assert find_headline(freeze({"G1": 1.0}), site, 2) is None, "nobody asks for it"
+
+
+def test_in_the_hour_that_comes_twice_the_subject_says_which():
+    said = [read(make(now=datetime(2026, 10, 25, hour, 30, tzinfo=UTC))).subject[-12:] for hour in (0, 1)]
+    assert said == ["02:30 +02:00", "02:30 +01:00"]
 
 
 def test_what_comes_next_is_a_trusted_window_that_is_not_over():
