@@ -12,8 +12,9 @@ USUAL: Final = 0.8  # this share of the moves before is no larger than a usual o
 CLEAR: Final = 3.0  # usual moves
 CHANCE: Final = 0.01  # a real jump no larger than this one would look like a slip so seldom
 RECENT: Final = 6  # where a series stood within so many readings it may stand again
-MOST_PLACES: Final = 400  # values that were usual: with more of them everything looks like a slip
+MOST_PLACES: Final = 100  # a usual move: beyond it everything looks like a slip
 DECIMALS: Final = 4
+LARGEST: Final = 1e8  # nobody types more digits
 SHIFTS: Final = (1, -1, 2, -2, 3, -3)  # places by which a decimal point goes wrong, the likeliest first
 
 NEIGHBOUR, POINT, SIGN, SWAP, TOO_MANY, MISSING = (
@@ -45,7 +46,7 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
         others: the newest readings of the markers beside it, by name.
     """
     tail = list(before[-KNOWN - 1 :])
-    if len(tail) < FEWEST or any(abs(v) == float("inf") or v != v for v in (*tail, value)):  # noqa: PLR0124
+    if len(tail) < FEWEST or not all(abs(v) < LARGEST for v in (*tail, value)):
         return None
     decimals = _count_decimals(tail)
     if decimals is None:
@@ -67,8 +68,10 @@ def find_slip(value: float, before: Sequence[float], others: Mapping[str, Sequen
                 reached.add(typed)
             if found is None and abs(typed - here) < 1e-6 * max(1.0, abs(here)):
                 found = Slip(kind, value, meant / unit, detail)
+        if len(reached) > CHANCE * 2.0 * jump:
+            return None
         if found is not None:
-            return found if len(reached) <= CHANCE * 2.0 * jump else None
+            return found
     return None
 
 
@@ -77,7 +80,10 @@ def _list_slips(
 ) -> Iterator[tuple[str, Iterable[tuple[float, float, str]]]]:
     """By kind: what is typed, what was meant, and in words; in units of the last decimal."""
     last = places[0]
-    yield NEIGHBOUR, [(v * unit, last, f"the value of {name}") for name, row in others.items() for v in row]
+    yield (
+        NEIGHBOUR,
+        [(v * unit, last, f"the value of {name}") for name, row in others.items() for v in row if abs(v) < LARGEST],
+    )
     for k in SHIFTS:
         yield POINT, [(n * 10.0**k if k > 0 else n / 10.0**-k, n, "decimal point or unit") for n in places if n]
     yield SIGN, [(-n, n, "sign") for n in places if n]
