@@ -172,6 +172,7 @@ class DividedIngest:
         self._heard: dict[tuple[str, str], Heard] = {}
         self._stamp = clock()
         self._expect_s, self._forget = 0.0, False  # to be said with the next word
+        self._expects_until = self._ignores_until = 0.0  # until all have heard it
 
     def start(self) -> None:
         """Hand the sessions over where the division changed, then start all processes; returns at once."""
@@ -230,6 +231,8 @@ class DividedIngest:
         """Whether the queue of the broker is worked off by all of them."""
         if self._whole is not None:
             return self._whole.drained()
+        if time.monotonic() < self._expects_until:
+            return False
         reports = [child.report for child in self._children if child.pid is not None]
         return bool(reports) and len(reports) == len(self._children) and all(r and r.status["drained"] for r in reports)
 
@@ -241,6 +244,7 @@ class DividedIngest:
 
     def forget_heard(self) -> None:
         """As `Ingest.forget_heard`."""
+        self._ignores_until = time.monotonic() + 2 * WORD_EVERY_S  # what is on its way was heard by the old clock
         self._heard.clear()
         self._forget = True
         if (inside := self._inside()) is not None:
@@ -248,7 +252,7 @@ class DividedIngest:
 
     def expect_more(self, seconds: float) -> None:
         """As `Ingest.expect_more`."""
-        self._expect_s = seconds
+        self._expect_s, self._expects_until = seconds, time.monotonic() + seconds
         if (inside := self._inside()) is not None:
             inside.expect_more(seconds)
 
@@ -321,7 +325,8 @@ class DividedIngest:
         elif isinstance(said, Told):
             self._on_told()
         elif isinstance(said, Report):
-            self._heard |= said.heard
+            if time.monotonic() >= self._ignores_until:
+                self._heard |= said.heard
             late = health.find_overdue(said.progress, self._clock())
             if late:
                 log.critical("%s has made no progress for %g s; ended", child.name, health.OVERDUE_S)
