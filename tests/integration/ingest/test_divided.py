@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -52,9 +53,27 @@ def place(postgresql_url, mosquitto):
         running.append(found)
         return found
 
-    yield SimpleNamespace(db=db, sites=sites, start=start, news=news, access=Access(port=mosquitto.port))
+    ended, keepers = threading.Event(), []
+
+    def keep(turn):
+        while not ended.wait(0.5):
+            turn.keep()
+
+    def take_turn():
+        turn = CoreTurn(db)
+        assert turn.take()
+        keepers.append(threading.Thread(target=keep, args=(turn,)))
+        keepers[-1].start()
+        return turn
+
+    yield SimpleNamespace(
+        take_turn=take_turn, db=db, sites=sites, start=start, news=news, access=Access(port=mosquitto.port)
+    )
     for one in running:
         one.stop()
+    ended.set()
+    for keeper in keepers:
+        keeper.join()
     db.close()
 
 
@@ -105,8 +124,7 @@ def test_nothing_is_lost_or_overtaken_when_processes_come_die_and_go(place, publ
     }))  # fmt: skip
 
     place.start(3).stop()  # ended in the middle of the handover
-    turn = CoreTurn(db)
-    assert turn.take()
+    turn = place.take_turn()
     two = place.start(2, turn)
     wait_for(lambda: is_up(two))
     loggers.send(50)
