@@ -129,6 +129,11 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     expect(place).not_to_have_text(before)
     w.page.get_by_label("Radar points", exact=True).uncheck()
     expect(w.page.locator(".mapkey")).not_to_contain_text("radar points")
+    w.page.get_by_label("Ground", exact=True).uncheck()
+    w.page.locator("#theme").click()  # drawn anew, and what was hidden stays so
+    w.page.wait_for_timeout(500)
+    for layer in ("ground:relief", "points"):
+        assert w.page.evaluate(f"SlopewardMap.shown.getLayoutProperty('{layer}', 'visibility')") == "none"
 
     # the past: shown as such, and played only when asked
     w.page.locator("summary", has_text="Earlier").click()

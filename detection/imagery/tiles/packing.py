@@ -15,7 +15,7 @@ from detection.imagery.tiles.records import Tiles, TilesAsked
 from detection.whole_file import replacing
 
 SQLITE: Final = b"SQLite format 3\0"
-MOST_TILES: Final = 20_000_000
+MOST_TILES: Final = 5_000_000
 LARGEST_TILE: Final = 4 << 20
 FINEST: Final = 24
 

@@ -33,7 +33,7 @@ LIGHT_FROM_DEG: Final = 315.0  # the convention of maps: relief that is lit from
 LIGHT_ABOVE_DEG: Final = 45.0
 
 
-def draw_relief(dem: Path, out: Path) -> Tiles:
+def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
     """Shade an elevation model and write its tiles, from a view of its surroundings to the resolution of the model.
 
     Heights are brought to the grid of web maps (cubic; the mean where many fall into one pixel). They are shaded there
@@ -42,6 +42,7 @@ def draw_relief(dem: Path, out: Path) -> Tiles:
     Args:
         dem: raster of heights in metres, band 1.
         out: the file of tiles.
+        most: tiles of the finest zoom; a larger model is drawn coarser.
 
     Raises:
         NoCrsError: the model has no place, or none on the grid of web maps.
@@ -53,7 +54,7 @@ def draw_relief(dem: Path, out: Path) -> Tiles:
         west, south, east, north, step_m = _find_extent(source, dem)
         span_m = max(east - west, north - south)
         finest = min(FINEST, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * step_m)) - 0.25)))
-        while len(list(_list_tiles(finest, (west, south, east, north)))) > MOST_TILES:
+        while len(list(_list_tiles(finest, (west, south, east, north)))) > most:
             finest -= 1
         coarsest = max(0, min(finest, floor(log2(2 * HALF_M / span_m))) - AROUND)
         numbered = [
@@ -81,7 +82,7 @@ def _find_extent(source: Any, path: Path) -> tuple[float, float, float, float, f
         west, south, east, north = transform_bounds(source.crs, WEB, *source.bounds)
     except RasterioError:
         raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
-    if not all(abs(side_m) <= HALF_M for side_m in (west, south, east, north)):
+    if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
         raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
     step_m = ((east - west) * (north - south) / (source.width * source.height)) ** 0.5
     return west, south, east, north, step_m
@@ -103,15 +104,16 @@ def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, r
     """One tile as a PNG in grey with transparency; None where nothing of it has a height."""
     pixel_m = 2 * HALF_M / 2**zoom / SIDE_PX
     left, top = column * SIDE_PX * pixel_m - HALF_M, HALF_M - row * SIDE_PX * pixel_m
-    with WarpedVRT(
-        source, crs=WEB, transform=Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m),
-        width=SIDE_PX + 2, height=SIDE_PX + 2, dtype="float32", src_nodata=source.nodata, nodata=NODATA,
-        resampling=Resampling.average if pixel_m > 2 * step_m else Resampling.cubic,
-    ) as warped:  # fmt: skip
-        try:
+    frame = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
+    way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic
+    try:
+        with WarpedVRT(
+            source, crs=WEB, transform=frame, width=SIDE_PX + 2, height=SIDE_PX + 2, dtype="float32",
+            src_nodata=source.nodata, nodata=NODATA, resampling=way,
+        ) as warped:  # fmt: skip
             heights = warped.read(1).astype(np.float64)
-        except RasterioError:
-            raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
+    except RasterioError:
+        raise TruncatedRasterError(f"{path}: a block cannot be read (truncated or damaged file)") from None
     heights[(heights == NODATA) | ~np.isfinite(heights)] = np.nan
     if np.isnan(heights).all():
         return None

@@ -30,6 +30,8 @@ from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScen
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
+# Of the ground of a map: half a minute at most, for the scene must not wait for it.
+RELIEF_TILES: Final = 256
 # Later dates that are judged again when a scene comes late.
 AGAIN_MOST: Final = 5
 
@@ -122,8 +124,8 @@ def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:
     from detection.imagery.tiles.relief import draw_relief
 
     try:
-        draw_relief(dem, out)
-    except ImageryError as error:
+        draw_relief(dem, out, RELIEF_TILES)
+    except (ImageryError, OSError) as error:
         return (f"no relief for the map: {error}",)
     return ()
 

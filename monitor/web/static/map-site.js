@@ -11,7 +11,7 @@
   const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
   const SETS = { // what a person may hide, each with its layers
     labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
-    scene: ["scene"], points: ["points"], zones: ["zones-area", "zones-line"], ground: [],
+    scene: ["scene"], points: ["points"], zones: ["zones-area", "zones-line"],
   };
   const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), scale: 10, set: null, picked: null, unplaced: [] };
   let map = null, grounds = [], values = null, newest = 0;
@@ -69,12 +69,10 @@
       { ...names, id: "station-asks", filter: [">", ["get", "asks"], 0], layout: { ...names.layout, "text-radial-offset": 1.5 } },
       { id: "stations", type: "symbol", source: "stations", layout: { "icon-image": ["get", "mark"], "icon-allow-overlap": true, "icon-ignore-placement": false, "symbol-sort-key": ["-", 0, ["get", "order"]] } },
     );
-    for (const layer of layers) {
-      const set = Object.keys(SETS).find((name) => SETS[name].includes(layer.id));
-      if (state.hidden.has(set)) layer.layout = { ...layer.layout, visibility: "none" };
-    }
     return { sources, layers };
   }
+  const isOf = (set, id) => set === "ground" ? id.startsWith("ground:") : SETS[set].includes(id);
+  const hides = (id) => [...state.hidden].some((set) => isOf(set, id));
   const put = (name, data) => { state[name] = data; map?.getSource(name)?.setData(data); };
 
   // ---- what is asked of the server ---------------------------------------------------------------------------------------
@@ -85,7 +83,7 @@
   }
   async function loadScene() {
     const at = state.at ?? Infinity;
-    const shown = state.scenes.find((scene) => scene.state === "done" && scene.acquired_at !== null && Date.parse(scene.acquired_at) <= at) ?? null;
+    const shown = state.scenes.find((scene) => Date.parse(scene.acquired_at) <= at && Date.parse(scene.received_at) <= at) ?? null;
     if (shown?.scene_hash === state.scene?.scene_hash) return false;
     state.scene = shown;
     state.footprints = shown === null ? M.NOTHING : await M.load(`${api}/scenes/${shown.scene_hash}`);
@@ -206,12 +204,11 @@
       footprints: state.scenes.length && tr("Footprints"), points: setList.options.length && tr("Radar points"), ground: grounds.length && tr("Ground"),
     };
     const fields = make("fieldset", { className: "maplayers" }, make("legend", { textContent: tr("Shown") }));
-    SETS.ground = map.getStyle().layers.filter((layer) => layer.id.startsWith("ground:")).map((layer) => layer.id);
     for (const name of Object.keys(told).filter((k) => told[k])) {
       const box = make("input", { type: "checkbox", checked: !state.hidden.has(name) });
       box.addEventListener("change", () => {
         if (box.checked) state.hidden.delete(name); else state.hidden.add(name);
-        for (const id of SETS[name]) if (map.getLayer(id)) map.setLayoutProperty(id, "visibility", box.checked ? "visible" : "none");
+        for (const { id } of map.getStyle().layers) if (isOf(name, id)) map.setLayoutProperty(id, "visibility", box.checked ? "visible" : "none");
         explain();
       });
       fields.append(make("label", {}, box, " ", told[name]));
@@ -272,13 +269,13 @@
   async function begin() {
     const [ground] = await Promise.all([
       M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
-      M.load(`${api}/scenes?limit=200`).then((found) => { state.scenes = found.sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at)); return loadScene(); }),
+      M.load(`${api}/scenes?limit=200`).then((found) => { state.scenes = found.filter((scene) => scene.state === "done" && scene.acquired_at !== null).sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at)); return loadScene(); }),
     ]);
     if (ground.relief || ground.tiles.length) state.hidden.add("scene");  // an image would bury the ground; it is a tick away
     const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
     sketch.before(view);
     try {
-      const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too."), style });
+      const opened = await M.open(view, { ground, bounds: boundsOf(), about: tr("Map of the site. What it shows of stations stands in the table of stations too."), style, hides });
       ({ map, grounds, restyle } = opened);
     } catch (error) {  // no WebGL after all: the sketch stays
       view.remove();

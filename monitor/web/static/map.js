@@ -1,3 +1,4 @@
+// maplibre-gl 5.24.1 (the build for strict policies) and pmtiles 4.5.0, both of npm (`npm pack`), lie unchanged in vendor/.
 // What every map shares: its library, which comes when the map is near, the ground, marks, colours, graticule.
 "use strict";
 window.SlopewardMap = (() => {
@@ -186,18 +187,19 @@ window.SlopewardMap = (() => {
    * Opens a map in `view`.
    *
    * `aside`: pixels left and right of `bounds`, for names; `ground`: what the server has for below it; `bounds`: first view; `about`: what a screen reader says of it;
-   * `style()`: sources and layers above the ground, asked again when the theme changes.
+   * `style()`: sources and layers above the ground, and `hides(id)`: which are left out; both asked again when the theme changes.
    */
-  async function open(view, { ground, bounds, about, style, aside = 44 }) {
+  async function open(view, { ground, bounds, about, style, hides = () => false, aside = 44 }) {
     await fetchLibrary(ground.tiles.length > 0 || ground.relief);
     const grounds = tileReader ? await readGround(ground) : [];
     let graticule = NOTHING;
     const build = () => {
       const below = styleGround(grounds), above = style();
+      const layers = [...below.layers, ...graticuleLayers(), ...above.layers];
       return {
         version: 8,
         sources: { ...below.sources, graticule: { type: "geojson", data: graticule }, ...above.sources },
-        layers: [...below.layers, ...graticuleLayers(), ...above.layers],
+        layers: layers.map((layer) => hides(layer.id) ? { ...layer, layout: { ...layer.layout, visibility: "none" } } : layer),
       };
     };
     const map = new maplibregl.Map({

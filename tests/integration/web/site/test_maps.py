@@ -196,6 +196,9 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
             found = client.get(f"/api/v1/map/tiles/{name}", headers={"Range": "bytes=0-9"})
             assert found.status_code in {400, 404}, name
             assert b"secret" not in found.content
+        library = client.get("/vendor/maplibre-gl.js", headers={"Accept-Encoding": "gzip"})
+        assert library.headers["cache-control"] == "private, max-age=31536000, immutable"
+        assert int(library.headers.get("content-length", 0)) < 300_000
         assert client.get(f"{SITE}/map").json()["relief"] == f"{SITE}/relief.pmtiles"
         assert client.get(f"{SITE}/relief.pmtiles", headers={"Range": "bytes=0-6"}).content == b"PMTiles"
         for site in ("lake-slope", "nowhere", "..%2fscenes%2fnorth-bench"):
@@ -223,6 +226,13 @@ def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):
     assert run_verb(["map", "tiles", "a b!.bin", *config]) == 0
     assert Path(json.loads(capsys.readouterr().out)["file"]).name == "a-b.pmtiles"
     assert run_verb(["map", "tiles", "tiles/a-b.pmtiles", *config]) == 1
+    (tmp_path / "tiles" / "canton.mbtiles").touch()
+    run_verb(["check", *config])
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [one["text"] for one in said if one["subject"] == "map"]
+    assert told == [
+        "canton.mbtiles is not served: run `slopeward map tiles tiles/canton.mbtiles`", "1 files of tiles in tiles",
+    ]  # fmt: skip
     assert run_verb(["map", "tiles", "s.toml", *config]) == 1
     assert "neither PMTiles nor MBTiles" in capsys.readouterr().err
     assert run_verb(["map", "relief", "nowhere", "scene/dem.tif", *config]) == 1
