@@ -42,6 +42,7 @@ from monitor.web.parts.headline import (
     find_hazards,
     find_headlines,
     read_headline,
+    read_json,
 )
 from monitor.web.parts.plan import plan_page
 from monitor.web.parts.sketch import draw
@@ -195,7 +196,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     found = pages.load_alert_page(c, alert_id)
     if found is None:
         raise NotFoundError(f"there is no alert {alert_id}")
-    evidence = json.loads(found["alert"]["evidence"]) if found["alert"]["evidence"] else {}
+    evidence = read_json(found["alert"]["evidence"])
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
@@ -208,7 +209,9 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         "question": question, "takes_two": question is not None and weigh(c, question.site)[1],
         "evidence": evidence, "tables": read_evidence(evidence), "sentence": find_sentence(evidence),
         "headline": read_headline(c, evidence, found["alert"]), "findings": _find_findings(c, evidence, found["alert"]),
-        "story": tell_story(found["events"], found["notifications"], load_photos(c, alert_id=alert_id)),
+        "story": tell_story(
+            found["events"], veil.cover_messages(found["deliveries"]), load_photos(c, alert_id=alert_id)
+        ),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
         "site_name": cards[0].name if cards else found["alert"]["site"],

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from monitor.domain.headline import find_unit, read_outcome, spell_value
@@ -20,7 +21,8 @@ def read_evidence(evidence: Mapping[str, Any]) -> list[Table]:
     """Tables out of frozen inputs; those of a level decision are arranged, others are walked as they are."""
     outcome = evidence.get("outcome")
     if isinstance(outcome, Mapping) and isinstance(evidence.get("view"), Mapping):
-        return _arrange(outcome.get("evidence") or {}, evidence["view"])
+        with suppress(KeyError, TypeError, ValueError, IndexError, AttributeError):  # altered: shown as it is
+            return _arrange(outcome.get("evidence") or {}, evidence["view"])
     return _walk("", evidence)
 
 

@@ -1,11 +1,12 @@
 """What a site's headline says besides its level: the alert behind it, how fast it moves, what may come."""
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -23,7 +24,10 @@ from monitor.web.parts.past_pictures import Scale
 SPARK: Final = timedelta(days=1)
 SPARK_MOST: Final = 160  # points of a small picture
 READ_AT_ONCE, SENTENCES_KEPT = 6, 200
-_declared: Final[dict[str, Site | None]] = {}
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
+_lock: Final = threading.Lock()
+_declared: Final[dict[str, Site]] = {}
 CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
 
 
@@ -41,9 +45,7 @@ def find_headlines(c: Connection, hazards: Iterable[Mapping[str, Any]]) -> dict[
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:
             left -= 1
-            while len(_sentences) >= SENTENCES_KEPT:
-                _sentences.pop(next(iter(_sentences)), None)
-            _sentences[key] = read_headline(c, load_evidence(c, alert["alert_id"]), alert)
+            _keep(_sentences, key, read_headline(c, load_evidence(c, alert["alert_id"]), alert))
         if (said := _sentences.get(key)) is not None:
             found[int(alert["alert_id"])] = said
     return found
@@ -59,21 +61,37 @@ def read_headline(c: Connection, frozen: Mapping[str, Any], alert: Mapping[str, 
 def load_evidence(c: Connection, alert_id: int) -> dict[str, Any]:
     """The frozen evidence of an alert; empty where there is none."""
     d, a = t.decision.c, t.alert.c
-    text = c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
-    found = json.loads(text) if text else {}
+    return read_json(
+        c.execute(select(d.evidence).join(t.alert, a.decision_id == d.id).where(a.id == alert_id)).scalar()
+    )
+
+
+def read_json(text: str | None) -> dict[str, Any]:
+    """Frozen evidence as it is kept; empty where it cannot be read any more."""
+    found: Any = {}
+    with suppress(ValueError, RecursionError):  # altered, perhaps: the page of the alert says so
+        found = json.loads(text) if text else {}
     return found if isinstance(found, dict) else {}
 
 
 def find_declaration(c: Connection, config_sha256: str) -> Site | None:
     """A site as its file of that hash declares it; None where this program cannot read that file."""
-    if config_sha256 not in _declared:
-        while len(_declared) >= SENTENCES_KEPT:
-            _declared.pop(next(iter(_declared)), None)
-        try:
-            _declared[config_sha256] = parse_site(load_site_source(c, config_sha256), config_sha256[:12])
-        except (ConfigError, NotFoundError):
-            _declared[config_sha256] = None
-    return _declared[config_sha256]
+    found = _declared.get(config_sha256)
+    if found is not None:
+        return found
+    try:
+        return _keep(_declared, config_sha256, parse_site(load_site_source(c, config_sha256), config_sha256[:12]))
+    except (ConfigError, NotFoundError):
+        return None
+
+
+def _keep(kept: dict[Key, Kept], key: Key, value: Kept) -> Kept:
+    """Remember what was read; the oldest goes where there are many. Pages are made by many threads."""
+    with _lock:
+        while len(kept) >= SENTENCES_KEPT:
+            del kept[next(iter(kept))]
+        kept[key] = value
+    return value
 
 
 def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -75,6 +75,17 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red, database):
         assert "differs" in send(bo, "/alerts/1/recompute").headers["location"]
 
 
+def test_evidence_that_somebody_altered_breaks_no_page(red, database):
+    headline._sentences.clear()
+    for evidence in ("[", "[]", "{}", '{"outcome": {"evidence": {"votes": 3}}, "view": {}}', "[" * 100_000):
+        with database.write() as c:
+            c.execute(update(decision).values(evidence=evidence, evidence_sha256=str(len(evidence)).zfill(64)))
+        with serving(database, Clock()) as address, enter(address, None) as anybody:
+            assert "red: G1" in anybody.get("/").raise_for_status().text
+            assert "red: G1" in anybody.get("/sites/bench").raise_for_status().text
+            assert anybody.get("/alerts/1").status_code == 200
+
+
 def test_who_is_not_signed_in_decides_nothing_again(red, database):
     with serving(database, Clock()) as address, enter(address, "bo") as bo:
         bo.cookies.clear()
@@ -92,10 +103,10 @@ def test_every_page_of_a_site_names_the_zone_of_the_site(filled_database):
 
 
 def test_messages_of_one_minute_are_one_line_of_the_story():
-    message = {"recipient": "duty", "confirmed_by": None, "confirmed_at": None}
+    message = {"recipient": "duty", "confirmed_by": None, "confirmed_at": None, "received_at": None}
     at = "2026-03-01T06:00:{:02}.000000Z"
-    rows = [{**message, "channel": f"{kind}:x", "sent_at": at.format(k)} for k, kind in enumerate(("email", "log"))]
-    rows += [{**message, "channel": "log:y", "sent_at": None}]
+    rows = [{**message, "kind": kind, "sent_at": at.format(k)} for k, kind in enumerate(("email", "log"))]
+    rows += [{**message, "kind": "log", "sent_at": None}]
     event = {"at": at.format(1)}
     assert [(one["kind"], one.get("names")) for one in tell_story([event], rows)] == [
         ("sent", ["duty (email)", "duty (log)"]), ("event", None),
