@@ -79,7 +79,7 @@
     return { id: "score", title: tr("score"), unit: "", zero: true, layers };
   }
   function compareLayers(f) {
-    return f.series.map((s, k) => ({ line: [s.at, s.value], colour: css(INKS[k % INKS.length]), dash: DASHES[Math.floor(k / INKS.length) % 4], width: 1.5, unit: unitOf(f.unit), name: s.station, label: s.station }));
+    return f.series.map((s, k) => ({ line: [s.at, s.value], colour: css(INKS[k % INKS.length]), dash: DASHES[(k + Math.floor(k / 12)) % 4], width: 1.5, unit: unitOf(f.unit), name: s.station, label: s.station }));
   }
 
   function panesOf(f) {
