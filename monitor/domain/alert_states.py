@@ -3,6 +3,7 @@
 `docs/reference/alert-states.md` shows the same table; a test compares them, and walks every pair.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -131,17 +132,20 @@ def list_hours(ledger: str, level: int, top_level: int) -> list[int]:
     return [] if longest is None else [h for h in (1, 2, 4, 8, 24, 72, 168, 720) if timedelta(hours=h) <= longest]
 
 
-def may_be_suppressed(ledger: str, level: int, key: str, stations: frozenset[str]) -> str | None:
+def may_be_suppressed(ledger: str, level: int, key: str) -> bool:
+    """Whether work on a station may explain an alert: what an instrument says of itself, and never what is urgent."""
+    return ledger == Ledger.HEALTH and level == 1 and key.startswith("health:") and not key.endswith(":verify")
+
+
+def find_cause(ledger: str, level: int, key: str, stations: Iterable[str]) -> str | None:
     """The station whose work explains an alert, of those that are worked on; None where none does.
 
-    Only what an instrument says of itself, and never what is urgent.
-
-    >>> may_be_suppressed("health", 1, "health:G1.displacement:stale", frozenset({"G1"}))
+    >>> find_cause("health", 1, "health:G1.displacement:stale", ["G1"])
     'G1'
-    >>> may_be_suppressed("health", 1, "health:G10.tilt:stale", frozenset({"G1"}))
-    >>> may_be_suppressed("health", 2, "health:G1.displacement:stale", frozenset({"G1"}))
+    >>> find_cause("health", 1, "health:G10.tilt:stale", ["G1"])
+    >>> find_cause("health", 2, "health:G1.displacement:stale", ["G1"])
     """
-    if ledger != Ledger.HEALTH or level != 1:
+    if not may_be_suppressed(ledger, level, key):
         return None
     for station in stations:
         own = (
@@ -150,6 +154,6 @@ def may_be_suppressed(ledger: str, level: int, key: str, stations: frozenset[str
             f"health:station:{station}:",
             f"health:instrument:{station}:",
         )
-        if key.startswith(own) and not key.endswith(":verify"):
+        if key.startswith(own):
             return station
     return None

@@ -10,7 +10,7 @@ from monitor.domain.names import is_same_person, tidy_name
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MOST_WEEKS: Final = 26
-MOST_TURNS: Final = 500
+MOST_TURNS: Final = 200
 NOBODY: Final = "nobody"
 WEEK_MIN: Final = 7 * DAY_MIN
 

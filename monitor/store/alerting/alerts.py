@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, or_, select, update
 
-from monitor.domain.alert import UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
-from monitor.domain.alert_states import AlertStep, longest_shelf, may_be_suppressed, step
+from monitor.domain.alert import SERVICE, UNCONFIRMED, Actor, AlertChange, AlertState, DeliveryState, Ledger
+from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, may_be_suppressed, step
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
@@ -125,6 +125,8 @@ def apply_changes(
         elif change.notify and (change.open or change.ledger == Ledger.HAZARD or _was_told(c, found)):
             before = 0 if found is None else int(found.level)
             _queue(c, site_id, change, before, event, site, recipients, now, basis, exercise=exercise)
+    if any(change.open and may_be_suppressed(change.ledger, change.level, change.key) for change in changes):
+        follow_maintenance(c, site_id, SERVICE, now)
     return events
 
 
@@ -428,7 +430,7 @@ def follow_maintenance(c: Connection, site_id: str, actor: Actor, now: datetime)
     mine = (a.site == site_id, a.ledger == str(Ledger.HEALTH), a.state.in_(followed), a.closed_at.is_(None))
     events = []
     for found in c.execute(select(t.alert).where(*mine)).all():
-        station = may_be_suppressed(found.ledger, found.level, found.key, frozenset(work))
+        station = find_cause(found.ledger, found.level, found.key, work)
         is_suppressed = found.state == AlertState.SUPPRESSED
         if (station is not None) == is_suppressed:
             continue

@@ -275,6 +275,7 @@ def lay_out(c: Connection, team: Team, now: datetime) -> int:
     """
     d = t.duty_turn.c
     mine = (d.site == team.site, d.team == team.name)
+    c.execute(select(t.site.c.id).where(t.site.c.id == team.site).with_for_update())  # one after the other
     c.execute(delete(t.duty_turn).where(*mine, d.from_at >= now))
     last = c.execute(select(t.duty_turn).where(*mine).order_by(d.from_at.desc()).limit(1)).one_or_none()
     start = now if last is None else min(now, last.to_at)

@@ -75,6 +75,7 @@ class TriedError(Exception):
     """All was tried: nothing of it is kept."""
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the table is the same for both
 def test_every_step_from_every_state_is_made_and_is_a_row_or_changes_nothing(desk):
     with pytest.raises(TriedError), desk.write() as c:
         for before, way in REACH.items():

@@ -49,7 +49,7 @@ from monitor.store.upkeep.clock_steps import set_back
 from tests.conftest import free_port, wait_for
 
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
-PATIENT = Limits(unconfirmed_after_s=1e9)  # that nobody confirmed is in tests/integration/web/test_duty.py
+PATIENT = Limits(unconfirmed_after_s=1e9)  # that nobody confirmed is in tests/integration/web/site/test_duty.py
 LEVELS = [
     {"number": n, "name": name, "action": "", "auto_lower": False}
     for n, name in enumerate(["green", "yellow", "orange", "red"])

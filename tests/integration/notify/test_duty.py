@@ -1,16 +1,18 @@
 """Teams: a message goes to who is on duty at that instant, escalation down the team; plans and changes are rows."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.duty.rota import Roster, Rota, read_plan
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
+from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import acknowledge, apply_changes
 from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, withdraw_change
 from monitor.store.alerting.sites import save_site
@@ -215,3 +217,17 @@ def test_a_site_file_with_a_team_that_cannot_be_is_refused():
         parse_site(text_of({**PEOPLE, "team:geologists": 'channels = ["log:x"]'}), "bench")
     alone = parse_site(text_of({k: v for k, v in PEOPLE.items() if not k.startswith("team")}), "bench")
     assert any("nobody notifies it" in line for line in find_weaknesses(alone))
+
+
+def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
+    turns = read_plan(PLAN, [m.name for m in CREW.members])
+    roster = Roster((Rota(CREW.zone, turns[0], date(2026, 3, 2), turns[1], T0 - DAY),))
+
+    def wrong(at):
+        found = Conditions.of_duty([CREW], {("bench", "geologists"): roster}, at)
+        return [(k.level, k.reason) for k in found if k.is_true]
+
+    assert wrong(T0 - 4 * DAY) == []
+    assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06T19:00Z")]
+    assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
+    assert wrong(T0 + 47 * HOUR) == []
