@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -80,7 +80,16 @@ words: setup ## Texts for the catalogues gathered anew; what is new or changed w
 	PYTHONPATH=. $(BIN)/pybabel -q extract -F babel.cfg -k tr -k N_ --no-location --sort-output --project=Slopeward --version=0 --msgid-bugs-address=- -o build/words.pot monitor
 	for code in it zh es; do PYTHONPATH=. $(BIN)/pybabel -q update -i build/words.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date -w 0 -l $$code -o monitor/language/catalogues/$$code.po; done
 
-docs: setup ## Documentation that can be run: examples in docstrings, that the reference knows every key and verb, and plain English
+SITE := build/docs-tools
+$(SITE)/.installed: locks/docs.txt
+	test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r locks/docs.txt
+	@touch $@
+
+site: $(SITE)/.installed ## build/site: the documents as a site that needs no other host; every link and anchor is checked
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+
+docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run

@@ -29,6 +29,9 @@ done
 # what audits and releases use stands apart from the service
 printf 'bandit\ncyclonedx-bom\npip-audit\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
     --no-header --no-annotate -o locks/tools.txt "$@" - >/dev/null
+# and so does what the documents are built with as a site
+printf 'mkdocs-material\n' | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+    --no-header --no-annotate -o locks/docs.txt "$@" - >/dev/null
 version=$(sed -n 's/^torch==\([0-9.]*\).*/\1/p' locks/torch-pypi.txt)
 grep -q "^torch==$version+cpu" locks/torch-cpu.txt ||
     echo "locks/torch-cpu.txt is not of torch $version: write its hashes by hand, from PyTorch's CPU package index" >&2
