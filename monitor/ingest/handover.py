@@ -119,6 +119,7 @@ class Handover:
         self._rest = (on_stored, on_alarm, clock, hold)
         self._access = find_access(service_config.broker)
         self.leaving: Leaving | None = None  # what is being emptied
+        self.progress_at = clock()  # it goes round, also while it waits for a broker
 
     def run(self, stop: threading.Event) -> bool:
         """Hand over; False when told to stop before it was done."""
@@ -150,7 +151,7 @@ class Handover:
         session.start()
         try:
             while not session.listening:
-                if stop.wait(0.02):
+                if self._wait(stop, 0.02):
                     return False
         finally:
             session.stop()
@@ -164,14 +165,14 @@ class Handover:
         leaving.start()
         try:
             while not all(leaving.status()["connected"].values()):
-                if stop.wait(0.02):
+                if self._wait(stop, 0.02):
                     return False
             marks_at = time.monotonic()
             while not leaving.is_empty():
                 if time.monotonic() >= marks_at:
                     sent = self._try(lambda: _publish_marks(self._access, mark))
                     marks_at = time.monotonic() + (PATIENCE_S if sent else AGAIN_S)
-                if stop.wait(0.02):
+                if self._wait(stop, 0.02):
                     return False
         finally:
             leaving.stop()
@@ -179,10 +180,14 @@ class Handover:
             for one in find_kept((Share(client_id),)):
                 remove_stamp(c, f"{SESSION_STAMP}{one}")
         while not self._try(lambda: _end_sessions(self._access, find_kept((Share(client_id),)))):
-            if stop.wait(AGAIN_S):
+            if self._wait(stop, AGAIN_S):
                 return False
         self.leaving = None
         return True
+
+    def _wait(self, stop: threading.Event, seconds: float) -> bool:
+        self.progress_at = self._clock()
+        return stop.wait(seconds)
 
     def _try(self, act: Callable[[], object]) -> bool:
         try:

@@ -186,9 +186,11 @@ class DividedIngest:
 
     # ---- what the core asks ------------------------------------------------------------------------------------
     def progress(self) -> dict[str, datetime]:
-        """When our thread last went round, and the writer of an ingest in this process."""
-        inside = self._inside()
-        return {"ingest.processes": self._clock() if inside else self._stamp, **(inside.progress() if inside else {})}
+        """When our thread last went round, and the writer of an ingest in this process; a broker may be waited for."""
+        inside, handover = self._inside(), self._handover
+        own = self._stamp if handover is None else handover.progress_at
+        found = {} if self._whole is not None else {"ingest.processes": own}
+        return found if inside is None else {**found, **inside.progress()}
 
     def _inside(self) -> Ingest | None:
         """What stores in this very process: one that empties old sessions, or takes all again."""
@@ -259,6 +261,7 @@ class DividedIngest:
     # ---- the thread --------------------------------------------------------------------------------------------
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._stamp = self._clock()
             try:
                 division = self._divide()
                 if division is not None:

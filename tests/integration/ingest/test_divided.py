@@ -21,7 +21,7 @@ from monitor.service.intake.records import Report
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from monitor.store.service_state import find_stamp
-from tests.conftest import wait_for
+from tests.conftest import free_port, wait_for
 from tests.end_to_end.ingest_only import STATIONS, make_site
 from tests.integration.ingest.test_mosquitto import Publisher
 
@@ -181,6 +181,21 @@ def test_after_a_suspension_nobody_is_taken_for_silent_before_the_processes_have
     assert divided.drained()
     divided.expect_more(30.0)
     assert not divided.drained()
+
+
+def test_a_broker_that_is_away_is_waited_for_and_nobody_takes_it_for_a_thread_that_hangs(place):
+    nobody = BrokerSection(mode="external", url=f"mqtt://127.0.0.1:{free_port()}")
+    began = datetime.now(UTC)
+    divided = DividedIngest(
+        place.db, ServiceConfig(broker=nobody, ingest=IngestSection(processes=2), database={"url": "postgresql://x"}),
+        place.sites, print, None, print, lambda: datetime.now(UTC),
+    )  # fmt: skip
+    divided.start()
+    try:
+        wait_for(lambda: divided.progress()["ingest.processes"] > began + timedelta(seconds=0.5))
+        assert divided.status()["connected"] == {"live": False}
+    finally:
+        divided.stop()
 
 
 def test_sqlite_has_one_line():
