@@ -128,7 +128,7 @@ def test_a_listener_hears_its_site_and_says_nothing(house):
 
 
 def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house):
-    before = house.ingest._live.epoch, house.ingest._backfill.epoch
+    before = [one.epoch for one in house.ingest._sessions.values()]
     gateway = house.enter("south")
     with calling(gateway) as kept:
         for victim in ("slopeward", "slopeward-backfill", "south"):
@@ -137,11 +137,11 @@ def test_nobody_takes_the_sessions_of_the_service_or_of_another_instrument(house
                 assert thief.publish("slopeward/v1/north/G1/obs", READING) == "Success"
         assert kept.ends == []
     wait_for(lambda: house.ingest.status()["messages"] == 3, what="the messages")
-    assert (house.ingest._live.epoch, house.ingest._backfill.epoch) == before
+    assert [one.epoch for one in house.ingest._sessions.values()] == before
 
 
 def test_no_login_bears_a_name_of_the_service_and_none_is_given_twice(house):
-    for name in ("slopeward", "slopeward-backfill", DOCTOR):
+    for name in ("slopeward", "slopeward-backfill", "slopeward-2of4", "slopeward-1of4-rest", DOCTOR):
         with pytest.raises(RefusedError, match="belongs to the service"):
             house.book.issue("north", name=name)
     for bad in ("a b", "a:b", "a\ntopic readwrite #", "+", "a/b"):

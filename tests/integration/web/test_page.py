@@ -185,6 +185,7 @@ def test_health_and_metrics(client):
     assert 'slopeward_observability{site="lake-slope"} 1.0' in text
     assert re.search(r'slopeward_open_alerts\{ledger="health",site="lake-slope"\} 1.0', text)
     assert 'slopeward_notifications{state="failed_final"}' in text
+    assert "# TYPE slopeward_ingest_connected gauge" in text
 
 
 def test_series_are_what_the_store_says_and_ranges_are_checked(client):
