@@ -1,6 +1,7 @@
 """The night story on a telephone: a mail wakes the duty officer, whose sign-in of the evening still holds."""
 
 import email.policy
+import io
 import re
 import socket
 import threading
@@ -10,6 +11,7 @@ from email import message_from_bytes
 import pytest
 import uvicorn
 from aiosmtpd.controller import Controller
+from PIL import Image
 
 from monitor.config.service import parse_service
 from monitor.notify.dispatcher import Dispatcher
@@ -115,6 +117,19 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         page.get_by_role("link", name="Whom to call").click()
         page.wait_for_url(re.compile("/duty"))
         assert page.locator(".calls a[href^='tel:']").first.get_attribute("href") == "tel:+41791234567"
+        # on the slope: what is seen goes into the story, with a photo
+        page.goto(link)
+        page.get_by_label("Note").fill("crack at the toe, three fingers")
+        photo = io.BytesIO()
+        Image.new("RGB", (1600, 1200), "orange").save(photo, "JPEG")
+        page.locator("#note-photo").set_input_files(
+            {"name": "IMG_1.jpg", "mimeType": "image/jpeg", "buffer": photo.getvalue()}
+        )
+        page.get_by_role("button", name="Add to the story").click()
+        page.locator(".shots img").wait_for()
+        assert page.wait_for_function("document.querySelector('.shots img').naturalWidth > 0")
+        assert "crack at the toe, three fingers" in page.locator("#part-alert_chain").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert telephone.complaints == []
         assert telephone.hosts == {"127.0.0.1"}
     finally:

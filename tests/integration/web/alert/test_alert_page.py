@@ -1,6 +1,7 @@
 """The page of an alert says why in sentences, tells its story in one line of time, and decides again on demand."""
 
 import re
+import shutil
 from html import unescape
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import update
 from monitor.domain.alert import Actor
 from monitor.store.alerting.alerts import add_note
 from monitor.store.alerting.outbox import claim_due, mark_confirmed, mark_delivered
+from monitor.store.database.engine import Database
 from monitor.store.people import users
 from monitor.store.schema.tables import decision
 from monitor.web.parts import headline
@@ -26,25 +28,38 @@ def read_text(page):
     return " ".join(unescape(re.sub("<[^>]*>", "", page)).split())
 
 
+@pytest.fixture(scope="module")
+def failed(sqlite_template, tmp_path_factory):
+    """A slope that failed, once for all tests: its database, and when it stands at red."""
+    path = tmp_path_factory.mktemp("red") / "red.db"
+    shutil.copy(sqlite_template, path)
+    with Database(f"sqlite:///{path}") as db:
+        slope = WatchedSlope(db, ZONED)
+        slope.fail()
+        with db.write() as c:
+            users.add_user(c, "bo", PASSWORD, "operator", slope.now)
+    return path, slope.now
+
+
 @pytest.fixture
-def red(database):
-    """A slope that failed, with the number of its alert."""
-    slope = WatchedSlope(database, ZONED)
-    slope.fail()
-    with database.write() as c:
-        users.add_user(c, "bo", PASSWORD, "operator", slope.now)
-    return slope
+def red(failed, tmp_path):
+    """A copy of it; one kind of database is enough, for pages are made of views, which are tried on both elsewhere."""
+    path, now = failed
+    shutil.copy(path, tmp_path / "red.db")
+    with Database(f"sqlite:///{tmp_path / 'red.db'}") as db:
+        yield db, now
 
 
-def test_the_reader_sees_what_it_is_what_to_do_and_why(red, database):
+def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
+    database, now = red
     headline._sentences.clear()
     clock = Clock()
-    clock.now = red.now
+    clock.now = now
     with database.write() as c:
-        [first, *_] = claim_due(c, red.now, "w", 30.0, 9, "log")
-        mark_delivered(c, first.id, "w", red.now)
-        mark_confirmed(c, first.id, red.now, "bo", "page")
-        add_note(c, 1, Actor("bo"), "crack at the toe", red.now)
+        [first, *_] = claim_due(c, now, "w", 30.0, 9, "log")
+        mark_delivered(c, first.id, "w", now)
+        mark_confirmed(c, first.id, now, "bo", "page")
+        add_note(c, 1, Actor("bo"), "crack at the toe", now)
     assert first.subject.startswith("RED North bench: Clear the pit floor. ")
     with serving(database, clock) as address, enter(address, "bo") as bo:
         page = bo.get("/alerts/1").text
@@ -75,7 +90,8 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red, database):
         assert "differs" in send(bo, "/alerts/1/recompute").headers["location"]
 
 
-def test_evidence_that_somebody_altered_breaks_no_page(red, database):
+def test_evidence_that_somebody_altered_breaks_no_page(red):
+    database, _ = red
     headline._sentences.clear()
     for evidence in ("[", "[]", "{}", '{"outcome": {"evidence": {"votes": 3}}, "view": {}}', "[" * 100_000):
         with database.write() as c:
@@ -86,15 +102,15 @@ def test_evidence_that_somebody_altered_breaks_no_page(red, database):
             assert anybody.get("/alerts/1").status_code == 200
 
 
-def test_who_is_not_signed_in_decides_nothing_again(red, database):
-    with serving(database, Clock()) as address, enter(address, "bo") as bo:
+def test_who_is_not_signed_in_decides_nothing_again(red):
+    with serving(red[0], Clock()) as address, enter(address, "bo") as bo:
         bo.cookies.clear()
         assert bo.post("/alerts/1/recompute", data={"csrf": "x"}).status_code == 401
 
 
-def test_every_page_of_a_site_names_the_zone_of_the_site(filled_database):
+def test_every_page_of_a_site_names_the_zone_of_the_site(filled_sqlite_url):
     paths = ["", "/forecasts", "/movement", "/instruments", "/proposals", "/thresholds", "/duty"]
-    with serving(filled_database, Clock()) as address, enter(address, "ada") as ada:
+    with Database(filled_sqlite_url) as db, serving(db, Clock()) as address, enter(address, "ada") as ada:
         for path in [*(f"/sites/north-bench{rest}" for rest in paths), "/", "/alerts", "/notifications", "/alerts/2"]:
             page = ada.get(path).text
             assert "Times in the zone Europe/Zurich (CET, UTC+01:00)" in page, path
