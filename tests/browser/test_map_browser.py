@@ -71,10 +71,11 @@ def watch(browsers):
     opened = []
 
     def make(*, bare=False, **options):
-        opened.append(Watch(browsers[bare], **options))
-        opened[-1].requests = []
-        opened[-1].page.on("request", lambda r: opened[-1].requests.append(r.url))
-        return opened[-1]
+        one = Watch(browsers[bare], **options)
+        opened.append(one)
+        one.requests = []
+        one.page.on("request", lambda r: one.requests.append(r.url))
+        return one
 
     yield make
     for one in opened:
@@ -158,7 +159,7 @@ def test_the_map_of_a_site_draws_answers_and_asks_nobody_else(served, watch):
     assert w.hosts == {"127.0.0.1"}
 
 
-def test_on_a_phone_the_map_comes_when_it_is_near_and_fits(served, watch):
+def test_on_a_phone_the_map_comes_when_it_is_near_and_without_webgl_not_at_all(served, watch):
     base, _ = served
     w = watch(width=390, height=844, scheme="light")
     w.page.goto(f"{base}/sites/north-bench")
@@ -170,10 +171,6 @@ def test_on_a_phone_the_map_comes_when_it_is_near_and_fits(served, watch):
     assert w.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert w.page.locator(".maptools[open]").count() == 0
     assert w.complaints == []
-
-
-def test_without_webgl_the_sketch_stays(served, watch):
-    base, _ = served
     w = watch(bare=True)
     w.page.goto(f"{base}/sites/north-bench")
     w.page.locator("[data-map]").scroll_into_view_if_needed()
