@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ audit: setup $(TOOLS)/.installed ## Dependencies that do not fit together or hav
 	$(BIN)/ruff check --select S monitor forecasting detection
 	$(TOOLS)/bin/bandit -q -r monitor forecasting detection -c pyproject.toml
 	locks/audit.sh $(TOOLS)/bin/python
+
+cut: ## Give the changes since the last release a version and a date: make cut VERSION=0.3.0
+	locks/cut.sh $(VERSION)
 
 release: setup $(TOOLS)/.installed ## dist/: the package, its parts list (CycloneDX), and their hashes, signed with RELEASE_KEY=FILE (an SSH key)
 	locks/release.sh $(BIN)/python $(TOOLS)/bin/cyclonedx-py

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes dist/ anew: the package, a list of its parts (CycloneDX 1.6) for each lock file, and SHA256SUMS of them all;
+# Makes dist/ anew: the sources, the package built from them, a list of its parts (CycloneDX 1.6) for each lock file, and SHA256SUMS of them all;
 # with RELEASE_KEY=FILE, an SSH private key, also SHA256SUMS.sig. locks/release.sh .venv/bin/python build/tools/bin/cyclonedx-py
 # How who receives it checks them stands in locks/sign.sh.
 set -euo pipefail
@@ -11,7 +11,9 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 rm -rf dist
 mkdir dist
-"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist .
+"$python" -m hatchling build -t sdist -d dist >/dev/null
+# from the sources that are handed out, so that what is not in them is not in the package either
+"$python" -m pip --disable-pip-version-check wheel -q --no-deps --no-build-isolation -w dist dist/slopeward-*.tar.gz
 for name in service models; do
     parts=$(mktemp)
     cat "locks/$name.txt" > "$parts"

@@ -2,17 +2,22 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# stands in for pip, which would build the package for a minute
+# stands in for hatchling and pip, which would build for a minute
 PYTHON = """#!/bin/sh
-[ "$1 $2" = "-m pip" ] || exit 9
-touch dist/slopeward-1-py3-none-any.whl
+case "$1 $2" in
+"-m hatchling") touch dist/slopeward-1.tar.gz ;;
+"-m pip") [ -f dist/slopeward-1.tar.gz ] && touch dist/slopeward-1-py3-none-any.whl ;;
+*) exit 9 ;;
+esac
 """
 # stands in for cyclonedx-py: one part for each package of the lock that it is given
 LISTER = """#!/usr/bin/env python3
@@ -76,9 +81,47 @@ def test_make_release_lists_every_locked_part_and_signs_the_hashes_of_all_files(
         assert {part["name"].lower() for part in found["components"]} == wanted
     sums = {line.split("  ./")[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
     assert sums == {f.name for f in dist.iterdir()} - {"SHA256SUMS", "SHA256SUMS.sig"}
-    assert len(sums) == 3
+    assert len(sums) == 4
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
     (sources.parent / "signers").write_text(f"release@slopeward {key.with_suffix('.pub').read_text()}")
     words = ["ssh-keygen", "-Y", "verify", "-f", str(sources.parent / "signers"), "-I", "release@slopeward"]
     words += ["-n", "slopeward-release", "-s", str(dist / "SHA256SUMS.sig")]
     subprocess.run(words, input=(dist / "SHA256SUMS").read_bytes(), check=True, capture_output=True)
+
+
+def test_the_sources_hold_all_that_the_package_is_made_of_and_no_leftovers():
+    from hatchling.builders.sdist import SdistBuilder
+
+    # the list alone: to pack it takes seconds
+    names = {file.distribution_path for file in SdistBuilder(str(ROOT)).recurse_included_files()}
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for folder in (*targets["packages"], *targets["force-include"]):
+        tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert set(tracked.stdout.split("\n")) - {""} <= names, folder
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "deploy/install.sh", "locks/service.txt"} <= names
+    assert not [n for n in names if re.search(r"__pycache__|_cache/|\.venv|\.db$|^var/|^build/|\.env$", n)]
+
+
+def test_a_release_gets_its_version_and_date_once(tmp_path):
+    for name in ("pyproject.toml", "CHANGELOG.md", "locks/cut.sh"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def cut(*version):
+        done = subprocess.run(
+            [tmp_path / "locks/cut.sh", *version],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "DAY": "2026-12-01"},
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert "which version" in cut()[1]
+    assert "not newer" in cut("0.1.9")[1]
+    before = (tmp_path / "CHANGELOG.md").read_text()
+    assert cut("99.0.0")[0] == 0
+    assert 'version = "99.0.0"' in (tmp_path / "pyproject.toml").read_text()
+    after = (tmp_path / "CHANGELOG.md").read_text()
+    assert after == before.replace("## [Unreleased]\n", "## [Unreleased]\n\n## [99.0.0] - 2026-12-01\n", 1)
+    assert "not newer" in cut("99.0.0")[1]
+    assert "no change since" in cut("99.0.1")[1]
