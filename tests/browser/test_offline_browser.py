@@ -55,7 +55,8 @@ def test_what_was_seen_is_read_without_a_connection_and_says_its_age(served, wat
 
 
 def is_up(page, base):
-    return page.evaluate("(url) => fetch(url).then(() => true, () => false)", f"{base}/health")
+    asked = "(url) => fetch(url, { signal: AbortSignal.timeout(500) }).then(() => true, () => false)"
+    return page.evaluate(asked, f"{base}/health")
 
 
 def test_what_one_person_read_is_gone_when_another_one_signs_in(served, watch):  # noqa: F811

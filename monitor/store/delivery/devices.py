@@ -11,7 +11,7 @@ from monitor.domain.alert import SERVICE, Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
-from monitor.store.people.users import find_user
+from monitor.store.people.users import find_account, load_users
 from monitor.store.schema.tables import push_subscription
 from monitor.store.service_state import find_stamp, stamp
 
@@ -73,10 +73,10 @@ def load_all_devices(c: Connection) -> list[Device]:
 
 def load_open_devices(c: Connection, user: str) -> list[Device]:
     """The devices that take messages now; none of an account that is locked or gone."""
-    account = find_user(c, user)
+    account = find_account(load_users(c), user)  # as a site file may spell it
     if account is None or account.disabled_at is not None:
         return []
-    return [one for one in load_devices(c, user) if one.ended_at is None]
+    return [one for one in load_devices(c, account.name) if one.ended_at is None]
 
 
 def remove_device(c: Connection, number: int, actor: Actor, now: datetime) -> None:

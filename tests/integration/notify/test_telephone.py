@@ -277,6 +277,7 @@ def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_guessing_ends_after_a_few_and_only_for_that_number(asked):
     db, alert_id, _, code, now = asked
     others = [f"{(int(code) + k) % 10_000:04d}" for k in range(1, MOST_WRONG + 1)]
@@ -299,6 +300,7 @@ def test_numbers_of_people_are_kept_for_a_month(asked):
         assert [*c.execute(select(reply_code.c.notification_id)).scalars()] == [number + 1]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_person_whose_account_may_not_act_does_not_act_by_telephone(asked):
     from monitor.store.people.users import add_user
 
@@ -356,6 +358,7 @@ def test_a_modem_of_our_own_sends_and_its_replies_acknowledge(database, modem):
     assert f"Rispondere ACK {code}" in log or "Transmitted OUTA" in log
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(tmp_path, database):
     from monitor.errors import DeliveryError
 
