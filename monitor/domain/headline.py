@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
-from monitor.domain.keys import VoteKey
+from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
 
 Frozen = Mapping[str, Any]
@@ -78,9 +78,10 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
         if (word["criterion"], word["station"]) in asking and word["reason"]:
             return Headline(f"{word['station']}: {word['reason']}", _shorten(word["station"], word["reason"]),
                             tuple(dict.fromkeys(station for _, station in asking)))  # fmt: skip
-    steps = [step for step in told.get("steps", _NOTHING).values() if step["level"] >= level and "pended" not in step]
-    if steps:
-        return Headline(str(steps[0]["reason"]), str(steps[0]["reason"]).partition(": ")[0])
+    for key, step in told.get("steps", _NOTHING).items():
+        if step["level"] >= level and "pended" not in step:
+            station, reason = StepKey.read(key).station, str(step["reason"])
+            return Headline(f"{station}: {reason}", f"{station}: {reason.partition(': ')[0]}", (station,))
     return None
 
 

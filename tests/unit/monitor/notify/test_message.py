@@ -116,6 +116,20 @@ def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headlin
     assert find_headline(freeze({"G1": 1.0}), site, 2) is None, "nobody asks for it"
 
 
+def test_a_step_and_a_rule_without_a_rate_have_their_reason_as_headline():
+    frozen = freeze({"G1": 1.0})
+    step = {"level": 2, "state": "counted", "reason": "jump of 310 mm: silence followed it"}
+    frozen["outcome"]["evidence"]["steps"] = {"G1@2026-03-01T06:00:00.000000Z": step}
+    assert find_headline(frozen, SITE, 2).short == "G1: jump of 310 mm"
+    said = read(make("orange: x", frozen=frozen))
+    assert said.subject == "ORANGE North bench: Close the road. G1: jump of 310 mm. 07:00"
+    assert said.body.startswith("G1: jump of 310 mm: silence followed it\n")
+    frozen["outcome"]["evidence"]["votes"] = {"wet|R1": {"level": 2, "counted": True}}
+    rain = {"reason": "rain 61.5 mm in 24 h is 1.21 of the bound, coverage 0.98", "facts": {}, "newest_s": 1e9}
+    frozen["outcome"]["evidence"]["words"].append({"criterion": "wet", "station": "R1", "heard": True, **rain})
+    assert find_headline(frozen, SITE, 2).short == "R1: rain 61.5 mm in 24 h is 1.21 of the bound"
+
+
 def test_in_the_hour_that_comes_twice_the_subject_says_which():
     said = [read(make(now=datetime(2026, 10, 25, hour, 30, tzinfo=UTC))).subject[-12:] for hour in (0, 1)]
     assert said == ["02:30 +02:00", "02:30 +01:00"]
