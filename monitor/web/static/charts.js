@@ -185,9 +185,10 @@
       const first = members.reduce((a, b) => ((b.level ?? -1) > (a.level ?? -1) || (b.level === a.level && b.alert && !a.alert) ? b : a));
       const said = members.slice(0, 6).map((m) => `${tr(m.kind)} ${instant(m.at)}: ${m.text}`).join("\n") + (members.length > 6 ? `\n+ ${members.length - 6}` : "");
       const shape = draw("path", { d: SHAPES[first.kind], class: `mark ${first.kind} ${first.kind === "level" ? `rb-${place(found.levels, first.level)}` : ""}`, transform: `translate(${x} 12)` }, said);
-      const count = members.length > 1 ? draw("text", { x: x + 8, y: 10, class: "small" }) : null;
+      const count = members.length > 1 ? draw("text", { x: x + 8, y: 10, class: "small", "aria-hidden": "true" }) : null;
       if (count) count.textContent = String(members.length);
-      if (first.alert) { const link = draw("a", { href: `/alerts/${first.alert}`, "aria-label": said }); link.append(draw("rect", { x: x - 12, y: 0, width: 24, height: 24, fill: "transparent" }), shape, ...(count ? [count] : [])); svg.append(link); } else svg.append(shape, ...(count ? [count] : []));
+      if (first.alert) { const link = draw("a", { href: `/alerts/${first.alert}`, "aria-label": said }); link.append(draw("rect", { x: x - 12, y: 0, width: 24, height: 24, fill: "transparent" }), shape); svg.append(link); } else svg.append(shape);
+      if (count) svg.append(count);
     }
     svg.append(draw("path", { d: "M0 0 V52", class: "cursor", visibility: "hidden" }));
     foot.replaceChildren(svg);

@@ -162,7 +162,7 @@ window.Slopeward = (() => {
     host.plot?.destroy();
     let seen = [spec.x.from, spec.x.to];
     const font = `${11}px ${css("--font")}`, ink = css("--muted"), grid = { stroke: css("--grid"), width: 1 };
-    const wide = spec.y.rows ? Math.min(110, 16 + 7 * Math.max(...spec.y.rows.map((r) => r.length))) : 52;
+    const wide = spec.y.rows ? Math.min(110, 16 + 7 * Math.max(...spec.y.rows.map((r) => r.length))) : spec.y.dates ? 60 : 52;
     const figures = (_, splits) => splits.map((v) => v === null ? null : show(v));
     const u = new uPlot({
       width: Math.max(host.clientWidth, 120), height: host.clientHeight, padding: [8, 8, more.bare ? 4 : 0, 0], legend: { show: false },
@@ -174,7 +174,8 @@ window.Slopeward = (() => {
       },
       axes: [
         { show: !more.bare, stroke: ink, grid, ticks: grid, font, size: spec.x.log ? 38 : 42, space: spec.x.log ? 40 : 62, label: spec.x.title, labelSize: 14, labelFont: font, values: spec.x.log ? figures : spec.x.day ? (_, splits) => splits.map((s) => s === null ? null : clock(s)) : ticks },
-        { stroke: ink, grid: spec.y.log ? { ...grid, filter: (_, s) => s.map((v) => Number.isInteger(Math.log10(v)) ? v : null) } : grid, ticks: spec.y.log ? { show: false } : grid, font, size: wide, space: spec.y.rows ? 1 : 28, values: spec.y.rows ? (_, s) => s.map((v) => spec.y.rows[v] ?? "") : spec.y.dates ? (_, s) => s.map(day) : figures,
+        { stroke: ink, grid: spec.y.log ? { ...grid, filter: (_, s) => s.map((v) => Number.isInteger(Math.log10(v)) ? v : null) } : grid, ticks: spec.y.log ? { show: false } : grid, font, size: wide, space: spec.y.rows ? 1 : 28, values: spec.y.rows ? (_, s) => s.map((v) => spec.y.rows[v] ?? "") : spec.y.dates ? ticks : figures,
+          ...(spec.y.dates ? { incrs: [3600, 10800, 21600, 43200, 86400, 172800, 432000, 864000, 2592000, 31536000] } : {}),
           ...(spec.y.rows ? { splits: () => spec.y.rows.map((_, k) => k) } : {}) },
       ],
       series: [{}, { paths: () => null, points: { show: false } }],
@@ -220,7 +221,7 @@ window.Slopeward = (() => {
       if (!name || said.has(name)) continue;
       said.add(name);
       const dash = (DASHES[l.dash] ?? l.dash ?? []).join(" ") || "none", thick = l.band || l.bars || l.blocks ? 9 : 2.5, item = document.createElement("li");
-      const shape = l.points ? l.shape === "round" ? `<circle cx="13" cy="6" r="4" fill="${l.colour}"/>` : `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${l.colour}" stroke-width="2.5"/>`
+      const shape = l.points ? l.shape !== "cross" ? `<circle cx="13" cy="6" r="4" fill="${l.colour}"/>` : `<path d="M8 1 L18 11 M18 1 L8 11" stroke="${l.colour}" stroke-width="2.5"/>`
         : `<path d="M1 6 H25" stroke="${l.colour}" stroke-width="${thick}" stroke-dasharray="${dash}" opacity="${l.alpha ?? 1}"/>${l.hatched ? `<path d="M3 10 L9 2 M11 10 L17 2 M19 10 L25 2" stroke="${l.hatched}" class="hatched"/>` : ""}`;
       item.innerHTML = `<svg viewBox="0 0 26 12" aria-hidden="true">${shape}</svg>`;
       item.append(name);
