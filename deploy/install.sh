@@ -72,6 +72,7 @@ install)
     need_root
     if is_live; then
         command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "apt-get install mosquitto: without it the broker forgets at a restart"
+        ldconfig -p | grep -q libpangoft2 || say "apt-get install libpango-1.0-0 libpangoft2-1.0-0: without them reports are HTML"
         # its own one would take the port; ours has durable settings
         if systemctl is-enabled --quiet mosquitto 2>/dev/null; then systemctl disable --now mosquitto; fi
     fi

@@ -41,7 +41,13 @@ def test_every_page_can_be_used_by_everybody(served, watch, view):
     for path in list_pages():
         place = re.sub(
             r"\{(\w+)\}",
-            lambda m: {"site": "north-bench", "alert_id": str(alert), "station": "G1"}.get(m[1], "1"),
+            lambda m: {
+                "site": "north-bench",
+                "alert_id": str(alert),
+                "station": "G1",
+                "name": "weekly",
+                "form": "html",
+            }.get(m[1], "1"),
             path,
         )
         answer = page.goto(address + place)
