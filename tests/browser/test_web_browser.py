@@ -315,7 +315,7 @@ def test_movement_page_draws_stage_window_drift_and_votes_in_silence(served, wat
     [
         ("dark", ("/",)),
         ("light", ("/", "/sites/north-bench", "/sites/north-bench/movement", "/sites/north-bench/instruments",
-                   "/alerts/2", "/alerts", "/notifications", "/login")),
+                   "/alerts/2", "/alerts/3", "/alerts", "/notifications", "/login")),
     ],
     ids=["dark", "light"],
 )  # fmt: skip

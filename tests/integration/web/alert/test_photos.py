@@ -59,7 +59,7 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         assert f'src="{small}"' in page
         assert "crack at the &lt;b&gt;toe" in page
         assert "taken 2026-03-01 06:58:00, says the camera" in page
-        assert "at 46.20000, 8.91000, says the camera" in page
+        assert "at 46.20000°, 8.91000°, says the camera" in page
         assert small in bo.get("/sites/north-bench").text
         shown = viewer.get(small)
         assert shown.headers["content-type"] == "image/jpeg"
