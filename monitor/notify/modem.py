@@ -111,7 +111,8 @@ class ModemWatch:
                         mark_undelivered(c, number, found, "sms: the modem could not send it", now)
         for one in take_incoming(self._folder):
             with self._db.write() as c:
-                answer = take_reply(c, "sms", one.sender, one.text, one.name, now)
+                name = f"{one.name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
+                answer = take_reply(c, "sms", one.sender, one.text, name, now)
             self._answer(one, answer)
             forget(self._folder, one.name)
 

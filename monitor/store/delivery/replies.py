@@ -132,7 +132,7 @@ def _take(c: Connection, way: str, number: str, code: str, text: str, provider_i
             outcome=answer.outcome, alert_id=answer.alert_id, person=answer.person or None
         )
     )  # fmt: skip
-    if answer.outcome not in {ACKNOWLEDGED, REPEATED}:
+    if answer.outcome not in {ACKNOWLEDGED, REPEATED, LIMITED}:  # what is limited fills no log either
         subject = "service" if answer.alert_id is None else f"alert:{answer.alert_id}"
         detail = {"number": hide_number(number), "outcome": answer.outcome, "why": why}
         add_audit(
