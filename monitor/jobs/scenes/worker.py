@@ -118,13 +118,12 @@ def _read_one(asked: SceneAsked) -> ReadScene:
 
 def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:
     """The ground of the map, where the scene brings an elevation model; a warning where that cannot be drawn."""
-    dem = read_scene(scene).dem if scene.is_dir() else None
-    if dem is None:
-        return ()
     from detection.imagery.tiles.relief import draw_relief
 
     try:
-        draw_relief(dem, out, RELIEF_TILES)
+        dem = read_scene(scene).dem if scene.is_dir() else None
+        if dem is not None:
+            draw_relief(dem, out, RELIEF_TILES)
     except (ImageryError, OSError) as error:
         return (f"no relief for the map: {error}",)
     return ()
