@@ -58,11 +58,6 @@ def use_zone(name: str) -> Iterator[None]:
         _ZONE.reset(token)
 
 
-def choose_zone(name: str) -> None:
-    """Read times in a zone from here on, in this context."""
-    _ZONE.set(name)
-
-
 def zone_in_use() -> str:
     """The zone that times are read in; empty where nobody chose one."""
     return _ZONE.get()

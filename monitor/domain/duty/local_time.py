@@ -1,6 +1,5 @@
 """Local times of a zone as instants: an hour that a clock change leaves out, and one that comes twice, included."""
 
-import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
@@ -9,7 +8,6 @@ from zoneinfo import ZoneInfo
 from monitor.domain.instants import parse
 
 DAY_MIN: Final = 1440
-_MINUTE: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
 @lru_cache(maxsize=8192)

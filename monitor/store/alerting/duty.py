@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from monitor.domain.alert import Actor
-from monitor.domain.duty.local_time import local_day, to_instant
+from monitor.domain.duty.local_time import local_day
 from monitor.domain.duty.rota import (
     Override,
     Roster,
@@ -304,8 +304,3 @@ def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     d = t.duty_turn.c
     wanted = select(t.duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
     return [dict(row) for row in c.execute(wanted.order_by(d.team, d.from_at)).mappings()]
-
-
-def midnight(at: datetime, zone: str, days: int = 0) -> datetime:
-    """The local midnight at which the day of an instant begins, or one some days later."""
-    return to_instant(local_day(at, zone) + timedelta(days=days), 0, zone)
