@@ -267,6 +267,12 @@ def test_the_chart_zooms_by_drag_key_wheel_and_link_and_asks_for_finer_points(se
     assert "from=2026-02-17T06" in asked[-1]
     chart = open_chart(w, base, "?at=%3Cscript%3E&span=9999999999999d&station=%22%3E&quantity=constructor")
     assert chart.locator("[name=station]").input_value() == "G1"
+    chart = open_chart(w, base, "?at=2026-02-20T06:00:00Z&span=99999999999999d")
+    chart.locator(".stack").focus()
+    for _ in range(60):
+        w.page.keyboard.press("-")
+    w.page.wait_for_timeout(600)
+    assert "could not be loaded" not in chart.locator(".says").inner_text()
     assert w.complaints == []
 
 

@@ -2,14 +2,14 @@
 "use strict";
 (() => {
   const box = document.getElementById("chart");
-  if (!box) return;
+  if (!box?.querySelector(".stack")) return; // no readings yet
   const { css, level, place, show, seconds, unfold, instant, load, picture, find, key, whenColoursChange, spans } = Slopeward;
   const site = document.getElementById("main").dataset.site;
   const stations = box.querySelector("[name=station]"), quantities = box.querySelector("[name=quantity]");
   const stack = box.querySelector(".stack"), others = box.querySelector(".panes"), foot = box.querySelector(".foot"), says = box.querySelector(".says");
-  const EVERY = "*", LEAST_S = 60, INKS = ["--curve", "--c1", "--c2", "--c3", "--c4", "--c5"], DASHES = ["solid", "dash", "dot", "long"];
+  const EVERY = "*", LEAST_S = 60, MOST_S = 36525 * 86400, LAST_S = 4e9, INKS = ["--curve", "--c1", "--c2", "--c3", "--c4", "--c5"], DASHES = ["solid", "dash", "dot", "long"];
   const asked = new URLSearchParams(location.search);
-  let span = "30d", found = null, whole = null, view = null, turn = 0, leaving = null, waits = 0, cursor = null;
+  let touched = -Infinity, span = "30d", found = null, whole = null, view = null, turn = 0, leaving = null, waits = 0, cursor = null;
   const words = (text) => tr(text.replaceAll("_", " "));
   const days = (s) => `${Number((s / 86400).toPrecision(3))} d`;
   const hours = (s) => s < 172800 ? `${Number((s / 3600).toPrecision(3))} h` : days(s);
@@ -17,10 +17,10 @@
 
   // ---- what is asked for -------------------------------------------------------------------------------------------
   const lengths = { s: 1, m: 60, min: 60, h: 3600, d: 86400, w: 604800 };
-  const readSpan = (text) => { const m = /^(\d+(?:\.\d+)?)(s|min|m|h|d|w)$/.exec(text ?? ""); return m ? Math.max(m[1] * lengths[m[2]], LEAST_S) : null; };
-  const iso = (s) => new Date(s * 1000).toISOString();
+  const readSpan = (text) => { const m = /^(\d+(?:\.\d+)?)(s|min|m|h|d|w)$/.exec(text ?? ""); return m ? Math.min(Math.max(m[1] * lengths[m[2]], LEAST_S), MOST_S) : null; };
+  const iso = (s) => new Date(Math.min(Math.max(s, 0), LAST_S) * 1000).toISOString();
   const eventAt = Date.parse(asked.get("at") ?? "") / 1000;
-  const isEvent = Number.isFinite(eventAt);
+  const isEvent = eventAt > 0 && eventAt < LAST_S;
   function rangeAsked() {
     if (view) return `from=${iso(view[0])}&to=${iso(view[1])}`;
     return `span=${span}`;
@@ -197,6 +197,7 @@
   // ---- one cursor through all --------------------------------------------------------------------------------------
   function point(at, source) {
     cursor = at;
+    if (at !== null) touched = performance.now();
     const seen = view ?? whole, reach = 0.03 * (seen[1] - seen[0]), line = foot.querySelector(".cursor");
     box.querySelector(".when").textContent = at === null ? "" : instant(at);
     for (const p of panes) {
@@ -214,9 +215,8 @@
   }
 
   function zoom(from, to) {
-    const least = Math.max(LEAST_S, 0), middle = (from + to) / 2;
-    if (to - from < least) { from = middle - least / 2; to = middle + least / 2; }
-    view = [from, to];
+    const middle = Math.min(Math.max((from + to) / 2, 0), LAST_S), wide = Math.min(Math.max(to - from, LEAST_S), MOST_S);
+    [from, to] = view = [middle - wide / 2, middle + wide / 2];
     press(null);
     for (const p of panes) p.plot.setScale("x", { min: from, max: to });
     drawFoot(view);
@@ -306,6 +306,6 @@
   whenColoursChange(drawAll);
   // curves change slower than levels: every sixth refresh, while nobody looks closer
   let count = 0;
-  document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0 && !view && cursor === null) ask(); });
+  document.addEventListener("refreshed", () => { count += 1; if (count % 6 === 0 && !view && performance.now() - touched > 30_000) ask(); });
   ask();
 })();

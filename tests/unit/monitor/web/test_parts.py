@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.observation import Reading
+from monitor.errors import NotAllowedError
 from monitor.language.local_time import use_zone
-from monitor.web.access.guard import is_safe_path
+from monitor.web.access.guard import check_csrf, csrf_token, is_safe_path
 from monitor.web.access.veil import WITHHELD, Veil
 from monitor.web.parts import templating
 from monitor.web.parts.collect import spell_param
@@ -143,6 +144,18 @@ def test_uplot_lies_in_the_package_with_its_licence():
     assert "MIT" in head
     assert "leeoniya/uPlot" in head
     assert "The MIT License" in (folder / "vendor" / "LICENSE-uplot").read_text()
+
+
+def test_no_two_pages_hold_the_same_form_token_and_each_is_good():
+    tokens = {csrf_token("session") for _ in range(20)}
+    assert len(tokens) == 20
+    for token in tokens:
+        check_csrf("session", token)
+        for wrong in (token[:-1] + ("0" if token[-1] != "0" else "1"), token[:32], token.upper() + "g", "", None, 7):
+            with pytest.raises(NotAllowedError):
+                check_csrf("session", wrong)
+        with pytest.raises(NotAllowedError):
+            check_csrf("another", token)
 
 
 @given(st.text(max_size=20))
