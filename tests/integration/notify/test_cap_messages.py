@@ -11,6 +11,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import parse_service
 from monitor.domain.alert import Actor, Ledger
 from monitor.errors import ConfigError, NotFoundError
+from monitor.notify.cap import signature
 from monitor.notify.cap.chain import compose, compose_event
 from monitor.notify.cap.rules import NAMESPACE, find_faults
 from monitor.notify.cap.signature import make_key, verify_cap
@@ -41,12 +42,17 @@ def find(root, path):
     return root.find("/".join(f"c:{part}" for part in path.split("/")), NS)
 
 
+@pytest.fixture(autouse=True)
+def short_keys(monkeypatch):
+    monkeypatch.setattr(signature, "RSA_BITS", 2048)  # made in a third of the time
+
+
 @pytest.fixture
 def slope(database):
     slope = WatchedSlope(database, TEXT)
     slope.live(26, looks=1)
-    assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=12).level == 1
-    assert slope.live(10, {"G1": 150.0, "G2": 140.0}).level == 3
+    assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3).level == 1
+    assert slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3).level == 3
     return slope
 
 

@@ -54,6 +54,7 @@ def show_reports(request: Request, site: str) -> HTMLResponse:
 def send_report(request: Request, site: str, name: str, form: str) -> Response:
     """A report by its number, or `daily`, `weekly`, `shift` for the period that ends now; as HTML or PDF."""
     context = context_of(request)
+    _require_form(form)
     with _Turn():
         if name in KINDS:
             html = _render_now(context, site, name)
@@ -73,6 +74,7 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
 def send_card(request: Request, site: str, form: str) -> Response:
     """The quick card, for who is logged in: it holds telephone numbers."""
     context = context_of(request)
+    _require_form(form)
     with _Turn():
         with context.db.read() as c:
             find_card(c, site)
@@ -90,9 +92,13 @@ def _render_now(context: Context, site: str, kind: str) -> str:
     return render_report(facts, digest_of(facts), current(), now, kept)
 
 
-def _answer(context: Context, html: str, name: str, form: str) -> Response:
+def _require_form(form: str) -> None:
+    """Refused before anything is gathered."""
     if form not in FORMS:
         raise NotFoundError(f"a report is html or pdf, not {form[:10]!r}")
+
+
+def _answer(context: Context, html: str, name: str, form: str) -> Response:
     if form == "html":
         return Response(html, media_type=FORMS[form], headers={"Content-Security-Policy": find_policy()})
     plan = context.config.compute
