@@ -463,6 +463,14 @@ def _fill_states(c: Connection, north: Site, lake: Site) -> None:
 
 
 def _fill_records(c: Connection) -> None:
+    done = c.execute(insert(t.issued_report).values(
+        site="lake-slope", kind="daily", from_at=NOW - days(2), to_at=NOW - days(1), made_at=NOW - days(1), language="en",
+        facts_sha256="6" * 64, code_version="0.2.0",
+    ))  # fmt: skip
+    c.execute(insert(t.report_mail).values(
+        report_id=done.inserted_primary_key[0], channel="email:office@example.org", form="pdf", state="delivered", attempts=1,
+        queued_at=NOW - days(1), sent_at=NOW - days(1), idempotency_key="5" * 64,
+    ))  # fmt: skip
     for code, topic, payload, times in (
         (
             "no_zone",

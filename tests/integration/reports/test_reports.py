@@ -180,7 +180,7 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
     with database.read() as c:
         (issue,) = load_issues(c, SITE, 5)
         assert [m.attempts for m in load_mails(c, [issue.id])[issue.id]] == [2, 2]
-        assert load_view(c, "issued_reports")[0]["delivered"] == 2
+        assert load_view(c, "issued_reports", site=SITE)[0]["delivered"] == 2
     assert issue.facts_sha256 in attached.get_content()
     # somebody more gets it, in another form; the others do not get it again
     more = '[[report]]\nkind = "daily"\nsites = ["north-bench"]\nat = "6:45"\nto = ["email:d@b.org"]\nform = "html"\n'
@@ -268,10 +268,10 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     assert call("list", SITE)[0] == 4
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
     assert "daily to 2026-03-01T05:45Z, 2 of 2 mailed" in call("list", SITE)[1]
-    assert call("prove", "1") == (0, "report 1: the same\n")
+    assert call("prove", "2") == (0, "report 2: the same\n")
     with database.write() as c:
         c.execute(t.evaluation.delete())
-    assert call("prove", "1")[0] == 1
+    assert call("prove", "2")[0] == 1
     for words, wrong in (
         (("daily", SITE, "--out", "x.doc"), "FILE.html or FILE.pdf"),
         (("daily", SITE, "--at", "2026-03-01", "--out", "-"), "no zone"),
