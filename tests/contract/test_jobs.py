@@ -9,6 +9,7 @@ from typing import get_type_hints
 import pytest
 
 from forecasting.evaluation.fold_job import FoldAsked, FoldScores
+from monitor.cli.service import map as map_files
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.walled import CONVERT
 from monitor.ingest.sources.tasks import FETCH
@@ -20,6 +21,8 @@ from monitor.service.schedule import DAY_S, JOBS, trigger_of
 from monitor.simulate.scene import DRAW
 from monitor.store.alerting.sites import save_site
 from monitor.store.job_runs import finish_run, start_run
+from monitor.web.routes.acts import RECOMPUTE
+from monitor.web.uploads.photos import DEVELOP
 from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND, UNFOLD
 from monitor.worker.records import RecordError, Task, read_record
 from monitor.worker.sandbox import DESCRIBE
@@ -45,7 +48,8 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
-    FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT,
+    FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
+    map_files.TAKE, map_files.DRAW,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip
 
