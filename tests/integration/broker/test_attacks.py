@@ -265,7 +265,7 @@ def test_a_site_that_cannot_be_read_keeps_the_topics_of_its_gateway(house):
     assert "topic write gateway/up" in (house.broker.folder / "acl").read_text()
     assert "topic write #" not in (house.broker.folder / "acl").read_text()
     assert json.loads((house.broker.folder / "logins.json").read_text())["topics"]["north"] == {
-        "write": ["gateway/up"], "read": ["siren/north"]
+        "write": ["gateway/up"], "read": ["siren/north"], "confirm": []
     }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     (told,) = json.loads(capsys.readouterr().out)["waiting_scenes"]
     assert (told["site"], told["scene"], told["for"]) == ("bench", "b", "b/B4.tif: has not arrived")
     run_verb(["status"])
-    assert "bench: scene b waits since 2026-05-12 11:00 UTC: b/B4.tif: has not arrived" in capsys.readouterr().out
+    assert "bench: scene b waits since 2026-05-12 20:00 JST: b/B4.tif: has not arrived" in capsys.readouterr().out
 
     # unchanged, it is not asked again at every look; what has changed is
     assert scene_inbox.run(database, config, site, at + MINUTE) == "b: waiting: b/B4.tif: has not arrived"
