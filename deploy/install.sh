@@ -12,7 +12,8 @@ sources=$(cd "$(dirname "$0")/.." && pwd)
 etc=$root/etc/slopeward
 unit=$root/etc/systemd/system/slopeward.service
 state=$root/var/lib/slopeward
-python=$root$prefix/.venv/bin/python
+venv=$root$prefix/.venv
+python=$venv/bin/python
 
 say() { echo "slopeward: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -28,13 +29,32 @@ put() {  # SOURCE TARGET MODE
     fi
 }
 
-put_program() {  # the environment beside the old one; it takes its place when it is whole
+# the environment beside the one that runs, a copy of it with what is new; on failure nothing was touched
+build_program() {  # PACKAGES
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed"
     mkdir -p "$root$prefix"
-    if [ ! -x "$python" ]; then
-        python3 -m venv "$root$prefix/.venv" || fail "python3-venv is needed: apt-get install python3-venv"
+    rm -rf "$venv.new"
+    trap 'rm -rf "$venv.new"' EXIT
+    if [ -x "$python" ]; then
+        cp -a --reflink=auto "$venv" "$venv.new" || fail "no room for a second environment in $root$prefix; what runs goes on"
+    else
+        python3 -m venv "$venv.new" || fail "python3-venv is needed: apt-get install python3-venv"
     fi
-    "${INSTALLER:-$sources/locks/install.sh}" "$python" "$1" || fail "the packages could not be installed; what runs goes on"
+    "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" "$1" || fail "the packages could not be installed; what runs goes on"
+    # programs bear the path of their Python
+    { grep -rlIF "$venv.new/" "$venv.new/bin" || true; } | xargs -r sed -i "s#$venv\.new/#$venv/#g"
+}
+
+swap_program() {
+    rm -rf "$venv.old"
+    if [ -e "$venv" ]; then mv "$venv" "$venv.old"; fi
+    mv "$venv.new" "$venv"
+    rm -rf "$venv.old"
+}
+
+go_on() {  # what ran runs again, whatever stopped us
+    if [ ! -e "$venv" ] && [ -e "$venv.old" ]; then mv "$venv.old" "$venv"; fi
+    system start slopeward
 }
 
 put_files() {
@@ -56,6 +76,10 @@ put_files() {
     ln -sfn "$prefix/.venv/bin/slopeward" "$root/usr/local/bin/slopeward"
 }
 
+is_managed() {  # whether slopeward starts a broker of its own, the default
+    ! sed -n '/^\[broker\]/,/^\[[^b]/p' "$etc/slopeward.toml" | grep -E '^ *mode *=' | grep -Eqv "[\"']managed[\"']"
+}
+
 call() {  # a verb, as the user of the service, in its folder
     local program=$root$prefix/.venv/bin/slopeward
     if is_live; then
@@ -73,14 +97,24 @@ install)
     if is_live; then
         command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || say "apt-get install mosquitto: without it the broker forgets at a restart"
         ldconfig -p | grep -q libpangoft2 || say "apt-get install libpango-1.0-0 libpangoft2-1.0-0: without them reports are HTML"
-        # its own one would take the port; ours has durable settings
-        if systemctl is-enabled --quiet mosquitto 2>/dev/null; then systemctl disable --now mosquitto; fi
     fi
-    put_program "${2:-service}"
+    build_program "${2:-service}"
+    runs=
+    if is_live && systemctl is-active --quiet slopeward; then
+        runs=yes
+        trap go_on EXIT
+        system stop slopeward
+    fi
+    swap_program
     put_files
+    if is_live && systemctl is-enabled --quiet mosquitto 2>/dev/null; then
+        # a managed broker is ours, with durable settings; the one of the system would take its port
+        if is_managed; then systemctl disable --now mosquitto; else say "broker.mode is not managed: the system's mosquitto stays"; fi
+    fi
     system daemon-reload
     system enable slopeward
-    if ls "$etc"/sites/*.toml >/dev/null 2>&1; then
+    trap - EXIT
+    if [ -n "$runs" ] || ls "$etc"/sites/*.toml >/dev/null 2>&1; then
         system restart slopeward
     else
         say "write a site file, then start: slopeward sites init NAME --out /etc/slopeward/sites/NAME.toml; systemctl start slopeward"
@@ -92,16 +126,19 @@ upgrade)
     if [ -d "$state" ]; then
         call db backup || fail "no copy of the database could be made; nothing was changed"
     fi
+    build_program "${2:-service}"
+    trap go_on EXIT
     system stop slopeward
-    put_program "${2:-service}"
+    swap_program
     put_files
     system daemon-reload
+    trap - EXIT
     system start slopeward # the service brings the schema up to date at its start
     if [ -d "$state" ] && ! is_live; then call db upgrade; fi
     ;;
 uninstall)
     need_root
-    system disable --now slopeward
+    system disable --now slopeward || true # a unit that is gone already stops nobody
     rm -f "$unit" "$root/usr/local/bin/slopeward"
     rm -rf "$root$prefix/.venv"
     system daemon-reload

@@ -15,7 +15,9 @@ SCRIPT = ROOT / "deploy/install.sh"
 # in place of locks/install.sh, which would download for minutes: the program of this checkout
 INSTALLER = f"""#!/bin/sh
 echo "$2" >> "$LOG"
+case "$1" in *.venv.new/*) ;; *) echo "$1 may run" >&2; exit 1 ;; esac
 [ "$2" != broken ] || exit 1
+printf "#!$(dirname "$1")/python\\n" > "$(dirname "$1")/alembic"
 printf '#!/bin/sh\\nPYTHONPATH={ROOT} exec {sys.executable} -m monitor.cli.main "$@"\\n' > "$(dirname "$1")/slopeward"
 chmod +x "$(dirname "$1")/slopeward"
 """
@@ -59,7 +61,12 @@ def test_install_upgrade_and_uninstall(call, tmp_path):
     assert (tmp_path / "log").read_text().split() == ["service", "models"]
 
     # packages that cannot be had leave what runs, a unit that changed is replaced
-    assert call("install", "broken")[0] == 1
+    for verb in ("install", "upgrade"):
+        status, said = call(verb, "broken")
+        assert (status, "what runs goes on" in said, "systemctl stop" in said) == (1, True, False), said
+    venv = root / "opt/slopeward/.venv"
+    assert (venv / "bin/alembic").read_text() == f"#!{venv}/bin/python\n", "where it ends, not where it was made"
+    assert [path.name for path in venv.parent.iterdir()] == [".venv"]
     state = root / "var/lib/slopeward"
     state.mkdir(parents=True)
     program = root / "opt/slopeward/.venv/bin/slopeward"
