@@ -119,6 +119,7 @@ class Handover:
         self._rest = (on_stored, on_alarm, clock, hold)
         self._access = find_access(service_config.broker)
         self.leaving: Leaving | None = None  # what is being emptied
+        self.joining: Session | None = None  # what is being subscribed
         self.progress_at = clock()  # it goes round, also while it waits for a broker
 
     def run(self, stop: threading.Event) -> bool:
@@ -143,17 +144,21 @@ class Handover:
         return True
 
     def _subscribe(self, one: Listening, stop: threading.Event) -> bool:
-        """Let the broker keep messages for a session from now on; those that come at once come again."""
-        session = Session(
+        """Let the broker keep messages for a session from now on; those that come at once come again.
+
+        A subscription that the broker refuses keeps nobody from the others: the process that begins says so.
+        """
+        session = self.joining = Session(
             one.name, self._access, one.client_id, one.filters, lambda _: None, lambda _: None, self._clock,
             may_connect=self._db.holds, undated=one.undated,
         )  # fmt: skip
         session.start()
         try:
-            while not session.listening:
+            while not (session.listening or session.refused):
                 if self._wait(stop, 0.02):
                     return False
         finally:
+            self.joining = None
             session.stop()
         return True
 

@@ -4,9 +4,11 @@ An Observation does not say what was measured, its Datastream does: `series` say
 name. The id stands in the Observation, or in the topic `v1.1/Datastreams(7)/Observations`.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from monitor.domain.observation import Observation
@@ -60,6 +62,19 @@ def read_next_link(page: Mapping[str, Any]) -> str | None:
     """Where the next page of a list is; None on the last one."""
     link = page.get("@iot.nextLink")
     return link if isinstance(link, str) and link else None
+
+
+def find_newest(payload: bytes, until: datetime) -> datetime | None:
+    """The newest phenomenonTime of a page that is not after an instant; None where it has none that can be read."""
+    try:
+        many = read_object(payload).get("value")
+    except PayloadError:
+        return None
+    found = []
+    for one in many if isinstance(many, list) else []:
+        with contextlib.suppress(PayloadError):
+            found.append(read_time(_end(one.get("phenomenonTime") if isinstance(one, dict) else None), live=False))
+    return max((at for at in found if at <= until), default=None)
 
 
 def _read(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from monitor.config.sources import SourceSection
-from monitor.domain.instants import spell
+from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.errors import RefusedError
+from monitor.ingest.decoders.sensorthings import find_newest
 from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
@@ -18,11 +19,16 @@ from monitor.ingest.sources.tasks import Fetched
 from monitor.store.readings.messages import Rejected
 from monitor.store.readings.sources import TEXT_LIMIT, FileState, save_file
 
+OF_THE_TABLE: Final = frozenset(
+    {"unit_mismatch", "unknown_quantity"}
+)  # they go for a whole Datastream, until it is mended
 _FILE: Final = re.compile(r"[0-9]{3,}-[0-9]{5,}\.json")
 
 
 def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path, newest: str, place: Place) -> None:
     """Store the pages of a Datastream in their order; after each one the newest time is kept, so that a look goes on.
+
+    A time of the future is not kept: nothing that comes would be newer. What cannot be read is quarantined once.
 
     Raises:
         StoreBusyError: the database did not answer; the next look begins after the last page that was stored.
@@ -40,12 +46,13 @@ def take_pages(found: Polled, one: Fetched, source: SourceSection, folder: Path,
         faults = [Rejected(message.received_at, topic, f.payload, f.code, f.reason, client) for f in decoded.faults]
         if faults:
             found.errors.append(f"{one.name}: {faults[0].reason}"[:TEXT_LIMIT])
-        if not decoded.observations:
-            return  # nothing of it can be read: the next look tries again, and no copy is kept each time
+        if any(fault.code in OF_THE_TABLE for fault in decoded.faults):
+            return  # the next look tries again, and no copy is kept each time
         result = pipeline.store_rows(decoded.observations, faults, by=place.who)
         found.rows, found.revisions = found.rows + result.stored, found.revisions + result.revisions
         found.rejected += len(faults)
-        newest = max(newest, spell(max(o.observed_at for o in decoded.observations)))
+        last = find_newest(message.payload, message.received_at + FUTURE_TOLERANCE)
+        newest = newest if last is None else max(newest, spell(last))
         with place.db.write() as c:
             save_file(c, found.source, FileState(one.name, "", newest, 0, "", place.clock()))
         path.unlink()

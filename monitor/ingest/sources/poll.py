@@ -12,6 +12,7 @@ from typing import Final
 
 from monitor.config.service import ServiceConfig
 from monitor.config.sources import FOLDER_KIND, SourceSection
+from monitor.domain.instants import FUTURE_TOLERANCE, spell
 from monitor.domain.site import Site
 from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyError, StoreError
 from monitor.ingest.files.reader import Said
@@ -61,6 +62,9 @@ def poll_source(
     with _alone(Path(place.config.paths.state) / FOLDER, source.name) as folder:
         with place.db.read() as c:
             known = load_files(c, source.name)
+        if source.kind == "sensorthings":  # a newest time of the future would let nothing in: it is read from the start
+            latest = spell(place.clock() + FUTURE_TOLERANCE)
+            known = {name: state for name, state in known.items() if state.modified <= latest}
         try:
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
             said = make_said(source, place.site)

@@ -208,7 +208,10 @@ class DividedIngest:
             **{key: sum(child.count()[key] for child, _ in children) for key in _SUMS},
         }  # fmt: skip
         if not children:
-            found["connected"], found["problems"] = {"live": False}, {"live": "sessions are being divided"}
+            joining = None if self._handover is None else self._handover.joining
+            found["connected"] = {"live": False}
+            found["problems"] = {"live": (joining and joining.problem) or "sessions are being divided"}
+            found["refused"] = {joining.name: joining.refused} if joining and joining.refused else {}
         deaths = {keeper.child.name: keeper.deaths for keeper in self._keepers}
         for child, status in children:
             number, is_up = child.share.number, status is not None and child.pid is not None

@@ -22,7 +22,7 @@ from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
 from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
-from monitor.ingest.sources import http, poll
+from monitor.ingest.sources import http, poll, sensorthings
 from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
 from monitor.ingest.sources.polled import Polled, follow
@@ -30,7 +30,7 @@ from monitor.ingest.sources.take import Place
 from monitor.ingest.sources.tasks import FAILED, FETCH, NEW, OLD, Answer, Asked, Fetched, Login, Wanted
 from monitor.service.self_checks import Conditions
 from monitor.store.database.engine import Database
-from monitor.store.readings.sources import find_poll, load_files, load_polls
+from monitor.store.readings.sources import find_poll, load_files, load_polls, save_file
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
@@ -597,14 +597,14 @@ def test_a_file_that_is_written_to_without_pause_is_taken_as_far_as_it_was_read_
 
 # ---- SensorThings ------------------------------------------------------------------------------------------------
 class SensorThings:
-    """The record of groundwater that a server was filled with, as such a server pages it."""
+    """A Datastream of groundwater levels as it was measured, or an empty one."""
 
-    def __init__(self, server, measured):
-        folder = measured("sensorthings-groundwater")
-        self.all = [
-            json.loads(line) for line in (folder / "observations1.json").read_text().splitlines() if line.strip()
-        ]
-        self.stream = json.loads((folder / "dataStream1.json").read_text())
+    def __init__(self, server, folder=None):
+        self.all, self.stream = [], {"unitOfMeasurement": {"symbol": "m"}}
+        if folder is not None:
+            lines = (folder / "observations1.json").read_text().splitlines()
+            self.all = [json.loads(line) for line in lines if line.strip()]
+            self.stream = json.loads((folder / "dataStream1.json").read_text())
         self.until, self.url, self.next_host = 1500, f"{server.url}/v1.1/Datastreams(1)", server.url
         server.answers["/v1.1/Datastreams(1)"] = lambda _: {"unitOfMeasurement": self.stream["unitOfMeasurement"]}
         server.answers["/v1.1/Datastreams(1)/Observations"] = self.answer
@@ -622,7 +622,7 @@ class SensorThings:
 
 
 def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(here, server, measured):
-    things = SensorThings(server, measured)
+    things = SensorThings(server, measured("sensorthings-groundwater"))
     table = {
         "name": "wells", "kind": "sensorthings", "site": "north", "url": f"{server.url}/v1.1/", "private": True,
         "series": {"1": "G1.groundwater_level_m"},
@@ -647,6 +647,31 @@ def test_a_sensorthings_server_is_read_page_by_page_from_the_newest_known_on(her
     things.next_host, things.all[1520] = server.url, {**things.all[0], "phenomenonTime": "2018-12-31T00:00:00Z"}
     assert "neither filters nor sorts" in poll.poll_source(source, here, {}).errors[0]
     assert len(values(here.db)) == 1510
+
+
+def test_neither_a_time_of_the_future_nor_a_page_of_nothing_silences_a_datastream(here, server, monkeypatch):
+    things = SensorThings(server)
+    table = {
+        "name": "wells", "kind": "sensorthings", "site": "north", "url": f"{server.url}/v1.1/", "private": True,
+        "series": {"1": "G1.groundwater_level_m"},
+    }  # fmt: skip
+    (source,) = write_tables(table)
+
+    def at(day, result):
+        return {"phenomenonTime": f"{day}T00:00:00Z", "result": result}
+
+    things.all = [at("2026-03-01", None), at("2026-03-02", "-"), at("2026-03-03", 1.0), at("2031-01-01", 9.0)]
+    monkeypatch.setattr(sensorthings, "PAGE", 2)
+    first = poll.poll_source(source, here, {})
+    assert (first.rows, first.rejected) == (2, 1), "what follows the page comes in"
+    things.all.insert(3, at("2026-03-04", 2.0))
+    again = poll.poll_source(source, here, {})
+    assert (again.rows, again.rejected) == (1, 0)
+    with here.db.write() as c:  # as a version before kept it
+        (state,) = load_files(c, "wells").values()
+        save_file(c, "wells", replace(state, modified="2031-01-01T00:00:00.000000Z"))
+    things.all.insert(4, at("2026-03-05", 3.0))
+    assert poll.poll_source(source, here, {}).rows == 1
 
 
 # ---- STAC --------------------------------------------------------------------------------------------------------

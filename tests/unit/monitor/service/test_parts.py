@@ -13,8 +13,11 @@ from monitor import health
 from monitor.config.service import parse_service
 from monitor.errors import ConfigError, JobError, StoreBusyError
 from monitor.health import BLIND, DEGRADED, SEEN, SiteSight, find_overdue, judge, judge_parts
+from monitor.ingest import handover
+from monitor.ingest.division import Division
 from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
+from monitor.service.intake.divided import DividedIngest
 from monitor.service.schedule import Job, Schedule
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE, load_runs
@@ -26,6 +29,27 @@ NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
 def clock():
     return datetime.now(UTC)
+
+
+# ---- handover of the sessions of ingest ------------------------------------------------------------------------
+def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(monkeypatch):
+    class Refused:
+        name, listening, refused, problem = "live", False, "the broker refused x", "the broker refused x"
+
+        def __init__(self, *_, **__):
+            self.start = self.stop = lambda: None
+
+    monkeypatch.setattr(handover, "Session", Refused)
+    config = parse_service("", "x")
+    with Database("sqlite://") as db:
+        hand = handover.Handover(db, config, {}, Division("a", 2), lambda _: None, lambda _: None, clock)
+        stop = threading.Event()
+        stop.set()  # whoever waits is told to end
+        one = SimpleNamespace(name="live", client_id="a", filters=("x",), undated=())
+        assert hand._subscribe(one, stop), "it goes on, and does not wait"
+        ingest = DividedIngest(db, config, {}, lambda _: None, None, lambda: None, clock)
+        ingest._handover, hand.joining = hand, Refused()
+        assert ingest.status()["refused"] == {"live": "the broker refused x"}
 
 
 # ---- evaluation loop -------------------------------------------------------------------------------------------
