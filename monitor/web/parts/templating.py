@@ -30,6 +30,7 @@ from monitor.language.subjects import say_subject
 from monitor.store.service_state import find_stamp
 from monitor.web.access.callers import person_of
 from monitor.web.access.guard import csrf_token
+from monitor.web.access.told import read_told
 from monitor.web.access.veil import trouble_for
 from monitor.web.context import Context, context_of, token_of
 from monitor.web.parts.sight import spell_sight
@@ -210,5 +211,6 @@ def render(request: Request, name: str, **values: Any) -> HTMLResponse:
         "banner": banner, "session": session, "csrf": csrf_token(token) if session else "", "version": context.version,
         "path": request.url.path, "login_to_read": context.config.web.login_to_read, "oidc": context.config.oidc,
         "exercise_note": False, "blind_because": trouble, "pair": pair, "zone": context.config.web.timezone,
+        "told": read_told(request),
     }  # fmt: skip
     return HTMLResponse(render_part(name, now, shared | values))

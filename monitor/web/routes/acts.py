@@ -2,10 +2,9 @@
 
 import threading
 from typing import Annotated, Final, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, Response
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.operator_acts import find_signature, measure_stake, step_of_alert, verify
@@ -26,6 +25,7 @@ from monitor.store.pages import load_cards
 from monitor.store.people.countersign import do_by_two
 from monitor.store.readings.messages import add_report, find_report
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.worker.records import Task
@@ -58,7 +58,7 @@ def acknowledge_alert(
     context = context_of(request)
     with context.db.write(urgent=True) as c:
         acknowledge(c, alert_id, actor, _reason(reason), context.clock(), seen=seen)
-    return RedirectResponse(f"/alerts/{alert_id}?told=acknowledged", status_code=303)
+    return go_back(request, f"/alerts/{alert_id}", "acknowledged")
 
 
 @router.post("/alerts/{alert_id}/note")
@@ -70,7 +70,7 @@ def note_on_alert(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         add_note(c, alert_id, actor, _reason(note), context.clock())
-    return RedirectResponse(f"/alerts/{alert_id}?told={quote('noted')}#h-chain", status_code=303)
+    return go_back(request, f"/alerts/{alert_id}#h-chain", "noted")
 
 
 @router.post("/alerts/{alert_id}/recompute")
@@ -93,7 +93,7 @@ def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Fo
         told = f"not recomputed: {str(error)[:120]}"
     finally:
         _recomputing.release()
-    return RedirectResponse(f"/alerts/{alert_id}?told={quote(told)}#h-evidence", status_code=303)
+    return go_back(request, f"/alerts/{alert_id}#h-evidence", told)
 
 
 @router.post("/alerts/{alert_id}/verify")
@@ -110,8 +110,8 @@ def verify_step(
     site, key = _find_question(context, alert_id)
     verify(context.db, site, key, answer, actor, _reason(reason), context.clock())
     waits = find_signature(context.db, site.id, key) is not None
-    told = quote("signed; a second person must sign the same answer") if waits else "answered"
-    return RedirectResponse(f"/alerts/{alert_id}?told={told}", status_code=303)
+    told = "signed; a second person must sign the same answer" if waits else "answered"
+    return go_back(request, f"/alerts/{alert_id}", told)
 
 
 @router.post("/alerts/{alert_id}/verify/withdraw")
@@ -137,7 +137,7 @@ def take_word_of_step_back(
         evaluate_site(context.db, site, now, "person")
     except NeedsSecondError:
         told = "signed, not done yet; within four hours a second person must withdraw it as well"
-    return RedirectResponse(f"/alerts/{alert_id}?told={quote(told)}", status_code=303)
+    return go_back(request, f"/alerts/{alert_id}", told)
 
 
 def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
@@ -176,7 +176,7 @@ def report_seen(
         number = find_report(c, item)
     if "application/json" in request.headers.get("accept", ""):  # the script that sends a photo of it next
         return JSONResponse({"report": number}, status_code=201)
-    return RedirectResponse(f"/sites/{site}?told={quote('report stored')}#reports", status_code=303)
+    return go_back(request, f"/sites/{site}#reports", "report stored")
 
 
 @router.post("/sites/{site}/stations/{station}/reference")
@@ -204,7 +204,7 @@ def say_reference(
         do_by_two(context.db, act, actor, why, do, lambda c: weigh(c, site)[0], now)
     except NeedsSecondError:
         told = "signed, not done yet; within four hours a second person must give the same answer"
-    return RedirectResponse(f"/alerts/{alert}?told={quote(told)}", status_code=303)
+    return go_back(request, f"/alerts/{alert}", told)
 
 
 @router.post("/sites/{site}/events/{event_id}/confirm")
@@ -221,7 +221,7 @@ def stand_behind(
     with context.db.write(urgent=True) as c:
         names = confirm_event(c, event_id, actor, _reason(reason), context.clock(), site=site)
     waits = "" if len(names) > 1 else "; for the two highest levels a second person must confirm it as well"
-    return RedirectResponse(f"/sites/{site}?told={quote(f'event confirmed{waits}')}#reports", status_code=303)
+    return go_back(request, f"/sites/{site}#reports", f"event confirmed{waits}")
 
 
 @router.post("/sites/{site}/offsets/{offset_id}/confirm")
@@ -236,4 +236,4 @@ def confirm_declared(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         confirm_offset(c, offset_id, actor, _reason(reason), context.clock(), site=site)
-    return RedirectResponse(f"/signatures?told={quote(f'offset {offset_id} is confirmed')}", status_code=303)
+    return go_back(request, "/signatures", f"offset {offset_id} is confirmed")

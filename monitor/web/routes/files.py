@@ -1,7 +1,6 @@
 """A table that somebody brings: sent in parts, looked at, questions answered, accepted, read in, and what it shows."""
 
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,6 +14,7 @@ from monitor.replay.first_look import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.callers import Caller, actor_of, caller_of
 from monitor.web.access.guard import LARGEST_PART
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.past_pictures import draw_curve, draw_forecast, draw_levels, spell_day
 from monitor.web.parts.templating import render
@@ -68,13 +68,13 @@ def _require_site(request: Request, site: str) -> None:
 
 
 @router.get("/files", response_class=HTMLResponse)
-def show_files(request: Request, told: str = "") -> HTMLResponse:
+def show_files(request: Request) -> HTMLResponse:
     """Where a file is sent, and the own ones that wait or are done."""
     caller, workshop = _caller(request), workshop_of(request)
     with context_of(request).db.read() as c:
         sites = [(one.id, one.name) for one in load_sites_summary(c) if caller.acts_on(one.id)]
     return render(
-        request, "files.html", sites=sites, may_add=_may_add_site(caller), told=told[:200],
+        request, "files.html", sites=sites, may_add=_may_add_site(caller),
         uploads=workshop.shelf.list_of(caller.name), most_bytes=workshop.shelf.most_bytes, part_bytes=LARGEST_PART,
     )  # fmt: skip
 
@@ -119,16 +119,12 @@ def answer_questions(
     looked, understood = workshop.look(found, {} if again else answered(found, given))
     if understood.trouble and before is None:
         workshop.shelf.discard(looked)
-        return RedirectResponse(f"/files?told={quote(understood.trouble)}", status_code=303)
-    return _back(upload, understood.trouble)
-
-
-def _back(upload: str, told: str = "") -> Response:
-    return RedirectResponse(f"/files/{upload}" + (f"?told={quote(told)}" if told else ""), status_code=303)
+        return go_back(request, "/files", understood.trouble)
+    return go_back(request, f"/files/{upload}", understood.trouble)
 
 
 @router.get("/files/{upload}", response_class=HTMLResponse)
-def show_file(request: Request, upload: UploadId, told: str = "") -> HTMLResponse:
+def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     """How far a file came: what was understood, what is open, how it is read in, what it shows."""
     found, workshop = _find(request, upload), workshop_of(request)
     share = workshop.progress.get(found.id)  # before the record: what ends meanwhile is seen as ended at the next look
@@ -138,7 +134,7 @@ def show_file(request: Request, upload: UploadId, told: str = "") -> HTMLRespons
     with context_of(request).db.read() as c:
         declared = workshop.find_site(c, found.site)
     return render(
-        request, "file.html", upload=found, understood=understood, told=told[:500],
+        request, "file.html", upload=found, understood=understood,
         is_at_work=share is not None, was_cut=found.stage in kept.AT_WORK and share is None, share=share,
         curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
@@ -185,7 +181,7 @@ def accept_file(
     _require_site(request, name)
     declared, place = workshop.declare(found, name, actor, reason.strip() or f"stations of {found.name}")
     workshop.start(declared, place, actor, accept_units=bool(units))
-    return _back(upload)
+    return RedirectResponse(f"/files/{upload}", status_code=303)
 
 
 @router.post("/files/{upload}/discard")
@@ -196,4 +192,4 @@ def discard_file(request: Request, upload: UploadId, csrf: Csrf) -> Response:
     if found.id in workshop.progress:
         raise RefusedError("this file is being read in; wait until it is done")
     workshop.shelf.discard(found)
-    return RedirectResponse(f"/files?told={quote(f'{found.name} is discarded')}", status_code=303)
+    return go_back(request, "/files", f"{found.name} is discarded")

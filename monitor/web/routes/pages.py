@@ -30,12 +30,12 @@ def show_overview(request: Request) -> HTMLResponse:
 
 
 @router.get("/sites/{site}", response_class=HTMLResponse)
-def show_site(request: Request, site: str, told: str = "") -> HTMLResponse:
+def show_site(request: Request, site: str) -> HTMLResponse:
     """One slope."""
     context = context_of(request)
     with context.db.read() as c:
         values = veil_of(request, c).cover_service(collect_site(context, c, site))
-    return render(request, "site.html", told=told[:200], **values)
+    return render(request, "site.html", **values)
 
 
 @router.get("/sites/{site}/forecasts", response_class=HTMLResponse)
@@ -73,11 +73,11 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
 
 
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
-def show_alert(request: Request, alert_id: AlertId, told: str = "") -> HTMLResponse:
+def show_alert(request: Request, alert_id: AlertId) -> HTMLResponse:
     """One alert: what, why, on what evidence, who was told, what people did."""
     with context_of(request).db.read() as c:
         values = collect_alert(c, alert_id, veil_of(request, c))
-    return render(request, "alert.html", told=told[:200], **values)
+    return render(request, "alert.html", **values)
 
 
 @router.get("/notifications", response_class=HTMLResponse)

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from monitor.domain.alert import Actor
@@ -15,6 +14,7 @@ from monitor.store.alerting import alerts
 from monitor.store.pages import load_cards
 from monitor.store.people.countersign import SharedAct, do_by_two
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 
 router = APIRouter(include_in_schema=False)
@@ -43,7 +43,7 @@ def unshelve_alert(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf)
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         alerts.unshelve(c, alert_id, actor, reason, context.clock())
-    return _back(alert_id, "back from the shelf")
+    return _back(request, alert_id, "back from the shelf")
 
 
 @router.post("/alerts/{alert_id}/take-out")
@@ -62,7 +62,7 @@ def put_alert_back(request: Request, alert_id: AlertId, reason: Why, csrf: Csrf)
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write(urgent=True) as c:
         alerts.put_back(c, alert_id, actor, reason, context.clock())
-    return _back(alert_id, "back in service")
+    return _back(request, alert_id, "back in service")
 
 
 def _act_by_two(
@@ -79,7 +79,7 @@ def _act_by_two(
         )  # fmt: skip
     except NeedsSecondError:
         said = WAITS
-    return _back(alert_id, said)
+    return _back(request, alert_id, said)
 
 
 def _level(c: Connection, alert_id: int) -> int:
@@ -97,5 +97,5 @@ def _top(request: Request, alert_id: int) -> int:
     return cards[0].top_level if cards else 3
 
 
-def _back(alert_id: int, said: str) -> Response:
-    return RedirectResponse(f"/alerts/{alert_id}?told={quote(said)}", status_code=303)
+def _back(request: Request, alert_id: int, said: str) -> Response:
+    return go_back(request, f"/alerts/{alert_id}", said)

@@ -1,7 +1,6 @@
 """The pages of accounts: one's own, and for admins all accounts, sessions, tokens and the audit log."""
 
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -14,6 +13,7 @@ from monitor.store.people import api_tokens, users
 from monitor.store.people.second_factor import count_recovery_codes, has_second_factor
 from monitor.store.people.sessions import end_sessions, load_sessions
 from monitor.web.access.callers import Caller, actor_of, caller_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
 from monitor.web.routes.people.devices import spell_devices
@@ -35,7 +35,7 @@ def _caller(request: Request) -> Caller:
 
 
 @router.get("/account", response_class=HTMLResponse, include_in_schema=False)
-def show_account(request: Request, told: str = "") -> HTMLResponse:
+def show_account(request: Request) -> HTMLResponse:
     """One's own account: role, sites, sessions, tokens, and another password."""
     caller, context = _caller(request), context_of(request)
     now = context.clock()
@@ -47,7 +47,7 @@ def show_account(request: Request, told: str = "") -> HTMLResponse:
             "codes_left": count_recovery_codes(c, caller.name),
             "devices": spell_devices(load_devices(c, caller.name)), "push_key": find_push_key(c),
         }  # fmt: skip
-    return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, told=told[:200], **values)
+    return render(request, "account.html", caller=caller, sessions=sessions, tokens=tokens, **values)
 
 
 @router.post("/account/password", include_in_schema=False)
@@ -97,7 +97,7 @@ def revoke_own_token(request: Request, number: int, csrf: Csrf) -> Response:
 
 @router.get("/admin", response_class=HTMLResponse, include_in_schema=False)
 def show_admin(
-    request: Request, told: str = "", before: Before = None, actor: UserName = "", action: UserName = "",
+    request: Request, before: Before = None, actor: UserName = "", action: UserName = "",
 ) -> HTMLResponse:  # fmt: skip
     """All accounts, open sessions, tokens, and the audit log, newest first."""
     context = context_of(request)
@@ -109,7 +109,7 @@ def show_admin(
             "tokens": api_tokens.load_api_tokens(c),
             "entries": load_entries(c, ENTRIES, before=before, actor=actor or None, action=action or None),
         }  # fmt: skip
-    return render(request, "admin.html", told=told[:200], actor=actor, action=action, most=ENTRIES, **values)
+    return render(request, "admin.html", actor=actor, action=action, most=ENTRIES, **values)
 
 
 @router.post("/admin/users/{name}/sign-out", include_in_schema=False)
@@ -121,7 +121,7 @@ def sign_out_user(request: Request, name: str, csrf: Csrf) -> Response:
             raise NotFoundError(f"there is no user {name!r}")
         ended = end_sessions(c, name)
         add_audit(c, actor, "user.sign_out", f"user:{name}", {"sessions_ended": ended}, context.clock())
-    return RedirectResponse(f"/admin?told={quote(f'{ended} sessions of {name} ended')}", status_code=303)
+    return go_back(request, "/admin", f"{ended} sessions of {name} ended")
 
 
 @router.post("/admin/tokens/{number}/revoke", include_in_schema=False)
@@ -141,7 +141,7 @@ def _revoke(request: Request, number: int, csrf: str, to: str, *, own: bool) -> 
         api_tokens.revoke_api_token(c, number, context.clock())
         detail = {"user": found.user, "label": found.label}
         add_audit(c, actor, "token.revoke", f"token:{number}", detail, context.clock())
-    return RedirectResponse(f"{to}?told={quote(f'token {number} is revoked')}", status_code=303)
+    return go_back(request, f"{to}", f"token {number} is revoked")
 
 
 @router.get("/api/v1/audit", tags=["audit"])

@@ -2,16 +2,16 @@
 
 import hashlib
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from monitor.errors import RefusedError
 from monitor.notify.notifiers.push import is_served
 from monitor.notify.web_push import check_keys, encode
 from monitor.store.delivery.devices import Device, add_device, remove_device
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import AlertId, context_of
 
 router = APIRouter(include_in_schema=False)
@@ -36,7 +36,7 @@ def switch_on(
     name = describe_browser(request.headers.get("user-agent", ""))
     with context.db.write() as c:
         add_device(c, actor, endpoint, p256dh, auth, name, context.clock())
-    return RedirectResponse(f"/account?told={quote('this device takes messages')}", status_code=303)
+    return go_back(request, "/account", "this device takes messages")
 
 
 @router.post("/account/devices/{number}/remove")
@@ -45,7 +45,7 @@ def switch_off(request: Request, number: AlertId, csrf: Annotated[str, Form()]) 
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         remove_device(c, number, actor, context.clock())
-    return RedirectResponse(f"/account?told={quote('the device takes no messages any more')}", status_code=303)
+    return go_back(request, "/account", "the device takes no messages any more")
 
 
 def describe_browser(agent: str) -> str:

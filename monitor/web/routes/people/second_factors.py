@@ -1,15 +1,16 @@
 """One's own second factor: a picture for the telephone, a first code, spare codes, and taking it away."""
 
 from typing import Annotated
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.people import second_factor as store
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.access.vault import open_vault
 from monitor.web.context import context_of
 from monitor.web.parts.templating import render
@@ -62,4 +63,4 @@ def remove(request: Request, password: Password, code: Code, csrf: Csrf) -> Resp
     door.note(key, failed=not is_right)
     if not is_right:
         raise RefusedError("the code is wrong; nothing was changed")
-    return RedirectResponse(f"/account?told={quote('you log in by password alone now')}", status_code=303)
+    return go_back(request, "/account", "you log in by password alone now")

@@ -2,10 +2,9 @@
 
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from monitor.alerting.acts.word_acts import TAKEN_BACK, WaitingWord, list_words
@@ -18,6 +17,7 @@ from monitor.store.alerting.proposals import Proposal, load_proposals
 from monitor.store.people import countersign
 from monitor.store.people.countersign import Waiting, load_waiting
 from monitor.web.access.callers import actor_of, caller_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.templating import render
 
@@ -26,7 +26,7 @@ SPOKEN = {"epoch0.accept": "take the new GNSS reference", "epoch0.keep": "keep t
 
 
 @router.get("/signatures", response_class=HTMLResponse)
-def show_signatures(request: Request, told: str = "") -> HTMLResponse:
+def show_signatures(request: Request) -> HTMLResponse:
     """What waits for a second person, on the sites of who asks."""
     caller, context = caller_of(request), context_of(request)
     sites = None if caller is None else caller.sites
@@ -36,7 +36,7 @@ def show_signatures(request: Request, told: str = "") -> HTMLResponse:
         found += [_describe_offset(one) for one in load_waiting_offsets(c, context.clock())]
         found += [_describe_change(one) for one in load_proposals(c) if one.loosens_high]
     waiting = [one for one in found if sites is None or one["site"] in sites]
-    return render(request, "signatures.html", waiting=waiting, told=told[:200])
+    return render(request, "signatures.html", waiting=waiting)
 
 
 @router.post("/signatures/{number}/withdraw")
@@ -50,7 +50,7 @@ def withdraw_signature(
         raise NotFoundError(f"no signature {number} of {actor.name} waits")
     with context.db.write(urgent=True) as c:
         countersign.withdraw_signature(c, number, actor, reason, context.clock())
-    return RedirectResponse(f"/signatures?told={quote(f'signature {number} is withdrawn')}", status_code=303)
+    return go_back(request, "/signatures", f"signature {number} is withdrawn")
 
 
 def _describe(c: Connection, one: Waiting) -> dict[str, Any]:

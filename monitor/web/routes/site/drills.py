@@ -3,10 +3,9 @@
 import threading
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.errors import NotFoundError, RefusedError
@@ -14,6 +13,7 @@ from monitor.replay.apart import Apart
 from monitor.replay.drill import DrillTerms
 from monitor.store.alerting.drills import RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
@@ -25,13 +25,13 @@ MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 
 
 @router.get("/sites/{site}/drills", response_class=HTMLResponse)
-def show_drills(request: Request, site: str, told: str = "") -> HTMLResponse:
+def show_drills(request: Request, site: str) -> HTMLResponse:
     """Drills of a site, the newest first, and the form that holds one."""
     with context_of(request).db.read() as c:
         card = find_card(c, site)
         drills = [_describe(one) for one in load_drills(c, site)[:SHOWN]]
     return render(
-        request, "drills.html", card=card, drills=drills, told=told[:300],
+        request, "drills.html", card=card, drills=drills,
         is_running=any(one["state"] == RUNNING for one in drills),
     )  # fmt: skip
 
@@ -58,7 +58,9 @@ def hold(
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
         raise RefusedError(answer["refused"])
-    return _back(site, "the drill has begun" if answer else "the drill is being prepared; look again in a minute")
+    return _back(
+        request, site, "the drill has begun" if answer else "the drill is being prepared; look again in a minute"
+    )
 
 
 @router.post("/sites/{site}/drills/{number}/end")
@@ -72,11 +74,11 @@ def end(
         if find_drill(c, number).site != site:
             raise NotFoundError(f"drill {number} does not exist")
         end_drill(c, number, actor, reason, context.clock(), site=find_in_force(c, site))
-    return _back(site, f"drill {number} is over")
+    return _back(request, site, f"drill {number} is over")
 
 
-def _back(site: str, told: str) -> Response:
-    return RedirectResponse(f"/sites/{site}/drills?told={quote(told)}", status_code=303)
+def _back(request: Request, site: str, told: str) -> Response:
+    return go_back(request, f"/sites/{site}/drills", told)
 
 
 def _describe(one: Drill) -> dict[str, Any]:

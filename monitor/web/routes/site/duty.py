@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from monitor.domain.alert import Actor
@@ -18,6 +17,7 @@ from monitor.store.alerting import duty, handovers
 from monitor.store.alerting.answers import Answers, load_answers
 from monitor.store.pages import load_open_alerts
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import PAST_DAYS, describe_team, list_calls
@@ -34,7 +34,7 @@ CALENDAR_DAYS = 60
 
 
 @router.get("/sites/{site}/duty", response_class=HTMLResponse)
-def show_duty(request: Request, site: str, told: str = "") -> HTMLResponse:
+def show_duty(request: Request, site: str) -> HTMLResponse:
     """Who is on duty and whom to call, what is open, and what was handed over."""
     context = context_of(request)
     now = context.clock()
@@ -55,7 +55,7 @@ def show_duty(request: Request, site: str, told: str = "") -> HTMLResponse:
         for team in declared.teams
     ]
     return render(
-        request, "duty.html", card=card, teams=teams, told=told[:200], hazard=hazard, answers=mine,
+        request, "duty.html", card=card, teams=teams, hazard=hazard, answers=mine,
         calls=list_calls(declared, chain, rosters, mine, now), changes=changes, items=items,
         waiting=[h for h in signed if h.signed_at is None], handovers=[h for h in signed if h.signed_at is not None],
     )  # fmt: skip
@@ -141,7 +141,7 @@ def take_over(
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         handovers.sign_in(c, site, number, actor, remark, context.clock())
-    return _back(site, "the watch is handed over")
+    return _back(request, site, "the watch is handed over")
 
 
 @router.post("/sites/{site}/duty/handovers/{number}/withdraw")
@@ -150,7 +150,7 @@ def withdraw_handover(request: Request, site: str, number: AlertId, reason: Why,
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
         handovers.withdraw(c, site, number, actor, reason, context.clock())
-    return _back(site, "the hand-over is withdrawn")
+    return _back(request, site, "the hand-over is withdrawn")
 
 
 def _act(
@@ -164,7 +164,7 @@ def _act(
         if crew is None:
             raise NotFoundError(f"site {site} has no team {team!r}")
         do(c, crew, actor, context.clock())
-    return _back(site, said)
+    return _back(request, site, said)
 
 
 def _declared(request: Request, c: Connection, site: str) -> Site:
@@ -181,5 +181,5 @@ def _read(text: str, zone: str) -> datetime:
         raise RefusedError(str(error)) from None
 
 
-def _back(site: str, said: str) -> Response:
-    return RedirectResponse(f"/sites/{site}/duty?told={quote(said)}", status_code=303)
+def _back(request: Request, site: str, said: str) -> Response:
+    return go_back(request, f"/sites/{site}/duty", said)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain.instants import parse
 from monitor.domain.instruments.board import CAUSES
@@ -18,6 +18,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
@@ -29,7 +30,7 @@ WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
 @router.get("/sites/{site}/instruments", response_class=HTMLResponse, include_in_schema=False)
-def show_instruments(request: Request, site: str, told: str = "") -> HTMLResponse:
+def show_instruments(request: Request, site: str) -> HTMLResponse:
     """The board: every instrument with state, reason, battery, and what is to be done."""
     context = context_of(request)
     now = context.clock()
@@ -45,7 +46,6 @@ def show_instruments(request: Request, site: str, told: str = "") -> HTMLRespons
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
         runs=runs[::-1][:LISTED_AT_MOST], causes=CAUSES, budgets=budgets,
-        told=told[:200],
         unwell=sum(r["state"] not in {"ok", "unknown"} for r in rows), total=len(rows),
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def label_anomaly(
             raise RefusedError(f"the file of site {site} cannot be read by this program")
         run = find_run(load_runs(c, declared, now - LISTED, now), station, instant, quantity)
         add_label(c, site, run, verdict, cause, actor, "", now)
-    return RedirectResponse(f"/sites/{site}/instruments?told=stored#anomalies", status_code=303)
+    return go_back(request, f"/sites/{site}/instruments#anomalies", "stored")
 
 
 @router.post("/sites/{site}/anomalies/factor", include_in_schema=False)
@@ -101,7 +101,7 @@ def put_back_factor(
         if declared is None:
             raise RefusedError(f"the file of site {site} cannot be read by this program")
         set_factor(c, declared, detector, 1.0, actor, reason, context.clock())
-    return RedirectResponse(f"/sites/{site}/instruments?told=stored#anomalies", status_code=303)
+    return go_back(request, f"/sites/{site}/instruments#anomalies", "stored")
 
 
 def describe_group(parent: str, rows: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:

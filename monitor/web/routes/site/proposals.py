@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from monitor.alerting.acts import change_control
@@ -17,6 +16,7 @@ from monitor.errors import ConfigError, NotFoundError
 from monitor.series.bounds import declared_units
 from monitor.store.alerting.proposals import PROPOSED, Proposal, load_proposals
 from monitor.web.access.callers import actor_of, person_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.effect import picture_effect
@@ -30,7 +30,7 @@ Reason = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
 
 
 @router.get("/sites/{site}/proposals", response_class=HTMLResponse)
-def show_proposals(request: Request, site: str, told: str = "") -> HTMLResponse:
+def show_proposals(request: Request, site: str) -> HTMLResponse:
     """What waits for approval on a site, and what became of the last ones."""
     caller = person_of(request)
     reader = "" if caller is None else caller.name
@@ -39,7 +39,7 @@ def show_proposals(request: Request, site: str, told: str = "") -> HTMLResponse:
         every = [_describe(one, reader) for one in load_proposals(c, site, everything=True)]
     waiting = [one for one in every if one["state"] == PROPOSED]
     decided = [one for one in reversed(every) if one["state"] != PROPOSED][:DECIDED]
-    return render(request, "proposals.html", card=card, waiting=waiting, decided=decided, told=told[:200])
+    return render(request, "proposals.html", card=card, waiting=waiting, decided=decided)
 
 
 @router.post("/sites/{site}/proposals/{number}/approve")
@@ -49,7 +49,7 @@ def approve(request: Request, site: str, number: AlertId, reason: Reason, csrf: 
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.approve(context.db, context.config.paths.sites, number, actor, reason, context.clock())
-    return _back(site, f"change No. {number} is in force; the service takes it within seconds")
+    return _back(request, site, f"change No. {number} is in force; the service takes it within seconds")
 
 
 @router.post("/sites/{site}/proposals/{number}/reject")
@@ -59,7 +59,7 @@ def reject(request: Request, site: str, number: AlertId, reason: Reason, csrf: A
     with context.db.read() as c:
         _require_of(c, site, number)
     change_control.reject(context.db, number, actor, reason, context.clock())
-    return _back(site, f"change No. {number} is turned down")
+    return _back(request, site, f"change No. {number} is turned down")
 
 
 def _require_of(c: Connection, site: str, number: int) -> None:
@@ -68,8 +68,8 @@ def _require_of(c: Connection, site: str, number: int) -> None:
         raise NotFoundError(f"there is no proposal {number} of {site}")
 
 
-def _back(site: str, told: str) -> Response:
-    return RedirectResponse(f"/sites/{site}/proposals?told={quote(told)}", status_code=303)
+def _back(request: Request, site: str, told: str) -> Response:
+    return go_back(request, f"/sites/{site}/proposals", told)
 
 
 def _describe(one: Proposal, reader: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
 from monitor.domain.site import Site
@@ -16,6 +16,7 @@ from monitor.ingest.by_hand import Typed, find_doubt, list_typed_series, store_t
 from monitor.ingest.pipeline import Pipeline
 from monitor.language.local_time import is_twice, open_zone
 from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
@@ -25,10 +26,10 @@ Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
 
 
 @router.get("/sites/{site}/readings", response_class=HTMLResponse)
-def show_readings(request: Request, site: str, series: str = "", told: str = "") -> HTMLResponse:
+def show_readings(request: Request, site: str, series: str = "") -> HTMLResponse:
     """The form."""
     with context_of(request).db.read() as c:
-        return _form(request, c, site, {"series": series[:130]}, told=told[:200])
+        return _form(request, c, site, {"series": series[:130]})
 
 
 @router.post("/sites/{site}/readings", response_class=HTMLResponse)
@@ -52,8 +53,8 @@ def add_reading(
             return _form(request, c, site, written, doubt=doubt)
     pipeline = Pipeline(context.db, {site: place}, context.clock, context.config.limits, is_sure=True)
     store_typed(pipeline, place, typed, actor, now)
-    told = quote(f"{typed.value:g} is stored for {typed.station}")
-    return RedirectResponse(f"/sites/{site}/readings?series={quote(series)}&told={told}", status_code=303)
+    told = f"{typed.value:g} is stored for {typed.station}"
+    return go_back(request, f"/sites/{site}/readings?series={quote(series)}", told)
 
 
 def _read(site: Site, written: dict[str, str]) -> Typed:
@@ -100,14 +101,13 @@ def _in_force(request: Request, c: Connection, site: str) -> Site:
 
 def _form(
     request: Request, c: Connection, site: str, written: dict[str, str], *, trouble: str = "", doubt: str = "",
-    told: str = "",
 ) -> HTMLResponse:  # fmt: skip
     place, now = _in_force(request, c, site), context_of(request).clock()
     clock = now.astimezone(open_zone(place.timezone))
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
     answer = render(
         request, "readings.html", card=find_card(c, site), choices=list_typed_series(place), written=shown,
-        trouble=trouble, doubt=doubt, told=told, asks_turn="comes twice" in trouble or bool(shown["turn"]),
+        trouble=trouble, doubt=doubt, asks_turn="comes twice" in trouble or bool(shown["turn"]),
         sure=f"{shown['series']} {shown['value']} {shown['at']}",
     )  # fmt: skip
     answer.status_code = 422 if trouble else 409 if doubt else 200

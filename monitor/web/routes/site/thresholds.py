@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.concurrency import run_in_threadpool
@@ -16,6 +15,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.store.alerting.proposals import load_proposals
 from monitor.web.access.callers import actor_of, person_of
+from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
 from monitor.web.drafts import Draft, Drafts
 from monitor.web.parts.collect import find_card
@@ -106,8 +106,7 @@ def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
         context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), lambda *_: found.effect
     )
     drafts_of(request).drop(found)
-    told = quote(f"change No. {one.id} waits for approval")
-    return RedirectResponse(f"/sites/{site}/proposals?told={told}", status_code=303)
+    return go_back(request, f"/sites/{site}/proposals", f"change No. {one.id} waits for approval")
 
 
 def _find(request: Request, site: str, draft_id: str) -> Draft:
