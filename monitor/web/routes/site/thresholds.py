@@ -26,6 +26,7 @@ from monitor.web.routes.site.proposals import find_units, spell_difference
 router = APIRouter(include_in_schema=False)
 MOST_MONTHS: Final = 24
 MOST_FIELDS: Final = 2000
+MEANWHILE: Final = "the site file changed meanwhile; look at the thresholds now in force and enter the change anew"
 DraftId = Annotated[str, Path(max_length=32)]
 Csrf = Annotated[str, Form()]
 Key = Annotated[str, Form(max_length=100, pattern=NO_NUL)]
@@ -51,7 +52,7 @@ def try_thresholds(
     request: Request, site: str, csrf: Csrf, reason: Reason = "",
     key: Annotated[list[Key] | None, Form(max_length=MOST_FIELDS)] = None,
     value: Annotated[list[Value] | None, Form(max_length=MOST_FIELDS)] = None,
-    months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3,
+    months: Annotated[int, Form(ge=1, le=MOST_MONTHS)] = 3, base: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:  # fmt: skip
     """Look what a change would have done; what cannot be used comes back with the reason beside it."""
     actor, context = actor_of(request, csrf), context_of(request)
@@ -60,7 +61,10 @@ def try_thresholds(
         try:
             if len(reason.strip()) < 3:
                 raise RefusedError("a reason is needed: it stands in the history of the site file")
-            text = change_fields(_in_force(c, site), values, actor.name, reason.strip())
+            in_force = _in_force(c, site)
+            if base != in_force.version:  # fields that nobody touched would undo what others changed since
+                raise RefusedError(MEANWHILE)
+            text = change_fields(in_force, values, actor.name, reason.strip())
             change = change_control.compare(c, parse_site(text, f"{site}.toml"))
             draft = drafts_of(request).begin(text, change, actor.name, reason.strip(), months)
         except (ConfigError, RefusedError) as error:
@@ -102,8 +106,14 @@ def _propose(request: Request, site: str, draft_id: str, csrf: str) -> Response:
     found = _find(request, site, draft_id)
     if not found.effect:
         raise RefusedError("the replay is not done yet")
+
+    def tell_effect(old: Site | None, _new: Site) -> Mapping[str, Any]:
+        if (old and old.version) != (found.change.old and found.change.old.version):
+            raise RefusedError(MEANWHILE)  # what was replayed is not what would be proposed
+        return found.effect
+
     one = change_control.propose(
-        context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), lambda *_: found.effect
+        context.db, found.text, f"{site}.toml", actor, found.reason, context.clock(), tell_effect
     )
     drafts_of(request).drop(found)
     return go_back(request, f"/sites/{site}/proposals", f"change No. {one.id} waits for approval")
@@ -126,10 +136,10 @@ def _form(
     reason: str = "", months: int = 3,
 ) -> HTMLResponse:  # fmt: skip
     """The form with what the file says, or with what was written where that could not be used."""
-    card = find_card(c, site)
+    card, in_force = find_card(c, site), _in_force(c, site)
     shown: dict[str, Any] = {
-        "criteria": list_fields(_in_force(c, site)), "written": values, "trouble": trouble, "reason": reason,
-        "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
+        "criteria": list_fields(in_force), "base": in_force.version, "written": values, "trouble": trouble,
+        "reason": reason, "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
     }  # fmt: skip
     answer = render(request, "thresholds.html", card=card, **shown)
     answer.status_code = 422 if trouble else 200

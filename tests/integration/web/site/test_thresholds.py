@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from monitor.config.service import parse_site
 from monitor.store.alerting.proposals import load_proposals
-from tests.data.watched_slope import HOUR
-from tests.integration.web.site.test_proposals import bench, in_force
+from monitor.store.alerting.sites import save_site
+from tests.data.watched_slope import HOUR, SITE_TEXT
+from tests.integration.web.site.test_proposals import TIGHT, bench, in_force
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter, send
 
@@ -27,6 +29,10 @@ def page(moved, tmp_path):
     return serving(moved.database, clock, f'[paths]\nsites = "{tmp_path}"\n')
 
 
+def find_base(text):
+    return re.search(r'name="base" value="([0-9a-f]{64})"', text)[1]
+
+
 def wait(browser, place):
     for _ in range(300):
         if browser.get(f"{place}/state").json()["stage"] == "done":
@@ -43,7 +49,8 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
         assert dict(zip(keys, values, strict=True))["0.red.over"] == "80"
         before = in_force(moved)
         changed = ["200" if k == "0.red.over" else v for k, v in zip(keys, values, strict=True)]
-        begun = send(ada, "/sites/bench/thresholds", key=keys, value=changed, reason="noise is lower", months="1")
+        begun = send(ada, "/sites/bench/thresholds", key=keys, value=changed, reason="noise is lower", months="1",
+                     base=find_base(text))  # fmt: skip
         assert begun.status_code == 303, begun.text
         place = begun.headers["location"]
         assert bo.get(place).status_code == 404, "a draft is its author's"
@@ -52,7 +59,12 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
                       "red first: ", "never with B", '<th scope="row">Hazard alerts</th>'):  # fmt: skip
             assert words in seen, (words, re.findall(r"<li>[^<]*", seen))
         assert in_force(moved) == before, "trying changes nothing"
-        assert send(ada, f"{place}/propose").status_code == 303
+        stale = send(bo, "/sites/bench/thresholds", key=keys, value=changed, reason="drawn from another", base="0" * 64)
+        assert (stale.status_code, "the site file changed meanwhile" in stale.text) == (422, True)
+        for text, status in ((TIGHT, 409), (SITE_TEXT, 303)):
+            with moved.database.write() as c:
+                save_site(c, parse_site(text, "bench"), "bo", "meanwhile", moved.now)
+            assert send(ada, f"{place}/propose").status_code == status, "proposed against what was replayed alone"
         assert ada.get(place).status_code == 404, "the draft is a proposal now"
         shown = bo.get("/sites/bench/proposals").text
         assert "never with B" in shown
@@ -68,12 +80,13 @@ def test_a_change_is_tried_on_the_past_proposed_and_put_in_force_by_another(move
 
 def test_what_cannot_be_used_comes_back_with_the_reason_and_what_was_written(moved, tmp_path):
     with page(moved, tmp_path) as address, enter(address, "bo") as bo, enter(address, "cy") as viewer:
+        base = find_base(bo.get("/sites/bench/thresholds").text)
         for value, reason, words in (
             ("abc", "because", "expected a number"), ("-3", "because", "expected at least 24"),
             ("80", "because", "nothing was changed"), ("20", "because", "the bound of the level below"),
             ("90", "", "a reason is needed"),
         ):  # fmt: skip
-            answer = send(bo, "/sites/bench/thresholds", key=["0.red.over"], value=[value], reason=reason)
+            answer = send(bo, "/sites/bench/thresholds", key=["0.red.over"], value=[value], reason=reason, base=base)
             assert (answer.status_code, words in answer.text) == (422, True), (value, answer.text)
             assert f'name="value" value="{value}"' in answer.text
         assert send(viewer, "/sites/bench/thresholds", key=["0.red.over"], value=["90"], reason="x").status_code == 403
