@@ -39,6 +39,7 @@ class _Measured:
 
     station: str
     criterion: str
+    level: int
     value: float
     bound: float
 
@@ -58,6 +59,22 @@ def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else _NOTHING
 
 
+def name_of(site: Site, level: int) -> str:
+    """The name of a level, or its number where the ladder has no such level."""
+    return site.levels[level].name if level < len(site.levels) else str(level)
+
+
+def find_own_bound(word: Frozen, level: int) -> Frozen | None:
+    """What a word measured against the bound that its vote rests on; None where it measured no rate against it.
+
+    Args:
+        word: of one station on one criterion, as it is kept.
+        level: of its vote: it may ask for more than what stands.
+    """
+    bounds = (b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None)
+    return next((b for b in bounds if b["level"] == level), None)
+
+
 def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | None:
     """The headline of a level; None where the evidence says no more than its sentence.
 
@@ -71,13 +88,13 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
         return None
     asking = _list_asking(told, level)
     rates = {c.id for c in site.criteria if c.kind.rate}
-    measured = _measure(told, [one for one in asking if one[0] in rates], level)
+    measured = _measure(told, {key: vote for key, vote in asking.items() if key.criterion in rates})
     if measured:
-        return _say_measured(measured, told, site, level)
+        return _say_measured(measured, told, site)
     for word in told.get("words", ()):
-        if (word["criterion"], word["station"]) in asking and word["reason"]:
+        if VoteKey(word["criterion"], word["station"]) in asking and word["reason"]:
             return Headline(f"{word['station']}: {word['reason']}", _shorten(word["station"], word["reason"]),
-                            tuple(dict.fromkeys(station for _, station in asking)))  # fmt: skip
+                            tuple(dict.fromkeys(key.station for key in asking)))  # fmt: skip
     for key, step in told.get("steps", _NOTHING).items():
         if step["level"] >= level and "pended" not in step:
             station, reason = StepKey.read(key).station, str(step["reason"])
@@ -85,49 +102,48 @@ def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | N
     return None
 
 
-def _list_asking(told: Mapping[str, Any], level: int) -> list[tuple[str, str]]:
-    """Criterion and station of every vote that counts for the level."""
-    keys = [VoteKey.read(k) for k, v in told.get("votes", _NOTHING).items() if v["counted"] and v["level"] >= level]
-    return [(key.criterion, key.station) for key in keys]
+def _list_asking(told: Mapping[str, Any], level: int) -> dict[VoteKey, int]:
+    """Every vote that counts for the level, and what it asks for itself."""
+    votes = told.get("votes", _NOTHING).items()
+    return {VoteKey.read(k): int(v["level"]) for k, v in votes if v["counted"] and v["level"] >= level}
 
 
-def _measure(told: Mapping[str, Any], asking: Sequence[tuple[str, str]], level: int) -> list[_Measured]:
-    """What was measured against a bound of the level by those who ask for it, the largest first.
+def _measure(told: Mapping[str, Any], asking: Mapping[VoteKey, int]) -> list[_Measured]:
+    """What was measured against the bounds of those who ask for a level, who ask for most first, then the largest.
 
     Of one criterion alone, for others measure in other units: of the one that is farthest beyond its bound.
     """
     found = []
     for word in told.get("words", ()):
-        if (word["criterion"], word["station"]) not in asking:
-            continue
-        bounds = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None and b["level"] >= level]
-        if bounds:
-            b = min(bounds, key=lambda one: one["level"])
-            found.append(_Measured(word["station"], word["criterion"], b["rate"], b["bound"]))
+        own = asking.get(VoteKey(word["criterion"], word["station"]))
+        b = None if own is None else find_own_bound(word, own)
+        if own is not None and b is not None:
+            found.append(_Measured(word["station"], word["criterion"], own, b["rate"], b["bound"]))
     if not found:
         return []
-    first = max(found, key=lambda one: abs(one.value / one.bound) if one.bound else 0.0)
-    return sorted((one for one in found if one.criterion == first.criterion), key=lambda one: -abs(one.value))
+    first = max(found, key=lambda one: (one.level, abs(one.value / one.bound) if one.bound else 0.0))
+    mine = [one for one in found if one.criterion == first.criterion]
+    return sorted(mine, key=lambda one: (-one.level, -abs(one.value)))
 
 
-def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: Site, level: int) -> Headline:
+def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: Site) -> Headline:
     first = measured[0]
     criterion = next((c for c in site.criteria if c.id == first.criterion), None)
     unit = find_unit(site, first.criterion)
     asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
+    count = sum(one.level == first.level for one in measured)
     is_motion = criterion is not None and criterion.kind.velocity
     figure = f"{spell_value(first.value)} {unit}".strip()
-    name = site.levels[level].name if level < len(site.levels) else str(level)
-    bound = f"{name} from {spell_value(first.bound)} {unit}".rstrip()
+    bound = f"{name_of(site, first.level)} from {spell_value(first.bound)} {unit}".rstrip()
     if asked <= 1:
-        where, count = f"at {first.station}", first.station
-    elif len(measured) == 1:
-        where, count = f"at {first.station}, 1 of {asked} stations", first.station
+        where, who = f"at {first.station}", first.station
+    elif count == 1:
+        where, who = f"at {first.station}, 1 of {asked} stations", first.station
     else:
-        where, count = f"at {len(measured)} of {asked} stations", f"{len(measured)} stations"
+        where, who = f"at {count} of {asked} stations", f"{count} stations"
     quantity = "" if criterion is None else criterion.quantity.replace("_", " ")
     what = f"Moving {figure}" if is_motion else f"Rate of {quantity} is {figure}"
-    return Headline(f"{what} {where}, {bound}", f"{figure}, {count}", tuple(one.station for one in measured))
+    return Headline(f"{what} {where}, {bound}", f"{figure}, {who}", tuple(one.station for one in measured))
 
 
 def find_unit(site: Site, criterion_id: str) -> str:

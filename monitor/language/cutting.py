@@ -35,8 +35,20 @@ def shorten(text: str, most: int = SUBJECT_LENGTH, head: str = "") -> str:
         short = f"{head}{fewer}" if fewer else head.rstrip(": ")
         if short and len(short) + len(CUT) <= most:
             return f"{short}{CUT}"
-    words = text[: most - len(CUT)]
-    return f"{_FIGURE.sub('', words[: max(words.rfind(' '), most // 2)])}{CUT}"
+    return cut_words(text, most)
+
+
+def cut_words(text: str, most: int) -> str:
+    """The first words of a text that fit; a figure whose unit was cut off goes as well.
+
+    >>> cut_words("close the road and the footbridge", 20), cut_words("at 310 mm/day", 9)
+    ('close the road …', 'at …')
+    """
+    if len(text) <= most:
+        return text
+    words = text[: max(most - len(CUT), 0) + 1]
+    whole = words[: max(words.rfind(" "), most // 2)][: max(most - len(CUT), 0)]
+    return f"{_FIGURE.sub('', whole)}{CUT}"
 
 
 def _list_shorter(reason: str, most: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from monitor.domain.headline import find_unit, read_outcome, spell_value
+from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome, spell_value
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
@@ -53,8 +53,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
             "station": key.station, "level": vote["level"], "at": _instant(vote["newest_s"]), "reason": word["reason"],
             "aside": vote["pended"] or "", "counted": vote["counted"], "name": name_of(site, vote["level"]),
         }  # fmt: skip
-        bounds = [b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None]
-        bound = next((b for b in bounds if b["level"] == vote["level"]), None)
+        bound = find_own_bound(word, vote["level"])
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
@@ -68,11 +67,6 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
     agree = {one["station"] for one in said if one["counted"] and one["level"] == top}
     asked = {w["station"] for w in told.get("words", ()) if w["criterion"] in rates}
     return {"said": said, "agree": (len(agree), len(asked | agree)), "name": name_of(site, top)} if said else {}
-
-
-def name_of(site: Site, level: int) -> str:
-    """The name of a level, or its number where the ladder has no such level."""
-    return site.levels[level].name if level < len(site.levels) else str(level)
 
 
 def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:

@@ -63,9 +63,9 @@ def test_a_subject_that_is_cut_keeps_site_level_figures_and_units(language, titl
         cut, full = said.subject, said.body.partition("\n")[0]
     head = f"{say_level(level, language).upper()} {title}: "
     assert len(cut) <= LONGEST
-    assert cut.endswith(". 06:00")
+    assert cut.endswith(f"{CUT} 06:00") or (cut.endswith(". 06:00") and not cut.endswith("…. 06:00"))
     assert head in cut, cut
-    essence = cut.partition(head)[2].removesuffix(". 06:00")
+    essence = cut.partition(head)[2].removesuffix(" 06:00").removesuffix(".")
     if not essence.endswith(CUT):
         return
     reason = essence.removesuffix(CUT)
@@ -106,7 +106,7 @@ def test_a_cut_line_of_a_covered_message_is_translated_whole():
     assert line.startswith("- 2026-03-01 07:00 CET: ARANCIONE pit: G1: velocità 81.20 ± 0.30 mm/day in 6h, ")
     assert len(line) <= SUBJECT_LENGTH
     assert "step" not in line
-    assert line.endswith(f"{CUT}. 07:00")
+    assert line.endswith(f"{CUT} 07:00")
 
 
 def test_a_reason_of_any_length_is_cut_at_once():

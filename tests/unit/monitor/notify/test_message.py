@@ -14,7 +14,7 @@ from monitor.domain.site import Recipient
 from monitor.errors import ConfigError
 from monitor.language.catalogue import current, use
 from monitor.language.local_time import use_zone
-from monitor.language.subjects import LONGEST
+from monitor.language.subjects import LONGEST, say_subject
 from monitor.notify import message
 from monitor.notify.message import deliver_in, find_language, translate
 from monitor.notify.notifiers.mail import compose
@@ -105,6 +105,27 @@ def test_subject_and_body_in_italian():
     assert "oltre 30 mm/day in 3 epoche di dati" in said.body
 
 
+@pytest.mark.parametrize("language", ["en", "it", "zh"])
+@pytest.mark.parametrize(
+    ("title", "action"),
+    [
+        ("Nordhang", "evacuate the houses below the road at once and call everyone who is on the slope"),
+        ("Nordhang above the cantonal road between Oberdorf and Unterdorf", "close the road, call the manager"),
+        ("Nordhang above the cantonal road between Oberdorf and Unterdorf up to the crest", "close the road"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "not acknowledged for 15min: "])
+def test_a_long_subject_keeps_level_site_action_and_figure(language, title, action, prefix):
+    subject = f"{prefix}RED {title}: {action}. 302 mm/day, 5 stations. 2026-03-01T19:34Z"
+    said = say_subject(subject, language)
+    assert len(said) <= LONGEST
+    assert "Nordhang" in said
+    assert action[:9] in said
+    assert "302 mm/day" in said or len(prefix) > 0, "a message sent once more says so first"
+    assert "…." not in said
+    assert said.endswith(" 19:34")
+
+
 def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headline():
     frozen = freeze({"G1": 81.2})
     tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
@@ -114,6 +135,17 @@ def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headlin
     site = replace(SITE, criteria=(*SITE.criteria, replace(SITE.criteria[0], id="tilt-1")))
     assert find_headline(frozen, site, 2).short == "81.2 mm/day, G1"
     assert find_headline(freeze({"G1": 1.0}), site, 2) is None, "nobody asks for it"
+
+
+def test_a_station_that_asks_for_more_than_stands_is_set_against_the_bound_it_crossed():
+    frozen = freeze({"G1": 240.0, "G2": 40.0})
+    fast = frozen["outcome"]["evidence"]["words"][0]["facts"]["bounds"]
+    fast[1] |= {"rate": 9.0}
+    fast.append({"level": 3, "bound": 200.0, "rate": 240.0})
+    frozen["outcome"]["evidence"]["votes"]["rate-1|G1"]["level"] = 3
+    found = find_headline(frozen, SITE, 2)
+    assert found.sentence.endswith("240 mm/day at G1, 1 of 2 stations, red from 200 mm/day")
+    assert (found.short, found.stations) == ("240 mm/day, G1", ("G1", "G2"))
 
 
 def test_a_step_and_a_rule_without_a_rate_have_their_reason_as_headline():
@@ -204,7 +236,7 @@ def test_a_drill_says_so_in_every_language(language, word, level):
 def test_an_escalated_message_of_health_is_translated():
     plain = make("verify now: step of 40.0 mm at G3; counts as movement until a person says no", ledger=Ledger.HEALTH)
     said = read(replace(plain, subject=f"open for 20m: {plain.subject}"), "es")
-    assert said.subject == "abierta 20m: Instrumentos urgente North bench: verificar ahora …. 07:00"
+    assert said.subject == "abierta 20m: Instrumentos urgente North bench: verificar ahora: salto … 07:00"
 
 
 def test_covered_messages_and_delay_are_translated():
