@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.domain.alert import Actor
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
-from monitor.domain.observation import Observation, Reading
+from monitor.domain.observation import Observation
 from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.reader import Line
@@ -20,10 +20,11 @@ from monitor.ingest.files.reading import read_file
 from monitor.ingest.files.recording import record_file
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.typing_errors import TypingErrors
-from monitor.store.readings.observations import latest_reading, load_readings, load_series
+from monitor.store.readings.hand_readings import Typed as Before
+from monitor.store.readings.hand_readings import load_typed
+from monitor.store.readings.observations import load_series
 
 NAME: Final = "typed on the page"
-LOOK_BACK: Final = timedelta(days=400)
 USUAL: Final = 20  # steps that say how far the next one usually goes
 UNUSUAL: Final = 5.0  # times the largest of them
 
@@ -55,31 +56,28 @@ def find_doubt(c: Connection, site: Site, typed: Typed, now: datetime) -> str:
     row = next((s for s in load_series(c, site.id) if (s.station, s.quantity) == (typed.station, typed.quantity)), None)
     if row is None:
         return ""
-    same = load_readings(c, row.id, typed.at - timedelta(microseconds=1), typed.at, now)
-    if same:
+    before = load_typed(c, row.id, typed.at, typed.at, USUAL + 1)
+    if before and before[-1].at == typed.at:
         raise RefusedError(
-            f"{spell(typed.at)}: {same[-1].value_raw:g} {spec.unit} is stored for that time already; a typed reading "
+            f"{spell(typed.at)}: {before[-1].value:g} {spec.unit} is stored for that time already; a typed reading "
             "corrects none"
         )
-    before = load_readings(c, row.id, typed.at - LOOK_BACK, typed.at, now) or [
-        one for one in [latest_reading(c, row.id, now)] if one is not None
-    ]
     item = Observation(site.id, typed.station, typed.quantity, spec.unit, typed.at, now, typed.value)
     if slip := TypingErrors({site.id: site}).explain(c, item):
         return f"it looks like a typing error: {slip}; is it right?"
     return _compare(before, typed.value, spec) if before else ""
 
 
-def _compare(before: list[Reading], value: float, spec: SeriesSpec) -> str:
-    newest, change = before[-1], value - before[-1].value_raw
-    steps = [abs(b.value_raw - a.value_raw) for a, b in pairwise(before[-USUAL - 1 :])]
+def _compare(before: list[Before], value: float, spec: SeriesSpec) -> str:
+    newest, change = before[-1], value - before[-1].value
+    steps = [abs(b.value - a.value) for a, b in pairwise(before)]
     bound = spec.verify_step or max(UNUSUAL * max(steps, default=0.0), UNUSUAL * spec.noise_floor)
     if bound <= 0.0 or abs(change) <= bound:
         return ""
     more = "more" if change > 0 else "less"
     return (
-        f"{value:g} {spec.unit} is {abs(change):g} {spec.unit} {more} than {newest.value_raw:g} {spec.unit} of "
-        f"{spell(newest.observed_at)}: is it right?"
+        f"{value:g} {spec.unit} is {abs(change):g} {spec.unit} {more} than {newest.value:g} {spec.unit} of "
+        f"{spell(newest.at)}: is it right?"
     )
 
 

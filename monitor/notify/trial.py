@@ -8,12 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from monitor.config.service import ChannelsSection, ServiceConfig, parse_site
 from monitor.domain.alert import Notification
+from monitor.domain.duty.local_time import local_day, read_minute, to_instant
 from monitor.domain.site import SIREN, Site
 from monitor.errors import ConfigError, NotFoundError, SlopewardError
 from monitor.notify.notifier import channel_settings, open_notifier
@@ -59,7 +59,7 @@ def find_pause(config: ChannelsSection) -> timedelta | None:
     """
     found = [] if config.test_every_s is None else [timedelta(seconds=config.test_every_s)]
     if config.test_at:
-        minutes = sorted(int(h) * 60 + int(m) for h, _, m in (one.partition(":") for one in config.test_at))
+        minutes = sorted(read_minute(one) for one in config.test_at)
         gaps = [later - one for one, later in zip(minutes, [*minutes[1:], minutes[0] + 1440], strict=True)]
         found.append(timedelta(minutes=max(gaps)))
     return min(found, default=None)
@@ -72,6 +72,10 @@ def is_due(config: ChannelsSection, zone: str, last_at: datetime | None, now: da
     >>> daily = ChannelsSection(test_at=("06:00",))
     >>> [is_due(daily, "Europe/Zurich", at - timedelta(hours=h), at) for h in (0, 1)]
     [False, True]
+    >>> night = ChannelsSection(test_at=("02:30",))  # left out in the night of 29 March: once, not each minute
+    >>> last = datetime(2026, 3, 29, 1, 0, 30, tzinfo=UTC)
+    >>> [is_due(night, "Europe/Zurich", last - timedelta(minutes=m), last + timedelta(minutes=5)) for m in (0, 2)]
+    [False, True]
     """
     if find_pause(config) is None:
         return False
@@ -79,12 +83,10 @@ def is_due(config: ChannelsSection, zone: str, last_at: datetime | None, now: da
         return True
     if config.test_every_s is not None and (now - last_at).total_seconds() >= config.test_every_s:
         return True
-    local = now.astimezone(ZoneInfo(zone))
+    day = local_day(now, zone)
     for one in config.test_at:
-        hour, _, minute = one.partition(":")
-        at = local.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-        at = at if at <= local else at - timedelta(days=1)
-        if last_at < at:
+        today, before = (to_instant(day - timedelta(days=k), read_minute(one), zone) for k in (0, 1))
+        if last_at < (today if today <= now else before):
             return True
     return False
 
