@@ -34,11 +34,6 @@ class Threshold:
     months: float
     method: str
 
-    @property
-    def per_sensor_month(self) -> float:
-        """False alarm runs per sensor-month on validation; NaN where nothing was counted."""
-        return self.false_alarms / self.months if self.months > 0 else float("nan")
-
 
 def carry_over(name: str, step_s: float, budget: float = CARRIED_BUDGET) -> dict[str, float]:
     """The thresholds of other sites for readings of this interval and this budget.

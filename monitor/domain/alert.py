@@ -49,7 +49,6 @@ COMMAND: Final = "command"
 PAGE: Final = "page"
 TOKEN: Final = "token"  # noqa: S105 - a way, not a secret
 SMS: Final = "sms"
-VOICE: Final = "voice"
 
 
 @dataclass(frozen=True, slots=True)

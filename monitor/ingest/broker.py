@@ -274,9 +274,6 @@ class DemoBroker(_Child):
         return str(self.port)
 
 
-NOT_DURABLE: Final = "degraded: broker not durable"
-
-
 def open_broker(
     mode: str, folder: Path, host: str, port: int, *, anonymous: bool | None = None,
     find_sites: Callable[[], Sequence[Site]] = lambda: (),

@@ -127,9 +127,3 @@ def _still_value(spec: SeriesSpec) -> float:
         return (low + high) / 2.0
     value = NEVER_BELOW.get(spec.quantity, 0.0)
     return max(value, low) if low is not None else min(value, high) if high is not None else value
-
-
-def end_of(site: Site, start_at: datetime) -> datetime:
-    """When the last reading of the collapse comes."""
-    one = next(iter(plan_curves(site).values()))
-    return start_at + timedelta(days=one.start_days - one.end_days)

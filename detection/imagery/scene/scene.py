@@ -31,7 +31,6 @@ MANIFEST_BYTES = 1 << 20
 NAME_BYTES = 255
 # Companions that a manifest may list among its bands; they are no counts.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
-RASTER_SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2")
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,21 +186,6 @@ def _digest(facts: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
-def load_reports(
-    connection: Connection, site: str, from_at: datetime, to_at: datetime, known_at: datetime | None = None
-) -> list[Report]:
-    """Reports of (from_at, to_at] in order of time, those only that had arrived by `known_at` where it is given."""
-    r = report.c
-    wanted = select(report).where(r.site == site, r.at > from_at, r.at <= to_at)
-    if known_at is not None:
-        wanted = wanted.where(r.received_at <= known_at)
-    return [
-        Report(x.site, x.at, x.kind, x.text, x.by, x.station, x.photo_url)
-        for x in connection.execute(wanted.order_by(r.at, r.id))
-    ]
-
-
-# ---- what never came -------------------------------------------------------------------------------------------
 def note_sequences(connection: Connection, marks: Sequence[SequenceMark], now: datetime) -> list[SequenceGap]:
     """Note the counts of a batch of messages; returns the gaps that opened. What came late closes or splits a gap.
 

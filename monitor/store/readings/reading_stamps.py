@@ -45,11 +45,6 @@ class Stamp:
     flags: tuple[int, int] = (0, 0)
     offsets: tuple[int, ...] = ()
 
-    @property
-    def is_plain(self) -> bool:
-        """True where nothing was said of the readings after they arrived."""
-        return not self.flags[0] and not self.offsets
-
 
 def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[Stamp]:
     """What is known of stretches, in their order."""
