@@ -110,6 +110,15 @@ def mark_exercise(subject: str) -> str:
     return subject if "exercise" in subject.lower() else f"{EXERCISE}{subject}"
 
 
+def mark_delayed(subject: str) -> str:
+    """The subject of an old message that a newer one of its alert has overtaken.
+
+    >>> mark_delayed("RED pit: x")
+    'DELAYED: RED pit: x'
+    """
+    return f"DELAYED: {subject}"
+
+
 def say_delay(queued_at: datetime, newer_level: str, newer_at: datetime) -> str:
     """What an old message says of itself when a newer one went out before it."""
     return (

@@ -249,6 +249,17 @@ class Recipient:
         return bool(fold_name(name)) and any(is_same_person(known, name) for known in (self.name, *self.people))
 
 
+def find_sounding(recipients: Iterable[Recipient], channel: str, *, exercise: bool) -> tuple[int | None, bool]:
+    """The lowest level from which a siren sounds for any of them, None where nobody has it; whether a drill sounds it.
+
+    In a drill the levels of those count for whom it sounds in drills.
+    """
+    asked = [(r.levels, one.exercises) for r in recipients for one in r.everybody if channel in one.channels]
+    in_drills = [levels for levels, exercises in asked if exercises]
+    counted = in_drills if exercise and in_drills else [levels for levels, _ in asked]
+    return min((number for levels in counted for number in levels), default=None), bool(in_drills)
+
+
 TEAM: Final = "team:"  # begins the name of a recipient that is a team
 
 

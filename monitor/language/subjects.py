@@ -17,7 +17,7 @@ LONGEST: Final = 78  # RFC 5322, section 2.1.1; a lock screen shows the first fo
 _LEAST: Final = 12  # characters of a fact that still say something
 _TITLE: Final = 12  # of the name of a site
 _PREFIX: Final = re.compile(
-    r"^(EXERCISE:? |(?:open|not acknowledged) for \d+\w+(?: \d+\w+)?: |nobody else could be reached: )"
+    r"^(EXERCISE:? |DELAYED: |(?:open|not acknowledged) for \d+\w+(?: \d+\w+)?: |nobody else could be reached: )"
 )
 _SUBJECT: Final = re.compile(r"^(?P<head>[^:]+): (?P<facts>.*)\. (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d)Z$", re.DOTALL)
 _CLAUSE: Final = re.compile("[,;\uff0c\uff1b\u3002]")

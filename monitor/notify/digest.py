@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -80,7 +81,8 @@ def _send(
         id=0, alert_id=0, event_id=0, site=site.id, ledger=str(Ledger.ADVICE), level=0, level_name="digest",
         recipient=recipient.name, channel=channel, exercise=False, subject=message[0],
         body=f"{message[1]}\n{link}" if link else message[1], link=link,
-        idempotency_key=f"digest-{site.id}-{recipient.name}-{now:%Y%m%d}", attempts=1, queued_at=now,
+        idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{now:%Y%m%d}".encode()).hexdigest(), attempts=1,
+        queued_at=now,
     )  # fmt: skip
     language = recipient.language or config.language.default
     kept = keep((station.id for station in site.stations), [site.name])

@@ -222,9 +222,6 @@ class Dispatcher:
         site = self._sites.get(site_id)
         return gather_recipients(self._sites.values()) if site is None else site.recipients
 
-    def _find_recipient(self, site_id: str, name: str) -> Recipient | None:
-        return next((r for r in self._recipients(site_id) if r.name == name), None)
-
     def _find_language(self, site_id: str, recipient: str) -> str:
         return find_language(self._recipients(site_id), recipient, self._language)
 
@@ -258,7 +255,7 @@ class Dispatcher:
                 self._find_kept,
                 self._page_url,
                 self._write_document,
-                self._find_recipient,
+                self._recipients,
                 self._find_zone,
             )
             self._workers[channel] = worker

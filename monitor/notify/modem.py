@@ -7,23 +7,28 @@ incoming part is `IN<date>_<time>_<serial>_<number>_<part>.txt`.
 
 import codecs
 import contextlib
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from monitor.errors import DeliveryError
-from monitor.language.catalogue import ENGLISH, gettext, use
+from monitor.domain.alert import Actor
+from monitor.errors import DeliveryError, StoreBusyError
+from monitor.language.catalogue import gettext, use
+from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
 from monitor.store.delivery.receipts import load_unsaid, mark_undelivered, note_said
 from monitor.store.delivery.replies import ANSWERS, Answer, take_reply
 
+_LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
 _IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_(\+?\d{3,20})_\d+\.txt")
 _LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
 _MOST: Final = 100  # files looked at in one go
+_UNFINISHED_S: Final = 60.0  # so long a file of another name may be one that is still being written
 _OURS: Final = "OUTA"  # begins the name of each message of ours
 _STUCK_S: Final = 180.0
 
@@ -47,7 +52,7 @@ def put_message(folder: Path, number: str, text: str, key: str) -> str:
     outbox = folder / "outbox"
     part = outbox / f".{name}.part"
     try:
-        if len([*_list(outbox, _MOST)]) >= _MOST:
+        if len(_list(outbox)) >= _MOST:
             raise DeliveryError(f"sms: {_MOST} messages lie in the outbox of the modem; does gammu-smsd run?")
         part.write_text(text, encoding="utf-16")
         part.rename(outbox / name)
@@ -63,19 +68,30 @@ def find_outcome(folder: Path, name: str) -> str:
     return next((box for box in ("sent", "error") if (folder / box / name).exists()), "")
 
 
-def take_incoming(folder: Path) -> Iterator[Incoming]:
-    """What lies in the inbox, oldest first; each stays there until `forget`."""
-    for path in _list(folder / "inbox", _MOST):
+def take_incoming(folder: Path, failed: Collection[str] = ()) -> Iterator[Incoming]:
+    """What lies in the inbox, oldest first, those that failed before last; each stays there until `forget`."""
+    paths = [path for path in _list(folder / "inbox") if _is_reply(path)]
+    for path in sorted(paths, key=lambda p: p.name in failed)[:_MOST]:
         match = _IN.fullmatch(path.name)
-        if match is None or path.is_symlink():
-            continue
         try:
             with path.open("rb") as file:
                 content = file.read(_LARGEST)
         except OSError:
             continue
         wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-        yield Incoming(path.name, match[1], content.decode("utf-16" if wide else "utf-8", "replace").strip())
+        sender = "" if match is None else match[1]
+        yield Incoming(path.name, sender, content.decode("utf-16" if wide else "utf-8", "replace").strip())
+
+
+def list_strange(folder: Path, now: datetime) -> list[str]:
+    """Names of files of the inbox that no telephone number sent, and that nobody is writing any more."""
+    found = []
+    for path in _list(folder / "inbox"):
+        with contextlib.suppress(OSError):
+            age_s = now.timestamp() - path.lstat().st_mtime
+            if age_s > _UNFINISHED_S and not _is_reply(path) and (path.is_symlink() or not path.is_dir()):
+                found.append(path.name)
+    return found
 
 
 def forget(folder: Path, name: str) -> None:
@@ -95,10 +111,12 @@ class ModemWatch:
 
     def __init__(self, db: Database, folder: Path, clock: Callable[[], datetime]) -> None:
         self._db, self._folder, self._clock = db, folder, clock
+        self._failed: set[str] = set()
 
     def follow(self) -> None:
         """One look; quick while nothing happened."""
         now = self._clock()
+        self._read_inbox(now)
         with self._db.read() as c:
             waiting = load_unsaid(c, _OURS, now - timedelta(days=1))
         ended = [(n, found) for n, name in waiting if (found := find_outcome(self._folder, name))]
@@ -109,19 +127,42 @@ class ModemWatch:
                         note_said(c, number, found)
                     else:
                         mark_undelivered(c, number, found, "sms: the modem could not send it", now)
-        for one in take_incoming(self._folder):
+
+    def _read_inbox(self, now: datetime) -> None:
+        """Take each reply; one that cannot be taken stays, is tried again behind the others, and is trouble."""
+        failed: set[str] = set()
+        for one in take_incoming(self._folder, self._failed):
+            try:
+                self._take(one, now)
+            except StoreBusyError:
+                raise
+            except Exception:  # one text must not keep the others from being read
+                if one.name not in self._failed:
+                    _LOG.exception("modem: the text %s cannot be taken", one.name)
+                failed.add(one.name)
+        self._failed = failed
+        if strange := list_strange(self._folder, now):
+            detail = {"files": len(strange), "first": strange[0][:100]}
             with self._db.write() as c:
-                name = f"{one.name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
-                answer = take_reply(c, "sms", one.sender, one.text, name, now)
-            self._answer(one, answer)
-            forget(self._folder, one.name)
+                add_audit(c, Actor("modem", "program", via="sms"), "reply.removed", "service", detail, now)
+            for name in strange:
+                forget(self._folder, name)
+
+    def _take(self, one: Incoming, now: datetime) -> None:
+        with self._db.write() as c:
+            name = f"{one.name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
+            answer = take_reply(c, "sms", one.sender, one.text, name, now)
+        self._answer(one, answer)
+        forget(self._folder, one.name)
 
     def find_trouble(self) -> str:
         """Why messages do not go out; empty when all is well."""
         missing = [box for box in FOLDERS if not (self._folder / box).is_dir()]
         if missing:
             return f"the folder {self._folder / missing[0]} of the modem is missing"
-        oldest = next(iter(_list(self._folder / "outbox", 1)), None)
+        if self._failed or len([*filter(_is_reply, _list(self._folder / "inbox"))]) >= _MOST:
+            return "replies lie in the inbox of the modem and cannot be read"
+        oldest = next(iter(_list(self._folder / "outbox")), None)
         try:
             age_s = 0.0 if oldest is None else self._clock().timestamp() - oldest.stat().st_mtime
         except OSError:
@@ -130,15 +171,19 @@ class ModemWatch:
 
     def _answer(self, one: Incoming, answer: Answer) -> None:
         """Tell who replied what came of it; numbers that never had a message get none."""
-        if not answer.person:
+        if not answer.language:
             return
-        with use(answer.language or ENGLISH), contextlib.suppress(DeliveryError):
+        with use(answer.language), contextlib.suppress(DeliveryError):
             text = gettext(ANSWERS[answer.outcome]).format(person=answer.person)
             put_message(self._folder, one.sender, text, sha256(one.name.encode()).hexdigest())
 
 
-def _list(folder: Path, most: int) -> list[Path]:
+def _is_reply(path: Path) -> bool:
+    return _IN.fullmatch(path.name) is not None and path.is_file() and not path.is_symlink()
+
+
+def _list(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))[:most]
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
         return []

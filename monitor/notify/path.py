@@ -11,8 +11,8 @@ from monitor.store.alerting.outbox import Waiting, load_waiting, mark_superseded
 # `escalated` comes after the sending: the dispatcher runs it over alerts that nobody acknowledged
 STAGES: Final[dict[str, Stage]] = {
     "shelved": shelved.apply,
+    "superseded": superseded.apply,  # before the message waits: what is over is not reported as it was
     "quiet": quiet.apply,
-    "superseded": superseded.apply,
     "grouped": grouped.apply,
     "throttled": throttled.apply,
 }

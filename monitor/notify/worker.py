@@ -11,7 +11,7 @@ from typing import Final
 
 from monitor.domain.alert import Notification
 from monitor.domain.duty.quiet import Quiet
-from monitor.domain.site import Recipient
+from monitor.domain.site import SIREN, Recipient, find_sounding
 from monitor.errors import ConfigError, DeliveryError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import ENGLISH
 from monitor.language.sayings import NOTHING_KEPT, Kept
@@ -60,10 +60,10 @@ class ChannelWorker:
         find_kept: Callable[[str], Kept] = lambda _site: NOTHING_KEPT,
         page_url: str = "",
         write_document: Callable[[Notification], str] = lambda _notification: "",
-        find_recipient: Callable[[str, str], Recipient | None] = lambda _site, _recipient: None,
+        list_recipients: Callable[[str], Sequence[Recipient]] = lambda _site: (),
         find_zone: Callable[[str], str] = lambda _site: "UTC",
     ) -> None:
-        self._page_url, self._write_document, self._find_recipient = page_url, write_document, find_recipient
+        self._page_url, self._write_document, self._list_recipients = page_url, write_document, list_recipients
         self._find_zone = find_zone
         self._find_language, self._find_kept = find_language, find_kept
         self.channel = channel
@@ -142,6 +142,9 @@ class ChannelWorker:
         found = self._find_recipient(site, name)
         return None if found is None else found.quiet
 
+    def _find_recipient(self, site: str, name: str) -> Recipient | None:
+        return next((r for r in self._list_recipients(site) if r.name == name), None)
+
     def _find_overdue(self, waiting: Sequence[Waiting], now: datetime) -> set[int]:
         """Old messages that this worker has not tried for a while; their rows may say what they like."""
         return {
@@ -201,11 +204,12 @@ class ChannelWorker:
     def _complete(self, notification: Notification, language: str) -> Notification:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
         known = self._find_recipient(notification.site, notification.recipient)
-        if known is not None:
-            notification = replace(
-                notification, sounds_from=min(known.levels, default=None), sounds_in_exercise=known.exercises
-            )
         kind, address = split_channel(self.channel)
+        if self.channel.startswith(SIREN):  # whoever of the site asks most of a siren decides what it does
+            sounds_from, in_exercise = find_sounding(
+                self._list_recipients(notification.site), self.channel, exercise=notification.exercise
+            )
+            return replace(notification, sounds_from=sounds_from, sounds_in_exercise=in_exercise)
         if kind not in REPLIED:
             return notification
         number = read_number(self._environ, address, kind)

@@ -485,8 +485,10 @@ class Core:
         self.conditions.follow(self.conditions.of_channels(tested.values(), pause, self.clock()), time.monotonic())
 
     def _follow_modem(self) -> None:
-        self.modem.follow()
-        self.conditions.follow((self.conditions.of_modem(self.modem.find_trouble()),), time.monotonic())
+        try:
+            self.modem.follow()
+        finally:
+            self.conditions.follow((self.conditions.of_modem(self.modem.find_trouble()),), time.monotonic())
 
     def _publish_push_key(self) -> None:
         private = find_key(Path(self.config.paths.state), self.config.push.key)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from monitor.broker.logins import HOW_TO_CLOSE, LoginBook
 from monitor.config.service import BrokerSection
 from monitor.config.sources import FOLDER_KIND, SourceSection
-from monitor.domain.duty.rota import Roster, find_gap
+from monitor.domain.duty.rota import Roster, find_gap, find_unread
 from monitor.domain.instants import spell
 from monitor.domain.site import Team
 from monitor.service.alarms import ServiceAlarms
@@ -206,6 +206,10 @@ class Conditions:
                 f"duty:{team.site}:{team.name}:soon", gap is not None and not is_now, f"{of} from {since}", level=1
             )
             yield Condition(f"duty:{team.site}:{team.name}:now", is_now, f"{of}: messages go to all of it", level=1)
+            yield Condition(
+                f"duty:{team.site}:{team.name}:unread", find_unread(rosters[team.site, team.name], now),
+                f"the plan of team {team.name} of {team.site} cannot be read: put a new one in force", level=1,
+            )  # fmt: skip
 
     @staticmethod
     def of_checks(checks: Iterable[Check]) -> Iterator[Condition]:

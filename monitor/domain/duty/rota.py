@@ -30,7 +30,7 @@ class Rota:
     zone: str
     weeks: int
     begins: date  # the Monday of its first week
-    turns: tuple[Turn, ...]  # in order
+    turns: tuple[Turn, ...]  # in order; none: it was stored and cannot be read, so that nobody is planned
     valid_from: datetime
 
 
@@ -96,6 +96,12 @@ def find_gap(roster: Roster, from_at: datetime, to_at: datetime) -> Shift | None
         return None
     begins = max(from_at, min(r.valid_from for r in roster.rotas))
     return next((s for s in list_shifts(roster, begins, to_at) if not s.people), None)
+
+
+def find_unread(roster: Roster, at: datetime) -> bool:
+    """Whether the plan in force, or a later one, cannot be read."""
+    now = _find_rota(roster, at)
+    return any(not r.turns for r in roster.rotas if r is now or r.valid_from > at)
 
 
 def split_days(shifts: Iterable[Shift], zone: str) -> list[tuple[date, Shift]]:

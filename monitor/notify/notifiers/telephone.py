@@ -14,6 +14,7 @@ from monitor.notify.notifiers.gateway import DIGIT, STATUS, Gateway, spell_call
 
 LONGEST: Final = 160  # characters of the subject; code and address of the page come behind
 HOW: Final = N_("Reply ACK {code} to acknowledge.")
+OTHERS: Final = N_("Other alerts: {count}, see the page.")
 _SPOKEN: Final = 400
 
 
@@ -52,7 +53,8 @@ class VoiceNotifier:
         """Start the call; raises DeliveryError where nobody makes it."""
         n, gateway = notification, self._gateway
         answer_at = gateway.find_callback(DIGIT, message=n.id) if n.id and n.code else ""
-        text = spell_call(shorten(n.subject, _SPOKEN), current(), answer_at)
+        said = " ".join([shorten(n.subject, _SPOKEN), *_say_others(n)])
+        text = spell_call(said, current(), answer_at)
         form = {"To": self._to, "From": gateway.sender, "Twiml": text}
         if report := gateway.find_callback(STATUS, message=n.id):
             form["StatusCallback"] = report
@@ -60,11 +62,17 @@ class VoiceNotifier:
 
 
 def spell_sms(notification: Notification) -> str:
-    """The essence first: subject, how to answer, where to look."""
+    """The essence first: subject, how many other alerts it stands for, how to answer, where to look."""
     n = notification
     lines = [shorten(" ".join(n.subject.split()), LONGEST)]
+    lines += _say_others(n)
     if n.code:
         lines.append(gettext(HOW).format(code=n.code))
     if n.link:
         lines.append(n.link)
     return "\n".join(lines)
+
+
+def _say_others(notification: Notification) -> list[str]:
+    """A text or a call has no body to list them in."""
+    return [gettext(OTHERS).format(count=notification.others)] if notification.others else []

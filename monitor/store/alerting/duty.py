@@ -1,12 +1,14 @@
 """Who is on duty: plans of teams and what people changed of them, read for every message, kept day by day."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import local_day
@@ -31,6 +33,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.people.users import require_person
 from monitor.store.schema import tables as t
 
+_LOG = logging.getLogger(__name__)
 LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
@@ -79,8 +82,7 @@ def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[
     for row in c.execute(select(t.duty_rota).where(r.team.in_(names)).order_by(r.id.desc())):
         mine = rotas.setdefault((row.site, row.team), [])
         if (row.site, row.team) in known and len(mine) < MOST_PLANS:
-            weeks, turns = _read_kept(row.plan)
-            mine.insert(0, Rota(row.zone, weeks, date.fromisoformat(row.begins), turns, row.valid_from))
+            mine.insert(0, _read_rota(row))
     overrides: dict[Key, list[Override]] = {}
     standing = (o.team.in_(names), o.to_at > since, o.withdrawn_at.is_(None))
     for row in c.execute(select(t.duty_override).where(*standing).order_by(o.id)):
@@ -90,6 +92,16 @@ def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[
         key: Roster(tuple(rotas.get(key, ())), tuple(overrides.get(key, ())), frozenset(m.name for m in team.members))
         for key, team in known.items()
     }
+
+
+def _read_rota(row: Row[Any]) -> Rota:
+    """The plan of a row; of one that cannot be read nobody is on duty, so that messages go to the whole team."""
+    try:
+        weeks, turns = _read_kept(row.plan)
+        return Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
+    except Exception as error:  # whatever stands in the row, it stops no alarm
+        _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
+        return Rota("UTC", 1, date.min, (), row.valid_from)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, f
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState, Notification, is_urgent
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
-from monitor.domain.message import DRILL, list_covered, mark_exercise, say_delay, say_together
+from monitor.domain.message import DRILL, list_covered, mark_delayed, mark_exercise, say_delay, say_together
 from monitor.domain.site import SIREN
 from monitor.logs import redact
 from monitor.store.database.engine import insert
@@ -251,18 +251,20 @@ def claim_due(
 
 
 def _as_notification(c: Connection, row: Row[Any], attempts: int) -> Notification:
-    subject, body = _compose(c, row)
+    subject, body, others = _compose(c, row)
     return Notification(
         id=row.id, alert_id=row.alert_id, event_id=row.event_id, site=row.site, ledger=row.ledger, level=row.level,
         level_name=row.level_name, recipient=row.recipient, channel=row.channel, exercise=row.exercise,
         subject=mark_exercise(subject) if row.exercise else subject, body=body,
         idempotency_key=row.idempotency_key,
-        attempts=attempts, queued_at=row.queued_at,
+        attempts=attempts, queued_at=row.queued_at, others=others,
     )  # fmt: skip
 
 
-def _compose(c: Connection, row: Row[Any]) -> tuple[str, str]:
+def _compose(c: Connection, row: Row[Any]) -> tuple[str, str, int]:
     """Subject and body, with what the recipient would otherwise never learn: messages this one stands for, its delay.
+
+    And of how many other alerts those messages are.
 
     Suggestions of one cause are one line; a message that is one of them says so in its subject.
     """
@@ -277,10 +279,12 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str]:
         .order_by(n.c.id.desc())
     ).first()  # fmt: skip
     if later is not None:
+        subject = mark_delayed(subject)
         parts.append(say_delay(row.queued_at, later.level_name, later.queued_at))
-    if covered := load_covered(c, row.id):
+    covered = load_covered(c, row.id)
+    if covered:
         key = c.execute(select(alert.c.key).where(alert.c.id == row.alert_id)).scalar_one()
-        own = Covered(row.id, row.queued_at, row.subject, row.body, row.ledger, row.level, key)
+        own = Covered(row.id, row.alert_id, row.queued_at, row.subject, row.body, row.ledger, row.level, key)
         said = []
         # what is open and what is over are two causes
         for line in gather([own, *covered], lambda m: (str(m.level), m.ledger, m.key, False)):
@@ -292,7 +296,8 @@ def _compose(c: Connection, row: Row[Any]) -> tuple[str, str]:
                 parts[0] = f"{DRILL if row.exercise else ''}{say_cause([m.key for m in line])}\n{row.body}"
         if said:
             parts.append(list_covered(said))
-    return subject, "\n\n".join(parts)
+    others = {m.alert_id for m in covered} - {row.alert_id}
+    return subject, "\n\n".join(parts), len(others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +305,7 @@ class Covered:
     """A message that another one stands for."""
 
     id: int
+    alert_id: int
     queued_at: datetime
     subject: str
     body: str
@@ -315,7 +321,7 @@ def load_covered(c: Connection, notification_id: int) -> list[Covered]:
     frontier = [notification_id]
     while frontier:
         rows = c.execute(
-            select(n.c.id, n.c.queued_at, n.c.subject, n.c.body, n.c.ledger, n.c.level, alert.c.key)
+            select(n.c.id, n.c.alert_id, n.c.queued_at, n.c.subject, n.c.body, n.c.ledger, n.c.level, alert.c.key)
             .join(alert, alert.c.id == n.c.alert_id)
             .where(n.c.superseded_by.in_(frontier))
         ).all()

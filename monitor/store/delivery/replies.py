@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from monitor.domain.alert import Actor, Notification
+from monitor.domain.alert import Actor, AlertState, Notification
 from monitor.errors import RefusedError, SlopewardError
 from monitor.language.catalogue import N_
 from monitor.store.alerting.alerts import acknowledge, find_alert
@@ -20,7 +20,7 @@ from monitor.store.alerting.outbox import mark_confirmed
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent
 from monitor.store.people.users import find_account, load_users, may
-from monitor.store.schema.tables import reply, reply_code
+from monitor.store.schema.tables import alert_event, reply, reply_code
 
 GOOD_FOR_S: Final = 4 * 3600.0
 KEPT: Final = timedelta(days=30)  # codes, numbers and texts; what became of a reply stays
@@ -48,7 +48,7 @@ class Answer:
     outcome: str
     person: str = ""
     alert_id: int | None = None
-    language: str = ""
+    language: str = ""  # of the answer; empty = none is sent: the number never had a message, or has been answered
 
 
 def make_code(
@@ -105,6 +105,7 @@ def take_reply(c: Connection, way: str, sender: str, text: str, provider_id: str
         provider_id: what the gateway calls it.
         now: the present.
     """
+    sender, text = (one.replace("\0", "") for one in (sender, text))  # which PostgreSQL does not store
     number, match = tidy_number(sender), _CODE.match(text)
     return _take(c, way, number or sender, match[1] if match else "", text, provider_id, now)
 
@@ -144,13 +145,17 @@ def _take(c: Connection, way: str, number: str, code: str, text: str, provider_i
 def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tuple[Answer, str]:
     t, r = reply_code.c, reply.c
     recent = (r.sender == number) & (r.at > now - WITHIN) & r.outcome.in_((WRONG, LIMITED))
-    if c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one() >= MOST_WRONG:
-        return Answer(LIMITED), "too many wrong codes within the hour"
+    wrong = c.execute(select(func.count()).select_from(reply).where(recent)).scalar_one()
+    known = select(t.language).where(t.address == number).order_by(t.notification_id.desc()).limit(1)
+    language_of_number = str(c.execute(known).scalar() or "")
+    if wrong >= MOST_WRONG:  # said once: a telephone that answers by itself must not be answered for ever
+        language = language_of_number if wrong == MOST_WRONG else ""
+        return Answer(LIMITED, language=language), "too many wrong codes within the hour"
     found = c.execute(
         select(reply_code).where(t.address == number, t.code == code).order_by(t.notification_id.desc()).limit(1)
     ).one_or_none()
     if found is None or not code:
-        return Answer(WRONG), "no message to this number has this code"
+        return Answer(WRONG, language=language_of_number), "no message to this number has this code"
     person, alert_id, language = str(found.person), int(found.alert_id), str(found.language)
     if found.expires_at <= now:
         return Answer(LATE, person, alert_id, language), "the code has expired"
@@ -159,6 +164,8 @@ def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tu
         return Answer(REFUSED, person, alert_id, language), why
     if alert is not None and alert.level > found.level:
         return Answer(RISEN, person, alert_id, language), "the level has risen since"
+    if found.used_at is not None and _was_raised_since(c, alert_id, found.used_at):
+        return Answer(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         acknowledge(c, alert_id, Actor(person, via=way), f"acknowledged by {way}", now, seen=found.level)
     except RefusedError as error:
@@ -169,6 +176,12 @@ def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tu
     c.execute(update(reply_code).where(t.notification_id == found.notification_id).values(used_at=now))
     mark_confirmed(c, found.notification_id, now, person, way)
     return Answer(ACKNOWLEDGED, person, alert_id, language), ""
+
+
+def _was_raised_since(c: Connection, alert_id: int, at: datetime) -> bool:
+    e = alert_event.c
+    raised = (e.alert_id == alert_id) & (e.at > at) & (e.to_state == AlertState.UNACKNOWLEDGED)
+    return c.execute(select(e.id).where(raised).limit(1)).first() is not None
 
 
 def _find_obstacle(c: Connection, person: str, site: str) -> str:

@@ -34,7 +34,7 @@ async def take_text(request: Request) -> Response:
     """A text message that came in; the answer is sent back to the telephone."""
     form = await _read(request)
     answer = await run_in_threadpool(_reply, context_of(request), form)
-    return _say(answer, "Message") if answer.person else _send(spell_answer("Message", ""))
+    return _say(answer, "Message") if answer.language else _send(spell_answer("Message", ""))
 
 
 @router.post(DIGIT)

@@ -71,6 +71,18 @@ def test_a_channel_that_refuses_is_followed_by_the_next_one(database, said):
     assert len(said()) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_digest_goes_by_a_modem(database, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBER", "+41791234567")
+    (tmp_path / "outbox").mkdir()
+    site = site_of('digest = "07:00"', '["sms:NUMBER"]')
+    save(database, site)
+    config = parse_service(f'[sms]\ngateway = "modem"\nmodem = "{tmp_path}"\n', "test")
+    assert run(database, config, site, SEVEN) == "1 sent"
+    (text,) = (tmp_path / "outbox").iterdir()
+    assert "daily digest" in text.read_text("utf-16")
+
+
 @pytest.mark.parametrize(
     ("more", "fault"),
     [

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import update
 
 from monitor.config.site import find_weaknesses, parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
@@ -14,10 +15,11 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import acknowledge, apply_changes
-from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, withdraw_change
+from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
+from monitor.store.schema.tables import duty_rota
 from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, head, series, station
 
@@ -231,3 +233,16 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     assert wrong(T0 - DAY) == [(1, "no one of team geologists of bench is on duty from 2026-03-06T19:00Z")]
     assert wrong(T0 + 12 * HOUR) == [(1, "no one of team geologists of bench is on duty: messages go to all of it")]
     assert wrong(T0 + 47 * HOUR) == []
+
+
+@pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
+def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong):
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        c.execute(update(duty_rota).values(**wrong))
+        raise_alert(c, 2, T0)
+    assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
+    with watched.read() as c:
+        rosters = load_rosters(c, [CREW], T0)
+    reasons = [k.reason for k in Conditions.of_duty([CREW], rosters, T0) if k.is_true]
+    assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons

@@ -24,6 +24,7 @@ from monitor.notify.path import run_stages
 from monitor.notify.sirens import Sirens, list_topics
 from monitor.notify.stages import escalated
 from monitor.notify.verdict import Limits, View
+from monitor.notify.worker import ChannelWorker
 from monitor.store.alerting.outbox import OpenAlert, Told
 from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
@@ -175,6 +176,23 @@ def test_no_stage_holds_back_the_order_that_ends_a_siren(database):
         add_message(c, alert_id, "log:desk", level=0, recipient="horn", at=clock())
         view = View(clock(), 1000)
         assert [[w.level for w in run_stages(c, one, view)] for one in (f"siren:{TOPIC}", "log:desk")] == [[0], []]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("first", [("horn", "valley"), ("valley", "horn")])
+def test_of_two_who_share_a_siren_the_lower_level_decides(database, first):
+    both = (HORN, Recipient("valley", HORN.channels, (2,), ("hazard",)))
+    worker = ChannelWorker(
+        database, HORN.channels[0], clock, lambda: 0.5, {}, Limits(), list_recipients=lambda _site: both
+    )
+    wanted = []
+    for number, (level, name) in enumerate([(3, first[0]), (3, first[1]), (2, first[0]), (2, first[1])], 1):
+        said = replace(NOTE, id=number, site="north", level=level, recipient=name, channel=HORN.channels[0])
+        with database.write() as c:
+            wanted.append(make_order(c, TOPIC, worker._complete(said, "en"), datetime.now(UTC), VALID).wanted)
+    assert wanted == ["on"] * 4
+    quiet = worker._complete(replace(said, exercise=True), "en")
+    assert (quiet.sounds_from, quiet.sounds_in_exercise) == (2, False)
 
 
 def test_a_raise_that_was_held_up_behind_the_all_clear_does_not_sound(database):

@@ -17,11 +17,15 @@ from sqlalchemy import select, update
 
 from monitor.domain.alert import Notification
 from monitor.domain.site import Level, Recipient, Site
+from monitor.language.catalogue import use
 from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.message import translate
 from monitor.notify.modem import FOLDERS, ModemWatch, put_message
 from monitor.notify.notifiers.gateway import sign
+from monitor.notify.notifiers.telephone import VoiceNotifier, spell_sms
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import find_alert
+from monitor.store.alerting.outbox import claim_due
 from monitor.store.database.audit import load_entries
 from monitor.store.delivery.replies import (
     ACKNOWLEDGED,
@@ -373,7 +377,80 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
     (tmp_path / "secret").write_text("ACK 1234")
     (tmp_path / "inbox" / "IN20260301_060000_00_+41791234567_00.txt").symlink_to(tmp_path / "secret")
     (tmp_path / "inbox" / "IN20260301_060000_01_+41791234567_00.txt").write_bytes(b"\xff\xfe\xff" * 5000)
-    (tmp_path / "inbox" / "other").write_text("x")
+    for number in range(120):
+        (tmp_path / "inbox" / f"IN20260301_050000_{number:02d}_Swisscom_00.txt").write_text("x")
     watch.follow()
+    assert [*(tmp_path / "inbox").iterdir()] == []
+    with database.read() as c:
+        (removed,) = [e for e in load_entries(c, 50) if e["action"] == "reply.removed"]
+    assert removed["detail"]["files"] == 121
     with database.read() as c:
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
+
+
+def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_path, monkeypatch):
+    db, alert_id, _, code, now = asked
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    watch = ModemWatch(db, tmp_path, lambda: now)
+    inbox = tmp_path / "inbox"
+    (inbox / f"IN20260301_050000_00_{NUMBER}_00.txt").write_bytes("a\0b".encode("utf-16"))
+    (inbox / f"IN20260301_050001_00_{OTHER}_00.txt").write_text("broken")
+    (inbox / f"IN20260301_060000_00_{NUMBER}_00.txt").write_bytes(f"\0ACK {code}".encode("utf-16"))
+    take = watch._take
+    monkeypatch.setattr(watch, "_take", lambda one, at: 1 / 0 if one.text == "broken" else take(one, at))
+    watch.follow()
+    assert find_now(db, alert_id).acknowledged_by == "Ada"
+    assert "cannot be read" in watch.find_trouble()
+    texts = [path.read_text("utf-16") for path in (tmp_path / "outbox").iterdir()]  # a mistyped code is answered too
+    assert sorted(text.split(".")[0] for text in texts) == ["Acknowledged in the name of Ada", "This code is unknown"]
+    monkeypatch.undo()
+    watch.follow()
+    assert watch.find_trouble() == ""
+    assert len([*(tmp_path / "outbox").iterdir()]) == 2  # who never had a message gets no answer
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_wrong_codes_are_answered_and_the_end_of_that_once(asked):
+    db, _, _, code, now = asked
+    wrong = f"ACK {(int(code) + 1) % 10_000:04d}"
+    answers = [send(db, wrong, now, name=f"SM{n}") for n in range(MOST_WRONG + 3)]
+    assert [a.outcome for a in answers] == [WRONG] * MOST_WRONG + [LIMITED] * 3
+    assert [a.language for a in answers] == ["en"] * (MOST_WRONG + 1) + ["", ""]
+    assert send(db, wrong, now, sender=OTHER).language == ""
+
+
+def test_a_used_code_does_not_acknowledge_what_was_raised_after_it(asked):
+    db, alert_id, _, code, now = asked
+    assert send(db, f"ACK {code}", now).outcome == ACKNOWLEDGED
+    later = now + timedelta(hours=1)
+    with db.write() as c:
+        add_message(c, alert_id, "sms:DUTY_PHONE", level=2, sequence=9, at=later)
+        c.execute(update(alert).where(alert.c.id == alert_id).values(state="unacknowledged"))
+    assert send(db, f"ACK {code}", later + timedelta(minutes=1)).outcome == LATE
+    assert find_now(db, alert_id).state == "unacknowledged"
+
+
+def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(database):
+    with database.write() as c:
+        add_site(c)
+        alerts = [add_alert(c, level=level, at=clock(), key=f"key {n}") for n, level in enumerate((3, 1, 1))]
+        first = add_message(c, alerts[0], "sms:DUTY_PHONE", at=clock(), subject="RED North: close the road.")
+        add_message(c, alerts[0], "sms:DUTY_PHONE", level=2, sequence=2, at=clock(), state="delivered")
+        for alert_id in alerts:
+            sequence = 3 if alert_id == alerts[0] else 1
+            add_message(
+                c, alert_id, "sms:DUTY_PHONE", level=1, sequence=sequence, at=clock(), state="superseded",
+                superseded_by=first,
+            )  # fmt: skip
+        (said,) = claim_due(c, clock(), "w", 30.0, 1, "sms:DUTY_PHONE")
+    text = spell_sms(translate(said))
+    assert text.split("\n") == ["DELAYED: RED North: close the road.", "Other alerts: 2, see the page."]
+    with provider() as twilio, use("it"):
+        settings = {"URL": f"http://127.0.0.1:{twilio.server_port}", "ACCOUNT": "AC1", "TOKEN": TOKEN,
+                    "SENDER": "+100000", "GATEWAY": "http"}  # fmt: skip
+        environ = {"DUTY_PHONE": NUMBER} | {f"SLOPEWARD_SMS__{key}": value for key, value in settings.items()}
+        VoiceNotifier("DUTY_PHONE", environ).deliver(translate(said))
+        spoken = twilio.got[0][1]["Twiml"]
+    assert "IN RITARDO" in spoken
+    assert "Altre allerte: 2" in spoken

@@ -17,6 +17,7 @@ from monitor.language.vocabulary import LEVELS, MONTHS, QUANTITIES, WORDS
 from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
 from monitor.notify.notifiers.telephone import HOW
+from monitor.notify.notifiers.telephone import OTHERS as OTHER_ALERTS
 from monitor.reports.render import TITLES
 from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
@@ -76,6 +77,7 @@ def every_text() -> set[str | tuple[str, str]]:
         *TITLES.values(),
         LINK,
         HOW,
+        OTHER_ALERTS,
         PRESS,
         *ANSWERS.values(),
     }

@@ -1,5 +1,6 @@
 """The stages as pure functions: nothing hides a high raise, nothing urgent waits, nothing is dropped."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,7 +101,7 @@ def test_health_waits_for_company_and_then_joins():
     assert [(v.id, v.by) for v in later] == [(1, 3), (2, 3)]
 
 
-def test_quiet_hours_hold_what_is_not_urgent_and_give_it_as_one_message():
+def test_quiet_hours_hold_what_is_not_urgent():
     crowd = [waiting(n, level, ledger, n, T0 + timedelta(minutes=n)) for n, (level, ledger) in enumerate(
         [(1, "hazard"), (2, "hazard"), (3, "hazard"), (1, "health"), (2, "health"), (1, "advice")], 1)]  # fmt: skip
     crowd.append(waiting(7, 1, "hazard", 7, T0, recipient="head"))
@@ -109,10 +110,20 @@ def test_quiet_hours_hold_what_is_not_urgent_and_give_it_as_one_message():
     assert {v.until for v in held} == {T0 + timedelta(hours=1)}  # looked at again before anybody takes it for lost
     assert {v.until for v in quiet.apply(crowd, View(T0 + timedelta(hours=5, minutes=30), 0,
             find_quiet=view_of(0, "in").find_quiet))} == {T0 + timedelta(hours=6)}  # fmt: skip
-    joined = quiet.apply(crowd, view_of(0, "after"))
-    assert [(v.id, v.by) for v in joined] == [(4, 1), (6, 1)]
-    tried = [waiting(1, 1, attempts=1), waiting(2, 1, alert_id=2)]
-    assert quiet.apply(tried, view_of(0, "after")) == []
+    assert quiet.apply(crowd, view_of(0, "after")) == []
+
+
+def test_after_quiet_hours_each_hazard_is_a_message_of_its_own_and_says_what_holds():
+    night = [
+        waiting(1, 1, alert_id=1), waiting(2, 0, alert_id=1), waiting(3, 1, alert_id=2),
+        waiting(4, 1, "health", 3), waiting(5, 1, "health", 4),
+        replace(waiting(6, 1, alert_id=5), site="south"), replace(waiting(7, 1, "health", 6), site="south"),
+    ]  # fmt: skip
+    left = {w.id: w for w in night}
+    for stage in STAGES.values():
+        for verdict in stage([*left.values()], view_of(0, "after")):
+            left.pop(verdict.id)
+    assert sorted(left) == [2, 3, 5, 6, 7]
 
 
 @given(st.integers(0, 1439), st.integers(0, 1439), st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
