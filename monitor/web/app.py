@@ -144,6 +144,7 @@ def build(config: ServiceConfig, db: Database, clock: Callable[[], datetime] = n
     app.state.sign_ons = single_sign_on.SignOns()
     app.state.workshop = Workshop(app.state.context)
     app.state.pulse = Pulse(db)
+    app.state.limiters = {}
     app.state.drafts = Drafts(app.state.context)
     app.add_middleware(GZipMiddleware, minimum_size=2000)
     app.add_middleware(Hosts, names=_hosts(config), by_address=_is_open(config))

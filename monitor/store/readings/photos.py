@@ -2,16 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from monitor.domain.alert import Actor
-from monitor.errors import NotFoundError
+from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.schema.tables import alert, photo, report
 from monitor.store.schema.views import load_view
+
+MOST_OF_ONE: Final = 100  # of one alert or report
+MOST_A_DAY: Final = 200  # of one account
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,10 @@ def add_photo(
 
     Raises:
         NotFoundError: there is no such alert or report of the site.
+        RefusedError: it has as many as one may have, or the account sent too many within a day.
     """
     find_subject(c, site, alert_id, report_id)
+    require_few(c, actor, now, alert_id, report_id)
     digest = hashlib.sha256(content).hexdigest()
     done = c.execute(
         insert(photo).values(
@@ -48,6 +54,17 @@ def add_photo(
     subject = f"alert:{alert_id}" if report_id is None else f"site:{site}"
     add_audit(c, actor, "photo.add", subject, {"photo": made, "sha256": digest, "report": report_id, "note": note}, now)
     return made
+
+
+def require_few(c: Connection, actor: Actor, now: datetime, alert_id: int | None, report_id: int | None) -> None:
+    """Keep photos from filling the database; raises RefusedError."""
+    p = photo.c
+    of_one = p.alert_id == alert_id if report_id is None else p.report_id == report_id
+    if c.execute(select(func.count()).where(of_one)).scalar_one() >= MOST_OF_ONE:
+        raise RefusedError(f"{MOST_OF_ONE} photos are here already; more say nothing more")
+    mine = c.execute(select(func.count()).where(p.by == actor.name, p.added_at > now - DAY)).scalar_one()
+    if mine >= MOST_A_DAY:
+        raise RefusedError(f"you sent {MOST_A_DAY} photos within a day; send more tomorrow")
 
 
 def find_subject(c: Connection, site: str, alert_id: int | None, report_id: int | None) -> str:

@@ -20,6 +20,20 @@ LOOK_EVERY_S: Final = 1.0
 log = logging.getLogger(__name__)
 
 
+def find_folder(db: Database, disk: str) -> Path | None:
+    """A folder on the disk of the database: beside a SQLite file, else the named one; None where it is not known."""
+    file = _find_file(db)
+    if file is not None:
+        return file.absolute().parent
+    return Path(disk) if disk else None
+
+
+def _find_file(db: Database) -> Path | None:
+    file = db.url.database
+    is_file = db.is_sqlite and file and file != ":memory:" and not file.startswith("file:")
+    return Path(file) if is_file and file else None
+
+
 class DiskReserve:
     """Watches one disk; thread-safe.
 
@@ -38,11 +52,9 @@ class DiskReserve:
     @classmethod
     def of(cls, db: Database, reserve_mb: int, disk: str) -> "DiskReserve":
         """The reserve beside a SQLite file, or the watch over the disk on which the named folder lies."""
-        size = reserve_mb * MEGABYTE
-        file = db.url.database
-        if db.is_sqlite and file and file != ":memory:" and not file.startswith("file:"):
-            return cls(Path(file).absolute().parent, Path(f"{file}.reserve"), size)
-        return cls(Path(disk) if disk else None, None, size)
+        file = _find_file(db)
+        reserve = None if file is None else Path(f"{file}.reserve")
+        return cls(find_folder(db, disk), reserve, reserve_mb * MEGABYTE)
 
     def hold(self) -> str:
         """Why readings must wait; empty where they need not. Looks at the disk at most once a second."""

@@ -17,7 +17,7 @@ COOKIE: Final = "slopeward_language"
 LASTS_S: Final = 365 * 86400
 KEPT_S: Final = 30.0
 # programs ask there, and read English
-PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/")
+PROGRAMS: Final = ("/health", "/metrics", "/static/", "/vendor/", "/gateway/")
 API: Final = "/api/"
 LIVE: Final = "/live/"  # a page asks again in the language that it is in
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from monitor.domain.alert import TOKEN
@@ -117,11 +118,14 @@ RULES: Final[dict[str, str]] = {
 }  # fmt: skip
 
 
-# a program explains nothing away and manages no accounts: that takes somebody who is there
+# a program explains nothing away, fills no disk and manages no accounts: that takes somebody who is there
 IN_PERSON: Final = frozenset(
     {
         "POST /alerts/{alert_id}/verify",
         "POST /alerts/{alert_id}/verify/withdraw",
+        "POST /alerts/{alert_id}/recompute",
+        "POST /alerts/{alert_id}/photos",
+        "POST /sites/{site}/reports/{report_id}/photos",
         "POST /sites/{site}/events/{event_id}/confirm",
         "POST /sites/{site}/offsets/{offset_id}/confirm",
         "POST /sites/{site}/stations/{station}/reference",
@@ -172,14 +176,28 @@ def _is_bound(address: str) -> bool:
     return named or RULES[address] in {OPEN, ADMIN} or address in OF_NO_SITE
 
 
-def admit(request: Request) -> None:
-    """Let a request through by the rule of its address.
+async def admit(request: Request) -> None:
+    """Let a request through by the rule of its address; what is open to all waits for no thread.
+
+    Raises:
+        NotSignedInError, NotAllowedError: as `_admit` has it.
+    """
+    if RULES[_name(request)] != OPEN or bearer_of(request) is not None:
+        await run_in_threadpool(_admit, request)
+
+
+def _name(request: Request) -> str:
+    return f"{request.method} {request.scope['route'].path}"
+
+
+def _admit(request: Request) -> None:
+    """Look the caller up, and hold the rule.
 
     Raises:
         NotSignedInError: the rule wants an account, and nobody is logged in; or a token is good for nothing.
         NotAllowedError: the account has not the role, or not the site.
     """
-    address = f"{request.method} {request.scope['route'].path}"
+    address = _name(request)
     needed = RULES[address]
     reads = needed == READ
     if bearer_of(request) is not None:

@@ -33,7 +33,6 @@ from monitor.worker.records import Task
 router = APIRouter(include_in_schema=False)
 RECOMPUTE: Final = Task("monitor.alerting.audit.recompute:recompute_all", Recomputing, Recomputed)
 RECOMPUTE_LIMIT_S: Final = 60.0
-RECOMPUTE_WAIT_S: Final = 10.0
 _recomputing: Final = threading.Semaphore(1)  # one worker at a time: alarms need the processor too
 REPORT_KINDS: Final = ("crack", "rockfall", "road_damage", "water", "sound", "verification", "other")
 
@@ -78,14 +77,14 @@ def recompute_alert(request: Request, alert_id: AlertId, csrf: Annotated[str, Fo
     """Decide again from the frozen evidence of an alert, in a worker, and say whether it comes out bit for bit."""
     actor_of(request, csrf)
     context = context_of(request)
-    with context.db.read() as c:
-        alert = find_alert(c, alert_id)
-        if alert is None:
-            raise NotFoundError(f"there is no alert {alert_id}")
-        asked = gather_decisions(c, alert)
-    if not _recomputing.acquire(timeout=RECOMPUTE_WAIT_S):
+    if not _recomputing.acquire(blocking=False):
         raise StoreBusyError("another alert is being decided again; try again in a minute")
     try:
+        with context.db.read() as c:
+            alert = find_alert(c, alert_id)
+            if alert is None:
+                raise NotFoundError(f"there is no alert {alert_id}")
+            asked = gather_decisions(c, alert)
         plan = context.config.compute.model_copy(update={"dask": "", "job_limit_s": RECOMPUTE_LIMIT_S})
         found = run_in_worker(plan, RECOMPUTE, asked).differences
         told = f"recomputed, and it differs: {found[0][:120]}" if found else "recomputed: equal bit for bit"

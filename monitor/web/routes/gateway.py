@@ -5,7 +5,6 @@ from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from monitor.errors import NotAllowedError, NotFoundError
@@ -14,6 +13,7 @@ from monitor.notify.notifiers.gateway import DIGIT, FAILED, RECEIVED, REPLY, SIG
 from monitor.store.delivery.receipts import find_sent, mark_undelivered, note_received, note_said, note_test
 from monitor.store.delivery.replies import ANSWERS, REFUSED, Answer, take_digit, take_reply
 from monitor.web.context import Context, context_of
+from monitor.web.threads import run_apart
 
 router = APIRouter(include_in_schema=False)
 _MOST_FIELDS: Final = 100
@@ -25,7 +25,7 @@ Form = dict[str, str]
 async def take_status(request: Request, message: Message = None) -> Response:
     """What became of a message or a call: on the device, or it could not be delivered."""
     form = await _read(request)
-    await run_in_threadpool(_note, context_of(request), message, form)
+    await run_apart(request, "gateway", lambda: _note(context_of(request), message, form))
     return Response(status_code=204)
 
 
@@ -33,7 +33,7 @@ async def take_status(request: Request, message: Message = None) -> Response:
 async def take_text(request: Request) -> Response:
     """A text message that came in; the answer is sent back to the telephone."""
     form = await _read(request)
-    answer = await run_in_threadpool(_reply, context_of(request), form)
+    answer = await run_apart(request, "gateway", lambda: _reply(context_of(request), form))
     return _say(answer, "Message") if answer.language else _send(spell_answer("Message", ""))
 
 
@@ -43,7 +43,7 @@ async def take_key(request: Request, message: Message = None) -> Response:
     form = await _read(request)
     if form.get("Digits") != "1" or message is None:
         return _send(spell_answer("Say", gettext(ANSWERS[REFUSED])))
-    answer = await run_in_threadpool(_press, context_of(request), message, form)
+    answer = await run_apart(request, "gateway", lambda: _press(context_of(request), message, form))
     return _say(answer, "Say")
 
 

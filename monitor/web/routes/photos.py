@@ -1,17 +1,24 @@
 """Photos of the field: taken by the telephone, on an alert or on a report, and shown to whoever reads the site."""
 
-from typing import Annotated, Literal
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject
+from monitor.errors import RefusedError, StoreBusyError
+from monitor.store.readings.photos import Taken, add_photo, find_picture, find_subject, require_few
 from monitor.web.access.callers import actor_of
 from monitor.web.context import NO_NUL, AlertId, context_of
-from monitor.web.uploads.photos import develop_photo
+from monitor.web.threads import run_apart
+from monitor.web.uploads.photos import develop_photo, require_room
 
 router = APIRouter(include_in_schema=False)
+MOST_COMING: Final = 8  # bodies at once
+BODY_S: Final = 180.0
+_coming: Final = threading.Semaphore(MOST_COMING)
 Number = Annotated[int, Path(ge=1, lt=1 << 63)]
 Note = Annotated[str, Query(max_length=500, pattern=NO_NUL)]
 
@@ -19,15 +26,27 @@ Note = Annotated[str, Query(max_length=500, pattern=NO_NUL)]
 @router.post("/alerts/{alert_id}/photos")
 async def take_of_alert(request: Request, alert_id: AlertId, note: Note = "") -> Response:
     """One photo as the body, with the form token in a header; it becomes part of the story of the alert."""
-    content = await request.body()
-    return await run_in_threadpool(_take, request, content, note, alert_id=alert_id)
+    return await _receive(request, lambda content: _take(request, content, note, alert_id=alert_id))
 
 
 @router.post("/sites/{site}/reports/{report_id}/photos")
 async def take_of_report(request: Request, site: str, report_id: Number, note: Note = "") -> Response:
     """The same of what somebody reported."""
-    content = await request.body()
-    return await run_in_threadpool(_take, request, content, note, site=site, report_id=report_id)
+    return await _receive(request, lambda content: _take(request, content, note, site=site, report_id=report_id))
+
+
+async def _receive(request: Request, take: Callable[[bytes], Response]) -> Response:
+    """Hold few bodies at once, and none for ever: a body may be 16 MiB."""
+    if not _coming.acquire(blocking=False):
+        raise StoreBusyError("other pictures are coming in; try again in a minute")
+    try:
+        async with asyncio.timeout(BODY_S):
+            content = await request.body()
+        return await run_apart(request, "photos", lambda: take(content))
+    except TimeoutError:
+        raise RefusedError("the picture took too long to come") from None
+    finally:
+        _coming.release()
 
 
 def _take(
@@ -37,6 +56,8 @@ def _take(
     actor, context = actor_of(request, request.headers.get("x-csrf-token", "")), context_of(request)
     with context.db.read() as c:
         site = find_subject(c, site, alert_id, report_id)
+        require_few(c, actor, context.clock(), alert_id, report_id)
+    require_room(context.db, context.config)
     made = develop_photo(context.config, content)
     said = Taken(
         made.said.width, made.said.height, made.said.taken, made.said.latitude, made.said.longitude, made.said.camera

@@ -43,7 +43,6 @@ from monitor.worker.records import Answered, Task
 
 _LOG = logging.getLogger(__name__)
 LOOK_LIMIT_S: Final = 90.0
-WAIT_S: Final = 20.0  # for those who look at a file before
 UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
@@ -68,7 +67,7 @@ class Workshop:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        if not self._looks.acquire(timeout=WAIT_S):
+        if not self._looks.acquire(blocking=False):
             raise StoreBusyError("another file is being looked at; try again in a minute")
         try:
             yield

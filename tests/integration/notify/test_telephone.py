@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -42,6 +44,7 @@ from monitor.store.delivery.replies import (
 )  # fmt: skip
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
+from monitor.web.access import rules
 from tests.conftest import absent, wait_for
 from tests.integration.notify.test_delivery import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
@@ -454,3 +457,18 @@ def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(da
         spoken = twilio.got[0][1]["Twiml"]
     assert "IN RITARDO" in spoken
     assert "Altre allerte: 2" in spoken
+
+
+def test_a_reply_does_not_wait_while_the_page_is_busy(database, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(rules, "_admit", lambda _request: gate.wait(10))
+    text = {"From": NUMBER, "To": "+100000", "Body": "ack 1", "MessageSid": "SMb"}
+    with page_of(database) as page, ThreadPoolExecutor(40) as readers:
+        asked = [readers.submit(httpx.get, f"{page}/", trust_env=False, timeout=30) for _ in range(40)]
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert report(page, "/gateway/reply", text).status_code == 200
+        took_s = time.monotonic() - began
+        gate.set()
+        assert all(one.result().status_code for one in asked)
+    assert took_s < 5.0

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -16,10 +17,12 @@ from monitor.store.alerting.audit_pack import load_material
 from monitor.store.alerting.stories import verify_story
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
+from monitor.store.readings import photos as kept
 from monitor.store.readings.photos import Taken, add_photo
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.prune import Limits, Sweep
+from monitor.web.routes import acts, photos
 from tests.data.filled import NOW
 from tests.integration.web.test_door import Clock, serving, token
 from tests.integration.web.test_rules import enter, send
@@ -99,6 +102,26 @@ def test_a_photo_becomes_part_of_the_story_of_its_alert(filled_database):
         with filled_database.read() as c:
             found = verify_story(c, alert, "north-bench")
         assert any(line.startswith(f"photo {number}: the row was altered") for line in found)
+
+
+def test_photos_have_bounds_and_leave_the_room_for_decisions(filled_sqlite, monkeypatch):
+    alert, way = find_open(filled_sqlite), f"/alerts/{find_open(filled_sqlite)}/photos"
+    with filled_sqlite.write() as c:
+        for _ in range(2):
+            add_photo(c, "north-bench", Actor("bo"), "", b"x", b"x", Taken(8, 6), NOW, alert_id=alert)
+    with serving(filled_sqlite, Clock()) as address, enter(address, "bo") as bo:
+        for most, words in (("MOST_OF_ONE", "2 photos are here already"), ("MOST_A_DAY", "you sent 2 photos within")):
+            with monkeypatch.context() as m:
+                m.setattr(kept, most, 2)
+                answer = take(bo, way, jpeg())
+                assert (answer.status_code, words in answer.text) == (409, True), answer.text
+        with monkeypatch.context() as m:
+            m.setattr("monitor.web.uploads.photos.MEGABYTE", 1 << 60)
+            assert "the disk has no room for photos" in take(bo, way, jpeg()).text
+        monkeypatch.setattr(photos, "_coming", threading.Semaphore(0))
+        monkeypatch.setattr(acts, "_recomputing", threading.Semaphore(0))
+        assert take(bo, way, jpeg()).status_code == 503, "at once"
+        assert send(bo, f"/alerts/{alert}/recompute").status_code == 503, "at once"
 
 
 def test_photos_of_open_alerts_outlive_retention(filled_sqlite):
