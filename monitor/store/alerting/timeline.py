@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, func, or_, select, tuple_
 
 from monitor.domain.instants import spell
 from monitor.store.schema import tables as t
 
 LONGEST: Final = timedelta(days=400)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 MOVEMENT_NAMES: Final = (
     "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
     "velocity_window_s", "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg",
@@ -113,8 +114,8 @@ def load_newest_movement(c: Connection, site: str, now: datetime) -> list[dict[s
     """The newest update of each series up to an instant with the failure window that stands: what every page shows.
 
     Returns:
-        Rows of `load_movement` with `series_id`, `station` and `window` (a row of `failure_windows`, or None), by
-        station.
+        Rows of `load_movement` with `series_id`, `station`, `window` (a row of `failure_windows`, or None) and
+        `last_stage` (the stage, or where it is unknown now the last one that was known, or None), by station.
     """
     return load_newest_movements(c, [site], now).get(site, [])
 
@@ -146,10 +147,14 @@ def load_newest_movements(c: Connection, sites: Sequence[str], now: datetime) ->
         select(w.series_id, *(w[n] for n in names)).where(w.id.in_(standing)).order_by(w.method.desc())
     ):  # the one by inverse velocity first: it is the one that may vote
         windows.setdefault(row.series_id, {n: v for n, v in _spell(row).items() if n != "series_id"})
+    unknown = [(r.series_id, r.at) for r in rows if r.stage == UNKNOWN]
+    states = c.execute(select(m.series_id, m.state).where(tuple_(m.series_id, m.at).in_(unknown))) if unknown else ()
+    last_stages = {row.series_id: (row.state.get("stage") or {}).get("stage") for row in states}
     found: dict[str, list[dict[str, Any]]] = {}
     for r in rows:
         facts = {k: v for k, v in _spell(r).items() if k != "site"}
-        found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id)})
+        stage = last_stages.get(r.series_id) if r.stage == UNKNOWN else r.stage
+        found.setdefault(r.site, []).append({**facts, "window": windows.get(r.series_id), "last_stage": stage})
     return found
 
 

@@ -28,7 +28,7 @@ Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 _lock: Final = threading.Lock()
 _declared: Final[dict[str, Site]] = {}
-CALM: Final = frozenset({None, "unknown", "creep"})  # stages that are nothing to wake anybody for
+CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 
 
 _sentences: Final[dict[tuple[str, int], Headline | None]] = {}  # by the hash of the evidence, and level
@@ -106,6 +106,9 @@ def find_hazards(alerts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: AbstractSet[str]) -> dict[str, Any] | None:
     """The fastest series, how many stations are beyond creep, the next trusted window; None where none is judged.
 
+    Silence is no calm: a station whose stage is unknown now is not among those that are counted, and is told with the
+    stage it was last seen in.
+
     Args:
         movement: rows of `timeline.load_newest_movement`.
         now: the present; windows that ended before it are over.
@@ -113,14 +116,18 @@ def describe_motion(movement: list[dict[str, Any]], now: datetime, watched: Abst
     """
     movement = [row for row in movement if row["station"] in watched]
     judged = [row for row in movement if row["velocity_mm_per_day"] is not None]
-    if not judged:
+    seen = {row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN}}
+    lost = [row for row in movement if row["station"] not in seen]
+    last = sorted({row["last_stage"] for row in lost if row["last_stage"]}, key=lambda stage: (stage == CALM, stage))
+    if not judged and not last:
         return None
     windows = [row["window"] for row in movement if row["window"] and row["window"]["trusted"]]
     ahead = sorted((w for w in windows if parse(w["window_to"]) > now), key=lambda w: str(w["window_from"]))
     return {
-        "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"])),
-        "beyond": len({row["station"] for row in movement if row["stage"] not in CALM}),
-        "stations": len({row["station"] for row in movement}), "window": ahead[0] if ahead else None,
+        "fastest": max(judged, key=lambda row: abs(row["velocity_mm_per_day"]), default=None),
+        "beyond": len({row["station"] for row in movement if row["stage"] not in {None, timeline.UNKNOWN, CALM}}),
+        "stations": len(seen), "lost": len({row["station"] for row in lost}), "last_stages": last,
+        "window": ahead[0] if ahead else None,
     }  # fmt: skip
 
 
@@ -133,10 +140,12 @@ def collect_motions(c: Connection, sites: Sequence[str], now: datetime) -> dict[
         watched.setdefault(row.site, set()).add(row.id)
     motions = {site: describe_motion(rows, now, watched.get(site, set())) for site, rows in movements.items()}
     found = {site: motion for site, motion in motions.items() if motion is not None}
-    ids = [motion["fastest"]["series_id"] for motion in found.values()]
+    ids = [motion["fastest"]["series_id"] for motion in found.values() if motion["fastest"]]
     past = timeline.load_velocities(c, ids, now - SPARK, now)
     for motion in found.values():
-        motion["spark"] = draw_velocities(past.get(motion["fastest"]["series_id"], []), now)
+        motion["spark"] = (
+            draw_velocities(past.get(motion["fastest"]["series_id"], []), now) if motion["fastest"] else ""
+        )
     return found
 
 

@@ -8,8 +8,11 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SLOPE = {"G1", "G2", "G3"}
 
 
-def row(station, velocity, stage="creep", window=None, quantity="displacement"):
-    return {"station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage, "window": window}
+def row(station, velocity, stage="creep", window=None, quantity="displacement", last=None):
+    return {
+        "station": station, "quantity": quantity, "velocity_mm_per_day": velocity, "stage": stage, "window": window,
+        "last_stage": last or (None if stage == "unknown" else stage),
+    }  # fmt: skip
 
 
 def window(begin, end, *, trusted=True):
@@ -34,8 +37,18 @@ def test_a_headline_is_about_the_highest_open_alert_of_its_site_and_no_drill():
 def test_the_fastest_counts_in_either_direction_and_stations_count_once():
     rows = [row("G1", 3.0), row("G1", -8.0, "progressive", quantity="displacement_up"), row("G2", None, "unknown")]
     found = describe_motion(rows, NOW, SLOPE)
-    assert (found["fastest"]["velocity_mm_per_day"], found["beyond"], found["stations"]) == (-8.0, 1, 2)
+    assert (found["fastest"]["velocity_mm_per_day"], found["beyond"], found["stations"]) == (-8.0, 1, 1)
+    assert (found["lost"], found["last_stages"]) == (1, [])
     assert describe_motion([row("G2", None, "unknown")], NOW, SLOPE) is None
+
+
+def test_a_station_that_fell_silent_is_told_with_its_last_stage_and_not_counted_as_calm():
+    silent = [row("G2", None, "unknown", last="progressive"), row("G3", None, "unknown", last="creep")]
+    found = describe_motion([row("G1", 0.1), *silent], NOW, SLOPE)
+    assert (found["beyond"], found["stations"], found["lost"]) == (0, 1, 2)
+    assert found["last_stages"] == ["progressive", "creep"]
+    alone = describe_motion(silent, NOW, SLOPE)
+    assert (alone["fastest"], alone["stations"], alone["lost"]) == (None, 0, 2)
 
 
 def test_a_window_that_is_over_or_not_trusted_is_not_ahead():
