@@ -9,8 +9,9 @@ from typing import Final
 
 from monitor.criteria.rain_table import FORECAST
 from monitor.domain.decision import View, seconds
+from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec
-from monitor.series.tracks import HARMLESS, LARGEST
+from monitor.series.tracks import LARGEST
 
 # envelope of the greatest point rain ever measured, 422 mm * D**0.475 with D in h (Paulhus 1965, Monthly Weather
 # Review 93): more than this in one interval is taken for a fault of the gauge

@@ -6,6 +6,9 @@ from typing import Final
 
 BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, where the series had readings before
 
+# flags that say something about the way of a value, not against it; any other flag makes it unusable
+HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:

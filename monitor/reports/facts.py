@@ -18,11 +18,10 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.causes import say_cause
 from monitor.domain.decision import View, seconds
 from monitor.domain.instants import parse, spell
-from monitor.domain.observation import Reading
+from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.reports.period import Period, split_days
-from monitor.series.tracks import HARMLESS
 from monitor.store import report_facts as rows
 from monitor.store.alerting.duty import load_days
 from monitor.store.alerting.sites import load_site_source

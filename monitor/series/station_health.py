@@ -10,12 +10,12 @@ from typing import Final
 from monitor.domain.decision import Condition, StationHealth, Step, instant, seconds
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.keys import StepKey
-from monitor.domain.observation import Reading
+from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import Windows
 from monitor.series.steps import QUIET
-from monitor.series.tracks import HARMLESS, Track
+from monitor.series.tracks import Track
 
 _observed: Final[Callable[[Reading], datetime]] = attrgetter("observed_at")
 WELL = frozenset({"ok", "verify"})

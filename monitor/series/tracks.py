@@ -9,14 +9,12 @@ from operator import is_
 from typing import Any, Final
 
 from monitor.domain.decision import View, seconds
-from monitor.domain.observation import Reading
+from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.step_detector import Jump, Walk
 from monitor.series.vectors import Vector
 
-# flags that say something about the way of a value, not against it; any other flag makes it unusable
-HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 SCALARS: Final = ("displacement", "displacement_downslope", "displacement_los", "displacement_distance")
 STUCK_EPOCHS: Final = 6

@@ -11,12 +11,12 @@ from monitor.criteria.tables import Share, StationsTable
 from monitor.domain.decision import FailureFact, Newest, instant
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.kinds import Kind
+from monitor.domain.observation import HARMLESS
 from monitor.domain.site import Criterion, SeriesSpec, Station, Threshold
 from monitor.domain.terms import Horizon, Section
 from monitor.domain.witnesses import find_groups
 from monitor.errors import ConfigError
 from monitor.series.assessment import Assessment, Windows, stations_of
-from monitor.series.tracks import HARMLESS
 
 METHOD: Final = "inverse_velocity"
 ALONE: Final = "one sensor alone: a second, independent one must agree"

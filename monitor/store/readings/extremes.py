@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from monitor.domain.instants import spell
+from monitor.domain.observation import HARMLESS
 from monitor.store.schema.tables import observation, observation_flag, offset_entry
 
 _RANK: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
@@ -20,7 +21,7 @@ _STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Readings between two edges, flagged ones left out: first and last epoch as text, extremes, sum, how many."""
+    """Readings between two edges, those with a flag against them left out; first and last epoch are text."""
 
     number: int
     first_at: str
@@ -65,7 +66,7 @@ def load_stretches(
     """What lies between neighbouring edges, (first, second], (second, third] and so on; empty stretches are left out.
 
     The value is the weighted sum of some series at the epochs that all of them have, as measured (offsets are not
-    subtracted: put an edge at each). Of each epoch the revision that speaks counts; flagged ones do not.
+    subtracted: put an edge at each). Of each epoch the revision that speaks counts, if no flag is against it.
 
     Args:
         c: the database.
@@ -103,25 +104,49 @@ def load_stretches(
 
 
 def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
-    """The condition that a row speaks at the instant `:known` and has no flag."""
-    mine, other = _RANK.format(o), _RANK.format("n")
+    """The condition that a row speaks at the instant `:known` and nothing is said against it.
+
+    Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
+    """
+    mine, other = _RANK.format(o), _RANK.format("rival")
     of_this = f"{{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at"
     speaks_before = (
-        f"SELECT 1 FROM observation n WHERE {of_this.format('n')} AND n.revision <> {o}.revision "  # noqa: S608
-        f"AND n.received_at <= :known AND ({other} > {mine} OR ({other} = {mine} AND n.revision > {o}.revision))"
+        f"SELECT 1 FROM observation rival WHERE {of_this.format('rival')} AND rival.revision <> {o}.revision "  # noqa: S608
+        f"AND rival.received_at <= :known "
+        f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
     )
-    parts = [f"{o}.flags = '' AND {o}.received_at <= :known AND NOT EXISTS ({speaks_before})"]
+    harmless = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
-    if c.execute(query).first() is not None:
-        flagged_later = f"SELECT 1 FROM observation_flag f WHERE {of_this.format('f')} AND f.known_from <= :known"  # noqa: S608
-        parts.append(f"NOT EXISTS ({flagged_later})")
+    has_later = c.execute(query).first() is not None
+    word = (
+        f"FROM observation_flag {{0}} WHERE {of_this} AND {{0}}.revision = {o}.revision AND {{0}}.known_from <= :known"
+    )
+    if c.dialect.name == "postgresql":
+        arrival = f"SELECT unnest(string_to_array({o}.flags, ',')) AS flag"
+    else:
+        arrival = f"SELECT value AS flag FROM json_each('[\"' || replace({o}.flags, ',', '\",\"') || '\"]')"  # noqa: S608
+    against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({harmless})"  # noqa: S608
+    if has_later:
+        against += f" AND NOT EXISTS (SELECT 1 {word.format('w')} AND w.flag = '-' || a.flag)"
+    parts = [
+        f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND ({o}.flags = '' OR NOT EXISTS ({against}))"
+    ]
+    if has_later:
+        withdrawn = (
+            f"SELECT 1 {word.format('w')} AND w.flag = '-' || f.flag "
+            "AND (w.known_from > f.known_from OR (w.known_from = f.known_from AND w.id > f.id))"
+        )
+        parts.append(
+            f"NOT EXISTS (SELECT 1 {word.format('f')} AND substr(f.flag, 1, 1) <> '-' "
+            f"AND f.flag NOT IN ({harmless}) AND NOT EXISTS ({withdrawn}))"
+        )
     return " AND ".join(parts)
 
 
 def load_sound(
     c: Connection, series_ids: Sequence[int], from_at: datetime, to_at: datetime, known_at: datetime
 ) -> dict[int, list[tuple[str, float]]]:
-    """Unflagged readings of a range by series, as measured: epoch as text and value."""
+    """Readings of a range with no flag against them by series, as measured: epoch as text and value."""
     sql = (
         f"SELECT o.series_id, o.observed_at, o.value_raw FROM observation o WHERE o.series_id IN :ids "  # noqa: S608
         f"AND o.observed_at > :first AND o.observed_at <= :last AND {_say_sound(c, 'o', series_ids)} ORDER BY 1, 2"
@@ -152,8 +177,8 @@ def load_firsts(
         facts |= {"ids": json.dumps(list(series_ids)), "edges": json.dumps(spelled)}
         source = f"(SELECT value AS id FROM json_each(:ids)) i CROSS JOIN ({_STRETCHES}) s"  # noqa: S608
     first = (
-        "SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a "
-        "AND n.observed_at <= s.b AND n.flags = '' AND n.received_at <= :known ORDER BY n.observed_at LIMIT 1"
+        "SELECT n.observed_at FROM observation n WHERE n.series_id = i.id AND n.observed_at > s.a "  # noqa: S608
+        f"AND n.observed_at <= s.b AND {_say_sound(c, 'n', series_ids)} ORDER BY n.observed_at LIMIT 1"
     )
     speaking = (
         f"SELECT o.value_raw FROM observation o WHERE o.series_id = k.id AND o.observed_at = k.at "  # noqa: S608

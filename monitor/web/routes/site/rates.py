@@ -10,11 +10,10 @@ from sqlalchemy import Connection
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import instant, seconds
 from monitor.domain.instants import spell
-from monitor.domain.observation import Reading
+from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.movement.movement_state import inverse_of
-from monitor.series.tracks import HARMLESS
 from monitor.web.context import Context
 from monitor.web.parts.plan import COMPUTED
 from monitor.web.routes.site.charts import load_curve

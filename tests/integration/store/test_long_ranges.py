@@ -1,0 +1,46 @@
+"""What the database works out of a long range rests on the same readings as what is read one by one."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import insert
+
+from monitor.domain.instants import parse
+from monitor.domain.observation import HARMLESS, Observation
+from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings
+from monitor.store.schema.tables import observation_flag
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ARRIVAL = [(), ("late",), ("late", "backfill"), ("spike",), ("late", "spike"), (), (), (), ("spike",), (), ()]
+LATER = [  # which reading, word, hours after the begin
+    (4, "-spike", 20), (5, "outlier", 20), (6, "outlier", 20), (6, "-outlier", 21), (7, "revised", 20),
+    (8, "-spike", 20), (8, "spike", 21), (9, "outlier", 90),
+]  # fmt: skip
+
+
+def test_each_way_to_read_a_range_believes_the_same_flags(database):
+    with database.write() as c:
+        for k, flags in enumerate(ARRIVAL):
+            at = T0 + k * HOUR
+            add_observations(c, [Observation("north", "G1", "rain", "mm", at, at, float(k), flags=flags)], at)
+        series_id = find_series_id(c, "north", "G1", "rain")
+        for k, flag, hours in LATER:
+            row = {"series_id": series_id, "observed_at": T0 + k * HOUR, "revision": 0, "flag": flag}
+            c.execute(insert(observation_flag).values(**row, known_from=T0 + hours * HOUR, by="x", reason="x"))
+    low, high = T0 - HOUR, T0 + 12 * HOUR
+    with database.read() as c:
+        for known_at, expected in (
+            (T0 + 15 * HOUR, {0, 1, 2, 5, 6, 7, 9, 10}),
+            (T0 + 30 * HOUR, {0, 1, 2, 4, 6, 7, 9, 10}),
+        ):
+            exact = [r for r in load_readings(c, series_id, low, high, known_at) if all(f in HARMLESS for f in r.flags)]
+            assert {r.value for r in exact} == expected
+            rows = [(r.observed_at, r.value) for r in exact]
+            edges = [low + k * HOUR for k in range(13)]
+            for found in (
+                load_sound(c, [series_id], low, high, known_at)[series_id],
+                load_firsts(c, [series_id], edges, known_at)[series_id],
+                [(one.first_at, one.total) for one in load_stretches(c, [(series_id, 1.0)], edges, known_at)],
+            ):
+                assert [(parse(at), value) for at, value in found] == rows
