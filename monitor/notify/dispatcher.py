@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.domain.alert import SERVICE, Notification
+from monitor.domain.alert import SERVICE, UNCONFIRMED, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
@@ -21,7 +21,7 @@ from monitor.notify.unconfirmed import end_unconfirmed, find_unconfirmed
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.alerting.alerts import apply_changes
-from monitor.store.alerting.answers import load_answers, load_unconfirmed
+from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
 from monitor.store.alerting.duty import list_chain
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
@@ -194,15 +194,17 @@ class Dispatcher:
             answered = load_answered(c, now - timedelta(days=1))
             # who is on duty by now, not who was when the first message went out
             chains = {site: list_chain(c, self._recipients(site), now) for site in {a.site for a in alerts}}
-            answers, standing = load_answers(c, {a.alert_id for a in alerts}), load_unconfirmed(c)
+            answers, standing = load_confirmed(c, {a.event_id for a in alerts}), load_unconfirmed(c)
+            states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in standing})
         orders = [(a, e) for a in alerts for e in escalated.apply(a, chains[a.site], now, self._limits)]
         confirmed = [a for a in answered if self._is_recipient(a)]
-        alarms = find_unconfirmed(alerts, chains, {k for k, v in answers.items() if v.confirmed}, now, self._limits)
-        if not orders and not confirmed and alarms.keys() == standing:
+        found = find_unconfirmed(alerts, chains, answers, now, self._limits)
+        alarms = {alarm: change for alarm, change in found.items() if alarm not in standing}
+        alarms |= end_unconfirmed(standing, states, answers)
+        if not orders and not confirmed and not alarms:
             return 0
         with self._db.write() as c:
-            for site, key in alarms.keys() ^ standing:
-                change = alarms.get((site, key)) or end_unconfirmed(key)
+            for (site, _), change in alarms.items():
                 apply_changes(
                     c, site, [change], site=self._sites.get(site), recipients=self._recipients(site), actor=SERVICE,
                     now=now, rule_version=code_version(),

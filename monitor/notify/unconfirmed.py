@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from monitor.domain.alert import UNCONFIRMED, AlertChange, health_alarm
+from monitor.domain.alert import UNCONFIRMED, AlertChange, AlertState, health_alarm
+from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.instants import spell
 from monitor.domain.site import Recipient
 from monitor.notify.stages.escalated import find_next_step, list_clocks
@@ -24,7 +25,7 @@ def find_unconfirmed(
     Args:
         alerts: nobody has acknowledged them.
         chains: by site: who may be notified, step by step, now.
-        confirmed: alerts of which a recipient has confirmed a message.
+        confirmed: alerts of which a recipient has confirmed the newest message.
         now: wall time.
         limits: after how long.
     """
@@ -50,6 +51,32 @@ def find_unconfirmed(
     return found
 
 
-def end_unconfirmed(key: str) -> AlertChange:
-    """The end of such an alarm: somebody confirmed the alert, or it is over."""
-    return health_alarm(key, 0, f"alert {key.removeprefix(UNCONFIRMED)} is confirmed or over", is_open=False)
+def end_unconfirmed(
+    standing: Collection[Alarm], states: Mapping[int, AlertState], confirmed: Collection[int]
+) -> dict[Alarm, AlertChange]:
+    """The end of each such alarm that is answered or has lost its cause, and which of these it was.
+
+    That the level rose or fell, or that somebody else may be notified by now, ends none.
+
+    Args:
+        standing: the alarms that are open.
+        states: of the alerts that they are about.
+        confirmed: alerts of which a recipient has confirmed the newest message.
+    """
+    ended = {}
+    for site, key in standing:
+        number = int(key.removeprefix(UNCONFIRMED))
+        state = states.get(number, AlertState.CLOSED)
+        if why := _say_end(number, state, is_confirmed=number in confirmed):
+            ended[site, key] = health_alarm(key, 0, why, is_open=False)
+    return ended
+
+
+def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> str:
+    if state in PUT_ASIDE:
+        return f"alert {number} is put aside; nobody confirmed it"
+    if state is AlertState.RETURNED_UNACKNOWLEDGED:
+        return f"the cause of alert {number} is gone; nobody confirmed it"
+    if state is not AlertState.UNACKNOWLEDGED:
+        return f"alert {number} is {state}"
+    return f"alert {number} is confirmed" if is_confirmed else ""

@@ -63,6 +63,20 @@ def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers
     }  # fmt: skip
 
 
+def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:
+    """Alerts of which a recipient confirmed a message of one of these events: a word on an earlier one is no answer."""
+    n = t.notification.c
+    of_events = (n.event_id.in_(sorted(event_ids)), n.confirmed_at.is_not(None))
+    return set(c.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
+
+
+def load_states(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertState]:
+    """In which state alerts are."""
+    a = t.alert.c
+    rows = c.execute(select(a.id, a.state).where(a.id.in_(sorted(alert_ids)))) if alert_ids else ()
+    return {row.id: AlertState(row.state) for row in rows}
+
+
 def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:
     """Site and key of the open alarms that nobody confirmed an alert."""
     a = t.alert.c

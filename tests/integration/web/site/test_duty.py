@@ -7,17 +7,19 @@ from datetime import timedelta
 import httpx
 import pytest
 from icalendar import Calendar
+from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
-from monitor.store.alerting.alerts import acknowledge, find_alert, load_alerts
+from monitor.store.alerting.alerts import acknowledge, find_alert, load_alerts, shelve
 from monitor.store.alerting.duty import add_plan
 from monitor.store.alerting.handovers import load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.people.users import add_user
+from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
@@ -190,6 +192,35 @@ def test_an_urgent_alert_that_nobody_confirms_is_an_alarm_to_all_until_somebody_
     count = len(of_alarm())
     pass_by(60, 15)
     assert len(of_alarm()) == count
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answer_and_says_how_it_ends(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=60.0))
+
+    def alarm():
+        watch.escalate_once(now[0])
+        with watched.read() as c:
+            return next(((a.state, a.reason) for a in load_alerts(c, "bench", ledger="health")), ("none", ""))
+
+    with watched.write() as c:
+        raise_alert(c, 2, T0)
+    for _ in range(5):
+        now[0] += 11 * MINUTE
+        state, reason = alarm()
+    assert state == "unacknowledged"
+    with watched.write() as c:
+        mine = t.notification.c.alert_id == 1
+        c.execute(update(t.notification).where(mine).values(state="confirmed", confirmed_at=now[0]))  # of level 2
+        raise_alert(c, 3, now[0])
+    assert alarm() == (state, reason), "red: nobody has confirmed that"
+    with watched.write() as c:
+        raise_alert(c, 2, now[0])
+    assert alarm() == (state, reason)
+    with watched.write() as c:
+        shelve(c, 1, Actor("mori"), "seen", now[0] + 60 * MINUTE, now[0], second=Actor("frei"), top_level=3)
+    assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
