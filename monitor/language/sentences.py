@@ -57,6 +57,8 @@ SENTENCES: Final = (
     N_("no one of team {team} of {site} is on duty from {at}"),
     N_("no one of team {team} of {site} is on duty: messages go to all of it"),
     N_("the plan of team {team} of {site} cannot be read: put a new one in force"),
+    N_("escalation of {site} fails, see the log; call who must know by other means"),
+    N_("channel {name} hangs: its messages wait until the service starts again"),
     N_("not acknowledged for {duration}: {text}"),
     N_("{site}, for {name}"),
     N_("Slopeward cannot decide: {text}."),

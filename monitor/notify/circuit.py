@@ -11,15 +11,17 @@ LONGEST_S = 300.0
 
 
 def backoff_s(
-    attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None, longest_s: float = LONGEST_S
-) -> float:
+    attempts: int, jitter: Callable[[], float], retry_after_s: float | None = None, longest_s: float = LONGEST_S,
+    most_s: float = LONGEST_WAIT.total_seconds(),
+) -> float:  # fmt: skip
     """Seconds until the next attempt: doubling from 2 s to 5 min, spread over half to the full value.
 
     Args:
         attempts: how many were made, from 1.
         jitter: a source of numbers in [0, 1).
-        retry_after_s: what the channel itself asked for; never undercut, but cut at one hour.
+        retry_after_s: what the channel itself asked for; never undercut, but cut at `most_s`.
         longest_s: where the doubling ends.
+        most_s: the longest wait that a channel may ask for.
 
     >>> backoff_s(1, lambda: 0.0), backoff_s(3, lambda: 0.5), backoff_s(50, lambda: 0.999999) < 300
     (1.0, 6.0, True)
@@ -27,7 +29,7 @@ def backoff_s(
     30.0
     """
     longest = min(FIRST_S * 2.0 ** min(attempts - 1, 16), longest_s)
-    return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, LONGEST_WAIT.total_seconds()))
+    return max(longest * (0.5 + 0.5 * jitter()), min(retry_after_s or 0.0, most_s))
 
 
 @dataclass(slots=True)

@@ -5,11 +5,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from monitor.domain.alert import SERVICE, UNCONFIRMED, Notification
+from monitor.domain.alert import SERVICE, UNCONFIRMED, AlertChange, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Recipient, Site, gather_recipients
 from monitor.errors import StoreBusyError
@@ -17,7 +17,7 @@ from monitor.language.catalogue import ENGLISH
 from monitor.language.sayings import Kept, keep
 from monitor.notify.message import find_language
 from monitor.notify.stages import escalated
-from monitor.notify.unconfirmed import end_unconfirmed, find_unconfirmed
+from monitor.notify.unconfirmed import Alarm, end_unconfirmed, find_unconfirmed
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.alerting.alerts import apply_changes
@@ -26,6 +26,7 @@ from monitor.store.alerting.duty import list_chain
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     Answered,
+    OpenAlert,
     add_escalation,
     count_states,
     due_channels,
@@ -41,6 +42,7 @@ from monitor.store.database.engine import Database
 _LOG = logging.getLogger(__name__)
 POLL_S: Final = 0.5
 ESCALATE_EVERY_S: Final = 5.0
+ALL_SITES: Final = "all sites"
 MOST_ABANDONED: Final = 3
 SET_BACK_S: Final = 15.0  # so long after the clock went back, leases may still be spelled in the time before
 
@@ -89,8 +91,9 @@ class Dispatcher:
         self._environ = os.environ if environ is None else environ
         self._limits, self._jitter, self._lease_s, self._poll_s = limits or Limits(), jitter, lease_s, poll_s
         self._workers: dict[str, ChannelWorker] = {}
-        self._abandoned: dict[str, int] = {}
+        self._abandoned: dict[str, list[ChannelWorker]] = {}  # by channel: those that hang still
         self._progress: dict[str, datetime] = {}
+        self.failing: frozenset[str] = frozenset()  # sites that cannot be escalated, or `ALL_SITES`
         self._escalated_at: datetime | None = None
         self._planned_at, self._trusted_from_s = clock(), 0.0
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -137,7 +140,7 @@ class Dispatcher:
         channels = {
             name: {
                 "failures": w.circuit.failures, "failing_since": w.circuit.failing_since,
-                "resting": w.circuit.is_open(now), "hanging": w.is_stuck(now),
+                "resting": w.circuit.is_open(now), "hanging": w.is_stuck(),
                 "last_error": w.last_error,
             }
             for name, w in self._workers.items()
@@ -168,13 +171,13 @@ class Dispatcher:
                 due = due_channels(c, now)
         if self._escalated_at is None or now - self._escalated_at >= timedelta(seconds=ESCALATE_EVERY_S):
             self._escalated_at = now
-            self.escalate_once(now)
+            self._escalate(now)
             with self._db.read() as c:
                 old = old_channels(c, now)
             for channel in old:  # whatever their rows say, there is a worker, which looks at them
-                self._worker(channel, now)
+                self._worker(channel)
         for channel in due:
-            self._worker(channel, now).wake()
+            self._worker(channel).wake()
         return due
 
     def _was_set_back(self, now: datetime) -> bool:
@@ -184,6 +187,15 @@ class Dispatcher:
         self._planned_at = now
         return time.monotonic() < self._trusted_from_s
 
+    def _escalate(self, now: datetime) -> None:
+        try:
+            self.escalate_once(now)
+        except StoreBusyError:
+            raise
+        except Exception:  # the messages that wait go out all the same
+            _LOG.exception("escalation")
+            self.failing = frozenset({ALL_SITES})
+
     def escalate_once(self, now: datetime) -> int:
         """Queue what the escalation orders, confirm what its recipient answered; returns how many were queued.
 
@@ -192,19 +204,38 @@ class Dispatcher:
         with self._db.read() as c:
             alerts = load_unacknowledged(c)
             answered = load_answered(c, now - timedelta(days=1))
-            # who is on duty by now, not who was when the first message went out
-            chains = {site: list_chain(c, self._recipients(site), now) for site in {a.site for a in alerts}}
             answers, standing = load_confirmed(c, {a.event_id for a in alerts}), load_unconfirmed(c)
             states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in standing})
-        orders = [(a, e) for a in alerts for e in escalated.apply(a, chains[a.site], now, self._limits)]
-        confirmed = [a for a in answered if self._is_recipient(a)]
-        found = find_unconfirmed(alerts, chains, answers, now, self._limits)
-        alarms = {alarm: change for alarm, change in found.items() if alarm not in standing}
-        alarms |= end_unconfirmed(standing, states, answers)
-        if not orders and not confirmed and not alarms:
+        ended = end_unconfirmed(standing, states, answers)
+        queued, failing = 0, set()
+        for site in sorted({a.site for a in alerts} | {a.site for a in answered} | {site for site, _ in ended}):
+            mine = [a for a in alerts if a.site == site]
+            over = {alarm: change for alarm, change in ended.items() if alarm[0] == site}
+            try:
+                queued += self._escalate_site(site, mine, answers, standing, over, answered, now)
+            except StoreBusyError:
+                raise
+            except Exception:  # what is wrong at one site must not silence the others
+                _LOG.exception("escalation of %s", site)
+                failing.add(site)
+        self.failing = frozenset(failing)
+        return queued
+
+    def _escalate_site(
+        self, site: str, alerts: Sequence[OpenAlert], answers: Collection[int], standing: Collection[Alarm],
+        ended: Mapping[Alarm, AlertChange], answered: Iterable[Answered], now: datetime,
+    ) -> int:  # fmt: skip
+        with self._db.read() as c:
+            # who is on duty by now, not who was when the first message went out
+            chain = list_chain(c, self._recipients(site), now) if alerts else []
+        orders = [(a, e) for a in alerts for e in escalated.apply(a, chain, now, self._limits)]
+        confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
+        found = find_unconfirmed(alerts, {site: chain}, answers, now, self._limits)
+        changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]
+        if not orders and not confirmed and not changes:
             return 0
         with self._db.write() as c:
-            for (site, _), change in alarms.items():
+            for change in changes:
                 apply_changes(
                     c, site, [change], site=self._sites.get(site), recipients=self._recipients(site), actor=SERVICE,
                     now=now, rule_version=code_version(),
@@ -237,12 +268,23 @@ class Dispatcher:
         sites = [*self._sites.values()] if site is None else [site]
         return keep((station.id for one in sites for station in one.stations), (one.name for one in sites))
 
-    def _worker(self, channel: str, now: datetime) -> ChannelWorker:
+    def find_hanging(self) -> set[str]:
+        """Channels that hang and get no new worker: as many as may hang do already."""
+        hang = [name for name, worker in [*self._workers.items()] if worker.is_stuck()]
+        return {name for name in hang if self._count_hanging(name) >= MOST_ABANDONED}
+
+    def _count_hanging(self, channel: str) -> int:
+        """How many abandoned workers of a channel have not come back to their end."""
+        alive = [worker for worker in self._abandoned.get(channel, []) if not worker.join(0.0)]
+        self._abandoned[channel] = alive
+        return len(alive)
+
+    def _worker(self, channel: str) -> ChannelWorker:
         worker = self._workers.get(channel)
-        if worker is not None and worker.is_stuck(now) and self._abandoned.get(channel, 0) < MOST_ABANDONED:
+        if worker is not None and worker.is_stuck() and self._count_hanging(channel) < MOST_ABANDONED:
             _LOG.error("channel %s hangs; a new worker takes its place", channel.partition(":")[0])
             worker.stop()
-            self._abandoned[channel] = self._abandoned.get(channel, 0) + 1
+            self._abandoned[channel].append(worker)
             worker = None
         if worker is None:
             worker = ChannelWorker(

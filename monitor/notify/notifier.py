@@ -31,6 +31,7 @@ OF_DOCUMENTS: Final = frozenset({"cap"})  # these send a document of the alert i
 
 WITH_DATABASE: Final = frozenset({"push", "siren"})  # kinds whose notifier takes the database as its third argument
 REPLIED: Final = frozenset({"sms", "voice"})  # kinds whose messages bear a code by which the recipient acknowledges
+HOLDING: Final = frozenset({"mqtt", "siren", "push"})  # a connection, or which devices have the message in hand
 
 
 class Notifier(Protocol):

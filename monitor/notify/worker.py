@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +19,13 @@ from monitor.language.sayings import NOTHING_KEPT, Kept
 from monitor.logs import redact
 from monitor.notify.circuit import LONGEST_S, Circuit, backoff_s
 from monitor.notify.message import deliver_in
-from monitor.notify.notifier import OF_DOCUMENTS, REPLIED, Notifier, open_notifier, read_number, split_channel
+from monitor.notify.notifier import HOLDING, OF_DOCUMENTS, REPLIED, Notifier, open_notifier, read_number, split_channel
 from monitor.notify.path import run_stages
 from monitor.notify.verdict import Limits, View
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     LONGEST_LEASE,
+    LONGEST_WAIT,
     Waiting,
     claim_due,
     count_sent_between,
@@ -41,6 +43,8 @@ _LOG = logging.getLogger(__name__)
 LEASE_S: Final = 30.0
 GIVE_UP_AFTER: Final = timedelta(hours=48)  # of a message that is not urgent
 IDLE_S: Final = 30.0
+CONFIG_AGAIN_S: Final = 60.0
+URGENT_HELD_S: Final = 60.0  # a channel may ask to be left alone for longer; an urgent message waits no longer
 URGENT_AGAIN_S: Final = 6.0  # a channel that is back is found within ten seconds while an urgent message waits
 
 
@@ -70,7 +74,7 @@ class ChannelWorker:
         self.owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.circuit = Circuit()
         self.last_error: str | None = None
-        self.sending_since: datetime | None = None
+        self.sending_since_s: float | None = None  # by the monotonic clock: a clock that is set makes nothing hang
         self._db, self._clock, self._jitter, self._environ = db, clock, jitter, environ
         self._limits, self._lease_s = limits, lease_s
         self._notifier: Notifier | None = None
@@ -98,10 +102,10 @@ class ChannelWorker:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def is_stuck(self, now: datetime) -> bool:
+    def is_stuck(self) -> bool:
         """Whether one delivery has outlived two leases."""
-        since = self.sending_since
-        return since is not None and now - since > timedelta(seconds=2 * self._lease_s)
+        since_s = self.sending_since_s
+        return since_s is not None and time.monotonic() - since_s > 2 * self._lease_s
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -172,7 +176,7 @@ class ChannelWorker:
         if not self._db.holds():  # this process slept, or is cut off: whoever took over sends it when our lease is out
             _LOG.warning("notification %d is not sent: another core may have taken over", notification.id)
             return
-        self.sending_since = self._clock()
+        self.sending_since_s = time.monotonic()
         try:
             if self._notifier is None:
                 self._notifier = open_notifier(self.channel, self._environ, self._db)
@@ -183,7 +187,8 @@ class ChannelWorker:
             zone = self._find_zone(notification.site)
             provider_id = deliver_in(language, self._notifier, whole, kept, page_url=self._page_url, zone=zone)
         except ConfigError as error:  # a person can mend it: wait, and read the settings again
-            self._settle_failure(notification, DeliveryError(str(error), retry_after_s=60.0), urgent=urgent)
+            wait_s = URGENT_AGAIN_S if urgent else CONFIG_AGAIN_S
+            self._settle_failure(notification, DeliveryError(str(error), retry_after_s=wait_s), urgent=urgent)
         except DeliveryError as error:
             self._settle_failure(notification, error, urgent=urgent)
         except Exception as error:  # a notifier's bug is a failure of this channel only
@@ -199,7 +204,7 @@ class ChannelWorker:
                 self._settle(lambda c, now: release_backoff(c, self.channel, now))
                 self.wake()
         finally:
-            self.sending_since = None
+            self.sending_since_s = None
 
     def _complete(self, notification: Notification, language: str) -> Notification:
         """With what the site file says of its recipient, and the code of a reply where the channel takes one."""
@@ -220,8 +225,10 @@ class ChannelWorker:
         return replace(notification, code=code)
 
     def _settle_failure(self, notification: Notification, error: DeliveryError, *, urgent: bool) -> None:
-        longest_s = URGENT_AGAIN_S if urgent else LONGEST_S
-        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s)
+        if split_channel(self.channel)[0] not in HOLDING:
+            self._notifier = None  # secret files are read anew: a person may have set them right
+        longest_s, most_s = (URGENT_AGAIN_S, URGENT_HELD_S) if urgent else (LONGEST_S, LONGEST_WAIT.total_seconds())
+        wait_s = backoff_s(notification.attempts, self._jitter, error.retry_after_s, longest_s, most_s)
         now = self._clock()
         permanent = error.permanent or (not urgent and now - notification.queued_at > GIVE_UP_AFTER)
         if not error.permanent:

@@ -459,6 +459,10 @@ class Core:
         )
         self.conditions.follow(self.conditions.of_readers(self.readers), now_s)
         self.conditions.follow(self.conditions.of_evaluation(self.sites, self.evaluation.find_slow()), now_s)
+        self.conditions.follow(self.conditions.of_escalation(self.sites, self.dispatcher.failing), now_s)
+        hanging = self.dispatcher.find_hanging()
+        channels = {*gather_channels(self.sites.values()), *hanging}
+        self.conditions.follow(self.conditions.of_workers(channels, hanging), now_s)
 
     def _follow_sources(self) -> None:
         with self.db.read() as c:

@@ -11,7 +11,8 @@ from monitor.config.sources import FOLDER_KIND, SourceSection
 from monitor.domain.duty.rota import Roster, find_gap, find_unread
 from monitor.domain.instants import spell
 from monitor.domain.site import Team
-from monitor.service.alarms import ServiceAlarms
+from monitor.notify.dispatcher import ALL_SITES
+from monitor.service.alarms import STATUS_SITE, ServiceAlarms
 from monitor.store.alerting.alerts import FAILING
 from monitor.store.delivery.channel_tests import Tested
 from monitor.store.readings.sources import PollState
@@ -29,6 +30,7 @@ _CHECK_REASONS: Final = {
     "database": "the database is slow, or its log has grown too large; see slopeward doctor",
 }
 GAP_AHEAD: Final = timedelta(days=3)  # so long before nobody is on duty it is an alarm
+ESCALATION_FAILS_S: Final = 15.0
 FOLDER_SILENT_S: Final = 600.0  # a file of a watched folder that cannot be read
 
 
@@ -210,6 +212,20 @@ class Conditions:
                 f"duty:{team.site}:{team.name}:unread", find_unread(rosters[team.site, team.name], now),
                 f"the plan of team {team.name} of {team.site} cannot be read: put a new one in force", level=1,
             )  # fmt: skip
+
+    @staticmethod
+    def of_workers(channels: Iterable[str], hanging: Collection[str]) -> Iterator[Condition]:
+        """Channels of which so many workers hang that no new one takes their place."""
+        for channel in channels:
+            text = f"channel {channel} hangs: its messages wait until the service starts again"
+            yield Condition(f"hanging:{channel[:60]}", channel in hanging, text)
+
+    @staticmethod
+    def of_escalation(sites: Iterable[str], failing: Collection[str]) -> Iterator[Condition]:
+        """Sites whose alerts cannot be escalated; `ALL_SITES` stands for all."""
+        for site in (*sites, STATUS_SITE, ALL_SITES):
+            text = f"escalation of {site} fails, see the log; call who must know by other means"
+            yield Condition(f"escalation:{site}", site in failing, text, after_s=ESCALATION_FAILS_S, hold_s=60.0)
 
     @staticmethod
     def of_checks(checks: Iterable[Check]) -> Iterator[Condition]:

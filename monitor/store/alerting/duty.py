@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import local_day
@@ -77,14 +77,14 @@ def load_rosters(c: Connection, teams: Iterable[Team], since: datetime) -> dict[
     known = {(team.site, team.name): team for team in teams}
     if not known:
         return {}
-    r, o, names = t.duty_rota.c, t.duty_override.c, {name for _, name in known}
+    r, o = t.duty_rota.c, t.duty_override.c
     rotas: dict[Key, list[Rota]] = {}
-    for row in c.execute(select(t.duty_rota).where(r.team.in_(names)).order_by(r.id.desc())):
-        mine = rotas.setdefault((row.site, row.team), [])
-        if (row.site, row.team) in known and len(mine) < MOST_PLANS:
-            mine.insert(0, _read_rota(row))
+    for site, name in known:
+        newest = select(t.duty_rota).where(r.site == site, r.team == name).order_by(r.id.desc()).limit(MOST_PLANS)
+        rotas[site, name] = [_read_rota(row) for row in c.execute(newest)][::-1]
     overrides: dict[Key, list[Override]] = {}
-    standing = (o.team.in_(names), o.to_at > since, o.withdrawn_at.is_(None))
+    mine = tuple_(o.site, o.team).in_(sorted(known))
+    standing = (mine, o.to_at > since, o.withdrawn_at.is_(None))
     for row in c.execute(select(t.duty_override).where(*standing).order_by(o.id)):
         one = Override(row.id, row.from_at, row.to_at, row.person_out or "", row.person_in or "")
         overrides.setdefault((row.site, row.team), []).append(one)

@@ -25,8 +25,8 @@ from sqlalchemy import insert, select, update
 from monitor.config.service import load_service
 from monitor.domain.alert import Actor, DeliveryState, Notification
 from monitor.domain.site import Level, Recipient, Site
-from monitor.errors import RefusedError
-from monitor.notify.dispatcher import Dispatcher
+from monitor.errors import ConfigError, DeliveryError, RefusedError
+from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
 from monitor.notify.notifier import channel_settings, open_notifier
 from monitor.notify.verdict import Limits
 from monitor.notify.worker import ChannelWorker
@@ -647,6 +647,68 @@ def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monk
         release.set()
     assert len(set(calls)) == 1
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
+    releases = []
+
+    class Stuck:
+        def deliver(self, n):
+            releases.append(threading.Event())
+            releases[-1].wait(30)
+            raise DeliveryError("late")
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:x")
+    later = [0.0]
+    monkeypatch.setattr("monitor.notify.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
+    now = [clock()]
+    dispatcher = Dispatcher(database, {}, lambda: now[0], environ={}, limits=PATIENT, lease_s=30.0)
+
+    def hang_once(number):
+        dispatcher.plan_once()
+        wait_for(lambda: len(releases) == number)
+        now[0] += timedelta(seconds=40)  # the lease ran out, and with it the patience below
+        later[0] += 61.0
+
+    for number in range(1, MOST_ABANDONED + 2):
+        hang_once(number)
+    assert dispatcher.find_hanging() == {"log:x"}
+    dispatcher.plan_once()
+    assert len(releases) == MOST_ABANDONED + 1, "no more than so many"
+    for one in releases[:-1]:
+        one.set()
+    wait_for(lambda: not dispatcher.find_hanging())
+    hang_once(MOST_ABANDONED + 2)
+    for one in releases:
+        one.set()
+    dispatcher.stop(3.0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
+def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
+    opened = []
+
+    class Refusing:
+        def deliver(self, n):
+            raise error
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: opened.append(1) or Refusing())
+    now = [T0]
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:HOOK")
+    worker = ChannelWorker(database, "webhook:HOOK", lambda: now[0], lambda: 0.0, {}, PATIENT)
+    assert worker.work_once()
+    (row,) = rows(database).values()
+    assert row.next_attempt_at - T0 <= timedelta(seconds=60 if isinstance(error, DeliveryError) else 6)
+    now[0] = row.next_attempt_at
+    assert worker.work_once()
+    assert len(opened) == 2
 
 
 def test_mqtt_channel_publishes_to_a_real_broker(database, mosquitto):

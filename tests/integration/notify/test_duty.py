@@ -15,11 +15,19 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.service.self_checks import Conditions
 from monitor.store.alerting.alerts import acknowledge, apply_changes
-from monitor.store.alerting.duty import add_change, add_plan, lay_out, load_changes, load_rosters, withdraw_change
+from monitor.store.alerting.duty import (
+    add_change,
+    add_plan,
+    lay_out,
+    list_chain,
+    load_changes,
+    load_rosters,
+    withdraw_change,
+)
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
-from monitor.store.schema.tables import duty_rota
+from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.data.site_text import FOUR, head, series, station
 
@@ -239,10 +247,34 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
-        c.execute(update(duty_rota).values(**wrong))
+        c.execute(update(t.duty_rota).values(**wrong))
         raise_alert(c, 2, T0)
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     with watched.read() as c:
         rosters = load_rosters(c, [CREW], T0)
     reasons = [k.reason for k in Conditions.of_duty([CREW], rosters, T0) if k.is_true]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, monkeypatch):
+    other = parse_site(text_of().replace('"bench"', '"apron"'), "apron")
+    watch = Dispatcher(watched, {"bench": SITE, "apron": other}, lambda: T0, limits=Limits(unconfirmed_after_s=1e9))
+    with watched.write() as c:
+        save_site(c, other, "ada", "test", T0 - DAY)
+        for site in (SITE, other):
+            add_plan(c, site.teams[0], PLAN, ADA, "spring", T0)
+            raise_alert(c, 2, T0, site=site)
+
+    def fail_at_apron(c, recipients, at):
+        if recipients is other.recipients:
+            raise ValueError
+        return list_chain(c, recipients, at)
+
+    monkeypatch.setattr("monitor.notify.dispatcher.list_chain", fail_at_apron)
+    assert watch.escalate_once(T0 + HOUR) == 1
+    alarms = Conditions.of_escalation(["bench", "apron"], watch.failing)
+    assert [k.key for k in alarms if k.is_true] == ["escalation:apron"]
+    monkeypatch.undo()
+    assert watch.escalate_once(T0 + HOUR) == 1
+    assert not watch.failing
