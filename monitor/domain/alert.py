@@ -136,5 +136,5 @@ class Notification:
     link: str = ""  # of its alert on the page; empty where people have no address of it
     others: int = 0  # so many messages of other alerts it stands for; they are listed in its body
     code: str = ""  # by which its recipient acknowledges in a reply; empty where the channel takes none
-    sounds_from: int | None = None  # lowest hazard level that its recipient asked for; None where nobody knows
+    sounds_from: int | None = None  # of a siren: the lowest level that anybody of its site asked for; None = not known
     sounds_in_exercise: bool = False  # of a siren: an exercise sounds as well

@@ -9,7 +9,7 @@ import codecs
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from monitor.store.delivery.replies import ANSWERS, Answer, take_reply
 
 _LOG = logging.getLogger(__name__)
 FOLDERS: Final = ("outbox", "sent", "error", "inbox")
-_IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_(\+?\d{3,20})_\d+\.txt")
+_IN: Final = re.compile(r"IN\d{8}_\d{6}_\d+_\+?\d{3,20}_\d+\.txt")
 _LARGEST: Final = 2000  # bytes of an incoming part; none is longer than a few hundred
 _MOST: Final = 100  # files looked at in one go
 _UNFINISHED_S: Final = 60.0  # so long a file of another name may be one that is still being written
@@ -68,19 +68,18 @@ def find_outcome(folder: Path, name: str) -> str:
     return next((box for box in ("sent", "error") if (folder / box / name).exists()), "")
 
 
-def take_incoming(folder: Path, failed: Collection[str] = ()) -> Iterator[Incoming]:
-    """What lies in the inbox, oldest first, those that failed before last; each stays there until `forget`."""
-    paths = [path for path in _list(folder / "inbox") if _is_reply(path)]
-    for path in sorted(paths, key=lambda p: p.name in failed)[:_MOST]:
-        match = _IN.fullmatch(path.name)
-        try:
-            with path.open("rb") as file:
-                content = file.read(_LARGEST)
-        except OSError:
-            continue
-        wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
-        sender = "" if match is None else match[1]
-        yield Incoming(path.name, sender, content.decode("utf-16" if wide else "utf-8", "replace").strip())
+def list_incoming(folder: Path, failed: Collection[str] = ()) -> list[str]:
+    """Names of what lies in the inbox, oldest first, those that failed before last; each stays until `forget`."""
+    names = [path.name for path in _list(folder / "inbox") if _is_reply(path)]
+    return sorted(names, key=lambda name: name in failed)[:_MOST]
+
+
+def read_incoming(folder: Path, name: str) -> Incoming:
+    """A message of the inbox; raises OSError where it cannot be read."""
+    with (folder / "inbox" / name).open("rb") as file:
+        content = file.read(_LARGEST)
+    wide = content[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+    return Incoming(name, name.split("_")[3], content.decode("utf-16" if wide else "utf-8", "replace").strip())
 
 
 def list_strange(folder: Path, now: datetime) -> list[str]:
@@ -131,15 +130,15 @@ class ModemWatch:
     def _read_inbox(self, now: datetime) -> None:
         """Take each reply; one that cannot be taken stays, is tried again behind the others, and is trouble."""
         failed: set[str] = set()
-        for one in take_incoming(self._folder, self._failed):
+        for name in list_incoming(self._folder, self._failed):
             try:
-                self._take(one, now)
+                self._take(name, now)
             except StoreBusyError:
                 raise
             except Exception:  # one text must not keep the others from being read
-                if one.name not in self._failed:
-                    _LOG.exception("modem: the text %s cannot be taken", one.name)
-                failed.add(one.name)
+                if name not in self._failed:
+                    _LOG.exception("modem: the text %s cannot be taken", name)
+                failed.add(name)
         self._failed = failed
         if strange := list_strange(self._folder, now):
             detail = {"files": len(strange), "first": strange[0][:100]}
@@ -148,12 +147,13 @@ class ModemWatch:
             for name in strange:
                 forget(self._folder, name)
 
-    def _take(self, one: Incoming, now: datetime) -> None:
+    def _take(self, name: str, now: datetime) -> None:
+        one = read_incoming(self._folder, name)
+        known_as = f"{name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
         with self._db.write() as c:
-            name = f"{one.name} {sha256(one.text.encode()).hexdigest()[:12]}"  # names of files come again
-            answer = take_reply(c, "sms", one.sender, one.text, name, now)
+            answer = take_reply(c, "sms", one.sender, one.text, known_as, now)
         self._answer(one, answer)
-        forget(self._folder, one.name)
+        forget(self._folder, name)
 
     def find_trouble(self) -> str:
         """Why messages do not go out; empty when all is well."""

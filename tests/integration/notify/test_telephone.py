@@ -402,7 +402,7 @@ def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_p
     (inbox / f"IN20260301_050001_00_{OTHER}_00.txt").write_text("broken")
     (inbox / f"IN20260301_060000_00_{NUMBER}_00.txt").write_bytes(f"\0ACK {code}".encode("utf-16"))
     take = watch._take
-    monkeypatch.setattr(watch, "_take", lambda one, at: 1 / 0 if one.text == "broken" else take(one, at))
+    monkeypatch.setattr(watch, "_take", lambda name, at: 1 / 0 if OTHER in name else take(name, at))
     watch.follow()
     assert find_now(db, alert_id).acknowledged_by == "Ada"
     assert "cannot be read" in watch.find_trouble()
