@@ -264,6 +264,11 @@ class ScheduleSection(Section):
 
     evaluate_tick_s: Duration = Field(default=60.0, alias="evaluate_tick")
 
+    @property
+    def late(self) -> timedelta:
+        """A decision that is older says nothing of the present."""
+        return timedelta(seconds=10.0 * self.evaluate_tick_s)
+
 
 class ComputeSection(Section):
     """[compute]."""

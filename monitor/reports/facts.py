@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from math import hypot
@@ -56,7 +56,7 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
         raise RefusedError("a report ends after its beginning")
     site, span = load_site_then(c, site_id, period.to_at), (period.from_at, period.to_at)
     zone = ZoneInfo(site.timezone)
-    alerts = rows.load_past_alerts(c, site_id, *span)
+    alerts, cut = rows.load_past_alerts(c, site_id, *span)
     segments = load_ribbon(c, site_id, *span)
     series, turns = load_series(c, site_id), load_days(c, site_id, *span)
     movement = load_newest_movement(c, site_id, period.to_at)
@@ -88,6 +88,8 @@ def gather_facts(c: Connection, site_id: str, period: Period) -> dict[str, Any]:
         "notes": rows.load_notes(c, site_id, *span),
         "acts": rows.load_acts(c, site_id, *span),
     }  # fmt: skip
+    if cut:  # said where it is so: a report of before gives its digest
+        facts |= {"cut": cut, "cut_after": rows.MOST}
     return dict(json.loads(canonical_json(_plain(facts))))
 
 
@@ -129,11 +131,16 @@ def _describe_day(
 
 
 def _read(c: Connection, series: SeriesRow, period: Period) -> list[Reading]:
-    """Readings that nothing is wrong with; of a series with too many those at both ends of the period."""
-    from_at, to_at = period.from_at, period.to_at
+    return _read_ends(c, series, period)[0]
+
+
+def _read_ends(c: Connection, series: SeriesRow, period: Period) -> tuple[list[Reading], bool]:
+    """Readings that nothing is wrong with, and whether they are all; of too many those at both ends of the period."""
+    from_at, to_at, is_whole = period.from_at, period.to_at, True
     try:
         found = load_range(c, series.id, from_at, to_at, to_at)
     except RefusedError:
+        is_whole = False
         part = (to_at - from_at) / ENDS
         found = []
         for low, high in ((from_at, from_at + part), (to_at - part, to_at)):
@@ -141,7 +148,7 @@ def _read(c: Connection, series: SeriesRow, period: Period) -> list[Reading]:
                 found += load_range(c, series.id, low, high, to_at)
             except RefusedError:
                 continue
-    return [r for r in found if all(flag in HARMLESS for flag in r.flags)]
+    return [r for r in found if all(flag in HARMLESS for flag in r.flags)], is_whole
 
 
 def _draw(points: Sequence[tuple[datetime, float]], period: Period) -> list[float | None]:
@@ -170,34 +177,34 @@ def _describe_motion(
             by_station.setdefault(one.station, {})[one.quantity] = one
     found = []
     for station, own in sorted(by_station.items()):
-        quantity, points, unit = _follow(c, own, period)
-        if not points:
-            continue
         declared, seen = site.station(station), judged.get(station)
         names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "stage", "trend", "window")
-        found.append({
-            "station": station, "on_slope": declared.on_slope if declared else True, "quantity": quantity, "unit": unit,
-            "change": round(points[-1][1], 6), "newest_at": points[-1][0], "points": _draw(points, period),
-            **{name: seen[name] if seen else None for name in names},
-        })  # fmt: skip
+        for quantity, points, unit in _follow(c, own, period):
+            found.append({
+                "station": station, "on_slope": declared.on_slope if declared else True, "quantity": quantity,
+                "unit": unit, "change": round(points[-1][1], 6), "newest_at": points[-1][0],
+                "points": _draw(points, period), **{name: seen[name] if seen else None for name in names},
+            })  # fmt: skip
+            seen = None  # what was judged of the station stands in its first row
     return found
 
 
 def _follow(
     c: Connection, own: dict[str, SeriesRow], period: Period
-) -> tuple[str, list[tuple[datetime, float]], str]:  # fmt: skip
-    """Quantity, change since the first reading, unit: the length in space of three components, or one series."""
-    if set(COMPONENTS) <= set(own):
-        parts = [{r.observed_at: r.value for r in _read(c, own[name], period)} for name in COMPONENTS]
-        epochs = sorted(set(parts[0]) & set(parts[1]) & set(parts[2]))
-        if not epochs:
-            return "displacement", [], own[COMPONENTS[0]].unit
+) -> Iterator[tuple[str, list[tuple[datetime, float]], str]]:  # fmt: skip
+    """Quantity, change since the first reading, unit: the length of the components that are there, then each other."""
+    names = [name for name in COMPONENTS if name in own]
+    parts = [{r.observed_at: r.value for r in _read(c, own[name], period)} for name in names]
+    parts = [part for part in parts if part]
+    epochs = sorted(set(parts[0]).intersection(*parts[1:])) if len(parts) > 1 else []
+    if epochs:
         first = [part[epochs[0]] for part in parts]
         moved = [(at, hypot(*(part[at] - base for part, base in zip(parts, first, strict=True)))) for at in epochs]
-        return "displacement", moved, own[COMPONENTS[0]].unit
-    quantity = min(own)
-    readings = _read(c, own[quantity], period)
-    return quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
+        yield "displacement", moved, own[names[0]].unit
+    for quantity in sorted(own):
+        readings = [] if epochs and quantity in names else _read(c, own[quantity], period)
+        if readings:
+            yield quantity, [(r.observed_at, r.value - readings[0].value) for r in readings], own[quantity].unit
 
 
 def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], period: Period) -> list[dict[str, Any]]:
@@ -232,13 +239,14 @@ def _describe_water(c: Connection, series: Sequence[SeriesRow], period: Period) 
     for one in series:
         if not one.quantity.startswith(WET):
             continue
-        points = [(r.observed_at, r.value) for r in _read(c, one, period)]
+        readings, is_whole = _read_ends(c, one, period)
+        points = [(r.observed_at, r.value) for r in readings]
         if points:
             values = [value for _, value in points]
             found.append({
                 "station": one.station, "quantity": one.quantity, "unit": one.unit, "last": round(values[-1], 6),
-                "change": round(values[-1] - values[0], 6), "lowest": round(min(values), 6),
-                "highest": round(max(values), 6), "points": _draw(points, period),
+                "change": round(values[-1] - values[0], 6), "lowest": round(min(values), 6) if is_whole else None,
+                "highest": round(max(values), 6) if is_whole else None, "points": _draw(points, period),
             })  # fmt: skip
     return found
 

@@ -15,17 +15,16 @@ from zoneinfo import ZoneInfo
 from monitor.config.service import ServiceConfig
 from monitor.domain.canonical import code_version
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError
+from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import gettext, use
 from monitor.language.local_time import spell_local
-from monitor.language.sayings import say_level
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings, split_channel
 from monitor.notify.notifiers.mail import MailNotifier
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
-from monitor.reports.render import TITLES, render_report
+from monitor.reports.render import TITLES, find_state, render_report
 from monitor.store import report_issues as store
 from monitor.store.alerting.sites import SiteSummary, load_sites_summary
 from monitor.store.database.engine import Database
@@ -64,9 +63,12 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         try:
             _send(db, config, mail, now, documents)
             sent += 1
-        except SlopewardError as error:
-            troubles.append(str(error))
-            _settle_failure(db, mail, error, now)
+        except StoreBusyError:
+            raise
+        except Exception as error:  # whatever one report holds, the others are mailed
+            line = _one_line(error)
+            troubles.append(line)
+            _settle_failure(db, mail, error, line, now)
     if troubles:
         raise JobError(f"{len(troubles)} reports were not made or not mailed, the first: {troubles[0]}")
     return f"{made} reports made, {sent} mailed"
@@ -104,8 +106,10 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
             digest = known.facts_sha256 if known else digest_of(gather_facts(c, due.site.id, period))
     except NotFoundError:  # it was declared after the period
         return False
-    except SlopewardError as error:
-        troubles.append(f"{due.site.id} {period.kind}: {error}")
+    except StoreBusyError:
+        raise
+    except Exception as error:  # whatever one site holds, the others get theirs
+        troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
         return False
     issue = known or Issue(
         0, due.site.id, period.kind, period.from_at, period.to_at, now, due.language, digest, code_version()
@@ -115,7 +119,7 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
     return known is None
 
 
-def make_document(db: Database, issue: Issue) -> tuple[str, Mapping[str, Any]]:
+def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Mapping[str, Any]]:
     """A report that was issued, made again from its rows: the document and its facts.
 
     What does not give the digest of then (rows were pruned, or altered) is logged, and the document bears its own.
@@ -126,7 +130,7 @@ def make_document(db: Database, issue: Issue) -> tuple[str, Mapping[str, Any]]:
     digest = digest_of(facts)
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
-    return render_report(facts, digest, issue.language, issue.made_at, kept), facts
+    return render_report(facts, digest, issue.language, issue.made_at, kept, late), facts
 
 
 def _send(
@@ -150,15 +154,12 @@ def _send(
 
 def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> EmailMessage:
     """The mail of a report, without its addresses."""
-    html, facts = make_document(db, issue)
-    names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
-    level = facts["now"]["level"] if facts["now"] else None
+    html, facts = make_document(db, issue, config.schedule.late)
+    state = find_state(facts, issue.language, config.schedule.late)
     with use(issue.language):
         title, at = gettext(TITLES[issue.kind]), spell_local(issue.to_at, facts["site"]["timezone"])
-        shown = gettext("unknown") if level is None else say_level(names.get(level, str(level)), issue.language)
-        lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {shown.upper()}"]
-        action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
-        lines += [gettext("Do: %(action)s") % {"action": action}] if action else []
+        lines = [f"{facts['site']['name']}: {title}, {at}", f"{gettext('Level')}: {state['line']}"]
+        lines += [gettext("Do: %(action)s") % {"action": state["action"]}] if state["action"] else []
     if page := config.web.public_url.rstrip("/"):
         lines.append(f"{page}/sites/{issue.site}/reports")
     name, content, subtype = f"{issue.site}-{issue.kind}-{issue.to_at:%Y%m%dT%H%MZ}", html.encode(), "html"
@@ -168,7 +169,7 @@ def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> Em
         except JobError as error:  # the report as HTML is better than none
             lines.append(f"PDF: {error}")
     message = EmailMessage()
-    message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {shown.upper()}. {at}".split())
+    message["Subject"] = " ".join(f"[{facts['site']['name']}] {title}: {state['line']}. {at}".split())
     message["Date"] = format_datetime(issue.made_at)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834
     message.set_content("\n".join(lines) + "\n")
@@ -177,11 +178,18 @@ def _compose(db: Database, config: ServiceConfig, issue: Issue, form: str) -> Em
     return message
 
 
-def _settle_failure(db: Database, mail: Mail, error: SlopewardError, now: datetime) -> None:
+def _one_line(error: Exception) -> str:
+    if isinstance(error, SlopewardError):
+        return str(error)
+    log.error("a report was not made or not mailed", exc_info=error)
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _settle_failure(db: Database, mail: Mail, error: Exception, line: str, now: datetime) -> None:
     final = (isinstance(error, DeliveryError) and error.permanent) or now - mail.queued_at > GIVE_UP_AFTER
     wait_s = (
         600.0 if isinstance(error, ConfigError) else 60.0 * backoff_s(mail.attempts + 1, lambda: 0.5, None, LONGEST_S)
     )
     again = None if final else now + timedelta(seconds=min(wait_s, LONGEST_S))
     with db.write() as c:
-        store.mark_not_mailed(c, mail.id, str(error), again)
+        store.mark_not_mailed(c, mail.id, line, again)

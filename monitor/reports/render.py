@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -118,8 +118,47 @@ def render(
         return _environment().get_template(name).render(**shared, **values)
 
 
+def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict[str, Any]:
+    """What is said of the end of a period: a level counts where it was decided then, with what was seen.
+
+    Args:
+        facts: of `gather_facts`.
+        language: of the words.
+        late: a last decision that is older leaves the level unknown.
+
+    Returns:
+        `level` and `is_known`, `word` for the box and `line` for a mail, `since` and `action`.
+    """
+    now, names = facts["now"], {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
+    with catalogue.use(language), use_zone(facts["site"]["timezone"]):
+        unknown = gettext("unknown")
+        if now is None:
+            return {
+                "level": None,
+                "is_known": False,
+                "word": unknown,
+                "line": unknown.upper(),
+                "since": "",
+                "action": "",
+            }
+        level, sight = int(now["level"]), str(now["observability"])
+        word = say_level(names.get(level, str(level)), language)
+        is_known = parse(facts["to"]) - parse(now["at"]) <= late
+        since = "" if is_known else gettext("last decision %(at)s: %(level)s") % {
+            "at": spell_local(parse(now["at"])), "level": word.upper(),
+        }  # fmt: skip
+        line = word.upper() + ("" if sight == "full" else f", {say(sight)}")
+    action = next((str(v["action"]) for v in facts["site"]["levels"] if v["number"] == level), "")
+    return {
+        "level": level, "is_known": is_known, "since": since, "word": word if is_known else unknown,
+        "line": line if is_known else f"{unknown.upper()} ({since})",
+        "action": action if is_known or level > min(names) else "",
+    }  # fmt: skip
+
+
 def render_report(
-    facts: Mapping[str, Any], digest: str, language: str, at: datetime, kept: Kept = NOTHING_KEPT
+    facts: Mapping[str, Any], digest: str, language: str, at: datetime, kept: Kept = NOTHING_KEPT,
+    late: timedelta = timedelta(minutes=10),
 ) -> str:  # fmt: skip
     """A bulletin or shift report.
 
@@ -129,17 +168,16 @@ def render_report(
         language: of the texts; names and what people wrote stay as they are.
         at: when it is made.
         kept: names that are not translated.
+        late: as `find_state` takes it.
     """
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     top = max(names)
-    now = facts["now"]
-    level = None if now is None else int(now["level"])
-    action = next((v["action"] for v in facts["site"]["levels"] if v["number"] == level), "")
     english = TITLES[facts["kind"]]
     with catalogue.use(language):
         title = gettext(english)
     values = {
-        "title": title, "f": facts, "digest": digest, "top": top, "level": level, "action": action,
+        "title": title, "f": facts, "digest": digest, "top": top,
+        "state": find_state(facts, language, late),
         "level_name": lambda number: say_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),
     }  # fmt: skip

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
-from monitor.domain.alert import AlertState
+from monitor.domain.alert import AlertState, Ledger
 from monitor.errors import NotFoundError
 from monitor.store.alerting.alerts import AlertEvent
 from monitor.store.schema import tables as t
@@ -44,19 +44,28 @@ def find_version_at(c: Connection, site: str, at: datetime) -> str:
     return str(found)
 
 
-def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[PastAlert]:
-    """Alerts that were open in a period, drills left out, as they stood at its end; the newest first."""
+def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetime) -> tuple[list[PastAlert], list[str]]:
+    """Alerts that were open in a period, drills left out, as they stood at its end; the newest first.
+
+    Returns:
+        They, and the ledgers of which there were more than `MOST`: those that were closed and are old are left out.
+    """
     a, e, o = t.alert.c, t.alert_event.c, t.alert_outcome.c
-    wanted = (
-        select(a.id, a.ledger, a.key, a.raised_at)
-        .where(
-            a.site == site, a.exercise.is_(False), a.raised_at <= to_at,
-            or_(a.closed_at.is_(None), a.closed_at > from_at),
-        )
-        .order_by(a.raised_at.desc(), a.id.desc())
-        .limit(MOST)
-    )  # fmt: skip
-    heads = c.execute(wanted).all()
+    heads, cut = list[Any](), list[str]()
+    for ledger in Ledger:
+        wanted = (
+            select(a.id, a.ledger, a.key, a.raised_at)
+            .where(
+                a.site == site, a.ledger == ledger, a.exercise.is_(False), a.raised_at <= to_at,
+                or_(a.closed_at.is_(None), a.closed_at > from_at),
+            )
+            .order_by(case((a.closed_at <= to_at, 1), else_=0), a.raised_at.desc(), a.id.desc())
+            .limit(MOST + 1)
+        )  # fmt: skip
+        found = c.execute(wanted).all()
+        heads += found[:MOST]
+        cut += [str(ledger)] if len(found) > MOST else []
+    heads.sort(key=lambda row: (row.raised_at, row.id), reverse=True)
     chains: dict[int, list[AlertEvent]] = {row.id: [] for row in heads}
     events = select(t.alert_event).where(e.alert_id.in_(list(chains)), e.at <= to_at).order_by(e.alert_id, e.sequence)
     for row in c.execute(events).mappings():
@@ -66,7 +75,7 @@ def load_past_alerts(c: Connection, site: str, from_at: datetime, to_at: datetim
     outcomes = {row.alert_id: (row[1], row.note) for row in c.execute(said)}
     return [
         _look_back(row, chains[row.id], *outcomes.get(row.id, (None, None))) for row in heads if chains[row.id]
-    ]  # fmt: skip
+    ], cut  # fmt: skip
 
 
 def _look_back(head: Any, chain: Sequence[AlertEvent], outcome: str | None, note: str | None) -> PastAlert:

@@ -87,7 +87,7 @@ def _write(
         facts = gather_facts(c, site, period)
         kept = load_kept_names(c)
     digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, kept), config)
+    _save(out, render_report(facts, digest, wanted, now, kept, service.schedule.late), config)
     said = {
         "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
         "file": str(out),

@@ -15,12 +15,15 @@ from monitor.cli.main import run_verb
 from monitor.config.service import ComputeSection, parse_service
 from monitor.domain.observation import Observation
 from monitor.errors import JobError, NotFoundError, RefusedError
+from monitor.reports import facts as facts_of
 from monitor.reports import issue as issuing
 from monitor.reports import pdf
 from monitor.reports.facts import digest_of, gather_facts
 from monitor.reports.period import DAILY, SHIFT, WEEKLY, Period, find_before
-from monitor.reports.render import find_policy, render_report
+from monitor.reports.render import find_policy, find_state, render_report
+from monitor.store import report_facts
 from monitor.store.alerting import alerts
+from monitor.store.pages import load_range
 from monitor.store.readings.observations import add_observations
 from monitor.store.report_issues import load_issues, load_mails
 from monitor.store.schema import tables as t
@@ -29,7 +32,7 @@ from tests.conftest import free_port
 from tests.data.filled import ADA, NOW
 from tests.integration.web.test_page import log_in, serving
 
-DAY = timedelta(days=1)
+DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")
 WEEK = find_before(WEEKLY, NOW, ZURICH)
 ON_SQLITE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # what asks no SQL of its own
@@ -44,6 +47,8 @@ def add_looks(database):
             (-48, 2, "full"),
             (-9, 2, "blind"),
             (-8, 2, "full"),
+            (-0.3, 2, "full"),
+            (-0.05, 2, "full"),
             (1, 3, "full"),
         ):
             c.execute(insert(t.evaluation).values(
@@ -201,6 +206,93 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
     assert issuing.run(
         database, plan(mail.port, more='[[report]]\nkind = "weekly"\nweekday = "wednesday"\n'), None, later
     ).startswith("0")
+
+
+@ON_SQLITE
+def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, mail):
+    facts = gather(database)
+    assert find_state(facts, "en", LATE)["line"] == "ORANGE"
+    facts["now"] |= {"level": 0, "observability": "blind"}
+    assert find_state(facts, "en", LATE)["line"] == "GREEN, blind"
+    assert 'now lv-u">Level<b>green, blind' in render_report(facts, "x", "en", NOW)
+    facts["now"]["at"] = "2026-02-28T18:00:00.000000Z"
+    said = find_state(facts, "en", LATE)
+    assert said["line"] == "UNKNOWN (last decision 2026-02-28 19:00: GREEN)"
+    assert said["action"] == ""
+    assert 'now lv-u">Level<b>unknown</b>last decision' in render_report(facts, "x", "en", NOW)
+    facts["now"]["level"] = 2
+    assert find_state(facts, "en", LATE)["action"], "what was called for is not called off"
+    with database.write() as c:
+        c.execute(t.evaluation.delete().where(t.evaluation.c.at > NOW - timedelta(hours=8)))
+    issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
+    assert "UNKNOWN (last decision" in mail.mails[0][1]["Subject"]
+
+
+@ON_SQLITE
+def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
+    at = NOW - timedelta(hours=3)
+    with database.write() as c:
+        add_observations(c, [
+            Observation(SITE, "G9", quantity, unit, moment, moment, value)
+            for quantity, unit, end in (
+                ("displacement_east", "mm", 3.0), ("displacement_north", "mm", 400.0), ("tilt_x", "deg", 2.0),
+                ("water_level", "m", 5.0),
+            )
+            for moment, value in ((at, 0.0), (at + timedelta(hours=1), end))
+        ], NOW)  # fmt: skip
+        row = dict(c.execute(select(t.alert).where(t.alert.c.ledger == "health")).mappings().first())
+        chain = dict(c.execute(select(t.alert_event).where(t.alert_event.c.alert_id == row["id"])).mappings().first())
+        for number in range(900, 904):
+            c.execute(insert(t.alert).values(row | {
+                "id": number, "site": SITE, "raised_at": at, "closed_at": None, "key": f"health:{number}",
+                "exercise": False,
+            }))  # fmt: skip
+            c.execute(insert(t.alert_event).values(chain | {"id": number, "alert_id": number, "at": at}))
+    monkeypatch.setattr(report_facts, "MOST", 3)
+    facts = gather(database)
+    moved = {row["quantity"]: row["change"] for row in facts["movement"] if row["station"] == "G9"}
+    assert moved == {"displacement": pytest.approx(400.011, abs=1e-3), "tilt_x": 2.0}
+    assert len(facts["hazards"]) == 1
+    assert facts["cut"] == ["health"]
+    assert "(health): 3 of each" in render_report(facts, "x", "en", NOW)
+
+    def too_many(c, series, low, high, now):
+        if high - low > DAY:
+            raise RefusedError("too many")
+        return load_range(c, series, low, high, now)
+
+    monkeypatch.setattr(facts_of, "load_range", too_many)
+    (water,) = [row for row in gather(database)["water"] if row["station"] == "G9"]
+    assert (water["last"], water["highest"]) == (5.0, None), "nobody read what lies between"
+
+
+@ON_SQLITE
+def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
+    gather_facts, make_document = issuing.gather_facts, issuing.make_document
+
+    def poison(real, bad):
+        def act(c, *words):
+            if any(getattr(word, "site", word) == bad for word in words):
+                raise ValueError("poisoned")
+            return real(c, *words)
+
+        return act
+
+    later = NOW + timedelta(minutes=10)
+    config = parse_service(PLAN.format(port=mail.port, form="html").replace("north-*", "*"), "x")
+    monkeypatch.setattr(issuing, "gather_facts", poison(gather_facts, "lake-slope"))
+    with pytest.raises(JobError, match="lake-slope daily: ValueError: poisoned"):
+        issuing.run(database, config, None, later)
+    assert len(mail.mails) == 2
+    monkeypatch.setattr(issuing, "gather_facts", gather_facts)
+    monkeypatch.setattr(issuing, "make_document", poison(make_document, SITE))
+    with database.write() as c:
+        c.execute(update(t.report_mail).values(state="failed_retry", next_attempt_at=NOW))
+    with pytest.raises(JobError, match="2 reports were not made or not mailed, the first: ValueError: poisoned"):
+        issuing.run(database, config, None, later)
+    subjects = [message["Subject"] for _, message in mail.mails]
+    assert len([one for one in subjects if one.startswith("[North")]) == 2
+    assert len(subjects) > 3, "those of the other site went out"
 
 
 @ON_SQLITE

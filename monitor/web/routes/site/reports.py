@@ -64,7 +64,7 @@ def send_report(request: Request, site: str, name: str, form: str) -> Response:
                 issue = load_issue(c, int(name))
             if issue is None or issue.site != site:
                 raise NotFoundError(f"site {site!r} has no report {name}")
-            html, _ = make_document(context.db, issue)
+            html, _ = make_document(context.db, issue, context.config.schedule.late)
         else:
             raise NotFoundError(f"there is no report {name[:20]!r}; there are: {', '.join(KINDS)} and numbers")
         return _answer(context, html, f"{site}-{name}", form)
@@ -89,7 +89,7 @@ def _render_now(context: Context, site: str, kind: str) -> str:
         zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
         facts = gather_facts(c, site, find_before(kind, now, zone))
         kept = load_kept_names(c)
-    return render_report(facts, digest_of(facts), current(), now, kept)
+    return render_report(facts, digest_of(facts), current(), now, kept, context.config.schedule.late)
 
 
 def _require_form(form: str) -> None:
