@@ -20,6 +20,7 @@ from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}
+LAST: Final = N_("last decision %(at)s: %(level)s")
 WIDTH, HEIGHT = 150.0, 30.0  # of a small picture
 
 
@@ -144,7 +145,7 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
         level, sight = int(now["level"]), str(now["observability"])
         word = say_level(names.get(level, str(level)), language)
         is_known = parse(facts["to"]) - parse(now["at"]) <= late
-        since = "" if is_known else gettext("last decision %(at)s: %(level)s") % {
+        since = "" if is_known else gettext(LAST) % {
             "at": spell_local(parse(now["at"])), "level": word.upper(),
         }  # fmt: skip
         line = word.upper() + ("" if sight == "full" else f", {say(sight)}")

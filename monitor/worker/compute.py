@@ -277,7 +277,13 @@ def _report(folder: Path, seen: int, on_progress: Progress | None) -> int:
         return seen
     lines = _read_own(folder / "progress", PROGRESS_LIMIT_BYTES).split(b"\n")[:-1]
     for line in lines[seen:]:
-        on_progress(json.loads(line))
+        try:
+            detail = json.loads(line)
+        except (ValueError, RecursionError):
+            detail = None
+        if not isinstance(detail, dict):
+            raise JobError("the job wrote a line of progress that is none")
+        on_progress(detail)
     return len(lines)
 
 

@@ -4,7 +4,7 @@ Names and values stand apart: `observationNames` are the columns, `observations`
 the `loggerID`. Source: "GeoJSON format details" of the CRBasic help.
 
 On `.../state/...` a logger says that it is connected, and the broker says for it that it is not. That holds for all
-stations whose readings it brings: those that `series` names, and its own.
+stations whose readings it brings: those that `series` and the topic name, else its own.
 """
 
 import json
@@ -81,10 +81,11 @@ def open_campbell(binding: Binding) -> Decoder:
 def _read_state(
     body: Mapping[str, Any], message: Message, place: Place, site: Site, series: Mapping[str, Target]
 ) -> Decoded:
-    """What a logger says of itself, or the broker of it; its client id may be a station of the site."""
-    own = place.station or str(body.get("clientId", ""))
-    stations = {target.station for target in series.values() if target.station}
-    stations |= {own} if place.station or site.station(own) is not None else set()
+    """What a logger says of itself, or the broker of it; its client id counts where nothing else says whose it is."""
+    stations = {target.station for target in series.values() if target.station} | {place.station} - {""}
+    own = str(body.get("clientId", ""))
+    if not stations and site.station(own) is not None:
+        stations = {own}
     stations = {one for one in stations if is_station(one)}
     if not stations:
         raise PayloadError("no_station", "the state of a logger; say whose by station or series of the decoder")

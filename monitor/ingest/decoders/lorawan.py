@@ -90,6 +90,8 @@ def read_uplink(payload: bytes) -> tuple[str, datetime, bytes, tuple[float, floa
         name = info.get("deviceName") if isinstance(info, dict) else body.get("deviceName")
         gateways = body.get("rxInfo")
         battery = None if body.get("batteryLevelUnavailable") else _as_number(body.get("batteryLevel"))
+        if body.get("externalPowerSource") and not battery:
+            battery = None  # it has none: LoRaWAN spells that as level 0
         at, coded = body.get("time") or body.get("publishedAt") or _first_time(gateways), body.get("data")
     if coded is None and battery is None:
         raise PayloadError("empty", "no uplink with data: a join or a status")

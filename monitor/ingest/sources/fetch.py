@@ -1,11 +1,12 @@
 """The job that fetches: whole files under their names, or one line why not; nothing half-written bears a name."""
 
 import importlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from monitor.errors import SlopewardError
+from monitor.errors import RefusedError, SlopewardError
 from monitor.extras import explain_missing
 from monitor.ingest.sources.tasks import FAILED, Answer, Asked, Fetched
 
@@ -32,6 +33,14 @@ def explain(error: Exception, name: str) -> Fetched:
         raise error
     text = str(error) if isinstance(error, SlopewardError | OSError) else f"{type(error).__name__}: {error}"
     return Fetched(name, FAILED, (explain_missing(error) or " ".join(text.split()))[:500])
+
+
+def require_room(asked: Asked) -> None:
+    """Refuse to fetch one more file where it could fill the disk; the next look begins with those that are missing."""
+    free, needed = shutil.disk_usage(asked.folder).free, asked.most_bytes + asked.reserve_bytes
+    if free < needed:
+        raise RefusedError(f"{free >> 20} MiB are free on the disk of paths.state, and {needed >> 20} may be needed"
+                           " (most_mb and the reserve): fetched later")  # fmt: skip
 
 
 def part_of(folder: Path, name: str) -> Path:

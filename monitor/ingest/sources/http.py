@@ -12,7 +12,7 @@ import httpx
 
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import PORTS, find_addresses, hide_query, split_address
-from monitor.ingest.sources.fetch import explain, part_of
+from monitor.ingest.sources.fetch import explain, part_of, require_room
 from monitor.ingest.sources.tasks import NEW, SAME, Asked, Fetched
 
 TIMEOUT_S: Final = 30.0  # between two pieces of an answer
@@ -98,6 +98,7 @@ class Browser:
 
     def save(self, answer: httpx.Response, url: str, path: Path) -> None:
         """Write a body into a file; raises RefusedError where it is larger than is allowed, or packed."""
+        require_room(self._asked)
         most = self._asked.most_bytes
         stated = answer.headers.get("content-length", "")
         if stated.isdigit() and int(stated) > most:

@@ -18,6 +18,7 @@ from monitor.errors import JobError, RefusedError, SlopewardError, StoreBusyErro
 from monitor.ingest.files.reader import Said
 from monitor.ingest.pipeline import Clock
 from monitor.ingest.sources.addresses import hide_query
+from monitor.ingest.sources.fetch import require_room
 from monitor.ingest.sources.folder import SERIES, look_at_folder
 from monitor.ingest.sources.observations import take_pages
 from monitor.ingest.sources.plan import MIB, find_form, make_asked, make_said
@@ -68,8 +69,9 @@ def poll_source(
         try:
             form = "" if source.kind in {"stac", "sensorthings"} else find_form(source)
             said = make_said(source, place.site)
-            asked = make_asked(source, known, folder, environ)
-            _require_room(folder, asked.most_bytes, place.config.limits.reserve_mb)
+            reserve_bytes = place.config.limits.reserve_mb * MIB
+            asked = replace(make_asked(source, known, folder, environ), reserve_bytes=reserve_bytes)
+            require_room(asked)
             for one in _fetch(source, asked, found.errors):
                 before = known.get(one.name)
                 if one.state == FAILED:
@@ -91,14 +93,6 @@ def poll_source(
             found.errors.append(" ".join(str(error).split())[:TEXT_LIMIT])
     _keep(found, source, place)
     return found
-
-
-def _require_room(folder: Path, most_bytes: int, reserve_mb: int) -> None:
-    """Refuse to fetch what could fill the disk."""
-    free, needed = shutil.disk_usage(folder).free, most_bytes + reserve_mb * MIB
-    if free < needed:
-        raise RefusedError(f"{free // MIB} MiB are free on the disk of paths.state, and {needed // MIB} may be needed"
-                           " (most_mb and the reserve): nothing is fetched")  # fmt: skip
 
 
 def _fetch(source: SourceSection, asked: Asked, errors: list[str]) -> list[Fetched]:

@@ -11,7 +11,7 @@ import asyncssh
 
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import find_addresses, hide_query, split_address
-from monitor.ingest.sources.fetch import explain, part_of
+from monitor.ingest.sources.fetch import explain, part_of, require_room
 from monitor.ingest.sources.tasks import FAILED, NEW, SAME, Asked, Fetched, Wanted
 
 TIMEOUT_S: Final = 30.0
@@ -51,6 +51,7 @@ async def _fetch_one(client: asyncssh.SFTPClient, asked: Asked, wanted: Wanted) 
     part = part_of(folder, wanted.name)
     try:
         path = _path_of(wanted.url)
+        require_room(asked)
         for _ in range(TRIES):
             before = await client.stat(path)
             if _spell(before) == wanted.modified:

@@ -51,6 +51,7 @@ class Asked:
         ca_file: authority of a server with a private one.
         assets: band -> key of the asset, of a catalogue.
         known: items of a catalogue that were taken.
+        reserve_bytes: what must stay free on the disk of the folder, whatever was fetched before.
         since: items of a catalogue before this day are left out, "" none is.
     """
 
@@ -65,6 +66,7 @@ class Asked:
     assets: tuple[tuple[str, str], ...] = ()
     known: tuple[str, ...] = ()
     since: str = ""
+    reserve_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.models.movement import load_failure_facts
 from monitor.store.pages import SiteCard, load_cards, load_kept_names
+from monitor.store.report_facts import find_version_at
 
 
 def find_source(config: ServiceConfig) -> Source:
@@ -60,10 +61,7 @@ def compose(
         raise NotFoundError(f"alert {alert_id} has no message {number[:20]!r}")
     if not found.is_false:
         events, outcome = [e for e in events if e.sequence <= int(found.number)], None
-    cards = load_cards(c, alert.site)
-    if not cards:
-        raise RefusedError(f"site {alert.site} is watched no more: there is nothing to warn of")
-    card, ground = _look_back(c, cards[0], found)
+    card, ground = _look_back(c, alert.site, found)
     text = write_cap(
         alert, events, card, find_source(config), languages or config.language.cap, outcome=outcome,
         holds=holds or config.cap.holds, is_test=is_test, kept=load_kept_names(c), ground=ground,
@@ -83,27 +81,44 @@ def compose_event(c: Connection, config: ServiceConfig, event_id: int) -> str:
     return compose(c, config, alert_id, list_steps(alert, events, None)[-1].number)
 
 
-def _look_back(c: Connection, card: SiteCard, step: Step) -> tuple[SiteCard, Ground]:
+def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Ground]:
     """The site and what was known of it when a message was sent."""
-    if step.decision_id is None:  # a person set the level, or took it back
-        return card, replace(BARE, stations=_place(_find_site(c, str(card.status["config_version"])), None),
-                             window=_find_window(c, card.id, step.at))  # fmt: skip
-    decision = load_decision(c, step.decision_id)
-    site = _find_site(c, decision.config_sha256)
+    decision = None if step.decision_id is None else load_decision(c, step.decision_id)
+    site = _find_site(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
+    card = _find_card(c, site_id, site, step)
+    if decision is None:  # a person set the level, or took it back
+        return card, replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
     told = json.loads(decision.evidence)
     evidence = (told.get("outcome") or {}).get("evidence") or {} if isinstance(told, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
     counted = {key for key, vote in votes.items() if vote.get("counted")}
     sentences = {VoteKey(w["criterion"], w["station"]): str(w["reason"]) for w in evidence.get("words") or ()}
-    if site is not None:
-        levels = [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels]
-        card = replace(card, name=site.name, latitude=site.latitude, longitude=site.longitude, levels=levels)
     ground = Ground(
         stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
         votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
-        votes_asked=len(votes), window=_find_window(c, card.id, step.at), evidence_sha256=decision.evidence_sha256,
+        votes_asked=len(votes), window=_find_window(c, site_id, step.at), evidence_sha256=decision.evidence_sha256,
     )  # fmt: skip
     return card, ground
+
+
+def _find_card(c: Connection, site_id: str, site: Site | None, step: Step) -> SiteCard:
+    """Name, place and levels by the file of then; raises RefusedError to warn where nobody watches any more."""
+    now = next(iter(load_cards(c, site_id)), None)
+    if now is None and (site is None or step.level > 0):
+        raise RefusedError(f"site {site_id} is watched no more: there is nothing to warn of")
+    card = now or SiteCard(site_id, "", 0.0, 0.0, [], {}, {})
+    if site is None:
+        return card
+    levels = [{"number": v.number, "name": v.name, "action": v.action} for v in site.levels]
+    return replace(card, name=site.name, latitude=site.latitude, longitude=site.longitude, levels=levels)
+
+
+def _find_version(c: Connection, site_id: str, at: datetime) -> str:
+    """The file that was in force; empty where none was."""
+    try:
+        return find_version_at(c, site_id, at)
+    except NotFoundError:
+        return ""
 
 
 def _find_site(c: Connection, config_sha256: str) -> Site | None:

@@ -95,15 +95,17 @@ class IngestProcess:
             self.ended.set()
 
     def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                word = self._line.recv()
-                self._obey(word)
-                if word.expect_s:
-                    self.ingest.expect_more(word.expect_s)
-                if word.forget_heard:
-                    self.ingest.forget_heard()
-        self.ended.set()
+        try:
+            with contextlib.suppress(EOFError, OSError):
+                while True:
+                    word = self._line.recv()
+                    self._obey(word)
+                    if word.expect_s:
+                        self.ingest.expect_more(word.expect_s)
+                    if word.forget_heard:
+                        self.ingest.forget_heard()
+        finally:  # whatever it was: without words of core it must not go on
+            self.ended.set()
 
     def _obey(self, word: Word) -> None:
         self._clock.set(word.now, word.at_s)

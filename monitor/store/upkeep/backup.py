@@ -6,10 +6,10 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, text
 
@@ -164,6 +164,14 @@ def sqlite_file(db: Database) -> Path:
     return Path(db.url.database)
 
 
+def run_program(command: Sequence[str], **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end and keep what it says; raises StoreError where it takes longer than `LIMIT_S`."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False, **how)
+    except subprocess.TimeoutExpired:
+        raise StoreError(f"{command[0]} was ended: it took longer than {LIMIT_S / 3600:g} h") from None
+
+
 def _call(db: Database, program: str, *arguments: str, begin: Callable[[], None] | None = None) -> None:
     if shutil.which(program) is None:
         raise StoreError(f"{program} is not installed; install the PostgreSQL client programs")
@@ -174,9 +182,6 @@ def _call(db: Database, program: str, *arguments: str, begin: Callable[[], None]
     }  # fmt: skip
     environment = {**os.environ, **{name: str(value) for name, value in wanted.items() if value}}
     target = ("--dbname", str(url.database)) if program == "pg_restore" else ()
-    done = subprocess.run(
-        [program, *target, *arguments], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        preexec_fn=begin,
-    )  # fmt: skip
+    done = run_program([program, *target, *arguments], env=environment, preexec_fn=begin)
     if done.returncode:
         raise StoreError(f"{program} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +23,6 @@ from monitor.store.database.engine import Database
 from monitor.store.upkeep import backup, migrate
 from monitor.store.upkeep.verify import verify
 
-LIMIT_S: Final = 6 * 3600
 NO_SCRATCH: Final = 3  # status of the process of `prove_apart`
 SCRATCH: Final = "slopeward_proof_"
 URL: Final = "SLOPEWARD_DATABASE__URL"
@@ -76,11 +74,9 @@ def prove_apart(db: Database, copy: Path, audit_head: str | None, begin: Callabl
         StoreError: as `prove`, or the process was ended.
     """
     url = db.url.render_as_string(hide_password=False)
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, str(copy), audit_head or ""],
-        env={**os.environ, URL: url}, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        preexec_fn=begin,
-    )  # fmt: skip
+    done = backup.run_program(
+        [sys.executable, "-m", __name__, str(copy), audit_head or ""], env={**os.environ, URL: url}, preexec_fn=begin
+    )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"it was ended with status {done.returncode}"])[-1]
         raise (NoScratchError if done.returncode == NO_SCRATCH else StoreError)(f"not proven: {last}")
@@ -108,10 +104,7 @@ def _read_revision(db: Database, copy: Path) -> str:
         with closing(sqlite3.connect(f"file:{copy}?mode=ro", uri=True)) as connection:
             return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
     try:
-        done = subprocess.run(
-            ["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)],
-            capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+        done = backup.run_program(["pg_restore", "--data-only", "--table=alembic_version", "--file=-", str(copy)])
     except FileNotFoundError:
         raise StoreError("pg_restore is not installed; install the PostgreSQL client programs") from None
     lines = done.stdout.splitlines()

@@ -241,6 +241,10 @@ name = "campbell"
 station = "CR1000X_70681"
 series = {Batt_volt_Min = "CR6_18341.battery_voltage_v"}
 [[decoder]]
+topic = "cs/v2/named/#"
+name = "campbell"
+series = {Batt_volt_Min = "CR6_18341.battery_voltage_v"}
+[[decoder]]
 topic = "v1.1/+/Observations"
 name = "sensorthings"
 series = {1 = "P1.temperature_degf", 423 = "WUM.temperature_degc"}

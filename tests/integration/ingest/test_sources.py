@@ -22,6 +22,7 @@ from monitor.cli.main import run_verb
 from monitor.config.secrets import find_secret
 from monitor.config.service import load_service, load_site
 from monitor.errors import ConfigError, JobError, RefusedError, UnsetError
+from monitor.ingest.sources import fetch as fetch_module
 from monitor.ingest.sources import http, poll, sensorthings
 from monitor.ingest.sources.addresses import find_addresses
 from monitor.ingest.sources.fetch import fetch
@@ -672,6 +673,15 @@ def test_neither_a_time_of_the_future_nor_a_page_of_nothing_silences_a_datastrea
         save_file(c, "wells", replace(state, modified="2031-01-01T00:00:00.000000Z"))
     things.all.insert(4, at("2026-03-05", 3.0))
     assert poll.poll_source(source, here, {}).rows == 1
+
+
+def test_many_files_that_fit_one_by_one_do_not_fill_the_disk(here, server, tmp_path, monkeypatch):
+    server.files |= {"/a.csv": b"x" * 1000, "/b.csv": b"x" * 1000}
+    free = iter([200_000, 100_500])
+    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    first, second = fetch(asked(server, tmp_path, "a.csv", "b.csv", reserve_bytes=1000)).files
+    assert (first.state, second.state) == (NEW, FAILED)
+    assert "fetched later" in second.reason
 
 
 # ---- STAC --------------------------------------------------------------------------------------------------------

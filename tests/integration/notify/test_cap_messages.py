@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import select, update
 
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_service
+from monitor.config.service import parse_service, parse_site
 from monitor.domain.alert import Actor, Ledger
-from monitor.errors import ConfigError, NotFoundError
+from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.cap import signature
 from monitor.notify.cap.chain import compose, compose_event
 from monitor.notify.cap.rules import NAMESPACE, find_faults
@@ -101,6 +101,16 @@ def test_a_message_says_what_was_known_when_it_was_sent(database, slope, hazard)
     with database.read() as c:
         assert {number: compose(c, PLAIN, hazard, str(number)) for number in before} == before
         end, cancel = compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)), compose(c, PLAIN, hazard)
+    slope.now += 3 * HOUR
+    slope.take(parse_site(TEXT.replace("North bench", "Elsewhere").replace("green", "calm"), "bench.toml"))
+    with database.write() as c:  # a later file, and then nobody watches any more
+        assert compose(c, PLAIN, hazard) == cancel
+        c.execute(update(t.site).values(active=False))
+    with database.read() as c:
+        assert compose(c, PLAIN, hazard) == cancel
+        assert compose(c, PLAIN, hazard, str(chain[-1].sequence + 1)) == end
+        with pytest.raises(RefusedError, match="watched no more"):
+            compose(c, PLAIN, hazard, str(chain[-1].sequence))
     assert find(read(end), "info/responseType").text == "AllClear"
     assert find(read(cancel), "msgType").text == "Cancel"
     assert len(find(read(cancel), "references").text.split()) == len(chain) + 1

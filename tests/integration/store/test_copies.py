@@ -49,6 +49,12 @@ def readings_in(database):
         return {v for (v,) in c.execute(found.where(t.series.c.quantity == "strain"))}
 
 
+def test_a_program_that_takes_too_long_is_an_error_of_the_store(monkeypatch):
+    monkeypatch.setattr(backup, "LIMIT_S", 0.05)
+    with pytest.raises(StoreError, match="sleep was ended: it took longer"):
+        backup.run_program(["sleep", "5"])
+
+
 def test_a_copy_made_beside_a_writer_holds_all_that_was_acknowledged_before_and_the_service_goes_on(
     filled_database, tmp_path
 ):

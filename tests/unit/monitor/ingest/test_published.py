@@ -103,6 +103,11 @@ def test_the_state_of_a_campbell_logger_is_that_of_its_stations(pipeline):
     back = {"clientId": "CR1000X_70681", "state": "online", "fileTransfer": "OS file download"}
     assert [(k.online, k.text) for k in read(pipeline, topic, back).links] == [(True, "state online")] * 2
     assert refusal(read(pipeline, "cs/v2/data/x", p.CAMPBELL_STATE)) == "no_station"
+    other = {"clientId": "T1", "state": "offline"}
+    assert "T1" not in [k.station for k in read(pipeline, topic, other).links]
+    assert [k.station for k in read(pipeline, "cs/v2/named/x", other).links] == ["CR6_18341"], (
+        "not whom it names itself"
+    )
     assert refusal(read(pipeline, topic, {"state": ["offline"]})) == "bad_payload"
 
 
@@ -111,6 +116,8 @@ def test_what_lorawan_devices_say_of_their_battery(pipeline):
     status = {**at, "margin": 10, "batteryLevelUnavailable": False, "batteryLevel": 73.2}
     assert values(read(pipeline, "mile/up", status)) == {"T1.battery_level": 73.2}
     assert refusal(read(pipeline, "mile/up", {**status, "batteryLevelUnavailable": True})) == "empty"
+    outside = {**status, "externalPowerSource": True, "batteryLevel": 0}
+    assert refusal(read(pipeline, "mile/up", outside)) == "empty", "it runs from the mains, and is not flat"
     told = {"last_battery_percentage": {"f_cnt": 8, "value": 53.5}}
     uplink = {"received_at": at["time"], "frm_payload": "A3sKAA==", **told}
     stack = {"end_device_ids": {"device_id": "T1"}, "uplink_message": uplink}

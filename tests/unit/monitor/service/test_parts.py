@@ -18,6 +18,7 @@ from monitor.ingest.division import Division
 from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
+from monitor.service.intake.process import IngestProcess
 from monitor.service.schedule import Job, Schedule
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE, load_runs
@@ -50,6 +51,14 @@ def test_a_subscription_that_the_broker_refuses_does_not_hold_up_the_handover(mo
         ingest = DividedIngest(db, config, {}, lambda _: None, None, lambda: None, clock)
         ingest._handover, hand.joining = hand, Refused()
         assert ingest.status()["refused"] == {"live": "the broker refused x"}
+
+
+def test_a_process_of_ingest_that_hears_what_it_cannot_follow_ends():
+    process = IngestProcess.__new__(IngestProcess)
+    process.ended, process._line = threading.Event(), SimpleNamespace(recv=lambda: "no word")
+    with pytest.raises(AttributeError):
+        process._listen()
+    assert process.ended.is_set()
 
 
 # ---- evaluation loop -------------------------------------------------------------------------------------------

@@ -81,6 +81,13 @@ def test_killed_at_the_limit(name, monkeypatch):
     assert time.monotonic() - started < 30  # it would take a minute
 
 
+@pytest.mark.parametrize("line", [b"{", b"[" * 100_000, b"7"])
+def test_progress_that_is_none_ends_the_job(tmp_path, line):
+    (tmp_path / "progress").write_bytes(line + b"\n")
+    with pytest.raises(JobError, match="progress"):
+        compute._report(tmp_path, 0, lambda _: None)
+
+
 def test_progress_arrives_in_order():
     seen = []
     compute.run(job("some_jobs:chatty"), {}, 30, seen.append)
