@@ -18,7 +18,7 @@ from monitor.notify.message import LINK
 from monitor.notify.notifiers.gateway import PRESS
 from monitor.notify.notifiers.telephone import HOW
 from monitor.notify.notifiers.telephone import OTHERS as OTHER_ALERTS
-from monitor.reports.render import TITLES
+from monitor.reports.render import LAST, TITLES
 from monitor.store.delivery.replies import ANSWERS
 from monitor.web.parts.templating import ENVIRONMENT
 
@@ -75,6 +75,7 @@ def every_text() -> set[str | tuple[str, str]]:
         "never",
         "Landslide hazard",
         *TITLES.values(),
+        LAST,
         LINK,
         HOW,
         OTHER_ALERTS,
