@@ -86,7 +86,7 @@ def run_backtest(
     if other is not None and other.id != site.id:
         raise RefusedError(f"the other configuration is of site {other.id!r}, not {site.id!r}")
     with db.read() as c:
-        alerts, _ = load_past_alerts(c, site.id, from_at, to_at)
+        alerts = load_past_alerts(c, site.id, from_at, to_at)
         rows = count_rows(c, site.id, from_at, to_at)
         measured = measure_detectors(c, site, to_at, from_at)
         detectors = score_detectors(load_runs(c, site, from_at, to_at), measured)
