@@ -22,7 +22,7 @@ from monitor.notify.verdict import Limits
 from monitor.notify.worker import LEASE_S, ChannelWorker
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.answers import load_confirmed, load_states, load_unconfirmed
-from monitor.store.alerting.duty import list_chain
+from monitor.store.alerting.duty import list_addressees, list_chain
 from monitor.store.alerting.outbox import (
     CLOCK_MARGIN,
     Answered,
@@ -228,7 +228,12 @@ class Dispatcher:
         with self._db.read() as c:
             # who is on duty by now, not who was when the first message went out
             chain = list_chain(c, self._recipients(site), now) if alerts else []
-        orders = [(a, e) for a in alerts for e in escalated.apply(a, chain, now, self._limits)]
+            first = list_addressees(c, self._recipients(site), now) if any(a.is_back for a in alerts) else []
+        returned = {a.alert_id: escalated.tell_of_return(a, first, now) for a in alerts if a.is_back}
+        orders = [
+            (a, e) for a in alerts
+            for e in returned.get(a.alert_id) or escalated.apply(a, chain, now, self._limits)
+        ]  # fmt: skip
         confirmed = [a for a in answered if a.site == site and self._is_recipient(a)]
         found = find_unconfirmed(alerts, {site: chain}, answers, now, self._limits)
         changes = [change for alarm, change in found.items() if alarm not in standing] + [*ended.values()]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from monitor.domain.alert import DeliveryState
+from monitor.domain.alert import DeliveryState, Ledger
 from monitor.domain.instants import spell_about
 from monitor.domain.site import SIREN, Recipient
 from monitor.notify.verdict import Limits
@@ -28,7 +28,9 @@ def apply(
     `chain` has who may be told, one step after the other: each recipient of the site file is a step, and a team is
     several (on duty now, the second, the lead, all). When every message of the event has failed for good, the next
     step is told at once. Otherwise the clock is the
-    shortest `escalate_after` of those already told, counted from the newest message of the event. When it has run out,
+    shortest `escalate_after` of those already told, counted from the newest message of the event; a new event does not
+    set it back for whom an earlier one reached. Whom escalation had reached by an earlier event, which nobody answered,
+    is told of the new one at once. When it has run out,
     the first step of the ledger in which somebody has not been told gets the message, whatever
     levels he asked for. When all have been told, all who set `escalate_after` are told again: without end for urgent
     alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all.
@@ -37,11 +39,16 @@ def apply(
         return []
     told = {t.recipient for t in alert.told}
     fresh = find_next_step(alert, chain)
+    if reached := _find_reached(alert, chain):
+        return _tell(reached, alert.subject)
     people = [t for t in alert.told if not t.channel.startswith(SIREN)]  # that a siren sounds reaches nobody of them
     if fresh and people and all(t.state == DeliveryState.FAILED_FINAL for t in people):
         return _tell(fresh, f"nobody else could be reached: {alert.subject}")
     clocks = list_clocks(alert, chain, limits)
-    if not clocks or now - max(t.queued_at for t in alert.told) < timedelta(seconds=min(clocks)):
+    # while somebody is left, what comes again and again does not set the clock back for those it reached before
+    known = alert.reached if fresh else {}
+    since = max(min(t.queued_at, known.get(t.recipient, t.queued_at)) for t in alert.told)
+    if not clocks or now - since < timedelta(seconds=min(clocks)):
         return []
     silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
     subject = f"open for {silent_for}: {alert.subject}"
@@ -55,6 +62,24 @@ def apply(
     pairs = [(t.recipient, t.channel) for t in alert.told]
     rounds = max((pairs.count((r.name, r.channels[0])) for r in again.values()), default=0)
     return _tell(again.values(), subject) if alert.urgent or rounds <= limits.escalation_rounds else []
+
+
+def tell_of_return(alert: OpenAlert, addressees: Iterable[Recipient], now: datetime) -> list[Escalation]:
+    """Who hears first that an alert is back from where it was put aside: whoever a new one would go to."""
+    wanted = [
+        r
+        for r in addressees
+        if alert.ledger in r.ledgers and (alert.ledger != Ledger.HAZARD or alert.level in r.levels)
+    ]
+    silent_for = spell_about((now - min(t.queued_at for t in alert.told)).total_seconds())
+    return _tell({r.name: r for r in wanted}.values(), f"open for {silent_for}: {alert.subject}")
+
+
+def _find_reached(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:
+    """Whom escalation reached by an earlier event that nobody answered, and not by this one."""
+    told = {t.recipient for t in alert.told}
+    left = {r.name: r for step in chain for r in step if r.name in alert.escalated_to and r.name not in told}
+    return [r for r in left.values() if alert.ledger in r.ledgers and r.readable]
 
 
 def find_next_step(alert: OpenAlert, chain: Sequence[Sequence[Recipient]]) -> list[Recipient]:

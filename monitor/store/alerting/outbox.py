@@ -4,15 +4,16 @@ States move only along `TRANSITIONS`, each move is one conditional UPDATE, and a
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, exists, func, not_, or_, select, update
+from sqlalchemy import Connection, Row, Select, Subquery, and_, bindparam, case, exists, func, not_, or_, select, update
 
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState, Notification, is_urgent
+from monitor.domain.alert_states import PUT_ASIDE
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import EPOCH
 from monitor.domain.message import DRILL, list_covered, mark_delayed, mark_exercise, say_delay, say_together
@@ -45,6 +46,7 @@ LONGEST_LEASE: Final = timedelta(minutes=5)
 CLOCK_MARGIN: Final = timedelta(minutes=1)  # beyond both: our own clock may have gone back a little since
 LONGEST_HOLD: Final = LONGEST_WAIT + CLOCK_MARGIN  # from its creation, which is sealed; then the row is not believed
 MOST_ATTEMPTS: Final = 1_000_000
+_ANSWERED: Final = (AlertState.ACKNOWLEDGED, *PUT_ASIDE)
 _UNACKNOWLEDGED: Final = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
 
 
@@ -102,6 +104,14 @@ class OpenAlert:
     urgent: bool
     told: tuple[Told, ...]  # oldest first
     insists: bool = False  # the alarm that nobody confirmed another alert
+    reached: Mapping[str, datetime] = field(default_factory=dict)  # by earlier events that nobody answered: since when
+    escalated_to: frozenset[str] = frozenset()  # those of them who were reached by escalation
+    returned_at: datetime | None = None  # when it came back from where it had been put aside
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it came back since the newest message of it."""
+        return self.returned_at is not None and max(t.queued_at for t in self.told) < self.returned_at
 
 
 def load_top_levels(c: Connection) -> dict[str, int]:
@@ -462,7 +472,13 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
         .join(newest, and_(newest.c.alert_id == n.c.alert_id, newest.c.event_id == n.c.event_id))
         .order_by(n.c.id)
     )  # fmt: skip
-    tops = load_top_levels(c)
+    tops, returned = load_top_levels(c), _load_returned(c, open_ids)
+    reached: dict[int, dict[str, datetime]] = {}
+    escalated_to: dict[int, set[str]] = {}
+    for row in c.execute(_plan_reached(open_ids, newest)):
+        reached.setdefault(row.alert_id, {})[row.recipient] = row.since
+        if row.by_escalation:
+            escalated_to.setdefault(row.alert_id, set()).add(row.recipient)
     groups: dict[int, list[Row[Any]]] = {}
     for row in c.execute(query):
         groups.setdefault(row.alert_id, []).append(row)
@@ -472,10 +488,42 @@ def load_unacknowledged(c: Connection) -> list[OpenAlert]:
             level=rows[0].level, level_name=rows[0].level_name, exercise=rows[0].exercise, subject=rows[0].subject,
             body=rows[0].body, urgent=is_urgent(rows[0].ledger, rows[0].level, tops.get(rows[0].site)),
             told=tuple(Told(r.recipient, r.channel, r.queued_at, r.state) for r in rows),
-            insists=rows[0].key.startswith(UNCONFIRMED),
+            insists=rows[0].key.startswith(UNCONFIRMED), reached=reached.get(number, {}),
+            escalated_to=frozenset(escalated_to.get(number, ())), returned_at=returned.get(number),
         )
-        for rows in groups.values()
+        for number, rows in groups.items()
     ]  # fmt: skip
+
+
+def _plan_reached(open_ids: Select[Any], newest: Subquery) -> Select[Any]:
+    """Whom earlier events of an alert reached since a person last acknowledged, put aside or confirmed it."""
+    n, e = notification.c, alert_event.c
+    acted = select(e.alert_id, func.max(e.id).label("event_id")).where(
+        e.alert_id.in_(open_ids), e.to_state.in_(_ANSWERED)
+    )
+    confirmed = select(n.alert_id, func.max(n.event_id).label("event_id")).where(
+        n.alert_id.in_(open_ids), n.confirmed_at.is_not(None)
+    )
+    ends = [one.group_by(one.selected_columns[0]).subquery() for one in (acted, confirmed)]
+    query = (
+        select(n.alert_id, n.recipient, func.min(n.queued_at).label("since"))
+        .add_columns(func.max(case((n.queued_at > e.at, 1), else_=0)).label("by_escalation"))
+        .join(alert_event, e.id == n.event_id)
+        .join(newest, and_(newest.c.alert_id == n.alert_id, newest.c.event_id > n.event_id))
+        .where(~n.channel.startswith(SIREN))
+        .group_by(n.alert_id, n.recipient)
+    )
+    for end in ends:
+        query = query.outerjoin(end, end.c.alert_id == n.alert_id).where(n.event_id > func.coalesce(end.c.event_id, 0))
+    return query
+
+
+def _load_returned(c: Connection, open_ids: Select[Any]) -> dict[int, datetime]:
+    """When alerts last came back from where they had been put aside."""
+    e = alert_event.c
+    back = (e.alert_id.in_(open_ids), e.from_state.in_(PUT_ASIDE), e.to_state == AlertState.UNACKNOWLEDGED)
+    rows = c.execute(select(e.alert_id, func.max(e.at).label("at")).where(*back).group_by(e.alert_id))
+    return {row.alert_id: row.at for row in rows}
 
 
 def add_escalation(c: Connection, source: OpenAlert, recipient: str, channel: str, subject: str, now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """Teams: a message goes to who is on duty at that instant, escalation down the team; plans and changes are rows."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
@@ -7,14 +8,14 @@ import pytest
 from sqlalchemy import update
 
 from monitor.config.site import find_weaknesses, parse_site
-from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger
+from monitor.domain.alert import SERVICE, Actor, AlertChange, Ledger, health_alarm
 from monitor.domain.duty.rota import Roster, Rota, read_plan
 from monitor.domain.site import gather_recipients
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.service.self_checks import Conditions
-from monitor.store.alerting.alerts import acknowledge, apply_changes
+from monitor.store.alerting.alerts import acknowledge, apply_changes, shelve, unshelve_due
 from monitor.store.alerting.duty import (
     add_change,
     add_plan,
@@ -278,3 +279,54 @@ def test_what_fails_at_one_site_keeps_no_other_from_being_escalated(watched, mon
     monkeypatch.undo()
     assert watch.escalate_once(T0 + HOUR) == 1
     assert not watch.failing
+
+
+def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(watched):
+    now = [T0]
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    minute = timedelta(minutes=1)
+
+    def flap():
+        """Twelve minutes: it comes, goes and comes again every four."""
+        before = len(told(watched))
+        for _ in range(3):
+            with watched.write() as c:
+                raise_alert(c, 2, now[0], "health:x", Ledger.HEALTH)
+            watch.escalate_once(now[0])
+            now[0] += 4 * minute
+            watch.escalate_once(now[0])
+            with watched.write() as c:
+                apply_changes(
+                    c, "bench", [health_alarm("health:x", 2, "over", is_open=False)], site=SITE, actor=SERVICE,
+                    recipients=SITE.recipients, now=now[0], rule_version="1",
+                )  # fmt: skip
+        return {name for name, _ in told(watched)[before:]}
+
+    with watched.write() as c:
+        add_plan(c, CREW, "daily 00:00 R. Mori, A. Rossi", ADA, "spring", T0)
+    assert flap() == {"control room", "R. Mori", "A. Rossi"}
+    assert flap() == {"control room", "R. Mori", "A. Rossi", "L. Frei"}
+    with watched.write() as c:
+        raise_alert(c, 2, now[0], "health:x", Ledger.HEALTH)
+        acknowledge(c, 1, BO, "on the way", now[0])
+        c.execute(update(t.alert).values(state="unacknowledged"))
+    assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
+
+
+def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
+    now = [T0]
+    silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))
+    watch = Dispatcher(watched, {"bench": silent}, lambda: now[0], limits=Limits(unconfirmed_after_s=1e9))
+    with watched.write() as c:
+        add_plan(c, CREW, "daily 08:00 R. Mori\ndaily 10:30 L. Frei", ADA, "spring", T0)
+        raise_alert(c, 1, T0, site=silent, recipients=silent.recipients)
+        shelve(c, 1, BO, "blasting", T0 + HOUR, T0, top_level=3)
+    assert {name for name, _ in told(watched)} == {"R. Mori"}
+    now[0] = T0 + HOUR
+    assert watch.escalate_once(now[0]) == 0
+    with watched.write() as c:
+        assert unshelve_due(c, "bench", SERVICE, now[0])
+    now[0] += timedelta(seconds=5)
+    assert watch.escalate_once(now[0]) == 1
+    assert told(watched)[-1] == ("L. Frei", "log:frei")
+    assert watch.escalate_once(now[0] + timedelta(seconds=5)) == 0, "once"
