@@ -118,7 +118,7 @@ def _judge(
         expected = expect_empty(days, spec.empty, now_s)
         found += check_battery(station.id, expected, now_s) + check_charge(days, weather)
     level_id = series.get((station.id, BATTERY_LEVEL))
-    levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now)
+    levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
     if levels and all(one.state != "battery" for one in found):
         found += check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)

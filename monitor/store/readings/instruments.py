@@ -56,13 +56,15 @@ class Month:
     received: int
 
 
-def load_hours(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Hour]:
-    """Hours of a series, oldest first; flagged readings are left out."""
+def load_hours(
+    c: Connection, series_id: int, from_at: datetime, to_at: datetime, flags: Sequence[str] = ("",)
+) -> list[Hour]:
+    """Hours of a series, oldest first; readings with other flags than these are left out."""
     o = t.observation.c
     hour = func.substr(o.observed_at, 1, 13, type_=t.station.c.id.type).label("hour")
     rows = c.execute(
         select(hour, func.min(o.value_raw), func.max(o.value_raw), func.avg(o.value_raw))
-        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.flags == "")
+        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.flags.in_(flags))
         .group_by(literal_column("hour"))
         .order_by(literal_column("hour"))
     )

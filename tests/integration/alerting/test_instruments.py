@@ -343,3 +343,21 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     assert board(bench)["G2"]["state"] != "offline"
     assert tell(b"lost", gone + 2 * HOUR)
     assert tell(b"ready", gone + 3 * HOUR) == []
+
+
+def test_a_level_of_the_battery_counts_without_being_declared(bench):
+    def tell(station, percent, *flags):
+        with bench.write() as c:
+            add_observations(
+                c, [Observation("bench", station, "battery_level", "%", NOW - HOUR, NOW, percent, flags=flags)], NOW
+            )
+
+    tell("G2", 5.0, "undeclared")
+    tell("G3", 250.0, "out_of_range", "undeclared")
+    evaluate_site(bench, SITE, NOW, "start")
+    run(bench, ServiceConfig(), SITE, NOW)
+    assert {name: row["battery_percent"] for name, row in board(bench).items() if name != "BASE"} == {
+        "G1": None, "G2": 5.0, "G3": None,
+    }  # fmt: skip
+    assert "5 %" in findings(bench)["G2", "battery"]["reason"]
+    assert ("G3", "battery") not in findings(bench)
