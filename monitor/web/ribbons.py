@@ -3,22 +3,21 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.domain.instants import parse
-from monitor.store.alerting.timeline import LONGEST, load_ribbon
+from monitor.store.alerting.timeline import LONGEST, leave_out, load_levels, load_silences
 
 LATE: Final = timedelta(minutes=5)  # an evaluation is stored within it
 SITES: Final = 200  # of which so much is kept; more begin anew
 
 
 class Change(NamedTuple):
-    """From an instant on: the level and who could see."""
+    """From an instant on: the level and who could see; no level where nobody decided."""
 
     at: datetime
-    level: int
+    level: int | None
     seen: str
 
 
@@ -55,13 +54,14 @@ class Ribbons:
             if len(self._known) >= SITES:
                 self._known.clear()
             self._known[site] = _Known(low, high, changes)
+        # an outage is written down when it is over: it is never among what is kept
+        changes = [Change(*point) for point in leave_out(changes, load_silences(c, low, high))]
         before = [k for k in changes if k.at <= from_at][-1:]
         return [*(k._replace(at=from_at) for k in before), *(k for k in changes if from_at < k.at <= end)]
 
 
 def _read(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Change]:
-    rows: list[dict[str, Any]] = load_ribbon(c, site, from_at, to_at)
-    return [Change(parse(r["from_at"]), r["level"], r["observability"]) for r in rows]
+    return [Change(*point) for point in load_levels(c, site, from_at, to_at)]
 
 
 def _join(first: list[Change], then: list[Change]) -> list[Change]:

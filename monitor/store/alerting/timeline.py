@@ -11,6 +11,8 @@ from monitor.store.schema import tables as t
 
 LONGEST: Final = timedelta(days=400)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
+Point = tuple[datetime, int | None, str]
+"""From an instant on: the level and who could see; no level where nobody decided."""
 UNKNOWN: Final = "unknown"  # the stage of a series that cannot be judged
 MOVEMENT_NAMES: Final = (
     "at", "data_until", "stage", "trend", "probability", "velocity_mm_per_day", "velocity_error_mm_per_day",
@@ -22,9 +24,50 @@ MOVEMENT_NAMES: Final = (
 def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
     """Segments of equal level and observability as the stored evaluations found them, oldest first.
 
+    Between two segments lies a time in which nobody decided: the service or its database was away.
+
     Returns:
         Rows `from_at, to_at, level, observability`; the range is cut to the last 400 days.
     """
+    points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, from_at, to_at))
+    ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
+    return [
+        {"from_at": spell(at), "to_at": spell(min(end, to_at)), "level": level, "observability": seen}
+        for (at, level, seen), end in zip(points, ends, strict=False)
+        if level is not None and at <= to_at
+    ]
+
+
+def load_silences(c: Connection, from_at: datetime, to_at: datetime) -> list[tuple[datetime, datetime]]:
+    """Times of a range in which nothing could be decided, in order; while the broker was away it was."""
+    o = t.outage.c
+    away = select(o.from_at, o.back_at).where(
+        o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
+    )
+    found: list[tuple[datetime, datetime]] = []
+    for begin, end in c.execute(away.order_by(o.from_at, o.back_at)):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def leave_out(points: Sequence[Point], silences: Sequence[tuple[datetime, datetime]]) -> list[Point]:
+    """Changes of level with those times left out: none stands at their begin, and what stood stands at their end."""
+    found = [p for p in points if not any(begin <= p[0] < end for begin, end in silences)]
+    for begin, end in silences:
+        before = [p for p in points if p[0] < end]
+        if not before:
+            continue
+        found.append((max(begin, points[0][0]), None, ""))
+        if not any(p[0] == end for p in points):
+            found.append((end, *before[-1][1:]))
+    return sorted(found, key=lambda p: p[0])
+
+
+def load_levels(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[Point]:
+    """Changes of level and observability, the first as it stood at the begin of the range; its last 400 days."""
     from_at = max(from_at, to_at - LONGEST)
     e = t.evaluation.c
     first = c.execute(
@@ -51,17 +94,13 @@ def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
         .order_by(s.at.desc(), s.id.desc())
         .limit(ROWS_MOST)
     ).all()  # fmt: skip
-    points = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
+    points: list[Point] = [(max(r.at, from_at), r.level, r.observability) for r in ([first] if first else [])]
     points += [(r.at, r.level, r.observability) for r in reversed(changes)]
-    joined: list[tuple[datetime, int, str]] = []
+    joined: list[Point] = []
     for point in points:
         if not joined or joined[-1][1:] != point[1:]:
             joined.append(point)
-    ends = [p[0] for p in joined[1:]] + [to_at]  # one too many where the site was never evaluated
-    return [
-        {"from_at": spell(at), "to_at": spell(end), "level": level, "observability": seen}
-        for (at, level, seen), end in zip(joined, ends, strict=False)
-    ]
+    return joined
 
 
 def load_stage_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> dict[str, list[dict[str, Any]]]:

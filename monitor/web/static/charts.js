@@ -269,7 +269,7 @@
     if (f.scores) f.scores.at = unfold(f.scores.at);
     if (f.past) f.past.at = unfold(f.past.at);
     const from = unfold(f.ribbon.from), ends = [...from.slice(1), f.ribbon.to];
-    f.ribbon = from.map((at, k) => ({ from: at, to: ends[k], level: f.ribbon.level[k], seen: f.ribbon.seen[k] }));
+    f.ribbon = from.map((at, k) => ({ from: at, to: ends[k], level: f.ribbon.level[k], seen: f.ribbon.seen[k] })).filter((r) => r.level !== null); // null: nobody decided
     return f;
   };
   async function ask() {

@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from monitor.domain.instants import parse
 from monitor.store.alerting.timeline import load_ribbon
 from monitor.store.readings.observations import load_series
-from monitor.store.schema.tables import evaluation
+from monitor.store.schema.tables import evaluation, outage
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
@@ -124,3 +124,16 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
     with database.read() as c:
         rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
     assert [(parse(r["from_at"]).timestamp(), r["level"]) for r in rows] == levels("6d")
+    begin, back = (story.NOW - timedelta(minutes=minutes) for minutes in (700, 550))
+    with database.write() as c:
+        for k, (cause, from_at, back_at) in enumerate(
+            (("service", begin, back), ("broker", story.NOW - timedelta(minutes=400), story.NOW))
+        ):
+            row = {"id": 100 + k, "cause": cause, "from_at": from_at, "back_at": back_at}
+            c.execute(insert(outage).values(**row, drained_at=back_at, counts_until=back_at))
+    away = levels("6d")
+    assert away[2:] == [(begin.timestamp(), None), (back.timestamp(), 1), away[-1]], "nobody decided while it was away"
+    with database.read() as c:
+        rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
+    assert [r["level"] for r in rows] == [1, 0, 1, 0]
+    assert (parse(rows[1]["to_at"]), parse(rows[2]["from_at"])) == (begin, back)
