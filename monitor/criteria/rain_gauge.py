@@ -72,6 +72,11 @@ def read_gauge(view: View, spec: SeriesSpec, station: str, quantity: str, now_s:
             at_s = seconds(r.observed_at)
             if at_s <= now_s:
                 rows.append((at_s, r.value))
+    return make_gauge(rows, spec)
+
+
+def make_gauge(rows: Sequence[tuple[float, float]], spec: SeriesSpec) -> Gauge | None:
+    """Amounts out of epoch seconds and values of sound readings, oldest first."""
     if not rows:
         return None
     from_s = rows[0][0]

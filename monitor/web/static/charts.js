@@ -48,7 +48,7 @@
       layers.push(b.ray ? { line: [b.ray.at.map(seconds), b.ray.value], dash: "long", mute: true, aside: true, ...look } : { bound: b.line, ...look });
     }
     if (f.past.at.length > 1) layers.push({ line: [f.past.at, f.past.q50], colour: css("--forecast"), dash: "dot", width: 1.2, aside: true, unit, name: tr("as forecast {span} before", { span: days(f.past.horizon_s) }) });
-    if (f.quantity === "rain") return [...layers, { bars: [at, value, stepOf(at)], colour: css("--rain"), unit, name: tr("rain") }];
+    if (f.quantity === "rain") return [...layers, { bars: [at, value, f.step_s ?? stepOf(at)], colour: css("--rain"), unit, name: tr("rain") }];
     layers.push({ line: [at, sound], colour: ink, dots: at.length < 400 ? 2 : 0, unit, name: tr("observed") });
     if (odd.length) layers.push({ points: [odd.map((k) => at[k]), odd.map((k) => value[k])], shape: "cross", width: 2, colour: css("--flag"), aside: true, name: tr("flagged"),
       text: (n) => `${flags[odd[n]].split(",").map((flag) => tr(flag)).join(", ")}: ${show(value[odd[n]])} ${unit}` });
@@ -84,7 +84,7 @@
 
   function panesOf(f) {
     const x = { from: whole[0], to: whole[1] };
-    const main = { id: "main", title: f.series ? every(f) : `${words(f.quantity)} ${f.station}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
+    const main = { id: "main", title: f.series ? every(f) : `${words(f.quantity)} ${f.station}${f.step_s ? ` ${tr("in {span}", { span: hours(f.step_s) })}` : ""}`, unit: unitOf(f.unit), layers: f.series ? compareLayers(f) : mainLayers(f), least: 6 * (f.noise_floor ?? 0), zero: f.quantity === "rain" };
     const list = [main];
     if (f.velocity?.rates.length) list.push(velocityPane(f));
     (f.more ?? []).forEach((p, k) => list.push(otherPane(p, k)));

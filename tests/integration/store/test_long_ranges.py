@@ -6,9 +6,11 @@ from sqlalchemy import insert
 
 from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
+from monitor.domain.site import SeriesSpec
 from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
-from monitor.store.readings.observations import add_observations, find_series_id, load_readings
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
 from monitor.store.schema.tables import observation_flag
+from monitor.web.routes.site.panes import _count_rain
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -44,3 +46,16 @@ def test_each_way_to_read_a_range_believes_the_same_flags(database):
                 [(one.first_at, one.total) for one in load_stretches(c, [(series_id, 1.0)], edges, known_at)],
             ):
                 assert [(parse(at), value) for at, value in found] == rows
+
+
+def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):
+    spec = SeriesSpec("R1", "rain", "mm", interval_s=3600.0, max_silence_s=7200.0, noise_floor=0.1, stamp="counter")
+    with database.write() as c:
+        for k, value in enumerate((100.0, 101.0, 103.0, 103.0, 0.5, 2.5, 2.5)):  # reset between the fourth and fifth
+            at = T0 + k * HOUR
+            add_observations(c, [Observation("north", "R1", "rain", "mm", at, at, value)], at)
+        series = load_series(c, "north")[0]
+    edges = [T0 + 2 * k * HOUR for k in range(4)]
+    with database.read() as c:
+        found = _count_rain(c, series, spec, edges, T0 + 9 * HOUR)
+    assert found == {0: 3.0, 1: 0.5, 2: 2.0}

@@ -1,5 +1,6 @@
 """The linked chart of a site: one curve with all that stands beside it on one time axis, or one of each station."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -8,16 +9,17 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
+from monitor.criteria.rain_gauge import make_gauge
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.quantities import LANDSLIDE
-from monitor.domain.site import Site
+from monitor.domain.site import SeriesSpec, Site
 from monitor.errors import NotFoundError
 from monitor.language.sayings import say_all
 from monitor.store import pages
 from monitor.store.alerting import timeline
 from monitor.store.alerting.maintenance import load_maintenance_between
-from monitor.store.readings.extremes import load_stretches
+from monitor.store.readings.extremes import count_up_to, load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import SeriesRow, load_series
 from monitor.web.context import Context, context_of
 from monitor.web.parts.columns import TICK, Parts, fold, load_curves, load_exact, load_points, shorten, unfold
@@ -38,6 +40,8 @@ from monitor.web.routes.site.rates import find_rates
 router = APIRouter(prefix="/api/v1", tags=["series"])
 PANE_POINTS: Final = 400  # of a curve beside the main one
 MOST_STATIONS: Final = 200
+RAIN: Final = "rain"
+COUNTED: Final = 20_000  # readings of a counter that are read one by one
 RATES: Final = 60  # velocities of each window
 RATED: Final = 3_000  # readings of a range up to which they are fitted
 SUMS_S: Final = (600, 3600, 10_800, 21_600, 43_200, 86_400, 7 * 86_400, 30 * 86_400, 365 * 86_400)
@@ -63,6 +67,10 @@ def get_panes(
         if total > len(readings):
             readings = _find_starts(c, parts, declared, station, readings, now) + readings
         single = parts[0][0] if len(parts) == 1 else None
+        sums = None
+        if single is not None and _find_counter(declared, single) is not None:
+            sums = _load_pane(c, declared, single, low, high, now)
+            points = {"at": sums["at"], "value": sums["value"], "flags": {}}
         issues = pages.load_issue(c, single) if single is not None else []
         newest = max((row["issued_at"] for row in issues), default=None)
         shown = [row for row in issues if row["shown"] and row["issued_at"] == newest]
@@ -74,7 +82,7 @@ def get_panes(
         return {
             "site": site, "station": station, "quantity": quantity, "unit": parts[0][0].unit,
             "computed": single is None, "from": low.timestamp(), "to": high.timestamp(),
-            "until": ends.timestamp(), "total": total, "points": points,
+            "until": ends.timestamp(), "total": total, "points": points, "step_s": sums and sums["step_s"],
             "noise_floor": noise_floor_of(declared, station, quantity), **say_all({
                 "thresholds": find_thresholds(declared, station, quantity, levels, readings),
                 "forecast": _shorten_issue(describe_issue(shown)), "others": summarise_others(issues),
@@ -91,7 +99,7 @@ def get_panes(
             "velocity": _find_velocity(
                 context, c, declared, series, station, low, high, levels, is_long=total > RATED
             ),
-            "more": [_load_pane(c, s, low, high, now) for s in plan_panes(series, station, quantity)],
+            "more": [_load_pane(c, declared, s, low, high, now) for s in plan_panes(series, station, quantity)],
             **_load_foot(context, c, site, station, low, high, ends, levels),
         }  # fmt: skip
 
@@ -193,9 +201,18 @@ def _find_velocity(
     return {"bounds": bounds, "rates": rates}
 
 
-def _load_pane(c: Connection, s: SeriesRow, low: datetime, high: datetime, now: datetime) -> dict[str, Any]:
+def _find_counter(site: Site | None, s: SeriesRow) -> SeriesSpec | None:
+    """The declaration of a gauge that counts up; None for another series."""
+    spec = None if site is None or s.quantity != RAIN else site.series(s.station, s.quantity)
+    return spec if spec is not None and spec.stamp == "counter" else None
+
+
+def _load_pane(
+    c: Connection, site: Site | None, s: SeriesRow, low: datetime, high: datetime, now: datetime
+) -> dict[str, Any]:  # fmt: skip
+    """A curve beside the main one; of rain the sum of each step."""
     head: dict[str, Any] = {"station": s.station, "quantity": s.quantity, "unit": s.unit}
-    if s.quantity != "rain":
+    if s.quantity != RAIN:
         points, *_ = load_points(c, [(s, 1.0)], low, high, now, PANE_POINTS)
         sound = [k for k in range(len(points["at"])) if str(k) not in points["flags"]]
         at = unfold(points["at"])
@@ -207,9 +224,35 @@ def _load_pane(c: Connection, s: SeriesRow, low: datetime, high: datetime, now: 
     edges = [
         datetime.fromtimestamp(first + k * step_s, UTC) for k in range(ceil((high.timestamp() - first) / step_s) + 1)
     ]
-    found = load_stretches(c, [(s.id, 1.0)], edges, now)
-    at = [edges[one.number + 1].timestamp() for one in found]
-    return {**head, "at": fold(at), "value": [shorten(one.total) for one in found], "step_s": step_s}
+    counter = _find_counter(site, s)
+    if counter is None:
+        found = {one.number: one.total for one in load_stretches(c, [(s.id, 1.0)], edges, now)}
+    else:
+        found = _count_rain(c, s, counter, edges, now)
+    at = [edges[number + 1].timestamp() for number in found]
+    return {**head, "at": fold(at), "value": [shorten(total) for total in found.values()], "step_s": step_s}
+
+
+def _count_rain(
+    c: Connection, s: SeriesRow, spec: SeriesSpec, edges: Sequence[datetime], now: datetime
+) -> dict[int, float]:  # fmt: skip
+    """What a counter counted between neighbouring edges, by their number: differences, a reset begins anew.
+
+    Of more than `COUNTED` readings one stands for each stretch: what fell before a reset in it is not seen.
+    """
+    begin = edges[0] - timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
+    if count_up_to(c, [s.id], begin, edges[-1], COUNTED + 1) > COUNTED:
+        rows = load_firsts(c, [s.id], [begin, *edges], now).get(s.id, [])
+    else:
+        rows = load_sound(c, [s.id], begin, edges[-1], now).get(s.id, [])
+    gauge = make_gauge([(parse(at).timestamp(), value) for at, value in rows if value >= 0.0], spec)
+    found: dict[int, float] = {}
+    ends = [edge.timestamp() for edge in edges]
+    for at_s, amount in zip(gauge.times_s, gauge.amounts_mm, strict=True) if gauge is not None else ():
+        number = bisect_left(ends, at_s) - 1
+        if 0 <= number < len(ends) - 1:
+            found[number] = found.get(number, 0.0) + amount
+    return found
 
 
 def _load_foot(
