@@ -5,14 +5,13 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import N_, gettext
-from monitor.notify.notifiers.webhook import CONNECT_S, RETRYABLE, TIMEOUT_S, read_retry_after
+from monitor.notify.notifiers.webhook import CONNECT_S, TIMEOUT_S, refuse
 
 # addresses of the page at which the provider reports, below `web.public_url`
 STATUS: Final = "/gateway/status"
@@ -24,7 +23,6 @@ RECEIVED: Final = frozenset({"delivered", "read", "completed"})
 FAILED: Final = frozenset({"undelivered", "failed", "busy", "no-answer", "canceled"})
 LANGUAGES: Final = {"en": "en-GB", "it": "it-IT", "es": "es-ES", "zh": "zh-CN"}  # of the voice that speaks
 PRESS: Final = N_("Press 1 to acknowledge.")
-_REPAIRED: Final = frozenset({401, 403, 404})  # account, token or address: a person sets them right
 
 
 class Gateway:
@@ -68,10 +66,8 @@ class Gateway:
         said = said if isinstance(said, dict) else {}
         if 200 <= status < 300 and said.get("sid"):
             return str(said["sid"])[:64]
-        again = not 400 <= status < 500 or status in RETRYABLE or status in _REPAIRED
         code = f" (code {said['code']})" if isinstance(said.get("code"), int) else ""
-        wait_s = read_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC)) if again else None
-        raise DeliveryError(f"{kind}: answered {status}{code}", permanent=not again, retry_after_s=wait_s)
+        raise refuse(f"{kind}: answered {status}{code}", status, answer.headers.get("Retry-After"))
 
     def find_callback(self, path: str, **query: int) -> str:
         """Where the provider reports; empty where people and providers have no address of the page."""

@@ -12,7 +12,7 @@ from monitor.domain.alert import Notification
 from monitor.errors import ConfigError, DeliveryError, UnsetError
 from monitor.language.catalogue import current
 from monitor.language.cutting import shorten
-from monitor.notify.notifiers.webhook import CONNECT_S, RETRYABLE, TIMEOUT_S, read_retry_after
+from monitor.notify.notifiers.webhook import CONNECT_S, TIMEOUT_S, refuse
 from monitor.notify.web_push import LARGEST, find_key, find_public_key, prove, seal
 from monitor.store.database.engine import Database
 from monitor.store.delivery.devices import Device, end_device, load_open_devices, note_sent
@@ -102,9 +102,7 @@ class PushNotifier:
             with db.write() as c:
                 end_device(c, device.id, f"the push service says that it is gone ({status})", now)
             raise DeliveryError(f"push: the device {device.name!r} is gone ({status})", permanent=True)
-        again = status in RETRYABLE or status >= 500 or status in {401, 403}  # a key is set right by a person
-        wait_s = read_retry_after(after, now) if again else None
-        raise DeliveryError(f"push: answered {status}", permanent=not again, retry_after_s=wait_s)
+        raise refuse(f"push: answered {status}", status, after)
 
 
 def is_served(endpoint: str, services: Iterable[str]) -> bool:

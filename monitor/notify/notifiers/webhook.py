@@ -19,7 +19,8 @@ from monitor.errors import ConfigError, DeliveryError
 from monitor.language.catalogue import current
 from monitor.notify.notifier import read_secret
 
-RETRYABLE: Final = frozenset({408, 425, 429})
+# of 4xx: what passes by itself, and what a person sets right: account, key, address, proxy
+PASSING: Final = frozenset({408, 425, 429, 401, 403, 404, 407})
 TIMEOUT_S: Final = 8.0
 CONNECT_S: Final = 5.0
 
@@ -27,8 +28,8 @@ CONNECT_S: Final = 5.0
 class WebhookNotifier:
     """POSTs a notification with `Idempotency-Key` and, given a secret, `X-Slopeward-Signature: t=...,v1=...`.
 
-    The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970. 2xx is delivered; 408, 425, 429
-    and 5xx are worth another try (`Retry-After` is kept); other answers, redirects included, are final.
+    The signature is HMAC-SHA256 in hex over `<t>.<body>` with t in seconds since 1970. 2xx is delivered; what
+    `is_final` is not tried again; all else is (`Retry-After` is kept), redirects included, which are not followed.
     """
 
     kind: ClassVar[str] = "webhook"
@@ -68,14 +69,25 @@ class WebhookNotifier:
             ) from error
         if 200 <= status < 300:
             return
-        again = status in RETRYABLE or status >= 500
-        raise DeliveryError(
-            f"{self.kind}: answered {status}", permanent=not again,
-            retry_after_s=read_retry_after(retry_after, datetime.now(UTC)) if again else None,
-        )  # fmt: skip
+        raise refuse(f"{self.kind}: answered {status}", status, retry_after)
 
     def _write(self, notification: Notification) -> str:
         return payload(notification)
+
+
+def is_final(status: int) -> bool:
+    """Whether an answer says that trying again helps no more: the message itself is refused.
+
+    >>> [status for status in (302, 400, 401, 404, 410, 413, 429, 500) if is_final(status)]
+    [400, 410, 413]
+    """
+    return 400 <= status < 500 and status not in PASSING
+
+
+def refuse(said: str, status: int, retry_after: str | None) -> DeliveryError:
+    """The error of an answer that takes no message: by one rule for every channel that speaks HTTP."""
+    wait_s = None if is_final(status) else read_retry_after(retry_after, datetime.now(UTC))
+    return DeliveryError(said, permanent=is_final(status), retry_after_s=wait_s)
 
 
 def payload(notification: Notification) -> str:

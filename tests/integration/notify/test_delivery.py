@@ -131,7 +131,7 @@ def hooks():
             if self.path == "/hang":
                 release.wait(30)
                 return
-            status = {"/500": 500, "/429": 429, "/400": 400, "/302": 302}.get(self.path, 204)
+            status = {"/500": 500, "/429": 429, "/400": 400, "/401": 401, "/404": 404, "/302": 302}.get(self.path, 204)
             if self.path == "/outage" and not self.server.back.is_set():
                 status = 503
             if self.path == "/flaky" and sum(p == "/flaky" for p, _, _ in got) < 3:
@@ -243,8 +243,12 @@ def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, h
     assert {h["Idempotency-Key"] for _, h, _ in hooks.got} == {row.idempotency_key}
 
 
-@pytest.mark.parametrize(("path", "state"), [("/400", "failed_final"), ("/302", "failed_final")])
-def test_a_refusal_is_final(database, hooks, path, state):
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [("/400", "failed_final"), ("/302", "failed_retry"), ("/401", "failed_retry"), ("/404", "failed_retry")],
+)
+def test_a_refusal_is_final_but_for_what_a_person_sets_right(database, hooks, path, state):
     with database.write() as c:
         add_site(c)
         add_message(c, add_alert(c), "webhook:HOOK")
