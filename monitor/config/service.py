@@ -267,7 +267,7 @@ class ScheduleSection(Section):
     @property
     def late(self) -> timedelta:
         """A decision that is older says nothing of the present."""
-        return timedelta(seconds=10.0 * self.evaluate_tick_s)
+        return timedelta(seconds=max(10.0 * self.evaluate_tick_s, 60.0))
 
 
 class ComputeSection(Section):
