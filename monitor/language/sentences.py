@@ -384,7 +384,6 @@ SENTENCES: Final = (
     N_("this is no picture that can be shown: JPEG, PNG, WebP or HEIC are"),
     N_("the picture is damaged or not whole; take it again"), N_("the picture cannot be read; send it as JPEG"),
     N_("the picture has {n} million pixels, 80 million are allowed"), N_("the picture has more than 80 million pixels"),
-    N_("another picture is being looked at; try again in a minute"),
     N_("recomputed: equal bit for bit"), N_("recomputed, and it differs: {text}"), N_("not recomputed: {problem}"),
     N_("answered"),
     N_("report stored"),
