@@ -8,6 +8,7 @@ from typing import Any, Final
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
+from monitor.language.figures import spell_number
 
 Frozen = Mapping[str, Any]
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -42,15 +43,6 @@ class _Measured:
     level: int
     value: float
     bound: float
-
-
-def spell_value(value: float) -> str:
-    """A figure of a headline: three digits say enough.
-
-    >>> [spell_value(x) for x in (302.4, 1234.5, 0.01234, 21.40, 0.0)]
-    ['302', '1234', '0.0123', '21.4', '0']
-    """
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
@@ -133,8 +125,8 @@ def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: 
     asked = sum(word["criterion"] == first.criterion for word in told.get("words", ()))
     count = sum(one.level == first.level for one in measured)
     is_motion = criterion is not None and criterion.kind.velocity
-    figure = f"{spell_value(first.value)} {unit}".strip()
-    bound = f"{name_of(site, first.level)} from {spell_value(first.bound)} {unit}".rstrip()
+    figure = f"{spell_number(first.value)} {unit}".strip()
+    bound = f"{name_of(site, first.level)} from {spell_number(first.bound)} {unit}".rstrip()
     if asked <= 1:
         where, who = f"at {first.station}", first.station
     elif count == 1:

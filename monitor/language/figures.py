@@ -14,17 +14,19 @@ KNOWN_COLOURS: Final = {
 }
 
 
-def spell_number(value: float | None, digits: int = 3) -> str:
-    """A number with so many significant digits, no exponent for usual sizes.
+def spell_number(value: float | None, digits: int = 3, unit: str = "") -> str:
+    """A number with so many digits, whole ones never rounded to tens; levels in m have two decimals.
 
-    >>> spell_number(1234.5678), spell_number(0.012345), spell_number(None)
-    ('1235', '0.0123', '–')
+    >>> [spell_number(x) for x in (1234.5678, 999.6, 302.4, 0.012345, 21.40, 0.0, None)]
+    ['1235', '1000', '302', '0.0123', '21.4', '0', '–']
+    >>> spell_number(1843.271, 4, "m"), spell_number(12.3456, 4, "m")
+    ('1843.27', '12.35')
     """
     if value is None:
         return "–"
-    if value and abs(value) >= 10**digits:
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}"
+    if unit == "m" and abs(value) >= 100:
+        return f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def spell_span(seconds: float) -> str:

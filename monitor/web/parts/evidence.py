@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome, spell_value
+from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
+from monitor.language.figures import spell_number
 
 MOST: Final = 40  # rows of one table; the JSON below holds all
 READING_HEAD: Final = ("observed", "received", "revision", "raw", "offset", "value", "sigma", "flags", "extra")
@@ -57,7 +58,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
         if bound is not None and key.criterion in rates:
             criterion = rates[key.criterion]
             found |= {
-                "value": spell_value(bound["rate"]), "bound": spell_value(bound["bound"]),
+                "value": spell_number(bound["rate"]), "bound": spell_number(bound["bound"]),
                 "span_s": bound["window_s"] or 86400.0, "unit": find_unit(site, key.criterion),
                 "moved": criterion.kind.velocity, "quantity": criterion.quantity,
             }  # fmt: skip

@@ -41,17 +41,17 @@
       layers.push({ band: [x, from("q025"), from("q975")], colour: css("--forecast"), alpha: 0.16, name: "95 %" });
       layers.push({ band: [x, from("q10"), from("q90")], colour: css("--forecast"), alpha: 0.26, name: hatched ? tr("80 %, outside experience") : "80 %", hatched });
       layers.push({ line: [x, from("q50")], colour: css("--forecast"), dash: "dash", dots: 2.5, width: 2, name: tr("forecast ({model})", { model: f.forecast.model }),
-        text: (k) => k === 0 ? `${show(f.forecast.data_value)} ${unit}` : `${show(t.q50[k - 1])} ${unit}, 80 % ${tr("{from} to {to}", { from: show(t.q10[k - 1]), to: show(t.q90[k - 1]) })}` });
+        text: (k) => k === 0 ? `${show(f.forecast.data_value, unit)} ${unit}` : `${show(t.q50[k - 1], unit)} ${unit}, 80 % ${tr("{from} to {to}", { from: show(t.q10[k - 1], unit), to: show(t.q90[k - 1], unit) })}` });
     }
     for (const b of f.thresholds) {
-      const text = `${tr(b.name)} ${tr(b.side)} ${show(b.value)}${unit ? ` ${unit}` : ""}${b.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`, look = { colour: level(f.levels, b.level), name: text, label: text, width: 2, alpha: 0.9 };
+      const text = `${tr(b.name)} ${tr(b.side)} ${show(b.value, unit)}${unit ? ` ${unit}` : ""}${b.ray ? (unit ? "/day" : ` ${tr("per day")}`) : ""}`, look = { colour: level(f.levels, b.level), name: text, label: text, width: 2, alpha: 0.9 };
       layers.push(b.ray ? { line: [b.ray.at.map(seconds), b.ray.value], dash: "long", mute: true, aside: true, ...look } : { bound: b.line, ...look });
     }
     if (f.past.at.length > 1) layers.push({ line: [f.past.at, f.past.q50], colour: css("--forecast"), dash: "dot", width: 1.2, aside: true, unit, name: tr("as forecast {span} before", { span: days(f.past.horizon_s) }) });
     if (f.quantity === "rain") return [...layers, { bars: [at, value, f.step_s ?? stepOf(at)], colour: css("--rain"), unit, name: tr("rain") }];
     layers.push({ line: [at, sound], colour: ink, dots: at.length < 400 ? 2 : 0, unit, name: tr("observed") });
     if (odd.length) layers.push({ points: [odd.map((k) => at[k]), odd.map((k) => value[k])], shape: "cross", width: 2, colour: css("--flag"), aside: true, name: tr("flagged"),
-      text: (n) => `${flags[odd[n]].split(",").map((flag) => tr(flag)).join(", ")}: ${show(value[odd[n]])} ${unit}` });
+      text: (n) => `${flags[odd[n]].split(",").map((flag) => tr(flag)).join(", ")}: ${show(value[odd[n]], unit)} ${unit}` });
     return layers;
   }
   const said = (f) => ({ quantity: words(f.quantity), count: f.series.length });
@@ -140,16 +140,16 @@
     const last = latestOf(f), unit = unitOf(f.unit);
     says.textContent = sentences(f) || "\u00a0";
     const latest = box.querySelector(".latest");
-    latest.textContent = f.series ? "" : last === undefined ? tr("no reading in this range") : `${show(last)} ${unit}`;
+    latest.textContent = f.series ? "" : last === undefined ? tr("no reading in this range") : `${show(last, unit)} ${unit}`;
     stack.setAttribute("aria-label", f.series ? every(f)
-      : `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: words(f.quantity), station: f.station, count: f.total, value: `${show(last)} ${unit}` })} ${sentences(f)}`);
+      : `${tr("{quantity} of {station}: {count} readings, newest {value}.", { quantity: words(f.quantity), station: f.station, count: f.total, value: `${show(last, unit)} ${unit}` })} ${sentences(f)}`);
     table(f);
   }
 
   // the same for who cannot see a picture: the newest readings
   function table(f) {
-    const rows = f.series ? f.series.map((s) => [s.station, s.at.length ? instant(s.at.at(-1)) : "–", show(s.value.at(-1)), ""])
-      : f.points.at.map((at, k) => [f.station, instant(at), show(f.points.value[k]), (f.points.flags[k] ?? "").split(",").filter(Boolean).map((w) => tr(w)).join(", ")]).slice(-20).reverse();
+    const rows = f.series ? f.series.map((s) => [s.station, s.at.length ? instant(s.at.at(-1)) : "–", show(s.value.at(-1), f.unit), ""])
+      : f.points.at.map((at, k) => [f.station, instant(at), show(f.points.value[k], f.unit), (f.points.flags[k] ?? "").split(",").filter(Boolean).map((w) => tr(w)).join(", ")]).slice(-20).reverse();
     const head = [tr("Station"), tr("Time"), `${words(f.quantity)}${unitOf(f.unit) ? `, ${f.unit}` : ""}`, tr("flagged")];
     const row = (cells, kind) => { const line = document.createElement("tr"); line.append(...cells.map((text) => { const cell = document.createElement(kind); cell.textContent = text; return cell; })); return line; };
     const made = document.createElement("table"), top = made.createTHead(), body = made.createTBody();

@@ -159,7 +159,7 @@
     values ??= M.load(`${api}/stations`).catch(() => null);
     const station = (await values)?.find((one) => one.id === id);
     if (station && state.picked === id) {
-      tell(id, [...lines, ...station.latest.slice(0, 8).map((row) => [tr(row.quantity.replaceAll("_", " ")), `${show(row.value)} ${row.unit}, ${spell(row.observed_at)}`])], [chart, row]);
+      tell(id, [...lines, ...station.latest.slice(0, 8).map((row) => [tr(row.quantity.replaceAll("_", " ")), `${show(row.value, row.unit)} ${row.unit}, ${spell(row.observed_at)}`])], [chart, row]);
     }
   }
   function pick(event) {

@@ -10,7 +10,12 @@ window.Slopeward = (() => {
     return known[row?.name.toLowerCase()] ?? Math.round(3 * number / top);
   };
   const level = (rows, number) => css(`--lv-${place(rows, number)}`);
-  const show = (value) => value === null || value === undefined ? "–" : Number(value.toPrecision(4)).toString();
+  // as spell_number in monitor/language/figures.py: whole digits are never rounded to tens, levels in m have two decimals
+  const show = (value, unit) => {
+    if (value === null || value === undefined) return "–";
+    const size = Math.abs(value);
+    return unit === "m" && size >= 100 ? value.toFixed(2) : size >= 1000 ? value.toFixed(0) : Number(value.toPrecision(4)).toString();
+  };
   const seconds = (at) => Date.parse(at) / 1000;
   // columns of instants come as the first one and the steps to the next ones
   const unfold = (steps) => { let at = 0; return steps.map((step) => (at += step)); };
@@ -163,7 +168,7 @@ window.Slopeward = (() => {
     let seen = [spec.x.from, spec.x.to];
     const font = `${11}px ${css("--font")}`, ink = css("--muted"), grid = { stroke: css("--grid"), width: 1 };
     const wide = spec.y.rows ? Math.min(110, 16 + 7 * Math.max(...spec.y.rows.map((r) => r.length))) : spec.y.dates ? 60 : 52;
-    const figures = (_, splits) => splits.map((v) => v === null ? null : show(v));
+    const figures = (_, splits, axis, space, step) => splits.map((v) => v === null ? null : spec.y.log || Math.abs(v) < 1000 ? show(v) : v.toFixed(Math.min(Math.max(Math.ceil(-Math.log10(step)), 0), 6)));
     const u = new uPlot({
       width: Math.max(host.clientWidth, 120), height: host.clientHeight, padding: [8, 8, more.bare ? 4 : 0, 0], legend: { show: false },
       cursor: { x: true, y: false, points: { show: false }, drag: { x: !spec.x.log, y: false, setScale: false }, focus: { prox: -1 } },
@@ -206,7 +211,7 @@ window.Slopeward = (() => {
       }
       if (k < 0 || k >= x.length || !isSound(y[k])) continue;
       if (Math.abs(x[k] - at) > reach) continue;
-      found.push({ layer: l, k, value: y[k], text: l.text ? l.text(k) : `${show(y[k])} ${l.unit ?? ""}`.trim() });
+      found.push({ layer: l, k, value: y[k], text: l.text ? l.text(k) : `${show(y[k], l.unit)} ${l.unit ?? ""}`.trim() });
     }
     return found;
   }
