@@ -41,8 +41,8 @@ build_program() {  # PACKAGES
         python3 -m venv "$venv.new" || fail "python3-venv is needed: apt-get install python3-venv"
     fi
     "${INSTALLER:-$sources/locks/install.sh}" "$venv.new/bin/python" "$1" || fail "the packages could not be installed; what runs goes on"
-    # programs bear the path of their Python
-    { grep -rlIF "$venv.new/" "$venv.new/bin" || true; } | xargs -r sed -i "s#$venv\.new/#$venv/#g"
+    # programs and settings bear the path of their Python
+    { grep -rlIF "$venv.new" "$venv.new/bin" "$venv.new/pyvenv.cfg" || true; } | xargs -r sed -i "s#$venv\.new#$venv#g"
 }
 
 swap_program() {
