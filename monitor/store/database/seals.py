@@ -81,7 +81,10 @@ SEALED: Final = {
         Sealed(t.alert),
         Sealed(t.alert_event, only_added=True),
         Sealed(t.alert_outcome, only_added=True),
-        Sealed(t.notification, _leave("attempts", "next_attempt_at", "last_error", "lease_owner", "lease_until")),
+        Sealed(
+            t.notification,
+            _leave("attempts", "undelivered", "next_attempt_at", "last_error", "lease_owner", "lease_until"),
+        ),
         Sealed(t.decision, _leave("evidence"), only_added=True),
         Sealed(t.site_state, frozenset(t.site_state.c.keys()) - {"site", "level", "level_source", "since"}),
         Sealed(t.user_account),

@@ -48,17 +48,20 @@ def note_said(c: Connection, notification_id: int, said: str) -> None:
 def mark_undelivered(c: Connection, notification_id: int, said: str, why: str, now: datetime) -> bool:
     """The other side could not deliver what it took: it goes out again in a minute, the third time it failed for good.
 
+    Attempts that the provider itself refused do not count: only what it took and could not deliver does.
+
     When all messages of an event have failed, the next recipient is notified at once, as for any other failure. What
     the device had already, or its recipient confirmed, stays.
     """
     n = notification
-    tries = c.execute(select(n.c.attempts).where(n.c.id == notification_id)).scalar() or 0
-    state = DeliveryState.FAILED_FINAL if tries >= MOST_TRIES else DeliveryState.FAILED_RETRY
+    before = c.execute(select(n.c.undelivered).where(n.c.id == notification_id)).scalar() or 0
+    state = DeliveryState.FAILED_FINAL if before + 1 >= MOST_TRIES else DeliveryState.FAILED_RETRY
     row = update(n).where(
         n.c.id == notification_id, n.c.state == DeliveryState.DELIVERED, n.c.received_at.is_(None)
     )  # fmt: skip
     values = {
         "state": state, "provider_said": said[:_LONGEST], "last_error": redact(why)[:ERROR_LIMIT],
+        "undelivered": n.c.undelivered + 1,
         "next_attempt_at": None if state is DeliveryState.FAILED_FINAL else now + AGAIN,
     }  # fmt: skip
     return c.execute(row.values(**values)).rowcount == 1

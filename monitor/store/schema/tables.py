@@ -443,6 +443,7 @@ notification = Table(
     Column("queued_at", Instant, nullable=False), Column("sent_at", Instant), Column("confirmed_at", Instant), Column("next_attempt_at", Instant), Column("superseded_by", BigId), _text("last_error", null=True),
     _text("lease_owner", null=True), Column("lease_until", Instant), _text("confirmed_by", null=True), _text("confirmed_via", null=True), Column("idempotency_key", String(64), nullable=False, unique=True),
     _text("provider_id", null=True), _text("provider_said", null=True), Column("received_at", Instant),  # what the other side calls it, said last, and when the device had it
+    Column("undelivered", Integer, nullable=False, server_default="0"),  # so often it could not deliver what it had taken
     Index("ix_notification_due", "state", "next_attempt_at"), Index("ix_notification_alert", "alert_id"), Index("ix_notification_provider", "provider_id"),
 )  # fmt: skip
 reply_code = Table(
