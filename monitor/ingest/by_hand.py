@@ -105,6 +105,11 @@ def store_typed(pipeline: Pipeline, site: Site, typed: Typed, who: Actor, now: d
     record_file(pipeline.database, who, result, now)
 
 
+def find_unit(site: Site, typed: Typed) -> str:
+    """Of the value; raises RefusedError where the site declares no such series."""
+    return _find_spec(site, typed).unit
+
+
 def _find_spec(site: Site, typed: Typed) -> SeriesSpec:
     for spec in list_typed_series(site):
         if (spec.station, spec.quantity) == (typed.station, typed.quantity):

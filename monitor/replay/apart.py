@@ -35,6 +35,7 @@ class Apart:
             start_new_session=True,
         )  # fmt: skip
         assert self._child.stdin is not None
+        self.is_over = False  # it told all that it ever will
         with suppress(BrokenPipeError), self._child.stdin as pipe:  # a child that died is seen by its silence
             pickle.dump(arguments, pipe)
 
@@ -48,6 +49,7 @@ class Apart:
                 continue
             line = stream.readline()
             if not line:
+                self.is_over = True
                 return
             yield json.loads(line)
 

@@ -23,6 +23,7 @@ from monitor.replay.scenario import DAY_S, make_collapse
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.decisions import add_decision
 from monitor.store.alerting.drills import (
+    REFUSED,
     RUNNING,
     add_drill,
     as_exercise,
@@ -83,23 +84,26 @@ def hold_drill(
         on_turn: called for each change that was told.
 
     Raises:
-        RefusedError: another drill runs, nobody is named, or the scenario cannot be made.
+        RefusedError: another drill runs, nobody is named, or the scenario cannot be made; the last stays on record.
     """
-    turns = rehearse(site, terms)
     with db.write() as c:
         end_dead_drills(c, {site.id: site}, clock())
         drill_id = add_drill(c, site.id, by, terms.scenario, clock())
-    reason = "the scenario is over"
+    reason, state = "the scenario is over", "ended"
     try:
         pulse = _Pulse(db, drill_id, clock, wait)
+        turns = rehearse(site, terms, pulse.is_running)
         if tell(db, site, drill_id, turns, terms, clock, pulse, on_turn):
             pulse.stand(terms.hold_s)
+    except RefusedError as error:
+        reason, state = str(error), REFUSED
+        raise
     except BaseException as error:
         reason = f"it was broken off: {type(error).__name__}"
         raise
     finally:
         with db.write() as c:
-            outcome = end_drill(c, drill_id, by, reason, clock(), site=site)
+            outcome = end_drill(c, drill_id, by, reason, clock(), site=site, state=state)
     return drill_id, outcome
 
 
@@ -128,11 +132,11 @@ class DrillTurn:
     frozen: str
 
 
-def rehearse(site: Site, terms: DrillTerms) -> tuple[DrillTurn, ...]:
+def rehearse(site: Site, terms: DrillTerms, is_running: Callable[[], bool]) -> tuple[DrillTurn, ...]:
     """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
 
     Raises:
-        RefusedError: the scenario holds no reading of the site, or raises no level.
+        RefusedError: the scenario holds no reading of the site, or raises no level; or somebody ended the drill.
     """
     with open_scenario(site, terms.scenario) as past, past.read() as c:
         span = find_span(c, site.id)
@@ -143,6 +147,8 @@ def rehearse(site: Site, terms: DrillTerms) -> tuple[DrillTurn, ...]:
         turns = []
         pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):
+            if not is_running():
+                raise RefusedError("the drill was ended before it began")
             changes = [x for x in look.decision.changes if x.ledger == Ledger.HAZARD or not terms.quiet]
             if changes:
                 frozen = canonical_json(freeze(site, look.before, look.view, look.decision, look.at))

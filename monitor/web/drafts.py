@@ -14,8 +14,9 @@ from monitor.replay.effect import preview_apart
 from monitor.web.context import Context
 
 _LOG = logging.getLogger(__name__)
-MOST: Final = 40  # kept at once, the oldest goes first
+MOST: Final = 40  # kept at once; the oldest that is done goes first, none that is at work
 MOST_EACH: Final = 3  # at work or waiting, of one person
+MOST_DONE: Final = 10  # of one person
 LASTS: Final = timedelta(hours=12)
 
 
@@ -54,9 +55,12 @@ class Drafts:
         with self._lock:
             if sum(one.by == by and not one.effect for one in self._drafts.values()) >= MOST_EACH:
                 raise RefusedError(f"{MOST_EACH} of your changes are being replayed; wait for one of them")
-            self._drafts = {k: one for k, one in self._drafts.items() if now - one.at < LASTS}
-            while len(self._drafts) >= MOST:
-                self._drafts.pop(next(iter(self._drafts)))
+            mine = [k for k, one in self._drafts.items() if one.by == by and one.effect]
+            done = [k for k, one in self._drafts.items() if one.effect]  # the oldest first, as all here
+            gone = {*mine[: max(0, len(mine) + 1 - MOST_DONE)], *done[: max(0, len(self._drafts) + 1 - MOST)]}
+            self._drafts = {k: one for k, one in self._drafts.items() if now - one.at < LASTS and k not in gone}
+            if len(self._drafts) >= MOST:
+                raise RefusedError(f"{MOST} changes are being replayed; wait for one of them")
             self._drafts[draft.id] = draft
         threading.Thread(target=self._play, args=(draft,), name=f"draft-{draft.id}", daemon=True).start()
         return draft
@@ -70,7 +74,8 @@ class Drafts:
 
     def drop(self, draft: Draft) -> None:
         """Forget one; its replay ends."""
-        self._drafts.pop(draft.id, None)
+        with self._lock:
+            self._drafts.pop(draft.id, None)
 
     def _play(self, draft: Draft) -> None:
         def tell(share: float) -> None:

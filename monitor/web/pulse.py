@@ -34,12 +34,14 @@ class Pulse:
         self.is_over = False  # the server ends: streams end with it
 
     def count(self, sites: Sites) -> int:
-        """How many changes were noticed so far; it only grows."""
-        with self._lock:
-            if time.monotonic() - self._looked_s >= EVERY_S:
-                self._look()
-            counted = self._counts.items()
-            return sum(n for site, n in counted if sites is None or site in sites)
+        """How many changes were noticed so far; it only grows. While one looks, the others go by what is known."""
+        if time.monotonic() - self._looked_s >= EVERY_S and self._lock.acquire(blocking=False):
+            try:
+                if time.monotonic() - self._looked_s >= EVERY_S:
+                    self._look()
+            finally:
+                self._lock.release()
+        return sum(n for site, n in self._counts.copy().items() if sites is None or site in sites)
 
     def _look(self) -> None:
         try:

@@ -269,7 +269,8 @@ def test_a_drill_needs_a_name_and_a_scenario_that_raises_something(real: Databas
     with pytest.raises(RefusedError, match="no velocity or rate criterion"):
         hold_drill(real, calm, ADA, DrillTerms(), clock=lambda: NOW, wait=lambda _: None)
     with real.read() as c:
-        assert load_drills(c) == []
+        (one,) = load_drills(c)
+    assert (one.state, one.outcome["alerts"], "no velocity" in one.outcome["reason"]) == ("refused", 0, True)
 
 
 def test_stages_never_let_a_drill_speak_for_a_real_alarm() -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from math import atan, ceil, cos, floor, log2, pi, radians, sin, sinh
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +55,7 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
         west, south, east, north, step_m = _find_extent(source, dem)
         span_m = max(east - west, north - south)
         finest = min(FINEST, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * step_m)) - 0.25)))
-        while len(list(_list_tiles(finest, (west, south, east, north)))) > most:
+        while sum(1 for _ in islice(_list_tiles(finest, (west, south, east, north)), most + 1)) > most:
             finest -= 1
         coarsest = max(0, min(finest, floor(log2(2 * HALF_M / span_m))) - AROUND)
         numbered = [

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import prove, require_readable
 from monitor.cli.session import ConfigOption, JsonOption, check_site, open_database, say, show
-from monitor.domain.duty.local_time import local_day, read_local
+from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
 from monitor.domain.site import Site, Team
@@ -200,7 +200,8 @@ def _read_local(text: str, zone: str) -> datetime:
     try:
         return read_local(text, zone)
     except ValueError as error:
-        raise RefusedError(str(error)) from None
+        hint = " (write it with its offset, such as +01:00)" if TWICE in str(error) else ""
+        raise RefusedError(f"{error}{hint}") from None
 
 
 def _say_people(people: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from monitor.domain.instants import parse
 
 DAY_MIN: Final = 1440
+TWICE: Final = "comes twice that night"  # of a time for which nobody said which
 
 
 @lru_cache(maxsize=8192)
@@ -70,19 +71,36 @@ def spell_minute(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def read_local(text: str, zone: str) -> datetime:
+def read_local(text: str, zone: str, later: bool | None = None) -> datetime:
     """An instant out of `2026-03-06 20:00` in the time of a zone, or with an offset or Z of its own.
 
     >>> str(read_local("2026-03-06T20:00", "Europe/Zurich")), str(read_local("2026-03-06T20:00Z", "Europe/Zurich"))
     ('2026-03-06 19:00:00+00:00', '2026-03-06 20:00:00+00:00')
+    >>> [str(read_local("2026-10-25 02:30", "Europe/Zurich", later)) for later in (False, True)]
+    ['2026-10-25 00:30:00+00:00', '2026-10-25 01:30:00+00:00']
+
+    Args:
+        text: as people write it, or a form gives it.
+        zone: by name.
+        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none; the clock never shows it; or it shows it twice and nobody said which is meant.
     """
     day, _, minute = text.strip().replace("T", " ").partition(" ")
+    there = ZoneInfo(zone)
     try:
-        if 0 < len(minute) <= 5:
-            return to_instant(date.fromisoformat(day), read_minute(minute), zone)
-        return parse(text.strip())
+        if len(minute) > 8:
+            return parse(text.strip())
+        plain = datetime.fromisoformat(f"{day} {minute.rjust(5, '0')}")
+        if plain.tzinfo is not None:
+            return parse(text.strip())
+        first, second = (plain.replace(tzinfo=there, fold=fold).astimezone(UTC) for fold in (0, 1))
+        is_shown = first.astimezone(there).replace(tzinfo=None) == plain
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r}: expected a local time such as '2026-03-06 20:00'") from None
+        raise ValueError(f"{text[:40]!r}: expected a local time such as '2026-03-06 20:00'") from None
+    if not is_shown:
+        raise ValueError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
+    if later is None and first != second:
+        raise ValueError(f"{plain:%H:%M} {TWICE}: say whether it was the first or the second time")
+    return second if later else first

@@ -20,6 +20,7 @@ from monitor.store.service_state import find_stamp, remove_stamp, stamp
 
 DEAD_AFTER_S: Final = 60.0  # a drill that has not stamped itself for so long has no process any more
 RUNNING: Final = "running"
+REFUSED: Final = "refused"  # before anybody was told anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Drill:
     ended_at: datetime | None
     by: str
     scenario: str
-    state: str  # running, ended, abandoned
+    state: str  # running, ended, abandoned, refused
     outcome: Mapping[str, Any] | None
 
 
@@ -128,7 +129,7 @@ def end_drill(
         reason: why.
         now: wall time.
         site: declaration, for whom to tell; None tells nobody.
-        state: ended, or abandoned where its process died.
+        state: ended; abandoned where its process died; refused where it could not begin.
     """
     drill = find_drill(c, drill_id)
     if drill.state != RUNNING:

@@ -13,6 +13,7 @@ from monitor.domain.quantities import convert
 from monitor.store.schema import tables as t
 
 MOST: Final = 5000  # of one answer; where there are more, an even share of them
+FULL_WINDOW: Final = timedelta(days=365)  # up to which an answer holds as many
 LEAST_EPOCHS: Final = 4
 YEAR_DAYS: Final = 365.25
 CHUNK: Final = 900
@@ -42,6 +43,15 @@ class PointRates:
     set: str | None
 
 
+def find_most(window: timedelta) -> int:
+    """How many points an answer holds: fewer where each takes more acquisitions to look at.
+
+    >>> find_most(timedelta(days=365)), find_most(timedelta(days=3650))
+    (5000, 500)
+    """
+    return min(MOST, int(MOST * FULL_WINDOW / window))
+
+
 def load_rates(
     c: Connection, site: str, box: Box | None, at: datetime, window: timedelta, name: str | None = None
 ) -> PointRates:
@@ -67,7 +77,7 @@ def load_rates(
     if box is not None:
         where += [p.longitude.between(box[0], box[2]), p.latitude.between(box[1], box[3])]
     inside = int(c.execute(select(func.count()).where(*where)).scalar_one())
-    step = max(1, ceil(inside / MOST))
+    step = max(1, ceil(inside / find_most(window)))
     places = c.execute(
         select(p.id, p.pid, p.latitude, p.longitude).where(*where, p.id % step == 0).order_by(p.id)
     ).all()

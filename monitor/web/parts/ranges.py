@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,12 +32,14 @@ def list_files(folder: str | Path) -> list[TileFile]:
     """Files of tiles in a folder, by name; links and what has an odd name are left out."""
     if not str(folder):
         return []
-    try:
-        entries = sorted(Path(folder).iterdir())
-    except OSError:
-        return []
-    named = ((entry.name, entry.lstat()) for entry in entries if NAME.fullmatch(entry.name))
-    return [TileFile(name, known.st_size) for name, known in named if stat.S_ISREG(known.st_mode)]
+    found = []
+    with suppress(OSError):
+        for entry in sorted(Path(folder).iterdir()):
+            with suppress(OSError):  # it was removed meanwhile
+                known = entry.lstat()
+                if NAME.fullmatch(entry.name) and stat.S_ISREG(known.st_mode):
+                    found.append(TileFile(entry.name, known.st_size))
+    return found
 
 
 def send_range(path: Path, headers: Mapping[str, str]) -> Response:

@@ -1,6 +1,7 @@
 """What the maps of the page are drawn of besides stations and footprints: zones, radar points, relief, tiles."""
 
 import math
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from monitor.domain.instants import parse, spell
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.readings.point_rates import Box, load_rates
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
@@ -18,6 +19,8 @@ from monitor.web.parts.zones import draw_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 GEOJSON: Final = "application/geo+json"
+AT_ONCE: Final = 2  # rates of points take the database a while
+_drawing: Final = threading.Semaphore(AT_ONCE)
 FIRST_YEAR: Final = 1900
 Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
 Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
@@ -42,9 +45,15 @@ def map_points(
     """Radar points of a view by their rate over a window; where there are very many, an even share of them."""
     context = context_of(request)
     end = context.clock() if at is None else read_instant(at)
-    with context.db.read() as c:
-        find_card(c, site)
-        found = load_rates(c, site, _read_box(bbox), end, timedelta(days=days), set_)
+    box = _read_box(bbox)
+    if not _drawing.acquire(blocking=False):
+        raise StoreBusyError("the maps of others are being drawn; try again in a moment")
+    try:
+        with context.db.read() as c:
+            find_card(c, site)
+            found = load_rates(c, site, box, end, timedelta(days=days), set_)
+    finally:
+        _drawing.release()
     features = [
         {
             "type": "Feature",

@@ -82,16 +82,26 @@
     if (at === state.at) put("stations", dress(found));
   }
   async function loadScene() {
-    const at = state.at ?? Infinity;
+    const asked = state.at, at = asked ?? Infinity;
     const shown = state.scenes.find((scene) => Date.parse(scene.acquired_at) <= at && Date.parse(scene.received_at) <= at) ?? null;
     if (shown?.scene_hash === state.scene?.scene_hash) return false;
+    const footprints = shown === null ? M.NOTHING : await M.load(`${api}/scenes/${shown.scene_hash}`);
+    if (asked !== state.at) return false;  // another time was chosen meanwhile
     state.scene = shown;
-    state.footprints = shown === null ? M.NOTHING : await M.load(`${api}/scenes/${shown.scene_hash}`);
+    state.footprints = footprints;
     return true;
   }
+  async function loadScenes() {
+    const found = await M.load(`${api}/scenes?limit=200`);
+    state.scenes = found.filter((scene) => scene.state === "done" && scene.acquired_at !== null).sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at));
+    return loadScene();
+  }
+  let pointsAsked = 0;
   async function loadPoints() {
+    const turn = ++pointsAsked, at = state.at;
     const b = map.getBounds(), box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((x) => x.toFixed(5)).join(",");
     const found = await M.load(`${api}/points.geojson?bbox=${box}${state.at === null ? "" : `&at=${new Date(state.at).toISOString()}`}${state.set ? `&set=${encodeURIComponent(state.set)}` : ""}`);
+    if (turn !== pointsAsked || at !== state.at) return;  // another view or time was asked for meanwhile
     const sizes = found.features.map((f) => Math.abs(f.properties.rate_mm_per_year ?? 0)).sort((x, y) => x - y);
     const large = sizes[Math.floor(0.95 * (sizes.length - 1))] ?? 10, power = 10 ** Math.floor(Math.log10(large || 10));
     const scale = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= large) ?? 10;
@@ -103,6 +113,14 @@
       map.setPaintProperty("points", "circle-color", style().layers.find((layer) => layer.id === "points").paint["circle-color"]);
     }
     explain();
+  }
+
+  // a server that draws for others says so; what is asked anew meanwhile goes first
+  async function keepPoints(tries = 3) {
+    try { await loadPoints(); } catch {
+      const turn = pointsAsked;
+      if (tries > 1) setTimeout(() => { if (turn === pointsAsked) keepPoints(tries - 1); }, 2000);
+    }
   }
 
   // ---- below the map: layers, key, the past, what was chosen -----------------------------------------------------------------
@@ -191,7 +209,7 @@
     stationList.value = chosenNow;
   }
   const setList = make("select", { ariaLabel: tr("Set of radar points") });
-  setList.addEventListener("change", () => { state.set = setList.value; loadPoints().catch(() => {}); });
+  setList.addEventListener("change", () => { state.set = setList.value; keepPoints(); });
   function fillSets() {
     const names = Object.keys(state.pointsSaid.sets);
     setList.hidden = names.length < 2;
@@ -225,21 +243,23 @@
     const server = () => Date.parse(document.body.dataset.now) + performance.now();
     const stop = () => { clearInterval(playing); playing = 0; play.textContent = "▶"; play.ariaPressed = "false"; };
     async function go() {
-      const back = Number(slider.value);
-      state.at = back === 0 ? null : server() + back / STEPS * Number(span.value) * 86_400_000;
+      const back = Number(slider.value), asked = back === 0 ? null : server() + back / STEPS * Number(span.value) * 86_400_000;
+      state.at = asked;
       slider.setAttribute("aria-valuetext", state.at === null ? tr("now") : spell(state.at));
       said.textContent = state.at === null ? tr("now") : spell(state.at);
       try {
         await loadStations();
+        if (asked !== state.at) return;  // another time was chosen meanwhile
         const level = state.stations.features[0]?.properties.level_name;
         if (state.at !== null) said.textContent = `${spell(state.at)}: ${level ? tr("level {level}", { level: tr(level) }) : tr("level not known")}`;
         holder.classList.toggle("is-past", state.at !== null);
         if (await loadScene()) { put("footprints", state.footprints); restyle(); }
+        if (asked !== state.at) return;
         fillList();
         explain();
         if (state.picked) pickStation(state.picked);
-        await loadPoints();
-      } catch (error) { said.textContent = error.message; }
+        await keepPoints();
+      } catch (error) { if (asked === state.at) said.textContent = error.message; }
     }
     const later = () => { clearTimeout(waiting); waiting = setTimeout(go, WAIT_MS); };
     slider.addEventListener("input", () => { stop(); later(); });
@@ -269,7 +289,7 @@
   async function begin() {
     const [ground] = await Promise.all([
       M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
-      M.load(`${api}/scenes?limit=200`).then((found) => { state.scenes = found.filter((scene) => scene.state === "done" && scene.acquired_at !== null).sort((a, b) => Date.parse(b.acquired_at) - Date.parse(a.acquired_at)); return loadScene(); }),
+      loadScenes(),
     ]);
     if (ground.relief || ground.tiles.length) state.hidden.add("scene");  // an image would bury the ground; it is a tick away
     const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
@@ -283,14 +303,14 @@
     }
     holder.classList.add("is-mapped");
     fillList();
-    await loadPoints().catch(() => {});
+    await keepPoints();
     view.after(make("div", { className: "maprow" }, stationList), chosen, makeTime(), makeLayers());
     map.on("click", pick);
     for (const layer of ["stations", "points"]) {
       map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
       map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
     }
-    map.on("moveend", () => loadPoints().catch(() => {}));
+    map.on("moveend", () => keepPoints());
     map.getCanvas().addEventListener("webglcontextlost", () => holder.classList.remove("is-mapped"));
     map.getCanvas().addEventListener("webglcontextrestored", () => holder.classList.add("is-mapped"));
     explain();
@@ -300,6 +320,7 @@
       newest = performance.now();
       values = null;
       await loadStations().catch(() => {});
+      if (await loadScenes().catch(() => false)) { put("footprints", state.footprints); restyle(); }
       fillList();
       explain();
     });

@@ -29,6 +29,7 @@ self.addEventListener("fetch", (event) => {
 const visit = async (request, url) => {
   try {
     const answer = await Promise.race([fetch(request), giveUp(url)]);
+    if (answer.status >= 502 && answer.status <= 504) return await find(url) ?? answer;  // of a proxy: the service is away
     if (DOOR.test(url.pathname) && url.pathname !== "/login") await caches.delete(PAGES);  // back from a provider of logins
     if (answer.status === 401) await caches.delete(PAGES);
     else if (KEPT.test(url.pathname)) await keep(answer.clone(), url);

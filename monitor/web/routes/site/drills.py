@@ -8,18 +8,21 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.alerting.acts.change_control import find_in_force
-from monitor.errors import NotFoundError, RefusedError
+from monitor.domain.alert import Actor
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.replay.apart import Apart
 from monitor.replay.drill import DrillTerms
-from monitor.store.alerting.drills import RUNNING, Drill, end_drill, find_drill, load_drills
+from monitor.store.alerting.drills import REFUSED, RUNNING, Drill, end_drill, find_drill, load_drills
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, AlertId, context_of
+from monitor.web.context import NO_NUL, AlertId, Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
 SHOWN: Final = 20
+_preparing: Final = threading.Lock()  # one process at a time
 PREPARED_S: Final = 20.0  # of waiting for the first word of a drill
 MINUTES: Final = {"1": 60.0, "10": 600.0, "60": 3600.0}
 
@@ -51,6 +54,16 @@ def hold(
     if running:
         raise RefusedError(f"drill {running[0].id} runs already, held by {running[0].by}; end it first")
     terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)
+    if not _preparing.acquire(blocking=False):
+        raise StoreBusyError("another drill is being prepared; try again in a minute")
+    try:
+        return _back(request, site, _begin(context, place, actor, terms))
+    finally:
+        _preparing.release()
+
+
+def _begin(context: Context, place: Site, actor: Actor, terms: DrillTerms) -> str:
+    """Start the process, and wait for its first word; says what is known."""
     child = Apart(
         "monitor.replay.drill:hold_apart", context.db.url.render_as_string(hide_password=False), place, actor, terms
     )
@@ -58,9 +71,9 @@ def hold(
     threading.Thread(target=child.wait, name="drill", daemon=True).start()
     if answer is not None and "refused" in answer:
         raise RefusedError(answer["refused"])
-    return _back(
-        request, site, "the drill has begun" if answer else "the drill is being prepared; look again in a minute"
-    )
+    if answer is None and child.is_over:
+        raise RefusedError("the drill could not be prepared; the log of the service says why")
+    return "the drill has begun" if answer else "the drill is being prepared; look again in a minute"
 
 
 @router.post("/sites/{site}/drills/{number}/end")
@@ -85,6 +98,7 @@ def _describe(one: Drill) -> dict[str, Any]:
     outcome = dict(one.outcome or {})
     lasted = None if one.ended_at is None else one.ended_at - one.started_at
     return {
+        "refused": outcome.get("reason", "") if one.state == REFUSED else "",
         "id": one.id, "state": one.state, "by": one.by, "scenario": one.scenario, "at": one.started_at,
         "lasted_min": None if lasted is None else round(lasted / timedelta(minutes=1)),
         "alerts": outcome.get("alerts"), "unanswered": outcome.get("unanswered"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
@@ -23,6 +23,7 @@ from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import PAST_DAYS, describe_team, list_calls
 from monitor.web.parts.headline import find_hazards
 from monitor.web.parts.templating import render
+from monitor.web.routes.site.readings import LATER
 
 router = APIRouter(include_in_schema=False)
 Csrf = Annotated[str, Form()]
@@ -30,6 +31,7 @@ TeamName = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
 Name = Annotated[str, Form(max_length=200, pattern=NO_NUL)]
 Why = Annotated[str, Form(max_length=500, min_length=3, pattern=NO_NUL)]
 Local = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
+Turn = Annotated[Literal["", "first", "second"], Form()]  # of a time that the clock shows twice
 CALENDAR_DAYS = 60
 
 
@@ -82,11 +84,12 @@ def send_shifts(request: Request, site: str) -> Response:
 def put_plan(
     request: Request, site: str, team: TeamName, plan: Annotated[str, Form(max_length=20_000, pattern=NO_NUL)],
     reason: Why, csrf: Csrf, from_: Annotated[str, Form(alias="from", max_length=40, pattern=NO_NUL)] = "",
+    turn: Turn = "",
 ) -> Response:  # fmt: skip
     """Put a plan in force, now or from a local time on."""
 
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
-        duty.add_plan(c, crew, plan, actor, reason, now, valid_from=_read(from_, crew.zone) if from_ else None)
+        duty.add_plan(c, crew, plan, actor, reason, now, valid_from=_read(from_, crew.zone, turn) if from_ else None)
 
     return _act(request, site, team, csrf, do, "the plan is in force")
 
@@ -95,12 +98,13 @@ def put_plan(
 def swap(
     request: Request, site: str, team: TeamName, until: Local, reason: Why, csrf: Csrf, out: Name = "",
     into: Name = "", from_: Annotated[str, Form(alias="from", max_length=40, pattern=NO_NUL)] = "",
+    turn: Turn = "",
 ) -> Response:  # fmt: skip
     """Let somebody take the place of somebody else for a time."""
 
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
-        from_at = _read(from_, crew.zone) if from_ else now
-        duty.add_change(c, crew, from_at, _read(until, crew.zone), out, into, actor, reason, now)
+        from_at = _read(from_, crew.zone, turn) if from_ else now
+        duty.add_change(c, crew, from_at, _read(until, crew.zone, turn), out, into, actor, reason, now)
 
     return _act(request, site, team, csrf, do, "the change is stored")
 
@@ -174,9 +178,9 @@ def _declared(request: Request, c: Connection, site: str) -> Site:
     return found
 
 
-def _read(text: str, zone: str) -> datetime:
+def _read(text: str, zone: str, turn: str) -> datetime:
     try:
-        return read_local(text, zone)
+        return read_local(text, zone, LATER.get(turn))
     except ValueError as error:
         raise RefusedError(str(error)) from None
 

@@ -1,20 +1,21 @@
 """Readings typed by a person: a form, a question where the figure looks like a slip, and what was stored."""
 
+import re
 from contextlib import suppress
-from datetime import UTC, datetime
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy import Connection
 
+from monitor.domain.duty.local_time import TWICE, read_local
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.by_hand import Typed, find_doubt, list_typed_series, store_typed
+from monitor.ingest.by_hand import Typed, find_doubt, find_unit, list_typed_series, store_typed
 from monitor.ingest.pipeline import Pipeline
-from monitor.language.local_time import is_twice, open_zone
+from monitor.language.local_time import open_zone
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
@@ -22,6 +23,8 @@ from monitor.web.parts.collect import find_card
 from monitor.web.parts.templating import render
 
 router = APIRouter(include_in_schema=False)
+LATER: Final = {"first": False, "second": True}
+THOUSANDS: Final = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 Text = Annotated[str, Form(max_length=130, pattern=NO_NUL)]
 
 
@@ -46,14 +49,17 @@ def add_reading(
         place = _in_force(request, c, site)
         try:
             typed = _read(place, written)
+            unit = find_unit(place, typed)
             doubt = find_doubt(c, place, typed, now)
+            if THOUSANDS.fullmatch(value.strip()):
+                doubt = f"a comma is read as a decimal point, this is {typed.value!r} {unit}; is it right?"
         except RefusedError as error:
             return _form(request, c, site, written, trouble=str(error))
         if doubt and sure != f"{series} {value} {at}":
             return _form(request, c, site, written, doubt=doubt)
     pipeline = Pipeline(context.db, {site: place}, context.clock, context.config.limits, is_sure=True)
     store_typed(pipeline, place, typed, actor, now)
-    told = f"{typed.value:g} is stored for {typed.station}"
+    told = f"{value.strip()} {unit} is stored for {typed.station}"
     return go_back(request, f"/sites/{site}/readings?series={quote(series)}", told)
 
 
@@ -64,32 +70,11 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
         value = float(written["value"].strip().replace(",", "."))
     if not isfinite(value):
         raise RefusedError(f"value: expected a number, got {written['value'][:40]!r}")
-    later = {"first": False, "second": True}.get(written["turn"])
-    return Typed(station, quantity, value, read_local(written["at"], site.timezone, later))
-
-
-def read_local(text: str, zone: str, later: bool | None) -> datetime:
-    """An instant as a form gives it, by the clock of a zone.
-
-    Args:
-        text: such as `2026-03-01T07:00`.
-        zone: by name.
-        later: which of the two, in the night in which the clock shows a time twice; None = nobody said.
-
-    Raises:
-        RefusedError: no such time; the clock never shows it; or it shows it twice and nobody said which is meant.
-    """
     try:
-        plain = datetime.fromisoformat(text)
-    except ValueError:
-        raise RefusedError(f"expected a day and a time, got {text[:40]!r}") from None
-    local = plain.replace(tzinfo=open_zone(zone), fold=int(bool(later)))
-    found = local.astimezone(UTC)
-    if found.astimezone(open_zone(zone)).replace(tzinfo=None) != plain.replace(tzinfo=None):
-        raise RefusedError(f"{plain:%H:%M} is left out that night: clocks go forward; write the time an hour later")
-    if later is None and is_twice(local):
-        raise RefusedError(f"{plain:%H:%M} comes twice that night: say whether it was the first or the second time")
-    return found
+        at = read_local(written["at"], site.timezone, LATER.get(written["turn"]))
+    except ValueError as error:
+        raise RefusedError(str(error)) from None
+    return Typed(station, quantity, value, at)
 
 
 def _in_force(request: Request, c: Connection, site: str) -> Site:
@@ -107,7 +92,7 @@ def _form(
     shown: dict[str, Any] = {"value": "", "at": f"{clock:%Y-%m-%dT%H:%M}", "turn": "", **written}
     answer = render(
         request, "readings.html", card=find_card(c, site), choices=list_typed_series(place), written=shown,
-        trouble=trouble, doubt=doubt, asks_turn="comes twice" in trouble or bool(shown["turn"]),
+        trouble=trouble, doubt=doubt, asks_turn=TWICE in trouble or bool(shown["turn"]),
         sure=f"{shown['series']} {shown['value']} {shown['at']}",
     )  # fmt: skip
     answer.status_code = 422 if trouble else 409 if doubt else 200

@@ -4,9 +4,11 @@ import time
 
 import pytest
 
+from monitor.replay.apart import Apart
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.drills import load_drills
 from monitor.store.people import users
+from monitor.web.routes.site import drills
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import START, WatchedSlope
 from tests.integration.web.test_door import Clock, serving
@@ -48,6 +50,13 @@ def test_a_drill_is_held_answered_and_ended_on_the_page(bench, monkeypatch):
         assert "bo after" in text
         assert "0 alarms" in text
         assert send(bo, f"{PLACE}/1/end", reason="once more").status_code == 303, "ending one that is over does nothing"
+        # a process that dies before its first word, and a press while another is being prepared
+        with monkeypatch.context() as m:
+            m.setattr(drills, "Apart", lambda _work, *rest: Apart("no.such:thing", *rest))
+            died = send(bo, PLACE, minutes="1")
+            assert (died.status_code, "could not be prepared" in died.text) == (409, True)
+            with drills._preparing:
+                assert send(bo, PLACE, minutes="1").status_code == 503
     with bench.database.read() as c:
         (one,) = load_drills(c)
     assert (one.by, one.state, one.outcome["reason"], one.outcome["unanswered"]) == ("bo", "ended", "seen enough", 0)

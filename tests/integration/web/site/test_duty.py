@@ -10,10 +10,11 @@ from icalendar import Calendar
 from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger
+from monitor.domain.instants import parse
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, find_alert, load_alerts, shelve
-from monitor.store.alerting.duty import add_plan
+from monitor.store.alerting.duty import add_plan, load_changes
 from monitor.store.alerting.handovers import load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
@@ -129,6 +130,12 @@ def test_plans_and_swaps_are_entered_on_the_page_and_a_shift_without_hand_over_i
         }
         assert bo.send("/sites/bench/duty/swap", **swap, **{"from": "2026-03-06T12:00"}).status_code == 303
         assert bo.send("/sites/bench/duty/swap", **{**swap, "until": "never"}).status_code == 409
+        night = {**swap, "out": "R. Mori", "from": "2026-10-24T20:00", "until": "2026-10-25T02:30"}
+        asked = bo.send("/sites/bench/duty/swap", **night)
+        assert (asked.status_code, "02:30 comes twice that night" in asked.text) == (409, True)
+        assert bo.send("/sites/bench/duty/swap", **night, turn="second").status_code == 303
+        with watched.read() as c:
+            assert parse("2026-10-25T01:30:00Z") in [one.to_at for one in load_changes(c, "bench", T0)]
         assert "L. Frei for A. Rossi" in bo.read()
         shifts = Calendar.from_ical(client.get("/sites/bench/duty.ics").content).walk("VEVENT")
         assert [str(e["summary"]).partition(": ")[2] for e in shifts[:4]] == [

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from monitor.store.readings.point_rates import load_rates
 from monitor.store.schema import tables as t
 from monitor.web.parts.ranges import LARGEST, list_files
 from monitor.web.parts.zones import draw_zones
+from monitor.web.routes import maps
 from tests.data.filled import NOW, load_story_sites
 from tests.integration.web.test_page import serving
 
@@ -118,6 +120,8 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
     for bad in ("bbox=1,2,3", "bbox=nan,0,1,1", "bbox=1,2,3,x", "at=never", "days=0", "days=1e9"):
         assert client.get(f"{SITE}/points.geojson?{bad}").status_code in {409, 422}, bad
     assert client.get(f"{SITE}/points.geojson?set=none").json()["features"] == []
+    monkeypatch.setattr(maps, "_drawing", threading.Semaphore(0))
+    assert client.get(f"{SITE}/points.geojson").status_code == 503, "at once"
     monkeypatch.setattr("monitor.store.readings.point_rates.MOST", 4)
     with filled_database.read() as c:
         thinned = load_rates(c, "north-bench", None, NOW, timedelta(days=365))

@@ -45,24 +45,32 @@ def test_a_reading_is_stored_and_a_slip_is_asked_about_first(bench):
         assert 'value="2026-03-01T08:00"' in bo.get(PLACE).text, "the present by the clock of the site"
         assert send(bo, PLACE, **ask, value="0,4").status_code == 303
         assert ("2026-03-01T06:30", 0.4) in stored(bench)
+        thousand = {**ask, "at": "2026-03-01T07:40", "value": "1,234"}
+        asked = send(bo, PLACE, **thousand)
+        assert (asked.status_code, "this is 1.234 mm; is it right?" in asked.text) == (409, True)
+        abroad = send(bo, PLACE, **{**ask, "at": "2026-03-01T06:40:00Z"}, value="0.4500001")
+        assert "0.4500001 mm is stored for G1" in bo.get(abroad.headers["location"]).text
+        assert ("2026-03-01T06:40", 0.4500001) in stored(bench), "an offset counts"
         slip = {**ask, "at": "2026-03-01T07:45", "value": "412"}
         asked = send(bo, PLACE, **slip)
         assert (asked.status_code, "is it right?" in asked.text) == (409, True)
-        assert len(stored(bench)) == 7, "nothing is stored before the answer"
+        assert len(stored(bench)) == 8, "nothing is stored before the answer"
         other = send(bo, PLACE, **{**slip, "value": "413"}, sure="G1.crack_opening 412 2026-03-01T07:45")
         assert other.status_code == 409, "the answer is for that figure alone"
         assert send(bo, PLACE, **slip, sure="G1.crack_opening 412 2026-03-01T07:45").status_code == 303
         assert stored(bench)[-1] == ("2026-03-01T06:45", 412.0)
         for change, words in (
             ({"value": "0.7"}, "is stored for that time already"), ({"value": "nan"}, "expected a number"),
-            ({"at": "2026-03-02T09:00"}, "lies in the future"), ({"at": "yesterday"}, "expected a day and a time"),
+            ({"at": "2026-03-02T09:00"}, "lies in the future"), ({"at": "yesterday"}, "expected a local time"),
+            ({"at": "0001-01-01T00:30"}, "expected a local time"),
+            ({"at": "9999-12-31T23:30-05:00"}, "expected a local time"),
             ({"series": "G9.tilt"}, "declares no series"), ({"at": "2026-03-29T02:30"}, "is left out that night"),
         ):  # fmt: skip
             answer = send(bo, PLACE, **{**ask, "value": "0.5", **change})
             assert (answer.status_code, words in answer.text) == (422, True), (change, answer.text[-900:])
     with bench.database.read() as c:
         entries = load_entries(c, 5, action="ingest.file")
-    assert [(e["actor"], e["detail"]["file"]) for e in entries] == [("bo", "typed on the page")] * 2
+    assert [(e["actor"], e["detail"]["file"]) for e in entries] == [("bo", "typed on the page")] * 3
 
 
 def test_a_slip_is_named_and_what_a_person_stands_behind_is_not_flagged(sqlite_url):
