@@ -214,7 +214,10 @@ def _describe_rain(c: Connection, site: Site, series: Sequence[SeriesRow], perio
         spec = site.series(one.station, one.quantity)
         if one.quantity != RAIN or spec is None:
             continue
-        before = timedelta(seconds=2.0 * spec.interval_s)  # a counter counts from the reading before
+        before_s = 2.0 * spec.interval_s  # a counter counts from the reading before
+        if spec.stamp != "interval_end":  # it says nothing while it is dry: one that is not silent watched before
+            before_s = max(before_s, spec.max_silence_s)
+        before = timedelta(seconds=before_s)
         readings = _read(c, one, Period(period.kind, period.from_at - before, period.to_at))
         view, end_s = View({f"{one.station}.{RAIN}": tuple(readings)}), seconds(period.to_at)
         gauge = read_gauge(view, spec, one.station, RAIN, end_s)

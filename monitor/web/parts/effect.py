@@ -33,7 +33,7 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
             "alarm_days": run["alarm_days"], "false_days": false_days, "misses": run["misses"],
             "events": len(run["events"]),
         })  # fmt: skip
-    return {"from": effect["from"][:10], "to": effect["to"][:10], "runs": runs, "differences": card["differences"]}
+    return {"from": effect["from"], "to": effect["to"], "runs": runs, "differences": card["differences"]}
 
 
 def _whole(instant: str) -> str:

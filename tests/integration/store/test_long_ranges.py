@@ -1,12 +1,16 @@
 """What the database works out of a long range rests on the same readings as what is read one by one."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+import pytest
 from sqlalchemy import insert
 
 from monitor.domain.instants import parse
 from monitor.domain.observation import HARMLESS, Observation
 from monitor.domain.site import SeriesSpec
+from monitor.reports.facts import _describe_rain
+from monitor.reports.period import Period
 from monitor.store.readings.extremes import load_firsts, load_sound, load_stretches
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, load_series
 from monitor.store.schema.tables import observation_flag
@@ -59,3 +63,17 @@ def test_rain_of_a_counter_is_what_it_counted_up_in_each_step(database):
     with database.read() as c:
         found = _count_rain(c, series, spec, edges, T0 + 9 * HOUR)
     assert found == {0: 3.0, 1: 0.5, 2: 2.0}
+
+
+@pytest.mark.parametrize("stamp", ["event", "counter"])
+def test_a_report_counts_a_dry_gauge_as_measured_while_it_is_not_silent(database, stamp):
+    spec = SeriesSpec("R1", "rain", "mm", interval_s=3600.0, max_silence_s=5 * 86400.0, stamp=stamp)
+    site = SimpleNamespace(series=lambda station, quantity: spec)
+    with database.write() as c:
+        add_observations(c, [Observation("north", "R1", "rain", "mm", T0, T0, 2.0)], T0)
+        series = load_series(c, "north")
+    with database.read() as c:
+        (dry,) = _describe_rain(c, site, series, Period("bulletin", T0 + timedelta(days=2), T0 + timedelta(days=3)))
+        silent = _describe_rain(c, site, series, Period("bulletin", T0 + timedelta(days=8), T0 + timedelta(days=9)))
+    assert (dry["sum_mm"], dry["coverage"]) == (0.0, 1.0)
+    assert silent == []

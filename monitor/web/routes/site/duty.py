@@ -21,7 +21,7 @@ from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import PAST_DAYS, describe_team, list_calls
-from monitor.web.parts.headline import find_hazards
+from monitor.web.parts.headline import find_hazards, find_headlines
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.readings import LATER
 
@@ -46,6 +46,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         rosters = duty.load_rosters(c, declared.teams, now)
         chain = duty.list_chain(c, declared.recipients, now)
         hazard = find_hazards(load_open_alerts(c, site)).get(site)
+        headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
         past = duty.load_days(c, site, now - timedelta(days=PAST_DAYS), now)
         signed = handovers.load_handovers(c, site)
@@ -57,7 +58,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         for team in declared.teams
     ]
     return render(
-        request, "duty.html", card=card, teams=teams, hazard=hazard, answers=mine,
+        request, "duty.html", card=card, teams=teams, hazard=hazard, headlines=headlines, answers=mine,
         calls=list_calls(declared, chain, rosters, mine, now), changes=changes, items=items,
         waiting=[h for h in signed if h.signed_at is None], handovers=[h for h in signed if h.signed_at is not None],
     )  # fmt: skip
