@@ -72,6 +72,7 @@ _KINDS: Final[dict[str, str]] = {
          "crps", "pit", "velocity_mm_per_day", "r2", "probability", "velocity_error_mm_per_day", "velocity_window_s",
          "acceleration_mm_per_day2", "acceleration_error_mm_per_day2", "tangential_angle_deg", "v_eq_mm_per_day",
          "inverse_velocity_day_per_mm", "score", "threshold", "budget", "factor", "missing_share_24h", "battery_v",
+         "battery_percent",
          "availability", "area_m2", "grown_m2", "mean_probability", "min_lon", "min_lat", "max_lon", "max_lat",
          "distance_m", "latitude", "longitude", "height_m", "value_mm", "azimuth_deg", "heading_deg"),
         "real",

@@ -38,7 +38,7 @@ def test_a_german_table_becomes_levels_and_forecasts(page, chromium, tmp_path): 
             look.set_viewport_size({"width": width, "height": 900})
             assert look.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
         look.click("text=To the page of the site")
-        look.wait_for_selector("text=Riss-1")
+        look.wait_for_selector("option[value=Riss-1]", state="attached")
         assert watch.complaints == []
         assert watch.hosts == {"127.0.0.1"}
     finally:

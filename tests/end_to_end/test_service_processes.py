@@ -9,7 +9,7 @@ import pytest
 from monitor.broker.logins import CONFIG, PID_FILE, is_process
 from monitor.config.service import SECRETS
 from monitor.ingest.broker import find_mosquitto
-from monitor.service.child_environment import CORE_ALONE
+from monitor.service.child_environment import CORE_ALONE, SHARED
 from tests.conftest import absent, free_port, wait_for
 from tests.data.running import Service
 from tests.end_to_end.test_never_lower import site_file
@@ -74,5 +74,5 @@ def test_each_process_knows_its_own_secrets_and_a_killed_service_leaves_no_broke
 
 
 def test_each_secret_of_the_configuration_is_of_the_page_or_of_core() -> None:
-    of_the_page = {section for section, _ in SECRETS} - CORE_ALONE
+    of_the_page = {section for section, _ in SECRETS} - CORE_ALONE - SHARED
     assert of_the_page <= {"oidc", "second_factor"}, "decide in monitor.service.child_environment who needs it"
