@@ -62,7 +62,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     capsys.readouterr()
     assert run_verb(["alerts", "list", "--site", "north-bench", "--config", service]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[4] for line in lines] == ["hazard", "advice", "advice:"]
+    assert [line.split()[5] for line in lines] == ["hazard", "advice", "advice:"]
     assert "13 suggestions of anomaly: G1, G2, " in lines[2]
     assert len(re.findall(r"\d+", lines[2].partition("(alerts ")[2])) == 13
     assert run_verb(["alerts", "list", "--site", "north-bench", "--each", "--config", service]) == 0
