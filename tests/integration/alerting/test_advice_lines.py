@@ -79,7 +79,7 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
             page = bo.get(path).text
             assert page.count("13 suggestions of anomaly") == 1
             assert {int(n) for n in re.findall(r'href="/alerts/(\d+)"', page)} >= ids
-            opened = re.search(r"<details><summary>.*?13 suggestions.*?</details>", page, re.DOTALL)
+            opened = re.search(r"<details><summary>(?:(?!<details>).)*?13 suggestions.*?</details>", page, re.DOTALL)
             assert opened is not None
             assert len(set(re.findall(r"/alerts/(\d+)", opened[0]))) == 13
         rows = bo.get("/alerts").text
