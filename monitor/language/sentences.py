@@ -646,7 +646,7 @@ SENTENCES: Final = (
     N_("{n} more"),
     N_("{n} of {n2} instruments ok"),
     N_("look at {names}"),
-    N_("messages of the last day: {n} delivered, {n2} failed for good, {n3} wait"),
+    N_("messages of the last day: {n} sent, {n2} failed for good, {n3} wait"),
     N_("on duty, {team}: {names}"),
     N_("This message comes every day at {at}, also when all is well; when it does not come, look at the service"),
     N_("waits for the end of the quiet hours of its recipient"),

@@ -51,7 +51,7 @@ def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -
         if message is None or not channels:
             continue
         channel = channels[(tries or 0) % len(channels)]
-        error = _send(db, config, settings, site, recipient, channel, message, now)
+        error = _send(db, config, settings, site, recipient, channel, message, day, now)
         with db.write() as c:
             digests.note_try(c, site.id, recipient.name, day, channel, error, now)
         sent += error is None
@@ -65,14 +65,16 @@ def _find_due(recipient: Recipient, site: Site, now: datetime) -> str | None:
     """The local day whose digest is due, None where none is."""
     if recipient.digest is None:
         return None
-    day = local_day(now, site.timezone)
-    due_at = to_instant(day, recipient.digest, site.timezone)
-    return day.isoformat() if timedelta(0) <= now - due_at < LATEST else None
+    today = local_day(now, site.timezone)
+    for day in (today, today - timedelta(days=1)):  # one of the evening may come after midnight
+        if timedelta(0) <= now - to_instant(day, recipient.digest, site.timezone) < LATEST:
+            return day.isoformat()
+    return None
 
 
 def _send(
     db: Database, config: ServiceConfig, settings: Mapping[str, str], site: Site, recipient: Recipient, channel: str,
-    message: tuple[str, str], now: datetime,
+    message: tuple[str, str], day: str, now: datetime,
 ) -> str | None:  # fmt: skip
     """Deliver it; why it was not taken, or None."""
     url = config.web.public_url.rstrip("/")
@@ -81,7 +83,7 @@ def _send(
         id=0, alert_id=0, event_id=0, site=site.id, ledger=str(Ledger.ADVICE), level=0, level_name="digest",
         recipient=recipient.name, channel=channel, exercise=False, subject=message[0],
         body=f"{message[1]}\n{link}" if link else message[1], link=link,
-        idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{now:%Y%m%d}".encode()).hexdigest(), attempts=1,
+        idempotency_key=sha256(f"digest\n{site.id}\n{recipient.name}\n{day}".encode()).hexdigest(), attempts=1,
         queued_at=now,
     )  # fmt: skip
     language = recipient.language or config.language.default
@@ -118,7 +120,7 @@ def _write(c: Connection, site: Site, recipient: Recipient, now: datetime) -> tu
     lines.append(f"{len(board) - len(sick)} of {len(board)} instruments ok")
     lines += [f"look at {', '.join(sick[:LISTED])}"] if sick else []
     taken, lost, waiting = digests.count_messages(c, site.id, now - timedelta(days=1), now)
-    lines.append(f"messages of the last day: {taken} delivered, {lost} failed for good, {waiting} wait")
+    lines.append(f"messages of the last day: {taken} sent, {lost} failed for good, {waiting} wait")
     rosters = load_rosters(c, site.teams, now)
     for team in site.teams:
         people = who_is_on_duty(rosters[team.site, team.name], now)

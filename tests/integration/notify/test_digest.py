@@ -94,3 +94,15 @@ def test_a_digest_goes_by_a_modem(database, tmp_path, monkeypatch):
 def test_hours_that_are_none_are_refused(more, fault):
     with pytest.raises(ConfigError, match=fault):
         site_of(more)
+
+
+def test_a_digest_of_the_evening_comes_after_midnight_too(database, said):
+    site = site_of('digest = "23:30"')
+    save(database, site)
+    late = SEVEN.replace(hour=22, minute=30)  # 23:30 in Zurich
+    assert run(database, CONFIG, site, late + timedelta(hours=2)) == "1 sent", "the mail server was away over midnight"
+    assert run(database, CONFIG, site, late + timedelta(hours=3)) == "0 sent"
+    assert run(database, CONFIG, site, late + timedelta(days=1)) == "1 sent"
+    with database.read() as c:
+        assert [r["day"] for r in load_view(c, "digests", order_by=("day",))] == ["2026-03-06", "2026-03-07"]
+    assert len(said()) == 2
