@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.causes import say_cause
-from monitor.domain.headline import find_headline, find_outlook, find_sight
+from monitor.domain.headline import find_headline, find_outlook, find_sight, name_of
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
 
@@ -59,7 +59,7 @@ def write_message(
     reason = change.reason.removeprefix(EXERCISE)
     headline = _find_safely(lambda: find_headline(frozen, site, level)) if is_hazard else None
     action = next((known.action for known in site.levels if known.number == level), "") if site and is_hazard else ""
-    former = _name_former(site, before) if is_hazard and before else ""
+    former = (name_of(site, before) if site else str(before)) if is_hazard and before else ""
     said = headline.sentence if headline else reason.removeprefix(f"{name}: ")
     essence = f"down from {former}" if former and 0 < level < before else headline.short if headline else said
     what = name.upper() if is_hazard else f"{str(change.ledger).capitalize()} {name}"
@@ -91,10 +91,6 @@ def _find_safely(find: Callable[[], Found]) -> Found | None:
 
 def _minute(at: datetime) -> str:
     return f"{spell(at)[:16]}Z"
-
-
-def _name_former(site: Site | None, level: int) -> str:
-    return site.levels[level].name if site is not None and level < len(site.levels) else str(level)
 
 
 def _say_place(site: Site) -> str:

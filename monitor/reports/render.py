@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from monitor.language.catalogue import N_, gettext
 from monitor.language.figures import level_class, spell_number
 from monitor.language.local_time import describe_zone, spell_local, use_zone
 from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+from monitor.reports.pictures import draw_line
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 TITLES: Final = {"daily": N_("Daily bulletin"), "weekly": N_("Weekly bulletin"), "shift": N_("Shift report")}
@@ -42,27 +43,6 @@ def minute(value: str | datetime | None) -> str:
     if value is None:
         return "–"
     return spell_local(parse(value) if isinstance(value, str) else value)
-
-
-def draw_line(values: Sequence[float | None]) -> str:
-    """The line of a small picture as an SVG path; a gap stays a gap.
-
-    >>> draw_line([1.0, None, 2.0, 1.5])
-    'M0.0 28.0 M100.0 2.0 L150.0 15.0'
-    """
-    known = [v for v in values if v is not None]
-    if len(known) < 2:
-        return ""
-    low, high = min(known), max(known)
-    step, scale = WIDTH / (len(values) - 1), (HEIGHT - 4.0) / (high - low or 1.0)
-    parts, pen = [], "M"
-    for number, value in enumerate(values):
-        if value is None:
-            pen = "M"
-            continue
-        parts.append(f"{pen}{number * step:.1f} {HEIGHT - 2.0 - (value - low) * scale:.1f}")
-        pen = "L"
-    return " ".join(parts)
 
 
 def draw_bars(values: Sequence[float]) -> list[dict[str, float]]:
@@ -98,8 +78,8 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(
-        minute=minute, number=spell_number, signed=spell_signed, say=say, line=draw_line, bars=draw_bars,
-        span=spell_duration,
+        minute=minute, number=spell_number, signed=spell_signed, say=say,
+        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment

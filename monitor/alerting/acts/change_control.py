@@ -105,6 +105,14 @@ def find_in_force(c: Connection, site_id: str) -> Site | None:
         return None
 
 
+def require_in_force(c: Connection, site_id: str) -> Site:
+    """The declaration in force; raises NotFoundError where there is none that this program can read."""
+    found = find_in_force(c, site_id)
+    if found is None:
+        raise NotFoundError(f"this program cannot read the site file of {site_id} that is in force")
+    return found
+
+
 def load_in_force(c: Connection) -> list[Site]:
     """The declarations in force of every site that is watched, as far as this program can read them."""
     found = [find_in_force(c, s.id) for s in load_sites_summary(c)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
-from monitor.alerting.acts.change_control import find_in_force
+from monitor.alerting.acts.change_control import find_in_force, require_in_force
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
@@ -47,10 +47,8 @@ def hold(
     """Hold a drill in a process of its own; it goes on while this page is restarted."""
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.read() as c:
-        place = find_in_force(c, site)
+        place = require_in_force(c, site)
         running = load_drills(c, site, running_only=True)
-    if place is None:
-        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
     if running:
         raise RefusedError(f"drill {running[0].id} runs already, held by {running[0].by}; end it first")
     terms = DrillTerms(lasts_s=MINUTES[minutes], quiet=not health)

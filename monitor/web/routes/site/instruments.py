@@ -14,6 +14,7 @@ from monitor.domain.instruments.board import CAUSES
 from monitor.domain.instruments.parents import Parent
 from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
+from monitor.reports.pictures import draw_line
 from monitor.store.instrument_board import load_board
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
@@ -125,25 +126,4 @@ def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])
     left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
     others = [f for f in row["findings"] if f["state"] != row["state"]]
-    return {**row, "path": draw_spark(spark), "days_left": left, "others": others}
-
-
-def draw_spark(values: Sequence[float | None]) -> str:
-    """The line of a small picture as an SVG path; a gap stays a gap.
-
-    >>> draw_spark([1.0, 2.0, None, 2.0])
-    'M0.0 26.0 L40.0 2.0 M120.0 2.0'
-    """
-    known = [v for v in values if v is not None]
-    if len(known) < 2:
-        return ""
-    low, high = min(known), max(known)
-    step, scale = WIDTH / (len(values) - 1), (HEIGHT - 4.0) / (high - low or 1.0)
-    parts, pen = [], "M"
-    for number, value in enumerate(values):
-        if value is None:
-            pen = "M"
-            continue
-        parts.append(f"{pen}{number * step:.1f} {HEIGHT - 2.0 - (value - low) * scale:.1f}")
-        pen = "L"
-    return " ".join(parts)
+    return {**row, "path": draw_line(spark, WIDTH, HEIGHT), "days_left": left, "others": others}

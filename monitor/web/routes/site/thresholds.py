@@ -12,7 +12,7 @@ from monitor.alerting.acts import change_control
 from monitor.alerting.acts.bound_edits import change_fields, list_fields
 from monitor.config.service import parse_site
 from monitor.domain.site import Site
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import ConfigError, RefusedError
 from monitor.store.alerting.proposals import load_proposals
 from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
@@ -61,7 +61,7 @@ def try_thresholds(
         try:
             if len(reason.strip()) < 3:
                 raise RefusedError("a reason is needed: it stands in the history of the site file")
-            in_force = _in_force(c, site)
+            in_force = change_control.require_in_force(c, site)
             if base != in_force.version:  # fields that nobody touched would undo what others changed since
                 raise RefusedError(MEANWHILE)
             text = change_fields(in_force, values, actor.name, reason.strip())
@@ -124,19 +124,12 @@ def _find(request: Request, site: str, draft_id: str) -> Draft:
     return drafts_of(request).find(draft_id, site, "" if caller is None else caller.name)
 
 
-def _in_force(c: Connection, site: str) -> Site:
-    found = change_control.find_in_force(c, site)
-    if found is None:
-        raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
-    return found
-
-
 def _form(
     request: Request, c: Connection, site: str, values: Mapping[str, str], trouble: str, *,
     reason: str = "", months: int = 3,
 ) -> HTMLResponse:  # fmt: skip
     """The form with what the file says, or with what was written where that could not be used."""
-    card, in_force = find_card(c, site), _in_force(c, site)
+    card, in_force = find_card(c, site), change_control.require_in_force(c, site)
     shown: dict[str, Any] = {
         "criteria": list_fields(in_force), "base": in_force.version, "written": values, "trouble": trouble,
         "reason": reason, "months": months, "most_months": MOST_MONTHS, "waiting": len(load_proposals(c, site)),
