@@ -40,7 +40,8 @@ RULES: Final[dict[str, str]] = {
         ("sites list", "sites show", "sites init", "sites proposals", "alerts list", "alerts show", "alerts explain",
          "alerts export", "alerts cap", "sources list",
          "maintenance list", "offsets list", "events list", "signatures list", "users list",
-         "tokens list", "broker list", "broker keys", "duty show", "duty export", "push keys", "push devices"),
+         "tokens list", "broker list", "broker keys", "duty show", "duty export", "duty hand-over show",
+         "push keys", "push devices"),
         READS,
     ),
     **dict.fromkeys(
@@ -59,7 +60,8 @@ RULES: Final[dict[str, str]] = {
          "alerts close", "alerts outcome", "alerts shelve",
          "alerts unshelve", "alerts take-out", "alerts put-back", "alerts verify", "alerts withdraw", "maintenance add",
          "maintenance end", "offsets add", "offsets confirm", "offsets revoke", "signatures withdraw",
-         "anomalies label", "anomalies factor", "duty plan", "duty swap", "duty withdraw"),
+         "anomalies label", "anomalies factor", "duty plan", "duty swap", "duty withdraw",
+         "duty hand-over write", "duty hand-over sign", "duty hand-over withdraw"),
         OPERATOR,
     ),
     **dict.fromkeys(

@@ -1,4 +1,4 @@
-"""`slopeward duty`: who is on duty, by which plan, and who takes whose place."""
+"""`slopeward duty`: who is on duty, by which plan, who takes whose place, and who hands the watch over."""
 
 import sys
 from contextlib import closing
@@ -7,23 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
-from monitor.alerting.acts.change_control import find_in_force
 from monitor.cli.identity import prove, require_readable
-from monitor.cli.session import ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.people.hand_over import app as hand_over
+from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
+from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
-from monitor.domain.site import Site, Team
-from monitor.errors import NotFoundError, RefusedError
+from monitor.errors import RefusedError
 from monitor.language.local_time import spell_local
 from monitor.store.alerting import duty as store
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
-SiteName = Annotated[str, typer.Argument(metavar="SITE", help="Site")]
-TeamOption = Annotated[str | None, typer.Option("--team", help="Team; needed where the site has several")]
-By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
+app.add_typer(hand_over, name="hand-over")
 Reason = Annotated[str, typer.Option("--reason", help="Why")]
 From = Annotated[
     str | None, typer.Option("--from", help="Such as '2026-03-06 20:00', local time of the site; else now")
@@ -43,8 +40,8 @@ def show_(
     now = datetime.now(UTC)
     with closing(open_database(config)) as db, db.read() as c:
         require_readable(c, site)
-        declared = _find_site(c, site, config)
-        teams = [_pick(declared, team)] if team is not None else list(declared.teams)
+        declared = find_site(c, site, config)
+        teams = [pick_team(declared, team)] if team is not None else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
         plans = {one.name: store.load_plans(c, site, one.name) for one in teams}
         changes = store.load_changes(c, site, now)
@@ -95,7 +92,7 @@ def plan(
     with closing(open_database(config)) as db:
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
-            crew = _pick(_find_site(c, site, config), team)
+            crew = pick_team(find_site(c, site, config), team)
             valid_from = None if from_ is None else _read_local(from_, crew.zone)
             number = store.add_plan(c, crew, text, who, reason, now, valid_from=valid_from, begins=begins)
     start = spell_local(valid_from or now, crew.zone)
@@ -118,7 +115,7 @@ def swap(
     with closing(open_database(config)) as db:
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
-            crew = _pick(_find_site(c, site, config), team)
+            crew = pick_team(find_site(c, site, config), team)
             from_at = now if from_ is None else _read_local(from_, crew.zone)
             to_at = _read_local(until, crew.zone)
             number = store.add_change(c, crew, from_at, to_at, out, into, who, reason, now)
@@ -139,7 +136,7 @@ def withdraw(
     with closing(open_database(config)) as db:
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
-            crew = _pick(_find_site(c, site, config), store.find_team_of_change(c, site, number))
+            crew = pick_team(find_site(c, site, config), store.find_team_of_change(c, site, number))
             store.withdraw_change(c, number, crew, who, reason, now)
     show({"change_id": number, "withdrawn": True}, f"change {number} is withdrawn", as_json)
 
@@ -161,8 +158,8 @@ def export(
     now = datetime.now(UTC)
     with closing(open_database(config)) as db, db.read() as c:
         require_readable(c, site)
-        declared = _find_site(c, site, config)
-        teams = [_pick(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
+        declared = find_site(c, site, config)
+        teams = [pick_team(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
     planned = {
         one: list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
@@ -174,26 +171,6 @@ def export(
     else:
         ics.write_bytes(content)
         say(f"{ics}: {sum(map(len, planned.values()))} shifts")
-
-
-def _find_site(c: Connection, site: str, config: Path | None) -> Site:
-    found = find_in_force(c, site)
-    if found is None:
-        check_site(c, config, site)
-        raise NotFoundError(f"site {site!r} is not in force yet: start the service once, or `slopeward evaluate`")
-    return found
-
-
-def _pick(site: Site, team: str | None) -> Team:
-    names = [one.name for one in site.teams]
-    if not names:
-        raise RefusedError(f"site {site.id} has no [[team]]; declare one in its site file first")
-    if team is None and len(names) > 1:
-        raise RefusedError(f"--team: one of {', '.join(names)}")
-    found = next((one for one in site.teams if team in {None, one.name}), None)
-    if found is None:
-        raise NotFoundError(f"site {site.id} has no team {team!r}; it has: {', '.join(names)}")
-    return found
 
 
 def _read_local(text: str, zone: str) -> datetime:

@@ -16,6 +16,7 @@ from monitor.domain.duty.rota import (
     Override,
     Roster,
     Rota,
+    Shift,
     Turn,
     find_member,
     list_shifts,
@@ -37,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
+PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
 MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
 
 Key = tuple[str, str]  # site and team
@@ -316,3 +318,24 @@ def load_days(c: Connection, site: str, from_at: datetime, to_at: datetime) -> l
     d = t.duty_turn.c
     wanted = select(t.duty_turn).where(d.site == site, d.to_at > from_at, d.from_at < to_at)
     return [dict(row) for row in c.execute(wanted.order_by(d.team, d.from_at)).mappings()]
+
+
+def find_shift_start(c: Connection, team: Team, now: datetime) -> datetime | None:
+    """When the shift that runs began; None where none was laid out."""
+    rows = load_days(c, team.site, now - PAST, now)
+    shifts = join_days([row for row in rows if row["team"] == team.name], now)
+    return shifts[-1].from_at if shifts else None
+
+
+def join_days(rows: Iterable[Mapping[str, Any]], now: datetime) -> list[Shift]:
+    """Shifts out of rows by day, up to the one that runs: the same people over midnight are one shift."""
+    shifts: list[Shift] = []
+    for row in rows:
+        if row["from_at"] > now:
+            break
+        people = tuple(name for name in (row["person"], row["second_person"]) if name)
+        if shifts and shifts[-1].people[:1] == people[:1] and shifts[-1].to_at == row["from_at"]:
+            shifts[-1] = Shift(shifts[-1].from_at, row["to_at"], people)
+        else:
+            shifts.append(Shift(row["from_at"], row["to_at"], people))
+    return shifts

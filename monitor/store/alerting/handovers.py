@@ -12,6 +12,7 @@ from monitor.domain.names import is_same_person
 from monitor.domain.site import Team
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.decisions import inserted_id
+from monitor.store.alerting.duty import find_shift_start
 from monitor.store.database.audit import add_audit
 from monitor.store.people.users import is_admin_of, require_account, require_person, require_two
 from monitor.store.schema import tables as t
@@ -80,9 +81,7 @@ def gather_open(c: Connection, site: str, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sign_out(
-    c: Connection, team: Team, actor: Actor, notes: str, now: datetime, *, since_at: datetime | None = None
-) -> int:
+def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:
@@ -91,11 +90,12 @@ def sign_out(
         actor: a person who may act on the site.
         notes: what who comes must know.
         now: wall time.
-        since_at: when the shift that ends had begun.
 
     Raises:
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
     """
+    if not notes.strip():
+        raise RefusedError("write in the notes what who comes must know")
     require_person(actor, notes)
     require_account(c, actor.name)
     if len(notes) > LONGEST_NOTES:
@@ -109,8 +109,8 @@ def sign_out(
     number = inserted_id(
         c.execute(
             insert(t.duty_handover).values(
-                site=team.site, team=team.name, since_at=since_at, at=now, outgoing=actor.name, notes=notes,
-                open_items=items,
+                site=team.site, team=team.name, since_at=find_shift_start(c, team, now), at=now, outgoing=actor.name,
+                notes=notes, open_items=items,
             )
         )
     )  # fmt: skip
@@ -119,8 +119,8 @@ def sign_out(
     return number
 
 
-def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> None:
-    """Who comes has read it and takes the watch.
+def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, now: datetime) -> Handover:
+    """Who comes has read it and takes the watch; returns what was signed.
 
     Raises:
         NotFoundError: the site has no such hand-over.
@@ -135,6 +135,7 @@ def sign_in(c: Connection, site: str, number: int, actor: Actor, remark: str, no
     c.execute(update(t.duty_handover).where(h.id == number).values(**values))
     detail = {"site": site, "team": found.team, "of": found.outgoing, "remark": said}
     add_audit(c, actor, "duty.handover.sign", f"duty_handover:{number}", detail, now)
+    return found
 
 
 def withdraw(c: Connection, site: str, number: int, actor: Actor, reason: str, now: datetime) -> None:

@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from monitor.domain.duty.local_time import local_day
-from monitor.domain.duty.rota import DAYS, Roster, Shift, list_shifts, who_is_on_duty
+from monitor.domain.duty.rota import DAYS, Roster, list_shifts, who_is_on_duty
 from monitor.domain.site import Recipient, Site, Team
 from monitor.store.alerting.answers import Answers
+from monitor.store.alerting.duty import join_days
 from monitor.store.alerting.handovers import Handover
 
 SOONER: Final = timedelta(hours=3)  # a hand-over signed so long before the shift begins counts for it
 SHOWN_DAYS: Final = 14
-PAST_DAYS: Final = 7
 
 
 def list_calls(
@@ -58,24 +58,10 @@ def describe_team(
     return {
         "name": team.name, "lead": team.lead, "members": [m.name for m in team.members], "has_plan": bool(roster.rotas),
         "on_duty": list(on_duty), "until": coming[0].to_at if len(coming) > 1 else None,
-        "since": was[-1].from_at if was else None, "past": rows[::-1],
+        "past": rows[::-1],
         "coming": [{"shift": s, "day": day_of(s.from_at, team.zone), "people": list(s.people)} for s in coming],
         "unsigned": bool(len(rows) > 1 and rows[-1]["people"] and rows[-1]["signed"] is None),
     }  # fmt: skip
-
-
-def join_days(rows: Sequence[Mapping[str, Any]], now: datetime) -> list[Shift]:
-    """Shifts out of rows by day, up to the one that runs: the same people over midnight are one shift."""
-    shifts: list[Shift] = []
-    for row in rows:
-        if row["from_at"] > now:
-            break
-        people = tuple(name for name in (row["person"], row["second_person"]) if name)
-        if shifts and shifts[-1].people[:1] == people[:1] and shifts[-1].to_at == row["from_at"]:
-            shifts[-1] = Shift(shifts[-1].from_at, row["to_at"], people)
-        else:
-            shifts.append(Shift(row["from_at"], row["to_at"], people))
-    return shifts
 
 
 def day_of(at: datetime, zone: str) -> str:

@@ -10,9 +10,11 @@ from icalendar import Calendar
 from monitor.cli.main import run_verb
 from monitor.domain.alert import SERVICE
 from monitor.store.alerting.sites import save_site
+from monitor.store.people.users import add_user
 from tests.data.watched_slope import write_service
 from tests.integration.notify.test_duty import SITE
 
+WORDS = "tin lantern quarry 41"
 PLAN = "daily 00:00 R. Mori, A. Rossi\nSun 00:30 nobody\n"
 
 
@@ -60,6 +62,36 @@ def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
     assert json.loads(call("show", "bench", "--json")[1])["changes"] == []
 
 
+def test_a_watch_is_handed_over_by_two_at_the_command_line(call, database, monkeypatch):
+    with database.write() as c:
+        for name, role in (("ada", "admin"), ("bo", "operator")):
+            add_user(c, name, WORDS, role, datetime.now(UTC) - timedelta(days=3))
+    monkeypatch.setenv("SLOPEWARD_BY_PASSWORD", WORDS)
+    assert call("plan", "bench", "-", "--by", "ada", "--reason", "spring", text=PLAN)[0] == 0
+    status, out, _ = call("hand-over", "show", "bench")
+    assert (status, "no hand-over waits" in out, "level: not evaluated" in out) == (0, True, True)
+    assert call("hand-over", "sign", "bench", "1", "--by", "bo")[0] == 1
+    notes = "crack above bench 3\nG1 is noisy"
+    status, out, err = call("hand-over", "write", "bench", "--notes", "-", "--by", "ada", "--json", text=notes)
+    assert (status, json.loads(out)) == (0, {"handover_id": 1, "outgoing": "ada", "team": "geologists"}), err
+    out = call("hand-over", "show", "bench")[1]
+    assert "  crack above bench 3\n  G1 is noisy\n" in out
+    assert "who comes signs: slopeward duty hand-over sign bench 1 --by NAME" in out
+    assert "waits for who comes" in call("hand-over", "write", "bench", "--notes", "again", "--by", "bo")[2]
+    assert "a second person is needed" in call("hand-over", "sign", "bench", "1", "--by", "ada")[2]
+    assert "is that of ada" in call("hand-over", "withdraw", "bench", "1", "--by", "bo", "--reason", "mine")[2]
+    status, out, err = call("hand-over", "sign", "bench", "1", "--by", "bo", "--remark", "read")
+    assert (status, out) == (0, "hand-over 1: ada hands the watch of geologists over to bo\n"), err
+    facts = json.loads(call("hand-over", "show", "bench", "--json")[1])
+    assert facts["waiting"] == []
+    (one,) = facts["signed"]
+    assert (one["outgoing"], one["incoming"], one["remark"], one["notes"]) == ("ada", "bo", "read", notes)
+    assert one["since"] is not None
+    assert "is signed already" in call("hand-over", "withdraw", "bench", "1", "--by", "ada", "--reason", "late")[2]
+    assert call("hand-over", "write", "bench", "--notes", "quiet", "--by", "bo")[0] == 0
+    assert call("hand-over", "withdraw", "bench", "2", "--by", "bo", "--reason", "not yet")[0] == 0
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -70,6 +102,10 @@ def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
         (("swap", "bench", "--in", "Q", "--until", "2099-01-01 08:00", "--by", "a", "--reason", "x"), "at most 92"),
         (("show", "bench", "--team", "others"), "has no team 'others'; it has: geologists"),
         (("show", "elsewhere"), "no site 'elsewhere'"),
+        (("hand-over", "write", "bench", "--notes", " ", "--by", "ada"), "what who comes must know"),
+        (("hand-over", "write", "bench", "--notes", "x" * 4001, "--by", "ada"), "longer than 4000"),
+        (("hand-over", "sign", "bench", "9", "--by", "ada"), "has no hand-over 9"),
+        (("hand-over", "show", "elsewhere"), "no site 'elsewhere'"),
         (("withdraw", "bench", "9", "--by", "ada", "--reason", "x"), "site bench has no change 9"),
     ],
 )  # fmt: skip

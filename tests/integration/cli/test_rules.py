@@ -61,6 +61,9 @@ CALLS = {
     "duty plan": ("bench", "-", *WHY),
     "duty swap": ("bench", "--out", "Ada", "--until", "2099-01-01 08:00", *WHY),
     "duty withdraw": ("bench", "1", *WHY),
+    "duty hand-over write": ("bench", "--notes", "wet"),
+    "duty hand-over sign": ("bench", "1"),
+    "duty hand-over withdraw": ("bench", "1", *WHY),
     "offsets add": (
         "--site", "bench", "--station", "G1", "--quantity", "crack_opening", "--at", "2026-03-01T06:00:00Z",
         "--size", "1", "--unit", "mm", *WHY,
@@ -199,7 +202,7 @@ SHOWN = {
     "export": ("bench", "maintenance", "--out", "work.csv", "--force"),
     **{f"report {kind}": ("bench", "--out", "-") for kind in ("daily", "weekly", "shift", "card")},
     "report list": ("bench",), "report prove": ("1",),
-    "sources list": (), "duty show": ("bench",), "duty export": ("bench",),
+    "sources list": (), "duty show": ("bench",), "duty export": ("bench",), "duty hand-over show": ("bench",),
 }  # fmt: skip
 # of the service as a whole, or of files that everybody here may read
 WHOLE = {

@@ -20,7 +20,7 @@ from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
-from monitor.web.parts.duty import PAST_DAYS, describe_team, list_calls
+from monitor.web.parts.duty import describe_team, list_calls
 from monitor.web.parts.headline import find_hazards, find_headlines
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.readings import LATER
@@ -48,7 +48,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         hazard = find_hazards(load_open_alerts(c, site)).get(site)
         headlines = find_headlines(c, [hazard] if hazard else [])
         answers = load_answers(c, [hazard["alert_id"]] if hazard else [])
-        past = duty.load_days(c, site, now - timedelta(days=PAST_DAYS), now)
+        past = duty.load_days(c, site, now - duty.PAST, now)
         signed = handovers.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
         changes, items = duty.load_changes(c, site, now), handovers.gather_open(c, site, now)
@@ -130,9 +130,7 @@ def hand_over(
     """Who goes signs: what is open is frozen with the notes."""
 
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
-        past = duty.load_days(c, site, now - timedelta(days=PAST_DAYS), now)
-        since = describe_team(crew, duty.load_rosters(c, [crew], now)[site, crew.name], past, [], now)["since"]
-        handovers.sign_out(c, crew, actor, notes.strip(), now, since_at=since)
+        handovers.sign_out(c, crew, actor, notes.strip(), now)
 
     return _act(request, site, team, csrf, do, "signed; who comes signs as well")
 

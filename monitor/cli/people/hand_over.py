@@ -1,0 +1,140 @@
+"""`slopeward duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from monitor.cli.identity import prove, require_readable
+from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
+from monitor.cli.session import ConfigOption, JsonOption, open_database, show
+from monitor.domain.instants import parse, spell
+from monitor.language.local_time import spell_local
+from monitor.store.alerting import handovers as store
+from monitor.store.alerting.handovers import Handover
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+Number = Annotated[
+    int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="See `slopeward duty hand-over show`")
+]
+SHOWN: Final = 5  # signed ones, the newest
+
+
+@app.command("show")
+def show_(site: SiteName, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show what is open now, the hand-over that waits for who comes, and the last ones that both signed.
+
+    Example: slopeward duty hand-over show north-bench
+    """
+    now = datetime.now(UTC)
+    with closing(open_database(config)) as db, db.read() as c:
+        require_readable(c, site)
+        zone = find_site(c, site, config).timezone
+        items, every = store.gather_open(c, site, now), store.load_handovers(c, site)
+    waiting = [one for one in every if one.signed_at is None]
+    signed = [one for one in every if one.signed_at is not None][:SHOWN]
+    facts = {
+        "site": site, "at": spell(now), "open": items, "waiting": [_tell(one) for one in waiting],
+        "signed": [_tell(one) for one in signed],
+    }  # fmt: skip
+    lines = [f"open at {site} now:", *_list_items(items, zone)]
+    for one in waiting:
+        lines += [f"hand-over {one.id} of {one.team}: {one.outgoing} signed at {spell_local(one.at, zone)}"]
+        lines += [f"  {line}" for line in one.notes.splitlines()]
+        lines += ["  open then:", *(f"  {line}" for line in _list_items(one.open_items, zone))]
+        lines += [f"  who comes signs: slopeward duty hand-over sign {site} {one.id} --by NAME"]
+    lines += [] if waiting else ["no hand-over waits for who comes"]
+    lines += [
+        f"{spell_local(one.signed_at, zone)} {one.outgoing} to {one.incoming} ({one.team})"
+        for one in signed if one.signed_at is not None
+    ]  # fmt: skip
+    show(facts, "\n".join(lines), as_json)
+
+
+@app.command("write")
+def write(
+    site: SiteName,
+    notes: Annotated[str, typer.Option("--notes", help="What who comes must know; - reads it from the input")],
+    team: TeamOption = None, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Sign as who goes: your notes are kept with what is open now, and wait for who comes.
+
+    Example: slopeward duty hand-over write north-bench --by mori --notes "G3 is noisy since the rain; road is open"
+    """
+    text = sys.stdin.read(store.LONGEST_NOTES + 1) if notes == "-" else notes
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            crew = pick_team(find_site(c, site, config), team)
+            number = store.sign_out(c, crew, who, text.strip(), now)
+    line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
+    show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line, as_json)
+
+
+@app.command("sign")
+def sign(
+    site: SiteName, number: Number,
+    remark: Annotated[str, typer.Option("--remark", help="What is added, if anything")] = "",
+    by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Sign as who comes: you have read it and take the watch. Another person than who wrote it.
+
+    Example: slopeward duty hand-over sign north-bench 3 --by rossi --remark "read; G3 looked at"
+    """
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            found = store.sign_in(c, site, number, who, remark, now)
+    facts = {"handover_id": number, "team": found.team, "outgoing": found.outgoing, "incoming": who.name}
+    show(facts, f"hand-over {number}: {found.outgoing} hands the watch of {found.team} over to {who.name}", as_json)
+
+
+@app.command("withdraw")
+def withdraw(
+    site: SiteName, number: Number, reason: Annotated[str, typer.Option("--reason", help="Why")], by: By = None,
+    config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Take a hand-over back before who comes signed it.
+
+    Example: slopeward duty hand-over withdraw north-bench 3 --by mori --reason "a new crack; it is written anew"
+    """
+    with closing(open_database(config)) as db:
+        who, now = prove(db, by, site), datetime.now(UTC)
+        with db.write() as c:
+            store.withdraw(c, site, number, who, reason, now)
+    show({"handover_id": number, "withdrawn": True}, f"hand-over {number} is withdrawn", as_json)
+
+
+def _tell(one: Handover) -> dict[str, Any]:
+    return {
+        "handover_id": one.id, "team": one.team, "since": one.since_at and spell(one.since_at), "at": spell(one.at),
+        "outgoing": one.outgoing, "notes": one.notes, "open": one.open_items,
+        "signed_at": one.signed_at and spell(one.signed_at), "incoming": one.incoming, "remark": one.remark,
+    }  # fmt: skip
+
+
+def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:
+    """What was open, a line each."""
+
+    def local(at: str) -> str:
+        return spell_local(parse(at), zone)
+
+    more = items["alerts_count"] - len(items["alerts"])
+    return [
+        f"  level: {items['level_name'] or 'not evaluated'}",
+        *(
+            f"  alert {a['alert_id']} {a['level_name']}, {a['state'].replace('_', ' ')}: {a['reason']}"
+            for a in items["alerts"]
+        ),
+        *(["  no alert is open"] if not items["alerts"] else []),
+        *([f"  {more} more alerts"] if more > 0 else []),
+        *(f"  instrument {s['instrument']}: {s['state']}{s['reason'] and ', ' + s['reason']}" for s in items["sick"]),
+        *(
+            f"  work on {m['station']} until {local(m['to_at'])}: {m['reason']} ({m['by']})"
+            for m in items["maintenance"]
+        ),
+        *(f"  {local(r['at'])} {r['kind'].replace('_', ' ')}: {r['text']} ({r['by']})" for r in items["reports"]),
+    ]
