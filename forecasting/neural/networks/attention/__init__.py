@@ -1,0 +1,1 @@
+"""Networks that look at all rows of a window at once by attention, one per file."""

@@ -1,0 +1,1 @@
+"""Networks that read a window row by row and keep a state, one per file."""
