@@ -100,7 +100,8 @@ class Database:
         return create_engine(
             self.url, pool_size=8, max_overflow=8, pool_pre_ping=True,
             connect_args={
-                "options": "-c timezone=UTC -c lock_timeout=10000", "connect_timeout": 10,
+                # compiling a question takes longer than most of ours take to answer
+                "options": "-c timezone=UTC -c lock_timeout=10000 -c jit=off", "connect_timeout": 10,
                 "application_name": self.session,
                 "client_encoding": "utf8",  # a database without an encoding (SQL_ASCII) would answer in bytes
                 # a server that went without a word is noticed in half a minute

@@ -6,7 +6,7 @@ A stretch is narrower than two points of a screen, so a line through its extreme
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, func, select, text
@@ -16,6 +16,7 @@ from monitor.domain.observation import HARMLESS
 from monitor.store.schema.tables import observation, observation_flag, offset_entry
 
 _RANK: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
+_UNNESTED: Final = 'unnest(CAST(:begins AS text[]) COLLATE "C", CAST(:ends AS text[]) COLLATE "C")'
 _STRETCHES: Final = "SELECT key AS k, value AS a, lead(value) OVER (ORDER BY key) AS b FROM json_each(:edges)"
 
 
@@ -76,50 +77,65 @@ def load_stretches(
     """
     if len(edges) < 2:
         return []
-    value = " + ".join(f":weight{k} * o{k}.value_raw" for k in range(len(parts)))
-    joined = "".join(
-        f" JOIN observation o{k} ON o{k}.series_id = :series{k} AND o{k}.observed_at = o0.observed_at"
-        for k in range(1, len(parts))
-    )
-    sound = " AND ".join(_say_sound(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+    numbers = range(len(parts))
+    value = " + ".join(f":weight{k} * o{k}.value_raw" for k in numbers)
+    figures = f"min(o0.observed_at), max(o0.observed_at), min({value}), max({value}), sum({value}), count(*) AS n"
     spelled = [spell(edge) for edge in edges]
-    facts: dict[str, Any] = {"known": spell(known_at), "first": spelled[0], "last": spelled[-1]}
+    facts: dict[str, Any] = {"known": spell(known_at)}
     for k, (series_id, weight) in enumerate(parts):
         facts |= {f"series{k}": series_id, f"weight{k}": weight}
-    # one walk over the range: SQLite joins the stretches, PostgreSQL finds the place of an epoch among the edges
+    within = [
+        f"o{k}.series_id = :series{k} AND o{k}.observed_at > s.a AND o{k}.observed_at <= s.b "
+        + (f"AND o{k}.observed_at = o0.observed_at " if k else "")
+        for k in numbers
+    ]
     if c.dialect.name == "postgresql":
-        facts["edges"] = [spell(edge + timedelta(microseconds=1)) for edge in edges]
-        number, source = 'width_bucket(o0.observed_at, CAST(:edges AS text[]) COLLATE "C") - 1', "observation o0"
-        inside = "o0.observed_at > :first AND o0.observed_at <= :last"
+        # stretch by stretch along the index: the whole range beside itself costs five times as much
+        facts |= {"begins": spelled[:-1], "ends": spelled[1:]}
+        spoken = " CROSS JOIN LATERAL ".join(
+            f"(SELECT DISTINCT ON (o{k}.observed_at) o{k}.* FROM observation o{k} WHERE {inside}"  # noqa: S608
+            f"AND o{k}.received_at <= :known "
+            f"ORDER BY o{k}.observed_at, {_RANK.format(f'o{k}')} DESC, o{k}.revision DESC) o{k}"
+            for k, inside in enumerate(within)
+        )
+        clear = " AND ".join(_say_clear(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        sql = (
+            f"SELECT s.k - 1, v.* FROM {_UNNESTED} WITH ORDINALITY AS s(a, b, k) CROSS JOIN LATERAL "  # noqa: S608
+            f"(SELECT {figures} FROM {spoken} WHERE {clear}) v WHERE v.n > 0 ORDER BY s.k"
+        )
     else:
         facts["edges"] = json.dumps(spelled)
-        number, source = "s.k", f"({_STRETCHES}) s CROSS JOIN observation o0"
-        inside = "o0.observed_at > s.a AND o0.observed_at <= s.b"
-    sql = (
-        f"WITH v(k, at, value) AS (SELECT {number}, o0.observed_at, {value} FROM {source}{joined} "  # noqa: S608
-        f"WHERE o0.series_id = :series0 AND {inside} AND {sound}) "
-        "SELECT k, min(at), max(at), min(value), max(value), sum(value), count(*) FROM v GROUP BY k ORDER BY k"
-    )
+        joined = "".join(f" CROSS JOIN observation o{k}" for k in numbers)
+        sound = " AND ".join(_say_sound(c, f"o{k}", [series_id]) for k, (series_id, _) in enumerate(parts))
+        sql = (
+            f"SELECT s.k, {figures} FROM ({_STRETCHES}) s{joined} "  # noqa: S608
+            f"WHERE {'AND '.join(within)} AND {sound} GROUP BY s.k ORDER BY s.k"
+        )
     return [Stretch(*found) for found in c.execute(text(sql), facts)]
 
 
 def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
-    """The condition that a row speaks at the instant `:known` and nothing is said against it.
+    """The condition that a row speaks at the instant `:known` and nothing is said against it."""
+    mine, other = _RANK.format(o), _RANK.format("rival")
+    speaks_before = (
+        f"SELECT 1 FROM observation rival WHERE rival.series_id = {o}.series_id "  # noqa: S608
+        f"AND rival.observed_at = {o}.observed_at AND rival.revision <> {o}.revision AND rival.received_at <= :known "
+        f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
+    )
+    return f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND {_say_clear(c, o, series_ids)}"
+
+
+def _say_clear(c: Connection, o: str, series_ids: Sequence[int]) -> str:
+    """The condition that nothing is said against a row at the instant `:known`.
 
     Of each flag the last word counts, as in `change_flags`: set at arrival, added (`flag`) or withdrawn (`-flag`).
     """
-    mine, other = _RANK.format(o), _RANK.format("rival")
-    of_this = f"{{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at"
-    speaks_before = (
-        f"SELECT 1 FROM observation rival WHERE {of_this.format('rival')} AND rival.revision <> {o}.revision "  # noqa: S608
-        f"AND rival.received_at <= :known "
-        f"AND ({other} > {mine} OR ({other} = {mine} AND rival.revision > {o}.revision))"
-    )
     harmless = ", ".join(f"'{flag}'" for flag in sorted(HARMLESS))
     query = select(observation_flag.c.id).where(observation_flag.c.series_id.in_(series_ids)).limit(1)
     has_later = c.execute(query).first() is not None
     word = (
-        f"FROM observation_flag {{0}} WHERE {of_this} AND {{0}}.revision = {o}.revision AND {{0}}.known_from <= :known"
+        f"FROM observation_flag {{0}} WHERE {{0}}.series_id = {o}.series_id AND {{0}}.observed_at = {o}.observed_at "
+        f"AND {{0}}.revision = {o}.revision AND {{0}}.known_from <= :known"
     )
     if c.dialect.name == "postgresql":
         arrival = f"SELECT unnest(string_to_array({o}.flags, ',')) AS flag"
@@ -128,19 +144,17 @@ def _say_sound(c: Connection, o: str, series_ids: Sequence[int]) -> str:
     against = f"SELECT 1 FROM ({arrival}) a WHERE a.flag NOT IN ({harmless})"  # noqa: S608
     if has_later:
         against += f" AND NOT EXISTS (SELECT 1 {word.format('w')} AND w.flag = '-' || a.flag)"
-    parts = [
-        f"{o}.received_at <= :known AND NOT EXISTS ({speaks_before}) AND ({o}.flags = '' OR NOT EXISTS ({against}))"
-    ]
+    clear = f"({o}.flags = '' OR NOT EXISTS ({against}))"
     if has_later:
         withdrawn = (
             f"SELECT 1 {word.format('w')} AND w.flag = '-' || f.flag "
             "AND (w.known_from > f.known_from OR (w.known_from = f.known_from AND w.id > f.id))"
         )
-        parts.append(
-            f"NOT EXISTS (SELECT 1 {word.format('f')} AND substr(f.flag, 1, 1) <> '-' "
+        clear += (
+            f" AND NOT EXISTS (SELECT 1 {word.format('f')} AND substr(f.flag, 1, 1) <> '-' "
             f"AND f.flag NOT IN ({harmless}) AND NOT EXISTS ({withdrawn}))"
         )
-    return " AND ".join(parts)
+    return clear
 
 
 def load_sound(
@@ -169,10 +183,7 @@ def load_firsts(
     facts: dict[str, Any] = {"known": spell(known_at)}
     if c.dialect.name == "postgresql":
         facts |= {"ids": list(series_ids), "begins": spelled[:-1], "ends": spelled[1:]}
-        source = (
-            "(SELECT unnest(CAST(:ids AS bigint[])) AS id) i CROSS JOIN "
-            'unnest(CAST(:begins AS text[]) COLLATE "C", CAST(:ends AS text[]) COLLATE "C") AS s(a, b)'
-        )
+        source = f"(SELECT unnest(CAST(:ids AS bigint[])) AS id) i CROSS JOIN {_UNNESTED} AS s(a, b)"
     else:
         facts |= {"ids": json.dumps(list(series_ids)), "edges": json.dumps(spelled)}
         source = f"(SELECT value AS id FROM json_each(:ids)) i CROSS JOIN ({_STRETCHES}) s"  # noqa: S608
