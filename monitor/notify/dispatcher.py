@@ -206,7 +206,7 @@ class Dispatcher:
             answered = load_answered(c, now - timedelta(days=1))
             answers, standing = load_confirmed(c, {a.event_id for a in alerts}), load_unconfirmed(c)
             states = load_states(c, {int(key.removeprefix(UNCONFIRMED)) for _, key in standing})
-        ended = end_unconfirmed(standing, states, answers)
+        ended = end_unconfirmed(standing, states, answers, now, self._limits)
         queued, failing = 0, set()
         for site in sorted({a.site for a in alerts} | {a.site for a in answered} | {site for site, _ in ended}):
             mine = [a for a in alerts if a.site == site]

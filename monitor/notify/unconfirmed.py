@@ -20,7 +20,8 @@ def find_unconfirmed(
 ) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The alarm of each urgent alert that all were notified of so long ago, and nobody confirmed.
 
-    All were notified when nobody is left on the chain, or no clock asks for the next one. A drill makes no alarm.
+    All were notified when nobody is left on the chain, or no clock asks for the next one. A drill makes no alarm. Of an
+    alert that comes and goes the first message counts that reached a person and that nobody has answered since.
 
     Args:
         alerts: nobody has acknowledged them.
@@ -39,7 +40,7 @@ def find_unconfirmed(
         first: dict[str, datetime] = {}
         for one in alert.told:
             first.setdefault(one.recipient, one.queued_at)
-        since = max(first.values())
+        since = max(min(at, alert.reached.get(name, at)) for name, at in first.items())
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
             continue
         reason = (
@@ -52,21 +53,28 @@ def find_unconfirmed(
 
 
 def end_unconfirmed(
-    standing: Collection[Alarm], states: Mapping[int, AlertState], confirmed: Collection[int]
-) -> dict[Alarm, AlertChange]:
+    standing: Collection[Alarm], states: Mapping[int, tuple[AlertState, datetime]], confirmed: Collection[int],
+    now: datetime, limits: Limits,
+) -> dict[Alarm, AlertChange]:  # fmt: skip
     """The end of each such alarm that is answered or has lost its cause, and which of these it was.
 
-    That the level rose or fell, or that somebody else may be notified by now, ends none.
+    That the level rose or fell, or that somebody else may be notified by now, ends none; neither does a cause that is
+    gone for a shorter time than it took to make the alarm: it may come back.
 
     Args:
         standing: the alarms that are open.
-        states: of the alerts that they are about.
+        states: of the alerts that they are about, and since when.
         confirmed: alerts of which a recipient has confirmed the newest message.
+        now: wall time.
+        limits: how long a cause must be gone.
     """
+    stays_away = timedelta(seconds=limits.unconfirmed_after_s)
     ended = {}
     for site, key in standing:
         number = int(key.removeprefix(UNCONFIRMED))
-        state = states.get(number, AlertState.CLOSED)
+        state, since = states.get(number, (AlertState.CLOSED, now))
+        if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away:
+            continue
         if why := _say_end(number, state, is_confirmed=number in confirmed):
             ended[site, key] = health_alarm(key, 0, why, is_open=False)
     return ended

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, func, select
 
 from monitor.domain.alert import UNCONFIRMED, AlertState, DeliveryState
 from monitor.domain.alert_states import PUT_ASIDE
@@ -70,11 +70,13 @@ def load_confirmed(c: Connection, event_ids: Collection[int]) -> set[int]:
     return set(c.execute(select(n.alert_id).where(*of_events)).scalars()) if event_ids else set()
 
 
-def load_states(c: Connection, alert_ids: Collection[int]) -> dict[int, AlertState]:
-    """In which state alerts are."""
-    a = t.alert.c
-    rows = c.execute(select(a.id, a.state).where(a.id.in_(sorted(alert_ids)))) if alert_ids else ()
-    return {row.id: AlertState(row.state) for row in rows}
+def load_states(c: Connection, alert_ids: Collection[int]) -> dict[int, tuple[AlertState, datetime]]:
+    """In which state alerts are, and since when."""
+    a, e = t.alert.c, t.alert_event.c
+    entered = (e.alert_id == a.id, e.to_state == a.state, e.from_state.is_distinct_from(e.to_state))
+    wanted = select(a.id, a.state, func.max(e.at).label("since")).join(t.alert_event, and_(*entered))
+    rows = c.execute(wanted.where(a.id.in_(sorted(alert_ids))).group_by(a.id, a.state)) if alert_ids else ()
+    return {row.id: (AlertState(row.state), row.since) for row in rows}
 
 
 def load_unconfirmed(c: Connection) -> set[tuple[str, str]]:

@@ -9,11 +9,11 @@ import pytest
 from icalendar import Calendar
 from sqlalchemy import update
 
-from monitor.domain.alert import Actor, Ledger
+from monitor.domain.alert import Actor, Ledger, health_alarm
 from monitor.domain.instants import parse
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
-from monitor.store.alerting.alerts import acknowledge, find_alert, load_alerts, shelve
+from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.duty import add_plan, load_changes
 from monitor.store.alerting.handovers import load_handovers
 from monitor.store.alerting.sites import save_site
@@ -228,6 +228,42 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
     with watched.write() as c:
         shelve(c, 1, Actor("mori"), "seen", now[0] + 60 * MINUTE, now[0], second=Actor("frei"), top_level=3)
     assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
+
+
+def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
+    now, limits = [T0], Limits(unconfirmed_after_s=600.0, unconfirmed_again_s=1e6)
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: now[0], limits=limits)
+    seen = []
+
+    def turn(minutes, *, is_open):
+        with watched.write() as c:
+            change = health_alarm("health:x", 2, "it flaps", is_open=is_open)
+            apply_changes(
+                c, "bench", [change], site=SITE, recipients=SITE.recipients, actor=ADA, now=now[0], rule_version="1"
+            )
+        for _ in range(minutes):
+            now[0] += MINUTE
+            watch.escalate_once(now[0])
+            with watched.read() as c:
+                seen.append(
+                    [(a.id, a.state) for a in load_alerts(c, "bench", ledger="health") if "unconfirmed" in a.key]
+                )
+
+    for _ in range(12):
+        turn(3, is_open=True)
+        turn(4, is_open=False)
+    stood = [one for one in seen if one]
+    assert stood, "everybody was notified again and again, and nobody answered"
+    assert {len(one) for one in stood} == {1}, "it is raised once, not with every turn"
+    assert {state for one in stood for _, state in one} == {"unacknowledged"}
+    turn(3, is_open=True)
+    turn(9, is_open=False)
+    assert seen[-1][0][1] == "unacknowledged"
+    turn(2, is_open=False)
+    assert seen[-1][0][1] == "closed"
+    with watched.read() as c:
+        (over,) = [a.reason for a in load_alerts(c, "bench", ledger="health") if "unconfirmed" in a.key]
+    assert over == "the cause of alert 1 is gone; nobody confirmed it"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
