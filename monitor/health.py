@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from monitor.domain.life import CORE_SILENT
+
 # a safety thread that has not gone round for this long is stuck; a lock of a minute is weather, not a fault
 OVERDUE_S: Final = 120.0
-# core writes its stamp every few seconds; older than this, nobody evaluates
-CORE_SILENT_S: Final = 60.0
 HOW_TO_INSTALL: Final = (
     "install Mosquitto: sudo apt-get install mosquitto (or use a broker of yours: broker.mode = external)"
 )
@@ -85,7 +85,7 @@ def judge(
         if site.evaluated_at is None:
             blind.append(f"{site.id}: not evaluated yet")
             continue
-        if now - site.evaluated_at > timedelta(seconds=max(10 * evaluate_tick_s, CORE_SILENT_S)):
+        if now - site.evaluated_at > max(timedelta(seconds=10 * evaluate_tick_s), CORE_SILENT):
             blind.append(f"{site.id}: not evaluated since {site.evaluated_at:%Y-%m-%d %H:%M:%S} UTC")
         if site.observability == "blind":
             blind.append(f"{site.id}: cannot see; no criterion has valid data")
@@ -104,7 +104,7 @@ def judge_parts(stamps: Mapping[str, tuple[datetime, Mapping[str, Any]]], now: d
     core = stamps.get("core")
     if core is None:
         blind.append("the service has never run on this database; start it with `slopeward run`")
-    elif now - core[0] > timedelta(seconds=CORE_SILENT_S):
+    elif now - core[0] > CORE_SILENT:
         blind.append(f"core has been silent since {core[0]:%Y-%m-%d %H:%M:%S} UTC; see the log of `slopeward run`")
     else:
         degraded += [str(line) for line in core[1].get("degraded", ())]

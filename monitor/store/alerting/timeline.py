@@ -1,15 +1,18 @@
 """What level, sight, stage and failure windows were over a range of time: the pictures of how a slope came here."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, or_, select, tuple_
 
 from monitor.domain.instants import spell
+from monitor.domain.life import is_silent
 from monitor.store.schema import tables as t
+from monitor.store.service_state import find_stamp
 
 LONGEST: Final = timedelta(days=400)
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 Point = tuple[datetime, int | None, str]
 """From an instant on: the level and who could see; no level where nobody decided."""
@@ -39,13 +42,20 @@ def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
 
 
 def load_silences(c: Connection, from_at: datetime, to_at: datetime) -> list[tuple[datetime, datetime]]:
-    """Times of a range in which nothing could be decided, in order; while the broker was away it was."""
+    """Times of a range in which nothing could be decided, in order; while the broker was away it was.
+
+    An outage is written down when it is over; one that goes on begins at the last sign of life of the core.
+    """
     o = t.outage.c
     away = select(o.from_at, o.back_at).where(
         o.cause.in_(("service", "database")), o.from_at < to_at, o.back_at > from_at
     )
+    spans = [(row.from_at, row.back_at) for row in c.execute(away.order_by(o.from_at, o.back_at))]
+    core = find_stamp(c, "core")
+    if core is not None and core[0] < to_at and is_silent(core, to_at):
+        spans.append((core[0], FOREVER))
     found: list[tuple[datetime, datetime]] = []
-    for begin, end in c.execute(away.order_by(o.from_at, o.back_at)):
+    for begin, end in spans:
         if found and begin <= found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], end))
         else:

@@ -14,10 +14,11 @@ from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.life import is_silent
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
-from monitor.health import CORE_SILENT_S, STANDBY, judge_parts
+from monitor.health import STANDBY, judge_parts
 from monitor.ingest.references import find_question
 from monitor.series.bounds import declared_units
 from monitor.store import pages
@@ -243,7 +244,7 @@ def collect_health(
     stamps = load_stamps(c)
     core, broker = stamps.get("core"), stamps.get("broker")
     age = None if core is None else (now - core[0]).total_seconds()
-    alive = age is not None and age <= CORE_SILENT_S and core is not None and core[1].get("state") != "stopped"
+    alive = core is not None and not is_silent(core, now)
     _, degraded = judge_parts(stamps, now)
     cards = pages.load_cards(c, sites)
     detail = {} if core is None else core[1]

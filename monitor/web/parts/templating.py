@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
 from monitor.domain.instants import parse, spell
-from monitor.health import CORE_SILENT_S
+from monitor.domain.life import STOPPED, is_silent
 from monitor.language import catalogue
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (
@@ -159,9 +159,9 @@ def service_banner(context: Context, now: datetime, trouble: str) -> dict[str, A
             "text": "The service has never run on this database. Levels below are not being evaluated.",
             "since": None,
         }
-    if core[1].get("state") == "stopped":
+    if core[1].get("state") == STOPPED:
         return {"text": "The service was stopped. Nothing is being evaluated or notified.", "since": core[0]}
-    if now - core[0] > timedelta(seconds=CORE_SILENT_S):
+    if is_silent(core, now):
         return {"text": "The core process is silent. Nothing is being evaluated or notified.", "since": core[0]}
     return None
 

@@ -9,6 +9,7 @@ from monitor.domain.instants import parse
 from monitor.store.alerting.timeline import load_ribbon
 from monitor.store.readings.observations import load_series
 from monitor.store.schema.tables import evaluation, outage
+from monitor.store.service_state import stamp
 from monitor.web.parts import columns
 from monitor.web.parts.columns import load_points, unfold
 from monitor.web.routes.site.charts import find_parts
@@ -137,3 +138,12 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         rows = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)
     assert [r["level"] for r in rows] == [1, 0, 1, 0]
     assert (parse(rows[1]["to_at"]), parse(rows[2]["from_at"])) == (begin, back)
+    since = story.NOW - timedelta(minutes=30)
+    for state, is_silent in (("stopped", True), ("running", True), ("stopped", False)):  # the second one was killed
+        at = since if is_silent else story.NOW + timedelta(days=1)
+        with database.write() as c:
+            stamp(c, "core", {"state": state}, at)
+        assert levels("6d") == ([*away, (since.timestamp(), None)] if is_silent else away), "it goes on now"
+        with database.read() as c:
+            last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
+        assert parse(last["to_at"]) == (since if is_silent else story.NOW)
