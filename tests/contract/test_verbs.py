@@ -39,6 +39,20 @@ def test_the_reference_of_the_command_line_names_every_verb_and_option():
     assert not missing
 
 
+def test_a_program_can_read_every_command():
+    import typer
+
+    for_people = {"run", "top", "completion"}  # a service with a log, a screen, a script for a shell
+    silent = set()
+    for verb, (module, _) in VERBS.items():
+        command = typer.main.get_command(importlib.import_module(module).app)
+        for name, one in (getattr(command, "commands", None) or {"": command}).items():
+            for last, each in (getattr(one, "commands", None) or {"": one}).items():
+                if all("--json" not in option.opts for option in each.params):
+                    silent.add(" ".join(filter(None, (verb, name, last))))
+    assert silent == for_people
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
     assert run_verb([verb, "--no-such-option"]) == 2

@@ -7,20 +7,20 @@ import typer
 
 from monitor.cli.forecast import explain, models, refit, season, trials
 from monitor.cli.identity import name_helper
-from monitor.cli.session import ConfigOption, SiteOption, open_service, pick_site, point_to_the_past
+from monitor.cli.session import ConfigOption, JsonOption, SiteOption, open_service, pick_site, point_to_the_past, show
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward forecast run --site north-bench")
-def run(site: SiteOption, config: ConfigOption = None) -> None:
+def run(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Issue forecasts of a site from what is known now, and score those whose targets have come."""
     from monitor.jobs.forecasts import rescore, run
 
     service, db = open_service(config)
     one, now = pick_site(service, site), datetime.now(UTC)
-    print(run.run(db, service, one, now))
-    print(rescore.run(db, service, one, now))
+    for job, said in (("issue", run.run(db, service, one, now)), ("score", rescore.run(db, service, one, now))):
+        show({"site": one.id, "job": job, "said": said}, said, as_json)
     point_to_the_past(db, one, now)
 
 
@@ -30,6 +30,7 @@ def train(
     model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
     seed: Annotated[int, typer.Option(help="Same seed and data give the same checkpoint.")] = 7,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
     from forecasting.registry import NETWORKS
@@ -38,11 +39,9 @@ def train(
     if model not in NETWORKS:
         raise typer.BadParameter(f"no network {model!r}; there are {', '.join(sorted(NETWORKS))}")
     service, db = open_service(config)
-    print(
-        train_one(
-            db, service, pick_site(service, site), "forecast", model, datetime.now(UTC), seed, actor=name_helper()
-        )
-    )
+    one = pick_site(service, site)
+    said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())
+    show({"site": one.id, "model": model, "seed": seed, "said": said}, said, as_json)
 
 
 for verb, example in (

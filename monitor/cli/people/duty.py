@@ -11,7 +11,7 @@ import typer
 from monitor.cli.identity import prove, require_readable
 from monitor.cli.people.hand_over import app as hand_over
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.session import ConfigOption, JsonOption, open_database, print_json, say, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
@@ -147,7 +147,7 @@ def export(
     ics: Annotated[Path | None, typer.Option("--ics", help="File to write; else the calendar is printed")] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=366, help="How many days ahead")] = 60,
     person: Annotated[str | None, typer.Option("--person", help="Only the shifts of this person")] = None,
-    config: ConfigOption = None,
+    config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write the shifts to come as a calendar (iCalendar), for phones and office programs.
 
@@ -166,11 +166,15 @@ def export(
         for one in teams if rosters[site, one.name].rotas
     }  # fmt: skip
     content = write_duty(planned, declared.name, now, person=person or "")
-    if ics is None:
-        typer.echo(content.decode(), nl=False)
-    else:
+    count = sum(map(len, planned.values()))
+    if ics is not None:
         ics.write_bytes(content)
-        say(f"{ics}: {sum(map(len, planned.values()))} shifts")
+        say(f"{ics}: {count} shifts")
+    if as_json:
+        where = {"calendar": content.decode()} if ics is None else {"file": str(ics)}
+        print_json({"site": site, "shifts": count, **where})
+    elif ics is None:
+        typer.echo(content.decode(), nl=False)
 
 
 def _read_local(text: str, zone: str) -> datetime:

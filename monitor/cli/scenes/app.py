@@ -9,14 +9,28 @@ from typing import Annotated
 import typer
 
 from monitor.cli.scenes import change, detect, review, stack, surface, train
-from monitor.cli.session import NOTHING, ConfigOption, SiteOption, check_site, open_service, pick_site, print_json, say
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_service,
+    pick_site,
+    print_json,
+    say,
+    show,
+)
 from monitor.errors import SlopewardError
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
 
 
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
-def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None) -> None:
+def add(
+    scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Copy a raster or scene folder into the inbox of a site and process it now.
 
     What lay there by its name is replaced: of the same time, it is another version of the scene.
@@ -29,7 +43,7 @@ def add(scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, c
     if not (target.exists() and scene.samefile(target)):
         _put(scene, target)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
-    print(f"{scene.name}: {said}")
+    show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}", as_json)
     if said.startswith("failed"):
         raise typer.Exit(1)
 
@@ -61,8 +75,11 @@ app.command(epilog=stack.EXAMPLE)(stack.rates)
 
 
 @app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
-def export(site: SiteOption, config: ConfigOption = None) -> None:
-    """Print all footprints of a site as GeoJSON; exit 4 when there is none."""
+def export(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Print all footprints of a site as GeoJSON; exit 4 when there is none.
+
+    With --json each footprint is a GeoJSON Feature on a line of its own.
+    """
     from sqlalchemy import text
 
     _, db = open_service(config)
@@ -80,7 +97,8 @@ def export(site: SiteOption, config: ConfigOption = None) -> None:
         if not isinstance(geometry, str):
             raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
         features.append({"type": "Feature", "properties": facts, "geometry": json.loads(geometry)})
-    print_json({"type": "FeatureCollection", "features": features})
+    for one in features if as_json else [{"type": "FeatureCollection", "features": features}]:
+        print_json(one)
 
 
 for verb, example in (

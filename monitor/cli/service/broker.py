@@ -10,7 +10,7 @@ from monitor.broker.access import SERVICE_SECRET, SERVICE_USER
 from monitor.broker.logins import ACL, PASSWORDS, Login, LoginBook, write_private
 from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.cli.identity import prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, say, show
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say, show
 from monitor.config.service import BrokerSection, ServiceConfig, load_service, scan_sites
 from monitor.domain.alert import Actor
 from monitor.domain.site import Site
@@ -131,7 +131,7 @@ def acl(
 
 
 @app.command("files")
-def files(config: ConfigOption = None) -> None:
+def files(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Write the files of `acl` into broker.data for the logins there are; gives no new login and needs no database.
 
     For a broker that reads them there, at each of its starts: what the site files declare now is what it knows.
@@ -144,7 +144,12 @@ def files(config: ConfigOption = None) -> None:
         say(f"left as it was: {error}")
     book = _open_book(service.broker)
     book.prepare(sites, _anonymous(service.broker), *_own_login(service.broker))
-    say(f"{book.folder}: {len(book.load())} logins, access lists for {len(sites)} sites")
+    facts = {"folder": str(book.folder), "logins": len(book.load()), "sites": len(sites)}
+    line = f"{facts['folder']}: {facts['logins']} logins, access lists for {facts['sites']} sites"
+    if as_json:
+        print_json(facts)
+    else:
+        say(line)
 
 
 @app.command("keys")

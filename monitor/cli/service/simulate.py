@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import ConfigOption
+from monitor.cli.session import ConfigOption, JsonOption, show
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -42,6 +42,7 @@ def simulate(
         str, typer.Option("--username", help="Password: SLOPEWARD_BROKER__PASSWORD; else a login of its own.")
     ] = "",
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Publish history as fast as the broker takes it, then the acceleration up to the present; nothing in the future.
 
@@ -56,7 +57,9 @@ def simulate(
     if readings is not None:
         from monitor.simulate.first_readings import write_readings
 
-        print(f"{readings}: {write_readings(readings, now)} readings of the slope that `slopeward sites init` declares")
+        count = write_readings(readings, now)
+        line = f"{readings}: {count} readings of the slope that `slopeward sites init` declares"
+        show({"file": str(readings), "readings": count}, line, as_json)
         return
     try:
         interval, part = timedelta(seconds=parse_duration_s(step)), timedelta(seconds=parse_duration_s(live))
@@ -67,7 +70,7 @@ def simulate(
     model = plan_story(now, seed, days, interval, stations)
     if site_file is not None:
         site_file.write_text(write_story_site(model), encoding="utf-8")
-        print(site_file)
+        show({"file": str(site_file)}, str(site_file), as_json)
         return
     if truth is not None:
         truth.write_text(json.dumps(model.truth(), indent=1), encoding="utf-8")

@@ -19,6 +19,7 @@ from monitor.cli.session import (
     check_site,
     find_zones,
     open_database,
+    print_json,
     say,
     show,
 )
@@ -56,6 +57,7 @@ def write_message(
     ] = None,
     is_test: Annotated[bool, typer.Option("--test", help="Status Test: proves that messages arrive")] = False,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a hazard alert as a CAP 1.2 message, for other warning systems.
 
@@ -73,7 +75,10 @@ def write_message(
     with closing(open_database(config)) as db, db.read() as c:
         require_readable(c, _find(store.find_alert(c, alert_id), alert_id).site)
         text = compose(c, service, alert_id, languages=languages, holds=span, is_test=is_test)
-    typer.echo(text, nl=False)
+    if as_json:
+        print_json({"alert": alert_id, "xml": text})
+    else:
+        typer.echo(text, nl=False)
 
 
 def _read_span(text: str) -> timedelta:

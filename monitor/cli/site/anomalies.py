@@ -16,6 +16,7 @@ from monitor.cli.session import (
     pick_site,
     point_to_the_past,
     print_json,
+    show,
 )
 from monitor.cli.site.labels import add_to
 from monitor.store.models.registry import find_active
@@ -30,14 +31,15 @@ add_to(app)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
-def score(site: SiteOption, config: ConfigOption = None) -> None:
+def score(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Score what is new with every detector of the site's plan."""
     from monitor.jobs import anomaly
 
     service, db = open_service(config)
     chosen, now = pick_site(service, site), datetime.now(UTC)
     point_to_the_past(db, chosen, now)
-    print(anomaly.run(db, service, chosen, now))
+    said = anomaly.run(db, service, chosen, now)
+    show({"site": chosen.id, "said": said}, said, as_json)
 
 
 @app.command(epilog="Example: slopeward anomalies train --site north-bench --detector rules")
@@ -46,6 +48,7 @@ def train(
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
     seed: Annotated[int, typer.Option(help="Of the networks.")] = 7,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Count the thresholds of detectors on the site's own record against its false-alarm budget; train networks."""
     from detection.anomaly.registry import list_detectors
@@ -66,7 +69,8 @@ def train(
             print(f"{name}: not trained: {said}", file=sys.stderr)
             continue
         trained += 1
-        print(f"{name}: {_describe(active.card)} (model {said})")
+        facts = {"site": chosen.id, "detector": name, "model_hash": active.model_hash, "card": active.card}
+        show(facts, f"{name}: {_describe(active.card)} (model {said})", as_json)
     if trained < len(wanted) or not wanted:
         raise typer.Exit(3 if trained else 4)
 

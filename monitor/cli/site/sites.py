@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from monitor.cli import session
 from monitor.cli.identity import act_by_two, prove
 from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.cli.site import proposing
@@ -85,6 +86,7 @@ def init(
     name: Name,
     config: ConfigOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write; default in paths.sites.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a commented site file that passes `slopeward check`; an existing file is never overwritten."""
     text = write_first_site(name)
@@ -96,7 +98,7 @@ def init(
             file.write(text)
     except FileExistsError:
         raise ConfigError(f"{path} exists already; choose another name, or edit it") from None
-    print(path)
+    session.show({"site": name, "file": str(path)}, str(path), as_json)
 
 
 @app.command(epilog="Example: slopeward sites retire north-bench --reason 'mine closed' --by 'A. Rossi'")
@@ -108,6 +110,7 @@ def retire(
         str | None, typer.Option("--second", help="Second person, while one of the two highest levels stands.")
     ] = None,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """End the watch over a site whose file was taken away; its history stays, core must be restarted."""
     from monitor.store.alerting.decisions import find_state
@@ -142,4 +145,5 @@ def retire(
 
     act = SharedAct("retire_site", name, {})
     act_by_two(db, act, who, second, reason, f"slopeward sites retire {name}", do, measure)
-    print(f"{name} is no longer watched; restart the service (or send it SIGHUP)")
+    line = f"{name} is no longer watched; restart the service (or send it SIGHUP)"
+    session.show({"site": name, "watched": False, "reason": reason}, line, as_json)
