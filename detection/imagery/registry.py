@@ -27,6 +27,8 @@ class Entry:
         least_px: least side of an image on which all of the network is in use: below it the widest dilated
             convolutions see padding only. Train on no less than this, or know it.
         fixed: options that make this name out of its family.
+        paper: who described it.
+        parameters: weights at width 1 with two classes, for 3 and for 14 bands.
     """
 
     target: str
@@ -35,49 +37,133 @@ class Entry:
     halo_px: int
     least_px: int = 32
     fixed: dict[str, Any] = field(default_factory=dict)
+    paper: str | None = None
+    parameters: tuple[int, int] | None = None
 
 
-def _family(unit: str, *, residual: bool) -> Entry:
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A network that is told from its entry by options; `parameters` as in `Entry`."""
+
+    network: str
+    options: dict[str, Any]
+    parameters: tuple[int, int]
+
+
+def _family(unit: str, parameters: tuple[int, int], paper: str, *, residual: bool) -> Entry:
     fixed: dict[str, Any] = {"unit": unit, "residual": residual}
     if unit not in {"sru", "sbconv"}:
         fixed["gate"] = "hard"
-    return Entry(f"{ROOM}.unet:Unet", tile_exact=unit == "plain", stride=16, halo_px=112, fixed=fixed)
+    return Entry(
+        f"{ROOM}.unets.unet:Unet", tile_exact=unit == "plain", stride=16, halo_px=112, fixed=fixed, paper=paper,
+        parameters=parameters,
+    )  # fmt: skip
 
 
+_UNITS = "SBConv U-Net, Land 2024; units after Li et al. 2023 (SCConv, CVPR)"
+_DEEPLAB = "Chen et al. 2018, arXiv 1802.02611"
+_FRRN = "Pohlen et al. 2017, arXiv 1611.08323"
 SEGMENTERS: dict[str, Entry] = {
-    "unet": _family("plain", residual=False),
-    "sru-unet": _family("sru", residual=False),
-    "bru-unet": _family("bru", residual=False),
-    "sbconv-unet": _family("sbconv", residual=False),
-    "resunet": _family("plain", residual=True),
-    "sru-resunet": _family("sru", residual=True),
-    "bru-resunet": _family("bru", residual=True),
-    "sbconv-resunet": _family("sbconv", residual=True),
-    "scdnn": Entry(f"{ROOM}.scdnn:Scdnn", tile_exact=True, stride=16, halo_px=496, least_px=304),
-    "segnet": Entry(f"{ROOM}.segnet:Segnet", tile_exact=True, stride=32, halo_px=192),
+    "unet": _family("plain", (17_263_042, 17_269_378), "Ronneberger et al. 2015, arXiv 1505.04597", residual=False),
+    "sru-unet": _family("sru", (17_271_874, 17_278_210), _UNITS, residual=False),
+    "bru-unet": _family("bru", (20_274_178, 20_280_514), _UNITS, residual=False),
+    "sbconv-unet": _family("sbconv", (20_283_010, 20_289_346), _UNITS, residual=False),
+    "resunet": _family("plain", (17_790_466, 17_797_506), "Zhang et al. 2018, arXiv 1711.10684", residual=True),
+    "sru-resunet": _family("sru", (17_799_298, 17_806_338), _UNITS, residual=True),
+    "bru-resunet": _family("bru", (20_801_602, 20_808_642), _UNITS, residual=True),
+    "sbconv-resunet": _family("sbconv", (20_810_434, 20_817_474), _UNITS, residual=True),
+    "scdnn": Entry(
+        f"{ROOM}.scdnn:Scdnn", tile_exact=True, stride=16, halo_px=496, least_px=304,
+        paper="SCDnn, China Geology 2024", parameters=(26_867_108, 26_873_444),
+    ),
+    "segnet": Entry(
+        f"{ROOM}.segnet:Segnet", tile_exact=True, stride=32, halo_px=192,
+        paper="Badrinarayanan et al. 2017, arXiv 1511.00561", parameters=(29_436_226, 29_442_562),
+    ),
     "deeplabv3plus-resnet50": Entry(
-        f"{ROOM}.deeplabv3plus:build_resnet", tile_exact=False, stride=16, halo_px=128, least_px=304
+        f"{ROOM}.deeplabv3plus:build_resnet", tile_exact=False, stride=16, halo_px=128, least_px=304,
+        paper=_DEEPLAB, parameters=(40_347_298, 40_381_794),
     ),
     "deeplabv3plus-mobilenetv2": Entry(
-        f"{ROOM}.deeplabv3plus:build_mobilenet", tile_exact=False, stride=16, halo_px=128, least_px=304
+        f"{ROOM}.deeplabv3plus:build_mobilenet", tile_exact=False, stride=16, halo_px=128, least_px=304,
+        paper=f"{_DEEPLAB}; Sandler et al. 2018, arXiv 1801.04381", parameters=(5_811_170, 5_814_338),
     ),
-    "linknet": Entry(f"{ROOM}.linknet:Linknet", tile_exact=True, stride=32, halo_px=256),
-    "sssn": Entry(f"{ROOM}.sssn:Sssn", tile_exact=True, stride=4, halo_px=8),
-    "fcn8s": Entry(f"{ROOM}.fcn8s:Fcn8s", tile_exact=True, stride=32, halo_px=224),
-    "pspnet": Entry(f"{ROOM}.pspnet:Pspnet", tile_exact=False, stride=8, halo_px=128),
-    "deeplabv2": Entry(f"{ROOM}.deeplabv2:DeepLabV2", tile_exact=True, stride=8, halo_px=376, least_px=200),
-    "contextnet": Entry(f"{ROOM}.contextnet:Contextnet", tile_exact=True, stride=32, halo_px=352),
-    "sqnet": Entry(f"{ROOM}.sqnet:Sqnet", tile_exact=True, stride=16, halo_px=176),
-    "frrn-a": Entry(f"{ROOM}.frrn:Frrn", tile_exact=True, stride=16, halo_px=240, fixed={"variant": "A"}),
-    "frrn-b": Entry(f"{ROOM}.frrn:Frrn", tile_exact=True, stride=32, halo_px=448, fixed={"variant": "B"}),
-    "transformer-unet": Entry(f"{ROOM}.transformer_unet:TransformerUnet", tile_exact=False, stride=32, halo_px=128),
-    "drs-unet": Entry(f"{ROOM}.drs_unet:DrsUnet", tile_exact=False, stride=16, halo_px=112),
-}
+    "linknet": Entry(
+        f"{ROOM}.linknet:Linknet", tile_exact=True, stride=32, halo_px=256,
+        paper="Chaurasia and Culurciello 2017, arXiv 1707.03718", parameters=(11_533_506, 11_568_002),
+    ),
+    "sssn": Entry(
+        f"{ROOM}.sssn:Sssn", tile_exact=True, stride=4, halo_px=8,
+        paper="MATLAB, Create a semantic segmentation network", parameters=(43_042, 46_210),
+    ),
+    "fcn8s": Entry(
+        f"{ROOM}.fcn8s:Fcn8s", tile_exact=True, stride=32, halo_px=224,
+        paper="Long et al. 2015, arXiv 1411.4038", parameters=(134_271_430, 134_277_766),
+    ),
+    "pspnet": Entry(
+        f"{ROOM}.pspnet:Pspnet", tile_exact=False, stride=8, halo_px=128,
+        paper="Zhao et al. 2017, arXiv 1612.01105", parameters=(65_698_754, 65_705_090),
+    ),
+    "deeplabv2": Entry(
+        f"{ROOM}.deeplabv2:DeepLabV2", tile_exact=True, stride=8, halo_px=376, least_px=200,
+        paper="Chen et al. 2018 (PAMI), arXiv 1606.00915", parameters=(28_946_248, 28_952_584),
+    ),
+    "contextnet": Entry(
+        f"{ROOM}.contextnet:Contextnet", tile_exact=True, stride=32, halo_px=352,
+        paper="Poudel et al. 2018, arXiv 1805.04554", parameters=(874_370, 880_706),
+    ),
+    "sqnet": Entry(
+        f"{ROOM}.sqnet:Sqnet", tile_exact=True, stride=16, halo_px=176,
+        paper="Treml et al. 2016 (NIPS workshop MLITS)", parameters=(16_233_378, 16_242_882),
+    ),
+    "frrn-a": Entry(
+        f"{ROOM}.frrn:Frrn", tile_exact=True, stride=16, halo_px=240, fixed={"variant": "A"},
+        paper=_FRRN, parameters=(17_711_394, 17_724_594),
+    ),
+    "frrn-b": Entry(
+        f"{ROOM}.frrn:Frrn", tile_exact=True, stride=32, halo_px=448, fixed={"variant": "B"},
+        paper=_FRRN, parameters=(24_720_290, 24_733_490),
+    ),
+    "transformer-unet": Entry(
+        f"{ROOM}.unets.transformer_unet:TransformerUnet", tile_exact=False, stride=32, halo_px=128,
+        paper="own; encoder after Xie et al. 2021, arXiv 2105.15203", parameters=(3_715_730, 3_734_562),
+    ),
+    "transformer-resunet": Entry(
+        f"{ROOM}.unets.transformer_resunet:TransformerResunet", tile_exact=False, stride=16, halo_px=112,
+        paper="Yang, Xu and Li 2022, Remote Sensing 14, 2885", parameters=(31_038_894, 31_045_934),
+    ),
+    "l-unet": Entry(
+        f"{ROOM}.unets.l_unet:LUnet", tile_exact=False, stride=16, halo_px=112, least_px=80,
+        paper="Dong et al. 2022, Remote Sensing 14, 2552", parameters=(27_655_181, 27_662_221),
+    ),
+    "drs-unet": Entry(
+        f"{ROOM}.unets.drs_unet:DrsUnet", tile_exact=False, stride=16, halo_px=112,
+        paper="Chen et al. 2022, Remote Sensing 14, 1848", parameters=(18_662_210, 18_669_250),
+    ),
+}  # fmt: skip
 
 # one answer per tile, not per pixel: never a segmenter's stand-in
 CLASSIFIERS: dict[str, Entry] = {
-    "triage-resnet": Entry(f"{ROOM}.triage_resnet:TriageResnet", tile_exact=False, stride=32, halo_px=0),
-}
+    "triage-resnet": Entry(
+        f"{ROOM}.triage_resnet:TriageResnet", tile_exact=False, stride=32, halo_px=0,
+        paper="He et al. 2016, arXiv 1512.03385", parameters=(11_177_538, 11_212_034),
+    ),
+}  # fmt: skip
+
+_LARGE = {"peak": 1024, "up": "transpose"}
+VARIANTS: tuple[Variant, ...] = (
+    Variant("unet", _LARGE, (31_037_698, 31_044_034)),
+    Variant("sru-unet", _LARGE, (31_049_474, 31_055_810)),
+    Variant("bru-unet", _LARGE, (37_368_834, 37_375_170)),
+    Variant("sbconv-unet", _LARGE, (37_380_610, 37_386_946)),
+    Variant("resunet", _LARGE, (32_436_418, 32_443_458)),
+    Variant("sru-resunet", _LARGE, (32_448_194, 32_455_234)),
+    Variant("bru-resunet", _LARGE, (38_767_554, 38_774_594)),
+    Variant("sbconv-resunet", _LARGE, (38_779_330, 38_786_370)),
+    Variant("scdnn", {"blocks": (2, 2, 2, 2)}, (20_596_388, 20_602_724)),
+    Variant("deeplabv3plus-resnet50", {"depth": 101}, (59_339_426, 59_373_922)),
+    Variant("deeplabv3plus-resnet50", {"pooling": False}, (39_756_962, 39_791_458)),
+)
 
 
 def find_entry(name: str) -> Entry:

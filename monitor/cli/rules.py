@@ -51,7 +51,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("scenes detect", "scenes compare", "scenes dod", "scenes export", "scenes train", "scenes score",
-         "scenes explain", "scenes review list", "scenes review retrain"),
+         "scenes explain", "scenes models", "scenes review list", "scenes review retrain"),
         READS,
     ),
     **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),

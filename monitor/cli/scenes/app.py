@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes import change, detect, review, stack, surface, train
+from monitor.cli.scenes import change, detect, models, review, stack, surface, train
 from monitor.cli.session import (
     NOTHING,
     ConfigOption,
@@ -72,6 +72,7 @@ app.command(epilog=detect.EPILOG)(detect.detect)
 app.command(epilog=change.EXAMPLE)(change.compare)
 app.command(epilog=surface.EXAMPLE)(surface.dod)
 app.command(epilog=stack.EXAMPLE)(stack.rates)
+app.command(epilog=models.EXAMPLE)(models.models)
 
 
 @app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")

@@ -1,7 +1,7 @@
 """The networks beside each other and beside the simple maps, on the same patches, split and number of steps.
 
     python -m tests.bench.imagery.bench_imagery [--sets l4s,bijie] [--seeds 20,21,22] [--epochs 0] [--width 0.125]
-        [--report]
+        [--only NAMES] [--report] [--record imagery]
 
 The core networks with every seed, all others with the first; trials for small landslides on the plain U-Net. Fit and
 held part are the same for every job; epoch, temperature and threshold come from the held part, the test part is scored
@@ -209,6 +209,7 @@ def main() -> None:
     options.add_argument("--width", type=float, default=0.125)
     options.add_argument("--patches", type=int, default=0, help="so many patches only, to try it")
     options.add_argument("--report", action="store_true")
+    options.add_argument("--record", default="imagery", help="file of docs/benchmarks that is written")
     given = options.parse_args()
     jobs = plan([s for s in given.sets.split(",") if s], [int(s) for s in given.seeds.split(",")])
     if given.only:
@@ -237,7 +238,11 @@ def main() -> None:
     if given.patches:
         print(json.dumps(figures | collect(jobs, given), indent=1))
     else:
-        print(record("imagery", "make bench-imagery", figures | collect(jobs, given)))
+        command = "make bench-imagery"
+        if given.record != "imagery":
+            command = f"python -m tests.bench.imagery.bench_imagery --seeds {given.seeds} --only {given.only}"
+            command += f" --record {given.record}"
+        print(record(given.record, command, figures | collect(jobs, given)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from detection.imagery.neural.networks.backbones.mobilenetv2 import InvertedResidual
+from detection.imagery.neural.networks.backbones.resnet import Bottleneck, ResNet
 from detection.imagery.neural.networks.blocks import (
     AtrousPyramid,
     ConvUnit,
@@ -11,8 +13,6 @@ from detection.imagery.neural.networks.blocks import (
     initialise,
     scale_width,
 )
-from detection.imagery.neural.networks.mobilenetv2 import InvertedResidual
-from detection.imagery.neural.networks.resnet import Bottleneck, ResNet
 
 RATES = (6, 12, 18)
 RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from detection.imagery.neural.networks.blocks import ConvUnit, SegmentationNetwork, enlarge, initialise, scale_width
-from detection.imagery.neural.networks.unet import ENCODER_WIDTHS, DoubleConv
+from detection.imagery.neural.networks.unets.unet import ENCODER_WIDTHS, DoubleConv
 
 
 class ShrinkageUnit(nn.Module):

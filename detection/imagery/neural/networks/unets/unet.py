@@ -121,6 +121,7 @@ class Unet(SegmentationNetwork):
                 out_channels = skips[max(level - 1, 0)]
                 self.decoder.append(block(skip + channels, out_channels, skip, unit, gate))
                 channels = out_channels
+        self.bottom: nn.Module = nn.Identity()
         self.head = nn.Conv2d(channels, classes, 1)
         self.apply(initialise)
 
@@ -130,7 +131,7 @@ class Unet(SegmentationNetwork):
         for level, block in enumerate(self.encoder):
             features = block(features if level == 0 else functional.max_pool2d(features, 2))
             skips.append(features)
-        skips.pop()
+        features = self.bottom(skips.pop())
         for lift, block in zip(self.lifts, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), lift(features)], dim=1))
         logits: torch.Tensor = self.head(features)

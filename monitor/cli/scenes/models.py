@@ -1,0 +1,155 @@
+"""`slopeward scenes models`: every network of the literature, its score here, and the reasons for and against it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.benchmarks import read_benchmark
+from monitor.cli.session import JsonOption, show
+
+EXAMPLE = "Example: slopeward scenes models --all --json"
+RECORDS = ("imagery-added", "imagery")
+"""Stored comparisons; where both measured a network, the first was measured as it is built now."""
+SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
+NOT_MEASURED = "not measured"
+
+
+def models(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what options make of a network, and the simple maps beside.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List every scene network with its paper, its weights and its stored scores; needs no database."""
+    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+
+    kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
+    shipped = _find_shipped()
+    rows = [
+        _tell(name, entry.paper, entry.parameters, shipped.get(name, []), kept, whole_tiles=name in CLASSIFIERS)
+        for name, entry in (SEGMENTERS | CLASSIFIERS).items()
+    ]
+    if everything:
+        for one in VARIANTS:
+            name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
+            rows.append(_tell(name, SEGMENTERS[one.network].paper, one.parameters, [], kept))
+        rows += [_tell(name, paper, None, [], kept) for name, paper in _SIMPLE.items()]
+    for row in rows:
+        show(row, _lines(row), as_json)
+
+
+_SIMPLE = {
+    "index": "none: one index of red and green, one threshold",
+    "logistic": "none: logistic regression on 25 features",
+}
+
+
+def _find_shipped() -> dict[str, list[dict[str, Any]]]:
+    """By network, what the cards of the shipped weights say."""
+    import detection.imagery
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((Path(detection.imagery.__file__).parent / "weights").rglob("*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(card["network"]["name"], []).append(
+            {"name": card["name"], "width": card["network"]["width"], "parameters": card.get("parameters")}
+        )
+    return found
+
+
+def _tell(
+    name: str,
+    paper: str | None,
+    parameters: tuple[int, int] | None,
+    shipped: list[dict[str, Any]],
+    kept: dict[str, dict[str, Any]],
+    *,
+    whole_tiles: bool = False,
+) -> dict[str, Any]:
+    """The facts of one row, in the order they are read."""
+    scores = [found for one in SETS if (found := _find_score(name, one, kept))]
+    return {
+        "id": name, "kind": "classifier of tiles" if whole_tiles else "simple map" if name in _SIMPLE else "segmenter",
+        "paper": paper,
+        "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
+        "scores": scores or None, "note": None if scores else NOT_MEASURED,
+        "weights": shipped or None,
+        "reasons_for": _argue(scores, shipped), "reasons_against": _argue_against(scores),
+    }  # fmt: skip
+
+
+def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
+    for record, content in kept.items():
+        table = content["figures"].get(set_name, {"maps": {}})
+        if name not in table["maps"]:
+            continue
+        row, other = table["maps"][name], "logistic" if name == "unet" else "unet"
+        if name == "unet" and other not in table["maps"]:
+            continue
+        reference = table["maps"][other]
+        return {
+            "set": SETS[set_name],
+            **{key: row[key] for key in ("f1", "f1_range", "seeds", "miou", "ap50", "cpu_s")},
+            "width": content["figures"]["width"], "beside": other, "difference": _difference(name, other, table),
+            "times_its_cpu": round(row["cpu_s"] / reference["cpu_s"], 1),
+            "record": f"{record}.json", "measured_at": content["measured_at"], "machine": content["machine"],
+        }  # fmt: skip
+    return None
+
+
+def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] | None:
+    """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
+    for better, worse, size, (low, high) in table["carried"]:
+        if {better, worse} == {name, other}:
+            sign = 1 if better == name else -1
+            return {"f1": sign * size, "interval": sorted(sign * abs(end) for end in (low, high))}
+    return None
+
+
+def _argue(scores: list[dict[str, Any]], shipped: list[dict[str, Any]]) -> str | None:
+    """Shipped weights; better than the plain network; as good in less time."""
+    told = ["shipped as " + ", ".join(one["name"] for one in shipped)] if shipped else []
+    return "; ".join(told + [_sentence(score) for score in scores if _is_for(score)]) or None
+
+
+def _argue_against(scores: list[dict[str, Any]]) -> str | None:
+    return "; ".join(_sentence(score) for score in scores if not _is_for(score)) or None
+
+
+def _is_for(score: dict[str, Any]) -> bool:
+    found = score["difference"]
+    return bool(found["f1"] > 0 if found else score["times_its_cpu"] < 1)
+
+
+def _sentence(score: dict[str, Any]) -> str:
+    found, cost = score["difference"], f"at {score['times_its_cpu']} times its processor time"
+    if found is None:
+        return f"{score['set']}: not distinguished from {score['beside']} {cost}"
+    low, high = sorted(abs(end) for end in found["interval"])
+    seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
+    side = "above" if found["f1"] > 0 else "below"
+    return (
+        f"{score['set']}: F1 {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to {_digits(high)}, "
+        f"{seeds}) {cost}"
+    )
+
+
+def _lines(row: dict[str, Any]) -> str:
+    counts = row["parameters"]
+    size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
+    scores = ", ".join(f"{s['set']} F1 {_digits(s['f1'])}" for s in row["scores"] or []) or row["note"]
+    told = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
+    told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
+    told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []
+    return "\n".join(told)
+
+
+def _millions(count: int) -> str:
+    return f"{_digits(count / 1e6)} M"
+
+
+def _digits(value: float) -> str:
+    return format(value, ".3f")
