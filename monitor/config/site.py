@@ -17,6 +17,7 @@ from monitor.criteria.rain_table import read_expected_rain, refuse_expected
 from monitor.criteria.tables import CriterionTable, DwellTable
 from monitor.domain.duty.local_time import read_minute
 from monitor.domain.duty.quiet import read_quiet
+from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import fold_name, is_same_person, unify_names
 from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
@@ -27,6 +28,7 @@ from monitor.domain.site import (
     Binding,
     Criterion,
     Dwell,
+    Exposed,
     ForecastPlan,
     Level,
     LocalGrid,
@@ -50,6 +52,7 @@ _R = TypeVar("_R")
 # those of the notifiers
 CHANNEL_KINDS: Final = ("log", "webhook", "email", "apprise", "cap", "mqtt", "push", "sms", "voice", "siren")
 OF_PEOPLE: Final = ("channels", "people", "language", "phone", "quiet", "digest", "exercises")  # which no team has
+FARTHEST_M: Final = 100_000.0  # what a landslide may reach; farther away is a mistake
 LARGEST_COUNT: Final = 1e9
 ONLY_LEVELS: Final = frozenset({"names", "auto_lower"})
 # how often movement is judged at each stage when the site file is silent; unknown: as the most frequent
@@ -95,6 +98,7 @@ def parse_site(text: str, name: str) -> Site:
         ((s.id for s in file.station), "station: id"),
         ((c.id for c in criteria), "criterion: id"),
         ((r.name for r in file.recipient), "recipient: name"),
+        ((e.name for e in file.exposed), "exposed: name"),
         (file.forecast.expected_rain.values(), "forecast.expected_rain"),
     ):
         with faults.gathered():
@@ -110,6 +114,10 @@ def parse_site(text: str, name: str) -> Site:
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every, name)
+    exposed: tuple[Exposed, ...] = ()
+    for index, one in enumerate(file.exposed):
+        with faults.gathered():
+            exposed += (_read_exposed(one, file.site, levels, f"{name}: exposed[{index}]"),)
     faults.raise_any()
     criteria += tuple(_imply_advice(criteria, stations))
     _refuse_doubles((c.id for c in criteria), f"{name}: criterion: id")
@@ -131,7 +139,7 @@ def parse_site(text: str, name: str) -> Site:
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients, teams=teams,
         quantities=tuple((q.name, q.unit) for q in file.quantity),
-        decoders=tuple(_read_binding(d) for d in file.decoder),
+        decoders=tuple(_read_binding(d) for d in file.decoder), exposed=exposed,
         version=hashlib.sha256(text.encode()).hexdigest(), source=text,
     )  # fmt: skip
 
@@ -155,6 +163,26 @@ def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFi
     if file is None:
         raise ConfigError(f"{name}: cannot be read")
     return file, levels
+
+
+def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[Level, ...], where: str) -> Exposed:
+    """What would be reached, with corners near the slope and in their order; from the first level on unless it says."""
+    corners = table.corners[:-1] if table.corners[0] == table.corners[-1] else table.corners
+    if len(set(corners)) < 3:
+        raise ConfigError(f"{where}.corners: expected three different corners at least, got {len(set(corners))}")
+    for corner in corners:
+        if (far_m := measure_m((site.latitude, site.longitude), corner)) > FARTHEST_M:
+            raise ConfigError(
+                f"{where}.corners: {list(corner)} lies {far_m / 1000.0:.0f} km from the site; expected at most "
+                f"{FARTHEST_M / 1000.0:.0f} km (latitude comes first)"
+            )
+    if crosses_itself(corners):
+        raise ConfigError(f"{where}.corners: two edges cross; expected the corners in the order of a walk around it")
+    names = {v.name: v.number for v in levels}
+    if table.level is not None and names.get(table.level, 0) == 0:
+        expected = ", ".join(v.name for v in levels[1:])
+        raise ConfigError(f"{where}.level: {table.level!r}: expected one of {expected}")
+    return Exposed(table.name, corners, names[table.level] if table.level else levels[1].number)
 
 
 def _read_movement(table: schema.MovementTable, forecast_every_s: float, name: str) -> MovementPlan:

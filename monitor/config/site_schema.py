@@ -300,6 +300,14 @@ class TeamTable(Section):
     lead: str = ""
 
 
+class ExposedTable(Section):
+    """[[exposed]]."""
+
+    name: str = Field(min_length=1, max_length=200)
+    corners: tuple[tuple[Latitude, Longitude], ...] = Field(min_length=3, max_length=100)
+    level: Name | None = None
+
+
 class SiteFile(Section):
     """The whole file; levels and criteria are read apart because their keys depend on the level names."""
 
@@ -317,3 +325,4 @@ class SiteFile(Section):
     recipient: tuple[RecipientTable, ...] = ()
     team: tuple[TeamTable, ...] = ()
     decoder: tuple[DecoderTable, ...] = ()
+    exposed: tuple[ExposedTable, ...] = ()

@@ -327,6 +327,21 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
+class Exposed:
+    """What a landslide would reach: a road, houses, a shore; part of a warning from a level on.
+
+    Attributes:
+        name: what people call it.
+        corners: latitude and longitude of each, deg, in their order; the last is not the first again.
+        level: from which on it is in danger.
+    """
+
+    name: str
+    corners: tuple[tuple[float, float], ...]
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One slope; `version` is the SHA-256 of the file it came from."""
 
@@ -347,6 +362,7 @@ class Site:
     teams: tuple[Team, ...] = ()
     quantities: tuple[tuple[str, str], ...] = ()  # own quantities: name -> unit
     decoders: tuple[Binding, ...] = ()
+    exposed: tuple[Exposed, ...] = ()
     version: str = ""
     source: str = field(default="", compare=False)  # the text itself
 

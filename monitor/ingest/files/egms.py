@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from forecasting.data.bounds import DAMAGED
-from monitor.domain.projection import invert_laea_europe
+from monitor.domain.ground import invert_laea_europe
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rows import read_cell
 from monitor.ingest.files.mapping import is_missing

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.decision import instant
+from monitor.domain.ground import Place
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text
@@ -87,7 +88,8 @@ def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Groun
     site = _find_site(c, _find_version(c, site_id, step.at) if decision is None else decision.config_sha256)
     card = _find_card(c, site_id, site, step)
     if decision is None:  # a person set the level, or took it back
-        return card, replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
+        found = replace(BARE, stations=_place(site, None), window=_find_window(c, site_id, step.at))
+        return card, replace(found, exposed=_find_exposed(site, step.level))
     told = json.loads(decision.evidence)
     evidence = (told.get("outcome") or {}).get("evidence") or {} if isinstance(told, dict) else {}
     votes = {VoteKey.read(key): vote for key, vote in (evidence.get("votes") or {}).items()}
@@ -96,7 +98,8 @@ def _look_back(c: Connection, site_id: str, step: Step) -> tuple[SiteCard, Groun
     ground = Ground(
         stations=_place(site, None), voting=_place(site, {key.station for key in counted}),
         votes=tuple((key.station, sentences.get(key, key.criterion)) for key in sorted(counted)),
-        votes_asked=len(votes), window=_find_window(c, site_id, step.at), evidence_sha256=decision.evidence_sha256,
+        votes_asked=len(votes), exposed=_find_exposed(site, step.level), window=_find_window(c, site_id, step.at),
+        evidence_sha256=decision.evidence_sha256,
     )  # fmt: skip
     return card, ground
 
@@ -135,6 +138,11 @@ def _place(site: Site | None, named: set[str] | None) -> tuple[tuple[float, floa
         for s in (() if site is None else site.stations)
         if s.latitude is not None and s.longitude is not None and (s.on_slope if named is None else s.id in named)
     )
+
+
+def _find_exposed(site: Site | None, level: int) -> tuple[tuple[str, tuple[Place, ...]], ...]:
+    """What is in danger at a level by the file of then; at the lowest one all of it, for it is told that it ended."""
+    return tuple((e.name, e.corners) for e in (() if site is None else site.exposed) if level == 0 or level >= e.level)
 
 
 def _find_window(c: Connection, site: str, at: datetime) -> Window | None:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from monitor.domain.ground import Place
 from monitor.errors import RefusedError
 from monitor.language.catalogue import gettext, use
 from monitor.language.cutting import shorten
 from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
-from monitor.notify.cap.area import Place, draw_polygon, find_radius_km
+from monitor.notify.cap.area import draw_polygon, find_radius_km
 from monitor.notify.cap.rules import NAMESPACE
 from monitor.store.alerting.alerts import Alert, AlertEvent, Outcome
 from monitor.store.pages import SiteCard
@@ -81,6 +82,7 @@ class Ground:
         voting: places of the stations whose votes counted.
         votes: station and sentence of each vote that counted.
         votes_asked: how many votes there were.
+        exposed: what is in danger at the level, each with its name and corners.
         window: the next trusted failure window.
         evidence_sha256: hash of the frozen inputs.
     """
@@ -89,6 +91,7 @@ class Ground:
     voting: tuple[Place, ...] = ()
     votes: tuple[tuple[str, str], ...] = ()
     votes_asked: int = 0
+    exposed: tuple[tuple[str, tuple[Place, ...]], ...] = ()
     window: Window | None = None
     evidence_sha256: str = ""
 
@@ -236,7 +239,7 @@ def _add_info(
 
 
 def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
-    """The ground around the stations that vote; a circle around the site where none votes or has a place."""
+    """The ground around the stations that vote, else a circle around the site; then each place that is in danger."""
     area = ET.SubElement(info, "area")
     add_text(area, "areaDesc", card.name)
     centre = (card.latitude, card.longitude)
@@ -245,6 +248,10 @@ def _add_area(info: ET.Element, card: SiteCard, ground: Ground) -> None:
         add_text(area, "polygon", " ".join(f"{lat:.6f},{lon:.6f}" for lat, lon in ring))
     else:
         add_text(area, "circle", f"{centre[0]:.6f},{centre[1]:.6f} {find_radius_km(centre, ground.stations):g}")
+    for name, corners in ground.exposed:
+        area = ET.SubElement(info, "area")
+        add_text(area, "areaDesc", name)
+        add_text(area, "polygon", " ".join(f"{lat:.6f},{lon:.6f}" for lat, lon in (*corners, corners[0])))
 
 
 def find_rank(level: int, top: int) -> Rank:

@@ -1,9 +1,10 @@
-"""Parts of a slope as shapes on a map: the areas of its stations, and how far around them radar is read."""
+"""Shapes on a map: what a landslide would reach, the areas of stations, and how far around them radar is read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import cos, pi, radians, sin
 from typing import Any, Final
 
+from monitor.domain.ground import find_hull
 from monitor.domain.site import Site
 from monitor.store.readings.points import METRES_PER_DEGREE, window_of
 
@@ -13,11 +14,13 @@ Place = tuple[float, float]  # longitude, latitude
 
 
 def draw_zones(site: Site) -> list[dict[str, Any]]:
-    """Features of GeoJSON with `kind` (area, radar), `name` and `radius_m`."""
+    """Features of GeoJSON with `kind` (exposed, area, radar), `name` and `radius_m`."""
     placed = {
         s.id: (s.longitude, s.latitude) for s in site.stations if s.longitude is not None and s.latitude is not None
     }
-    found = []
+    found = [
+        _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
+    ]
     areas: dict[str, list[Place]] = {}
     for station in site.stations:
         if station.area is not None and station.id in placed:
@@ -38,32 +41,15 @@ def draw_circle(middle: Place, radius_m: float, corners: int = CORNERS) -> list[
     return [(round(middle[0] + east * sin(a), 7), round(middle[1] + north * cos(a), 7)) for a in angles]
 
 
-def find_hull(places: Iterable[Place]) -> list[Place]:
-    """The convex hull, counter-clockwise (Andrew 1979).
-
-    >>> find_hull([(0.0, 0.0), (2.0, 0.0), (1.0, 0.5), (2.0, 2.0), (0.0, 2.0)])
-    [(0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (0.0, 2.0)]
-    """
-    points = sorted(set(places))
-    lower, upper = _chain(points), _chain(points[::-1])
-    return lower[:-1] + upper[:-1]
-
-
-def _chain(points: Sequence[Place]) -> list[Place]:
-    found: list[Place] = []
-    for x, y in points:
-        while len(found) > 1:
-            (ax, ay), (bx, by) = found[-2:]
-            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
-                break
-            found.pop()
-        found.append((x, y))
-    return found
+def _wind(ring: list[Place]) -> list[Place]:
+    """The corners counter-clockwise (RFC 7946)."""
+    twice = sum(ax * by - bx * ay for (ax, ay), (bx, by) in zip(ring, ring[1:] + ring[:1], strict=True))
+    return ring if twice > 0 else ring[::-1]
 
 
 def _feature(kind: str, name: str, radius_m: float | None, ring: Sequence[Place]) -> dict[str, Any]:
     around = [list(place) for place in (*ring, ring[0])]
-    if kind != "area":
+    if kind == "radar":
         around.reverse()  # RFC 7946: outer rings run counter-clockwise
     return {
         "type": "Feature", "id": f"{kind}/{name}", "geometry": {"type": "Polygon", "coordinates": [around]},

@@ -54,7 +54,7 @@
     };
     const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
     layers.push(
-      { id: "zones-area", type: "fill", source: "zones", filter: ["==", ["get", "kind"], "area"], paint: { "fill-color": text, "fill-opacity": 0.05 } },
+      { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed"]]], paint: { "fill-color": ["match", ["get", "kind"], "exposed", danger, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
       { id: "zones-line", type: "line", source: "zones", paint: { "line-color": text, "line-opacity": 0.6, "line-width": 1.2, "line-dasharray": [2, 3] } },
       { id: "foot-area", type: "fill", source: "footprints", filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]], paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 } },
       { id: "foot-halo", type: "line", source: "footprints", paint: { "line-color": M.css("--panel"), "line-width": 5 } },
@@ -198,7 +198,7 @@
         [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.mean_probability)],
         [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
       ]);
-    } else tell(p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
+    } else tell(p.kind === "exposed" ? tr("In danger: {name}", { name: p.name }) : p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
   }
 
   const stationList = make("select", { ariaLabel: tr("Station of the map") });

@@ -13,6 +13,7 @@ from monitor.domain.alert import Actor, Ledger
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.notify.cap import signature
 from monitor.notify.cap.chain import compose, compose_event
+from monitor.notify.cap.message import list_steps
 from monitor.notify.cap.rules import NAMESPACE, find_faults
 from monitor.notify.cap.signature import make_key, verify_cap
 from monitor.store.alerting import alerts
@@ -31,6 +32,15 @@ TEXT = SITE_TEXT
 for number, name in enumerate(("G1", "G2"), 1):
     TEXT = TEXT.replace(f'id = "{name}"', f'id = "{name}"\nlatitude = 46.20{number}\nlongitude = 8.90{number}')
 TEXT = TEXT.replace('channels = ["log", "log:second"]', 'channels = ["cap:HOOK", "webhook:HOOK"]\nledgers = ["hazard"]')
+EXPOSED = """
+[[exposed]]
+name = "Road"
+corners = [[46.19, 8.89], [46.19, 8.9], [46.195, 8.9]]
+level = "red"
+[[exposed]]
+name = "Path"
+corners = [[46.2, 8.9], [46.2, 8.91], [46.205, 8.905], [46.2, 8.9]]
+"""
 
 
 def read(text):
@@ -54,6 +64,48 @@ def slope(database):
     assert slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3).level == 1
     assert slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3).level == 3
     return slope
+
+
+def test_a_message_names_what_is_in_danger_at_its_level(database):
+    slope = WatchedSlope(database, TEXT + EXPOSED)
+    slope.live(26, looks=1)
+    slope.live(22, {"G1": 12.0, "G2": 11.0}, looks=3)
+    slope.live(10, {"G1": 150.0, "G2": 140.0}, looks=3)
+    with database.read() as c:
+        (alert,) = (a for a in alerts.load_alerts(c, None) if a.ledger == Ledger.HAZARD)
+        steps = list_steps(alert, alerts.load_alert_events(c, alert.id), None)
+        found = [
+            {
+                area.findtext("c:areaDesc", None, NS): area.findtext("c:polygon", None, NS)
+                for area in root.iterfind(".//c:area", NS)
+            }
+            for root in (read(compose(c, PLAIN, alert.id, step.number)) for step in steps)
+        ]
+    site = parse_site(TEXT, "x").name
+    assert [step.level for step in steps] == [1, 3]
+    assert [set(areas) for areas in found] == [{site, "Path"}, {site, "Path", "Road"}]
+    assert found[1]["Path"] == "46.200000,8.900000 46.200000,8.910000 46.205000,8.905000 46.200000,8.900000"
+
+
+ROAD = "[46.19, 8.89], [46.19, 8.9], [46.195, 8.9]"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("46.195, 8.9]", "8.9, 46.195]"), "lies .* km from the site"),
+        ((ROAD, "[46.19, 8.89], [46.2, 8.9], [46.19, 8.9], [46.2, 8.89]"), "two edges cross"),
+        ((ROAD, "[46.19, 8.89], [46.19, 8.9], [46.19, 8.89]"), "three different corners"),
+        (('"red"', '"green"'), "expected one of yellow"),
+        (('"Path"', '"Road"'), "exposed: name"),
+        (("46.195, 8.9]", "146.195, 8.9]"), "corners"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_exposed_is_refused(change, said):
+    text = EXPOSED.replace(*change)
+    assert text != EXPOSED
+    with pytest.raises(ConfigError, match=said):
+        parse_site(TEXT + text, "x.toml")
 
 
 @pytest.fixture

@@ -130,14 +130,19 @@ def test_points_have_the_rate_of_their_newest_revisions(client, filled_database,
     assert all(p.newest_at is None or p.newest_at < NOW for p in early.points)
 
 
-def test_zones_are_hulls_of_areas_and_circles_of_radar():
+def test_zones_are_what_is_exposed_hulls_of_areas_and_circles_of_radar():
     text = (Path(__file__).parents[4] / "configs" / "sites" / "north-bench.toml").read_text(encoding="utf-8")
     for name in ("G1", "G2", "E1"):
         text = text.replace(f'id = "{name}"', f'id = "{name}"\narea = "head"', 1)
     text += '\n[[criterion]]\nkind = "insar_rate"\nstations = ["G1"]\nwindow = "60d"\nyellow = {over = 1.0}\n'
     text += 'author = "a"\nreason = "b"\n'
+    for name, corners in (
+        ("Road", "[46.2, 8.9], [46.21, 8.9], [46.2, 8.92]"),
+        ("Houses", "[46.2, 8.9], [46.2, 8.92], [46.21, 8.9]"),
+    ):
+        text += f'[[exposed]]\nname = "{name}"\ncorners = [{corners}]\n'
     found = {f["id"]: f for f in draw_zones(parse_site(text, "x.toml"))}
-    assert set(found) == {"area/head", "radar/G1"}
+    assert set(found) == {"area/head", "radar/G1", "exposed/Road", "exposed/Houses"}
     assert found["radar/G1"]["properties"]["radius_m"] == 150.0
     for zone in found.values():
         ring = zone["geometry"]["coordinates"][0]

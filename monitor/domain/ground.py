@@ -1,7 +1,12 @@
-"""The European grid that products of satellites come on, back to latitude and longitude."""
+"""Places on the ground: distances, hulls, rings, and the European grid that products of satellites come on."""
 
+from collections.abc import Iterable, Sequence
 from math import asin, atan2, cos, degrees, hypot, log, radians, sin, sqrt
 from typing import Final
+
+EARTH_M: Final = 6_371_000.0
+Place = tuple[float, float]
+"""Latitude and longitude, deg."""
 
 _A: Final = 6_378_137.0  # GRS 80, m
 _F: Final = 1 / 298.257222101
@@ -58,3 +63,53 @@ def _latitude(q: float) -> float:
         if abs(step) < 1e-14:
             break
     return latitude
+
+
+def measure_m(one: Place, other: Place) -> float:
+    """Distance over the ground, m (haversine).
+
+    >>> round(measure_m((46.0, 8.0), (47.0, 8.0)))
+    111195
+    """
+    lat_1, lat_2 = radians(one[0]), radians(other[0])
+    low = sin((lat_2 - lat_1) / 2.0) ** 2
+    along = cos(lat_1) * cos(lat_2) * sin(radians(other[1] - one[1]) / 2.0) ** 2
+    return 2.0 * EARTH_M * asin(min(1.0, sqrt(low + along)))
+
+
+def find_hull(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The convex hull, counter-clockwise (Andrew 1979, monotone chain).
+
+    >>> find_hull([(0, 0), (2, 0), (1, 0.5), (2, 2), (0, 2)])
+    [(0, 0), (2, 0), (2, 2), (0, 2)]
+    """
+    ordered = sorted(set(points))
+    if len(ordered) < 3:
+        return ordered
+    halves = []
+    for walk in (ordered, ordered[::-1]):
+        half: list[tuple[float, float]] = []
+        for p in walk:
+            while len(half) > 1 and _turn(half[-2], half[-1], p) <= 0:
+                half.pop()
+            half.append(p)
+        halves.append(half[:-1])
+    return halves[0] + halves[1]
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def crosses_itself(ring: Sequence[tuple[float, float]]) -> bool:
+    """Whether two edges of a closed ring cross; edges that share a corner do not count.
+
+    >>> crosses_itself([(0, 0), (0, 1), (1, 1), (1, 0)]), crosses_itself([(0, 0), (1, 1), (0, 1), (1, 0)])
+    (False, True)
+    """
+    edges = list(zip(ring, [*ring[1:], ring[0]], strict=True))
+    return any(
+        _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
+        for k, (a, b) in enumerate(edges)
+        for c, d in edges[k + 2 :]
+    )
