@@ -61,6 +61,21 @@ def train(asked: DetectorTraining) -> TrainedDetector:
     return TrainedDetector(model_hash, name, str(path), card)
 
 
+def judge(asked: Scoring, budget: float, seed: int = 0) -> dict[str, Any]:
+    """The card of a detector that is trained already, written anew on a record as it is now.
+
+    Args:
+        asked: the record, and the checkpoint.
+        budget: false alarms per sensor-month.
+        seed: of the faults that are injected where it is a network.
+
+    Raises:
+        InputError: the checkpoint is of another detector, or samples cannot be used.
+    """
+    samples, _ = _read_samples(asked.samples, asked.step_s)
+    return _write_card(_load_detector(asked)[0], samples, budget, seed)
+
+
 def score(asked: Scoring) -> Scores:
     """Score what is new with a trained detector, or with `persistence-z` as it comes.
 
@@ -207,6 +222,7 @@ def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float
         "heldout_months": heldout.months,
         "train_until_share": TRAIN_UNTIL,
         "validate_until_share": VALIDATE_UNTIL,
+        "readings": sum(int(s.observed.sum()) for s in samples.values()),
         "from_s": min(float(s.times_s[0]) for s in samples.values()),
         "to_s": max(float(s.times_s[-1]) for s in samples.values()),
         "data_sha256": _hash_samples(samples),

@@ -178,6 +178,22 @@ class PointFact:
 
 
 @dataclass(frozen=True, slots=True)
+class ProofFact:
+    """The newest test of what a criterion rests on, beside what is in use; without `tested_s` there is none."""
+
+    criterion: str
+    name: str  # what was tested: a detector, `forecasts` or `outlines`
+    tested_s: float | None = None
+    until_s: float = 0.0
+    passed: bool = False
+    why: str = ""  # it did not pass
+    weights: str = ""  # that were tested; empty = it has none
+    settings: str = ""  # digest of what the site file said of it
+    weights_now: str = ""
+    settings_now: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """Everything a decision may look at, as it was known at its instant; `readings` by `station.quantity`."""
 
@@ -193,6 +209,8 @@ class View:
     maintenance: tuple[MaintenanceFact, ...] = ()
     points: tuple[PointFact, ...] = ()
     offsets: tuple[OffsetFact, ...] = ()
+    proofs: tuple[ProofFact, ...] | None = None  # None: nothing asks for any, or it was frozen before they were
+    level_digits: int = 6  # of the value that a `level` criterion names; 3 in what was frozen before format 7
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""
@@ -209,6 +227,7 @@ class View:
             "maintenance": [_spell_record(f) for f in self.maintenance],
             "points": [_spell_record(f) for f in self.points],
             **({"offsets": [_spell_record(f) for f in self.offsets]} if self.offsets else {}),
+            **({"proofs": [_spell_record(f) for f in self.proofs]} if self.proofs is not None else {}),
         }
 
     @staticmethod
@@ -227,6 +246,7 @@ class View:
             tuple(MaintenanceFact(**f) for f in value.get("maintenance", ())),
             tuple(PointFact(**f) for f in value.get("points", ())),
             tuple(OffsetFact(**f) for f in value.get("offsets", ())),
+            tuple(ProofFact(**f) for f in value["proofs"]) if "proofs" in value else None,
         )
 
 

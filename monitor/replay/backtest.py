@@ -43,6 +43,9 @@ Progress = Callable[[float], None]
 class Terms:
     """How a backtest is run.
 
+    A site file is judged as it is written: what rests on a model counts where the file says so, proven or not. With
+    `as_then` it counts where it was proven by then, as in the service.
+
     Attributes:
         known: since when a row of the past was known.
         lead_s: an alarm up to this long before an event belongs to it.
@@ -128,7 +131,10 @@ _Result = tuple[Run, dict[str, Any]]
 def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Progress | None) -> _Result:
     with db.read() as c:  # one snapshot from the first to the last look
         plan = find_plan(c, site, task)
-        history = History(c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known)
+        history = History(
+            c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known,
+            as_written=not task.terms.as_then,
+        )  # fmt: skip
         tally = Tally(seconds(task.from_at), seconds(task.to_at))
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []
         from_s, to_s = seconds(task.from_at), seconds(task.to_at)

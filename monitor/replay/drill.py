@@ -143,7 +143,7 @@ def rehearse(site: Site, terms: DrillTerms, is_running: Callable[[], bool]) -> t
         if span is None:
             raise RefusedError(f"{terms.scenario}: no reading of {site.id}")
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"))
+        history = History(c, [site], span[0], span[1], Known("observed"), as_written=True)
         turns = []
         pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):

@@ -158,9 +158,14 @@ class History:
         from_at: the first look.
         to_at: the last look.
         known: since when a row was known.
+        as_written: the site files are judged as they are: no criterion has to prove that it may count.
     """
 
-    def __init__(self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known) -> None:
+    def __init__(
+        self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known, *,
+        as_written: bool = False,
+    ) -> None:  # fmt: skip
+        self._as_written = as_written
         self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
@@ -324,7 +329,7 @@ class History:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_said=self._known.mode != "received")
+        found = load_facts(self._c, site, now, as_said=self._known.mode != "received", as_written=self._as_written)
         self._bare[site.version] = not any(found.values())
         return found
 

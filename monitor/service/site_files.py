@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.alerting.acts.change_control import Taken, explain_refusal, explain_unread, find_file, take_in
-from monitor.alerting.decision.proof import find_unproven
 from monitor.config.service import ServiceConfig, parse_site, scan_sites
 from monitor.domain.alert import SERVICE
 from monitor.domain.site import Site
@@ -65,7 +64,7 @@ class SiteFiles:
             if name not in {path.name for path in failures}:
                 self.alarms.clear(f"config:{name}", "the site file can be used again")
         for site in sites:
-            self._tell_unproven(site)
+            self.alarms.clear(f"config:{site.id}:unproven", "the site itself says what is not proven")
             self.alarms.clear(f"config:{site.id}:unwatched", "the site is watched again")
             if site.id in found:
                 self.alarms.clear(f"config:{site.id}", "the site file is back")
@@ -77,16 +76,6 @@ class SiteFiles:
         with self.db.read() as c:
             known = {s.id: s.config_sha256 for s in load_sites_summary(c)}
         return sorted(s for s, sha in known.items() if self._in_force.get(s) != sha)
-
-    def _tell_unproven(self, site: Site) -> None:
-        """Report criteria that count for the level although nothing stored shows that their model may."""
-        key = f"config:{site.id}:unproven"
-        with self.db.read() as c:
-            lines = find_unproven(c, site, self.clock())
-        if lines:
-            self.alarms.open(key, f"site {site.id}: {lines[0]}{f' (and {len(lines) - 1} more)' * (len(lines) > 1)}", 1)
-        else:
-            self.alarms.clear(key, "every criterion that counts is proven")
 
     def _tell_refused(self, taken: Taken, version: str) -> None:
         """Say that a file was not taken, because it could loosen a high level and nobody approved it."""

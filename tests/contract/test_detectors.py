@@ -5,23 +5,27 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
 from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, SITE_RULES, list_served
-from monitor.alerting.decision.proof import FEWEST_ISSUES, FEWEST_REVIEWS, find_unproven
+from monitor.alerting.decision.proof import describe_unproven
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
+from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
+from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_serving
 from monitor.jobs.forecasts import train
 from monitor.language.vocabulary import WORDS
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.models.proofs import load_proof_facts
+from monitor.store.models.registry import load_models
 from monitor.store.readings.observations import add_observations
-from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
+from monitor.store.upkeep.verify import verify
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
 
 CHEAP = (*COMPOSITES, *RULES, *SITE_RULES, *CHECKS)
@@ -101,80 +105,43 @@ def jump(database: Database, site: Site, now: datetime, size_mm: float) -> None:
         add_observations(c, [row], at)
 
 
-def test_models_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
+def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Database, service: ServiceConfig) -> None:
     site = declare(database, SITE + WITNESS, "rules", "flatline", "replay", budget=1.0)
     now = fill(database, site, 900)
 
-    def said() -> dict[str, str]:
+    def said(at: datetime = now) -> dict[str, str]:
         with database.read() as c:
-            lines = find_unproven(c, site, now + timedelta(days=60))
+            lines = describe_unproven(site, load_proof_facts(c, site, at), epoch_s(at))
         return {line.split(":")[0].removeprefix("criterion "): line for line in lines}
 
     first = said()
     assert set(first) == {"strange", "soon-fast", "image"}
-    assert "rules has no threshold counted here" in first["strange"]
-    assert f"scored at 0 issue times, {FEWEST_ISSUES} are needed" in first["soon-fast"]
-    assert f"0 of its outlines were reviewed, {FEWEST_REVIEWS} are needed" in first["image"]
+    assert "no test of rules is stored" in first["strange"]
+    assert "`slopeward anomalies bench --site jobs`" in first["strange"]
+    assert "no test of forecasts is stored" in first["soon-fast"]
+    assert "no test of outlines is stored" in first["image"]
     train.train_one(database, service, site, "anomaly", "rules", now)
-    score_forecasts(database, site, now, error_mm=1.0)
-    review_outlines(database, site, now, rejected=1)
-    assert said() == {}
+    assert set(said()) == {"soon-fast", "image"}, "a training keeps what it found on held-out time"
+    assert set(said(now - timedelta(days=1))) == set(first), "what came later proves nothing of before"
+    dearer = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))
+    with database.read() as c:
+        assert is_untested(c, dearer, "rules", now)
+        (serving,) = [m for m in load_models(c, task="anomaly", site=site.id) if m.state == "active"]
+    later = now + timedelta(days=200)
+    assert "was valid until" in said(later)["strange"]
+    proof = prove_serving(database, site, serving, now - timedelta(days=900), later, Actor("ada"), "by hand")
+    assert proof is not None
+    assert proof.passed
+    assert "strange" not in said(later)
+    with database.write() as c:  # other weights serve, and a proof that was not passed counts as the newest
+        c.execute(update(t.model).values(model_hash="f" * 64))
+    assert "was made with other weights" in said(later)["strange"]
     with database.write() as c:
-        c.execute(update(t.forecast_score).values(error=9.0))
-        c.execute(update(t.model).values(card={"may_vote": False, "may_not_vote_because": ["too many alarms"]}))
-    review_outlines(database, site, now + timedelta(days=1), rejected=8)
-    last = said()
-    assert "rules: too many alarms" in last["strange"]
-    assert "off by 9 mm on average, persistence by 3 mm" in last["soon-fast"]
-    assert "2 of 10 reviewed outlines were accepted" in last["image"]
-
-
-def score_forecasts(database: Database, site: Site, now: datetime, error_mm: float) -> None:
-    """Scored forecasts of seven days at as many issue times as a proof needs."""
-    with database.write() as c:
-        series_id = c.execute(select(t.series.c.id).where(t.series.c.site == site.id)).scalars().first()
-        for k in range(FEWEST_ISSUES):
-            issued = now + timedelta(days=k)
-            levels = dict.fromkeys(("q025", "q10", "q50", "q90", "q975", "baseline_q50", "data_value"), 0.0)
-            target = issued + timedelta(days=7)
-            c.execute(
-                insert(t.forecast).values(
-                    id=k + 1, series_id=series_id, issued_at=issued, data_until=issued, as_of_received_at=issued,
-                    target_at=target, horizon_s=7 * 86400.0, model="lld", model_hash="a" * 64, baseline="lld",
-                    shown=True, reason="", **levels,
-                )
-            )  # fmt: skip
-            c.execute(
-                insert(t.forecast_score).values(
-                    forecast_id=k + 1, observed_at=target, observed=0.0, error=error_mm, baseline_error=error_mm,
-                    persistence_error=3.0, inside_80=k % 5 > 0, inside_95=True, pinball=0.1, winkler_80=1.0,
-                    scored_at=now,
-                )
-            )  # fmt: skip
-
-
-def review_outlines(database: Database, site: Site, now: datetime, rejected: int) -> None:
-    """Outlines of one scene and what a person says of each."""
-    with database.write() as c:
-        known = c.execute(select(func.count()).select_from(t.scene)).scalar()
-        for k in range(FEWEST_REVIEWS):
-            if not known:
-                c.execute(
-                    insert(t.scene_footprint).values(
-                        scene_hash="s" * 64, model_hash="m" * 64, polygon_id=f"p{k}", model="unet", change="single",
-                        area_m2=1000.0, mean_probability=0.9, geometry={}, min_lon=8.9, min_lat=46.2, max_lon=8.9,
-                        max_lat=46.2, detected_at=now,
-                    )
-                )  # fmt: skip
-        if not known:
-            c.execute(
-                insert(t.scene).values(
-                    scene_hash="s" * 64, site=site.id, name="one", role="post", path="one.tif", received_at=now,
-                    state="done",
-                )
-            )  # fmt: skip
-        for k in range(FEWEST_REVIEWS):
-            add_review(c, site.id, f"p{k}", "reject" if k < rejected else "accept", Actor("ada"), now)
+        card = {**serving.card, "may_vote": False, "may_not_vote_because": ["too many alarms"]}
+        keep_test(c, site, card, "f" * 64, "by hand", Actor("ada"), later)
+    assert "was not passed: too many alarms" in said(later)["strange"]
+    with database.read() as c:
+        assert verify(c) == []
 
 
 def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_reads(
@@ -189,7 +156,10 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert "nothing shows that models may be witnesses (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err
     assert run_verb(["db", "upgrade"]) == 0
     assert run_verb(["check"]) == 1
-    assert 'criterion strange: role = "witness" is not proven on this site' in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
+    assert "until `slopeward backtest --site a --prove soon-fast` shows it" in err
+    assert "until `slopeward scenes score --site a` shows it" in err
     path.write_text(text.replace('models = ["auto"]', 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
     unread = "none of the chosen models reads R1.rain; add one that does (multi-source, sarimax, uc)"

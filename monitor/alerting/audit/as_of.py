@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from monitor.alerting.audit.recompute import parse_frozen_site
+from monitor.alerting.audit.recompute import parse_frozen_site, read_view
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, wanted_series
@@ -88,7 +88,7 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     if "view" not in frozen:
         raise RefusedError("no readings were used: a person or the service itself decided; --as-of has nothing to read")
     now = parse(frozen["now"])
-    then = View.read(frozen["view"])
+    then = read_view(frozen)
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)
     decision = decide(site, Memory.read(frozen["memory"]), today, now)
@@ -114,7 +114,12 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
         last = next((r for r in reversed(found) if "future" not in r.flags), None)
         if last is not None and known_at != now:
             newest[name] = Newest(seconds(last.observed_at), seconds(last.received_at), last.flags)
-    return View(readings, dict(sorted(newest.items())), draining=then.draining, **_load_besides(c, site, now, known_at))
+    besides = _load_besides(c, site, now, known_at)
+    if then.proofs is None:  # of a version that asked for none
+        besides.pop("proofs", None)
+    return View(
+        readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits, **besides
+    )  # fmt: skip
 
 
 def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) -> dict[str, Any]:

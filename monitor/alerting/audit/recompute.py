@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -27,6 +27,7 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.audit import find_seal
 
 WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
+WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has six digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,15 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
     return parse_site(source, f"site file {row.config_sha256[:12]}")
 
 
+def read_view(frozen: Mapping[str, Any]) -> View:
+    """The view that was frozen; what an older format spelled otherwise is spelled so again."""
+    view = View.read(frozen["view"])
+    return view if frozen.get("format", 1) >= WHOLE_VALUES else replace(view, level_digits=3)
+
+
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:
     site = parse_frozen_site(row, source)
-    decision = decide(site, Memory.read(frozen["memory"]), View.read(frozen["view"]), parse(frozen["now"]))
+    decision = decide(site, Memory.read(frozen["memory"]), read_view(frozen), parse(frozen["now"]))
     again = json.loads(canonical_json(decision.spell()))
     # what was frozen before every figure said its unit is held against sentences without units: all else must be equal
     version = frozen.get("format", 1)

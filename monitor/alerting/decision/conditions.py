@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from monitor.alerting.decision.ladder import Rung
+from monitor.alerting.decision.proof import list_unproven
 from monitor.alerting.decision.single_offsets import list_corrected, list_waiting
 from monitor.alerting.decision.situation import Outlook, Situation
 from monitor.criteria.kinds.earthquake import list_inspections
@@ -51,6 +52,7 @@ def list_conditions(situation: Situation) -> dict[str, Condition]:
         found |= _list_question(windows, question, since_s, situation.companions.reasons[question])
     found |= list_inspections(site, windows.memory, windows.view, now_s)
     found |= _list_reviews(site, now_s)
+    found |= list_unproven(site, windows.view.proofs, now_s)
     if ask.lone_top:
         top = sorted({k.station for k, level in ask.by_vote.items() if level >= site.top_level})
         text = (

@@ -10,6 +10,7 @@ from monitor.alerting.decision.evidence import describe
 from monitor.alerting.decision.fusion_rules import Ruling, apply_rules
 from monitor.alerting.decision.ladder import Rung, climb, fuse
 from monitor.alerting.decision.orphaned_votes import find_unheard
+from monitor.alerting.decision.proof import as_advice, find_unproven, next_proof_s
 from monitor.alerting.decision.signatures import keep_signatures
 from monitor.alerting.decision.single_offsets import merge
 from monitor.alerting.decision.situation import CommonMotion, Outlook, Situation
@@ -64,7 +65,8 @@ def decide(site: Site, memory: Memory, view: View, now: datetime, warm: Warm | N
         memory = replace(memory, level=site.top_level, floor=min(memory.floor, site.top_level))
     factor = lowered_factor(site, view, now_s)
     is_old = any(e.via == OLD_RULE for e, _ in list_lowering(site, view, now_s))
-    # once, so that criteria, steps and rules see the same bounds
+    # once, so that criteria, steps and rules see the same roles and bounds
+    site = as_advice(site, find_unproven(view.proofs, now_s))
     site = lower_bounds(site, factor, also_jumps=is_old)
     situation = size_up(Windows(site, view, memory, now_s, Warm() if warm is None else warm), factor)
     newest_s = max((n.observed_s for n in view.newest.values() if n.observed_s <= now_s), default=memory.newest_s)
@@ -306,6 +308,7 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     due += [since_s + site.fusion.verify_within_s for since_s in (*after.common.values(), *after.asked.values())]
     due += [at_s for m in windows.view.maintenance for at_s in (m.from_s, m.to_s)]
     due += [at_s for c in site.criteria if (at_s := review_due_s(c)) is not None]
+    due += next_proof_s(windows.view.proofs, windows.now_s)
     silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]

@@ -46,6 +46,7 @@ from monitor.store.alerting.sites import find_version
 from monitor.store.database.audit import seal_decision
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import load_failure_facts
+from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.instruments import load_emptied
 from monitor.store.readings.points import load_point_facts
 
@@ -53,8 +54,9 @@ ATTEMPTS: Final = 5
 # Of frozen inputs: in 1 some figures of a sentence had no unit, in 2 a return of any age made a spike, in 3 an offset
 # of one person counted for the two highest levels as well,
 # in 4 every series that fell silent had a page of its own, whatever they hang on, in 5 the criterion `forecast` judged
-# the median of each axis by itself, and a horizon without a forecast took its level back
-FORMAT: Final = 6
+# the median of each axis by itself, and a horizon without a forecast took its level back, in 6 a model counted wherever
+# the site file said so, and a value beside its bound had three digits (1.84e+03 m)
+FORMAT: Final = 7
 EARLY: Final = timedelta(days=2)  # a battery may end so long before it was expected to
 BEFORE_READINGS_S: Final = 86400.0  # an earthquake explains the steps of the hours after it
 
@@ -129,11 +131,15 @@ def load_view(
     return view, None if known is None else instant(known)
 
 
-def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = False) -> dict[str, Any]:
+def load_facts(
+    c: Connection, site: Site, now: datetime, *, as_said: bool = False, as_written: bool = False
+) -> dict[str, Any]:
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
-    With `as_said` events count from when people said that they knew them, which only a replay asks for.
+    With `as_said` events count from when people said that they knew them, which only a replay asks for. With
+    `as_written` the site file is judged as it is: no criterion has to prove that it may count.
     """
+    proofs = () if as_written else load_proof_facts(c, site, now)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
     return {
@@ -153,6 +159,7 @@ def load_facts(c: Connection, site: Site, now: datetime, *, as_said: bool = Fals
         "maintenance": load_maintenance_facts(c, site.id, now),
         "points": load_point_facts(c, site, now) if "points" in reads else (),
         "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
+        **({"proofs": proofs} if proofs else {}),
     }
 
 

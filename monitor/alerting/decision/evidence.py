@@ -6,6 +6,7 @@ from typing import Any
 
 from monitor.alerting.decision.conditions import explain_level
 from monitor.alerting.decision.declared import describe_events
+from monitor.alerting.decision.proof import find_unproven
 from monitor.alerting.decision.single_offsets import WAITS
 from monitor.alerting.decision.situation import Situation
 from monitor.alerting.decision.vote_status import Standing
@@ -42,6 +43,8 @@ def describe(situation: Situation, after: Memory, now: datetime) -> dict[str, An
         "held_by": list(situation.rung.held_by),
         "sentence": explain_level(situation),
     }  # fmt: skip
+    if unproven := find_unproven(situation.windows.view.proofs, situation.windows.now_s):
+        found["unproven"] = unproven
     if situation.rulings:
         found["rules"] = {r.rule.id: r.describe() for r in situation.rulings}
     if offsets := {k: c.reason for k, c in after.conditions.items() if k.endswith(SUFFIX) or WAITS in k}:

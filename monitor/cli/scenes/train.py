@@ -5,14 +5,19 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.identity import prove
+from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
+from monitor.store.models.proofs import Proof, add_proof
+from monitor.store.scenes.reviews import load_reviewed
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
 WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
@@ -65,7 +70,7 @@ def train(
 
 
 def score(
-    weights: WeightsOption,
+    weights: Annotated[str | None, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")] = None,
     data: DataOption = HERE,
     layout: Annotated[str | None, typer.Option(help="Another set than the weights' own: its source name.")] = None,
     folder: Annotated[str | None, typer.Option(help="Folder of that set below --data.")] = None,
@@ -76,9 +81,18 @@ def score(
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Replaces the card's.")] = None,
     beside: Annotated[str | None, typer.Option("--with", help="`simple`: beside an index and 25 features.")] = None,
     sheet: Annotated[Path | None, typer.Option(help="PNG of the worst cases to write.")] = None,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
+    ] = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score weights on labelled patches: pixels, images, things, edges, with intervals by image."""
+    """Score weights on labelled patches: pixels, images, things, edges, with intervals by image.
+
+    With `--site` the weights of its site file are scored beside logistic regression on patches of its own ground. With
+    what people said of its outlines that shows whether the criterion `scene` may count for the level.
+    """
     import torch
 
     from detection.imagery.errors import ImageryError
@@ -86,6 +100,13 @@ def score(
 
     if beside not in {None, "simple"}:
         raise typer.BadParameter("only `simple` can stand beside the weights", param_hint="--with")
+    if weights is None and site is None:
+        raise typer.BadParameter("name --weights, or the --site that they serve")
+    if site is not None and layout is None:
+        raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if site is not None:
+        weights, beside = weights or _weights_of(site, config), "simple"
+    assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
         raise typer.BadParameter("goes with --layout folder; other sets name their bands", param_hint="--bands")
@@ -95,9 +116,12 @@ def score(
         answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     except ImageryError as error:
         raise SlopewardError(str(error)) from None
+    proof = None if site is None else _keep_proof(site, config, answer)
     if as_json:
-        print_json(answer)
+        print_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}})
         return
+    if proof is not None:
+        print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
     low, high = answer["intervals"]["f1"] or (None, None)
     print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
     for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
@@ -109,6 +133,37 @@ def score(
             difference = answer["simple"]["beside"][name]
             print(f"  {name}: F1 {_say(found['f1'])}, weights less it {difference['interval']}")
     print(f"  note: {answer['note']}")
+
+
+def _weights_of(site: str, config: Path | None) -> str:
+    service, _ = open_service(config)
+    return pick_site(service, site).scenes.weights
+
+
+def _keep_proof(site: str, config: Path | None, answer: dict[str, Any]) -> list[str]:
+    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
+    service, db = open_service(config)
+    chosen, now = pick_site(service, site), datetime.now(UTC)
+    asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
+    if asking is None:
+        raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
+    actor = prove(db, None, site)
+    logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
+    with db.write() as c:
+        looked = [r for r in load_reviewed(c, site, model_hash=answer["model_hash"]) if r.verdict is not None]
+        accepted = sum(r.verdict == "accept" for r in looked)
+        low = (logistic.get("interval") or [None])[0]
+        reasons = judge_outlines(int(answer["images"]), low, len(looked), accepted)
+        result = {
+            "f1": answer["f1"], "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
+            "data": answer.get("data"),
+        }  # fmt: skip
+        made_by = f"slopeward scenes score --site {site}"
+        proof = Proof(
+            "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, int(answer["images"])
+        )  # fmt: skip
+        add_proof(c, chosen, asking, proof, actor, now)
+    return reasons
 
 
 def explain(

@@ -12,6 +12,7 @@ import typer
 
 from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
+from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.language.vocabulary import LEVELS
@@ -205,8 +206,10 @@ def _find_unusable_decoders(site: Site) -> Iterator[str]:
 
 def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding]:
     """What models say counts only where this site's own record shows that it may; the record lies in the database."""
-    from monitor.alerting.decision.proof import find_unproven, needs_proof
+    from monitor.alerting.decision.proof import describe_unproven
+    from monitor.criteria.proofs import needs_proof
     from monitor.store.database.engine import Database
+    from monitor.store.models.proofs import load_proof_facts
     from monitor.store.upkeep.migrate import require_current
 
     asked = [site for site in sites if needs_proof(site)]
@@ -215,8 +218,12 @@ def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding
     db = Database(service.database.url)
     try:
         require_current(db)
+        now = datetime.now(UTC)
         with db.read() as c:
-            found = [(site.id, line) for site in asked for line in find_unproven(c, site, datetime.now(UTC))]
+            found = [
+                (site.id, line)
+                for site in asked for line in describe_unproven(site, load_proof_facts(c, site, now), epoch_s(now))
+            ]  # fmt: skip
     except SlopewardError as error:
         names = ", ".join(f"{site.id}: {criterion.id}" for site in asked for criterion in needs_proof(site))
         yield "database", WRONG, f"nothing shows that models may be witnesses ({names}): {error}"

@@ -120,7 +120,8 @@ def bench(
 
     Below stands what checks find of faults that are certain: stuck, replay, gap, another unit, a clock that is moved.
     With points, rules and autoencoders at one budget per point and month, on steps, accelerations and phase jumps.
-    With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there.
+    With `--site`, the detectors of the site on its own record, and whether a network adds to the rules there. Where
+    an anomaly criterion of the site is no advice, its detectors as they serve are tested, and the test is kept.
     """
     from detection.anomaly.bench import (
         TEST_FROM,
@@ -160,6 +161,42 @@ def bench(
         print(format_certain(certain))
     for row in [*rows, *certain] if as_json else []:
         print_json(row)
+    if site is not None:
+        _keep_proofs(site, config, as_json=as_json)
+
+
+def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
+    """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
+    from monitor.cli.identity import name_helper
+    from monitor.jobs.anomaly import why_stale
+    from monitor.jobs.anomaly_proof import find_asking, prove_serving
+    from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
+    from monitor.jobs.samples import history_since
+
+    service, db = open_service(config)
+    chosen, now = pick_site(service, site), datetime.now(UTC)
+    step_s = chosen.slowest_motion_s or 0.0
+    for detector in chosen.anomaly.detectors:
+        if find_asking(chosen, detector) is None:
+            continue
+        with db.read() as c:
+            serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
+        if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
+            said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
+            with db.read() as c:
+                serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
+            if serving is None or not serving.model_hash.startswith(said):
+                print(f"{detector}: no proof: {said}", file=sys.stderr)
+                continue
+        made_by = f"slopeward anomalies bench --site {chosen.id}"
+        proof = prove_serving(
+            db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
+        )
+        assert proof is not None
+        if as_json:
+            print_json({"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result})
+        else:
+            print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")
 
 
 def _bench_points(data: str, budget: float, seeds: int, *, as_json: bool) -> None:

@@ -3,15 +3,18 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from monitor.cli.identity import prove as prove_identity
 from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
 from monitor.config.service import load_site, parse_site
-from monitor.domain.instants import parse, parse_duration_s
+from monitor.criteria.proofs import judge_forecasts
+from monitor.domain.instants import parse, parse_duration_s, spell_duration
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
@@ -22,6 +25,8 @@ from monitor.replay.offline import open_files
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
+from monitor.store.models.proofs import Proof, add_proof, weights_in_use
+from monitor.store.models.scores import load_shown_record
 
 app = typer.Typer()
 
@@ -57,10 +62,16 @@ def backtest(
     accept_units: Annotated[
         bool, typer.Option("--accept-units", help="The units of --data are right, however doubtful they look")
     ] = False,
+    prove: Annotated[
+        str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the decision over the past of a site on a simulated clock, and score it. Nothing is written.
+
+    With `--prove` a test is written: whether forecasts warn earlier than velocity at equal days of false alarm, and
+    what those that were shown were worth. It shows whether the criterion may count for the level.
 
     Exit 0 done, 1 a known error, 4 there is nothing to replay.
     """
@@ -68,6 +79,8 @@ def backtest(
         raise typer.BadParameter("--data and --site-file belong together")
     if data is None and site_id is None:
         raise typer.BadParameter("--site is needed, or --data with --site-file")
+    if prove is not None and data is not None:
+        raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
     service_file, other_file = sort_configs(config or [])
     bound_s = None if late_bound is None else _seconds("--late-bound", late_bound)
     mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
@@ -86,10 +99,44 @@ def backtest(
         events = () if labels is None else read_labels(labels, site)
         with progress_bar() as tell:
             card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
+        if prove is not None:
+            keep_proof(db, site, prove, card)
     if card.known["rows"] == 0:
         say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; try --known observed")
         raise typer.Exit(NOTHING)
     answer(card, html, as_json=as_json)
+
+
+def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard) -> None:
+    """Keep what a scorecard says of a criterion of forecasts as its proof, passed or not.
+
+    Raises:
+        RefusedError: the site has no such criterion.
+    """
+    criterion = next((c for c in site.criteria if c.id == criterion_id and c.kind.facts == "forecasts"), None)
+    if criterion is None:
+        known = ", ".join(c.id for c in site.criteria if c.kind.facts == "forecasts") or "none"
+        raise RefusedError(f"--prove {criterion_id!r}: no criterion of kind forecast; the site has: {known}")
+    actor, now = prove_identity(db, None, site.id), datetime.now(UTC)
+    gain = next((g for g in card.runs[0].gains if g.criterion == criterion.id), None)
+    horizons = {t.window_s for t in criterion.thresholds if t.window_s is not None}
+    with db.write() as c:
+        records = {h: load_shown_record(c, site.id, h, now) for h in sorted(horizons)}
+        gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
+        figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
+        reasons = judge_forecasts(figures, gained)
+        result = {
+            "gain": None if gain is None else gain.to_json(),
+            "shown": {spell_duration(h): asdict(r) for h, r in records.items()},
+        }  # fmt: skip
+        weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
+        made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"
+        proof = Proof(
+            "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
+            card.to_at,
+        )  # fmt: skip
+        add_proof(c, site, criterion, proof, actor, now)
+    say(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 
 def answer(card: Scorecard, html: Path | None, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from monitor.domain.instants import spell
 from monitor.domain.site import Site
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
+from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import load_drivers, load_expected
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
@@ -70,6 +71,8 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
         return "first training"
     if now - active.created_at > MAXIMUM_AGE:
         return f"the one before it is {(now - active.created_at).days} days old"
+    if is_untested(c, site, detector, now):
+        return "no test of what serves is stored, and anomalies count for the level here"
     return why_stale(active, site.anomaly, site.slowest_motion_s or 0.0)
 
 
@@ -130,4 +133,8 @@ def train_one(
         )  # fmt: skip
         if task == "forecast":
             retire_older(c, site, kind, answer.model_hash, now)
+        else:
+            keep_test(
+                c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, now
+            )
     return answer.model_hash[:12]

@@ -108,6 +108,7 @@ SEALED: Final = {
         Sealed(t.model_transition, only_added=True),
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),
+        Sealed(t.model_proof, only_added=True),
     )
 }
 # Why the other tables are not: a test walks all tables, so that a new one is decided on.

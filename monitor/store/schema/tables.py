@@ -363,6 +363,14 @@ anomaly_budget = Table(
     Column("evidence", Json, nullable=False),  # what the factor was counted from: it can be counted again
     Index("ix_anomaly_budget_site", "site", "detector", "id"),
 )  # fmt: skip
+model_proof = Table(
+    "model_proof", metadata,  # whether a criterion that rests on a model may count for the level of its site; append only, the newest of a subject counts
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("subject", String(64), nullable=False),
+    Column("tested_at", Instant, nullable=False), _text("made_by"), _text("by"), Column("by_kind", String(16), nullable=False), Column("rows_from", Instant), Column("rows_until", Instant),
+    Column("rows_tested", Integer, nullable=False), Column("weights", String(64), nullable=False), Column("settings", String(64), nullable=False), Column("config_sha256", String(64), nullable=False),
+    Column("passed", Boolean, nullable=False), _text("reasons"), Column("result", Json, nullable=False), Column("valid_until", Instant, nullable=False),
+    Index("ix_model_proof_subject", "site", "kind", "subject", "tested_at"),
+)  # fmt: skip
 anomaly_label = Table(
     "anomaly_label", metadata,  # what a person said of the anomalies of a series in a time; append only, the newest counts
     Column("id", BigId, primary_key=True), Column("series_id", BigId, nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),

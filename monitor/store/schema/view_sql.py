@@ -333,6 +333,9 @@ FROM series s JOIN anomaly x ON x.series_id = s.id""",
   known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
   rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, "by"
 FROM anomaly_budget""",
+        "model_proofs": """SELECT id AS proof_id, site, kind, subject, tested_at, made_by, "by", rows_from, rows_until, rows_tested,
+  weights, settings, config_sha256, passed, reasons, valid_until
+FROM model_proof""",
         "anomaly_labels": f"""SELECT l.id AS label_id, {_SERIES}, l.from_at, l.to_at, l.verdict, l.cause, l."by", l.note, l.at
 FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,

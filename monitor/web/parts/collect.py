@@ -1,6 +1,7 @@
 """Gathers what a page shows in one read transaction; pages render it whole, live refreshes render its parts."""
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -104,8 +105,12 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
     declared = context.declaration(c, str(card.status["config_version"]))
+    unproven = {
+        a["alert_key"].split(":")[1] for ledger in live["ledgers"] for a in ledger["alerts"]
+        if a["site"] == site_id and a["alert_key"].endswith(":unproven")
+    }  # fmt: skip
     return {
-        **live, "rules": describe_rules(declared), "changes": len(load_proposals(c, site_id)),
+        **live, "rules": describe_rules(declared, unproven), "changes": len(load_proposals(c, site_id)),
         **plan_page(
             live["stations"], live["landslides"], pages.load_forecast_keys(c, site_id), load_series(c, site_id)
         ),
@@ -144,8 +149,8 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     }  # fmt: skip
 
 
-def describe_rules(site: Site | None) -> list[dict[str, Any]]:
-    """The criteria of a site in words, for people who ask what the level rests on."""
+def describe_rules(site: Site | None, unproven: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The criteria of a site in words, for people who ask what the level rests on; those not proven are advice."""
     if site is None:
         return []
     names = {level.number: level.name for level in site.levels}
@@ -155,7 +160,7 @@ def describe_rules(site: Site | None) -> list[dict[str, Any]]:
             "id": k.id, "kind": k.kind.id, "stations": ", ".join(k.stations), "quantity": k.quantity, "role": k.role,
             "bounds": [_spell_bound(k, names, n, units[k.id]) for n in range(len(k.thresholds))],
             "params": ", ".join(spell_param(name, value) for name, value in k.params),
-            "author": k.author, "reason": k.reason,
+            "author": k.author, "reason": k.reason, "unproven": k.id in unproven,
         }
         for k in site.criteria
     ]  # fmt: skip

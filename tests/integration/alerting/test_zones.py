@@ -20,6 +20,7 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.points import Point, add_point_observations, add_points, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view as load_rows
+from tests.data.proven import prove_outlines
 from tests.data.site_text import head, series, station
 
 T0 = parse("2026-01-01T06:00:00Z")
@@ -224,6 +225,7 @@ def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slop
             scene_hash="s", model_hash="m", polygon_id="p1", model="unet", change=change, area_m2=4000.0,
             grown_m2=900.0 if change == "grown" else None, mean_probability=0.9, geometry={}, min_lon=8.0, min_lat=46.0,
             max_lon=8.0, max_lat=46.0, nearest_station="G1", distance_m=40.0, detected_at=T0 + 2 * DAY))  # fmt: skip
+    prove_outlines(slope, SITE, T0)
     assert evaluate_site(slope, SITE, T0 + DAY, "tick").level == 0, "not known yet"
     result = evaluate_site(slope, SITE, T0 + 2 * DAY, "tick")
     assert result.level == level

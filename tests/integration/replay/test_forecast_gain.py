@@ -1,16 +1,27 @@
 """A backtest over a time with stored forecasts reports what they gained."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from random import Random
 
+import pytest
+from sqlalchemy import insert, select
+
+from monitor.alerting.decision.proof import find_unproven
+from monitor.cli.site.backtest import keep_proof
+from monitor.domain.decision import ProofFact
+from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
 from monitor.replay.backtest import run_backtest
 from monitor.replay.page import write_page
 from monitor.replay.text import say_gain
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts
+from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema import tables as t
 from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START
 
 
@@ -35,6 +46,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
                 series_id, at, at, at, at + timedelta(days=1), DAY, middle - 1.0, middle - 0.6, middle, middle + 0.6,
                 middle + 1.0, "auto", "", "persistence", path[day], path[day], shown=True, reason="",
             )])  # fmt: skip
+        (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
+        voting = replace(SITE, criteria=(SITE.criteria[0], votes))
     card = run_backtest(database, SITE, START, START + timedelta(days=53), labels=[EVENT])
     (gain,) = card.runs[0].gains
     assert gain.heard_share > 0.5
@@ -42,6 +55,33 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
     assert gain.gained_s[0] is not None
     assert gain.gained_s[0] > 0.0, "the forecast knows a day before"
     assert card.to_json()["runs"][0]["forecast_gain"][0]["criterion"] == "f"
+    now = datetime.now(UTC) + timedelta(minutes=1)
+
+    def prove() -> ProofFact:
+        keep_proof(database, voting, "f", card)
+        with database.read() as c:
+            (fact,) = load_proof_facts(c, voting, now)
+        return fact
+
+    fact = prove()
+    assert fact.why == "forecasts of 1 d were scored at 0 issue times, 30 are needed", "lead alone is not enough"
+    with database.write() as c:
+        for row in c.execute(select(t.forecast.c.id, t.forecast.c.target_at)).all():
+            c.execute(
+                insert(t.forecast_score).values(
+                    forecast_id=row.id, observed_at=row.target_at, observed=0.0, error=1.0, baseline_error=3.0,
+                    persistence_error=3.0, inside_80=True, inside_95=True, pinball=0.1, winkler_80=1.0, scored_at=START,
+                )
+            )  # fmt: skip
+    fact = prove()
+    assert (fact.passed, fact.why, fact.weights) == (True, "", fact.weights_now)
+    assert find_unproven([fact], epoch_s(now)) == {}
+    bound = replace(votes, thresholds=(replace(votes.thresholds[0], over=9.0),))
+    with database.read() as c:
+        (other,) = load_proof_facts(c, replace(voting, criteria=(bound,)), now)
+    assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
+    with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
+        keep_proof(database, voting, "v", card)
     database.close()
     assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)

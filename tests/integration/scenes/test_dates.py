@@ -16,6 +16,7 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, work_here
+from tests.data.proven import prove_outlines
 
 MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
 
@@ -80,6 +81,7 @@ def test_a_slope_that_fails_further_from_date_to_date(database, config, site, dr
     assert second["since_at"].startswith("2026-05-12T10:00")
     assert second["first_seen_at"].startswith("2026-05-12T10:00")
 
+    prove_outlines(database, site, MAY_7)
     result = evaluate_site(database, site, MAY_17 + timedelta(hours=4), "tick")
     assert result.level == 1
     with database.read() as c:
@@ -106,6 +108,7 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
     known_at = MAY_17 + timedelta(hours=3)
     inbox.run(database, config, site, known_at)
     assert [p["change"] for p in polygons(database)] == ["single"]
+    prove_outlines(database, site, MAY_7)
     assert evaluate_site(database, site, known_at, "tick").level == 0, "one date is no witness"
     arrive(config, drawn, "a")
     later = known_at + timedelta(days=1)

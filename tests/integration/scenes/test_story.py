@@ -15,6 +15,7 @@ from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import add_site, may
+from tests.data.proven import prove_outlines
 
 HOUR = timedelta(hours=1)
 SMALL, LARGE, LARGEST, OTHER = (10, 10, 30, 30), (10, 10, 40, 30), (10, 10, 50, 30), (44, 44, 60, 60)
@@ -94,6 +95,7 @@ def test_a_date_between_two_others_changes_what_is_known_and_not_what_was_known(
     before = may(9) + 2 * HOUR
     known = facts(database, before)
     assert sorted(known) == [("d05", "new", int(may(3).timestamp())), ("d09", "grown", int(may(5).timestamp()))]
+    prove_outlines(database, site, may(1))
     assert evaluate_site(database, site, before, "tick").level == 1
     # the growth was there two days before: it is told of that date, and the later one says nothing new
     late = may(10)

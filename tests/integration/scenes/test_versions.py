@@ -17,6 +17,7 @@ from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
+from tests.data.proven import prove_outlines
 
 HOUR = timedelta(hours=1)
 
@@ -81,6 +82,7 @@ def test_what_the_first_version_said_is_withdrawn_and_stays_as_known_then(
     deliver("b", "b", may(12) + HOUR)
     (first,) = polygons(database)
     then = may(12) + 2 * HOUR
+    prove_outlines(database, site, may(1))
     assert evaluate_site(database, site, then, "tick").level == 1
     series = f"F-{first['polygon_id'][:12]}"
     before = values(database, series, "ndvi", may(12), then)
@@ -115,6 +117,7 @@ def test_a_version_without_the_outline_withdraws_it_and_tells_a_person(database,
     deliver(database, config, site, "a", "a", may(7) + HOUR)
     deliver(database, config, site, "b", "b", may(12) + HOUR)
     (first,) = polygons(database)
+    prove_outlines(database, site, may(1))
     assert evaluate_site(database, site, may(12) + 2 * HOUR, "tick").level == 1
     deliver(database, config, site, "b-none", "b", may(13))
     assert polygons(database) == []

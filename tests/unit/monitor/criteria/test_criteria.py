@@ -9,6 +9,7 @@ import pytest
 
 from detection.anomaly.registry import compared_with
 from monitor.alerting.acts.operator_acts import order_level
+from monitor.alerting.audit.recompute import read_view
 from monitor.alerting.decision.decide import decide
 from monitor.config.service import parse_site
 from monitor.criteria.kinds import anomaly, rain_intensity_duration
@@ -72,6 +73,15 @@ def test_level_needs_two_epochs_and_recovers_by_its_share():
     assert ask(c, view([25, 25, 17]), T0 + 2 * H, place).hold_level == 2
     assert ask(c, view([25, 15, 15]), T0 + 2 * H, place).hold_level == 1
     assert ask(c, view([25, 7, 7]), T0 + 2 * H, place).hold_level == 0
+
+
+def test_a_value_has_the_digits_of_its_bound_and_what_was_frozen_before_keeps_its_own():
+    c = Criterion("w", KINDS["level"], ("P1",), "water_level", (Threshold(1, over=1830.0),))
+    seen = view([1829.0, 1842.25, 1842.25])
+    assert ask(c, seen, T0 + 2 * H, site(c)).reason == "water_level 1842.25 m, bounds 1830 m"
+    frozen = {"format": 6, "view": seen.spell()}
+    assert ask(c, read_view(frozen), T0 + 2 * H, site(c)).reason == "water_level 1.84e+03 m, bounds 1830 m"
+    assert read_view(frozen | {"format": 7}) == seen
 
 
 @pytest.mark.parametrize("shaken", [False, True])

@@ -1,0 +1,67 @@
+"""Whether detectors may count for the level of their site: what held-out time of its record says is kept as proof."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from detection.anomaly.records import Scoring
+from monitor.criteria.proofs import list_subjects, needs_proof
+from monitor.domain.alert import Actor
+from monitor.domain.instants import from_epoch_s
+from monitor.domain.site import Criterion, Site
+from monitor.jobs.anomaly import budget_of_each
+from monitor.jobs.samples import load_displacements
+from monitor.store.database.engine import Database
+from monitor.store.models.proofs import Proof, add_proof, load_proof_facts
+from monitor.store.models.registry import ModelRow
+
+_SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
+LONGEST = 300  # characters of a reason
+
+
+def find_asking(site: Site, detector: str) -> Criterion | None:
+    """The criterion that asks for a test of a detector; None where it is advice anyway."""
+    asking = (one for one in needs_proof(site) if one.kind.facts == "anomalies")
+    return next((one for one in asking if detector in list_subjects(site, one)), None)
+
+
+def is_untested(c: Connection, site: Site, detector: str, now: datetime) -> bool:
+    """Whether a detector counts for the level by the site file, and nothing that is stored speaks of what serves."""
+    return any(
+        f.name == detector and (f.tested_s is None or (f.weights, f.settings) != (f.weights_now, f.settings_now))
+        for f in load_proof_facts(c, site, now)
+    )
+
+
+def keep_test(
+    c: Connection, site: Site, card: Mapping[str, Any], model_hash: str, made_by: str, actor: Actor, now: datetime
+) -> Proof | None:
+    """Keep what a card says of held-out time as the proof of its detector; None where no criterion asks for one."""
+    asking = find_asking(site, str(card["detector"]))
+    if asking is None:
+        return None
+    against = [str(reason)[:LONGEST] for reason in card["may_not_vote_because"]] or ["its card says no more"]
+    proof = Proof(
+        "anomaly", str(card["detector"]), made_by, model_hash, () if card["may_vote"] is True else tuple(against),
+        {key: card[key] for key in _SHOWN if key in card}, int(card["readings"]), from_epoch_s(card["from_s"]),
+        from_epoch_s(card["to_s"]),
+    )  # fmt: skip
+    add_proof(c, site, asking, proof, actor, now)
+    return proof
+
+
+def prove_serving(
+    db: Database, site: Site, serving: ModelRow, since: datetime, now: datetime, actor: Actor, made_by: str
+) -> Proof | None:
+    """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
+    from detection.anomaly.jobs import judge  # loads numpy, and torch for a network
+
+    step_s = site.slowest_motion_s
+    assert step_s is not None
+    with db.read() as c:
+        samples = {s.label: s.timed for s in load_displacements(c, site, since, now)}
+    card = judge(Scoring(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
+    with db.write() as c:
+        return keep_test(c, site, card, serving.model_hash, made_by, actor, now)

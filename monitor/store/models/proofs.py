@@ -1,0 +1,136 @@
+"""Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
+from monitor.domain.alert import Actor
+from monitor.domain.decision import ProofFact
+from monitor.domain.instants import epoch_s
+from monitor.domain.site import Criterion, Site
+from monitor.store.database.audit import add_audit
+from monitor.store.schema.tables import model, model_proof, model_transition, scene, scene_footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One test of what a criterion rests on.
+
+    Attributes:
+        kind: Of the criterion: anomaly, forecast or scene.
+        subject: A detector, a criterion of forecasts, or `outlines`.
+        made_by: The command or job.
+        weights: That were tested, as `weights_in_use` names them; empty where there are none.
+        reasons: Why it was not passed; empty where it was.
+        result: The figures.
+        rows: How many readings, forecasts or images were tested on.
+        from_at: Begin of the time of these rows, where they have one.
+        until_at: Its end.
+    """
+
+    kind: str
+    subject: str
+    made_by: str
+    weights: str
+    reasons: Sequence[str]
+    result: Mapping[str, Any]
+    rows: int
+    from_at: datetime | None = None
+    until_at: datetime | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+
+def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, actor: Actor, now: datetime) -> None:
+    """Keep a test, whether it was passed or not; the newest one of a subject counts."""
+    until = now + timedelta(seconds=LASTS_S)
+    c.execute(
+        insert(model_proof).values(
+            site=site.id, kind=proof.kind, subject=proof.subject, tested_at=now, made_by=proof.made_by, by=actor.name,
+            by_kind=actor.kind, rows_from=proof.from_at, rows_until=proof.until_at, rows_tested=proof.rows,
+            weights=proof.weights, settings=digest_settings(site, criterion), config_sha256=site.version,
+            passed=proof.passed, reasons="; ".join(proof.reasons), result=dict(proof.result), valid_until=until,
+        )
+    )  # fmt: skip
+    detail = {"kind": proof.kind, "passed": proof.passed, "reasons": list(proof.reasons), "weights": proof.weights}
+    add_audit(c, actor, "model.proof", f"proof:{site.id}/{proof.subject}", detail, now)
+
+
+def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFact, ...]:
+    """The newest test of all that the criteria of a site rest on, beside what is in use, as known at `now`.
+
+    What was never tested has its fact as well, so that nothing is taken for proven because a row is missing.
+    """
+    p = model_proof.c
+    found = []
+    for criterion in needs_proof(site):
+        settings = digest_settings(site, criterion)
+        for subject, name in list_subjects(site, criterion).items():
+            row = c.execute(
+                select(model_proof)
+                .where(p.site == site.id, p.kind == criterion.kind.id, p.subject == subject, p.tested_at <= now)
+                .order_by(p.tested_at.desc(), p.id.desc())
+                .limit(1)
+            ).first()
+            if row is None:
+                found.append(ProofFact(criterion.id, name))
+                continue
+            in_use = weights_in_use(c, site, criterion, subject, now)
+            found.append(
+                ProofFact(
+                    criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed), row.reasons,
+                    row.weights, row.settings, row.weights if in_use is None else in_use, settings,
+                )
+            )  # fmt: skip
+    return tuple(found)
+
+
+def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str | None:
+    """What serves a subject as known at `now`, as a hash; None where nothing has served yet.
+
+    Of forecasts it is a digest of the checkpoints that are shown, by horizon: simple models have no weights.
+    """
+    if criterion.kind.facts == "anomalies":
+        m = model.c
+        return c.execute(
+            select(m.model_hash)
+            .where(
+                m.task == "anomaly", m.kind == subject, m.site == site.id, m.state.in_(("active", "retired")),
+                m.created_at <= now, (m.retired_at.is_(None)) | (m.retired_at > now),
+            )
+            .order_by(m.created_at.desc()).limit(1)
+        ).scalar() or ""  # fmt: skip
+    if criterion.kind.facts == "forecasts":
+        x = model_transition.c
+        last = (
+            select(func.max(x.id).label("id"))
+            .where(x.task == "forecast", x.site == site.id, x.at <= now)
+            .group_by(x.model_hash, x.horizon_s)
+            .subquery()
+        )
+        rows = c.execute(
+            select(x.model_hash, x.horizon_s, x.to_state)
+            .join(last, x.id == last.c.id)
+            .order_by(x.model_hash, x.horizon_s)
+        ).all()
+        gone = {r.model_hash for r in rows if r.horizon_s is None and r.to_state == "retired"}
+        shown = [
+            f"{r.model_hash} {r.horizon_s:g}"
+            for r in rows if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
+        ]  # fmt: skip
+        return hashlib.sha256("\n".join(sorted(shown)).encode()).hexdigest() if shown else ""
+    return c.execute(
+        select(scene_footprint.c.model_hash)
+        .join(scene, scene.c.scene_hash == scene_footprint.c.scene_hash)
+        .where(scene.c.site == site.id, scene_footprint.c.detected_at <= now)
+        .order_by(scene_footprint.c.detected_at.desc(), scene_footprint.c.model_hash)
+        .limit(1)
+    ).scalar()

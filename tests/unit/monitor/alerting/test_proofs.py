@@ -1,0 +1,153 @@
+"""What rests on a model counts only while a test of this site speaks for it; what was frozen is decided as it was."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.alerting.decision.decide import decide
+from monitor.alerting.decision.proof import as_advice, describe_unproven, find_unproven
+from monitor.config.service import parse_site
+from monitor.criteria.proofs import LASTS_S, WARN_S, digest_settings, judge_forecasts, judge_outlines, needs_proof
+from monitor.domain.decision import AnomalyFact, Memory, Newest, ProofFact, View, instant
+from monitor.domain.keys import VoteKey
+from monitor.language.sayings import say
+
+DAY = 86400.0
+NOW = 1_790_000_000.0
+SITE = parse_site(
+    """
+[site]
+id = "slope"
+name = "Slope"
+latitude = 46.0
+longitude = 9.0
+timezone = "UTC"
+[anomaly]
+detectors = ["rules", "flatline"]
+[[station]]
+id = "G1"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1d"
+max_silence = "3d"
+[[criterion]]
+id = "strange"
+kind = "anomaly"
+role = "witness"
+level = "yellow"
+""",
+    "slope.toml",
+)
+GOOD = ProofFact("strange", "rules", NOW - DAY, NOW + LASTS_S, True, "", "w1", "s1", "w1", "s1")
+BROKEN = {
+    "no test of rules is stored for this site": ProofFact("strange", "rules"),
+    "was not passed: 0.2 alarms per sensor-month on held-out time, more than the budget of 0.1": replace(
+        GOOD, passed=False, why="0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
+    ),
+    "was made with other weights": replace(GOOD, weights_now="w2"),
+    "was made with other settings": replace(GOOD, settings_now="s2"),
+    "was valid until 2026-09-2": replace(GOOD, until_s=NOW - 1.0),
+}
+
+
+def see(fact, at_s=NOW):
+    """A score beyond its threshold, and the test of what made it."""
+    score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step")
+    newest = {"G1.displacement": Newest(at_s - 3600.0, at_s - 3600.0)}
+    return View({}, newest, anomalies=(score,), proofs=None if fact is None else (fact,))
+
+
+def look(fact, memory=None, at_s=NOW):
+    return decide(SITE, memory or Memory(), see(fact, at_s), instant(at_s))
+
+
+def test_a_criterion_counts_with_a_test_that_is_passed_fresh_and_of_what_serves():
+    decision = look(GOOD)
+    assert decision.level == 1
+    assert "unproven" not in decision.evidence
+    assert decision.evidence["votes"]["strange|G1"]["counted"]
+
+
+@pytest.mark.parametrize("why", BROKEN)
+def test_without_it_the_same_score_is_advice_and_that_is_said(why):
+    decision = look(BROKEN[why])
+    assert decision.level == 0
+    assert not decision.memory.votes
+    assert why in decision.evidence["unproven"]["strange"]
+    condition = decision.memory.conditions["health:strange:unproven"]
+    assert condition.level == 2
+    assert why in condition.reason
+    assert "slopeward anomalies bench --site slope" in condition.reason
+    assert "advice:strange:G1" in decision.memory.conditions
+    assert why in describe_unproven(SITE, [BROKEN[why]], NOW)[0]
+    for language in ("it", "zh", "es"):
+        assert say(condition.reason, language) != condition.reason
+
+
+def test_what_was_frozen_before_tests_were_asked_for_is_decided_as_it_was():
+    decision = look(None)
+    assert decision.level == 1
+    spelled = see(None).spell()
+    assert "proofs" not in spelled
+    assert View.read(spelled).proofs is None
+
+
+def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
+    for fact in (GOOD, *BROKEN.values()):
+        view = View.read(see(fact).spell())
+        assert view == see(fact)
+        assert decide(SITE, Memory(), view, instant(NOW)).spell() == look(fact).spell()
+
+
+def test_a_test_that_ends_lowers_no_level_and_says_who_is_heard_no_more():
+    """Missing evidence never lowers: the level that a model raised stands until people decide."""
+    first = look(GOOD)
+    assert first.next_due_s is not None
+    later = NOW + 2 * DAY
+    stale = look(replace(GOOD, until_s=NOW + DAY), first.memory, later)
+    assert stale.level == 1
+    assert stale.memory.unheard == {VoteKey("strange", "G1"): later}
+    assert "health:strange:unproven" in stale.memory.conditions
+    again = look(replace(GOOD, until_s=later + LASTS_S), stale.memory, later + DAY)
+    assert again.memory.unheard == {}
+    assert "health:strange:unproven" not in again.memory.conditions
+
+
+def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
+    soon = look(replace(GOOD, until_s=NOW + WARN_S - DAY))
+    assert soon.level == 1
+    assert soon.memory.conditions["health:strange:proof_ends"].level == 1
+    assert say(soon.memory.conditions["health:strange:proof_ends"].reason, "it")[:5] != "strang will"
+    assert look(replace(GOOD, until_s=NOW + WARN_S + DAY)).next_due_s <= NOW + DAY
+
+
+def test_advice_stays_advice_and_the_site_is_the_same_where_nothing_is_unproven():
+    assert as_advice(SITE, ()) is SITE
+    assert find_unproven(None, NOW) == {}
+    assert needs_proof(as_advice(SITE, ["strange"])) == []
+
+
+def test_a_test_is_of_its_own_settings_alone():
+    (criterion,) = needs_proof(SITE)
+    same = digest_settings(replace(SITE, name="Other", recipients=()), criterion)
+    assert same == digest_settings(SITE, criterion)
+    dearer = replace(SITE, anomaly=replace(SITE.anomaly, budget_per_sensor_month=0.2))
+    assert digest_settings(dearer, criterion) != digest_settings(SITE, criterion)
+
+
+def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
+    good = {7 * DAY: (30, 2.0, 3.0, 0.8)}
+    assert judge_forecasts(good, [DAY, 0.0]) == []
+    assert judge_forecasts(good, []) == ["no event is known that they could have been early for"]
+    assert "no earlier than by velocity alone" in judge_forecasts(good, [0.0])[0]
+    assert "the warning comes 1d later than" in judge_forecasts(good, [-2 * DAY, 0.0])[0]
+    assert "at 3 issue times" in judge_forecasts({DAY: (3, 1.0, 2.0, 0.9)}, [DAY])[0]
+    assert len(judge_forecasts({DAY: (40, 2.0, 2.0, 0.5)}, [DAY])) == 2
+
+
+def test_outlines_count_where_they_are_better_than_logistic_regression_and_people_accept_them():
+    assert judge_outlines(40, 0.02, 12, 11) == []
+    assert len(judge_outlines(5, None, 0, 0)) == 3
+    assert "-0.010 at its lower end" in judge_outlines(40, -0.01, 12, 12)[0]
+    assert "5 of 12 reviewed" in judge_outlines(40, 0.1, 12, 5)[0]
