@@ -7,6 +7,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
+WRITTEN = ROOT / "build" / "reference"  # by docs/generate.py
 ROOMS = {  # folder -> title, in the order of the tabs
     "tutorial": "Tutorial", "how-to": "How-to", "reference": "Reference", "explanation": "Explanation",
     "adr": "Decisions", "benchmarks": "Benchmarks",
@@ -32,14 +33,17 @@ def on_config(config):
     for folder, title in ROOMS.items():
         pages = [p for p in (docs / folder).glob("*.md") if p.name != "README.md"]
         pages.sort(key=lambda p: p.name if folder == "adr" else title_of(p).lower())
+        written = [f"reference/{p.name}" for p in sorted(WRITTEN.glob("*.md"))] if folder == "reference" else []
         own = [f"{folder}/README.md"] if (docs / folder / "README.md").exists() else []
-        nav.append({title: own + [f"{folder}/{p.name}" for p in pages]})
+        nav.append({title: own + [f"{folder}/{p.name}" for p in pages] + written})
     config.nav = nav
     return config
 
 
 def on_files(files, config):
-    """Documents of the folder above become pages; links in them are those of a page in the root of the site."""
+    """Documents of the folder above and pages written from the program become pages; links are those of their place."""
+    for path in WRITTEN.glob("*.md"):
+        files.append(File.generated(config, f"reference/{path.name}", content=path.read_text(encoding="utf-8")))
     for name, page in ABOVE.items():
         text = (ROOT / name).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=LINK.sub(_from_root, text).replace("](docs/", "](")))

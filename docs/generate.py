@@ -1,0 +1,209 @@
+"""Pages of the reference that are written from the program itself: commands, keys of both files, paths, views.
+
+python docs/generate.py build/reference        # called by `make site`, which takes them into the site
+"""
+
+import importlib
+import inspect
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import Any, Final, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from sqlalchemy import text
+
+from monitor.cli.main import VERBS
+from monitor.config.service import ServiceConfig, parse_service
+from monitor.config.site_schema import SiteFile
+from monitor.domain.instants import spell_duration
+from monitor.domain.terms import Duration
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import NAMES
+from monitor.store.upkeep.migrate import upgrade
+from monitor.web.app import build
+
+MADE: Final = "This page is written from the program by `make site`; what its parts are for stands in"
+DURATION: Final = Duration.__metadata__
+HIDDEN: Final = {"--install-completion", "--show-completion", "--help"}
+
+
+def main(folder: Path) -> None:
+    """Write every page into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place:
+        db = Database(f"sqlite:///{place}/empty.db")
+        upgrade(db)
+        pages = {
+            "all-commands": list_commands(), "all-keys": list_keys(), "all-paths": list_paths(db),
+            "all-views": list_views(db),
+        }  # fmt: skip
+        db.close()
+    for name, lines in pages.items():
+        (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def list_commands() -> list[str]:
+    """Every command with its help and its options."""
+    lines = ["# Every command and option", "", f"{MADE} [the command line](cli.md).", ""]
+    for verb, (module, _) in sorted(VERBS.items()):
+        command = typer.main.get_command(importlib.import_module(module).app)
+        for name, one in walk(verb, command):
+            lines += [f"## {name}", "", *inspect.cleandoc(one.help or "").splitlines()]
+            lines += ["", *([one.epilog, ""] if one.epilog else [])]
+            rows = [say_parameter(p) for p in one.params if p.opts[0] not in HIDDEN]
+            lines += table(("given as", "type", "default", "meaning"), rows)
+    return lines
+
+
+def walk(name: str, command: Any) -> list[tuple[str, Any]]:
+    """The commands below a name, that itself included where it is one."""
+    below = getattr(command, "commands", None)
+    if not below:
+        return [(name, command)]
+    return [found for part, one in below.items() for found in walk(f"{name} {part}", one)]
+
+
+def say_parameter(parameter: Any) -> tuple[str, ...]:
+    """A row of the table of a command."""
+    is_option = parameter.param_type_name == "option"
+    given = ", ".join(f"`{o}`" for o in (*parameter.opts, *parameter.secondary_opts)) if is_option else parameter.name
+    default = parameter.default
+    without = default is None or default is False or callable(default) or str(default) in {"()", "[]", ""}
+    spoken = "required" if parameter.required else "" if without else f"`{default}`"
+    return (
+        given,
+        "" if getattr(parameter, "is_flag", False) else say_type(parameter.type_descriptor.annotation),
+        spoken,
+        getattr(parameter, "help", None) or "",
+    )
+
+
+def list_keys() -> list[str]:
+    """Every key of the service file and of a site file, with its type and default."""
+    lines = ["# Every key of both files", "", f"{MADE} [configuration](configuration.md).", ""]
+    for title, model in (("Service file", ServiceConfig), ("Site file", SiteFile)):
+        lines += [f"## {title}", ""]
+        for name, field in model.model_fields.items():
+            section = find_model(field.annotation)
+            head = f"[[{name}]]" if get_origin(field.annotation) is tuple else f"[{name}]"
+            lines += [f"### `{head}`", ""]
+            if section is None:
+                lines += ["Its keys depend on the names of the levels or on the kind of criterion.", ""]
+                continue
+            rows = [(f"`{key}`", say_type(annotate(f)), say_default(f)) for key, f in section.model_fields.items()]
+            lines += table(("key", "type", "default"), rows)
+    return lines
+
+
+def find_model(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds, alone or many of it."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := find_model(one)) is not None), None)
+
+
+def say_type(annotation: Any) -> str:
+    """A type in plain words.
+
+    >>> say_type(tuple[str, ...]), say_type(float | None), say_type(Literal["a", "b"])
+    ('list of text', 'number or nothing', '`a`, `b`')
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return ", ".join(f"`{one}`" for one in parts)
+    if origin is types.UnionType or str(origin) == "typing.Union":
+        return " or ".join(say_type(one) for one in parts)
+    if origin in {tuple, list}:
+        return f"list of {say_type(parts[0])}"
+    if origin is dict:
+        return "table"
+    if hasattr(annotation, "__metadata__"):
+        if any(one in DURATION for one in annotation.__metadata__):
+            return "duration"
+        return say_type(parts[0])
+    plain = {
+        str: "text",
+        float: "number",
+        int: "whole number",
+        bool: "true or false",
+        type(None): "nothing",
+        Path: "path",
+    }
+    model = find_model(annotation)
+    return plain.get(annotation) or (f"table of {', '.join(model.model_fields)}" if model else str(annotation.__name__))
+
+
+def annotate(field: Any) -> Any:
+    """The type of a key as it is declared: a duration is known by the reader beside the number."""
+    return Duration if any(one in DURATION for one in field.metadata) else field.annotation
+
+
+def say_default(field: Any) -> str:
+    """What holds where a key is not written, as one would write it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined or value is None or isinstance(value, BaseModel) or value in ("", (), {}):
+        return ""
+    return f"`{write(value, is_duration='duration' in say_type(annotate(field)))}`"
+
+
+def write(value: Any, *, is_duration: bool) -> str:
+    """A value as it stands in a file.
+
+    >>> write(86400.0, is_duration=True), write(("a", "b"), is_duration=False), write(True, is_duration=False)
+    ('"1d"', '["a", "b"]', 'true')
+    """
+    if isinstance(value, tuple):
+        return f"[{', '.join(write(one, is_duration=is_duration) for one in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if is_duration and isinstance(value, float):
+        return f'"{spell_duration(value)}"'
+    return str(value) if isinstance(value, int | float) else f'"{value}"'
+
+
+def list_paths(db: Database) -> list[str]:
+    """Every path of the HTTP interface that is meant for programs."""
+    found = build(parse_service("", "reference"), db).openapi()["paths"]
+    lines = ["# Every path of the HTTP interface", "", f"{MADE} [the HTTP interface](http-api.md).", ""]
+    for path, methods in sorted(found.items()):
+        for method, told in methods.items():
+            lines += [
+                f"## {method.upper()} {path}",
+                "",
+                *inspect.cleandoc(told.get("description", "")).splitlines(),
+                "",
+            ]
+            rows = [
+                (f"`{p['name']}`", p["in"], "required" if p.get("required") else "", p.get("description", ""))
+                for p in told.get("parameters", ())
+            ]
+            lines += table(("parameter", "in", "", "meaning"), rows)
+    return lines
+
+
+def list_views(db: Database) -> list[str]:
+    """Every public view with its columns."""
+    lines = ["# Every public view and column", "", f"{MADE} [SQL](sql.md).", ""]
+    with db.read() as c:
+        for name in sorted(NAMES):
+            columns = c.execute(text(f"SELECT name FROM pragma_table_info('{name}')")).scalars()
+            lines += [f"## {name}", "", ", ".join(f"`{one}`" for one in columns), ""]
+    return lines
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows as a table; nothing where there are none."""
+    if not rows:
+        return []
+    cells = [[" ".join(cell.split()).replace("|", "\\|").replace("<", "&lt;") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (list(heads), ["---"] * len(heads), *cells)] + [""]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,26 @@
+"""Pages of the reference that are written from the program name every command, key, path and view."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from monitor.cli.main import VERBS
+from monitor.config.service import ServiceConfig
+from monitor.config.site_schema import SiteFile
+from monitor.store.schema.views import NAMES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_reference_can_be_written_from_the_program(tmp_path):
+    done = subprocess.run([sys.executable, "docs/generate.py", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert all(f"## {verb}" in pages["all-commands"] for verb in VERBS)
+    assert "| `--speed` | number | `900.0` |" in pages["all-commands"]
+    keys = {*ServiceConfig.model_fields, *SiteFile.model_fields}
+    assert all(f"[{key}]" in pages["all-keys"] for key in keys)
+    assert "| `name` | text | required |" in pages["all-keys"]
+    assert all(f"## {name}\n" in pages["all-views"] for name in NAMES)
+    assert "## GET /api/v1/sites" in pages["all-paths"]
+    assert not [name for name, page in pages.items() if " at 0x" in page or "<class" in page or "bound method" in page]
