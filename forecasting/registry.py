@@ -51,8 +51,10 @@ NETWORKS = {
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
 }
 
-READS_DRIVERS = frozenset({"multi-source", *STATISTICAL})
-"""Models that take rain and water besides the movement, `multi-source` image series too."""
+READS_DRIVERS = frozenset({*NETWORKS, *STATISTICAL})
+"""Models that take rain and water besides the movement; networks also temperature, image series and the season."""
+READS_ALL = frozenset({"multi-source", *STATISTICAL})
+"""Those among them that read whatever rain and water a site measures; the others what its file names."""
 
 COMPARISONS = {
     "random-forest": "forecasting.simple.comparison:make_forest",

@@ -9,12 +9,17 @@ from numpy.typing import ArrayLike
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Panel
 
-_SOURCE_OF = {"rain": "rain", "level": "water", "image": "image", "outlook": "outlook"}
+_SOURCE_OF = {
+    "rain": "rain", "level": "water", "image": "image", "outlook": "outlook", "temperature": "temperature",
+    "motion": "stations", "season": "season",
+}  # fmt: skip
+YEAR_S = 365.2425 * DAY_S
 RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
 RECESSION = 0.84
 """Share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)."""
 IMAGE_WORDS = ("ndvi", "coherence", "probability", "image")
+MOTION_WORDS = ("displacement", "crack_opening", "tilt")
 ONE_A_ROW = 0.9
 LEAST_SHARE = 0.8
 """A rain sum over fewer readings than this share of its window is unknown, not small."""
@@ -26,8 +31,8 @@ class Covariate:
 
     Attributes:
         name: `station.quantity`.
-        kind: `rain` (summed per row), `level` or `image` (mean per row; what was read from a picture of that date), or
-            `outlook` (expected rain as it was known at the row).
+        kind: `rain` (summed per row); `level`, `temperature`, `motion` (of another station) or `image` (mean per row;
+            what was read from a picture of that date); `outlook` (expected rain as it was known at the row); `season`.
         values: Shape (T,), NaN where nothing was observed.
     """
 
@@ -61,12 +66,13 @@ def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], 
 def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
     """Known-past features of one driver, each (T,): row t reads no row after t.
 
-    Rain: sums over 1, 3, 7, 15 and 30 d and the antecedent index `A(t) = k A(t-1) + r(t)`; levels: the level and its
-    change over 1, 7 and 30 d; series from images and outlooks as they are. Windows shorter than a row are left out.
+    Rain: sums over 1, 3, 7, 15 and 30 d and the antecedent index `A(t) = k A(t-1) + r(t)`; levels and temperature: the
+    value and its change over 1, 7 and 30 d; motion: the changes alone, for its level says nothing; series from images,
+    outlooks and the season as they are. Windows shorter than a row are left out.
     """
     out: dict[str, Floats] = {}
     values = covariate.values
-    if covariate.kind in {"image", "outlook"}:
+    if covariate.kind in {"image", "outlook", "season"}:
         return {covariate.name: values}
     days = RAIN_DAYS if covariate.kind == "rain" else CHANGE_DAYS
     spans = {d: round(d * DAY_S / step_s) for d in days}
@@ -76,7 +82,8 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
             out[f"{covariate.name}.sum_{d}d"] = trailing_sum(values, n)
         out[f"{covariate.name}.antecedent"] = antecedent(values, RECESSION ** (step_s / DAY_S))
         return out
-    out[covariate.name] = values
+    if covariate.kind != "motion":
+        out[covariate.name] = values
     for d, n in spans.items():
         change = np.full(values.shape, np.nan)
         change[n:] = values[n:] - values[:-n]
@@ -88,7 +95,16 @@ def _kind_of(name: str) -> str:
     quantity = name.partition(".")[2]
     if "rain" in quantity or "precip" in name:
         return "rain"
-    return "image" if any(word in quantity for word in IMAGE_WORDS) else "level"
+    for kind, words in (("image", IMAGE_WORDS), ("temperature", ("temperature",)), ("motion", MOTION_WORDS)):
+        if any(word in quantity for word in words):
+            return kind
+    return "level"
+
+
+def make_season(panel: Panel) -> tuple[Covariate, ...]:
+    """The time of the year of each row as sine and cosine of its angle: known for every row to come as well."""
+    angle = 2.0 * np.pi * panel.times_s / YEAR_S
+    return Covariate("season.sin", "season", np.sin(angle)), Covariate("season.cos", "season", np.cos(angle))
 
 
 def trailing_sum(values: Floats, rows: int) -> Floats:

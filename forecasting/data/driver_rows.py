@@ -1,30 +1,35 @@
 """Drivers as networks read them: rows beside the panel's, each with the source it belongs to, gaps left as gaps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.errors import PanelError
 
-KINDS = ("rain", "water", "image", "outlook")
-"""Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain."""
+KINDS = ("rain", "water", "image", "outlook", "temperature", "stations", "season")
+"""Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain,
+temperature, movement of other stations, time of the year."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverRows:
-    """Channels on the grid of a panel.
+    """Channels on the grid of a panel, and what of its stations does not change.
 
     Attributes:
         names: One per channel, such as `R1.rain_mm.sum_3d`.
-        kinds: `rain`, `water`, `image` or `outlook`, one per channel.
+        kinds: One of `KINDS` per channel.
         values: Shape (T, C), NaN where nothing is known; row t rests on no reading, and on no word, after t.
+        static_names: One per fixed fact, such as `height_m`.
+        static: Shape (S, A) in the order of the panel's stations, NaN where not known; None where nobody asks for it.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
     values: NDArray[np.float64]
+    static_names: tuple[str, ...] = ()
+    static: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network could read."""
@@ -35,28 +40,58 @@ class DriverRows:
             raise PanelError(f"drivers: no source is called {unknown[0]}; there are {', '.join(KINDS)}")
         if len(set(self.names)) != len(self.names) or np.isinf(self.values).any():
             raise PanelError("drivers: a name occurs twice or a value is infinite")
+        facts = self.static
+        if (0 if facts is None else facts.shape[1]) != len(self.static_names) or (
+            facts is not None and np.isinf(facts).any()
+        ):
+            raise PanelError("drivers: fixed facts do not fit their names, or one is infinite")
 
     @property
     def rows(self) -> int:
         """Rows of the grid."""
         return int(self.values.shape[0])
 
+    @property
+    def content(self) -> bytes:
+        """All values, for a hash."""
+        facts = b"" if self.static is None else repr(self.static_names).encode() + self.static.tobytes()
+        return self.values.tobytes() + facts
+
     def head(self, rows: int) -> "DriverRows":
         """The first rows only."""
-        return DriverRows(self.names, self.kinds, self.values[:rows])
+        return replace(self, values=self.values[:rows])
+
+    def of_stations(self, columns: Sequence[int] | NDArray[np.int64]) -> "DriverRows":
+        """The same beside these columns of the panel; -1 stands for a station of which nothing is known."""
+        if self.static is None:
+            return self
+        taken = self.static[np.asarray(columns, dtype=np.int64)]
+        taken[np.asarray(columns) < 0] = np.nan
+        return replace(self, static=taken)
 
     def without(self, kinds: Sequence[str]) -> "DriverRows":
         """The channels of the other sources."""
         kept = [i for i, kind in enumerate(self.kinds) if kind not in kinds]
-        return DriverRows(
-            tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept), self.values[:, kept]
-        )  # fmt: skip
+        return self._take(kept)
+
+    def only(self, names: Sequence[str]) -> "DriverRows":
+        """The channels of these names, in their own order."""
+        return self._take([i for i, name in enumerate(self.names) if name in names])
+
+    def _take(self, kept: list[int]) -> "DriverRows":
+        names, kinds = tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept)
+        return replace(self, names=names, kinds=kinds, values=self.values[:, kept])
 
     def in_order(self, names: Sequence[str]) -> NDArray[np.float64]:
         """The channels of these names, shape (T, len(names)); NaN for one that is absent."""
-        place = {name: i for i, name in enumerate(self.names)}
-        out = np.full((self.values.shape[0], len(names)), np.nan)
-        for i, name in enumerate(names):
-            if name in place:
-                out[:, i] = self.values[:, place[name]]
-        return out
+        return in_order(self.values, self.names, names)
+
+
+def in_order(values: NDArray[np.float64], own: Sequence[str], wanted: Sequence[str]) -> NDArray[np.float64]:
+    """The columns of the wanted names, NaN for one that is absent."""
+    place = {name: i for i, name in enumerate(own)}
+    out = np.full((values.shape[0], len(wanted)), np.nan)
+    for i, name in enumerate(wanted):
+        if name in place:
+            out[:, i] = values[:, place[name]]
+    return out

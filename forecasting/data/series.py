@@ -62,6 +62,9 @@ class Panel:
             raise PanelError(f"panel: heights_m of shape {self.heights_m.shape} does not fit its stations")
         if self.drivers is not None and self.drivers.rows != self.values.shape[0]:
             raise PanelError(f"panel: {self.drivers.rows} rows of drivers, {self.values.shape[0]} of values")
+        facts = None if self.drivers is None else self.drivers.static
+        if facts is not None and facts.shape[0] != len(self.stations):
+            raise PanelError(f"panel: fixed facts of {facts.shape[0]} stations, {len(self.stations)} are here")
 
     @property
     def times_s(self) -> Floats:

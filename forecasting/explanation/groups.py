@@ -1,18 +1,21 @@
 """Feature groups of a network and its answer when some of them are absent: what every explanation asks."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from forecasting.data.features import scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.neural.forecaster import NeuralForecaster
+from forecasting.neural.forecaster import NeuralForecaster, cut_drivers
 
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6
+MERGED = (("outlook", "rain"), ("season", "temperature"), ("image", "water"), ("temperature", "water"))
+"""Which source is counted with which where a network reads more than can be told apart in the time there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Batch:
         unit_mm: What one unit of the network's answer means, shape (N, S, H).
         usual: Mean window of each station on calibration, shape (S, W, F): what stands in for absent motion.
         recent: Rows that count as recent (7 days).
+        static: Fixed facts of the stations (N, S, A, 2), or None where the network reads none.
     """
 
     inputs: NDArray[np.float32]
@@ -32,6 +36,13 @@ class Batch:
     unit_mm: Floats
     usual: NDArray[np.float32]
     recent: int
+    static: NDArray[np.float32] | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What the network is asked with."""
+        parts = (self.inputs, self.drivers, self.static)
+        return tuple(torch.from_numpy(one) for one in parts if one is not None)
 
 
 def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
@@ -44,12 +55,14 @@ def list_groups(forecaster: NeuralForecaster) -> tuple[str, ...]:
 
 
 def name_kinds(forecaster: NeuralForecaster) -> tuple[str, ...]:
-    """The group of each driver channel: its source; with every source there is, expected rain counts as rain."""
+    """The group of each driver channel: its source; where there are too many, those of `MERGED` are told together."""
     sources = forecaster.recipe.sources
     kinds = sources.kinds if sources else ()
-    if len(set(kinds)) + 3 <= MOST_GROUPS:
-        return kinds
-    return tuple("rain" if kind == "outlook" else kind for kind in kinds)
+    for kind, into in MERGED:
+        if len(set(kinds)) + 3 <= MOST_GROUPS:
+            break
+        kinds = tuple(into if one == kind else one for one in kinds)
+    return kinds
 
 
 def make_batch(
@@ -67,9 +80,10 @@ def make_batch(
     lag = scale_lag(recipe.step_s, recipe.window)
     _, floors = forecaster.on_panel(panel)
     cut = windows(panel.values, origins, floors, window=recipe.window, lag=lag)
-    drivers = recipe.sources.cut(panel.drivers, origins, recipe.window) if recipe.sources else None
+    more = [one.numpy() for one in cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)))]
+    drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual
-    return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag)
+    return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag, static)
 
 
 def remove(batch: Batch, kinds: tuple[str, ...], absent: Iterable[str], station: int | None) -> Batch:
@@ -93,7 +107,7 @@ def remove(batch: Batch, kinds: tuple[str, ...], absent: Iterable[str], station:
     if NEIGHBOURS in gone and station is not None:
         others = np.arange(inputs.shape[1]) != station
         inputs[:, others] = 0.0
-    return Batch(inputs, _silence(batch.drivers, kinds, gone), batch.unit_mm, batch.usual, batch.recent)
+    return replace(batch, inputs=inputs, drivers=_silence(batch.drivers, kinds, gone))
 
 
 def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, station: int | None) -> Batch:
@@ -112,15 +126,14 @@ def exchange(batch: Batch, kinds: tuple[str, ...], group: str, order: Ints, stat
         channels = np.array([kind == group for kind in kinds])
         drivers = drivers.copy()
         drivers[:, :, channels] = drivers[order][:, :, channels]
-    return Batch(inputs, drivers, batch.unit_mm, batch.usual, batch.recent)
+    return replace(batch, inputs=inputs, drivers=drivers)
 
 
 def correct(forecaster: NeuralForecaster, batch: Batch) -> Floats:
     """What the network adds to `lld` in mm (median, before the gate's weight), shape (N, S, H)."""
-    more = () if batch.drivers is None else (torch.from_numpy(batch.drivers),)
     forecaster.network.eval()
     with torch.inference_mode():
-        made = forecaster.network(torch.from_numpy(batch.inputs), *more)[..., 2].numpy().astype(np.float64)
+        made = forecaster.network(*batch.tensors)[..., 2].numpy().astype(np.float64)
     return np.asarray(made * batch.unit_mm, dtype=np.float64)
 
 

@@ -16,8 +16,7 @@ MOST_STATIONS = 32
 def read_maps(forecaster: NeuralForecaster, batch: Batch) -> list[dict[str, Any]]:
     """Every map of a network after one pass over a batch, means over its windows; an empty list for most networks."""
     network: Any = forecaster.network.eval()
-    inputs = torch.from_numpy(batch.inputs)
-    more = () if batch.drivers is None else (torch.from_numpy(batch.drivers),)
+    inputs, *more = batch.tensors
     out: list[dict[str, Any]] = []
     with torch.inference_mode():
         network(inputs, *more)
@@ -25,7 +24,9 @@ def read_maps(forecaster: NeuralForecaster, batch: Batch) -> list[dict[str, Any]
         if isinstance(attention, nn.Module):
             out.append(_map("attention over rows", attention.weights.mean(dim=0), "oldest row first"))  # type: ignore[operator]
         elif callable(attention):
-            looks = attention(inputs.flatten(0, 1))[:, -1].mean(dim=0)
+            drivers, static = (*more, None, None)[:2]
+            rows = network.with_drivers(inputs, network.hear(inputs, drivers), static)
+            looks = attention(rows.flatten(0, 1))[:, -1].mean(dim=0)
             out.append(_map("attention of the newest patch over patches of rows", looks, "oldest first"))
         names = ", ".join(forecaster.recipe.stations)
         order = f"row looks at column, in the order {names}"

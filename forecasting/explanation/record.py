@@ -89,6 +89,9 @@ class Asking:
             ends.append(torch.from_numpy(batch.drivers[-1].astype(np.float64)))
             starts.append(ends[1].clone())
             starts[1][..., 0] = 0.0
+        if batch.static is not None:
+            ends.append(torch.from_numpy(batch.static[-1].astype(np.float64)))
+            starts.append(ends[2])
         unit = float(batch.unit_mm[-1, station, horizon])
 
         def answer(*inputs: Tensor) -> Tensor:
@@ -131,7 +134,8 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
     if not tied:
         # a network that reads each station by itself needs no other one
         names = tuple(panel.stations[s] for s in targets)
-        panel = Panel(panel.start_s, panel.step_s, names, panel.values[:, targets], drivers=panel.drivers)
+        drivers = panel.drivers and panel.drivers.of_stations(targets)
+        panel = Panel(panel.start_s, panel.step_s, names, panel.values[:, targets], drivers=drivers)
         targets = np.arange(len(names))
     groups = list_groups(forecaster)
     cost = len(targets) * (len(panel.stations) if tied else 1)

@@ -1,6 +1,7 @@
 """What a network makes of rain: its answer to more of it on the last day, within what the record has seen."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def rain_response(
     for amount in amounts:
         wetter = raw.copy()
         wetter[:, -1, grows] += amount
-        other = Batch(batch.inputs, sources.scaled(wetter), batch.unit_mm, batch.usual, batch.recent)
+        other = replace(batch, drivers=sources.scaled(wetter))
         curves.append((correct(forecaster, other) - plain).mean(axis=(0, 1)))
     return {
         "added": [round(a, 3) for a in amounts],

@@ -11,7 +11,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.features import scale_lag, windows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block
-from forecasting.neural.forecaster import Recipe
+from forecasting.neural.forecaster import Recipe, cut_drivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,5 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
     unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
     wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
-    sources = recipe.sources
-    more = () if sources is None else (torch.from_numpy(sources.cut(drivers, origins, recipe.window)),)
+    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]))
     return Examples((torch.from_numpy(cut.inputs), *more), wanted, base, cut.scale_mm)

@@ -1,5 +1,6 @@
 """A trained network with all it needs to forecast: stations, floors, the fitted simple forecast, its weights."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecasting.data.driver_rows import DriverRows
+from forecasting.data.covariates import YEAR_S
+from forecasting.data.driver_rows import DriverRows, in_order
 from forecasting.data.features import FEATURES, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.errors import HorizonError
@@ -41,7 +43,7 @@ class Recipe:
         spread: Median |residual of lld| in units of the window's scale, per horizon.
         lld: The simple forecast the network corrects.
         supports: Graphs as nested lists (2, S, S), or None.
-        sources: Driver channels and their scale, or None for a network that reads none.
+        sources: Driver channels, fixed facts and their scale, or None where it reads none.
     """
 
     model: str
@@ -133,16 +135,11 @@ class NeuralForecaster:
             cut = windows(piece, origins[rows], floors[columns], window=recipe.window, lag=lag)
             base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
-                more = self.read_drivers(drivers, origins[rows])
+                more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns])
                 scaled = ask(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
             out[rows, columns] = base[..., None] + change
         return out
-
-    def read_drivers(self, drivers: DriverRows | None, origins: Ints) -> tuple[Tensor, ...]:
-        """Further inputs of the network: windows of its driver channels, or nothing for one that reads none."""
-        sources = self.recipe.sources
-        return () if sources is None else (torch.from_numpy(sources.cut(drivers, origins, self.recipe.window)),)
 
     def on_panel(self, panel: Panel) -> tuple[Panel, Floats]:
         """The panel with the columns this network can read, and their scale floors.
@@ -163,28 +160,53 @@ class NeuralForecaster:
         if names == panel.stations:
             return panel, floors
         column = {name: i for i, name in enumerate(panel.stations)}
-        values = np.full((panel.values.shape[0], len(names)), np.nan)
-        for i, name in enumerate(names):
-            if name in column:
-                values[:, i] = panel.values[:, column[name]]
-        return Panel(panel.start_s, panel.step_s, names, values, drivers=panel.drivers), floors
+        values = in_order(panel.values, panel.stations, names)
+        drivers = panel.drivers and panel.drivers.of_stations([column.get(name, -1) for name in names])
+        return Panel(panel.start_s, panel.step_s, names, values, drivers=drivers), floors
+
+
+def cut_drivers(
+    recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int]
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """Further inputs of a network: windows of its driver channels (N, W, C, 2), fixed facts (N, S, A, 2); or nothing.
+
+    Args:
+        recipe: Which channels, and their scale.
+        drivers: Those at hand; a channel that is absent counts as silent.
+        origins: Issue times, shape (N,).
+        columns: Stations of the panel that are asked about.
+    """
+    sources = recipe.sources
+    if sources is None:
+        return ()
+    windows_of = torch.from_numpy(sources.cut(drivers, origins, recipe.window))
+    if not sources.static:
+        return (windows_of,)
+    mine = None if drivers is None else drivers.of_stations(columns)
+    facts = torch.from_numpy(sources.place(mine, len(columns)))
+    return windows_of, facts.unsqueeze(0).expand(origins.size, -1, -1, -1)
 
 
 def build_network(recipe: Recipe) -> Network:
     """An untrained network for a recipe; draws its first weights from torch's present generator."""
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
+    kind = load(recipe.model)
+    joined = (len(sources.names) if kind.joins else 0) + len(sources.static)
     shape = Shape(
-        len(FEATURES),
-        recipe.window,
-        len(recipe.steps),
-        recipe.hidden,
-        recipe.dropout,
-        graph,
-        sources.kinds,
-        sources.off,
+        features=len(FEATURES) + 2 * joined,
+        window=recipe.window,
+        horizons=len(recipe.steps),
+        hidden=recipe.hidden,
+        dropout=recipe.dropout,
+        supports=graph,
+        kinds=sources.kinds,
+        off=sources.off,
+        names=sources.names,
+        static=sources.static,
+        turns=tuple(2.0 * math.pi * h * recipe.step_s / YEAR_S for h in recipe.steps),
     )
-    network: Network = load(recipe.model)(shape)
+    network: Network = kind(shape)
     return network
 
 

@@ -197,7 +197,7 @@ class Learner:
             facts = json.dumps([member.recipe.to_json(), asdict(member.parts), member.stride], sort_keys=True)
             digest.update(facts.encode() + np.ascontiguousarray(member.values).tobytes())
             if (rows := member.drivers) is not None:
-                digest.update(repr(rows.names).encode() + np.ascontiguousarray(rows.values).tobytes())
+                digest.update(repr(rows.names).encode() + rows.content)
         for name, weights in sorted(self.network.state_dict().items()):
             digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:32]
@@ -264,7 +264,8 @@ class Learner:
         if physics.rain > 0.0 and more and recipe.sources is not None:
             # without dropout, so that the two passes differ by the rain alone
             self.network.eval()
-            drier, wetter = (ask(self.network, rows, d)[..., 2] for d in (more[0], wet(more[0], recipe.sources.kinds)))
+            wetter_rows = wet(more[0], recipe.sources.kinds)
+            drier, wetter = (ask(self.network, rows, d, *more[1:])[..., 2] for d in (more[0], wetter_rows))
             self.network.train()
             total = total + physics.rain * rain_term(drier, wetter)
         return total

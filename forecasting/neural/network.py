@@ -9,6 +9,8 @@ from forecasting.data.features import FEATURES
 from forecasting.neural.head import QuantileHead
 
 _OBSERVED = FEATURES.index("observed")
+_SEASON = 3
+"""Sine, cosine and mask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +18,17 @@ class Shape:
     """Sizes a network is built for.
 
     Attributes:
-        features: Inputs of a row, F.
+        features: Inputs of a row, F: the motion, then value and mask of each driver, then those of each fixed fact.
         window: Rows it sees, W.
         horizons: Horizons it answers for, H.
         hidden: Width of its state.
         dropout: Share dropped before the head in training.
         supports: Graphs between the stations, shape (G, S, S), or None for a network without graph.
-        kinds: Source of each driver channel, for a network that reads drivers.
+        kinds: Source of each driver channel, C of them.
         off: Sources that are left out.
+        names: Name of each driver channel.
+        static: Names of the fixed facts of a station, A of them.
+        turns: How far the year turns until each horizon, radians.
     """
 
     features: int
@@ -34,20 +39,106 @@ class Shape:
     supports: Tensor | None = None
     kinds: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    turns: tuple[float, ...] = ()
+
+    @property
+    def ahead(self) -> int:
+        """Numbers that `Network.ahead` gives for all horizons together; 0 where nothing is known of them."""
+        each = 2 * self.kinds.count("outlook") + (_SEASON if "season" in self.kinds else 0)
+        return self.horizons * each
 
 
 class Network(nn.Module):
-    """(B, S, W, F) -> (B, S, H, 5): quantiles of the scaled residual to `lld`.
+    """(B, S, W, 4), drivers (B, W, C, 2), fixed facts (B, S, A, 2) -> (B, S, H, 5): quantiles of the scaled residual.
+
+    A subclass gives `head` and `answer`. What drives the slope is joined to the rows of every station, as node
+    attributes are in a graph; what is known of the time ahead goes to the head beside the state.
+
+    Args:
+        shape: Sizes.
 
     Attributes:
         needs_graph: True when the stations are read together: they are then those of training, in their order.
         directed: True when the graphs say who leads whom, instead of who is alike.
-        reads_drivers: True when it takes windows of drivers (B, W, C, 2) as a second input.
+        joins: True when drivers are joined to the rows; False when the network has encoders of its own for them.
     """
 
     needs_graph = False
     directed = False
-    reads_drivers = False
+    joins = True
+
+    head: nn.Module
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self._silence = shape.dropout
+        self._channels, self._turns = len(shape.kinds), shape.turns
+        sources = sorted(set(shape.kinds))
+        self._source = [sources.index(kind) for kind in shape.kinds]
+        self._said = [i for i, kind in enumerate(shape.kinds) if kind == "outlook"]
+        self._season = [i for i, kind in enumerate(shape.kinds) if kind == "season"]
+
+    def forward(self, inputs: Tensor, drivers: Tensor | None = None, static: Tensor | None = None) -> Tensor:
+        """Quantiles of every station."""
+        heard = self.hear(inputs, drivers)
+        return self.answer(self.with_drivers(inputs, heard, static), self.ahead(heard))
+
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
+        """(B, S, W, F), and what is known of each horizon (B, H, K) or None -> (B, S, H, 5)."""
+        raise NotImplementedError
+
+    def hear(self, inputs: Tensor, drivers: Tensor | None) -> Tensor | None:
+        """The drivers (B, W, C, 2), None for a network without; in training whole sources fall silent at random.
+
+        So it learns to do without each of them.
+        """
+        if not self._channels:
+            return None
+        batch, window = inputs.shape[0], inputs.shape[2]
+        if drivers is None:
+            return inputs.new_zeros(batch, window, self._channels, 2)
+        if not self.training or self._silence == 0.0:
+            return drivers
+        speaks = torch.rand(batch, max(self._source) + 1, device=inputs.device) >= self._silence
+        return drivers * speaks[:, None, self._source, None].to(drivers.dtype)
+
+    def with_drivers(self, inputs: Tensor, heard: Tensor | None, static: Tensor | None) -> Tensor:
+        """Motion, drivers and fixed facts of each row, (B, S, W, F); a station without any reading sends zeros."""
+        more = [] if heard is None else [heard.flatten(2).unsqueeze(1)]
+        more += [] if static is None else [static.flatten(2).unsqueeze(2)]
+        if not more:
+            return inputs
+        alive = find_alive(inputs).transpose(0, 1).unsqueeze(-1)
+        whole = inputs.shape[:3]
+        return torch.cat([inputs, *((one * alive).expand(*whole, -1) for one in more)], dim=-1)
+
+    def ahead(self, heard: Tensor | None) -> Tensor | None:
+        """What is known at the origin of each horizon, (B, H, K); None where nothing is.
+
+        Expected rain as it was known then (value and mask of each source) and the season of the target (sine, cosine,
+        mask).
+        """
+        if heard is None or not (self._said or self._season):
+            return None
+        last = heard[:, -1]
+        turns = last.new_tensor(self._turns)
+        parts = [last[:, self._said].flatten(1).unsqueeze(1).expand(-1, len(self._turns), -1)]
+        if self._season:
+            known = last[:, self._season[0], 1:].expand(-1, len(self._turns))
+            sine, cosine = (last[:, i, :1] for i in self._season)
+            turned = sine * turns.cos() + cosine * turns.sin(), cosine * turns.cos() - sine * turns.sin(), known
+            parts.append(torch.stack(turned, dim=-1))
+        return torch.cat(parts, dim=-1)
+
+    def tell(self, state: Tensor, known: Tensor | None, *, batch_first: bool = True) -> Tensor:
+        """Quantiles from a state (B, S, width), or (S, B, width), and what is known of the horizons beside it."""
+        if known is not None:
+            every = known.flatten(1).unsqueeze(1 if batch_first else 0)
+            state = torch.cat([state, every.expand(*state.shape[:2], -1)], dim=-1)
+        out: Tensor = self.head(state)
+        return out
 
     def penalty(self) -> Tensor | None:
         """What the last pass adds to the loss besides the error; None for most networks."""
@@ -63,19 +154,18 @@ class StationNetwork(Network):
     """
 
     def __init__(self, shape: Shape, width: int | None = None) -> None:
-        super().__init__()
+        super().__init__(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(width or shape.hidden, shape.horizons)
+        self.head = QuantileHead((width or shape.hidden) + shape.ahead, shape.horizons)
 
     def encode(self, rows: Tensor) -> Tensor:
         """(N, W, F) -> (N, width)."""
         raise NotImplementedError
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Quantiles of every station's window."""
-        batch, stations = inputs.shape[:2]
-        out: Tensor = self.head(self.dropout(self.encode(inputs.flatten(0, 1))))
-        return out.reshape(batch, stations, *out.shape[1:])
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
+        """Every station by itself."""
+        state: Tensor = self.dropout(self.encode(rows.flatten(0, 1)))
+        return self.tell(state.unflatten(0, rows.shape[:2]), known)
 
 
 def require_supports(shape: Shape, name: str) -> Tensor:

@@ -57,6 +57,8 @@ def train_pooled(
 ) -> Pooled:
     """Train one network on the fit blocks of all records; their early-stop blocks decide together when it ends.
 
+    It reads the motion alone: what drives one slope has another name, and another meaning, at the next.
+
     Args:
         model: A network that reads stations by themselves.
         records: Panels with their blocks; intervals may differ.
@@ -75,7 +77,7 @@ def train_pooled(
         raise NotEnoughDataError("no record to learn from")
     settings = settings or Settings()
     begun = time.monotonic()
-    members = [_member(model, panel, parts, horizons_s, settings) for panel, parts in records]
+    members = [_member(model, _motion(panel), parts, horizons_s, settings) for panel, parts in records]
     with deterministic(settings.seed):
         network = build_network(members[0].recipe)
         losses, stopped = Learner(network, members, settings).run(begun, progress, work)
@@ -84,7 +86,7 @@ def train_pooled(
 
 def adopt(pooled: Pooled, panel: Panel, parts: Split) -> NeuralForecaster:
     """The shared weights on a record, with the record's own floors, spread and simple forecast; nothing is learnt."""
-    recipe = prepare(pooled.model, panel, parts, pooled.horizons_s, pooled.settings)
+    recipe = prepare(pooled.model, _motion(panel), parts, pooled.horizons_s, pooled.settings)
     network = copy.deepcopy(pooled.network)
     network.eval()
     return NeuralForecaster(recipe, network)
@@ -118,10 +120,14 @@ def fine_tune(
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
     begun = time.monotonic()
-    mine = _member(old.model, panel, parts, old.horizons_s, settings)
+    deaf = old.sources is None
+    mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings)
     if old.sources is not None and (mine.recipe.sources is None or mine.recipe.sources.names != old.sources.names):
         raise ForecastingError(f"{old.model} was trained with other drivers: it can only be tuned with the same ones")
-    others = [_member(old.model, other, blocks, old.horizons_s, settings) for other, blocks in replay]
+    others = [
+        _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
+        for other, blocks in replay
+    ]
     wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(parts.fit).size))
     others = [replace(m, stride=m.stride * wanted) for m in others]
     network = copy.deepcopy(forecaster.network)
@@ -133,6 +139,10 @@ def fine_tune(
         weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)
     return Training(tuned, len(losses) - 1, tuple(losses), time.monotonic() - begun, stopped)
+
+
+def _motion(panel: Panel) -> Panel:
+    return replace(panel, drivers=None)
 
 
 def _member(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Member:

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.data.driver_rows import DriverRows
+from forecasting.data.driver_rows import KINDS, DriverRows, in_order
 from forecasting.data.series import Floats, Ints
 
-SOURCES = ("motion", "rain", "water", "neighbours", "image", "outlook")
+SOURCES = ("motion", "neighbours", *KINDS)
 _CLIP = 10.0
 
 
@@ -24,6 +24,9 @@ class SourceScale:
         centre: Mean of each on the fit block.
         scale: Standard deviation of each on the fit block; 1 where it never moved or was never known.
         off: Sources left out of the network.
+        static: Fixed facts of a station, in the order the network was built for.
+        static_centre: Mean of each over the stations.
+        static_scale: Standard deviation of each over the stations; 1 where they are alike.
     """
 
     names: tuple[str, ...] = ()
@@ -31,20 +34,28 @@ class SourceScale:
     centre: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     off: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    static_centre: tuple[float, ...] = ()
+    static_scale: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "names": list(self.names), "kinds": list(self.kinds), "centre": list(self.centre),
             "scale": list(self.scale), "off": list(self.off),
-        }  # fmt: skip
+        } | ({
+            "static": list(self.static), "static_centre": list(self.static_centre),
+            "static_scale": list(self.static_scale),
+        } if self.static else {})  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`."""
         return cls(
             tuple(data["names"]), tuple(data["kinds"]), tuple(float(v) for v in data["centre"]),
-            tuple(float(v) for v in data["scale"]), tuple(data["off"]),
+            tuple(float(v) for v in data["scale"]), tuple(data["off"]), tuple(data.get("static", ())),
+            tuple(float(v) for v in data.get("static_centre", ())),
+            tuple(float(v) for v in data.get("static_scale", ())),
         )  # fmt: skip
 
     def cut(self, drivers: DriverRows | None, origins: Ints, window: int) -> NDArray[np.float32]:
@@ -62,10 +73,22 @@ class SourceScale:
 
     def scaled(self, raw: Floats) -> NDArray[np.float32]:
         """(N, W, C) in units of the drivers -> (N, W, C, 2) as a network reads it."""
-        known = np.isfinite(raw)
-        values = (np.where(known, raw, 0.0) - np.asarray(self.centre)) / np.asarray(self.scale)
-        values = np.where(known, np.clip(values, -_CLIP, _CLIP), 0.0)
-        return np.stack([values, known], axis=-1).astype(np.float32)
+        return _pair(raw, self.centre, self.scale)
+
+    def place(self, drivers: DriverRows | None, stations: int) -> NDArray[np.float32]:
+        """The fixed facts of each station as (value, known), shape (S, A, 2); 0 and 0 where unknown."""
+        raw = np.full((stations, len(self.static)), np.nan)
+        if drivers is not None and drivers.static is not None:
+            raw = in_order(drivers.static, drivers.static_names, self.static)
+        return _pair(raw, self.static_centre, self.static_scale)
+
+
+def _pair(raw: Floats, centre: tuple[float, ...], scale: tuple[float, ...]) -> NDArray[np.float32]:
+    """(..., C) -> (..., C, 2): scaled value, 0 where unknown, and whether it is known."""
+    known = np.isfinite(raw)
+    values = (np.where(known, raw, 0.0) - np.asarray(centre)) / np.asarray(scale)
+    values = np.where(known, np.clip(values, -_CLIP, _CLIP), 0.0)
+    return np.stack([values, known], axis=-1).astype(np.float32)
 
 
 def fit_scale(drivers: DriverRows | None, rows: int, off: tuple[str, ...] = ()) -> SourceScale:
@@ -73,10 +96,20 @@ def fit_scale(drivers: DriverRows | None, rows: int, off: tuple[str, ...] = ()) 
     if drivers is None:
         return SourceScale(off=off)
     kept = drivers.without(off)
-    centre, scale = [], []
-    for column in kept.values[:rows].T:
-        known = column[np.isfinite(column)]
-        spread = float(known.std()) if known.size else 0.0
-        centre.append(float(known.mean()) if known.size else 0.0)
-        scale.append(spread if spread > 0.0 else 1.0)
-    return SourceScale(kept.names, kept.kinds, tuple(centre), tuple(scale), off)
+    # the season is an angle: scaled, it could not be turned to the target
+    own = [
+        _measure(c) if kind != "season" else (0.0, 1.0)
+        for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
+    ]
+    facts = [] if kept.static is None else [_measure(column) for column in kept.static.T]
+    return SourceScale(
+        kept.names, kept.kinds, tuple(c for c, _ in own), tuple(s for _, s in own), off,
+        kept.static_names, tuple(c for c, _ in facts), tuple(s for _, s in facts),
+    )  # fmt: skip
+
+
+def _measure(column: Floats) -> tuple[float, float]:
+    """Mean and standard deviation of what is known; 0 and 1 where there is nothing to take them from."""
+    known = column[np.isfinite(column)]
+    spread = float(known.std()) if known.size else 0.0
+    return float(known.mean()) if known.size else 0.0, spread if spread > 0.0 else 1.0

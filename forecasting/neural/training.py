@@ -70,6 +70,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     every = parts.fit.origins
     origins = every[every >= settings.window - 1][:: settings.stride]
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
+    sources = fit_scale(panel.drivers, parts.fit.end, settings.off)
     return Recipe(
         model=model,
         stations=panel.stations,
@@ -84,7 +85,7 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
         spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
         lld=lld,
         supports=None if graphs is None else graphs.tolist(),
-        sources=fit_scale(panel.drivers, parts.fit.end, settings.off) if kind.reads_drivers else None,
+        sources=sources if not kind.joins or sources.names or sources.static else None,
     )
 
 

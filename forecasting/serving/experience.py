@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
 from forecasting.data.windows import known_median
 from forecasting.kinematics.noise import MAD_TO_SIGMA
@@ -75,12 +76,18 @@ def judge_motion(panel: Panel, longest: int) -> list[Experience]:
     return out
 
 
-def judge_drivers(panel: Panel, longest: int) -> Experience:
-    """Rain and water in the last row beside the rows before, for models that read them."""
-    if panel.drivers is None or not panel.drivers.names:
+def judge_drivers(drivers: DriverRows | None, longest: int) -> Experience:
+    """Rain and water in the last row beside the rows before; the season comes as it must.
+
+    Args:
+        drivers: What a model reads, None where it reads none.
+        longest: Longest horizon in rows.
+    """
+    drivers = drivers and drivers.without(("season",))
+    if drivers is None or not drivers.names:
         return Experience()
     new = max(longest, TOO_NEW)
-    seen, now = panel.drivers.values[:-new][-SEEN:], panel.drivers.values[-1]
+    seen, now = drivers.values[:-new][-SEEN:], drivers.values[-1]
     scores = [_score(seen[:, c, None, None], now[c, None, None], np.zeros(1))[0][0] for c in range(now.size)]
     if not np.isfinite(scores).any():
         return Experience()
@@ -88,7 +95,7 @@ def judge_drivers(panel: Panel, longest: int) -> Experience:
     if not scores[c] > 1.0:
         return Experience(float(scores[c]))
     return _outside(
-        float(scores[c]), panel.drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0
+        float(scores[c]), drivers.names[c], float(now[c]), float(np.nanmax(np.abs(seen[:, c]))), "", 1.0
     )  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Block
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, UnknownModelError
-from forecasting.registry import NETWORKS, SIMPLE
+from forecasting.registry import NETWORKS, SIMPLE, STATISTICAL
 from forecasting.serving.conformal import (
     MINIMUM_SCORES,
     ConformalState,
@@ -57,6 +58,7 @@ class Issue:
     pace: Pace  # at the origins
     waited_s: float  # for the choice of `auto`, which all models share
     doubts: Mapping[str, str] = field(default_factory=dict)  # by station, what follows the reason: of the fit
+    drivers: DriverRows | None = None  # those that the model reads
 
 
 def open_issue(
@@ -106,7 +108,8 @@ def open_issue(
         doubts = {name: ENDED for name, ok in zip(panel.stations, at_best, strict=False) if not ok}
         doubts |= {one.station: told for one in fits if (told := one.add_doubts(ENDED))}
         return Issue(
-            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, doubts
+            panel, model, None, horizons_s, {}, origins, fans, auto, best, None, silent, pace, waited_s, doubts,
+            panel.drivers if model in STATISTICAL else None,
         )  # fmt: skip
     if model not in NETWORKS:
         raise UnknownModelError(f"no model is called {model}; there are {', '.join([*SIMPLE, *NETWORKS])}")
@@ -144,7 +147,11 @@ def open_issue(
             weight = float(card["gates"][horizon_key(horizon_s)]["weight"])
             fans.append(blend_fan(best[:, :, k], rebase(made[:, :, i], base[:, :, i], best[:, :, k]), weight))
     digest = str(card["model_hash"])
-    return Issue(panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, pace, waited_s)
+    reads = panel.drivers and panel.drivers.only(recipe.sources.names if recipe.sources else ())
+    return Issue(
+        panel, model, digest, known, refused, origins, fans, auto, best, card["gates"], silent, pace, waited_s,
+        drivers=reads,
+    )  # fmt: skip
 
 
 def find_calibration(rows: int) -> Block:

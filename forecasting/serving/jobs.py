@@ -157,7 +157,7 @@ def forecast(
             withheld += made[1]
         if not ungated:
             rows = lay_paths(panel, rows)
-            rows, without = step_in(panel, model, rows, max(panel.steps(h) for h in possible), motion)
+            rows, without = step_in(panel, issue.drivers, rows, max(panel.steps(h) for h in possible), motion)
             withheld += without
             rows = hold_rows(panel, rows, limits or {})
         withheld += [Withheld(model, name, h, why) for h, why in issue.refused.items() for name in panel.stations]
@@ -201,7 +201,7 @@ def data_hash(panel: Panel) -> str:
         digest.update(np.ascontiguousarray(panel.heights_m).tobytes())
     if panel.drivers is not None:
         digest.update(repr((panel.drivers.names, panel.drivers.kinds)).encode())
-        digest.update(np.ascontiguousarray(panel.drivers.values).tobytes())
+        digest.update(panel.drivers.content)
     return digest.hexdigest()
 
 

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Panel
 from forecasting.data.units import spell_span
 from forecasting.kinematics.extrapolation import extrapolate, measure_grid_noise
 from forecasting.kinematics.failure import FailureSpec, Watch
-from forecasting.registry import READS_DRIVERS
 from forecasting.serving.experience import OUTSIDE, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
 from forecasting.serving.path import lay_paths
@@ -75,7 +75,7 @@ def see_motion(panel: Panel, longest: int) -> Motion:
 
 
 def step_in(
-    panel: Panel, model: str, rows: Sequence[Forecast], longest: int, motion: Motion | None = None
+    panel: Panel, drivers: DriverRows | None, rows: Sequence[Forecast], longest: int, motion: Motion | None = None
 ) -> tuple[list[Forecast], list[Withheld]]:  # fmt: skip
     """Say of each row whether its present was seen before; where not it is closed and a kinematic one is added.
 
@@ -84,7 +84,7 @@ def step_in(
 
     Args:
         panel: Its last row is the moment of issue.
-        model: Of the rows.
+        drivers: Those that the model of the rows reads.
         rows: As the model made them.
         longest: Longest horizon in rows.
         motion: As `see_motion` finds it, where another model has looked.
@@ -92,7 +92,7 @@ def step_in(
     motion = motion or see_motion(panel, longest)
     present = motion.present
     of_station: dict[str, list[Forecast]] = {}
-    driven = judge_drivers(panel, longest) if model in READS_DRIVERS else Experience()
+    driven = judge_drivers(drivers, longest)
     out: list[Forecast] = []
     added: list[Forecast] = []
     withheld: list[Withheld] = []

@@ -9,7 +9,7 @@ from forecasting.neural.network import Network, Shape, find_alive, require_suppo
 
 
 class MultiSource(Network):
-    """(B, S, W, F) and drivers (B, W, C, 2) -> (B, S, H, 5).
+    """(B, S, W, F) and drivers (B, W, C, 2) -> (B, S, H, 5). Fixed facts of the stations are joined to their motion.
 
     A GRU reads each source: the station's own motion, its neighbours' by the graphs, rain, water, image series, and the
     rain that was expected at each row for the time after it (the archived forecast, never what fell). What a
@@ -19,12 +19,12 @@ class MultiSource(Network):
     """
 
     needs_graph = True
-    reads_drivers = True
+    joins = False
 
     supports: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "multi-source")
         self.register_buffer("supports", supports)
         self.hidden, self.silence = shape.hidden, shape.dropout
@@ -44,8 +44,9 @@ class MultiSource(Network):
         self.head = QuantileHead(shape.hidden, shape.horizons)
         self.gates: dict[str, Tensor] = {}
 
-    def forward(self, inputs: Tensor, drivers: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, drivers: Tensor | None = None, static: Tensor | None = None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
+        inputs = self.with_drivers(inputs, None, static)
         batch, stations = inputs.shape[:2]
         alive = find_alive(inputs).transpose(0, 1)
         own = self._read(self.motion, inputs.flatten(0, 1)).reshape(batch, stations, -1)

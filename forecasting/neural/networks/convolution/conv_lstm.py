@@ -21,25 +21,24 @@ class ConvLstm(Network):
     order: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "conv-lstm")
         self.hidden = shape.hidden
         self.register_buffer("order", line_of(supports))
         self.gates = nn.Conv1d(shape.features + shape.hidden, 4 * shape.hidden, KERNEL, padding=KERNEL // 2)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        alive = find_alive(inputs).permute(1, 2, 0)[..., self.order]
-        lined = inputs[:, self.order].permute(2, 0, 3, 1)
-        state = cell = inputs.new_zeros(inputs.shape[0], self.hidden, inputs.shape[1])
+        alive = find_alive(rows).permute(1, 2, 0)[..., self.order]
+        lined = rows[:, self.order].permute(2, 0, 3, 1)
+        state = cell = rows.new_zeros(rows.shape[0], self.hidden, rows.shape[1])
         for row in lined:
             take, forget, give, new = self.gates(torch.cat([row, state * alive], dim=1)).chunk(4, dim=1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(new)
             state = torch.sigmoid(give) * torch.tanh(cell)
-        out: Tensor = self.head(self.dropout(state.transpose(1, 2)))
-        return out[:, torch.argsort(self.order)]
+        return self.tell(self.dropout(state.transpose(1, 2)), known)[:, torch.argsort(self.order)]
 
 
 def line_of(supports: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ class GraphAttentionGru(Network):
     weights: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "graph-attention-gru")
         edges = supports.abs().sum(dim=0) > 0
         self.register_buffer("edges", (edges | torch.eye(edges.shape[0], dtype=torch.bool)).float())
@@ -31,16 +31,16 @@ class GraphAttentionGru(Network):
         self.bend = nn.LeakyReLU(0.2)
         self.join = nn.Linear((1 + HEADS) * shape.hidden, shape.hidden)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        _, last = self.encoder(inputs.flatten(0, 1))
+        batch, stations = rows.shape[:2]
+        _, last = self.encoder(rows.flatten(0, 1))
         state = last[-1].reshape(batch, stations, -1)
         sent = self.project(state).reshape(batch, stations, HEADS, -1).transpose(1, 2)
         takes, gives = ((sent * part.unsqueeze(1)).sum(dim=-1) for part in self.to_score)
-        alive = find_alive(inputs).squeeze(-1).transpose(0, 1)
+        alive = find_alive(rows).squeeze(-1).transpose(0, 1)
         open_ = self.edges * alive.unsqueeze(1)
         # everybody sees itself, so that no row is empty
         open_ = torch.maximum(open_, torch.eye(stations, dtype=open_.dtype)).unsqueeze(1)
@@ -49,5 +49,4 @@ class GraphAttentionGru(Network):
         self.weights = weights.detach()
         seen = (weights @ sent).transpose(1, 2).flatten(2)
         joined = torch.tanh(self.join(torch.cat([state, seen], dim=-1)))
-        out: Tensor = self.head(self.dropout(joined))
-        return out
+        return self.tell(self.dropout(joined), known)

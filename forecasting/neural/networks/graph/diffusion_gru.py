@@ -1,5 +1,7 @@
 """GRU with diffusion convolution along and against directed edges (Li et al. 2018, DCRNN, arXiv:1707.01926)."""
 
+from dataclasses import replace
+
 import torch
 
 from forecasting.neural.network import Shape, require_supports
@@ -18,4 +20,4 @@ class DiffusionGru(GraphGru):
     def __init__(self, shape: Shape) -> None:
         once = require_supports(shape, "diffusion-gru")
         twice = torch.cat([once, once @ once])
-        super().__init__(Shape(shape.features, shape.window, shape.horizons, shape.hidden, shape.dropout, twice))
+        super().__init__(replace(shape, supports=twice))

@@ -19,7 +19,7 @@ class GraphGru(Network):
     supports: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "graph-gru")
         self.hidden = shape.hidden
         self.register_buffer("supports", supports)
@@ -27,23 +27,22 @@ class GraphGru(Network):
         self.from_input = nn.Linear(views * shape.features, 3 * shape.hidden)
         self.from_state = nn.Linear(views * shape.hidden, 3 * shape.hidden)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        alive = find_alive(inputs)
+        batch, stations = rows.shape[:2]
+        alive = find_alive(rows)
         # stations lead, so that a graph is one matrix product for the whole batch
-        pushed = self.from_input(self._mix(inputs.permute(1, 0, 2, 3)))
-        state = inputs.new_zeros(stations, batch, self.hidden)
+        pushed = self.from_input(self._mix(rows.permute(1, 0, 2, 3)))
+        state = rows.new_zeros(stations, batch, self.hidden)
         for row in pushed.unbind(2):
             update_in, reset_in, candidate_in = row.chunk(3, dim=-1)
             update_state, reset_state, candidate_state = self.from_state(self._mix(state * alive)).chunk(3, dim=-1)
             update = torch.sigmoid(update_in + update_state)
             candidate = torch.tanh(candidate_in + torch.sigmoid(reset_in + reset_state) * candidate_state)
             state = candidate + update * (state - candidate)
-        out: Tensor = self.head(self.dropout(state))
-        return out.transpose(0, 1)
+        return self.tell(self.dropout(state), known, batch_first=False).transpose(0, 1)
 
     def _mix(self, nodes: Tensor) -> Tensor:
         """Own values beside those of the neighbours."""

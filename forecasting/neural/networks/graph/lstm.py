@@ -21,7 +21,7 @@ class GraphLstm(Network):
     supports: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "graph-lstm")
         stations = supports.shape[-1]
         self.hidden = shape.hidden
@@ -32,22 +32,21 @@ class GraphLstm(Network):
         self.from_input = nn.Linear(views * shape.features, 4 * shape.hidden)
         self.from_state = nn.Linear(views * shape.hidden, 4 * shape.hidden)
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
 
     def adjacency(self) -> Tensor:
         """The learned graph, shape (S, S); rows sum to 1."""
         return torch.softmax(torch.relu(self.takes @ self.sends.T), dim=-1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        alive = find_alive(inputs)
+        batch, stations = rows.shape[:2]
+        alive = find_alive(rows)
         graphs = torch.cat([self.supports, self.adjacency().unsqueeze(0)])
-        pushed = self.from_input(mix(inputs.permute(1, 0, 2, 3), graphs))
-        state = cell = inputs.new_zeros(stations, batch, self.hidden)
+        pushed = self.from_input(mix(rows.permute(1, 0, 2, 3), graphs))
+        state = cell = rows.new_zeros(stations, batch, self.hidden)
         for row in pushed.unbind(2):
             take, forget, give, new = (row + self.from_state(mix(state * alive, graphs))).chunk(4, dim=-1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(new)
             state = torch.sigmoid(give) * torch.tanh(cell)
-        out: Tensor = self.head(self.dropout(state))
-        return out.transpose(0, 1)
+        return self.tell(self.dropout(state), known, batch_first=False).transpose(0, 1)

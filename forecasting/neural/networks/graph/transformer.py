@@ -24,7 +24,7 @@ class GraphTransformer(Network):
     weights: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "graph-transformer")
         self.register_buffer("supports", supports)
         self.heads = HEADS if shape.hidden % HEADS == 0 else 1
@@ -39,12 +39,12 @@ class GraphTransformer(Network):
             nn.Linear(shape.hidden, 2 * shape.hidden), nn.GELU(), nn.Linear(2 * shape.hidden, shape.hidden)
         )
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        batch, stations = inputs.shape[:2]
-        found = self.front(inputs.flatten(0, 1))
+        batch, stations = rows.shape[:2]
+        found = self.front(rows.flatten(0, 1))
         token = self.embed(torch.cat([found.mean(dim=1), found[:, -1]], dim=-1)).reshape(batch, stations, -1)
         asks, tells, says = (
             part.reshape(batch, stations, self.heads, -1).transpose(1, 2)
@@ -52,11 +52,10 @@ class GraphTransformer(Network):
         )
         score = asks @ tells.transpose(-1, -2) / asks.shape[-1] ** 0.5
         score = score + torch.einsum("hg,gij->hij", self.bias, self.supports)
-        alive = find_alive(inputs).squeeze(-1).transpose(0, 1)
+        alive = find_alive(rows).squeeze(-1).transpose(0, 1)
         open_ = torch.maximum(alive.unsqueeze(1).expand(-1, stations, -1), torch.eye(stations, dtype=alive.dtype))
         weights = torch.softmax(score.masked_fill(open_.unsqueeze(1) == 0, float("-inf")), dim=-1)
         self.weights = weights.detach()
         token = token + self.join((weights @ says).transpose(1, 2).flatten(2))
         token = token + self.think(self.between(token))
-        out: Tensor = self.head(self.dropout(token))
-        return out
+        return self.tell(self.dropout(token), known)

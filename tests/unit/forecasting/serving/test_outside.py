@@ -136,11 +136,11 @@ def test_record_rain_closes_the_models_that_read_it_and_no_other():
     drivers = DriverRows(("R1.rain_mm.sum_1d",), ("rain",), rain[:, None])
     panel = lay(quiet(), drivers=drivers)
     why = "outside experience: R1.rain_mm.sum_1d 4.0 times the largest in calibration"
-    assert judge_drivers(panel, 7).reason == why
-    ((one,), _) = step_in(panel, "sarimax", [row(panel, "sarimax")], 7)
+    assert judge_drivers(panel.drivers, 7).reason == why
+    ((one,), _) = step_in(panel, panel.drivers, [row(panel, "sarimax")], 7)
     assert not one.shown
     assert one.reason == f"not shown: {why}"
-    ((other,), _) = step_in(panel, "auto", [row(panel, "auto")], 7)
+    ((other,), _) = step_in(panel, None, [row(panel, "auto")], 7)
     assert other.shown
     assert [r.model for r in choose_shown([one, other]) if r.shown] == ["auto"]
 
@@ -150,7 +150,7 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
     panel = lay(sudden(3))
     network = row(panel, "gru", model_hash="f" * 64, skill=0.2)
     made = (row(panel), row(panel, "auto"), network)
-    chosen = choose_shown([one for each in made for one in step_in(panel, each.model, [each], 7)[0]])
+    chosen = choose_shown([one for each in made for one in step_in(panel, None, [each], 7)[0]])
     assert [one.model for one in chosen] == ["lld", "kinematic", "auto", "gru"]
     (shown,) = [one for one in chosen if one.shown]
     assert (shown.model, shown.replaces, shown.model_hash) == ("kinematic", "gru", None)
@@ -160,14 +160,14 @@ def test_it_stands_in_for_every_model_once_and_says_for_which():
 def test_inside_nothing_changes_but_that_it_is_said():
     panel = lay(quiet())
     before = row(panel)
-    assert step_in(panel, "lld", [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
+    assert step_in(panel, None, [before], 7) == ([replace(before, novelty=judge_motion(panel, 7)[0].novelty)], [])
 
 
 @pytest.mark.parametrize("way", [1.0, -1.0])
 def test_what_steps_in_lies_on_one_path(way):
     """A law that fails tomorrow multiplies the velocity; twice the present one is as far as a path reaches."""
     panel = lay(collapse(lead=1.2, way=way))
-    rows, _ = step_in(panel, "auto", [row(panel, "auto")], 7)
+    rows, _ = step_in(panel, None, [row(panel, "auto")], 7)
     made = extrapolate(panel.values[:, 0], [1])[0]
     (shown,) = [one for one in rows if one.model == "kinematic"]
     newest = way * float(panel.values[-1, 0] - panel.values[-2, 0])
@@ -179,7 +179,7 @@ def test_what_steps_in_lies_on_one_path(way):
 
 def test_targets_behind_the_failure_window_are_withheld():
     panel = lay(collapse(lead=6.0))
-    rows, withheld = step_in(panel, "auto", [row(panel, "auto", h) for h in (DAY_S, 90 * DAY_S)], 90)
+    rows, withheld = step_in(panel, None, [row(panel, "auto", h) for h in (DAY_S, 90 * DAY_S)], 90)
     assert [one.horizon_s for one in rows if one.model == "kinematic"] == [DAY_S]
     assert [(w.model, w.reason) for w in withheld] == [
         ("kinematic", "the failure window ends before 90 d: the motion cannot be foretold")
@@ -191,7 +191,7 @@ def test_after_the_failure_window_nothing_is_foretold():
     values = collapse(lead=2.0)
     for more in range(1, 24):
         panel = lay(np.concatenate([values, values[-1] + 15.0 * np.arange(1.0, more + 1.0)]))
-        rows, withheld = step_in(panel, "auto", [row(panel, "auto")], 7)
+        rows, withheld = step_in(panel, None, [row(panel, "auto")], 7)
         if withheld:
             break
     assert {w.reason for w in withheld} == {"the failure window has passed: the motion cannot be foretold"}
