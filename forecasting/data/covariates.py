@@ -1,25 +1,20 @@
 """What may drive a slope, on the panel's grid: rain sums, antecedent rain, water levels and their changes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import SEASON, find_kind
 from forecasting.data.series import DAY_S, Floats, Panel
 
-_SOURCE_OF = {
-    "rain": "rain", "level": "water", "image": "image", "outlook": "outlook", "temperature": "temperature",
-    "motion": "stations", "season": "season",
-}  # fmt: skip
 YEAR_S = 365.2425 * DAY_S
 RAIN_DAYS = (1, 3, 7, 15, 30)
 CHANGE_DAYS = (1, 7, 30)
 RECESSION = 0.84
 """Share of the antecedent index that is left after a day (Crozier 1999; 0.8 to 0.95 in use)."""
-IMAGE_WORDS = ("ndvi", "coherence", "probability", "image")
-MOTION_WORDS = ("displacement", "crack_opening", "tilt")
 ONE_A_ROW = 0.9
 LEAST_SHARE = 0.8
 """A rain sum over fewer readings than this share of its window is unknown, not small."""
@@ -31,8 +26,8 @@ class Covariate:
 
     Attributes:
         name: `station.quantity`.
-        kind: `rain` (summed per row); `level`, `temperature`, `motion` (of another station) or `image` (mean per row;
-            what was read from a picture of that date); `outlook` (expected rain as it was known at the row); `season`.
+        kind: `rain` (summed per row); `water`, `temperature`, `stations` (movement of another one) or `image` (mean per
+            row; what was read from a picture of that date); `outlook` (expected rain as known at the row); `season`.
         values: Shape (T,), NaN where nothing was observed.
     """
 
@@ -55,7 +50,7 @@ def covariates_from_samples(samples: Mapping[str, tuple[ArrayLike, ArrayLike]], 
         inside = (cells >= 0) & (cells < rows)
         counts = np.bincount(cells[inside], minlength=rows)[:rows]
         sums = np.bincount(cells[inside], weights=values[finite][inside], minlength=rows)[:rows]
-        kind = _kind_of(name)
+        kind = find_kind(name)
         made = np.full(rows, np.nan)
         seen = counts > 0
         made[seen] = sums[seen] if kind == "rain" else sums[seen] / counts[seen]
@@ -72,7 +67,7 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
     """
     out: dict[str, Floats] = {}
     values = covariate.values
-    if covariate.kind in {"image", "outlook", "season"}:
+    if covariate.kind in {"image", "outlook", SEASON}:
         return {covariate.name: values}
     days = RAIN_DAYS if covariate.kind == "rain" else CHANGE_DAYS
     spans = {d: round(d * DAY_S / step_s) for d in days}
@@ -82,7 +77,7 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
             out[f"{covariate.name}.sum_{d}d"] = trailing_sum(values, n)
         out[f"{covariate.name}.antecedent"] = antecedent(values, RECESSION ** (step_s / DAY_S))
         return out
-    if covariate.kind != "motion":
+    if covariate.kind != "stations":
         out[covariate.name] = values
     for d, n in spans.items():
         change = np.full(values.shape, np.nan)
@@ -91,20 +86,10 @@ def features(covariate: Covariate, step_s: float) -> dict[str, Floats]:
     return out
 
 
-def _kind_of(name: str) -> str:
-    quantity = name.partition(".")[2]
-    if "rain" in quantity or "precip" in name:
-        return "rain"
-    for kind, words in (("image", IMAGE_WORDS), ("temperature", ("temperature",)), ("motion", MOTION_WORDS)):
-        if any(word in quantity for word in words):
-            return kind
-    return "level"
-
-
 def make_season(panel: Panel) -> tuple[Covariate, ...]:
     """The time of the year of each row as sine and cosine of its angle: known for every row to come as well."""
     angle = 2.0 * np.pi * panel.times_s / YEAR_S
-    return Covariate("season.sin", "season", np.sin(angle)), Covariate("season.cos", "season", np.cos(angle))
+    return Covariate(f"{SEASON}.sin", SEASON, np.sin(angle)), Covariate(f"{SEASON}.cos", SEASON, np.cos(angle))
 
 
 def trailing_sum(values: Floats, rows: int) -> Floats:
@@ -144,6 +129,24 @@ def rows_from_covariates(covariates: Sequence[Covariate], step_s: float) -> Driv
     for covariate in covariates:
         for name, values in features(covariate, step_s).items():
             names.append(name)
-            kinds.append(_SOURCE_OF[covariate.kind])
+            kinds.append(covariate.kind)
             columns.append(values)
     return DriverRows(tuple(names), tuple(kinds), np.column_stack(columns)) if columns else None
+
+
+def join_facts(
+    drivers: DriverRows | None, facts: Mapping[str, Mapping[str, float]], panel: Panel
+) -> DriverRows | None:  # fmt: skip
+    """The drivers with what of each station does not change; as they are where nothing is said of any.
+
+    Args:
+        drivers: On the rows of the panel, or None.
+        facts: By station, name to value; NaN stands for what is not said.
+        panel: Its stations.
+    """
+    if not facts:
+        return drivers
+    names = tuple(sorted({name for known in facts.values() for name in known}))
+    table = [[facts.get(station, {}).get(name, np.nan) for name in names] for station in panel.stations]
+    empty = DriverRows((), (), np.empty((panel.values.shape[0], 0)))
+    return replace(drivers or empty, static_names=names, static=np.array(table, dtype=np.float64))

@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from forecasting.data.kinds import KINDS, STATION
 from forecasting.errors import PanelError
-
-KINDS = ("rain", "water", "image", "outlook", "temperature", "stations", "season")
-"""Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain,
-temperature, movement of other stations, time of the year."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +74,14 @@ class DriverRows:
     def only(self, names: Sequence[str]) -> "DriverRows":
         """The channels of these names, in their own order."""
         return self._take([i for i, name in enumerate(self.names) if name in names])
+
+    def named(self, covariates: Sequence[str]) -> "DriverRows":
+        """Only what is made of these covariates: series, and the words for the season and the facts of a station."""
+        kept = [
+            i for i, name in enumerate(self.names) if any(name == c or name.startswith(f"{c}.") for c in covariates)
+        ]
+        asked = self if STATION in covariates else replace(self, static_names=(), static=None)
+        return asked._take(kept)
 
     def _take(self, kept: list[int]) -> "DriverRows":
         names, kinds = tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept)

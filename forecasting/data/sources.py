@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
-from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
+from forecasting.data.covariates import Covariate, covariates_from_samples, make_season, rows_from_covariates
+from forecasting.data.kinds import SEASON
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
 from forecasting.errors import RecipeError
@@ -51,7 +52,7 @@ DATA_KEYS = {
     "solution": {"file", "format", "files", "azimuth_deg", "clock_ahead_s", "step_s"},
     "points": {"file", "format", "every", "rows", "step_s"},
 }
-RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "holdout", "window"}
+RUN_KEYS = {"horizons", "models", "folds", "last", "seed", "holdout", "window", "covariates"}
 
 
 _TEXT: tuple[tuple[type, ...], str] = ((str,), "text")
@@ -63,7 +64,7 @@ TYPES = {
     "step_s": _NUMBER, "azimuth_deg": _NUMBER, "clock_ahead_s": _NUMBER, "every": _COUNT, "day_of_month": _COUNT,
     "folds": _COUNT, "last": _COUNT, "seed": _COUNT, "window": _COUNT, "displacement": _TABLE, "drivers": _TABLE,
     "files": _TABLE,
-    "horizons": ((list,), "a list of durations"), "models": _LIST,
+    "horizons": ((list,), "a list of durations"), "models": _LIST, "covariates": ((list,), "a list of drivers"),
 }  # fmt: skip
 
 
@@ -151,7 +152,8 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured, outlooks = outlooks_from_samples(samples)
-    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
+    season = make_season(panel) if SEASON in recipe.run.get("covariates", ()) else ()
+    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel), *season)
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 
 

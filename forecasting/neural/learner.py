@@ -48,7 +48,8 @@ class Settings:
         weight_decay: Of AdamW.
         batch: Issue times per step.
         stride: Every how many rows an issue time is taken for training.
-        off: Sources that a network of several sources is built without.
+        off: Sources that a network is built without.
+        covariates: Drivers that it reads; None means every one there is. `multi-source` always reads all.
         physics: Soft terms of the loss; None is plain pinball loss.
         edges: What ties stations of a network with a graph: `measured` (distance, correlation or lead) or `slope`.
         slope_azimuth_deg: Direction of the fall for `slope`; from the heights where None.
@@ -66,6 +67,7 @@ class Settings:
     batch: int = 64
     stride: int = 1
     off: tuple[str, ...] = ()
+    covariates: tuple[str, ...] | None = None
     physics: Physics | None = None
     edges: str = "measured"
     slope_azimuth_deg: float | None = None

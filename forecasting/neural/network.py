@@ -165,7 +165,7 @@ class StationNetwork(Network):
     def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Every station by itself."""
         state: Tensor = self.dropout(self.encode(rows.flatten(0, 1)))
-        return self.tell(state.unflatten(0, rows.shape[:2]), known)
+        return self.tell(state.reshape(*rows.shape[:2], -1), known)
 
 
 def require_supports(shape: Shape, name: str) -> Tensor:

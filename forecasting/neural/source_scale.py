@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.data.driver_rows import KINDS, DriverRows, in_order
+from forecasting.data.driver_rows import DriverRows, in_order
+from forecasting.data.kinds import KINDS, SEASON
 from forecasting.data.series import Floats, Ints
 
 SOURCES = ("motion", "neighbours", *KINDS)
@@ -98,8 +99,7 @@ def fit_scale(drivers: DriverRows | None, rows: int, off: tuple[str, ...] = ()) 
     kept = drivers.without(off)
     # the season is an angle: scaled, it could not be turned to the target
     own = [
-        _measure(c) if kind != "season" else (0.0, 1.0)
-        for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
+        _measure(c) if kind != SEASON else (0.0, 1.0) for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
     ]
     facts = [] if kept.static is None else [_measure(column) for column in kept.static.T]
     return SourceScale(

@@ -70,7 +70,10 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     every = parts.fit.origins
     origins = every[every >= settings.window - 1][:: settings.stride]
     cut = windows(panel.values, origins, floors, window=settings.window, lag=lag)
-    sources = fit_scale(panel.drivers, parts.fit.end, settings.off)
+    drivers = panel.drivers
+    if drivers is not None and kind.joins and settings.covariates is not None:
+        drivers = drivers.named(settings.covariates)
+    sources = fit_scale(drivers, parts.fit.end, settings.off)
     return Recipe(
         model=model,
         stations=panel.stations,

@@ -16,6 +16,7 @@ from forecasting.data.series import DAY_S, MONTH_S, Floats, Ints, Panel
 MOST_LEVELS = 3
 LEAST_KNOWN = 0.5
 """A driver with fewer of the fitted rows known than this share is not read."""
+_LEVELS = ("water", "temperature")
 _YEARS = 2
 _MONTHS = 12
 
@@ -90,7 +91,7 @@ def read_exogenous(panel: Panel, until: int, steps: int) -> Exogenous | None:
         names.append("rain")
     for i, (name, kind) in enumerate(zip(drivers.names, drivers.kinds, strict=True)):
         level = drivers.values[:, i]
-        if kind != "water" or ".change_" in name or not _is_known(level, until):
+        if kind not in _LEVELS or ".change_" in name or not _is_known(level, until):
             continue
         if len(columns) - bool(names[:1] == ["rain"]) == MOST_LEVELS:
             break

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
 from monitor.config.fusion import read_fusion
@@ -109,8 +110,9 @@ def parse_site(text: str, name: str) -> Site:
                 raise ConfigError(f"{name}: forecast.models: {model!r}: expected some of {', '.join(SERVED)}")
     for covariate in file.forecast.covariates if whole else ():
         with faults.gathered():
-            find_series(covariate, stations, f"{name}: forecast.covariates")
-            refuse_expected(covariate, f"{name}: forecast.covariates")
+            if covariate not in WORDS:
+                find_series(covariate, stations, f"{name}: forecast.covariates")
+                refuse_expected(covariate, f"{name}: forecast.covariates")
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every, name)

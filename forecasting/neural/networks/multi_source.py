@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from forecasting.data.driver_rows import KINDS
+from forecasting.data.kinds import KINDS
 from forecasting.neural.head import QuantileHead
 from forecasting.neural.network import Network, Shape, find_alive, require_supports
 

@@ -79,7 +79,8 @@ def backtest(
     trials, scores = [], []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
-    settings = {"window": int(recipe.run["window"])} if "window" in recipe.run else None
+    settings: dict[str, Any] = {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
+    settings["covariates"] = _covariates(recipe, record)
     last = last or recipe.run.get("last")
     if on_cluster:
         found = _score_on_cluster([
@@ -112,6 +113,25 @@ def backtest(
         say(f"report: {write_report(html, str(data or recipe.name), trials, scores)}")
     if not as_json:
         print("\n".join(summary(scores)))
+
+
+def _covariates(recipe: "Recipe", record: "Record") -> tuple[str, ...]:
+    """Drivers that the recipe names for networks that read only those.
+
+    Raises:
+        RecipeError: The record has none of that name.
+    """
+    from forecasting.data.kinds import SEASON
+    from forecasting.errors import RecipeError
+
+    wanted = tuple(recipe.run.get("covariates", ()))
+    known = [one.name for one in record.covariates if one.kind != SEASON] + [SEASON]
+    for name in wanted:
+        if name not in known:
+            raise RecipeError(
+                f"{recipe.name}: backtest.covariates: no driver is called {name!r}; there are {', '.join(known)}"
+            )
+    return wanted
 
 
 def _score_on_cluster(folds: "list[FoldAsked]") -> "Iterator[list[Score]]":

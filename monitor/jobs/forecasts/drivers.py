@@ -1,7 +1,8 @@
 """What may drive a slope, read from the store as known at an instant, for the networks that read it."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
@@ -9,11 +10,13 @@ from statistics import median
 import numpy as np
 from sqlalchemy import Connection
 
+from forecasting.data.kinds import SEASON, STATION, WORDS
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
+from forecasting.registry import NETWORKS, READS_ALL, READS_DRIVERS
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.samples import UNFIT, Timed
+from monitor.jobs.samples import COMPONENTS, SCALARS, UNFIT, Samples, Timed, plan_xy_m
 from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
@@ -21,6 +24,53 @@ QUANTITIES = (
     "rain", "snow_depth", "soil_moisture", "reservoir_level", "groundwater_level", "water_level", "pore_pressure",
     "coherence", "ndvi", "scene_probability",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """What may drive a slope, as known at an instant.
+
+    Attributes:
+        measured: `station.quantity` to times and values.
+        expected: Issues of expected rain.
+        season: Whether the time of the year is read.
+        stations: Whether what of each station does not change is read.
+    """
+
+    measured: Mapping[str, Timed] = field(default_factory=dict)
+    expected: tuple[Outlook, ...] = ()
+    season: bool = False
+    stations: bool = False
+
+
+def load_driving(c: Connection, site: Site, since: datetime, now: datetime, models: Collection[str]) -> Driving:
+    """What these models read of a site in (since, now], as known at `now`.
+
+    `multi-source` and the statistical models read whatever rain and water there is, others what the site file names.
+    """
+    if not READS_DRIVERS.intersection(models):
+        return Driving()
+    named, networks = site.forecast.covariates, bool({*NETWORKS}.intersection(models))
+    quantities = QUANTITIES if READS_ALL.intersection(models) else ()
+    return Driving(
+        load_drivers(c, site, since, now, quantities=quantities, named=named), load_expected(c, site, since, now),
+        networks and SEASON in named, networks and STATION in named,
+    )  # fmt: skip
+
+
+def describe_stations(site: Site, samples: Sequence[Samples]) -> dict[str, dict[str, float]]:
+    """By label what of a station does not change: height, plunge, distance from the middle, and what it measures."""
+    places = plan_xy_m(site, list(samples)) or {}
+    middle = np.mean(list(places.values()), axis=0) if places else np.zeros(2)
+    quantities = sorted({one.quantity for one in samples})
+    out: dict[str, dict[str, float]] = {}
+    for one in samples:
+        known = {"height_m": one.station.height_m, "plunge_deg": one.station.plunge_deg}
+        facts = {name: value for name, value in known.items() if value is not None}
+        if one.label in places:
+            facts["distance_m"] = float(np.hypot(*(np.array(places[one.label]) - middle)))
+        out[one.label] = facts | {f"measures.{q}": float(q == one.quantity) for q in quantities[1:]}
+    return out
 
 
 def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datetime) -> dict[datetime, bool]:
@@ -33,24 +83,26 @@ def find_wet(c: Connection, site: Site, instants: Iterable[datetime], now: datet
 
 
 def load_drivers(
-    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = QUANTITIES
-) -> dict[str, Timed]:
-    """Readings of rain, water and image series in (since, now] as known at `now`, by `station.quantity`.
+    c: Connection, site: Site, since: datetime, now: datetime, *, quantities: Sequence[str] = QUANTITIES,
+    named: Collection[str] = (),
+) -> dict[str, Timed]:  # fmt: skip
+    """Readings in (since, now] as known at `now` of some quantities and of the series named, by `station.quantity`.
 
-    Of other quantities only those that the site file names in `covariates`. A counter gives what it rose by. A gauge
-    that reports tips alone is left out: its silence and a dry day look alike.
+    A counter gives what it rose by. A gauge that reports tips alone is left out: its silence and a dry day look alike.
+    Displacement that is stored as components is read as these.
     """
     out: dict[str, Timed] = {}
     expected = {name for name, _ in site.forecast.expected_rain}
-    for station in site.stations:
-        for spec in station.series:
-            label = f"{station.id}.{spec.quantity}"
-            named = quantities is QUANTITIES and label in site.forecast.covariates
-            if not (spec.quantity in quantities or named) or label in expected:
-                continue
-            if spec.quantity == "rain" and spec.stamp == "event":
-                continue
-            series_id = find_series_id(c, site.id, station.id, spec.quantity)
+    asked = {f"{s.id}.{p.quantity}": None for s in site.stations for p in s.series if p.quantity in quantities}
+    asked |= dict.fromkeys(name for name in named if name not in WORDS)
+    for name in asked:
+        station, _, quantity = name.partition(".")
+        spec = site.series(station, quantity)
+        if spec is None or name in expected or (quantity == "rain" and spec.stamp == "event"):
+            continue
+        ids = {q: find_series_id(c, site.id, station, q) for q in _stored_as(quantity)}
+        for stored, series_id in ids.items():
+            label = f"{station}.{stored}"
             if series_id is None:
                 continue
             readings = stream_readings(c, series_id, since, now, now)
@@ -64,7 +116,16 @@ def load_drivers(
                 values.append(value)
             if times:
                 out[label] = times, values
-    return out
+    return dict(sorted(out.items()))
+
+
+def _stored_as(quantity: str) -> tuple[str, ...]:
+    """Under which names a declared quantity may be stored."""
+    return (
+        (quantity, *(q for q in (*SCALARS, *COMPONENTS) if q != quantity))
+        if quantity == "displacement"
+        else (quantity,)
+    )
 
 
 def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> tuple[Outlook, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from forecasting.registry import NETWORKS, READS_DRIVERS
+from forecasting.registry import NETWORKS
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
@@ -44,8 +44,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
     with db.read() as c:
         standings = load_standings(c, site, now)
-        reads = any(m in READS_DRIVERS for m in (*models, *(s.row.kind for s in standings)))
-        found = read_site(c, site, now, drivers=reads)
+        found = read_site(c, site, now, (*models, *(s.row.kind for s in standings)))
         states = load_conformal(c, [s.series_id for s in found.samples]) if found else {}
         stages = load_stages(c, site.id, now)
         kept = load_fits(c, site.id)

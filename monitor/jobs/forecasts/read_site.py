@@ -1,5 +1,6 @@
 """What is known of a site at an instant, on the grid of its forecasts: the same for an issue and for a fit by night."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.drivers import load_driving
 from monitor.jobs.forecasts.tasks import SiteRecord, make_record
 from monitor.jobs.samples import Samples, grid_step_s, history_since, load_displacements, step_s
 
@@ -23,8 +24,8 @@ class SiteRead:
     record: SiteRecord
 
 
-def read_site(c: Connection, site: Site, now: datetime, *, drivers: bool) -> SiteRead | None:
-    """Displacements of a site as known at `now`, and what may drive them where asked; None without recent readings."""
+def read_site(c: Connection, site: Site, now: datetime, models: Collection[str]) -> SiteRead | None:
+    """Displacements of a site as known at `now`, and what these models read beside; None without recent readings."""
     shortest_s = min(site.forecast.horizons_s)
     slowest_s = max(_intervals(site), default=0.0)
     reach_s = grid_step_s(slowest_s, shortest_s) if slowest_s else 0.0
@@ -36,9 +37,8 @@ def read_site(c: Connection, site: Site, now: datetime, *, drivers: bool) -> Sit
     samples = load_displacements(c, site, since, now, grid_s=step)
     if not samples:
         return None
-    known = load_drivers(c, site, since, now) if drivers else {}
-    expected = load_expected(c, site, since, now) if drivers else ()
-    return SiteRead(samples, make_record(site, samples, step, now, known, expected))
+    driving = load_driving(c, site, since, now, models)
+    return SiteRead(samples, make_record(site, samples, step, now, driving))
 
 
 def _intervals(site: Site) -> list[float]:

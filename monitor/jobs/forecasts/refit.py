@@ -32,7 +32,7 @@ def refit_site(db: Database, config: ServiceConfig, site: Site, now: datetime, f
         return "nothing to fit: the site names neither sarimax nor uc"
     with db.read() as c:
         before = {(row.series_id, row.fit.model): row for row in load_fits(c, site.id)}
-        found = read_site(c, site, now, drivers=True)
+        found = read_site(c, site, now, models)
     if found is None:
         return "no recent displacement readings"
     tried = [row.tried_at for row in before.values() if row.fit.model in models]

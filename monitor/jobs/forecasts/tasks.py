@@ -13,6 +13,7 @@ from forecasting.serving.records import Forecast, Limits, Training, Withheld
 from forecasting.simple.night_fit import NightFit, Refits
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
+from monitor.jobs.forecasts.drivers import Driving, describe_stations
 from monitor.jobs.samples import Samples, Timed, heights_m, plan_xy_m
 from monitor.worker.records import Task
 
@@ -31,6 +32,8 @@ class SiteRecord:
         heights_m: Label to metres; None where one is not known.
         drivers: `station.quantity` to times and values of what may drive the slope.
         expected: Issues of expected rain.
+        season: Whether the time of the year is read.
+        facts: Label to what of its station does not change; empty where nobody asks for it.
         limits: Label to what the values of a series cannot pass.
     """
 
@@ -41,6 +44,8 @@ class SiteRecord:
     heights_m: Mapping[str, float] | None = None
     drivers: Mapping[str, Timed] = field(default_factory=dict)
     expected: tuple[Outlook, ...] = ()
+    season: bool = False
+    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
@@ -146,7 +151,7 @@ def split_points(asked: SiteForecastAsked) -> list[SiteForecastAsked]:
         mine = set(labels[first : first + POINTS_AT_ONCE])
         record = replace(
             asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
-            heights_m=_only(asked.record.heights_m, mine),
+            heights_m=_only(asked.record.heights_m, mine), facts=_pick(asked.record.facts, mine),
         )  # fmt: skip
         states = {
             name: {key: state for key, state in known.items() if key.rsplit("|", 2)[0] in mine}
@@ -188,11 +193,12 @@ TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, Traini
 
 
 def make_record(
-    site: Site, samples: list[Samples], step_s: float, now: datetime,
-    drivers: Mapping[str, Timed], expected: tuple[Outlook, ...],
+    site: Site, samples: list[Samples], step_s: float, now: datetime, driving: Driving
 ) -> SiteRecord:  # fmt: skip
     """What is known of a site at `now`, for one grid of `step_s`."""
     return SiteRecord(
         {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
-        drivers, expected, {s.label: Limits(*s.spec.walls) for s in samples},
+        driving.measured, driving.expected, driving.season,
+        describe_stations(site, samples) if driving.stations else {},
+        {s.label: Limits(*s.spec.walls) for s in samples},
     )  # fmt: skip

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
-from forecasting.registry import NETWORKS, READS_DRIVERS
+from forecasting.registry import NETWORKS
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
 from monitor.domain.alert import SERVICE, Actor
@@ -18,7 +18,7 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts import training_state
-from monitor.jobs.forecasts.drivers import load_drivers, load_expected
+from monitor.jobs.forecasts.drivers import load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, TrainingAsked, make_record
 from monitor.jobs.samples import history_since, load_displacements, slope_azimuth_deg, step_s
@@ -106,8 +106,7 @@ def train_one(
             step = interval_s
         since = history_since(as_of, step, HISTORY_STEPS)
         samples = load_displacements(c, site, since, as_of, grid_s=step if task == "forecast" else 0.0)
-        drivers = load_drivers(c, site, since, as_of) if kind in READS_DRIVERS else {}
-        expected = load_expected(c, site, since, as_of) if kind in READS_DRIVERS else ()
+        driving = load_driving(c, site, since, as_of, (kind,))
     if not samples:
         training_state.finish(work)
         return "no readings"
@@ -117,7 +116,7 @@ def train_one(
             time_limit_s=config.compute.job_limit_s * 0.8, edges=site.forecast.edges,
             slope_azimuth_deg=slope_azimuth_deg(samples),
         )  # fmt: skip
-        asked = TrainingAsked(make_record(site, samples, step, as_of, drivers, expected), training)
+        asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training)
         answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from detection.anomaly.records import DetectorTraining
-from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, join_facts, make_season, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
@@ -113,10 +113,11 @@ def _judge(row: Forecast, permits: Mapping[float, Permit]) -> Forecast:
 
 def _panel(record: SiteRecord) -> Panel:
     panel = panel_from_samples(record.samples, record.step_s, end_s=record.end_s, xy_m=record.xy_m)
-    covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel))
+    season = make_season(panel) if record.season else ()
+    covariates = (*covariates_from_samples(record.drivers, panel), *lay_outlooks(record.expected, panel), *season)
     heights = record.heights_m
     return replace(
         panel,
-        drivers=rows_from_covariates(covariates, panel.step_s),
+        drivers=join_facts(rows_from_covariates(covariates, panel.step_s), record.facts, panel),
         heights_m=None if heights is None else np.array([heights[name] for name in panel.stations], dtype=np.float64),
     )

@@ -218,7 +218,9 @@ def main() -> None:
         for seed in seeds[:1] if name.startswith("ewa") else seeds:
             kept = KEPT / f"{name.replace(' ', '-')}-{seed}-{given.epochs}.json"
             if not kept.exists():
-                kept.write_text(json.dumps(run(Settings(seed=seed, epochs=given.epochs, stride=3, patience=4))))
+                kept.write_text(
+                    json.dumps(run(Settings(seed=seed, epochs=given.epochs, stride=3, patience=4, covariates=())))
+                )
             by_seed.append(json.loads(kept.read_text()))
         figures[name] = table = {}
         for way in by_seed[0]:

@@ -60,7 +60,7 @@ def cost(panel: Panel, seed: int) -> dict[str, float]:
     first = panel.values.shape[0] - ORIGINS - AHEAD
     known = panel.head(first)
     begun = time.process_time()
-    trained = train_network("gru", known, split(first), HORIZONS_S, Settings(seed=seed))
+    trained = train_network("gru", known, split(first), HORIZONS_S, Settings(seed=seed, covariates=()))
     took = time.process_time() - begun
     origins = np.arange(first, first + ORIGINS, dtype=np.int64)
     begun = time.process_time()

@@ -127,7 +127,8 @@ def run(case: Case, seed: int) -> dict[str, list[float]]:
             [mae(cut.test.targets(panel.values, origins, h) - base[:, :, i]) for i, h in enumerate(steps)]
         )
         found["all sources"].append(score(full, case, panel, cut))
-        gru = train_network("gru", panel, cut, case.horizons_s, settings).forecaster
+        motion = replace(settings, covariates=())
+        gru = train_network("gru", panel, cut, case.horizons_s, motion).forecaster
         found["gru, motion only"].append(score(gru, case, panel, cut))
         for source in present:
             found[f"without {source}"].append(score(train(replace(settings, off=(source,))), case, panel, cut))

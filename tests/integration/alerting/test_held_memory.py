@@ -123,9 +123,8 @@ def test_a_job_reads_a_long_history_piece_by_piece(database):
             (found[grid_s],) = load_displacements(c, SITE, START - timedelta(days=1), end, grid_s=grid_s)
             peaks[grid_s] = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
-        named = replace(SITE, forecast=replace(SITE.forecast, covariates=("A.displacement",)))
         tracemalloc.start()
-        drivers = load_drivers(c, named, START - timedelta(days=1), end)
+        drivers = load_drivers(c, SITE, START - timedelta(days=1), end, named=("A.displacement",))
         peaks["drivers"] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     whole, thin = found[0.0], found[21600.0]

@@ -151,7 +151,7 @@ def test_when_an_issue_could_be_read(database: Database, site: Site) -> None:
     with database.read() as c:
         (found,) = load_expected(c, site, START - DAY, START + 50 * DAY)
         (early,) = load_expected(c, site, START - DAY, START + DAY)
-        drivers = load_drivers(c, site, START - DAY, START + 50 * DAY)
+        drivers = load_drivers(c, site, START - DAY, START + 50 * DAY, named=site.forecast.covariates)
     assert (found.name, found.reach_s) == ("R1.rain_next_24h", 86400.0)
     assert found.expected_mm.tolist() == [5.0, 6.0, 7.0]
     assert (found.known_s - found.issued_s).tolist() == [7200.0, 14400.0, 10800.0], (

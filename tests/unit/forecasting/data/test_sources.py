@@ -107,7 +107,7 @@ def test_driver_rows_and_their_scale():
     found = covariates_from_samples(
         {"R.rain_mm": (times, times), "P.ndvi": (times[::3], times[::3]), "W.level_m": (times, times)}, panel
     )
-    assert {c.name: c.kind for c in found} == {"R.rain_mm": "rain", "P.ndvi": "image", "W.level_m": "level"}
+    assert {c.name: c.kind for c in found} == {"R.rain_mm": "rain", "P.ndvi": "image", "W.level_m": "water"}
     assert list(features(found[0], DAY_S)) == ["P.ndvi"]
     rows = rows_from_covariates(found, DAY_S)
     assert set(rows.kinds) == {"rain", "image", "water"}

@@ -264,7 +264,7 @@ def test_drivers_come_first_and_the_future_is_not_used():
     effect = np.concatenate([np.zeros(12), rain[:-12]])
     values = np.cumsum(0.05 * effect + rng.normal(0, 0.05, 500))[:, None]
     panel = Panel(0.0, DAY_S, ("G1",), values)
-    other = Covariate("RES.level_m", "level", np.cumsum(rng.normal(size=500)))
+    other = Covariate("RES.level_m", "water", np.cumsum(rng.normal(size=500)))
     table = driver_table(panel, [Covariate("R1.rain_mm", "rain", rain), other], until_s=399 * DAY_S)
     assert table[0].feature == "R1.rain_mm.sum_7d"
     assert table[0].lag_days == 12

@@ -39,7 +39,7 @@ def driven(rows=ROWS, seed=2, expected=None):
     moved = np.cumsum(np.column_stack([0.02 * held, 0.01 * held + 0.1]), axis=0)
     values = moved + rng.normal(0, 0.1, moved.shape)
     values[rng.random(values.shape) < 0.04] = np.nan
-    told = [Covariate("R1.rain", "rain", rain), Covariate("P1.reservoir_level", "level", np.sin(np.arange(rows) / 30))]
+    told = [Covariate("R1.rain", "rain", rain), Covariate("P1.reservoir_level", "water", np.sin(np.arange(rows) / 30))]
     if expected is not None:
         told.append(Covariate("R1.rain_next_1d", "outlook", expected(rain)))
     return Panel(0.0, DAY_S, ("A", "B"), values, drivers=rows_from_covariates(told, DAY_S))
