@@ -80,8 +80,8 @@ class DriverRows:
         kept = [
             i for i, name in enumerate(self.names) if any(name == c or name.startswith(f"{c}.") for c in covariates)
         ]
-        asked = self if STATION in covariates else replace(self, static_names=(), static=None)
-        return asked._take(kept)
+        out = self._take(kept)
+        return out if STATION in covariates else replace(out, static_names=(), static=None)
 
     def _take(self, kept: list[int]) -> "DriverRows":
         names, kinds = tuple(self.names[i] for i in kept), tuple(self.kinds[i] for i in kept)

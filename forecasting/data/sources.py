@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from forecasting.data.bounds import DAMAGED, check_size, read_part
-from forecasting.data.covariates import Covariate, covariates_from_samples, make_season, rows_from_covariates
-from forecasting.data.kinds import SEASON
+from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
 from forecasting.errors import RecipeError
@@ -152,8 +151,7 @@ def read_record(data: str | Path | None, recipe: Recipe, *, quantity: str | None
 
 def _with_drivers(panel: Panel, samples: Samples) -> Record:
     measured, outlooks = outlooks_from_samples(samples)
-    season = make_season(panel) if SEASON in recipe.run.get("covariates", ()) else ()
-    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel), *season)
+    covariates = (*covariates_from_samples(measured, panel), *lay_outlooks(outlooks, panel))
     return Record(replace(panel, drivers=rows_from_covariates(covariates, panel.step_s)), covariates)
 
 

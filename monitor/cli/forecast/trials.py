@@ -1,6 +1,7 @@
 """Trials of forecasts on files: backtest, audit of the input, leak test, drivers. None needs a database or a site."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,12 +76,12 @@ def backtest(
     if not allow_interpolated:
         refuse_interpolated(record.panel, spans)
     chosen_seed = int(recipe.run.get("seed", 7)) if seed is None else seed
-    panel, learn = _hold_out(record.panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
+    covariates, panel = _name_covariates(recipe, record)
+    panel, learn = _hold_out(panel, holdout or recipe.run.get("holdout", "time"), chosen_seed)
     trials, scores = [], []
     names = model_list(models or recipe.run.get("models", "auto"))
     chosen_folds = folds or int(recipe.run.get("folds", 3))
-    settings: dict[str, Any] = {"window": int(recipe.run["window"])} if "window" in recipe.run else {}
-    settings["covariates"] = _covariates(recipe, record)
+    settings = {"covariates": covariates} | ({"window": int(recipe.run["window"])} if "window" in recipe.run else {})
     last = last or recipe.run.get("last")
     if on_cluster:
         found = _score_on_cluster([
@@ -115,23 +116,27 @@ def backtest(
         print("\n".join(summary(scores)))
 
 
-def _covariates(recipe: "Recipe", record: "Record") -> tuple[str, ...]:
-    """Drivers that the recipe names for networks that read only those.
+def _name_covariates(recipe: "Recipe", record: "Record") -> "tuple[tuple[str, ...], Panel]":
+    """Drivers that the recipe names for networks that read only those, and the panel with the season where it is one.
 
     Raises:
         RecipeError: The record has none of that name.
     """
+    from forecasting.data.covariates import make_season, rows_from_covariates
     from forecasting.data.kinds import SEASON
     from forecasting.errors import RecipeError
 
-    wanted = tuple(recipe.run.get("covariates", ()))
-    known = [one.name for one in record.covariates if one.kind != SEASON] + [SEASON]
+    wanted, panel = tuple(recipe.run.get("covariates", ())), record.panel
+    known = [*(one.name for one in record.covariates), SEASON]
     for name in wanted:
         if name not in known:
             raise RecipeError(
                 f"{recipe.name}: backtest.covariates: no driver is called {name!r}; there are {', '.join(known)}"
             )
-    return wanted
+    if SEASON not in wanted:
+        return wanted, panel
+    every = (*record.covariates, *make_season(panel))
+    return wanted, replace(panel, drivers=rows_from_covariates(every, panel.step_s))
 
 
 def _score_on_cluster(folds: "list[FoldAsked]") -> "Iterator[list[Score]]":

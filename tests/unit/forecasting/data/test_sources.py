@@ -93,14 +93,6 @@ def test_the_checkpoint_keeps_what_was_read_and_tuning_asks_for_the_same(taught,
         fine_tune(taught, replace(PANEL, drivers=shuffled), PARTS)
 
 
-def test_a_network_that_reads_no_drivers_is_not_touched_by_them():
-    quick = Settings(epochs=1, stride=4)
-    bare = replace(PANEL, drivers=None)
-    one, two = (train_network("gru", p, PARTS, HORIZON, quick).forecaster for p in (PANEL, bare))
-    assert to_bytes(one, "d") == to_bytes(two, "d")
-    assert "sources" not in one.recipe.to_json()
-
-
 def test_driver_rows_and_their_scale():
     times = np.arange(10) * DAY_S
     panel = Panel(0.0, DAY_S, ("A",), np.zeros((10, 1)))

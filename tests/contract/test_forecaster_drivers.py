@@ -1,0 +1,246 @@
+"""Drivers in every network: heard, missed, never known too early; without any of them nothing is as it was not."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.data.covariates import (
+    Covariate,
+    covariates_from_samples,
+    join_facts,
+    make_season,
+    rows_from_covariates,
+)
+from forecasting.data.driver_rows import DriverRows
+from forecasting.data.kinds import KINDS, find_kind
+from forecasting.data.rain_forecasts import lay_outlook
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
+from forecasting.errors import PanelError
+from forecasting.evaluation.leakage import run_leak_test
+from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
+from forecasting.neural.learner import Settings
+from forecasting.neural.source_scale import SourceScale, fit_scale
+from forecasting.neural.training import deterministic, prepare, train_network
+from forecasting.registry import NETWORKS, load
+from forecasting.simple.baselines import LevelDrift
+from tests.data.slopes import rain_to_come
+
+HORIZONS = (DAY_S, 2 * DAY_S)
+SMALL = Settings(window=10, hidden=8, dropout=0.0)
+ORIGIN = np.array([250])
+# the first bytes of what each network was at its first weights before there were drivers in all of them
+BEFORE = {
+    "bigru-attention": "2728f41091e3",
+    "bilstm": "6bd8fa41b9a5",
+    "cnn": "160ed3c18994",
+    "cnn-bilstm": "ce48fb741afa",
+    "cnn-lstm": "6d0fd958d0ae",
+    "cnn-lstm-attention": "cad15a96eb9f",
+    "conv-lstm": "b2cf9a5b7dc8",
+    "diffusion-gru": "082ffef0a63a",
+    "graph-attention-gru": "bf848bb72a9b",
+    "graph-gru": "9cb89121a3e9",
+    "graph-lstm": "229d0f0b1be0",
+    "graph-transformer": "39bcf299f473",
+    "gru": "b04da56a30d9",
+    "lstm": "d796cd696128",
+    "lstm2": "e09bb625f8c6",
+    "mlp": "1d84181f18c8",
+    "multi-source": "d8df2b608d03",
+    "rnn": "417e2ab0c068",
+    "tcn": "ee4625852dc3",
+    "transformer": "5baad0e63426",
+    "vae-gru": "2b0bb4b1fe0c",
+}
+
+
+@cache
+def wet():
+    """Every kind of driver there is, beside two stations of which a few facts are known."""
+    panel, rain, expected = rain_to_come()
+    times, rows = panel.times_s, panel.values.shape[0]
+    draw = np.random.default_rng(1)
+    samples = {
+        "R.rain": rain, "W.reservoir_level": (times, np.cumsum(draw.normal(0, 1, rows))),
+        "T.air_temperature": (times, draw.normal(5, 9, rows)), "P.ndvi": (times[::10], draw.uniform(0, 1, rows)[::10]),
+        "G9.displacement": (times, np.cumsum(draw.normal(0.1, 1, rows))),
+    }  # fmt: skip
+    laid = (*covariates_from_samples(samples, panel), lay_outlook(expected, panel), *make_season(panel))
+    drivers = rows_from_covariates(laid, panel.step_s)
+    facts = {"A": {"height_m": 900.0, "plunge_deg": 20.0}, "B": {"height_m": 820.0}}
+    return replace(panel, drivers=join_facts(drivers, facts, panel))
+
+
+@cache
+def lively(model):
+    """A network whose head is no longer zero, so that it says something without a training."""
+    panel = wet()
+    with deterministic(3):
+        recipe = prepare(model, panel, split(panel.values.shape[0]), HORIZONS, SMALL)
+        network = build_network(recipe)
+        torch.nn.init.normal_(network.head.linear.weight, std=0.3)
+    return NeuralForecaster(recipe, network.eval())
+
+
+def answer(forecaster, drivers, panel=None):
+    return forecaster.quantiles((panel or wet()).values, ORIGIN, drivers=drivers)
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_every_network_hears_each_driver_up_to_the_origin_and_none_after_it(model):
+    panel, forecaster = wet(), lively(model)
+    assert set(panel.drivers.kinds) == set(KINDS)
+    before = answer(forecaster, panel.drivers)
+    later = panel.drivers.values.copy()
+    later[ORIGIN[0] + 1 :] = np.nan
+    later[ORIGIN[0] + 2 :: 2] = 1e4
+    np.testing.assert_array_equal(before, answer(forecaster, replace(panel.drivers, values=later)))
+    for kind in KINDS:
+        other = panel.drivers.values.copy()
+        other[: ORIGIN[0] + 1, [own == kind for own in panel.drivers.kinds]] *= -0.5
+        assert np.abs(before - answer(forecaster, replace(panel.drivers, values=other))).max() > 1e-6, kind
+    facts = panel.drivers.static.copy()
+    facts[0, 0] -= 60.0
+    assert np.abs(before - answer(forecaster, replace(panel.drivers, static=facts))).max() > 1e-6
+
+
+@pytest.mark.parametrize("model", sorted(NETWORKS))
+def test_a_driver_that_says_nothing_is_one_that_is_not_there(model):
+    panel, forecaster = wet(), lively(model)
+    drivers = panel.drivers
+    for kind in KINDS:
+        silent = drivers.values.copy()
+        silent[:, [own == kind for own in drivers.kinds]] = np.nan
+        made = answer(forecaster, replace(drivers, values=silent))
+        np.testing.assert_array_equal(made, answer(forecaster, drivers.without((kind,))))
+        assert np.isfinite(made).all()
+    nothing = replace(drivers, values=np.full_like(drivers.values, np.nan), static=np.full_like(drivers.static, np.nan))
+    np.testing.assert_array_equal(answer(forecaster, nothing), answer(forecaster, None))
+    turned = DriverRows(
+        drivers.names[::-1], drivers.kinds[::-1], drivers.values[:, ::-1], drivers.static_names[::-1],
+        drivers.static[:, ::-1],
+    )  # fmt: skip
+    np.testing.assert_array_equal(answer(forecaster, turned), answer(forecaster, drivers))
+
+
+@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if not load(m).needs_graph))
+def test_stations_in_another_order_are_forecast_the_same(model):
+    panel, forecaster = wet(), lively(model)
+    turned = Panel(0.0, DAY_S, ("B", "A"), panel.values[:, ::-1], drivers=panel.drivers.of_stations([1, 0]))
+    seen, floors = forecaster.on_panel(turned)
+    made = forecaster.quantiles(seen.values, ORIGIN, floors, seen.drivers)
+    np.testing.assert_allclose(made[:, ::-1], answer(forecaster, panel.drivers), rtol=1e-5, atol=1e-5)
+    alone = Panel(0.0, DAY_S, ("B",), panel.values[:, 1:], drivers=panel.drivers.of_stations([1]))
+    seen, floors = forecaster.on_panel(alone)
+    made = forecaster.quantiles(seen.values, ORIGIN, floors, seen.drivers)
+    np.testing.assert_allclose(made[:, 0], answer(forecaster, panel.drivers)[:, 1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", sorted(m for m in NETWORKS if load(m).needs_graph))
+def test_drivers_say_nothing_to_neighbours_through_a_station_that_is_silent(model):
+    panel, forecaster = wet(), lively(model)
+    values = panel.values.copy()
+    values[200:, 1] = np.nan
+    made = forecaster.quantiles(values, ORIGIN, drivers=panel.drivers)
+    facts = panel.drivers.static.copy()
+    facts[1] *= 3.0
+    other = forecaster.quantiles(values, ORIGIN, drivers=replace(panel.drivers, static=facts))
+    np.testing.assert_array_equal(made[:, 0], other[:, 0])
+    seen, _ = forecaster.on_panel(Panel(0.0, DAY_S, ("A",), values[:, :1], drivers=panel.drivers.of_stations([0])))
+    assert seen.stations == ("A", "B")
+    assert np.isnan(seen.drivers.static[1]).all()
+
+
+def test_a_checkpoint_keeps_what_was_read(tmp_path):
+    for model in ("gru", "multi-source"):
+        forecaster = lively(model)
+        content = to_bytes(forecaster, "d")
+        loaded, _ = read(write(tmp_path, content, {"model_hash": model_hash(content)}))
+        assert loaded.recipe == forecaster.recipe
+        np.testing.assert_array_equal(answer(loaded, wet().drivers), answer(forecaster, wet().drivers))
+
+
+def bare_recipe(model):
+    """A recipe in which nothing is measured: the same first weights on every machine."""
+    graph = [[[0.0, 0.5], [0.5, 0.0]]] * 2 if load(model).needs_graph else None
+    lld = LevelDrift("lld", (1, 2), ((7, 30, 0.5), (7, 30, 0.5)))
+    return Recipe(
+        model=model, stations=("A", "B"), step_s=DAY_S, steps=(1, 2), horizons_s=HORIZONS, window=10, hidden=8,
+        dropout=0.1, seed=7, noise_mm=(1.0, 1.0), spread=(1.0, 1.0), lld=lld, supports=graph,
+        sources=None if load(model).joins else SourceScale(),
+    )  # fmt: skip
+
+
+def test_without_drivers_every_network_is_what_it_was_before_there_were_any():
+    made = {}
+    for model in BEFORE:
+        with deterministic(7):
+            network = build_network(bare_recipe(model))
+        made[model] = model_hash(to_bytes(NeuralForecaster(bare_recipe(model), network), "d"))[:12]
+    assert made == BEFORE
+    bare = replace(wet(), drivers=None)
+    parts = split(bare.values.shape[0])
+    quick = replace(SMALL, epochs=1, stride=8)
+    for model in ("gru", "graph-gru"):
+        one = train_network(model, bare, parts, HORIZONS, quick).forecaster
+        two = train_network(model, wet(), parts, HORIZONS, replace(quick, covariates=())).forecaster
+        assert to_bytes(one, "d") == to_bytes(two, "d")
+        assert "sources" not in one.recipe.to_json()
+
+
+@pytest.mark.parametrize("model", ["gru", "lstm", "graph-gru"])
+def test_expected_rain_teaches_what_the_motion_cannot_tell(model):
+    panel, rain, expected = rain_to_come()
+    laid = (*covariates_from_samples({"R.rain_mm": rain}, panel), lay_outlook(expected, panel))
+    panel = replace(panel, drivers=rows_from_covariates(laid, panel.step_s))
+    parts = split(panel.values.shape[0])
+    settings = Settings(epochs=12, learning_rate=1e-2, batch=16, dropout=0.05, window=10, hidden=8, patience=12)
+    origins = parts.calibration.origins
+    came = parts.calibration.targets(panel.values, origins, 2)
+
+    def error(settings):
+        made = train_network(model, panel, parts, HORIZONS[1:], settings).forecaster
+        median = made.quantiles(panel.values, origins, drivers=panel.drivers)[:, :, 0, 2]
+        return float(np.nanmean(np.abs(median - came)))
+
+    assert error(settings) < 0.8 * error(replace(settings, covariates=()))
+
+
+def test_the_leak_test_covers_what_a_network_reads():
+    (result,) = run_leak_test(wet(), ["gru"], HORIZONS, count=8)
+    assert result.forecasts >= 8
+    assert not result.leaks
+
+
+def test_the_season_is_turned_to_the_target_and_its_scale_is_left_alone():
+    panel = wet()
+    scale = fit_scale(panel.drivers, 100)
+    place = panel.drivers.names.index("season.sin")
+    assert (scale.centre[place], scale.scale[place]) == (0.0, 1.0)
+    network, recipe = lively("gru").network, lively("gru").recipe
+    heard = torch.from_numpy(recipe.sources.cut(panel.drivers, ORIGIN, recipe.window))
+    known = network.ahead(heard)
+    assert known.shape == (1, 2, 5)
+    for i, steps in enumerate(recipe.steps):
+        at = panel.drivers.values[ORIGIN[0] + steps, [place, place + 1]]
+        np.testing.assert_allclose(known[0, i, 2:], [*at, 1.0], atol=1e-6)
+    assert network.ahead(torch.zeros_like(heard)).abs().max() == 0
+
+
+def test_kinds_and_facts_that_nobody_could_read_are_refused():
+    names = ("R1.rain_mm", "T1.soil_temperature", "G1.crack_opening", "P.ndvi", "X.any")
+    assert [find_kind(name) for name in names] == ["rain", "temperature", "stations", "image", "water"]
+    panel = wet()
+    with pytest.raises(PanelError, match="fixed facts of 1"):
+        replace(panel, drivers=panel.drivers.of_stations([0]))
+    with pytest.raises(PanelError, match="fixed facts"):
+        replace(panel.drivers, static_names=("one",))
+    alone = rows_from_covariates([Covariate("G2.tilt_x", "stations", np.arange(40.0))], DAY_S)
+    assert alone.names == ("G2.tilt_x.change_1d", "G2.tilt_x.change_7d", "G2.tilt_x.change_30d")
+    assert join_facts(None, {}, panel) is None
+    assert join_facts(None, {"A": {"height_m": 1.0}}, panel).static.shape == (2, 1)
