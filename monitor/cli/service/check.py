@@ -13,6 +13,7 @@ import typer
 from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.instants import epoch_s
+from monitor.domain.quantities import UNITS
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.language.vocabulary import LEVELS
@@ -237,7 +238,7 @@ def _check_proofs(service: ServiceConfig, sites: list[Site]) -> Iterator[Finding
 def _find_unknown_models(site: Site) -> Iterator[str]:
     # registries name models by dotted path, so that looking loads none of them
     from detection.anomaly.registry import list_served
-    from forecasting.registry import READS_DRIVERS, SERVED
+    from forecasting.registry import SERVED
 
     for key, names, known in (
         ("forecast.models", site.forecast.models, SERVED),
@@ -246,12 +247,39 @@ def _find_unknown_models(site: Site) -> Iterator[str]:
         for name in names:
             if name not in known:
                 yield f"{key}: unknown model {name!r}; expected one of: {', '.join(sorted(known))}"
-    given = [*site.forecast.covariates, *(name for name, _ in site.forecast.expected_rain)]
-    if given and not READS_DRIVERS & set(site.forecast.models):
-        yield (
-            f"forecast.covariates: none of the chosen models reads {', '.join(given)}; add one that does "
-            f"({', '.join(sorted(READS_DRIVERS))}) to forecast.models, or take them out"
-        )
+    yield from find_unread(site)
+
+
+def find_unread(site: Site) -> Iterator[str]:
+    """Covariates that would be dropped in silence."""
+    from forecasting.data.kinds import NETWORKS_ONLY, WORDS, find_kind
+    from forecasting.registry import NETWORKS, READS_DRIVERS
+
+    networks, expected = set(NETWORKS) & set(site.forecast.models), [name for name, _ in site.forecast.expected_rain]
+    readers = set(READS_DRIVERS) & set(site.forecast.models)
+    given = (*site.forecast.covariates, *expected)
+    for name in given:
+        needs_network = name in WORDS or (name not in expected and find_kind(name) in NETWORKS_ONLY)
+        if not (networks if needs_network else readers):
+            those = "a network, such as gru" if needs_network else "a network, such as gru, or sarimax or uc"
+            yield (
+                f"forecast.covariates: none of the chosen models reads {name}; add one that does ({those}) to "
+                "forecast.models, or take it out"
+            )
+    for name in site.forecast.covariates:
+        spec = None if name in WORDS else site.series(*name.split(".", 1))
+        if spec is not None and spec.quantity == "rain" and spec.stamp == "event":
+            yield (
+                f"forecast.covariates: {name} reports tips alone: its silence and a dry day look alike, so no model "
+                "reads it; name a gauge with stamp interval_end or counter"
+            )
+        if spec is not None and spec.unit != "index" and spec.unit not in UNITS:
+            yield (
+                f"forecast.covariates: the unit {spec.unit!r} of {name} is not known; give the series a known unit, or "
+                "the unit index where it has none"
+            )
+    for name in sorted({name for name in given if given.count(name) > 1}):
+        yield f"forecast.covariates: {name} is named twice; name it once"
 
 
 def _check_connections(service: ServiceConfig) -> Iterator[Finding]:

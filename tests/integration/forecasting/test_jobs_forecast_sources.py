@@ -11,6 +11,7 @@ import pytest
 
 from forecasting.neural.checkpoint import read
 from forecasting.serving.records import Training
+from monitor.cli.service.check import find_unread
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
@@ -209,6 +210,28 @@ def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: P
     record = SiteRecord(samples, 86400.0, times[-1], {"A": (0.0, 0.0), "B": (0.0, 50.0)})
     training = Training("graph-gru", (86400.0,), tmp_path, epochs=1, edges="slope")
     assert "no station lies above another" in cross(TRAIN_FORECASTER, TrainingAsked(record, training)).refused
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "said"),
+    [
+        ('models = ["multi-source", "graph-gru"]', 'models = ["auto", "uc"]', None),
+        ('models = ["multi-source", "graph-gru"]', 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
+        ('["R1.rain", "R1.greenness"]', '["R1.rain", "season", "station", "G2.displacement"]', None),
+        ('covariates = ["R1.rain", "R1.greenness"]\nmodels = ["multi-source", "graph-gru"]',
+         'covariates = ["season", "G2.displacement"]\nmodels = ["sarimax"]', "reads season; add one that does (a network"),
+        ('["R1.rain", "R1.greenness"]', '["R1.rain", "R1.rain"]', "R1.rain is named twice"),
+        ('quantity = "rain"\nunit = "mm"', 'quantity = "rain"\nstamp = "event"\nunit = "mm"', "R1.rain reports tips alone"),
+        ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),
+    ],
+)  # fmt: skip
+def test_check_says_which_covariate_would_be_dropped_in_silence(written: str, instead: str, said: str | None) -> None:
+    assert written in TEXT
+    text = TEXT.replace(written, instead)
+    if "glow" in instead:
+        text = text.replace('quantity = "greenness"\nunit = "index"', 'quantity = "greenness"\nunit = "glow"')
+    found = list(find_unread(parse_site(text, "hill.toml")))
+    assert (found == []) if said is None else (said in " ".join(found)), found
 
 
 def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
