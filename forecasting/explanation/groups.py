@@ -15,7 +15,7 @@ from forecasting.neural.forecaster import NeuralForecaster, cut_drivers
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6
 MERGED = (("outlook", "rain"), ("season", "temperature"), ("image", "water"), ("temperature", "water"))
-"""Which source is counted with which where a network reads more than can be told apart in the time there is."""
+"""Which source is counted with which where a network reads more than six groups."""
 
 
 @dataclass(frozen=True, slots=True)
