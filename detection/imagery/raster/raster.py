@@ -114,12 +114,15 @@ def write_geotiff(
 
 
 @contextmanager
-def writing_geotiff(path: Path, grid: Grid, dtype: str, *, nodata: float | None = None) -> Iterator[Any]:
-    """Write a GeoTIFF of one band by windows, by temporary name and rename; gives `write(h x w, column, row)`."""
-    with replacing(path) as partial, rasterio.Env(**SETTINGS), _writer(partial, grid, 1, dtype, nodata) as target:
+def writing_geotiff(
+    path: Path, grid: Grid, dtype: str, *, nodata: float | None = None, count: int = 1
+) -> Iterator[Any]:
+    """Write a GeoTIFF by windows, by temporary name and rename; gives `write([bands x] h x w, column, row)`."""
+    with replacing(path) as partial, rasterio.Env(**SETTINGS), _writer(partial, grid, count, dtype, nodata) as target:
 
         def write(array: NDArray[Any], column: int, row: int) -> None:
-            target.write(array, 1, window=_window(column, row, array.shape[1], array.shape[0]))
+            bands = array if array.ndim == 3 else array[None]
+            target.write(bands, window=_window(column, row, bands.shape[2], bands.shape[1]))
 
         yield write
 

@@ -1,0 +1,150 @@
+"""From factors to columns of numbers: directions as cosine and sine, classes one by one, the unseen as unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.susceptibility.errors import FactorError
+from detection.susceptibility.study import Factor
+
+RAREST: Final = 20  # a class with fewer sampled cells teaches nothing of its own
+MOST_CLASSES: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """How one factor becomes columns.
+
+    Attributes:
+        name: of the factor.
+        kind: `number`, `direction` or `classes`.
+        group: factors whose importance is also told together.
+        low: lowest value of the training.
+        high: highest value of the training.
+        classes: those that have a column; every other one is unknown, with 0 in all of them.
+    """
+
+    name: str
+    kind: str
+    group: str
+    low: float = 0.0
+    high: float = 0.0
+    classes: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many columns it has."""
+        return {"number": 1, "direction": 2}.get(self.kind, len(self.classes))
+
+    def encode(self, values: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return its columns."""
+        if self.kind == "number":
+            return [values]
+        if self.kind == "direction":
+            flat, angle = values < 0, np.radians(values)
+            return [np.where(flat, np.float32(0), part(angle)).astype(np.float32) for part in (np.cos, np.sin)]
+        return [(values == one).astype(np.float32) for one in self.classes]
+
+    def is_outside(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Where the training saw nothing like it."""
+        if self.kind == "number":
+            return np.asarray((values < self.low) | (values > self.high))
+        if self.kind == "direction":
+            return np.zeros(values.shape, bool)
+        return np.asarray(~np.isin(values, self.classes))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """All factors of a model, in the order of its study."""
+
+    factors: tuple[Encoded, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        named = {"number": ("",), "direction": (".cos", ".sin")}
+        return [
+            f"{one.name}{end}"
+            for one in self.factors
+            for end in named.get(one.kind, [f"={kind}" for kind in one.classes])
+        ]
+
+    def places(self, by: str = "name") -> dict[str, list[int]]:
+        """Which columns belong to each factor, or (`group`) to each group of factors."""
+        found: dict[str, list[int]] = {}
+        place = 0
+        for one in self.factors:
+            found.setdefault(getattr(one, by), []).extend(range(place, place + one.width))
+            place += one.width
+        return found
+
+    def encode(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """From factors x anything to columns x anything."""
+        return np.stack([c for one, own in zip(self.factors, values, strict=True) for c in one.encode(own)])
+
+    def count_outside(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """How many factors of each pixel lie outside of what the training saw."""
+        parts = [one.is_outside(own) for one, own in zip(self.factors, values, strict=True)]
+        return np.asarray(np.sum(parts, axis=0, dtype=np.uint8))
+
+    def tell(self) -> list[dict[str, Any]]:
+        """As JSON has it."""
+        return [
+            {"name": one.name, "kind": one.kind, "group": one.group, "low": one.low, "high": one.high,
+             "classes": list(one.classes)}
+            for one in self.factors
+        ]  # fmt: skip
+
+
+def read_encoder(told: Sequence[Mapping[str, Any]]) -> Encoder:
+    """Read back what `tell` gave."""
+    return Encoder(
+        tuple(
+            Encoded(
+                str(one["name"]), str(one["kind"]), str(one["group"]), float(one["low"]), float(one["high"]),
+                tuple(int(kind) for kind in one["classes"]),
+            )
+            for one in told
+        )
+    )  # fmt: skip
+
+
+def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encoder:
+    """Learn ranges and classes of sampled cells.
+
+    Args:
+        factors: of the study.
+        values: factors x cells.
+
+    Raises:
+        FactorError: a factor is the same everywhere, or has too many classes.
+    """
+    return Encoder(tuple(_fit(factor, own) for factor, own in zip(factors, values, strict=True)))
+
+
+def _fit(factor: Factor, values: NDArray[np.float32]) -> Encoded:
+    if values.min() == values.max():
+        raise FactorError(
+            f"{factor.path}: {factor.name} is {values.min():g} everywhere in the sample and teaches nothing; leave it out"
+        )
+    if factor.is_direction:
+        return Encoded(factor.name, "direction", factor.group)
+    if factor.kind != "classes":
+        return Encoded(factor.name, "number", factor.group, float(values.min()), float(values.max()))
+    kinds, counts = np.unique(values, return_counts=True)
+    kept = kinds[counts >= RAREST]
+    if len(kept) > MOST_CLASSES:
+        raise FactorError(
+            f"{factor.path}: {len(kept)} classes ({factor.name}), at most {MOST_CLASSES} are taken: join some"
+        )
+    if len(kept) < 2:
+        raise FactorError(
+            f"{factor.path}: fewer than two classes with {RAREST} sampled cells ({factor.name}); leave it out"
+        )
+    if (kept != np.rint(kept)).any():
+        raise FactorError(f"{factor.path}: classes are whole numbers ({factor.name}); a factor of values is `file`")
+    return Encoded(factor.name, "classes", factor.group, classes=tuple(int(one) for one in kept))

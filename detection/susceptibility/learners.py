@@ -1,0 +1,87 @@
+"""The learners: id -> how it is fitted and read back; each answers log-odds and is kept as plain numbers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+
+
+class Fitted(Protocol):
+    """A learner that has learned."""
+
+    halo: int  # pixels around each pixel that it looks at
+
+    def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:
+        """Return log-odds of a window.
+
+        Args:
+            columns: columns x (height + 2 halo) x (width + 2 halo).
+            known: where all factors are known, of the same size.
+        """
+        ...
+
+    def score_cells(self, cells: "Cells") -> Numbers:
+        """Return log-odds of sampled cells."""
+        ...
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Sampled cells as learners take them.
+
+    Attributes:
+        columns: cells x columns.
+        patches: cells x columns x side x side, where a learner wants them.
+        known: cells x side x side, of the patches.
+    """
+
+    columns: NDArray[np.float32]
+    patches: NDArray[np.float32] | None = None
+    known: NDArray[np.bool_] | None = None
+
+    def __getitem__(self, chosen: Any) -> "Cells":
+        """Some of them."""
+        if self.patches is None or self.known is None:
+            return Cells(self.columns[chosen])
+        return Cells(self.columns[chosen], self.patches[chosen], self.known[chosen])
+
+    def shuffled(self, places: list[int], order: NDArray[np.int64]) -> "Cells":
+        """The same with some columns taken from other cells."""
+        columns = self.columns.copy()
+        columns[:, places] = columns[order][:, places]
+        if self.patches is None:
+            return Cells(columns)
+        patches = self.patches.copy()
+        patches[:, places] = patches[order][:, places]
+        return Cells(columns, patches, self.known)
+
+
+Fit = Callable[[Cells, NDArray[np.int64], int], Fitted]
+# id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(told)`
+LEARNERS: Final[dict[str, tuple[str, str]]] = {
+    "logistic": ("detection.susceptibility.logistic", "logistic regression (scikit-learn, L2)"),
+    "boosting": ("detection.susceptibility.boosting", "gradient-boosted trees (scikit-learn, histogram)"),
+    "cnn": ("detection.susceptibility.network", "small convolutional network on the ground around each cell (PyTorch)"),
+}
+HALO_PX: Final = {"cnn": 7}
+
+
+def fit(name: str, cells: Cells, label: NDArray[np.int64], seed: int) -> Fitted:
+    """Fit a learner."""
+    fitted: Fitted = import_module(LEARNERS[name][0]).fit(cells, label, seed)
+    return fitted
+
+
+def read(name: str, told: Mapping[str, Any]) -> Fitted:
+    """Read back what `tell` gave."""
+    fitted: Fitted = import_module(LEARNERS[name][0]).read(told)
+    return fitted

@@ -1,0 +1,53 @@
+"""Logistic regression on standardised columns: the learner that a person can read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.susceptibility.learners import Cells, Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Logistic:
+    """Log-odds = intercept + sum of weight x (column - mean) / deviation."""
+
+    mean: Numbers
+    deviation: Numbers
+    weights: Numbers
+    intercept: float
+    halo: int = 0
+
+    def score(self, columns: NDArray[np.float32], known: NDArray[np.bool_]) -> Numbers:  # noqa: ARG002 - the seam
+        """See `learners.Fitted`."""
+        slopes = self.weights / self.deviation
+        return np.asarray(np.tensordot(slopes, columns, axes=1) + (self.intercept - float(slopes @ self.mean)))
+
+    def score_cells(self, cells: Cells) -> Numbers:
+        """See `learners.Fitted`."""
+        return self.score(cells.columns.T, np.empty(0, bool))
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "mean": self.mean.tolist(), "deviation": self.deviation.tolist(), "weights": self.weights.tolist(),
+            "intercept": self.intercept,
+        }  # fmt: skip
+
+
+def fit(cells: Cells, label: NDArray[np.int64], seed: int) -> Logistic:  # noqa: ARG001 - nothing is drawn
+    """Fit by L2-penalised maximum likelihood (scikit-learn, C = 1)."""
+    from sklearn.linear_model import LogisticRegression
+
+    columns = cells.columns.astype(np.float64)
+    mean, deviation = columns.mean(axis=0), np.maximum(columns.std(axis=0), 1e-9)
+    model = LogisticRegression(max_iter=2000).fit((columns - mean) / deviation, label)
+    return Logistic(mean, deviation, np.asarray(model.coef_[0], np.float64), float(model.intercept_[0]))
+
+
+def read(told: Mapping[str, Any]) -> Logistic:
+    """Read back what `tell` gave."""
+    mean, deviation, weights = (np.asarray(told[name], np.float64) for name in ("mean", "deviation", "weights"))
+    return Logistic(mean, deviation, weights, float(told["intercept"]))

@@ -1,0 +1,152 @@
+"""A model laid over the ground by windows: probability, spread, class, and where the training saw nothing alike."""
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import NoValidPixelsError
+from detection.imagery.footprints.outputs import open_workplace
+from detection.imagery.raster.raster import write_cog, writing_geotiff
+from detection.susceptibility.errors import StudyError
+from detection.susceptibility.factors import Factors, windows
+from detection.susceptibility.model import CLASSES, Model, load_model
+from detection.susceptibility.picture import draw_picture, hash_file
+from detection.susceptibility.study import Study, read_study
+
+NODATA: Final = -1.0
+BANDS: Final = ("probability", "spread", "class", "factors outside of the training")
+RASTER, PICTURE, RECORD = "susceptibility.tif", "susceptibility.png", "map.json"
+KEPT_BITS: Final = 12  # of the 23 of a float32: a four-thousandth, and a third of the bytes
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MapAsked:
+    """Which model is laid over the factors of which study.
+
+    Attributes:
+        study: the study file; its inventory is not read.
+        model: the JSON file of the training.
+        out: folder for the map.
+        day: on which it is made.
+    """
+
+    study: Path
+    model: Path
+    out: Path
+    day: date
+
+
+def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Write the map, its picture and its record; returns the record.
+
+    The raster has four bands (float32, nodata -1): probability, its spread over the models of the folds, the class (1
+    to 5), and how many factors lie outside of what the training saw. Memory is bounded by a window.
+
+    Raises:
+        ImageryError: a subclass for each cause, with one clear line.
+    """
+    began = time.process_time()
+    model, study = load_model(asked.model), read_study(asked.study)
+    _check_factors(study, model, asked.model)
+    counts = np.zeros(len(CLASSES) + 1, np.int64)
+    outside = 0
+    with open_workplace(asked.out) as work:
+        with Factors(study, work) as factors:
+            grid = factors.grid
+            with writing_geotiff(work / "plain.tif", grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
+                for share, box in windows(grid):
+                    bands = _map_window(model, factors, box)
+                    write(bands, box[0], box[1])
+                    counts += np.bincount(np.maximum(bands[2], 0).astype(np.int64).ravel(), minlength=len(counts))
+                    outside += int((bands[3] > 0).sum())
+                    progress("map", share)
+        known = int(counts[1:].sum())
+        if not known:
+            raise NoValidPixelsError(f"{study.path}: no pixel has a value of every factor; do they overlap?")
+        progress("files", 0.0)
+        tags = _tag(model, asked.day)
+        write_cog(work / "plain.tif", work / RASTER, overviews="nearest", tags=tags, descriptions=BANDS)
+        drawn = draw_picture(work / RASTER, work / PICTURE)
+        record = {
+            "model": str(asked.model), **{name.lower(): value for name, value in tags.items()},
+            "sha256": hash_file(work / RASTER), "crs": grid.crs_name, "width": grid.width, "height": grid.height,
+            "known_share": known / (grid.width * grid.height), "outside_share": outside / known,
+            "class_shares": dict(zip(CLASSES, (counts[1:] / known).tolist(), strict=True)),
+            "picture": {"bounds": drawn["bounds"], "classes": drawn["classes"]},
+            "outputs": {"map": RASTER, "picture": PICTURE},
+            "cpu_s": round(time.process_time() - began, 1),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "warnings": _list_warnings(outside / known, model),
+        }  # fmt: skip
+        (work / RECORD).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (asked.out / RECORD).unlink(missing_ok=True)  # it comes last: where it is, everything it speaks of is
+        for name in (RASTER, PICTURE, RECORD):
+            (work / name).replace(asked.out / name)
+    progress("files", 1.0)
+    return record
+
+
+def _check_factors(study: Study, model: Model, path: Path) -> None:
+    """The study must have the factors of the model, of the same kinds and in the same order."""
+    kinds = {"classes": "classes"}
+    own = [(f.name, "direction" if f.is_direction else kinds.get(f.kind, "number")) for f in study.factors]
+    wanted = [(one.name, one.kind) for one in model.encoder.factors]
+    if own != wanted:
+        said = ", ".join(f"{name} ({kind})" for name, kind in wanted)
+        raise StudyError(f"{study.path}: the model {path} needs these factors in this order: {said}")
+
+
+def _map_window(model: Model, factors: Factors, box: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    halo = model.fitted.halo
+    values, around = factors.read_around(box, halo)
+    own = slice(halo, halo + box[3]), slice(halo, halo + box[2])
+    known = around[own]
+    bands = np.full((len(BANDS), box[3], box[2]), NODATA, np.float32)
+    if not known.any():
+        return bands
+    chance, spread = model.map(values, around)
+    bands[0], bands[1] = _shorten(chance), _shorten(spread)
+    bands[2] = np.searchsorted(model.bounds, chance, side="right") + 1
+    bands[3] = model.encoder.count_outside(values[:, own[0], own[1]])
+    bands[:, ~known] = NODATA
+    return bands
+
+
+def _shorten(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Round to `KEPT_BITS` of the fraction: what follows is noise, and does not pack.
+
+    >>> [float(x) for x in _shorten(np.array([0.0, 0.5, 1 / 3]))]
+    [0.0, 0.5, 0.33331298828125]
+    """
+    cut = 23 - KEPT_BITS
+    bits = values.astype(np.float32).view(np.uint32) + np.uint32(1 << (cut - 1))
+    return np.asarray((bits & np.uint32(-(1 << cut) & 0xFFFFFFFF)).view(np.float32))
+
+
+def _tag(model: Model, day: date) -> dict[str, str]:
+    """What the raster says of itself, so that it can be shown and used without its record."""
+    card = model.card
+    inventory, scores = card["inventory"], card["scores"]
+    return {
+        "SUSCEPTIBILITY": "1", "MODEL_HASH": model.model_hash, "MADE_ON": day.isoformat(), "LEARNER": model.learner,
+        "CLASS_BOUNDS": json.dumps(list(model.bounds)), "AUC": f"{scores['auc']:.4f}",
+        "AUC_INTERVAL": json.dumps([round(one, 4) for one in scores["interval"]]),
+        "INVENTORY": str(inventory["file"]), "INVENTORY_FROM": inventory["from"] or "",
+        "INVENTORY_TO": inventory["to"] or "", "LANDSLIDES": str(inventory["landslides"]),
+    }  # fmt: skip
+
+
+def _list_warnings(outside: float, model: Model) -> list[str]:
+    found = [str(one) for one in model.card.get("warnings", ())]
+    if outside > 0.05:
+        found.append(f"{outside:.0%} of the map lie outside of what the training saw; they are marked in band 4")
+    return found

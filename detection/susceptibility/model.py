@@ -1,0 +1,123 @@
+"""A model of susceptibility on disk: one JSON file with all that a map needs and what it is worth; never pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import ModelError
+from detection.susceptibility.calibration import Calibrator, read_calibrator
+from detection.susceptibility.encoding import Encoder, read_encoder
+from detection.susceptibility.learners import LEARNERS, Fitted, Numbers, read
+from detection.whole_file import replacing
+
+FORMAT: Final = 1
+KIND: Final = "slopeward susceptibility"
+MOST_BYTES: Final = 64 << 20
+CLASSES: Final = ("very low", "low", "moderate", "high", "very high")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model, and those of the folds whose disagreement is its spread.
+
+    Attributes:
+        learner: its id.
+        encoder: from factors to columns.
+        fitted: the model of all blocks.
+        folds: models that did not see one part of the blocks each.
+        calibrator: from log-odds to probability.
+        bounds: four probabilities between the five classes.
+        card: what it was made of and what it is worth.
+        model_hash: sha256 of the file.
+    """
+
+    learner: str
+    encoder: Encoder
+    fitted: Fitted
+    folds: tuple[Fitted, ...]
+    calibrator: Calibrator
+    bounds: tuple[float, ...]
+    card: dict[str, Any]
+    model_hash: str = ""
+
+    def map(self, values: NDArray[np.float32], known: NDArray[np.bool_]) -> tuple[Numbers, Numbers]:
+        """Return probability and its spread (standard deviation over the models of the folds) of a window.
+
+        Args:
+            values: factors x height x width, with the rim that the learner looks at.
+            known: of the same size.
+        """
+        columns = self.encoder.encode(values)
+        chance = self.calibrator.apply(self.fitted.score(columns, known))
+        total, squares = np.zeros_like(chance), np.zeros_like(chance)
+        for one in self.folds:
+            own = self.calibrator.apply(one.score(columns, known))
+            total += own
+            squares += own**2
+        number = max(1, len(self.folds))
+        return chance, np.sqrt(np.maximum(0, squares / number - (total / number) ** 2))
+
+
+def save_model(path: Path, model: Model) -> str:
+    """Write the file, flushed to the disk; returns its sha256."""
+    told = {
+        "kind": KIND, "format": FORMAT, "card": model.card, "learner": model.learner,
+        "factors": model.encoder.tell(), "calibration": model.calibrator.tell(), "class_bounds": list(model.bounds),
+        "fitted": model.fitted.tell(), "folds": [one.tell() for one in model.folds],
+    }  # fmt: skip
+    content = (json.dumps(told, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, flush=True) as partial:
+        partial.write_bytes(content)
+    return sha256(content).hexdigest()
+
+
+def load_model(path: Path) -> Model:
+    """Read a model.
+
+    Raises:
+        ModelError: it is none, is damaged, or is of another format.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ModelError(f"{path}: more than {MOST_BYTES >> 20} MiB; no model of susceptibility is so large")
+        told = json.loads(content, parse_constant=_refuse)
+        if told.get("kind") != KIND or told.get("format") != FORMAT:
+            raise ModelError(
+                f"{path}: no model of susceptibility of format {FORMAT} (`slopeward susceptibility train`)"
+            )
+        return _open(told, sha256(content).hexdigest())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError):
+        raise ModelError(f"{path}: damaged, or no model of susceptibility") from None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(constant)
+
+
+def _open(told: Mapping[str, Any], model_hash: str) -> Model:
+    encoder = read_encoder(told["factors"])
+    bounds = tuple(float(one) for one in told["class_bounds"])
+    if told["learner"] not in LEARNERS or len(bounds) != len(CLASSES) - 1 or list(bounds) != sorted(bounds):
+        raise ValueError("no model")
+    model = Model(
+        told["learner"], encoder, read(told["learner"], told["fitted"]),
+        tuple(read(told["learner"], one) for one in told["folds"]), read_calibrator(told["calibration"]), bounds,
+        dict(told["card"]), model_hash,
+    )  # fmt: skip
+    # whoever changed a number of columns is found out here and not in the middle of a map
+    side = 2 * model.fitted.halo + 1
+    chance, _ = model.map(np.zeros((len(encoder.factors), side, side), np.float32), np.ones((side, side), bool))
+    if chance.shape != (1, 1) or not np.isfinite(chance).all():
+        raise ValueError("no model")
+    return model

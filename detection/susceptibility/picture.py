@@ -1,0 +1,106 @@
+"""The picture of a susceptibility map for the page: five classes, hatched where the training saw nothing alike."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import NoValidPixelsError
+from detection.imagery.raster.grid import lonlat_frame
+from detection.imagery.raster.overlay import Layer
+from detection.imagery.raster.raster import inspect, read_grid, write_png
+from detection.susceptibility.model import CLASSES
+
+LONGEST_PX: Final = 1000
+# Violet from pale to dark (ColorBrewer): none of the colours by which warning levels are shown.
+COLOURS: Final = ("#f2f0f7", "#cbc9e2", "#9e9ac8", "#756bb1", "#54278f")
+HATCH: Final = "#6e6e6e"
+OUTSIDE_BAND: Final = 4
+FACTS: Final = {"MADE_ON": "made_on", "MODEL_HASH": "model_hash", "LEARNER": "learner", "INVENTORY": "inventory",
+                "INVENTORY_FROM": "from", "INVENTORY_TO": "to", "AUC": "auc", "LANDSLIDES": "landslides"}  # fmt: skip
+MOST_TEXT: Final = 200
+
+
+def describe_map(path: Path) -> dict[str, Any]:
+    """What a susceptibility raster says of itself: its hash, and the tags of a map of ours.
+
+    Raises:
+        ImageryError: no raster that can be read.
+    """
+    tags = inspect(path).tags
+    said = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
+    return {"file": path.name, "sha256": hash_file(path), **said}
+
+
+def draw_picture(path: Path, out: Path) -> dict[str, Any]:
+    """Draw a susceptibility raster in longitude and latitude.
+
+    A raster that is no map of ours has no bounds of classes: a fifth of its area is in each then.
+
+    Args:
+        path: the raster, probability in band 1.
+        out: the PNG to write.
+
+    Returns:
+        `describe_map`, with bounds (west, south, east, north) and classes (name, colour, least, most).
+
+    Raises:
+        ImageryError: no raster that can be read, or one without any value.
+    """
+    facts = inspect(path)
+    frame = lonlat_frame(read_grid(path), LONGEST_PX)
+    window = 0, 0, frame.width, frame.height
+    with Layer(path, frame, nearest=True) as layer:
+        chance, known = layer.read(*window)
+    if not known.any():
+        raise NoValidPixelsError(f"{path}: no pixel has a susceptibility")
+    bounds = _read_bounds(facts.tags.get("CLASS_BOUNDS"))
+    if bounds is None:
+        bounds = np.quantile(chance[known], (0.2, 0.4, 0.6, 0.8))
+    image = np.zeros((4, frame.height, frame.width), np.uint8)
+    place = np.searchsorted(bounds, chance, side="right")
+    palette = np.array([_rgb(one) for one in COLOURS], np.uint8)
+    image[:3] = np.moveaxis(palette[place], -1, 0)
+    if facts.tags.get("SUSCEPTIBILITY") and facts.count >= OUTSIDE_BAND:
+        with Layer(path, frame, OUTSIDE_BAND, nearest=True) as layer:
+            outside, valid = layer.read(*window)
+        rows, columns = np.indices(chance.shape)
+        hatched = (outside > 0) & valid & ((rows + columns) % 8 < 2)
+        image[:3, hatched] = np.array(_rgb(HATCH), np.uint8)[:, None]
+    image[3] = np.where(known, 255, 0)
+    write_png(out, image)
+    a, _, west, _, e, north = frame.transform[:6]
+    edges = [0.0, *(float(one) for one in bounds), 1.0]
+    return {
+        **describe_map(path),
+        "bounds": [west, north + e * frame.height, west + a * frame.width, north],
+        "classes": [
+            {"name": name, "colour": colour, "least": edges[k], "most": edges[k + 1]}
+            for k, (name, colour) in enumerate(zip(CLASSES, COLOURS, strict=True))
+        ],
+    }
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_bounds(text: str | None) -> NDArray[np.float64] | None:
+    try:
+        found = np.asarray(json.loads(text or ""), np.float64)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    usable = found.shape == (len(CLASSES) - 1,) and bool(np.isfinite(found).all()) and bool((np.diff(found) >= 0).all())
+    return found if usable else None
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour[1:]))

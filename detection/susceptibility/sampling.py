@@ -1,0 +1,223 @@
+"""Cells of landslides and of other ground, drawn from the grid window by window, each with the area it stands for."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import rasterio.features
+import shapely
+from numpy.typing import NDArray
+
+from detection.imagery.raster.aoi import make_mask
+from detection.imagery.raster.overlay import Box, Layer, spacing_m
+from detection.susceptibility.errors import InventoryError
+from detection.susceptibility.factors import Factors, windows
+from detection.susceptibility.study import Inventory, Study
+from detection.susceptibility.vectors import read_vectors
+
+LEAST_LANDSLIDES: Final = 30
+MOST_SLIDE_CELLS: Final = 5_000
+MOST_OTHER_CELLS: Final = 10_000
+AMPLE: Final = 4.0  # so many times as many cells are drawn first, since some ground has no factors
+PATCHED: Final = 1.5  # the same with the ground around them, which takes much memory
+NOTHING: Final = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sampled cells.
+
+    Attributes:
+        values: factors x cells.
+        patches: cells x factors x side x side around each, and where they are known; None where none was asked for.
+        known: of the patches.
+        label: 1 on landslides.
+        weight: cells of the area that each stands for.
+        slide: number of the landslide; -1 on other ground.
+        place_m: cells x 2, metres east and south of the corner of the grid; of a landslide's cells its own middle, so
+            that no landslide is divided.
+        landslides: of the inventory that lie on ground with factors.
+        left_out: those that do not.
+        cells: with all factors, in the area.
+        slide_cells: of them on landslides.
+        cell_m2: area of a cell.
+    """
+
+    values: NDArray[np.float32]
+    patches: NDArray[np.float32] | None
+    known: NDArray[np.bool_] | None
+    label: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    slide: NDArray[np.int64]
+    place_m: NDArray[np.float64]
+    landslides: int
+    left_out: int
+    cells: int
+    slide_cells: int
+    cell_m2: float
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """What was gathered so far, one entry for each window."""
+
+    values: list[NDArray[np.float32]]
+    patches: list[NDArray[np.float32]]
+    known: list[NDArray[np.bool_]]
+    slide: list[NDArray[np.int64]]
+    pixel: list[NDArray[np.int64]]
+
+
+def draw_sample(
+    factors: Factors, study: Study, work: Path, *, seed: int = 0, halo: int = 0,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Sample:  # fmt: skip
+    """Draw cells of landslides and as twice as many of other ground at most, each cell as likely as any of its kind.
+
+    Args:
+        factors: on their grid.
+        study: with its inventory.
+        work: folder for temporary files.
+        seed: of the draw.
+        halo: pixels around each cell that are kept too (for networks); 0: none.
+        progress: told the share of the grid that was read.
+
+    Raises:
+        InventoryError: it lies elsewhere, or holds too few landslides, or leaves no other ground.
+    """
+    inventory, grid = study.inventory, factors.grid
+    assert inventory is not None
+    shapes = _open_inventory(inventory, factors)
+    tree, near = shapely.STRtree(shapes), _widen(shapes, inventory.buffer_m, factors)
+    rng = np.random.default_rng(seed)
+    # shares are taken that leave more than enough; what is too much is thinned at the end
+    ample = PATCHED if halo else AMPLE
+    slide_share = min(1.0, ample * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
+    other_share = min(1.0, ample * MOST_OTHER_CELLS / (grid.width * grid.height))
+    drawn = _Drawn([], [], [], [], [])
+    seen: set[int] = set()
+    cells = slide_cells = others = 0
+    area = make_mask(study.area, grid, work) if study.area else None
+    with Layer(area.path, grid, area.index, nearest=True) if area else nullcontext() as layer:
+        for share, box in windows(grid):
+            values, around = factors.read_around(box, halo)
+            inside = slice(halo, halo + box[3]), slice(halo, halo + box[2])
+            known = around[inside].copy()
+            if layer is not None:
+                mask, valid = layer.read(*box)
+                known &= valid & (mask > 0)
+            ids = _burn(shapes, tree, box)
+            on_slide = known & (ids != NOTHING)
+            free = known & (ids == NOTHING)
+            others += int(free.sum())
+            if near is not None:
+                free &= _burn(near[0], near[1], box) == NOTHING
+            slide_cells += int(on_slide.sum())
+            cells += int(known.sum())
+            seen.update(np.unique(ids[on_slide]).tolist())
+            chance = rng.random(free.shape)
+            picked = (on_slide & (chance < slide_share)) | (free & (chance < other_share))
+            _keep(drawn, picked, ids, values, around, box, halo)
+            progress(share)
+    if not cells:
+        raise InventoryError(f"{study.path}: no pixel of the area has a value of every factor; do they overlap?")
+    _check(inventory.path, len(shapes), len(seen), others)
+    return _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
+
+
+def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:
+    grid = factors.grid
+    shapes = read_vectors(inventory.path).on(grid)
+    kinds = np.isin(shapely.get_type_id(shapes), (0, 3, 4, 6))  # points and polygons, one or many
+    if not kinds.all():
+        raise InventoryError(f"{inventory.path}: holds lines; an inventory has outlines or points of landslides")
+    shapes = shapely.make_valid(shapes)
+    if not len(shapely.STRtree(shapes).query(shapely.box(0, 0, grid.width, grid.height), predicate="intersects")):
+        raise InventoryError(f"{inventory.path}: no landslide of it lies on the grid of the map ({grid.crs_name})")
+    return np.asarray(shapes)
+
+
+def _widen(shapes: NDArray[Any], buffer_m: float, factors: Factors) -> tuple[NDArray[Any], shapely.STRtree] | None:
+    """Outlines with the ground beside them that teaches nothing; None where nobody asked for that."""
+    if not buffer_m:
+        return None
+    across, down = spacing_m(factors.grid, factors.grid.width / 2, factors.grid.height / 2)
+    wide = np.asarray(shapely.buffer(shapes, buffer_m / min(across, down), quad_segs=4))
+    return wide, shapely.STRtree(wide)
+
+
+def _burn(shapes: NDArray[Any], tree: shapely.STRtree, box: Box) -> NDArray[np.int64]:
+    """Which shape each pixel of a window belongs to; one too small for any centre takes the pixel of its middle."""
+    column, row, width, height = box
+    ids = np.full((height, width), NOTHING, np.int64)
+    near = np.sort(tree.query(shapely.box(column, row, column + width, row + height)))
+    if not len(near):
+        return ids
+    moved = shapely.transform(shapes[near], lambda points: points - np.array([column, row]))
+    middles = np.floor(shapely.get_coordinates(shapely.point_on_surface(moved))).astype(np.int64)
+    inside = (middles >= 0).all(axis=1) & (middles[:, 0] < width) & (middles[:, 1] < height)
+    ids[middles[inside, 1], middles[inside, 0]] = near[inside]
+    drawn = [(one, int(number)) for one, number in zip(moved, near, strict=True) if shapely.get_dimensions(one) == 2]
+    if drawn:
+        burnt = rasterio.features.rasterize(drawn, out_shape=ids.shape, fill=NOTHING, dtype="int32")
+        ids = np.where(burnt != NOTHING, burnt, ids)
+    return ids
+
+
+def _keep(
+    drawn: _Drawn, picked: NDArray[np.bool_], ids: NDArray[np.int64], values: NDArray[np.float32],
+    known: NDArray[np.bool_], box: Box, halo: int,
+) -> None:  # fmt: skip
+    rows, columns = np.nonzero(picked)
+    drawn.values.append(values[:, rows + halo, columns + halo])
+    drawn.slide.append(ids[rows, columns])
+    drawn.pixel.append(np.stack([columns + box[0], rows + box[1]], axis=1))
+    if halo and len(rows):
+        side = 2 * halo + 1
+        views = np.lib.stride_tricks.sliding_window_view(values, (side, side), axis=(1, 2))
+        drawn.patches.append(np.moveaxis(views[:, rows, columns], 1, 0).copy())
+        drawn.known.append(np.lib.stride_tricks.sliding_window_view(known, (side, side))[rows, columns].copy())
+
+
+def _check(path: Path, named: int, found: int, others: int) -> None:
+    if not found:
+        raise InventoryError(f"{path}: none of its {named} landslides lies where all factors are known")
+    if found < LEAST_LANDSLIDES:
+        raise InventoryError(
+            f"{path}: {found} landslides lie where all factors are known, at least {LEAST_LANDSLIDES} are needed"
+        )
+    if others < found:
+        raise InventoryError(f"{path}: hardly any ground without landslides is left ({others} pixels): one class only")
+
+
+def _thin(
+    drawn: _Drawn, shapes: NDArray[Any], seen: set[int], counted: tuple[int, int, int], factors: Factors,
+    rng: np.random.Generator,
+) -> Sample:  # fmt: skip
+    """Take as many cells as are wanted, and say how many each stands for."""
+    cells, slide_cells, others = counted
+    slide = np.concatenate(drawn.slide)
+    chosen = []
+    for own, most in ((slide != NOTHING, MOST_SLIDE_CELLS), (slide == NOTHING, MOST_OTHER_CELLS)):
+        places = np.flatnonzero(own)
+        chosen.append(np.sort(rng.choice(places, min(most, len(places)), replace=False)))
+    if not len(chosen[1]):
+        raise InventoryError("no ground without landslides is left beyond buffer_m: one class only")
+    taken = np.concatenate(chosen)
+    label = (slide[taken] != NOTHING).astype(np.int64)
+    weight = np.where(label == 1, slide_cells / len(chosen[0]), others / len(chosen[1]))
+    across, down = spacing_m(factors.grid, factors.grid.width / 2, factors.grid.height / 2)
+    pixel = np.concatenate(drawn.pixel)[taken] + 0.5
+    of_slide = label == 1
+    pixel[of_slide] = shapely.get_coordinates(shapely.point_on_surface(shapes[slide[taken][of_slide]]))
+    return Sample(
+        values=np.concatenate(drawn.values, axis=1)[:, taken],
+        patches=np.concatenate(drawn.patches)[taken] if drawn.patches else None,
+        known=np.concatenate(drawn.known)[taken] if drawn.patches else None,
+        label=label, weight=weight, slide=slide[taken], place_m=pixel * (across, down),
+        landslides=len(seen), left_out=len(shapes) - len(seen), cells=cells, slide_cells=slide_cells,
+        cell_m2=across * down,
+    )  # fmt: skip

@@ -1,0 +1,195 @@
+"""From a study file to a model with its card: sample, blocks, nested validation, the learner, calibration, classes."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from detection.susceptibility.blocks import FOLDS, deal_folds, default_side_m, find_blocks
+from detection.susceptibility.card import write_markdown
+from detection.susceptibility.encoding import Encoder, fit_encoder
+from detection.susceptibility.errors import StudyError
+from detection.susceptibility.factors import Factors, list_cautions
+from detection.susceptibility.learners import HALO_PX, LEARNERS, Cells, Numbers
+from detection.susceptibility.model import Model, save_model
+from detection.susceptibility.sampling import Sample, draw_sample
+from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate
+from detection.susceptibility.study import Study, read_study
+from detection.susceptibility.validation import (
+    Fits,
+    Ground,
+    choose,
+    count_fits,
+    measure_importance,
+    split_at_random,
+    validate,
+)
+
+# Shares of the landslides (left out) that lie in the classes from very high down; the rest is very low.
+LANDSLIDE_SHARES: Final = (0.5, 0.75, 0.9, 0.97)
+AREA_SHARES: Final = (0.05, 0.15, 0.35, 0.65)
+RULES: Final = {"landslides": LANDSLIDE_SHARES, "area": AREA_SHARES}
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How to train.
+
+    Attributes:
+        study: the study file.
+        out: the JSON file to write; a page of Markdown with the same name lies beside it.
+        day: of the training, as the card says.
+        learners: ids to choose from.
+        block_m: side of the blocks; None: a hundred blocks cover the area.
+        classes: rule of the five classes: `landslides` or `area`.
+        seed: of everything that is drawn.
+    """
+
+    study: Path
+    out: Path
+    day: date
+    learners: tuple[str, ...] = ("logistic", "boosting")
+    block_m: float | None = None
+    classes: str = "landslides"
+    seed: int = 0
+
+
+def train(asked: Asked, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Train and write a model and its card; returns the card with the path of the model and its hash.
+
+    Raises:
+        ImageryError: a subclass for each cause, with one clear line.
+    """
+    study = read_study(asked.study)
+    if study.inventory is None:
+        raise StudyError(f"{study.path}: [inventory] is missing: a model is learned from landslides")
+    halo = max(HALO_PX.get(name, 0) for name in asked.learners)
+    with tempfile.TemporaryDirectory(prefix="susceptibility-") as folder, Factors(study, Path(folder)) as factors:
+        sample = draw_sample(
+            factors, study, Path(folder), seed=asked.seed, halo=halo, progress=lambda s: progress("factors", s)
+        )
+        grid = factors.grid
+        about = {"crs": grid.crs_name, "width": grid.width, "height": grid.height}
+    encoder = fit_encoder(study.factors, sample.values)
+    side_m = asked.block_m or default_side_m(sample)
+    block = find_blocks(sample, side_m)
+    ground = Ground(_cells(encoder, sample), sample.label, sample.weight, block, deal_folds(sample, block, asked.seed))
+    fits = Fits(ground, asked.seed, _counting(count_fits(len(asked.learners), FOLDS), progress))
+    nested = validate(fits, asked.learners)
+    learner, calibrator, aucs = choose(fits, asked.learners)
+    fitted = fits.without(learner)
+    left_out = calibrator.apply(fits.left_out(learner))
+    model = Model(
+        learner, encoder, fitted, tuple(fits.without(learner, fold) for fold in range(FOLDS)), calibrator,
+        _bound_classes(left_out, sample, asked.classes), {},
+    )  # fmt: skip
+    progress("scores", 0.0)
+    scored = {
+        "auc": measure_auc(nested.chance, sample.label, sample.weight),
+        "interval": list(bound_auc(nested.chance, sample.label, sample.weight, block, asked.seed)),
+        "by_fold": [
+            measure_auc(nested.chance[own], sample.label[own], sample.weight[own])
+            for own in (ground.fold == fold for fold in range(FOLDS))
+        ],
+        "chosen_by_fold": list(nested.chosen),
+        "by_learner": aucs,
+        "random_split": split_at_random(fits, learner),
+        "calibration": {
+            "kind": calibrator.kind, **measure_calibration(nested.chance, sample.label, sample.weight)
+        },
+        "success_rate": trace_rate(calibrator.apply(fitted.score_cells(ground.cells)), sample.label, sample.weight),
+        "prediction_rate": trace_rate(nested.chance, sample.label, sample.weight),
+        "importance": measure_importance(fits, nested, encoder, "name"),
+        "importance_of_groups": measure_importance(fits, nested, encoder, "group"),
+    }  # fmt: skip
+    card = _tell(asked, study, sample, about, (side_m, int(block.max()) + 1), model, scored)
+    model_hash = save_model(asked.out, replace(model, card=card))
+    page = asked.out.with_suffix(".md")
+    write_markdown(page, card, model_hash)
+    progress("scores", 1.0)
+    return {**card, "model": str(asked.out), "page": str(page), "model_hash": model_hash}
+
+
+def _counting(number: int, progress: Progress) -> Callable[[], None]:
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        progress("models", min(1.0, done / number))
+
+    return tell
+
+
+def _cells(encoder: Encoder, sample: Sample) -> Cells:
+    columns = encoder.encode(sample.values).T.copy()
+    if sample.patches is None:
+        return Cells(columns)
+    encoded = encoder.encode(np.moveaxis(sample.patches, 1, 0))
+    return Cells(columns, np.moveaxis(encoded, 0, 1).copy(), sample.known)
+
+
+def _bound_classes(chance: Numbers, sample: Sample, rule: str) -> tuple[float, ...]:
+    """The four probabilities between the five classes, by left-out cells."""
+    weight = sample.weight * (sample.label if rule == "landslides" else 1.0)
+    order = np.argsort(-chance, kind="stable")
+    filled = np.cumsum(weight[order]) / weight.sum()
+    places = np.minimum(np.searchsorted(filled, RULES[rule]), len(order) - 1)
+    return tuple(sorted(float(one) for one in chance[order][places]))
+
+
+def _tell(
+    asked: Asked, study: Study, sample: Sample, grid: dict[str, Any], blocks: tuple[float, int], model: Model,
+    scored: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    inventory = study.inventory
+    assert inventory is not None
+    side_m, number = blocks
+    warnings = [*list_cautions(study)]
+    if sample.left_out:
+        warnings.append(f"{sample.left_out} landslides of {inventory.path.name} lie where no factor is known")
+    if inventory.first is None:
+        warnings.append("the inventory has no dates: nobody can say which time the map stands for")
+    return {
+        "made_on": asked.day.isoformat(), "seed": asked.seed,
+        "learner": model.learner, "learners": list(asked.learners),
+        "software": {name: found for name in ("scikit-learn", "torch", "numpy") if (found := _version(name))},
+        "grid": {**grid, "cell_m2": sample.cell_m2},
+        "factors": [
+            {"name": one.name, "kind": one.kind, "file": one.path.name, "group": one.group,
+             "date": one.day.isoformat() if one.day else None}
+            for one in study.factors
+        ],
+        "inventory": {
+            "file": inventory.path.name, "source": inventory.source, "licence": inventory.licence,
+            "from": inventory.first.isoformat() if inventory.first else None,
+            "to": inventory.last.isoformat() if inventory.last else None,
+            "landslides": sample.landslides, "left_out": sample.left_out,
+        },
+        "sample": {
+            "area_cells": sample.cells, "landslide_cells": sample.slide_cells,
+            "taken_of_landslides": int(sample.label.sum()), "taken_of_other_ground": int((sample.label == 0).sum()),
+        },
+        "blocks": {"side_m": side_m, "number": number, "folds": FOLDS},
+        "classes": {"rule": asked.classes, "bounds": list(model.bounds)},
+        "scores": scored, "warnings": warnings,
+    }  # fmt: skip
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def check_learners(names: Sequence[str]) -> None:
+    """Refuse a learner that is not known; raises ValueError."""
+    if not names or (unknown := sorted(set(names) - set(LEARNERS))):
+        raise ValueError(f"learner {', '.join(unknown) if names else 'none'}; known: {', '.join(LEARNERS)}")

@@ -1,0 +1,136 @@
+"""Spatial cross-validation: the learner is chosen inside, the score comes from blocks that the choice never saw."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.susceptibility.calibration import Calibrator, fit_calibrator
+from detection.susceptibility.encoding import Encoder
+from detection.susceptibility.learners import Cells, Fitted, Numbers, fit
+from detection.susceptibility.scoring import measure_auc
+
+REPEATS: Final = 3  # of a permutation
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Sampled cells with what they are scored by; arrays over cells."""
+
+    cells: Cells
+    label: NDArray[np.int64]
+    weight: Numbers
+    block: NDArray[np.int64]
+    fold: NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Fits:
+    """Models by learner and by the folds that they did not see: those of the inner rounds serve several outer ones."""
+
+    ground: Ground
+    seed: int
+    on_fit: Callable[[], None] = lambda: None
+    _known: dict[tuple[str, frozenset[int]], Fitted] = field(default_factory=dict)
+
+    def without(self, name: str, *folds: int) -> Fitted:
+        """A model of all folds but these."""
+        key = name, frozenset(folds)
+        if key not in self._known:
+            taken = ~np.isin(self.ground.fold, folds)
+            self._known[key] = fit(name, self.ground.cells[taken], self.ground.label[taken], self.seed)
+            self.on_fit()
+        return self._known[key]
+
+    def left_out(self, name: str, outer: Sequence[int] = ()) -> Numbers:
+        """Log-odds of each cell by the model that saw neither its fold nor `outer`; NaN in `outer`."""
+        ground = self.ground
+        score = np.full(len(ground.label), np.nan)
+        for one in set(ground.fold.tolist()) - set(outer):
+            own = ground.fold == one
+            score[own] = self.without(name, one, *outer).score_cells(ground.cells[own])
+        return score
+
+
+def count_fits(learners: int, folds: int) -> int:
+    """How many models a whole validation fits."""
+    return learners * (folds * (folds - 1) // 2 + folds) + 1
+
+
+def mean_auc(score: Numbers, ground: Ground) -> float:
+    """Return the mean over folds: models of different folds need not agree on where their log-odds begin."""
+    found = []
+    for one in np.unique(ground.fold[np.isfinite(score)]):
+        own = ground.fold == one
+        found.append(measure_auc(score[own], ground.label[own], ground.weight[own]))
+    return float(np.nanmean(found))
+
+
+def choose(fits: Fits, names: Sequence[str], outer: Sequence[int] = ()) -> tuple[str, Calibrator, dict[str, float]]:
+    """Take the learner with the best AUC on left-out folds, and calibrate it there; also the AUC of each."""
+    ground = fits.ground
+    scores = {name: fits.left_out(name, outer) for name in names}
+    aucs = {name: mean_auc(score, ground) for name, score in scores.items()}
+    best = max(names, key=lambda name: aucs[name])
+    own = np.isfinite(scores[best])
+    calibrator = fit_calibrator(scores[best][own], ground.label[own], ground.weight[own], ground.fold[own])
+    return best, calibrator, aucs
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """What came of the outer folds.
+
+    Attributes:
+        chance: calibrated probability of each cell by the procedure that never saw its fold.
+        chosen: the learner that was chosen for each fold.
+    """
+
+    chance: Numbers
+    chosen: tuple[str, ...]
+    calibrators: tuple[Calibrator, ...]
+
+
+def validate(fits: Fits, names: Sequence[str]) -> Nested:
+    """Choose, calibrate and fit without each fold in turn, then look at that fold."""
+    ground = fits.ground
+    chance = np.empty(len(ground.label))
+    chosen, calibrators = [], []
+    for one in range(int(ground.fold.max()) + 1):
+        name, calibrator, _ = choose(fits, names, (one,))
+        own = ground.fold == one
+        chance[own] = calibrator.apply(fits.without(name, one).score_cells(ground.cells[own]))
+        chosen.append(name)
+        calibrators.append(calibrator)
+    return Nested(chance, tuple(chosen), tuple(calibrators))
+
+
+def split_at_random(fits: Fits, name: str) -> float:
+    """Return the AUC that folds of single cells would have claimed: beside cells of the same landslide and slope."""
+    ground = fits.ground
+    folds = int(ground.fold.max()) + 1
+    fold = np.random.default_rng(fits.seed).permutation(len(ground.label)) % folds
+    mixed = Ground(ground.cells, ground.label, ground.weight, ground.block, fold)
+    return mean_auc(Fits(mixed, fits.seed).left_out(name), mixed)
+
+
+def measure_importance(fits: Fits, nested: Nested, encoder: Encoder, by: str) -> list[dict[str, Any]]:
+    """Return how much AUC is lost on left-out folds when a factor (or group) is shuffled there, the most first."""
+    ground = fits.ground
+    rng = np.random.default_rng(fits.seed)
+    found = []
+    for name, places in encoder.places(by).items():
+        lost = []
+        for one, learner in enumerate(nested.chosen):
+            own = np.flatnonzero(ground.fold == one)
+            model, cells = fits.without(learner, one), ground.cells[own]
+            label, weight = ground.label[own], ground.weight[own]
+            whole = measure_auc(model.score_cells(cells), label, weight)
+            for _ in range(REPEATS):
+                shuffled = cells.shuffled(places, rng.permutation(len(own)))
+                lost.append(whole - measure_auc(model.score_cells(shuffled), label, weight))
+        found.append({"name": name, "auc_lost": float(np.nanmean(lost)), "least": float(np.nanmin(lost)),
+                      "most": float(np.nanmax(lost))})  # fmt: skip
+    return sorted(found, key=lambda one: -one["auc_lost"])

@@ -1,0 +1,177 @@
+"""Outlines, points and lines from outside: GeoJSON, GeoPackage and shapefile, each with a known place.
+
+Ours because pyogrio brings a second GDAL (100 MB); a test reads the same files by it.
+"""
+
+import json
+import sqlite3
+import struct
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+from pyproj.exceptions import CRSError
+from shapely.geometry import shape
+
+from detection.imagery.raster.grid import LONLAT, Grid, apply_affine
+from detection.susceptibility.errors import VectorError
+
+MOST_BYTES: Final = 512 << 20
+MOST_FEATURES: Final = 1_000_000
+GEOPACKAGE: Final = b"SQLite format 3\0"
+SHAPEFILE: Final = 9994
+# bytes of the envelope in the header of a geometry (GeoPackage 1.3, clause 2.1.3)
+ENVELOPE_BYTES: Final = (0, 32, 48, 48, 64)
+POINTS, LINES, POLYGONS, MULTIPOINTS = {1, 11, 21}, {3, 13, 23}, {5, 15, 25}, {8, 18, 28}
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Features of one file.
+
+    Attributes:
+        path: the file.
+        shapes: their geometries, none of them empty.
+        crs: what their coordinates are.
+    """
+
+    path: Path
+    shapes: NDArray[Any]
+    crs: pyproj.CRS
+
+    def on(self, grid: Grid) -> NDArray[Any]:
+        """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
+        into = pyproj.Transformer.from_crs(self.crs, grid.crs, always_xy=True)
+
+        def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+            return apply_affine(~grid.transform, *map(np.asarray, into.transform(x, y)))
+
+        moved = np.asarray(shapely.transform(self.shapes, move, interleaved=False))  # type: ignore[arg-type]
+        return np.asarray(moved[np.isfinite(shapely.bounds(moved)).all(axis=1)])
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Read the features of a file; of a GeoPackage those of its first layer.
+
+    Raises:
+        VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(100)
+        if size > MOST_BYTES:
+            raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
+        if head.startswith(GEOPACKAGE):
+            shapes, crs = _read_geopackage(path)
+        elif len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
+            shapes, crs = _read_shapefile(path)
+        elif head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+            shapes, crs = _read_geojson(path)
+        else:
+            raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
+    except OSError as error:
+        raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
+    except (struct.error, sqlite3.Error, CRSError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError,
+            AttributeError, IndexError, RecursionError) as error:  # fmt: skip
+        raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
+    found = np.array([one for one in shapes if one is not None and not one.is_empty], object)
+    if not len(found):
+        raise VectorError(f"{path}: no feature in it has a place")
+    bounds = shapely.total_bounds(found)
+    if not np.isfinite(bounds).all():
+        raise VectorError(f"{path}: coordinates that are no numbers")
+    if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
+        hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if head.lstrip()[:1] == b"{" else ""
+        raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
+    return Vectors(path, found, crs)
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MOST_FEATURES:
+        raise VectorError(f"{path}: more than {MOST_FEATURES:,} features")
+
+
+def _read_geojson(path: Path) -> tuple[list[Any], pyproj.CRS]:
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    features = content["features"] if content.get("type") == "FeatureCollection" else [content]
+    _check_count(path, len(features))
+    geometries = [one["geometry"] if one.get("type") == "Feature" else one for one in features]
+    named = content.get("crs")  # GeoJSON of 2008 names one; that of today has none
+    crs = pyproj.CRS.from_user_input(named["properties"]["name"]) if named else LONLAT
+    return [shape(one) for one in geometries if one], crs
+
+
+def _read_geopackage(path: Path) -> tuple[list[Any], pyproj.CRS]:
+    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    with closing(sqlite3.connect(address, uri=True)) as db:
+        db.execute("PRAGMA trusted_schema = OFF")
+        layer = db.execute(
+            "SELECT g.table_name, g.column_name, s.organization, s.organization_coordsys_id, s.definition "
+            "FROM gpkg_geometry_columns g JOIN gpkg_spatial_ref_sys s USING (srs_id) "
+            "JOIN sqlite_master m ON m.name = g.table_name AND m.type = 'table' ORDER BY g.rowid LIMIT 1"
+        ).fetchone()
+        if layer is None:
+            raise VectorError(f"{path}: no layer with geometries in it")
+        table, column = (str(name).replace('"', '""') for name in layer[:2])
+        rows = db.execute(f'SELECT "{column}" FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
+    _check_count(path, len(rows))
+    organization, code, definition = layer[2:]
+    known = str(organization).upper() == "EPSG"
+    if not known and str(definition).strip().lower() in {"", "undefined"}:
+        raise VectorError(f"{path}: says no coordinate reference system")
+    crs = pyproj.CRS.from_epsg(int(code)) if known else pyproj.CRS.from_user_input(str(definition))
+    return [_open_blob(blob) for (blob,) in rows if blob is not None], crs
+
+
+def _open_blob(blob: bytes) -> Any:
+    if blob[:2] != b"GP":
+        raise ValueError("no geometry")
+    return shapely.from_wkb(blob[8 + ENVELOPE_BYTES[blob[3] >> 1 & 7] :])
+
+
+def _read_shapefile(path: Path) -> tuple[list[Any], pyproj.CRS]:
+    beside = path.with_suffix(".prj")
+    if not beside.is_file() or beside.stat().st_size > 1 << 16:
+        raise VectorError(f"{path}: no {beside.name} beside it, so nobody knows where its coordinates lie")
+    crs = pyproj.CRS.from_wkt(beside.read_text(encoding="utf-8", errors="replace"))
+    content, place = path.read_bytes(), 100
+    found: list[Any] = []
+    while place + 12 <= len(content):
+        words = struct.unpack(">i", content[place + 4 : place + 8])[0]
+        if words < 2 or place + 8 + 2 * words > len(content):
+            raise VectorError(f"{path}: cut off after {len(found)} features")
+        found.append(_open_record(content[place + 8 : place + 8 + 2 * words]))
+        _check_count(path, len(found))
+        place += 8 + 2 * words
+    return found, crs
+
+
+def _open_record(record: bytes) -> Any:
+    """One record of a shapefile (ESRI 1998); heights and measures are passed over."""
+    kind = struct.unpack("<i", record[:4])[0]
+    if kind in POINTS:
+        return shapely.Point(*struct.unpack("<2d", record[4:20]))
+    if kind in MULTIPOINTS:
+        count = struct.unpack("<i", record[36:40])[0]
+        return shapely.MultiPoint(np.frombuffer(record, "<f8", 2 * count, 40).reshape(-1, 2))
+    if kind not in LINES | POLYGONS:
+        return None
+    parts, count = struct.unpack("<2i", record[36:44])
+    starts = np.frombuffer(record, "<i4", parts, 44)
+    points = np.frombuffer(record, "<f8", 2 * count, 44 + 4 * parts).reshape(-1, 2)
+    rings = [ring for ring in np.split(points, starts[1:]) if len(ring) >= (2 if kind in LINES else 4)]
+    if kind in LINES:
+        return shapely.MultiLineString(rings)
+    # exteriors run clockwise, holes against it
+    ways = [shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings]
+    whole = shapely.union_all(
+        [shapely.make_valid(shapely.Polygon(r)) for r, hole in zip(rings, ways, strict=True) if not hole]
+    )
+    holes = [shapely.make_valid(shapely.Polygon(r)) for r, hole in zip(rings, ways, strict=True) if hole]
+    return whole.difference(shapely.union_all(holes)) if holes else whole
