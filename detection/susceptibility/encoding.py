@@ -129,7 +129,7 @@ def fit_encoder(factors: Sequence[Factor], values: NDArray[np.float32]) -> Encod
 def _fit(factor: Factor, values: NDArray[np.float32]) -> Encoded:
     if values.min() == values.max():
         raise FactorError(
-            f"{factor.path}: {factor.name} is {values.min():g} everywhere in the sample and teaches nothing; leave it out"
+            f"{factor.path}: {factor.name} is {values.min():g} in the whole sample and teaches nothing; leave it out"
         )
     if factor.is_direction:
         return Encoded(factor.name, "direction", factor.group)

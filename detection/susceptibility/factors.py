@@ -135,8 +135,8 @@ class Distances:
         self._reach = tuple(int(np.ceil(factor.most_m / one)) + 1 for one in self._spacing_m)
         if max(self._reach) > MOST_REACH_PX:
             raise FactorError(
-                f"{factor.path}: {factor.most_m:g} m are {max(self._reach)} pixels, at most {MOST_REACH_PX} are looked at: "
-                f"a smaller most_m, or a coarser grid ({factor.name})"
+                f"{factor.path}: {factor.most_m:g} m are {max(self._reach)} pixels, at most {MOST_REACH_PX} are looked "
+                f"at: a smaller most_m, or a coarser grid ({factor.name})"
             )
         whole = shapely.box(-self._reach[0], -self._reach[1], grid.width + self._reach[0], grid.height + self._reach[1])
         if not len(self._tree.query(whole)):
@@ -165,7 +165,7 @@ def list_cautions(study: Study) -> list[str]:
     """What must be said of factors that show the ground after landslides of the inventory had happened."""
     since = study.inventory and (study.inventory.first or study.inventory.last)
     return [
-        f"{factor.name} is of {factor.day}, and landslides happened from {since} on: it may show them"
+        f"{factor.name} is of {factor.day}, landslides happened from {since} on: it may show them"
         for factor in study.factors
         if factor.day is not None and since and factor.day >= since
     ]

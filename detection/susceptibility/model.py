@@ -117,7 +117,8 @@ def _open(told: Mapping[str, Any], model_hash: str) -> Model:
     )  # fmt: skip
     # whoever changed a number of columns is found out here and not in the middle of a map
     side = 2 * model.fitted.halo + 1
-    chance, _ = model.map(np.zeros((len(encoder.factors), side, side), np.float32), np.ones((side, side), bool))
-    if chance.shape != (1, 1) or not np.isfinite(chance).all():
+    columns, known = np.ones((len(encoder.columns), side, side), np.float32), np.ones((side, side), bool)
+    scores = [one.score(columns, known) for one in (model.fitted, *model.folds)]
+    if any(score.shape != (1, 1) or not np.isfinite(score).all() for score in scores):
         raise ValueError("no model")
     return model

@@ -44,6 +44,10 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "anomalies": ("monitor.cli.site.anomalies", "Train and score anomaly detectors, say what anomalies were"),
     "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
     "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
+    "susceptibility": (
+        "monitor.cli.scenes.susceptibility",
+        "Learn and draw maps of where landslides would lie, never when",
+    ),
     "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
     "map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),

@@ -54,6 +54,7 @@ RULES: Final[dict[str, str]] = {
          "scenes explain", "scenes models", "scenes review list", "scenes review retrain"),
         READS,
     ),
+    **dict.fromkeys(("susceptibility train", "susceptibility map"), READS),
     **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),
     **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",

@@ -1,0 +1,108 @@
+"""`slopeward susceptibility`: maps of where landslides of an inventory would lie, learned from factors."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monitor.cli.session import NOTHING, JsonOption, print_json, say
+
+TOLD_EVERY_S = 5.0  # a person who waits wants a word at least so often
+app = typer.Typer(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
+
+
+@app.command(epilog="Example: slopeward susceptibility train study.toml --out model.json --json")
+def train(
+    study: StudyArgument,
+    out: Annotated[Path, typer.Option(help="JSON file of the model; its card lies beside it as .md.")],
+    learners: Annotated[
+        str, typer.Option(help="To choose from: logistic, boosting, cnn (this one needs minutes and PyTorch).")
+    ] = "logistic,boosting",
+    block_m: Annotated[
+        float | None, typer.Option(min=1.0, help="Side of the blocks, m; else a hundred cover the area.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="Five classes by the share of the `landslides` in them, or of the `area`.")
+    ] = "landslides",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
+    from detection.susceptibility.learners import LEARNERS
+    from detection.susceptibility.training import RULES, Asked
+    from detection.susceptibility.training import train as run_training
+
+    names = tuple(dict.fromkeys(name.strip() for name in learners.split(",")))
+    if unknown := [name for name in names if name not in LEARNERS]:
+        raise typer.BadParameter(f"{unknown[0]!r}; known: {', '.join(LEARNERS)}", param_hint="--learners")
+    if classes not in RULES:
+        raise typer.BadParameter(f"{classes!r}; known: {', '.join(RULES)}", param_hint="--classes")
+    if out.suffix != ".json":
+        raise typer.BadParameter("the model is a .json file", param_hint="--out")
+    if "cnn" in names:
+        import torch
+
+        torch.set_num_threads(1)
+    asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
+    answer = run_training(asked, _progress())
+    _warn(answer["warnings"])
+    if as_json:
+        print_json(answer)
+        return
+    scores = answer["scores"]
+    low, high = scores["interval"]
+    print(f"{out}: {answer['learner']}, {answer['inventory']['landslides']} landslides")
+    print(f"AUC on left-out blocks {scores['auc']:.3f} ({low:.3f} to {high:.3f})")
+    print(f"AUC on cells left out at random, which is too high: {scores['random_split']:.3f}")
+    print("AUC lost without: " + ", ".join(f"{one['name']} {one['auc_lost']:.3f}" for one in scores["importance"]))
+    print(f"card: {answer['page']}")
+
+
+@app.command("map", epilog="Example: slopeward susceptibility map study.toml --model model.json --out susceptibility")
+def draw(
+    study: StudyArgument,
+    model: Annotated[Path, typer.Option(help="JSON file of the training.")],
+    out: Annotated[Path, typer.Option(help="Folder for susceptibility.tif, its picture and map.json.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Lay a model over factors: probability, spread, class and ground unlike the training; exit 4 with no value."""
+    from detection.imagery.errors import NoValidPixelsError
+    from detection.susceptibility.mapping import MapAsked, make_map
+
+    try:
+        answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), _progress())
+    except NoValidPixelsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    _warn(answer["warnings"])
+    if as_json:
+        print_json(answer)
+        return
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in answer["class_shares"].items())
+    size = f"{answer['width']} x {answer['height']} px"
+    print(f"{out / answer['outputs']['map']}: {size}, {answer['known_share']:.1%} known")
+    print(f"{shares}; outside of the training {answer['outside_share']:.1%}")
+    print(f"{answer['cpu_s']:.1f} s of one processor, at most {answer['peak_memory_mib']} MiB of memory")
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
+
+
+def _progress() -> Callable[[str, float], None]:
+    """A line on stderr where more than `TOLD_EVERY_S` went by since the last one, or a stage has ended late."""
+    last_s = time.monotonic()
+
+    def tell(stage: str, share: float) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= TOLD_EVERY_S:
+            say(f"{stage} {share:.0%}")
+            last_s = now_s
+
+    return tell

@@ -1,0 +1,110 @@
+"""What is kept of a learner answers as the learner itself: trees beside scikit-learn, numbers after JSON."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detection.susceptibility import learners
+from detection.susceptibility.boosting import export
+from detection.susceptibility.calibration import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
+from detection.susceptibility.encoding import Encoded, Encoder, fit_encoder
+from detection.susceptibility.errors import FactorError
+from detection.susceptibility.learners import Cells
+from detection.susceptibility.study import Factor
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+
+
+def cells(number=1500, side=0, seed=0):
+    rng = np.random.default_rng(seed)
+    columns = rng.normal(0, 1, (number, 4)).astype(np.float32)
+    columns[:, 3] = columns[:, 3] > 0.5
+    label = (rng.random(number) < 1 / (1 + np.exp(-2 * columns[:, 0] * columns[:, 1] - columns[:, 3]))).astype(np.int64)
+    if not side:
+        return Cells(columns), label
+    patches = rng.normal(0, 1, (number, 4, side, side)).astype(np.float32)
+    patches[:, :, side // 2, side // 2] = columns
+    return Cells(columns, patches, np.ones((number, side, side), bool)), label
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_exported_trees_answer_as_scikit_learn_to_the_last_bit(depth):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    given, label = cells()
+    model = HistGradientBoostingClassifier(
+        max_iter=25, max_depth=depth, min_samples_leaf=5, early_stopping=False, random_state=0
+    ).fit(given.columns, label)
+    other = cells(70_000, seed=1)[0].columns
+    # values that lie on a split, where one side or the other is right
+    splits = np.unique(export(model).bound[export(model).bound < 1e30]).astype(np.float32)
+    other[: len(splits), 0] = splits
+    for columns in (other, given.columns):
+        ours = export(model).score(columns.T, np.empty(0, bool))
+        np.testing.assert_array_equal(ours, model.decision_function(columns))
+
+
+@pytest.mark.parametrize("name", learners.LEARNERS)
+def test_a_learner_is_the_same_after_json(name):
+    halo = learners.HALO_PX.get(name, 0)
+    if halo:
+        pytest.importorskip("torch", reason="PyTorch is not installed (extra models)")
+    given, label = cells(400, 2 * halo + 1 if halo else 0)
+    fitted = learners.fit(name, given, label, seed=3)
+    back = learners.read(name, json.loads(json.dumps(fitted.tell())))
+    np.testing.assert_array_equal(back.score_cells(given), fitted.score_cells(given))
+    assert fitted.halo == halo
+    # a window answers each pixel as its cell
+    window = np.random.default_rng(1).normal(0, 1, (4, 6 + 2 * halo, 5 + 2 * halo)).astype(np.float32)
+    known = np.ones(window.shape[1:], bool)
+    found = fitted.score(window, known)
+    assert found.shape == (6, 5)
+    side = 2 * halo + 1
+    one = Cells(
+        window[None, :, 2 + halo, 3 + halo], window[None, :, 2 : 2 + side, 3 : 3 + side], known[None, :side, :side]
+    )
+    np.testing.assert_allclose(fitted.score_cells(one), found[2, 3], rtol=1e-5)
+
+
+def test_calibration_brings_log_odds_of_a_sample_to_shares_of_the_ground():
+    rng = np.random.default_rng(0)
+    score = rng.normal(0, 2, 6000)
+    label = (rng.random(6000) < 1 / (1 + np.exp(-(0.5 * score - 1)))).astype(np.int64)
+    weight = np.where(label == 1, 1.0, 20.0)  # the other ground was thinned
+    found = fit_platt(score, label, weight)
+    assert found.x[0] == pytest.approx(0.5, abs=0.05)
+    assert found.y[0] == pytest.approx(-1 - np.log(20), abs=0.1)
+    assert np.average(found.apply(score), weights=weight) == pytest.approx(np.average(label, weights=weight), rel=1e-3)
+    # a law that no line is: steps say more of folds that they did not see
+    bent = (rng.random(6000) < np.where(np.abs(score) < 1, 0.1, np.where(score < 0, 0.02, 0.6))).astype(np.int64)
+    chosen = fit_calibrator(score, bent, np.ones(6000), np.arange(6000) % 5)
+    assert chosen.kind == "isotonic"
+    assert read_calibrator(chosen.tell()).apply(score) == pytest.approx(chosen.apply(score))
+    assert fit_isotonic(score, label, weight).apply(np.array([-99.0]))[0] >= 1e-6
+    # a ranking that is turned round teaches nothing, rather than the contrary
+    assert fit_platt(-score, label, np.ones(6000)).x[0] == 0
+
+
+def test_directions_are_circles_classes_are_columns_and_the_unseen_is_unknown(tmp_path):
+    factors = [
+        Factor("aspect", "terrain", tmp_path),
+        Factor("rock", "classes", tmp_path),
+        Factor("rain", "value", tmp_path),
+    ]
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.uniform(0, 360, 300), rng.integers(1, 4, 300), rng.uniform(10, 20, 300)]).astype(np.float32)
+    values[1, :5] = 9  # too rare to teach anything of its own
+    encoder = fit_encoder(factors, values)
+    assert encoder.columns == ["aspect.cos", "aspect.sin", "rock=1", "rock=2", "rock=3", "rain"]
+    seen = np.array([[0.0, 359.0, -1.0], [1, 9, 77], [15, 15, 25]], np.float32)
+    columns = encoder.encode(seen)
+    assert columns[0] == pytest.approx([1, 1, 0], abs=1e-3)  # north is beside north; flat ground faces nowhere
+    assert columns[2:5].sum(axis=0).tolist() == [1, 0, 0]
+    assert encoder.count_outside(seen).tolist() == [0, 1, 2]
+    assert encoder.places() == {"aspect": [0, 1], "rock": [2, 3, 4], "rain": [5]}
+    assert Encoder((Encoded("a", "number", "g"), Encoded("b", "number", "g"))).places("group") == {"g": [0, 1]}
+    with pytest.raises(FactorError, match="rain is 12 in the whole sample"):
+        fit_encoder(factors[2:], np.full((1, 9), 12, np.float32))
+    with pytest.raises(FactorError, match="classes are whole numbers"):
+        fit_encoder(factors[1:2], np.repeat(np.array([[1.5, 2.5]], np.float32), 30, axis=1))
