@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the imagery library run and are true."""
+"""The examples in the docstrings of the detection library run and are true."""
 
 import doctest
 from importlib import import_module
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[4]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for path in (ROOT / "detection/imagery").rglob("*.py")
+    for path in (ROOT / "detection").rglob("*.py")
     if ">>> " in path.read_text()
 )
 
