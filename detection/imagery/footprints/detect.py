@@ -320,7 +320,7 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         prior = None
         if scene.prior and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (scene.prior, 1)}, grid=reader.grid, covering=False))
-        warnings = (*contradictions, *_list_placing(scene, names))
+        warnings = (*scene.remarks, *contradictions, *_list_placing(scene, names))
         yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings)
 
 

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 # Scene classification of Sentinel-2 level 2A (Sen2Cor): what is no clear ground, and what is dark ground.
 SCL_UNUSABLE = (0, 1, 3, 8, 9, 10, 11)  # no data, saturated, cloud shadow, clouds of two kinds, cirrus, snow
 SCL_SHADOW = (2,)  # dark area, mostly the shadow of the relief
+# Quality of pixels of Landsat Collection 2 (USGS LSDS-1619, table 6-3): fill, dilated cloud, cirrus, cloud, shadow of a
+# cloud, snow.
+QA_UNUSABLE = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
 SHADOW_KINDS = ("shadow", "classification")
 # Bands of PlanetScope's usable data mask (UDM2).
 UDM2_CLEAR, UDM2_SHADOW = 1, 3
@@ -20,7 +23,8 @@ class Mask:
 
     Attributes:
         path: the file.
-        kind: `mask` (0 = not usable), `clouds` (not 0 = not usable), `classification`, `udm2`, `shadow` (not 0).
+        kind: `mask` (0 = not usable), `clouds` (not 0 = not usable), `classification`, `qa_pixel`, `udm2`, `shadow`
+            (not 0).
         index: band of the file, from 1.
     """
 
@@ -41,6 +45,8 @@ def apply_mask(kind: str, values: NDArray[np.generic]) -> NDArray[np.bool_]:
         return np.asarray(values == 0)
     if kind == "classification":
         return np.asarray(~np.isin(values, SCL_UNUSABLE))
+    if kind == "qa_pixel":
+        return np.asarray(values.astype(np.int64) & QA_UNUSABLE == 0)
     return np.ones(values.shape, bool)
 
 

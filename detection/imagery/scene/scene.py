@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, name_band
 from detection.imagery.scene.offsets import Calibration, read_calibration
+from detection.imagery.scene.products.product import READERS, describe_product
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
 # Rasters beside the bands; each is a file name in the manifest.
-COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "prior")
+COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "qa_pixel", "prior")
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
+SETTLED_S = 30.0  # of a product that does not state the sizes of its files
 NAME_BYTES = 255
 # Companions that a manifest may list among its bands; they are no counts.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
@@ -56,10 +59,12 @@ class Scene:
         classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
         shadow: raster that is not 0 in shadow, which is only flagged, or None.
         udm2: usable data mask of PlanetScope (band 1 = clear, band 3 = shadow), or None.
+        qa_pixel: quality of the pixels of Landsat Collection 2 (bits), or None.
         prior: susceptibility, 0 to 1, sampled into the footprints, or None.
         gain: by which the values of every spectral band become counts.
         offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
         calibration: where gain and offset were read; empty where nothing says them.
+        remarks: what whoever looks at the result must know of the product.
         aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
             manifest's.
     """
@@ -74,10 +79,12 @@ class Scene:
     classification: Path | None = None
     shadow: Path | None = None
     udm2: Path | None = None
+    qa_pixel: Path | None = None
     prior: Path | None = None
     gain: float = 1.0
     offset: float = 0.0
     calibration: str = ""
+    remarks: tuple[str, ...] = ()
     aoi: Path | None = None
 
     @property
@@ -103,7 +110,9 @@ class Scene:
 
 
 def read_scene(path: Path, acquired_at: datetime | None = None) -> Scene:
-    """Read what a scene is from one raster, or from a folder with `scene.toml`.
+    """Read what a scene is from one raster, from a folder with `scene.toml`, or from a product as it was handed out.
+
+    Products are Sentinel-2 in SAFE, Landsat Collection 2 level 2, PlanetScope, and STAC items with their assets.
 
     A single raster names its bands by band descriptions (B2, blue, ...) or by colour interpretation, and its time
     by the tag `ACQUIRED_AT`, by `acquired_at`, or by a date YYYYMMDD[THHMMSS] in its name (taken as UTC).
@@ -136,11 +145,14 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if not (path / MANIFEST).is_file():
+    if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
-    content = _read_manifest(path / MANIFEST)
+    if watched and not content.get("files") and not (path / MANIFEST).is_file():
+        newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
+        if 0.0 <= time.time() - newest < SETTLED_S:
+            return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
     listed: dict[str, Any] = content.get("files", {})
-    if watched and not listed and content.get("complete") is not True:
+    if watched and not listed and content.get("complete") is not True and (path / MANIFEST).is_file():
         return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
     beside = {key: content[key] for key in COMPANIONS if key in content}
     for name, value in (*content.get("bands", {}).items(), *beside.items()):
@@ -219,11 +231,27 @@ def _entry(folder: Path, name: str, value: Any) -> Band:
     return Band(path, index)
 
 
+def _describe(folder: Path) -> dict[str, Any] | None:
+    """What the manifest of a folder says, else the product that lies in it; None where there is neither."""
+    manifest = folder / MANIFEST
+    return _read_manifest(manifest) if manifest.is_file() else describe_product(folder)
+
+
+def is_scene_folder(folder: Path) -> bool:
+    """Whether a folder says what it is, rightly or not: by a manifest, or as a product that is known."""
+    if not folder.is_dir():
+        return False
+    try:
+        return _describe(folder) is not None
+    except ManifestError:
+        return True  # whoever reads it says what is wrong with it
+
+
 def _read_folder(folder: Path) -> Scene:
     manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise ManifestError(f"{folder}: no {MANIFEST} in the folder")
-    content = _read_manifest(manifest)
+    content = _describe(folder)
+    if content is None:
+        raise ManifestError(f"{folder}: no {MANIFEST} in the folder, and it is no product of: {', '.join(READERS)}")
     if not content.get("bands"):
         raise ManifestError(f"{manifest}: [bands] is missing")
     acquired_at = _instant(content.get("acquired_at"))
@@ -236,7 +264,10 @@ def _read_folder(folder: Path) -> Scene:
         raise IncompleteSceneError(reason)
     bands = _name_bands(manifest, content["bands"])
     stated = content.get("offset")
-    said = _calibrate(bands) if stated is None else Calibration(1.0, _number(manifest, stated), MANIFEST)
+    if stated is None:
+        said = _calibrate(bands)
+    else:
+        said = Calibration(content.get("gain", 1.0), _number(manifest, stated), content.get("calibration", MANIFEST))
     return Scene(
         path=folder,
         bands=bands,
@@ -245,6 +276,7 @@ def _read_folder(folder: Path) -> Scene:
         gain=said.gain,
         offset=said.offset,
         calibration=said.source,
+        remarks=tuple(content.get("remarks", ())),
         **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
     )
 
@@ -358,6 +390,8 @@ def list_masks(scene: Scene) -> tuple[Mask, ...]:
     found = [
         Mask(path, kind) for kind in ("mask", "clouds", "classification", "shadow") if (path := getattr(scene, kind))
     ]
+    if scene.qa_pixel:
+        found.append(Mask(scene.qa_pixel, "qa_pixel"))
     if scene.udm2:
         found += [Mask(scene.udm2, "mask", UDM2_CLEAR), Mask(scene.udm2, "shadow", UDM2_SHADOW)]
     return tuple(found)

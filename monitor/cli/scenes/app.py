@@ -31,7 +31,7 @@ def add(
     scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Copy a raster or scene folder into the inbox of a site and process it now.
+    """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
 
     What lay there by its name is replaced: of the same time, it is another version of the scene.
     """
@@ -39,7 +39,9 @@ def add(
 
     service, db = open_service(config)
     one = pick_site(service, site)
-    target = Path(service.paths.inbox) / one.id / scene.name
+    from detection.imagery.scene.products.unpack import strip_suffix
+
+    target = Path(service.paths.inbox) / one.id / (strip_suffix(scene.name) or scene.name)
     if not (target.exists() and scene.samefile(target)):
         _put(scene, target)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
@@ -54,11 +56,27 @@ def _put(scene: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in (hidden, old):
         _remove(left)
-    (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
+    try:
+        _bring(scene, hidden)
+    except BaseException:
+        _remove(hidden)
+        raise
     if target.exists():
         target.rename(old)
     hidden.rename(target)
     _remove(old)
+
+
+def _bring(scene: Path, hidden: Path) -> None:
+    from detection.imagery.scene.products.unpack import strip_suffix, unpack
+
+    if scene.is_dir():
+        shutil.copytree(scene, hidden)
+    elif strip_suffix(scene.name) is None:
+        shutil.copy2(scene, hidden)
+    else:
+        hidden.mkdir()
+        say(f"{scene.name}: {unpack(scene, hidden)} files unpacked")
 
 
 def _remove(path: Path) -> None:

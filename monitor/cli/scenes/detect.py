@@ -21,7 +21,7 @@ INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 def detect(
     scenes: Annotated[
         list[Path],
-        typer.Argument(metavar="SCENE...", help="Rasters that name their bands, or folders with scene.toml."),
+        typer.Argument(metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, or products."),
     ],
     model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
     out: Annotated[

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 
 from detection.imagery.footprints.records import Box
+from detection.imagery.scene.products.unpack import strip_suffix
+from detection.imagery.scene.scene import is_scene_folder
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
@@ -46,6 +48,7 @@ from monitor.worker import compute
 log = logging.getLogger(__name__)
 
 STILL_WRITTEN = "is still being written"
+ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
@@ -114,7 +117,11 @@ def _look_at(
     if not _is_text(entry.name):
         reason = "its name is no text that can be stored; rename it"
     if reason is None and lacking is None and not usable:
-        reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml"
+        reason = (
+            ARCHIVED
+            if strip_suffix(entry.name)
+            else f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml or a product"
+        )
     if reason is not None:
         return store_failure(db, site, entry, print_, reason, now)
     if lacking == STILL_WRITTEN:
@@ -313,4 +320,4 @@ def _is_lone_raster(entry: Path) -> bool:
 
 
 def _is_scene(entry: Path) -> bool:
-    return (entry / "scene.toml").is_file() or _is_lone_raster(entry)
+    return is_scene_folder(entry) or _is_lone_raster(entry)

@@ -1,0 +1,1 @@
+"""Products as satellites' providers hand them out, described as a `scene.toml` would describe them."""

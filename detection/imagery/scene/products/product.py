@@ -1,0 +1,32 @@
+"""Which product a folder is: each provider's own description becomes what a manifest says."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from detection.imagery.scene.products.landsat import describe_landsat
+from detection.imagery.scene.products.planet import describe_planet
+from detection.imagery.scene.products.sentinel2 import describe_sentinel2
+from detection.imagery.scene.products.stac import describe_stac
+
+READERS: Final[Mapping[str, Callable[[Path], dict[str, Any] | None]]] = {
+    "Sentinel-2 (SAFE)": describe_sentinel2,
+    "Landsat Collection 2, level 2": describe_landsat,
+    "PlanetScope surface reflectance": describe_planet,
+    "STAC item": describe_stac,
+}
+
+
+def describe_product(folder: Path) -> dict[str, Any] | None:
+    """What a product says of itself, in the words of a manifest; None where the folder is no product that is known.
+
+    Beyond the keys of a manifest it may hold `gain`, `calibration` (where gain and offset were read) and `remarks`
+    (what whoever looks at the result must know). Nothing of the images is opened.
+
+    Raises:
+        ManifestError: It is one of them, and cannot be used; the line says why.
+    """
+    for describe in READERS.values():
+        if (content := describe(folder)) is not None:
+            return content
+    return None

@@ -1,0 +1,110 @@
+"""Sentinel-2 in its SAFE folder, level 2A or 1C (ESA, Sentinel-2 Products Specification Document, issue 14.9)."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from detection.imagery.errors import ManifestError
+from detection.imagery.scene.offsets import BASELINE, COUNT, PRODUCT, SENTINEL_OFFSET
+from detection.imagery.scene.products.texts import find_text, read_instant, read_xml
+
+LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
+IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
+CONTENTS: Final = "manifest.safe"
+TOP: Final = "level 1C: reflectance at the top of the atmosphere, not of the ground; level 2A is what networks learned"
+
+
+def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
+    """What a SAFE folder says of itself, or a folder with nothing but one in it; None where it is neither.
+
+    Of a band that comes in several resolutions the finest is taken. The classification of the scene (level 2A) says
+    which pixels can be used. What must be subtracted from the counts stands in the metadata, else it follows from the
+    processing baseline in the product's name.
+    """
+    root = _find_root(folder)
+    if root is None:
+        return None
+    metadata = next(root / name for name in LEVELS if (root / name).is_file())
+    told = read_xml(metadata)
+    within = "" if root == folder else f"{root.name}/"
+    images: dict[str, tuple[int, str]] = {}
+    for element in told.iter():
+        if not isinstance(element.tag, str) or element.tag.rpartition("}")[2] not in {"IMAGE_FILE", "IMAGE_ID"}:
+            continue
+        named = IMAGE.search((element.text or "").strip())
+        if named:
+            found = int(named[2] or 0), f"{within}{(element.text or '').strip()}.jp2"
+            images[named[1]] = min(images.get(named[1], found), found)
+    bands = {name: file for name, (_, file) in images.items() if name != "SCL"}
+    if not bands:
+        raise ManifestError(f"{metadata}: names no image; is the download complete?")
+    offset, source = _read_offset(told, metadata, root.name)
+    taken = find_text(told, "PRODUCT_START_TIME")
+    content: dict[str, Any] = {
+        "acquired_at": read_instant(taken, metadata, "PRODUCT_START_TIME"), "bands": bands, "offset": offset,
+        "gain": _read_gain(told, metadata), "calibration": source, "remarks": [],
+        "files": _read_sizes(root, within, {file for _, file in images.values()}),
+    }  # fmt: skip
+    if "SCL" in images:
+        content["classification"] = images["SCL"][1]
+    if metadata.name == "MTD_MSIL1C.xml":
+        content["remarks"] = [TOP]
+    return content
+
+
+def _find_root(folder: Path) -> Path | None:
+    """The folder with the metadata: it, or the only SAFE folder in it."""
+    if any((folder / name).is_file() for name in LEVELS):
+        return folder
+    inner = sorted(folder.glob("*.SAFE"))
+    if not inner:
+        return None
+    if len(inner) > 1:
+        raise ManifestError(f"{folder}: holds {len(inner)} SAFE products; give each a folder of its own")
+    if not any((inner[0] / name).is_file() for name in LEVELS):
+        raise ManifestError(f"{inner[0]}: neither {' nor '.join(LEVELS)} is there; is the download complete?")
+    return inner[0]
+
+
+def _read_offset(told: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
+    """What is added to counts, and where that is said."""
+    tag = f"{LEVELS[metadata.name]}_ADD_OFFSET"
+    values = {
+        (element.text or "").strip()
+        for element in told.iter()
+        if isinstance(element.tag, str) and element.tag.rpartition("}")[2] == tag
+    }
+    if len(values) > 1:
+        raise ManifestError(f"{metadata}: {tag} differs between bands ({', '.join(sorted(values)[:3])})")
+    try:
+        if values:
+            return float(values.pop()), f"{tag} in {metadata.name}"
+        said = (find_text(told, "PROCESSING_BASELINE") or "").replace(".", "")
+        named = PRODUCT.search(name)
+        baseline = int(said or (named[1] if named else "0"))
+    except ValueError:
+        raise ManifestError(f"{metadata}: {tag} or PROCESSING_BASELINE is no number") from None
+    return SENTINEL_OFFSET if baseline >= BASELINE else 0.0, f"processing baseline {baseline / 100:05.2f}"
+
+
+def _read_gain(told: ET.Element, metadata: Path) -> float:
+    """By which values become counts of 1/10000."""
+    said = find_text(told, "BOA_QUANTIFICATION_VALUE") or find_text(told, "QUANTIFICATION_VALUE") or "10000"
+    try:
+        return round(1.0 / (float(said) * COUNT), 9)
+    except (ValueError, ZeroDivisionError):
+        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE is {said[:20]!r}") from None
+
+
+def _read_sizes(root: Path, within: str, files: set[str]) -> dict[str, dict[str, int]]:
+    """Sizes of the images as the list of contents states them: a download that broke off is known by them."""
+    if not (root / CONTENTS).is_file():
+        return {}
+    found: dict[str, dict[str, int]] = {}
+    for one in read_xml(root / CONTENTS).iter("byteStream"):
+        place, size = one.find("fileLocation"), one.get("size", "")
+        file = within + (place.get("href", "") if place is not None else "").removeprefix("./")
+        if file in files and size.isdigit():
+            found[file] = {"size": int(size)}
+    return found

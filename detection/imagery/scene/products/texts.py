@@ -1,0 +1,94 @@
+"""Descriptions that come with a product: XML, JSON and `KEY = value`, bounded and without what XML may load."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from detection.imagery.errors import ManifestError
+
+TEXT_BYTES: Final = 16 << 20
+_PAIR: Final = re.compile(r'^\s*(\w+) = "?([^"\n]*?)"?\s*$', re.MULTILINE)
+
+
+def read_text(path: Path) -> str:
+    """The text of a description.
+
+    Raises:
+        ManifestError: too large, or no UTF-8.
+    """
+    with path.open("rb") as file:
+        content = file.read(TEXT_BYTES + 1)
+    if len(content) > TEXT_BYTES:
+        raise ManifestError(f"{path}: larger than {TEXT_BYTES >> 20} MiB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path}: no UTF-8 text") from None
+
+
+def read_xml(path: Path) -> ET.Element:
+    """The root of an XML file that declares nothing.
+
+    Raises:
+        ManifestError: no XML, or a document type or entities in it.
+    """
+    text = read_text(path)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ManifestError(f"{path}: must not declare a document type or entities")
+    try:
+        # entities are refused above, and the size is bounded
+        return ET.fromstring(text)  # noqa: S314
+    except (ET.ParseError, ValueError, RecursionError):
+        raise ManifestError(f"{path}: no XML") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file.
+
+    Raises:
+        ManifestError: no JSON object.
+    """
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        raise ManifestError(f"{path}: no JSON") from None
+    if not isinstance(found, dict):
+        raise ManifestError(f"{path}: no JSON object")
+    return found
+
+
+def read_pairs(text: str) -> dict[str, str]:
+    r"""`KEY = value` by key; of a key that comes twice the first.
+
+    >>> read_pairs('GROUP = X\n  DATE_ACQUIRED = 2023-05-11\n  FILE_NAME_BAND_2 = "a_SR_B2.TIF"\nEND')
+    {'GROUP': 'X', 'DATE_ACQUIRED': '2023-05-11', 'FILE_NAME_BAND_2': 'a_SR_B2.TIF'}
+    """
+    found: dict[str, str] = {}
+    for key, value in _PAIR.findall(text):
+        found.setdefault(key, value)
+    return found
+
+
+def find_text(root: ET.Element, name: str) -> str | None:
+    """The text of the first element of a name in any namespace; None where there is none."""
+    for element in root.iter():
+        if isinstance(element.tag, str) and element.tag.rpartition("}")[2] == name and (element.text or "").strip():
+            return str(element.text).strip()
+    return None
+
+
+def read_instant(text: object, path: Path, what: str) -> datetime:
+    """An instant of ISO 8601, UTC where it names no zone: products state all times in UTC.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    try:
+        # digits of a second beyond the sixth are more than a clock of ours holds
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text)))
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ManifestError(f"{path}: {what}: {str(text)[:40]!r} is no time") from None

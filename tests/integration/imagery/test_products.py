@@ -1,0 +1,209 @@
+"""Products as providers hand them out: bands, time, offset, clouds; broken downloads, archives and hostile ones."""
+
+import io
+import tarfile
+import zipfile
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from detection.imagery.errors import ManifestError, NotARasterError, SceneError, TooLargeError
+from detection.imagery.scene.products.unpack import strip_suffix, unpack
+from detection.imagery.scene.reader import open_scene
+from detection.imagery.scene.scene import find_missing, is_scene_folder, read_scene
+from monitor.cli.scenes.app import _put
+from tests.data.products import write_landsat, write_planet, write_safe, write_stac
+
+TAKEN = datetime(2023, 5, 11, 10, 15, 59, tzinfo=UTC)
+RGBN = ("B4", "B3", "B2", "B8")
+
+
+def look(path, names=RGBN):
+    with open_scene(read_scene(path), names) as reader:
+        return reader.read(0, 0, reader.grid.width, reader.grid.height)
+
+
+def test_a_safe_folder_is_read_with_its_offset_its_clouds_and_its_finest_bands(tmp_path):
+    root = write_safe(tmp_path)
+    assert find_missing(root) is None
+    scene = read_scene(root)
+    assert scene.acquired_at.replace(microsecond=0) == TAKEN
+    assert {name: band.path.parent.name for name, band in scene.bands.items()} == {
+        "B2": "R10m", "B3": "R10m", "B4": "R10m", "B8": "R10m", "B5": "R20m", "B11": "R20m",
+    }  # fmt: skip
+    assert (scene.gain, scene.offset, scene.calibration) == (1.0, -1000.0, "BOA_ADD_OFFSET in MTD_MSIL2A.xml")
+    values, valid = look(root)
+    assert np.median(values[:, valid]) == pytest.approx(1500, abs=20)  # counts without what was added
+    assert valid.mean() == pytest.approx(0.75)  # the upper quarter is cloud
+    assert read_scene(tmp_path).bands.keys() == scene.bands.keys()  # the folder that an archive was unpacked into
+    assert len(scene.files) == 7  # the bands and the classification: what the hash rests on
+
+
+@pytest.mark.parametrize(
+    ("made", "offset"),
+    [
+        ({"offset": None, "baseline": "05.09"}, -1000.0),
+        ({"offset": None, "baseline": "02.14"}, 0.0),
+        ({"offset": 0}, 0.0),
+    ],
+)
+def test_without_an_offset_the_processing_baseline_says_it(tmp_path, made, offset):
+    assert read_scene(write_safe(tmp_path, **made)).offset == offset
+
+
+def test_level_1c_is_said(tmp_path):
+    scene = read_scene(write_safe(tmp_path, level="1C"))
+    assert scene.classification is None
+    assert scene.offset == -1000.0
+    assert "top of the atmosphere" in scene.remarks[0]
+
+
+def test_a_download_that_broke_off_waits(tmp_path):
+    root = write_safe(tmp_path, size=10_000_000)
+    assert "the manifest says 10000000" in find_missing(root)
+    next(root.rglob("*B04_10m.jp2")).unlink()
+    assert "has not arrived" in find_missing(root)
+    with pytest.raises(SceneError, match="has not arrived"):
+        read_scene(root)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_landsat_becomes_counts_of_reflectance_without_clouds(tmp_path, as_json):
+    write_landsat(tmp_path, as_json=as_json)
+    scene = read_scene(tmp_path)
+    assert set(scene.bands) == {"B1", "B2", "B3", "B4", "B8", "B11", "B12"}
+    assert scene.acquired_at == datetime(2023, 5, 11, 10, 10, 21, 123456, tzinfo=UTC)
+    values, valid = look(tmp_path)
+    assert np.median(values[0][valid]) == pytest.approx((0.0000275 * 9500 - 0.2) * 1e4, abs=15)
+    assert valid.mean() == 0.5
+    assert not valid[:32].any()
+    assert "younger than 30 s" in find_missing(tmp_path)  # it states no sizes
+
+
+def test_planet_is_read_by_its_names(tmp_path):
+    write_planet(tmp_path)
+    scene = read_scene(tmp_path)
+    assert scene.acquired_at == TAKEN
+    assert {name: band.index for name, band in scene.bands.items()} == {
+        "B1": 1, "B2": 2, "green_i": 3, "B3": 4, "yellow": 5, "B4": 6, "B5": 7, "B8": 8,
+    }  # fmt: skip
+    assert look(tmp_path)[1].mean() == 0.5
+
+
+@pytest.mark.parametrize(("applied", "offset", "remarks"), [(None, -1000.0, 0), (True, 0.0, 0), (False, -1000.0, 1)])
+def test_a_stac_item_says_scale_offset_and_bands_of_what_lies_beside_it(tmp_path, applied, offset, remarks):
+    write_stac(tmp_path, applied=applied)
+    scene = read_scene(tmp_path)
+    assert (scene.gain, scene.offset, len(scene.remarks)) == (1.0, offset, remarks)
+    assert set(scene.bands) == set(RGBN)
+    assert scene.classification == tmp_path / "SCL.tif"
+
+
+def refuse_planet_radiance(folder):
+    write_planet(folder, "20230511_101559_12_2461_3B_AnalyticMS.tif")
+
+
+def refuse_two_planet(folder):
+    write_planet(folder)
+    write_planet(folder, "20230511_101601_12_2461_3B_AnalyticMS_SR.tif")
+
+
+def refuse_entities(folder):
+    root = write_safe(folder)
+    (root / "MTD_MSIL2A.xml").write_text('<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>')
+
+
+def refuse_images_elsewhere(folder):
+    root = write_safe(folder)
+    path = root / "MTD_MSIL2A.xml"
+    path.write_text(path.read_text().replace("<IMAGE_FILE>GRANULE", "<IMAGE_FILE>../../../GRANULE"))
+
+
+def refuse_offsets_that_differ(folder):
+    root = write_safe(folder)
+    path = root / "MTD_MSIL2A.xml"
+    path.write_text(path.read_text().replace('band_id="3">-1000', 'band_id="3">-900'))
+
+
+def refuse_assets_elsewhere(folder):
+    write_stac(folder)
+    path = folder / "item.json"
+    path.write_text(path.read_text().replace('"./', '"https://example.com/'))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: write_landsat(folder, level="L1TP"), "expected level 2"),
+        (refuse_planet_radiance, "order the surface reflectance"),
+        (refuse_two_planet, "2 images"),
+        (refuse_entities, "document type"),
+        (refuse_images_elsewhere, "outside of the scene's folder"),
+        (refuse_offsets_that_differ, "differs between bands"),
+        (refuse_assets_elsewhere, "download them"),
+        (lambda folder: (folder / "x_MTL.json").write_text("[1]"), "no JSON object"),
+        (lambda folder: (folder / "x_MTL.txt").write_bytes(b"\xff\xfe"), "no UTF-8"),
+        (lambda folder: (folder / "a.txt").write_text("a"), "no product of: Sentinel-2"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, make, said):
+    make(tmp_path)
+    with pytest.raises((ManifestError, SceneError), match=said) as refused:
+        read_scene(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert is_scene_folder(tmp_path) is ("no product" not in said)
+
+
+def pack_zip(path, files):
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+
+
+def pack_tar(path, files):
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as packed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("passwords")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        packed.addfile(link)
+
+
+def test_an_archive_is_brought_into_the_inbox_as_what_it_holds(tmp_path, capsys):
+    root = write_safe(tmp_path / "from")
+    pack_zip(
+        tmp_path / "s.zip", {str(f.relative_to(root.parent)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+    )
+    (tmp_path / "torn.zip").write_bytes((tmp_path / "s.zip").read_bytes()[:-400])
+    _put(tmp_path / "s.zip", tmp_path / "inbox" / "s")
+    assert read_scene(tmp_path / "inbox" / "s").bands.keys() == read_scene(root).bands.keys()
+    assert "12 files unpacked" in capsys.readouterr().err
+    with pytest.raises(NotARasterError):
+        _put(tmp_path / "torn.zip", tmp_path / "inbox" / "s")
+    assert [one.name for one in (tmp_path / "inbox").iterdir()] == ["s"]  # what was there stays
+
+
+@pytest.mark.parametrize(("name", "pack"), [("a.zip", pack_zip), ("a.tar", pack_tar), ("a.tar.gz", pack_tar)])
+def test_archives_are_unpacked_within_their_folder_and_their_bounds(tmp_path, name, pack):
+    pack(tmp_path / name, {"x/a.tif": b"1" * 900, "x/b.tif": b"2" * 900})
+    assert strip_suffix(name) == "a"
+    for k, most in enumerate((10_000, 1000, 100)):
+        out = tmp_path / str(k)
+        out.mkdir()
+        if most > 1800:
+            assert unpack(tmp_path / name, out, most) == 2
+            assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.tif", "b.tif"]
+        else:
+            with pytest.raises(TooLargeError):
+                unpack(tmp_path / name, out, most)
+    pack(tmp_path / f"bad-{name}", {"../../evil.tif": b"1"})
+    with pytest.raises(SceneError, match="leads out"):
+        unpack(tmp_path / f"bad-{name}", tmp_path / "0")
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 8])
+    (tmp_path / "torn").mkdir()
+    with pytest.raises(NotARasterError, match="cannot be unpacked"):
+        unpack(tmp_path / name, tmp_path / "torn")
