@@ -48,6 +48,7 @@ NETWORKS = {
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
+    "landgnn": "forecasting.neural.networks.graph.landgnn:LandGnn",
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
 }
 

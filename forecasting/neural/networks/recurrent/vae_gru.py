@@ -1,37 +1,79 @@
-"""GRU whose state passes through a random bottleneck (Kingma and Welling 2014, arXiv:1312.6114)."""
+"""GRU whose fan is drawn from a random bottleneck (Kingma and Welling 2014; Cai et al. 2024, 10.3389/feart.2024.1394129)."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from forecasting.neural.head import QUANTILES
 from forecasting.neural.network import Shape, StationNetwork
 
 WEIGHT = 1e-3
+PAIRS = 50
+SEED = 7
+_USUAL = 1.0 / 0.6745
+"""Standard deviation of a Gaussian whose median size is 1: an untrained fan is as wide as that of every network."""
 
 
 class VaeGru(StationNetwork):
-    """(N, W, F) -> state (N, hidden) -> mean and log variance (N, hidden // 4) -> drawn in training -> (N, hidden).
+    """(N, W, F) -> state (N, hidden) -> mean and log variance of a code -> 101 draws -> quantiles of what they say.
 
-    The divergence from the standard normal is added to the loss. At inference the mean is taken: the same window gives
-    the same forecast.
+    The divergence of the code from the standard normal is added to the loss.
     """
+
+    head: "DrawnHead"  # type: ignore[assignment]
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        narrow = max(shape.hidden // 4, 1)
         self.encoder = nn.GRU(shape.features, shape.hidden, batch_first=True)
-        self.to_code = nn.Linear(shape.hidden, 2 * narrow)
-        self.from_code = nn.Sequential(nn.Linear(narrow, shape.hidden), nn.GELU())
-        self._divergence: Tensor | None = None
+        self.head = DrawnHead(shape.hidden, shape.horizons, max(shape.hidden // 4, 1))
 
     def encode(self, rows: Tensor) -> Tensor:
-        """The state as it comes out of the bottleneck."""
+        """The state after the last row."""
         _, state = self.encoder(rows)
-        mean, spread = self.to_code(state[-1]).chunk(2, dim=-1)
-        code = mean + torch.randn_like(mean) * torch.exp(0.5 * spread) if self.training else mean
-        self._divergence = -0.5 * (1.0 + spread - mean.square() - spread.exp()).sum(dim=-1).mean()
-        out: Tensor = self.from_code(code)
-        return out
+        last: Tensor = state[-1]
+        return last
 
     def penalty(self) -> Tensor | None:
         """The weighted divergence of the last pass."""
-        return None if self._divergence is None else WEIGHT * self._divergence
+        return None if self.head.divergence is None else WEIGHT * self.head.divergence
+
+
+class DrawnHead(nn.Module):
+    """A state (..., C) -> quantiles (..., H, 5) of what the draws of its code say.
+
+    In training the draws are new at each step. Afterwards they are always the same ones, with each its opposite and the
+    mean among them: the same window gives the same forecast bit for bit, and an untrained network is `lld`.
+    """
+
+    draws: Tensor
+
+    def __init__(self, width: int, horizons: int, narrow: int) -> None:
+        super().__init__()
+        self.to_code = nn.Linear(width, 2 * narrow)
+        nn.init.zeros_(self.to_code.weight)
+        nn.init.zeros_(self.to_code.bias)
+        self.straight = nn.Linear(narrow, horizons, bias=False)
+        with torch.no_grad():
+            self.straight.weight.copy_(_USUAL * nn.functional.normalize(torch.randn(horizons, narrow), dim=-1))
+        self.bent = nn.Sequential(nn.Linear(narrow, width), nn.GELU(), nn.Linear(width, horizons))
+        nn.init.zeros_(self.bent[2].weight)
+        nn.init.zeros_(self.bent[2].bias)
+        spread = torch.quasirandom.SobolEngine(narrow, scramble=True, seed=SEED).draw(PAIRS)
+        half = math.sqrt(2.0) * torch.erfinv(2.0 * spread.clamp(1e-4, 1.0 - 1e-4) - 1.0)
+        self.register_buffer("draws", torch.cat([half, half.new_zeros(1, narrow), -half]))
+        self.divergence: Tensor | None = None
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Quantiles in the order of `QUANTILES`."""
+        mean, log_variance = self.to_code(state).chunk(2, dim=-1)
+        self.divergence = -0.5 * (1.0 + log_variance - mean.square() - log_variance.exp()).sum(dim=-1).mean()
+        size = torch.exp(0.5 * log_variance).unsqueeze(-2)
+        count = self.draws.shape[0]
+        grains = torch.randn(*mean.shape[:-1], count, mean.shape[-1]).to(mean) if self.training else self.draws
+        code = mean.unsqueeze(-2) + size * grains
+        said = (self.straight(code) + self.bent(code)).sort(dim=-2).values
+        # as numpy.quantile does it: straight between the two draws beside the wanted place
+        places = [level * (count - 1) for level in QUANTILES]
+        made = [torch.lerp(said[..., int(p), :], said[..., math.ceil(p), :], p - int(p)) for p in places]
+        return torch.stack(made, dim=-1)
