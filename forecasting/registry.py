@@ -42,8 +42,13 @@ NETWORKS = {
     "cnn-bilstm": "forecasting.neural.networks.convolution.cnn_bilstm:CnnBiLstm",
     "conv-lstm": "forecasting.neural.networks.convolution.conv_lstm:ConvLstm",
     "cnn-lstm-attention": "forecasting.neural.networks.convolution.cnn_lstm_attention:CnnLstmAttention",
+    "mic-cnn-lstm": "forecasting.neural.networks.convolution.mic_cnn_lstm:MicCnnLstm",
     "transformer": "forecasting.neural.networks.attention.transformer:Transformer",
+    "tft": "forecasting.neural.networks.attention.temporal_fusion:TemporalFusion",
     "vae-gru": "forecasting.neural.networks.recurrent.vae_gru:VaeGru",
+    "emd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:EmdGru",
+    "vmd-gru": "forecasting.neural.networks.recurrent.decomposed_gru:VmdGru",
+    "ceemdan-gru": "forecasting.neural.networks.recurrent.decomposed_gru:CeemdanGru",
     "graph-lstm": "forecasting.neural.networks.graph.lstm:GraphLstm",
     "graph-attention-gru": "forecasting.neural.networks.graph.attention_gru:GraphAttentionGru",
     "graph-transformer": "forecasting.neural.networks.graph.transformer:GraphTransformer",
@@ -65,7 +70,9 @@ COMPARISONS = {
 """Learners of the field's papers, for tables only: not served, not chosen by `auto` (extra `slopeward[compare]`)."""
 
 
-SERVED = (*SIMPLE, *NETWORKS)
+TABLES_ONLY = frozenset({"ceemdan-gru"})
+"""Networks that cost too much to be served: 73 ms of a processor for each station and issue, in training as well."""
+SERVED = (*SIMPLE, *(name for name in NETWORKS if name not in TABLES_ONLY))
 """What a site may ask for."""
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from forecasting.data.series import DAY_S, Floats, Ints
 
 FEATURES = ("value", "increment", "observed", "steps_since_observed")
-_CLIP = 10.0
+CLIP = 10.0
 _LEVEL_ROWS = 7
 _FLOOR_MM = 1e-3
 
@@ -70,14 +70,14 @@ def windows(values: Floats, origins: Ints, noise_mm: Floats, *, window: int, lag
     scale = np.maximum(moved / np.maximum(change.sum(axis=-1), 1), noise_mm)
     level = _mean(plain[..., -_LEVEL_ROWS:], seen[..., -_LEVEL_ROWS:], _mean(plain, seen, np.zeros(scale.shape)))
     inputs = np.zeros((*series.shape, len(FEATURES)), dtype=np.float32)
-    inputs[..., 0] = np.where(seen, np.clip((plain - level[..., None]) / scale[..., None], -_CLIP, _CLIP), 0.0)
+    inputs[..., 0] = np.where(seen, np.clip((plain - level[..., None]) / scale[..., None], -CLIP, CLIP), 0.0)
     pair = seen[..., 1:] & seen[..., :-1]
     steps = (plain[..., 1:] - plain[..., :-1]) / scale[..., None]
-    inputs[..., 1:, 1] = np.where(pair, np.clip(steps, -_CLIP, _CLIP), 0.0)
+    inputs[..., 1:, 1] = np.where(pair, np.clip(steps, -CLIP, CLIP), 0.0)
     inputs[..., 2] = seen
     index = np.arange(window)
     newest = np.maximum.accumulate(np.where(seen, index, -window), axis=-1)
-    inputs[..., 3] = np.minimum(index - newest, _CLIP) / _CLIP
+    inputs[..., 3] = np.minimum(index - newest, CLIP) / CLIP
     return Windows(inputs, scale, seen.mean(axis=-1))
 
 

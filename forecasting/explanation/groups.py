@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forecasting.data.features import scale_lag, windows
+from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints, Panel
-from forecasting.neural.forecaster import NeuralForecaster, cut_drivers
+from forecasting.neural.forecaster import NeuralForecaster, cut_drivers, cut_motion
 
 RECENT, EARLIER, NEIGHBOURS = "recent motion", "earlier motion", "neighbours"
 MOST_GROUPS = 6
@@ -79,7 +79,7 @@ def make_batch(
     recipe = forecaster.recipe
     lag = scale_lag(recipe.step_s, recipe.window)
     _, floors = forecaster.on_panel(panel)
-    cut = windows(panel.values, origins, floors, window=recipe.window, lag=lag)
+    cut = cut_motion(recipe, panel.values, origins, floors)
     more = [one.numpy() for one in cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)))]
     drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual

@@ -36,8 +36,8 @@ BUDGET = 12_000
 MOST_TARGETS = 4
 MOST_ORIGINS = 48
 REPEATS = 3
-_VALUES = 2
-"""The first two features are value and increment; the others say what was observed."""
+_MASKS = slice(2, 4)
+"""The features that say what was observed; the others are values."""
 
 
 class Asking:
@@ -81,9 +81,8 @@ class Asking:
         network = copy.deepcopy(self.forecaster.network).double().eval()
         batch = self.batch
         ends = [torch.from_numpy(batch.inputs[-1].astype(np.float64))]
-        usual = ends[0].clone()
-        usual[..., :_VALUES] = torch.from_numpy(batch.usual[..., :_VALUES].astype(np.float64))
-        usual[..., :_VALUES] *= (ends[0][..., 2:3] > 0).double()
+        usual = torch.from_numpy(batch.usual.astype(np.float64)) * (ends[0][..., 2:3] > 0).double()
+        usual[..., _MASKS] = ends[0][..., _MASKS]
         starts = [usual]
         if batch.drivers is not None:
             ends.append(torch.from_numpy(batch.drivers[-1].astype(np.float64)))

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from forecasting.data.driver_rows import DriverRows
-from forecasting.data.features import scale_lag, windows
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block
-from forecasting.neural.forecaster import Recipe, cut_drivers
+from forecasting.neural.forecaster import Recipe, cut_drivers, cut_motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +51,7 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
         block: Rows within which targets lie.
         origins: Issue times, shape (N,).
     """
-    lag = scale_lag(recipe.step_s, recipe.window)
-    cut = windows(values, origins, np.asarray(recipe.noise_mm), window=recipe.window, lag=lag)
+    cut = cut_motion(recipe, values, origins, np.asarray(recipe.noise_mm))
     base = recipe.lld.predict(values, origins)
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
     unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from forecasting.data.covariates import YEAR_S
 from forecasting.data.driver_rows import DriverRows, in_order
-from forecasting.data.features import FEATURES, scale_lag, windows
+from forecasting.data.features import CLIP, FEATURES, Windows, scale_lag, windows
 from forecasting.data.series import Floats, Ints, Panel
+from forecasting.decomposition.windows import PARTS, cut_parts
 from forecasting.errors import HorizonError
 from forecasting.neural.device import ask
 from forecasting.neural.head import QUANTILES
@@ -127,12 +128,11 @@ class NeuralForecaster:
         # the simple forecast is made piece by piece too: its moments over every station at once would fill the memory
         out = np.empty((origins.size, values.shape[1], len(recipe.steps), len(QUANTILES)))
         spread = np.asarray(recipe.spread)[:, None]
-        lag = scale_lag(recipe.step_s, recipe.window)
         parts = _parts(origins.size, values.shape[1], graph=recipe.supports is not None)
         self.network.eval()
         for rows, columns in parts:
             piece = values[:, columns]
-            cut = windows(piece, origins[rows], floors[columns], window=recipe.window, lag=lag)
+            cut = cut_motion(recipe, piece, origins[rows], floors[columns])
             base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
                 more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns])
@@ -165,6 +165,23 @@ class NeuralForecaster:
         return Panel(panel.start_s, panel.step_s, names, values, drivers=drivers), floors
 
 
+def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) -> Windows:
+    """Windows of the movement as a network reads them; those of one that decomposes with the parts beside the features.
+
+    Args:
+        recipe: Which network, and its window.
+        values: Shape (T, S).
+        origins: Issue times, shape (N,).
+        noise_mm: Floor of each station's scale, shape (S,).
+    """
+    cut = windows(values, origins, noise_mm, window=recipe.window, lag=scale_lag(recipe.step_s, recipe.window))
+    method = load(recipe.model).decomposes
+    if method is None:
+        return cut
+    parts = cut_parts(values, origins, method=method, window=recipe.window) / cut.scale_mm[..., None, None]
+    return replace(cut, inputs=np.concatenate([cut.inputs, np.clip(parts, -CLIP, CLIP).astype(np.float32)], axis=-1))
+
+
 def cut_drivers(
     recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int]
 ) -> tuple[Tensor, ...]:  # fmt: skip
@@ -194,7 +211,7 @@ def build_network(recipe: Recipe) -> Network:
     kind = load(recipe.model)
     joined = (len(sources.names) if kind.joins else 0) + len(sources.static)
     shape = Shape(
-        features=len(FEATURES) + 2 * joined,
+        features=len(FEATURES) + (PARTS if kind.decomposes else 0) + 2 * joined,
         window=recipe.window,
         horizons=len(recipe.steps),
         hidden=recipe.hidden,

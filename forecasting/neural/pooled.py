@@ -121,11 +121,12 @@ def fine_tune(
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
     begun = time.monotonic()
     deaf = old.sources is None
-    mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings)
+    chosen = () if old.sources is None else old.sources.names
+    mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings, chosen)
     if old.sources is not None and (mine.recipe.sources is None or mine.recipe.sources.names != old.sources.names):
         raise ForecastingError(f"{old.model} was trained with other drivers: it can only be tuned with the same ones")
     others = [
-        _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings)
+        _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings, chosen)
         for other, blocks in replay
     ]
     wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(parts.fit).size))
@@ -145,8 +146,15 @@ def _motion(panel: Panel) -> Panel:
     return replace(panel, drivers=None)
 
 
-def _member(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Member:
-    recipe = prepare(model, panel, parts, horizons_s, settings)
+def _member(
+    model: str,
+    panel: Panel,
+    parts: Split,
+    horizons_s: tuple[float, ...],
+    settings: Settings,
+    chosen: tuple[str, ...] | None = None,
+) -> Member:
+    recipe = prepare(model, panel, parts, horizons_s, settings, chosen=chosen)
     member = Member(recipe, panel.values, parts, settings.stride, panel.drivers)
     member.require()
     return member

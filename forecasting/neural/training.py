@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from forecasting.data.features import noise_floor, scale_lag, windows
+from forecasting.data.mic import choose_drivers
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError
@@ -58,8 +59,19 @@ def deterministic(seed: int) -> Iterator[None]:
             torch.use_deterministic_algorithms(mode=strict)
 
 
-def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings) -> Recipe:
-    """All that is fitted before the weights: lld on calibration, floors, spread and graphs on the fit block."""
+def prepare(
+    model: str,
+    panel: Panel,
+    parts: Split,
+    horizons_s: tuple[float, ...],
+    settings: Settings,
+    *,
+    chosen: tuple[str, ...] | None = None,
+) -> Recipe:
+    """All that is fitted before the weights: lld on calibration, floors, spread, graphs and drivers on the fit block.
+
+    A network that chooses its drivers reads the `chosen` ones where they are given.
+    """
     steps = tuple(panel.steps(h) for h in horizons_s)
     fit = panel.values[: parts.fit.end]
     lag = scale_lag(panel.step_s, settings.window)
@@ -73,6 +85,8 @@ def prepare(model: str, panel: Panel, parts: Split, horizons_s: tuple[float, ...
     drivers = panel.drivers
     if drivers is not None and kind.joins and settings.covariates is not None:
         drivers = drivers.named(settings.covariates)
+    if kind.chooses_drivers and drivers is not None:
+        drivers = drivers.only(choose_drivers(fit, drivers, lag=lag) if chosen is None else chosen)
     sources = fit_scale(drivers, parts.fit.end, settings.off)
     return Recipe(
         model=model,

@@ -1,4 +1,4 @@
-"""Message passing between stations, then attention over what they did before (Kuang et al. 2022, LandGNN, 10.3390/rs14081919)."""
+"""Messages between stations, then attention over their past (LandGNN, Kuang et al. 2022, doi:10.3390/rs14081919)."""
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,12 @@ LAYERS = 2
 
 
 class LandGnn(Network):
-    """(B, S, W, F) -> tokens (B, S, ceil(W / 4), hidden) -> two graph convolutions -> attention over time -> (B, S, H, 5).
+    """(B, S, W, F) -> (B, S, ceil(W / 4), hidden) -> graph convolutions -> attention over time -> (B, S, hidden).
 
-    The parts are those of the paper: a graph of near stations, stacked graph convolutions that fuse what stations did in
-    the same rows, and a "locally historical" transformer, of which each head has its own reach. Head k of ours looks at
-    the past of the stations within k edges, head 0 at the station's own. A token asks when to look, and hears the mean
-    of those that it reaches.
+    The parts are those of the paper: a graph of near stations, stacked graph convolutions that fuse what stations did
+    in the same rows, and a "locally historical" transformer, of which each head has its own reach. Head k of ours looks
+    at the past of the stations within k edges, head 0 at the station's own. A token asks when to look, and hears the
+    mean of those that it reaches.
 
     The paper is known here by its abstract, its headings and the inputs of its algorithm. Our reading where that is
     silent: the reach of head k is k edges; only the newest token asks, for it alone is forecast from; a token is four
@@ -31,7 +31,7 @@ class LandGnn(Network):
     reach: Tensor
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape)
         supports = require_supports(shape, "landgnn")
         self.register_buffer("supports", supports)
         self.heads = HEADS if shape.hidden % HEADS == 0 else 1
@@ -44,23 +44,18 @@ class LandGnn(Network):
         self.fuse = nn.ModuleList([nn.Linear(views * shape.hidden, shape.hidden) for _ in range(LAYERS)])
         self.before = nn.LayerNorm(shape.hidden)
         self.ask = nn.Linear(shape.hidden, shape.hidden, bias=False)
-        self.tell = nn.Linear(shape.hidden, 2 * shape.hidden, bias=False)
+        self.offer = nn.Linear(shape.hidden, 2 * shape.hidden, bias=False)
         self.join = nn.Linear(shape.hidden, shape.hidden)
         self.between = nn.LayerNorm(shape.hidden)
         self.think = nn.Sequential(
             nn.Linear(shape.hidden, 2 * shape.hidden), nn.GELU(), nn.Linear(2 * shape.hidden, shape.hidden)
         )
         self.dropout = nn.Dropout(shape.dropout)
-        self.head = QuantileHead(shape.hidden, shape.horizons)
+        self.head = QuantileHead(shape.hidden + shape.ahead, shape.horizons)
         self.looks: Tensor | None = None
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def answer(self, rows: Tensor, known: Tensor | None) -> Tensor:
         """Quantiles of the scaled residual to `lld`."""
-        out: Tensor = self.head(self.dropout(self.read(inputs)))
-        return out
-
-    def read(self, rows: Tensor) -> Tensor:
-        """(B, S, W, F) -> state of each station (B, S, hidden)."""
         alive = find_alive(rows)
         padded = nn.functional.pad(rows, (0, 0, self.missing, 0))
         # stations lead, so that a graph is one matrix product for the whole batch
@@ -69,7 +64,7 @@ class LandGnn(Network):
         for layer in self.fuse:
             nodes = (nodes + nn.functional.gelu(layer(mix(nodes, self.supports)))) * alive.unsqueeze(-1)
         seen = self.before(nodes) * alive.unsqueeze(-1)
-        keys, values = self.tell(seen).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        keys, values = self.offer(seen).unflatten(-1, (2, self.heads, -1)).unbind(-3)
         heard = (self.reach @ alive.squeeze(-1)).clamp(min=1.0)[..., None, None]
         keys, values = (torch.einsum("hij,jbthc->hibtc", self.reach, one) / heard for one in (keys, values))
         asks = self.ask(seen[:, :, -1]).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3)
@@ -79,7 +74,7 @@ class LandGnn(Network):
         told = torch.einsum("hibt,hibtc->ibhc", looks, values).flatten(2)
         token = nodes[:, :, -1] + self.join(told)
         token = token + self.think(self.between(token))
-        return token.transpose(0, 1)
+        return self.tell(self.dropout(token), known, batch_first=False).transpose(0, 1)
 
     def maps(self) -> list[tuple[str, Tensor, str]]:
         """How far back each head looked in the last pass, the mean over stations and windows."""

@@ -1,4 +1,4 @@
-"""GRU whose fan is drawn from a random bottleneck (Kingma and Welling 2014; Cai et al. 2024, 10.3389/feart.2024.1394129)."""
+"""GRU whose fan is drawn from a random bottleneck (Cai et al. 2024, doi:10.3389/feart.2024.1394129)."""
 
 import math
 
@@ -18,15 +18,16 @@ _USUAL = 1.0 / 0.6745
 class VaeGru(StationNetwork):
     """(N, W, F) -> state (N, hidden) -> mean and log variance of a code -> 101 draws -> quantiles of what they say.
 
-    The divergence of the code from the standard normal is added to the loss.
+    The divergence of the code from the standard normal is added to the loss (Kingma and Welling 2014). Cai et al. draw
+    their intervals likewise; their network forecasts one step.
     """
 
-    head: "DrawnHead"  # type: ignore[assignment]
+    head: "DrawnHead"
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
         self.encoder = nn.GRU(shape.features, shape.hidden, batch_first=True)
-        self.head = DrawnHead(shape.hidden, shape.horizons, max(shape.hidden // 4, 1))
+        self.head = DrawnHead(shape.hidden + shape.ahead, shape.horizons, max(shape.hidden // 4, 1))
 
     def encode(self, rows: Tensor) -> Tensor:
         """The state after the last row."""
