@@ -105,4 +105,4 @@ def _over_grids(x: Sequence[NDArray[np.int64]], y: Sequence[NDArray[np.int64]]) 
             full = table > 0
             told = float((table[full] * np.log(table[full] / outer[full])).sum())
             best = max(best, told / float(np.log(min(a, b))))
-    return best
+    return round(best, 12)

@@ -21,7 +21,7 @@ from forecasting.registry import NETWORKS as EVERY
 from forecasting.registry import TABLES_ONLY, load
 
 NETWORKS = {name: path for name, path in EVERY.items() if name not in TABLES_ONLY}
-"""Those that a site may ask for; what is for tables costs a minute, and differs from one of these by its decomposition."""
+"""Those that a site may ask for; one for tables differs by its decomposition alone, which takes a minute here."""
 HORIZONS = (DAY_S, 7 * DAY_S)
 QUICK = Settings(epochs=2, stride=4)
 

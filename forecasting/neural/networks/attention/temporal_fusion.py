@@ -27,7 +27,7 @@ class TemporalFusion(Network):
         super().__init__(shape)
         width = max(shape.hidden // 2, 1)
         self.motion, self.horizons = len(FEATURES), shape.horizons
-        self.facts, self.known = len(shape.static), shape.ahead // shape.horizons
+        self.drivers, self.facts, self.known = len(shape.names), len(shape.static), shape.ahead // shape.horizons
         past = (*FEATURES, *shape.names)
         self.names = {"past": past, "facts": shape.static}
         self.choose_past = Selection(
@@ -57,10 +57,11 @@ class TemporalFusion(Network):
         past = rows[..., : rows.shape[-1] - 2 * self.facts].flatten(0, 1)
         context: dict[str, Tensor] = {}
         if self.facts:
-            chosen = self.choose_facts(list(facts.split(2, dim=-1)))
+            chosen = self.choose_facts(list(facts.chunk(self.facts, dim=-1)))
             context = {name: part(chosen) for name, part in self.contexts.items()}
-        drivers = past[..., self.motion :].unflatten(-1, (len(self.names["past"]) - self.motion, 2)).unbind(-2)
-        variables = [*past[..., : self.motion].split(1, dim=-1), *drivers]
+        variables = list(past[..., : self.motion].chunk(self.motion, dim=-1))
+        if self.drivers:
+            variables += past[..., self.motion :].chunk(self.drivers, dim=-1)
         before = self.choose_past(variables, context.get("select"))
         after = self.place.expand(before.shape[0], -1, -1)
         if self.known and known is not None:
@@ -74,7 +75,7 @@ class TemporalFusion(Network):
         seen = self.after_look(self.look(rich[:, window:], rich), rich[:, window:])
         made = self.after_think(self.think(seen), local[:, window:])
         out: Tensor = self.head(made)
-        return out.squeeze(-2).unflatten(0, (batch, stations))
+        return out.reshape(batch, stations, self.horizons, -1)
 
     def maps(self) -> list[tuple[str, Tensor, str]]:
         """Selection of variables and attention of the last pass, means over stations, windows and rows."""
@@ -168,7 +169,8 @@ class SharedAttention(nn.Module):
         """What the last rows (N, H, C) find in all rows (N, W + H, C) up to their own."""
         count, whole = later.shape[1], every.shape[1]
         asks, tells = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.ask(later), self.tell(every))
+            part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2)
+            for part in (self.ask(later), self.tell(every))
         )
         score = asks @ tells.transpose(-1, -2) / asks.shape[-1] ** 0.5
         late = torch.ones(count, whole, dtype=torch.bool, device=score.device).triu(whole - count + 1)

@@ -41,14 +41,14 @@ class MicCnnLstm(Network):
         batch, stations, window = rows.shape[:3]
         alive = find_alive(rows).permute(1, 2, 0)[..., self.order]
         lined = (rows[:, self.order].permute(0, 2, 3, 1) * alive.unsqueeze(1)).flatten(0, 1)
-        found = nn.functional.gelu(self.convolve(lined)).unflatten(0, (batch, window)).transpose(2, 3)
+        found = nn.functional.gelu(self.convolve(lined)).reshape(batch, window, -1, stations).transpose(2, 3)
         score = self.score(found).squeeze(-1).masked_fill(alive == 0, -1e9)
         looks = torch.softmax(score, dim=-1)
         self.looks = looks.detach()
         slope = (looks.unsqueeze(-1) * found).sum(dim=2, keepdim=True).expand_as(found)
         read = torch.cat([found, slope], dim=-1).transpose(1, 2).flatten(0, 1)
         states, _ = self.encoder(read)
-        state = self.attention(states).unflatten(0, (batch, stations))
+        state = self.attention(states).reshape(batch, stations, -1)
         return self.tell(self.dropout(state), known)[:, torch.argsort(self.order)]
 
     def maps(self) -> list[tuple[str, Tensor, str]]:

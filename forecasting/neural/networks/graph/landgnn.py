@@ -59,15 +59,15 @@ class LandGnn(Network):
         alive = find_alive(rows)
         padded = nn.functional.pad(rows, (0, 0, self.missing, 0))
         # stations lead, so that a graph is one matrix product for the whole batch
-        nodes = self.embed(padded.unflatten(2, (-1, PATCH)).flatten(3)).transpose(0, 1)
+        nodes = self.embed(padded.reshape(*rows.shape[:2], -1, PATCH * rows.shape[-1])).transpose(0, 1)
         nodes = (nodes + self.place) * alive.unsqueeze(-1)
         for layer in self.fuse:
             nodes = (nodes + nn.functional.gelu(layer(mix(nodes, self.supports)))) * alive.unsqueeze(-1)
         seen = self.before(nodes) * alive.unsqueeze(-1)
-        keys, values = self.offer(seen).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        keys, values = self.offer(seen).reshape(*seen.shape[:3], 2, self.heads, -1).unbind(-3)
         heard = (self.reach @ alive.squeeze(-1)).clamp(min=1.0)[..., None, None]
         keys, values = (torch.einsum("hij,jbthc->hibtc", self.reach, one) / heard for one in (keys, values))
-        asks = self.ask(seen[:, :, -1]).unflatten(-1, (self.heads, -1)).permute(2, 0, 1, 3)
+        asks = self.ask(seen[:, :, -1]).reshape(*seen.shape[:2], self.heads, -1).permute(2, 0, 1, 3)
         score = torch.einsum("hibc,hibtc->hibt", asks, keys) / keys.shape[-1] ** 0.5
         looks = torch.softmax(score, dim=-1)
         self.looks = looks.detach()

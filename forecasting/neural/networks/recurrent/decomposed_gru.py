@@ -30,7 +30,7 @@ class EmdGru(StationNetwork):
     def encode(self, rows: Tensor) -> Tensor:
         """The last state of each part; every one hears the drivers as well."""
         beside = [rows[..., _OBSERVED : _OBSERVED + 1], rows[..., self.own :]]
-        parts = rows[..., len(FEATURES) : self.own].split(1, dim=-1)
+        parts = rows[..., len(FEATURES) : self.own].chunk(PARTS, dim=-1)
         heard = [
             encoder(torch.cat([part, *beside], dim=-1))[1][-1]
             for encoder, part in zip(self.encoders, parts, strict=True)

@@ -57,10 +57,11 @@ class DrawnHead(nn.Module):
         self.straight = nn.Linear(narrow, horizons, bias=False)
         with torch.no_grad():
             self.straight.weight.copy_(_USUAL * nn.functional.normalize(torch.randn(horizons, narrow), dim=-1))
-        self.bent = nn.Sequential(nn.Linear(narrow, width), nn.GELU(), nn.Linear(width, horizons))
-        nn.init.zeros_(self.bent[2].weight)
-        nn.init.zeros_(self.bent[2].bias)
-        spread = torch.quasirandom.SobolEngine(narrow, scramble=True, seed=SEED).draw(PAIRS)
+        last = nn.Linear(width, horizons)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.bent = nn.Sequential(nn.Linear(narrow, width), nn.GELU(), last)
+        spread = torch.quasirandom.SobolEngine(narrow, scramble=True, seed=SEED).draw(PAIRS)  # type: ignore[no-untyped-call]
         half = math.sqrt(2.0) * torch.erfinv(2.0 * spread.clamp(1e-4, 1.0 - 1e-4) - 1.0)
         self.register_buffer("draws", torch.cat([half, half.new_zeros(1, narrow), -half]))
         self.divergence: Tensor | None = None
