@@ -1,6 +1,6 @@
 """Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
 
-    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--report]
+    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tft] [--report]
 
 The three core networks with every seed on the records of --core, every other network with the first seed on those of
 --rest. MAE in mm per horizon, mean of three folds, median and range of the seeds; `gated` is what the service would
@@ -24,7 +24,7 @@ import torch
 from forecasting.data.series import DAY_S, read_long_csv
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all, spell_horizon
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, TABLES_ONLY
 from tests.bench.record import FOLDER, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -42,7 +42,7 @@ def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
     jobs: list[Job] = []
     for name in core:
         jobs += [(name, "simple", 0), *((name, model, seed) for seed in seeds for model in CORE)]
-    return jobs + [(name, model, seeds[0]) for name in rest for model in NETWORKS if model not in CORE]
+    return jobs + [(name, model, seeds[0]) for name in rest for model in NETWORKS if model not in {*CORE, *TABLES_ONLY}]
 
 
 def run(job: Job) -> list[dict[str, Any]]:
@@ -120,11 +120,13 @@ def main() -> None:
     options.add_argument("--core", default="SK,S,G,K")
     options.add_argument("--seeds", default="7,8,9")
     options.add_argument("--rest", default="SK")
+    options.add_argument("--only", default="")
     options.add_argument("--report", action="store_true")
     given = options.parse_args()
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]
     jobs = plan([s for s in given.core.split(",") if s], seeds, [s for s in given.rest.split(",") if s])
+    jobs = [job for job in jobs if not given.only or job[1] in given.only.split(",")]
     KEPT.mkdir(parents=True, exist_ok=True)
     for job in [] if given.report else jobs:
         if not path_of(job).exists():
