@@ -33,11 +33,12 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train one network of a site now: a new candidate beside the others; its record will say whether it is shown."""
-    from forecasting.registry import NETWORKS
+    from forecasting.registry import NETWORKS, TABLES_ONLY
     from monitor.jobs.forecasts.train import train_one
 
-    if model not in NETWORKS:
-        raise typer.BadParameter(f"no network {model!r}; there are {', '.join(sorted(NETWORKS))}")
+    if model not in NETWORKS or model in TABLES_ONLY:
+        able = sorted(set(NETWORKS) - TABLES_ONLY)
+        raise typer.BadParameter(f"no network {model!r} can be served; there are {', '.join(able)}")
     service, db = open_service(config)
     one = pick_site(service, site)
     said = train_one(db, service, one, "forecast", model, datetime.now(UTC), seed, actor=name_helper())

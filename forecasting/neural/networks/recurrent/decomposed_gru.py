@@ -11,11 +11,11 @@ _OBSERVED = FEATURES.index("observed")
 
 
 class EmdGru(StationNetwork):
-    """(N, W, F) -> trend and three waves, a GRU for each -> states side by side (N, 4 (hidden // 2)).
+    """A GRU for each part that EMD finds (Huang et al. 1998): (N, W, F) -> states side by side (N, 4 (hidden // 2)).
 
     The head is linear in the states, so that the median is the sum of one forecast for each part. Papers decompose the
     whole record first, and so know the future; here the newest 120 rows are decomposed at every issue. That costs about
-    a millisecond for each station and issue with EMD (Huang et al. 1998) and VMD, and 73 with CEEMDAN.
+    a millisecond of a processor for each station and issue with EMD and VMD, and 73 with CEEMDAN.
     """
 
     decomposes = "emd"
@@ -39,12 +39,12 @@ class EmdGru(StationNetwork):
 
 
 class VmdGru(EmdGru):
-    """The same with variational mode decomposition (Dragomiretskiy and Zosso 2014)."""
+    """A GRU for each part of a variational mode decomposition (Dragomiretskiy and Zosso 2014)."""
 
     decomposes = "vmd"
 
 
 class CeemdanGru(EmdGru):
-    """The same with CEEMDAN (Torres et al. 2011); for tables only, for what it costs."""
+    """A GRU for each part that CEEMDAN finds (Torres et al. 2011); for tables only, for what it costs."""
 
     decomposes = "ceemdan"
