@@ -11,7 +11,7 @@ from forecasting.data.series import Floats
 POWER = 0.6
 """A grid has at most n^0.6 cells, as in the paper."""
 SHIFTS = 19
-"""A driver must tell more than each of so many shifted copies of itself: one chance in twenty for a useless one."""
+"""A driver must beat each of so many copies of it shifted in time: one chance in twenty for a useless one."""
 LEAST = 60
 """Pairs below which nothing is judged."""
 
@@ -59,7 +59,7 @@ def rank_drivers(values: Floats, drivers: DriverRows, *, lag: int) -> dict[str, 
 
 
 def choose_drivers(values: Floats, drivers: DriverRows, *, lag: int) -> tuple[str, ...]:
-    """Channels that tell more of the movement than every shifted copy of theirs, and those that no past can judge.
+    """Channels with more to do with the movement than every shifted copy of theirs, and those that no past can judge.
 
     Expected rain and the season are known ahead; they are for the head, and are kept.
     """

@@ -1,6 +1,7 @@
 """Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
 
-    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tft] [--report]
+    python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tft]
+        [--report]
 
 The three core networks with every seed on the records of --core, every other network with the first seed on those of
 --rest. MAE in mm per horizon, mean of three folds, median and range of the seeds; `gated` is what the service would
