@@ -106,8 +106,8 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     card = live["card"]
     declared = context.declaration(c, str(card.status["config_version"]))
     unproven = {
-        a["alert_key"].split(":")[1] for ledger in live["ledgers"] for a in ledger["alerts"]
-        if a["site"] == site_id and a["alert_key"].endswith(":unproven")
+        a["key"].split(":")[1] for ledger in live["ledgers"] for a in ledger["alerts"]
+        if a["site"] == site_id and a["key"].endswith(":unproven")
     }  # fmt: skip
     return {
         **live, "rules": describe_rules(declared, unproven), "changes": len(load_proposals(c, site_id)),
