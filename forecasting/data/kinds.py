@@ -1,6 +1,8 @@
 """What kinds of drivers there are, and which kind a series is by the name of its quantity; nothing is loaded for it."""
 
-from typing import Final
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 KINDS: Final = ("rain", "water", "image", "outlook", "temperature", "stations", "season")
 """Sources besides the movement itself: rain and snow melt, water levels, series read from images, expected rain,
@@ -18,6 +20,18 @@ _WORDS_OF: Final = (
 )
 
 
+_MADE: Final = re.compile(r"\.(sum_\d+d|antecedent|change_\d+d|sin|cos)$")
+
+
+def find_covariate(channel: str) -> str:
+    """The covariate that a channel was made of.
+
+    >>> find_covariate("R1.rain.sum_7d"), find_covariate("season.sin"), find_covariate("W1.reservoir_level")
+    ('R1.rain', 'season', 'W1.reservoir_level')
+    """
+    return _MADE.sub("", channel)
+
+
 def find_kind(name: str) -> str:
     """The kind of a measured series `station.quantity`.
 
@@ -28,3 +42,14 @@ def find_kind(name: str) -> str:
     if "rain" in quantity or "precip" in name:
         return "rain"
     return next((kind for kind, words in _WORDS_OF if any(word in quantity for word in words)), "water")
+
+
+def tell_drivers(read: Iterable[Mapping[str, Any]]) -> str:
+    """What a network reads beside the movement, from the record of its training.
+
+    >>> tell_drivers([{"name": "R1.rain", "missing": 0.021}, {"name": "season", "missing": 0.0}]), tell_drivers([])
+    ('R1.rain (2 % missing), season', 'nothing')
+    """
+    gaps = {one["name"]: 100.0 * one["missing"] for one in read}
+    each = [f"{name} ({gap:.0f} % missing)" if gap >= 1.0 else name for name, gap in gaps.items()]
+    return ", ".join(each) or "nothing"

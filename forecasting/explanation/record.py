@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from forecasting.data.kinds import STATION, find_covariate
 from forecasting.data.series import Floats, Ints, Panel, horizon_key
 from forecasting.data.splits import Split
 from forecasting.explanation.gradients import integrate
@@ -29,6 +30,7 @@ from forecasting.explanation.response import rain_response
 from forecasting.explanation.shapley import shapley
 from forecasting.metrics import mae
 from forecasting.neural.forecaster import NeuralForecaster
+from forecasting.neural.source_scale import SourceScale
 
 OF = "what the network adds to lld in mm (median, before the gate's weight)"
 BUDGET = 12_000
@@ -127,6 +129,7 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
         seed: Draws the orders of the permutation.
     """
     recipe = forecaster.recipe
+    read = list_drivers(recipe.sources, panel)
     tied = recipe.supports is not None
     wide = tied and len(panel.stations) > 4 * MOST_TARGETS
     targets = _spread_out(np.arange(len(panel.stations)), 1 if wide else MOST_TARGETS)
@@ -158,6 +161,7 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
     return {
         "of": OF,
         "note": f"importance is {NOT_A_CAUSE}",
+        "drivers": read,
         "groups": list(groups),
         "stations": [panel.stations[s] for s in columns],
         "calibration": {
@@ -172,6 +176,28 @@ def explain(forecaster: NeuralForecaster, panel: Panel, parts: Split, *, seed: i
         "maps": read_maps(forecaster, asking.batch),
         "rain_response": rain_response(forecaster, panel, np.asarray(few), asking.batch, until=parts.fit.end),
     }
+
+
+def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, Any]]:
+    """What a network reads beside the movement, and the share of each that is missing in the record.
+
+    Of a series the share of rows, of a fixed fact (kind `station`) the share of stations.
+    """
+    if sources is None:
+        return []
+    rows = sources.raw(panel.drivers, np.arange(panel.values.shape[0]), 1)[:, 0] if panel.drivers else None
+    first: dict[str, tuple[str, int]] = {}
+    for i, (name, kind) in enumerate(zip(sources.names, sources.kinds, strict=True)):
+        first.setdefault(find_covariate(name), (kind, i))
+    out = [
+        {"name": name, "kind": kind, "missing": 1.0 if rows is None else _round(float(np.isnan(rows[:, i]).mean()))}
+        for name, (kind, i) in first.items()
+    ]
+    known = sources.place(panel.drivers, len(panel.stations))[..., 1]
+    return out + [
+        {"name": name, "kind": STATION, "missing": _round(1.0 - float(known[:, i].mean()))}
+        for i, name in enumerate(sources.static)
+    ]
 
 
 def explain_forecast(

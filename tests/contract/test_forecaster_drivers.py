@@ -21,6 +21,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import PanelError
 from forecasting.evaluation.leakage import run_leak_test
+from forecasting.explanation.record import list_drivers
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Settings
@@ -230,6 +231,23 @@ def test_the_season_is_turned_to_the_target_and_its_scale_is_left_alone():
         at = panel.drivers.values[ORIGIN[0] + steps, [place, place + 1]]
         np.testing.assert_allclose(known[0, i, 2:], [*at, 1.0], atol=1e-6)
     assert network.ahead(torch.zeros_like(heard)).abs().max() == 0
+
+
+def test_what_was_read_is_said_with_what_is_missing_of_it():
+    panel = wet()
+    read = list_drivers(lively("gru").recipe.sources, panel)
+    assert {one["name"]: one["kind"] for one in read} == {
+        "R.rain": "rain", "W.reservoir_level": "water", "T.air_temperature": "temperature", "P.ndvi": "image",
+        "G9.displacement": "stations", "R.rain_next_2d_mm": "outlook", "season": "season", "height_m": "station",
+        "plunge_deg": "station",
+    }  # fmt: skip
+    missing = {one["name"]: one["missing"] for one in read}
+    assert missing["P.ndvi"] == pytest.approx(0.9, abs=0.01)
+    assert (missing["R.rain"], missing["plunge_deg"]) == (0.0, 0.5)
+    assert all(
+        one["missing"] == 1.0 for one in list_drivers(lively("gru").recipe.sources, replace(panel, drivers=None))
+    )
+    assert list_drivers(None, panel) == []
 
 
 def test_kinds_and_facts_that_nobody_could_read_are_refused():

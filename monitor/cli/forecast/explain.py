@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from forecasting.data.kinds import tell_drivers
 from monitor.cli.session import (
     NOTHING,
     ConfigOption,
@@ -63,6 +64,7 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
     """The record as lines for a terminal."""
     yield f"{model} {model_hash[:12]}: {told['of']}"
     yield f"  {told['note']}"
+    yield f"  reads beside the movement: {tell_drivers(told.get('drivers', ()))}"
     for horizon, rises in told["calibration"]["permutation_mm"].items():
         mean = told["calibration"]["shapley_mm"][horizon]
         words = ", ".join(f"{group} {_mm(rise)} ({_mm(mean[group])})" for group, rise in rises.items())

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
+from forecasting.data.kinds import tell_drivers
 from forecasting.registry import NETWORKS
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig
@@ -136,4 +137,5 @@ def train_one(
             keep_test(
                 c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, now
             )
-    return answer.model_hash[:12]
+    read = answer.card.get("explanation", {}).get("drivers", ())
+    return answer.model_hash[:12] + (f"; reads {tell_drivers(read)}" if read else "")

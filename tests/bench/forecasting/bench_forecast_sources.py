@@ -1,10 +1,11 @@
-"""What each source is worth to a network of several sources: each left out in turn, and silent after training.
+"""What each source is worth to a network of several sources, and what all of them are worth to the other networks.
 
-    python -m tests.bench.forecasting.bench_forecast_sources [--seeds 7,8,9] [--epochs 12] [--only Drawn]
+    python -m tests.bench.forecasting.bench_forecast_sources [--seeds 7,8,9] [--epochs 12] [--only SK] [--ways networks]
 
 MAE in mm of the network's own median (no gate) on the tests of rolling folds, mean over folds, median and range over
 seeds. `worth` = MAE without the source / MAE with all of them - 1: above 0 the source helps, below 0 hurts. `without`
-is a network built without it, `silent` the full network whose source falls silent after training.
+is a network built without it, `silent` the full network whose source falls silent after training. `gain` of the ways
+named `gru, drivers` and so on = 1 - MAE / MAE of the same network that reads the motion alone, seed by seed.
 `Drawn` is made here: a slope that moves with the rain of the day, of which the archived forecast knows two days, give
 or take a third. The published Outang curve itself is not scored: below its knots it is an interpolation; SK is its
 movement with noise.
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, make_season, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlook
 from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.data.sources import Recipe, read_recipe, read_record
@@ -36,6 +38,7 @@ from tests.bench.record import FOLDER, record
 from tests.data.slopes import rain_to_come
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+NETWORKS = ("gru", "lstm", "graph-gru")
 RECIPES = Path(__file__).resolve().parents[3] / "configs" / "forecasting"
 
 
@@ -105,8 +108,32 @@ def score(forecaster: NeuralForecaster, case: Case, panel: Panel, cut: Split) ->
     return [mae(cut.test.targets(panel.values, origins, h) - made[:, :, i]) for i, h in enumerate(steps)]
 
 
-def run(case: Case, seed: int) -> dict[str, list[float]]:
-    """MAE per way and horizon, mean over folds."""
+def score_networks(case: Case, seed: int) -> dict[str, list[float]]:
+    """MAE of `NETWORKS` that read the motion alone, the drivers, and the season too; mean over folds."""
+    found: dict[str, list[list[float]]] = defaultdict(list)
+    for cut in case.folds:
+        panel = case.panel.head(cut.test.end)
+        assert panel.drivers is not None
+        season = rows_from_covariates(make_season(panel), panel.step_s)
+        assert season is not None
+        both = replace(panel, drivers=panel.drivers.beside(season))
+        for model in NETWORKS if len(panel.stations) > 1 else NETWORKS[:2]:
+            for way, given, settings in (
+                ("motion only", panel, replace(case.settings, covariates=())), ("drivers", panel, case.settings),
+                ("drivers and season", both, case.settings),
+            ):  # fmt: skip
+                made = train_network(model, given, cut, case.horizons_s, replace(settings, seed=seed)).forecaster
+                found[f"{model}, {way}"].append(score(made, case, given, cut))
+    return _mean(found)
+
+
+def _mean(found: dict[str, list[list[float]]]) -> dict[str, list[float]]:
+    """Over folds."""
+    return {way: [statistics.fmean(column) for column in zip(*rows, strict=True)] for way, rows in found.items()}
+
+
+def score_sources(case: Case, seed: int) -> dict[str, list[float]]:
+    """MAE of `multi-source` per way and horizon, mean over folds."""
     kinds = set(case.panel.drivers.kinds) if case.panel.drivers is not None else set()
     present = [
         s for s in SOURCES if s in kinds or s == "motion" or (s == "neighbours" and len(case.panel.stations) > 1)
@@ -127,15 +154,15 @@ def run(case: Case, seed: int) -> dict[str, list[float]]:
             [mae(cut.test.targets(panel.values, origins, h) - base[:, :, i]) for i, h in enumerate(steps)]
         )
         found["all sources"].append(score(full, case, panel, cut))
-        motion = replace(settings, covariates=())
-        gru = train_network("gru", panel, cut, case.horizons_s, motion).forecaster
-        found["gru, motion only"].append(score(gru, case, panel, cut))
         for source in present:
             found[f"without {source}"].append(score(train(replace(settings, off=(source,))), case, panel, cut))
             if source in kinds and panel.drivers is not None:
                 silent = replace(panel, drivers=panel.drivers.without((source,)))
                 found[f"silent {source}"].append(score(full, case, silent, cut))
-    return {way: [statistics.fmean(column) for column in zip(*rows, strict=True)] for way, rows in found.items()}
+    return _mean(found)
+
+
+WAYS = {"sources": score_sources, "networks": score_networks}
 
 
 def main() -> None:
@@ -144,18 +171,20 @@ def main() -> None:
     options.add_argument("--seeds", default="7,8,9")
     options.add_argument("--epochs", type=int, default=12)
     options.add_argument("--only", help="names of records, the others are kept as they were")
+    options.add_argument("--ways", default="sources,networks", help="of WAYS; the others are kept as they were")
     given = options.parse_args()
     seeds = [int(s) for s in given.seeds.split(",")]
     figures: dict[str, Any] = {"unit": "MAE mm, own median, mean of folds; median [range] over seeds"}
     path = FOLDER / "forecast-sources.json"
-    only = given.only.split(",") if given.only else []
-    if only and path.exists():
+    only, ways = given.only.split(",") if given.only else [], given.ways.split(",")
+    if (only or len(ways) < len(WAYS)) and path.exists():
         figures = json.loads(path.read_text())["figures"]
     for case in cases(given.epochs):
         if only and case.name not in only:
             continue
-        by_seed = [run(case, seed) for seed in seeds]
-        table: dict[str, Any] = {"record": case.words}
+        begun = time.process_time()
+        by_seed = [{way: errors for one in ways for way, errors in WAYS[one](case, seed).items()} for seed in seeds]
+        table: dict[str, Any] = figures.get(case.name, {}) | {"record": case.words}
         for way in by_seed[0]:
             for i, horizon in enumerate(case.horizons_s):
                 values = [one[way][i] for one in by_seed]
@@ -163,8 +192,12 @@ def main() -> None:
                 if way.startswith(("without", "silent")):
                     ratios = [one[way][i] / one["all sources"][i] - 1.0 for one in by_seed]
                     cell["worth"] = round(statistics.median(ratios), 4)
+                if ", drivers" in way:
+                    alone = f"{way.partition(',')[0]}, motion only"
+                    cell["gain"] = round(statistics.median(1.0 - one[way][i] / one[alone][i] for one in by_seed), 4)
                 table.setdefault(way, {})[f"{horizon / DAY_S:g}d"] = cell
             print(f"{case.name:10} {way:20} {table[way]}", flush=True)
+        print(f"{case.name:10} {time.process_time() - begun:.0f} s of a processor", flush=True)
         figures[case.name] = table
     print(
         record(

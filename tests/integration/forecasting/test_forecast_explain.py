@@ -71,6 +71,9 @@ def test_a_stored_explanation_is_shown(database, database_url, tmp_path, told):
     number = r"[-.\de]+"
     assert re.search(rf"<small>aaaaaaaa</small>.*earlier motion {number} \({number}\), neighbours", page.text)
     assert "Not a cause." in page.text
+    assert re.search(
+        r"Read beside the movement.*<td>R.rain_mm</td><td class=.num.>0 %</td>.*W.level_m", page.text, re.DOTALL
+    )
     assert "bbbbbbbb" not in page.text
     shown = CliRunner().invoke(app, ["explain", "--json", *config])
     assert shown.exit_code == 0, shown.output

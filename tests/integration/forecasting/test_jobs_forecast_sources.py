@@ -185,11 +185,13 @@ def test_places_heights_and_the_fall_reach_the_networks(
     said = train.run(database, config, site, now)
     assert "multi-source" in said
     assert "graph-gru" in said
+    assert "reads R1.rain, R1.rain_next_24h" in said
     made = [read(path)[0].recipe for path in (tmp_path / "models").rglob("*.safetensors")]
     recipes = {recipe.model: recipe for recipe in made}
     multi = recipes["multi-source"]
     assert multi.sources is not None
     assert "R1.rain_next_24h" in multi.sources.names
+    assert recipes["graph-gru"].sources.names == multi.sources.names, "what the site file names"
     assert dict(zip(multi.sources.names, multi.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
     for recipe in recipes.values():
         tie = np.array(recipe.supports[0])
