@@ -119,3 +119,19 @@ def best_threshold(
     scored = [(score(count(probabilities >= value, truth))["f1"] or 0.0, -float(value)) for value in thresholds]
     best, negative = max(scored)
     return round(-negative, 4), float(best)
+
+
+def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | None:
+    """Area under precision over recall, precision made non-increasing (Everingham et al. 2015); None without truths.
+
+    >>> average_precision([(0.9, True), (0.8, False), (0.7, True)], 2)
+    0.8333333333333333
+    """
+    if truths == 0:
+        return None
+    right = np.array([hit for _, hit in sorted(ranked, key=lambda item: -item[0])], float)
+    if not right.size:
+        return 0.0
+    precision = np.cumsum(right) / np.arange(1, right.size + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(envelope * right) / truths)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
+from detection.imagery.training.model_card import read_normalisation
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.worst_cases import draw_sheet
 
@@ -40,32 +41,34 @@ def score_weights(
 
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-        index, logistic (their reports) and `beside` (paired differences of F1).
+        index, logistic (their reports) and `beside` (paired differences of F1). Of weights that draw boxes: ap50 with
+        its interval over the images, images and boxes.
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
         RecipeError: absent data.
     """
     from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.registry import find_entry
+    from detection.imagery.registry import DETECTORS, find_entry
 
     model = load_model(weights, ungated=True)
     card = model.card
-    find_entry(card["network"]["name"])
+    boxes = card["network"]["name"] in DETECTORS
+    if not boxes:
+        find_entry(card["network"]["name"])
     table = data or card["data"]["recipe"]
     resize_px = card.get("resize_px")
     train, test = open_data(table, model.bands, int(card["training"]["seed"]), data_folder)
     test = test.remember()
     at = float(card["threshold"] if threshold is None else threshold)
+    facts = {
+        "weights": str(card["name"]), "model_hash": model.model_hash, "data": table,
+        "seeds": [int(card["training"]["seed"])], "note": card["data"]["note"],
+    }  # fmt: skip
+    if boxes:
+        return facts | _score_boxes(model, test, resize_px)
     scored = score_maps(map_patches(model, test, resize_px), at, objects=objects)
-    answer: dict[str, Any] = {
-        "weights": str(card["name"]),
-        "model_hash": model.model_hash,
-        "data": table,
-        **scored.report,
-        "seeds": [int(card["training"]["seed"])],
-        "note": card["data"]["note"],
-    }
+    answer: dict[str, Any] = facts | scored.report
     if simple:
         answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
     if sheet:
@@ -74,15 +77,22 @@ def score_weights(
     return answer
 
 
+def _score_boxes(model: Any, patches: Patches, resize_px: int | None) -> dict[str, Any]:
+    from detection.imagery.data.boxes import draw_ap50
+    from detection.imagery.neural.box_training import match_patches
+
+    matched = match_patches(model.network, patches, read_normalisation(model.card), resize_px)
+    return {**draw_ap50(matched), "images": len(matched), "boxes": sum(one[1] for one in matched)}
+
+
 def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> Maps:
     """(name, calibrated probabilities, mask) of every patch by a loaded model, at native sizes."""
     from detection.imagery.neural.training import predict_maps
 
-    mean, std = (np.array(model.card["normalisation"][key], np.float32) for key in ("mean", "std"))
     temperature = float(model.card.get("temperature", 1.0))
     if model.card["normalisation"].get("clip"):
         patches = patches.clip(model.card["normalisation"]["value_range"])
-    return predict_maps(model.network, patches, (mean, std), temperature, resize_px)
+    return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px)
 
 
 def _beside(

@@ -1,10 +1,14 @@
 """The card of trained weights: a JSON file that a detector needs, and a page that a person reads."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from detection.imagery.data.catalogue import SOURCES
-from detection.imagery.registry import CLASSIFIERS
+from detection.imagery.registry import CLASSIFIERS, DETECTORS
 
 if TYPE_CHECKING:
     from detection.imagery.neural.training import Settings, Trained
@@ -35,7 +39,9 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
             resize_px, and optionally folds, tuning, and doubts about the run.
     """
     source = SOURCES[recipe.data["source"]]
-    judged = "held_specificity" if settings.network in CLASSIFIERS else "held_f1"
+    judged = "held_f1"
+    if settings.network in CLASSIFIERS | DETECTORS:
+        judged = "held_specificity" if settings.network in CLASSIFIERS else "held_ap50"
     metrics = {
         "test_patches": facts["test_patches"],
         "test": _round(facts["test"]),
@@ -85,6 +91,12 @@ def make_card(recipe: "Recipe", settings: "Settings", trained: "Trained", facts:
     }  # fmt: skip
 
 
+def read_normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation by band, as a card keeps them."""
+    mean, std = (np.array(card["normalisation"][key], np.float32) for key in ("mean", "std"))
+    return mean, std
+
+
 def render_card(card: dict[str, Any]) -> str:
     """Render the JSON card as a short markdown page."""
     test, data, training = card["metrics"]["test"], card["data"], card["training"]
@@ -102,6 +114,7 @@ def render_card(card: dict[str, Any]) -> str:
     if begun := card.get("begun_from"):
         how += f" Went on from the weights `{begun['weights']}` (model {begun['model_hash'][:12]})."
     shown = [f"{word} {test[key]}" for key, word in _SHOWN if test.get(key) is not None]
+    caution = _CAUTION if "accuracy" in test else ""
     lines = [
         f"# Weights `{card['name']}`",
         "",
@@ -112,7 +125,7 @@ def render_card(card: dict[str, Any]) -> str:
         f"- Note: {data['note']}.",
         f"- Reader: {data.get('reader', 'tried on the originals')}.",
         how,
-        f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)} {_CAUTION}.",
+        f"- {card['metrics']['test_patches']} test patches: {', '.join(shown)}{caution}.",
     ]
     if calibration and calibration["ece_before"]:
         lines.append(
@@ -133,11 +146,12 @@ _CHOSEN = {
     "held_f1": "epoch, temperature and threshold: held part of train; test part: scored once",
     "held_specificity": "epoch: the last; threshold: hardly a held landslide tile passed over, and never above 0.015; "
     "test part: scored once",
+    "held_ap50": "epoch and score: held part of train; test part: scored once",
 }
-_CAUTION = "(accuracy is high even for a map that finds nothing)"
+_CAUTION = " (accuracy is high even for a map that finds nothing)"
 _SHOWN = (
-    ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"), ("miou", "mean IoU"),
-    ("specificity", "specificity"), ("accuracy", "accuracy"),
+    ("ap50", "AP50"), ("f1", "F1"), ("precision", "precision"), ("recall", "recall"), ("iou", "IoU"),
+    ("miou", "mean IoU"), ("specificity", "specificity"), ("accuracy", "accuracy"),
 )  # fmt: skip
 
 

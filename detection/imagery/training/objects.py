@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.data.metrics import average_precision
+
 BINS_PX = (10, 50, 200)
 """Areas at which the size classes part: below 10, 10 to 50, 50 to 200, and more pixels."""
 LABELS = ("<10", "10-50", "50-200", ">=200")
@@ -121,22 +123,6 @@ def size_class(area_px: int) -> str:
     ['<10', '10-50', '>=200']
     """
     return LABELS[int(np.searchsorted(BINS_PX, area_px, side="right"))]
-
-
-def average_precision(ranked: list[tuple[float, bool]], truths: int) -> float | None:
-    """Area under precision over recall, precision made non-increasing (Everingham et al. 2015); None without truths.
-
-    >>> average_precision([(0.9, True), (0.8, False), (0.7, True)], 2)
-    0.8333333333333333
-    """
-    if truths == 0:
-        return None
-    right = np.array([hit for _, hit in sorted(ranked, key=lambda item: -item[0])], float)
-    if not right.size:
-        return 0.0
-    precision = np.cumsum(right) / np.arange(1, right.size + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(envelope * right) / truths)
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from scipy import ndimage
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join
 from detection.imagery.errors import RecipeError
-from detection.imagery.training.model_card import render_card
+from detection.imagery.training.model_card import read_normalisation, render_card
 from detection.imagery.training.scoring import Scored, compare, score_maps
 
 if TYPE_CHECKING:
@@ -235,12 +235,6 @@ def _known(training: Mapping[str, Any]) -> dict[str, Any]:
 
     names = {field.name for field in fields(Settings)}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in training.items() if key in names}
-
-
-def read_normalisation(card: Mapping[str, Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return mean and standard deviation by band, as a card keeps them."""
-    mean, std = (np.array(card["normalisation"][key], np.float32) for key in ("mean", "std"))
-    return mean, std
 
 
 def _map(model: "Model", patches: Patches) -> Scored:

@@ -1,6 +1,5 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,20 +7,15 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes import change, detect, models, review, stack, surface, train
+from monitor.cli.scenes import change, detect, export, models, review, stack, surface, train
 from monitor.cli.session import (
-    NOTHING,
     ConfigOption,
     JsonOption,
     SiteOption,
-    check_site,
     open_service,
     pick_site,
-    print_json,
-    say,
     show,
 )
-from monitor.errors import SlopewardError
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
 
@@ -91,33 +85,7 @@ app.command(epilog=change.EXAMPLE)(change.compare)
 app.command(epilog=surface.EXAMPLE)(surface.dod)
 app.command(epilog=stack.EXAMPLE)(stack.rates)
 app.command(epilog=models.EXAMPLE)(models.models)
-
-
-@app.command(epilog="Example: slopeward scenes export --site north-bench > footprints.geojson")
-def export(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Print all footprints of a site as GeoJSON; exit 4 when there is none.
-
-    With --json each footprint is a GeoJSON Feature on a line of its own.
-    """
-    from sqlalchemy import text
-
-    _, db = open_service(config)
-    with db.read() as c:
-        rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
-        if not rows:
-            check_site(c, config, site)
-    if not rows:
-        say(f"no footprint of {site} is kept")
-        raise typer.Exit(NOTHING)
-    features = []
-    for row in rows:
-        facts = {k: v for k, v in row.items() if k != "geometry"}
-        geometry = row["geometry"]
-        if not isinstance(geometry, str):
-            raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
-        features.append({"type": "Feature", "properties": facts, "geometry": json.loads(geometry)})
-    for one in features if as_json else [{"type": "FeatureCollection", "features": features}]:
-        print_json(one)
+app.command(epilog=export.EXAMPLE)(export.export)
 
 
 for verb, example in (

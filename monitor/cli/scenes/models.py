@@ -14,6 +14,7 @@ RECORDS = ("imagery-added", "imagery")
 """Stored comparisons; where both measured a network, the first was measured as it is built now."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 NOT_MEASURED = "not measured"
+SEGMENTER = "segmenter"
 
 
 def models(
@@ -23,19 +24,20 @@ def models(
     as_json: JsonOption = False,
 ) -> None:
     """List every scene network with its paper, its weights and its stored scores; needs no database."""
-    from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+    from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS
 
     kept = {name: found for name in RECORDS if (found := read_benchmark(name))}
     shipped = _find_shipped()
     rows = [
-        _tell(name, entry.paper, entry.parameters, shipped.get(name, []), kept, whole_tiles=name in CLASSIFIERS)
-        for name, entry in (SEGMENTERS | CLASSIFIERS).items()
+        _tell(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
+        for kind, table in ((SEGMENTER, SEGMENTERS), ("classifier of tiles", CLASSIFIERS), ("boxes", DETECTORS))
+        for name, entry in table.items()
     ]
     if everything:
         for one in VARIANTS:
             name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
-            rows.append(_tell(name, SEGMENTERS[one.network].paper, one.parameters, [], kept))
-        rows += [_tell(name, paper, None, [], kept) for name, paper in _SIMPLE.items()]
+            rows.append(_tell(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
+        rows += [_tell(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
     for row in rows:
         show(row, _lines(row), as_json)
 
@@ -61,18 +63,16 @@ def _find_shipped() -> dict[str, list[dict[str, Any]]]:
 
 def _tell(
     name: str,
+    kind: str,
     paper: str | None,
     parameters: tuple[int, int] | None,
     shipped: list[dict[str, Any]],
     kept: dict[str, dict[str, Any]],
-    *,
-    whole_tiles: bool = False,
 ) -> dict[str, Any]:
     """The facts of one row, in the order they are read."""
     scores = [found for one in SETS if (found := _find_score(name, one, kept))]
     return {
-        "id": name, "kind": "classifier of tiles" if whole_tiles else "simple map" if name in _SIMPLE else "segmenter",
-        "paper": paper,
+        "id": name, "kind": kind, "paper": paper,
         "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
         "scores": scores or None, "note": None if scores else NOT_MEASURED,
         "weights": shipped or None,

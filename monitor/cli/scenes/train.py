@@ -122,6 +122,11 @@ def score(
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+    if "boxes" in answer:
+        low, high = answer["interval"]
+        print(f"{answer['images']} images, {answer['boxes']} boxes: AP50 {_say(answer['ap50'])} ({low} to {high})")
+        print(f"  note: {answer['note']}")
+        return
     low, high = answer["intervals"]["f1"] or (None, None)
     print(f"{answer['images']} images, threshold {answer['threshold']}: F1 {_say(answer['f1'])} ({low} to {high})")
     for name in ("precision", "recall", "iou", "miou", "mf1", "oa", "kappa", "ap50"):
@@ -142,6 +147,8 @@ def _weights_of(site: str, config: Path | None) -> str:
 
 def _keep_proof(site: str, config: Path | None, answer: dict[str, Any]) -> list[str]:
     """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
+    if "boxes" in answer:
+        raise SlopewardError(f"{answer['weights']} draws boxes: it proves nothing about the outlines of {site}")
     service, db = open_service(config)
     chosen, now = pick_site(service, site), datetime.now(UTC)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, VARIANTS
+from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, VARIANTS
 from monitor.cli.main import run_verb
 from monitor.cli.scenes import models
 
@@ -20,7 +20,7 @@ def rows(capsys, *options):
 def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # no service file, no database
     found = rows(capsys)
-    assert list(found) == [*SEGMENTERS, *CLASSIFIERS]
+    assert list(found) == [*SEGMENTERS, *CLASSIFIERS, *DETECTORS]
     assert all(row["paper"] and row["parameters"]["3_bands"] < row["parameters"]["14_bands"] for row in found.values())
     assert [one["name"] for one in found["unet"]["weights"]] == ["bijie", "generated", "landslide4sense"]
     assert [one["name"] for one in found["drs-unet"]["weights"]] == ["generated-phase"]
@@ -58,7 +58,7 @@ def test_what_reasons_for_a_network_follows_from_the_record(carried, cpu_s, said
     maps = {"unet": {**row, "cpu_s": 10.0}, "new": {**row, "cpu_s": cpu_s}}
     content = {"measured_at": "2026-11-22", "machine": "here", "figures": {"width": 0.125}}
     content["figures"]["bijie"] = {"maps": maps, "carried": carried}
-    told = models._tell("new", "A paper", (1, 2), [], {"imagery": content})
+    told = models._tell("new", "segmenter", "A paper", (1, 2), [], {"imagery": content})
     assert (told["reasons_for"], told["reasons_against"]) == (said, against)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from detection.imagery.data.generate import draw_patches
-from detection.imagery.data.metrics import Confusion, count, score, why_undefined
+from detection.imagery.data.metrics import Confusion, average_precision, count, score, why_undefined
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.data.splits import split_held
-from detection.imagery.training.objects import ObjectCount, average_precision
+from detection.imagery.training.objects import ObjectCount
 from detection.imagery.training.scoring import bootstrap, compare, score_maps, summarise_images
 from detection.imagery.training.simple_maps import describe_pixels, fit_index, fit_logistic, score_simple
 from monitor.cli.main import run_verb

@@ -27,7 +27,7 @@ from detection.imagery.neural.learner import Hooks, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
-from detection.imagery.registry import CLASSIFIERS, SEGMENTERS, build
+from detection.imagery.registry import CLASSIFIERS, DETECTORS, SEGMENTERS, build
 from detection.imagery.training.explain import entropy, grad_cam, measure_doubt, occlude
 from detection.imagery.training.recipe import main
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
@@ -201,7 +201,7 @@ def test_every_shipped_recipe_is_one(name):
     recipe = read_recipe(find_recipe(name))
     settings = recipe.settings()
     assert recipe.name == name
-    assert settings.network in {**SEGMENTERS, **CLASSIFIERS}
+    assert settings.network in SEGMENTERS | CLASSIFIERS | DETECTORS
 
 
 def test_the_published_baseline_is_a_recipe():

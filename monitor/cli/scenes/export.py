@@ -1,0 +1,108 @@
+"""`slopeward scenes export`: the footprints of a site, as outlines or as boxes."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, check_site, open_service, print_json, say
+from monitor.errors import SlopewardError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from detection.imagery.footprints.boxes import Picture
+    from monitor.store.scenes.arrivals import SceneRow
+
+EXAMPLE = "Example: slopeward scenes export --site north-bench > footprints.geojson"
+PARTIAL = 3
+
+
+class Form(StrEnum):
+    """What is printed of a footprint."""
+
+    OUTLINES = "outlines"
+    BOXES = "boxes"
+    COCO = "coco"
+
+
+def export(
+    site: SiteOption,
+    form: Annotated[
+        Form, typer.Option("--format", help="outlines or boxes as GeoJSON; coco: boxes in pixels of each scene.")
+    ] = Form.OUTLINES,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print all footprints of a site as GeoJSON or COCO; exit 4 when there is none, 3 when scenes were left out.
+
+    With --json each footprint is a GeoJSON Feature on a line of its own.
+    """
+    from sqlalchemy import text
+
+    from monitor.store.scenes.arrivals import load_scenes
+
+    _, db = open_service(config)
+    with db.read() as c:
+        rows = c.execute(text("SELECT * FROM scene_polygons WHERE site = :site"), {"site": site}).mappings().all()
+        scenes = {row.scene_hash: row for row in load_scenes(c, site)} if form is Form.COCO else {}
+        if not rows:
+            check_site(c, config, site)
+    if not rows:
+        say(f"no footprint of {site} is kept")
+        raise typer.Exit(NOTHING)
+    found = [({k: v for k, v in row.items() if k != "geometry"}, _read_outline(row)) for row in rows]
+    if form is Form.COCO:
+        _print_coco(found, scenes)
+        return
+    if form is Form.BOXES:
+        from detection.imagery.footprints.boxes import frame
+
+        found = [(facts, frame(geometry)) for facts, geometry in found]
+    features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
+    for one in features if as_json else [{"type": "FeatureCollection", "features": features}]:
+        print_json(one)
+
+
+def _read_outline(row: "Mapping[Any, Any]") -> dict[str, Any]:
+    if not isinstance(row["geometry"], str):
+        raise SlopewardError("scene_polygons.geometry is not text; run slopeward db verify")
+    geometry: dict[str, Any] = json.loads(row["geometry"])
+    return geometry
+
+
+def _print_coco(found: "Sequence[tuple[dict[str, Any], dict[str, Any]]]", scenes: "Mapping[str, SceneRow]") -> None:
+    """One COCO object of all scenes whose map is still there: boxes in pixels need its grid."""
+    from detection.imagery.footprints.boxes import to_coco
+
+    pictures = []
+    for scene_hash in dict.fromkeys(facts["scene_hash"] for facts, _ in found):
+        mine = [pair for pair in found if pair[0]["scene_hash"] == scene_hash]
+        picture = _open_picture(scenes[scene_hash], mine)
+        if picture is None:
+            say(f"{mine[0][0]['scene']}: its map is not kept any more, so its footprints have no pixels; left out")
+        else:
+            pictures.append(picture)
+    if not pictures:
+        raise typer.Exit(NOTHING)
+    print_json(to_coco(pictures))
+    if len(pictures) < len({facts["scene_hash"] for facts, _ in found}):
+        raise typer.Exit(PARTIAL)
+
+
+def _open_picture(row: "SceneRow", mine: "Sequence[tuple[dict[str, Any], dict[str, Any]]]") -> "Picture | None":
+    from detection.imagery.footprints.boxes import Picture
+    from detection.imagery.raster.raster import read_grid
+
+    path = Path(row.out_dir or "") / "mask.tif"
+    if row.out_dir is None or not path.is_file():
+        return None
+    footprints = [
+        (geometry, str(facts["class"]),
+         {"score": facts["mean_probability"], **{key: facts[key] for key in ("polygon_id", "area_m2", "model")}})
+        for facts, geometry in mine
+    ]  # fmt: skip
+    facts = {"date_captured": str(mine[0][0]["acquired_at"]), "scene_hash": row.scene_hash}
+    return Picture(row.name, read_grid(path), facts, footprints)
