@@ -137,6 +137,8 @@ bench-recipes: setup ## Shipped recipes against their bars, triage, small landsl
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_triage
 	$(BIN)/python -m tests.bench.imagery.bench_small
+	$(BIN)/python -m tests.bench.imagery.bench_boxes
+	$(BIN)/python -m tests.bench.imagery.bench_scarce
 
 train-demo: setup ## Train one U-Net on Landslide4Sense pictures (SLOPEWARD_DATA) beside the simple maps; on drawn scenes where they are absent
 	@mkdir -p build/train-demo

@@ -1,6 +1,6 @@
 """CenterNet beside the boxes of the footprints, on the pictures of Bijie that nobody was trained on.
 
-    python -m tests.bench.imagery.bench_boxes [--seeds 20,21,22] [--epochs 30]
+    python -m tests.bench.imagery.bench_boxes [--seeds 20] [--epochs 30]
 
 Boxes are drawn around what the masks show. Both networks see the same split by image: the detector is fitted on the
 pictures that the shipped weights `bijie` were fitted on, its epoch is chosen on the same held ones, and it begins from
@@ -34,7 +34,7 @@ KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_boxes"
 def main() -> None:
     """Train what is not there, score it and keep docs/benchmarks/boxes.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default="20,21,22")
+    parser.add_argument("--seeds", default="20")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--fresh", action="store_true")
     given = parser.parse_args()
