@@ -14,6 +14,7 @@ from monitor.cli.session import (
     SiteOption,
     open_service,
     pick_site,
+    say,
     show,
 )
 
