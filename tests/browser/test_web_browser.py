@@ -377,7 +377,7 @@ def test_on_a_phone_a_site_is_three_screens_and_one_tap_acknowledges(served, wat
     assert "G1 moves 21.4 mm/day over 2 d" in head.inner_text()
     assert "Fastest: G1, 7 mm/day. 1 of 1 station is faster than creep." in head.inner_text()
     assert "Failure possible 2026-03-04 07:00 to 2026-03-12 07:00." in head.inner_text()
-    assert w.page.evaluate("document.documentElement.scrollHeight") <= 3.25 * 844
+    assert w.page.evaluate("document.documentElement.scrollHeight") <= 3 * 844
     folded = w.page.locator("details.fold")
     assert folded.count() >= 6
     assert folded.evaluate_all("parts => parts.filter(part => part.open).length") == 0
