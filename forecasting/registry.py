@@ -55,9 +55,16 @@ NETWORKS = {
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
     "landgnn": "forecasting.neural.networks.graph.landgnn:LandGnn",
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
+    "pretrained-lstm": "forecasting.neural.networks.pretrained_lstm:PretrainedLstm",
 }
 
-READS_DRIVERS = frozenset({*NETWORKS, *STATISTICAL})
+READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}
+"""Networks that read the stations of one site together: they serve no others."""
+
+PRETRAINED = ("pretrained-lstm",)
+"""Networks that begin with shipped weights (`forecasting/weights`) and serve records too short for the others."""
+
+READS_DRIVERS = frozenset({*NETWORKS, *STATISTICAL}) - {*PRETRAINED}
 """Models that take rain and water besides the movement; networks also temperature, image series and the season."""
 READS_ALL = frozenset({"multi-source", *STATISTICAL})
 """Those among them that read whatever rain and water a site measures; the others what its file names."""

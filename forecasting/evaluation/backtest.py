@@ -12,13 +12,13 @@ from forecasting.data.splits import Split, rolling_folds
 from forecasting.data.windows import last_value
 from forecasting.errors import NotEnoughDataError
 from forecasting.evaluation.scoring import Answer, Score, Trial, Verdict, rows_of, scale_of, score_all, spell_horizon
-from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, load
+from forecasting.registry import COMPARISONS, NETWORKS, PRETRAINED, SIMPLE, load
 from forecasting.serving.calibration import judge
 from forecasting.serving.jobs import drop_horizons
 from forecasting.serving.quantiles import conform, simple_fans, widen
 from forecasting.simple.auto import Auto, fit_auto
 from forecasting.simple.averaging import WARM_UP_ROWS
-from forecasting.simple.baselines import Baseline, fit_baseline, fit_lld
+from forecasting.simple.baselines import Baseline, fit_baseline
 from forecasting.simple.least_squares import ROUNDS, count_unsettled
 from forecasting.simple.staged_averaging import find_stages, spans_of
 
@@ -117,7 +117,7 @@ def _run_fold(
     for name in models:
         told(f"fold {fold + 1}: {name}")
         if name in NETWORKS:
-            dropped = drop_horizons(known, parts, horizons_s, least=1)
+            dropped = drop_horizons(known, parts, horizons_s, least=1, short=name in PRETRAINED)
             for horizon_s, reason in dropped.items():
                 told(f"fold {fold + 1}: {name}: {spell_horizon(horizon_s)} dropped: {reason}")
             kept = tuple(h for h in horizons_s if h not in dropped)
@@ -237,15 +237,15 @@ def _network_answers(
     """Ungated, blended and gated answers of one network per horizon."""
     from forecasting.evaluation.holdout import train_elsewhere
     from forecasting.neural.learner import Settings
-    from forecasting.neural.training import train_network
+    from forecasting.neural.pretrained import learn as learn_here
 
     begun = time.monotonic()
     if learn is None:
-        trained = train_network(name, panel, parts, horizons_s, Settings(**training))
+        trained, _ = learn_here(name, panel, parts, horizons_s, Settings(**training))
     else:
         trained = train_elsewhere(name, learn, panel, parts, horizons_s, training)
     seconds = time.monotonic() - begun
-    lld = fit_lld(panel, parts.calibration, trained.forecaster.recipe.steps)
+    lld = trained.forecaster.recipe.lld
     origins, judged = judge(trained.forecaster, lld, auto, panel, parts, horizons_s=horizons_s, last=parts.test.end)
     test = origins >= parts.test.first
     out = []

@@ -185,15 +185,15 @@ def _test_network(
     """One short training on the rows before the first issue; weights and forecasts must not move."""
     from forecasting.neural.checkpoint import to_bytes
     from forecasting.neural.learner import Settings
-    from forecasting.neural.training import train_network
+    from forecasting.neural.pretrained import learn
 
     rng = np.random.default_rng(seed)
     parts, settings = split(panel.values.shape[0], first), Settings(seed=seed, epochs=1, stride=4)
-    forecaster = train_network(name, panel, parts, horizons_s, settings).forecaster
+    forecaster = learn(name, panel, parts, horizons_s, settings)[0].forecaster
     other = replace(
         panel, values=_disturb(panel.values, first - 1, rng), drivers=_disturb_drivers(panel, first - 1, rng)
     )
-    again = train_network(name, other, parts, horizons_s, settings).forecaster
+    again = learn(name, other, parts, horizons_s, settings)[0].forecaster
     issues = max(1, -(-count // (len(panel.stations) * len(horizons_s))))
     rows = np.arange(first, panel.values.shape[0])
     origins = rng.choice(rows, min(max(issues, 2), rows.size), replace=False)

@@ -83,6 +83,7 @@ class Member:
         parts: Its blocks.
         stride: Every how many rows an issue time is taken.
         drivers: What may drive it, or None.
+        least: Rows that an issue time must see; a whole window where None.
     """
 
     recipe: Recipe
@@ -90,11 +91,12 @@ class Member:
     parts: Split
     stride: int = 1
     drivers: DriverRows | None = None
+    least: int | None = None
 
     def origins(self, block: Block) -> Ints:
-        """Issue times of a block that see a whole window."""
+        """Issue times of a block that see enough: a whole window, or the least rows."""
         every = block.origins
-        return every[every >= self.recipe.window - 1][:: self.stride]
+        return every[every >= (self.least or self.recipe.window) - 1][:: self.stride]
 
     def require(self) -> None:
         """Refuse a record that is too short, or without any target at some horizon.

@@ -101,6 +101,7 @@ def fine_tune(
     head_only: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
+    work: str | Path | None = None,
 ) -> Training:
     """A new candidate from a trained network: the old one stays as it is.
 
@@ -112,6 +113,7 @@ def fine_tune(
         head_only: True freezes all but the head.
         replay: Older records to go on learning from, so that they are not forgotten: as many batches as the new one.
         progress: Called after each pass.
+        work: Folder in which a training that is cut off leaves its place.
 
     Raises:
         ForecastingError: It reads drivers, and these are not the same.
@@ -119,7 +121,6 @@ def fine_tune(
     """
     old = forecaster.recipe
     settings = replace(settings or TUNING, window=old.window, hidden=old.hidden, seed=old.seed)
-    begun = time.monotonic()
     deaf = old.sources is None
     chosen = () if old.sources is None else old.sources.names
     mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings, chosen)
@@ -129,13 +130,28 @@ def fine_tune(
         _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings, chosen)
         for other, blocks in replay
     ]
-    wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(parts.fit).size))
+    return tune(forecaster.network, mine, others, settings, head_only=head_only, progress=progress, work=work)
+
+
+def tune(
+    start: Network,
+    mine: Member,
+    others: Sequence[Member],
+    settings: Settings,
+    *,
+    head_only: bool = False,
+    progress: Progress | None = None,
+    work: str | Path | None = None,
+) -> Training:
+    """Weights tuned to one record, beside as many batches of others; arguments as in `fine_tune`."""
+    begun = time.monotonic()
+    wanted = max(1, sum(m.origins(m.parts.fit).size for m in others) // max(1, mine.origins(mine.parts.fit).size))
     others = [replace(m, stride=m.stride * wanted) for m in others]
-    network = copy.deepcopy(forecaster.network)
+    network = copy.deepcopy(start)
     for name, weights in network.named_parameters():
         weights.requires_grad_(not head_only or name.startswith("head."))
     with deterministic(settings.seed):
-        losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress)
+        losses, stopped = Learner(network, [mine, *others], settings, mine).run(begun, progress, work)
     for weights in network.parameters():
         weights.requires_grad_(True)
     tuned = NeuralForecaster(mine.recipe, network)

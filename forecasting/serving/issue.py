@@ -121,6 +121,7 @@ def open_issue(
     recipe = forecaster.recipe
     if recipe.model != model:
         raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
+    silent = _silent(panel, recipe.window)
     known = tuple(h for h in horizons_s if h in recipe.horizons_s)
     refused = {h: f"{model} was not trained for {spell_span(h)}" for h in horizons_s if h not in known}
     seen, floors = forecaster.on_panel(panel)
@@ -255,21 +256,21 @@ def _row(
     )
 
 
-def _silent(panel: Panel) -> dict[str, str]:
-    """Stations that must not be forecast now, with the reason."""
+def _silent(panel: Panel, window: int = WINDOW) -> dict[str, str]:
+    """Stations that must not be forecast now, with the reason; `window` is the rows that a model reads."""
     out = {}
-    recent = np.isfinite(panel.values[-WINDOW:])
-    least = math.ceil(OBSERVED_SHARE * WINDOW)
+    recent = np.isfinite(panel.values[-window:])
+    least = math.ceil(OBSERVED_SHARE * window)
     for s, name in enumerate(panel.stations):
         newest = _newest_s(panel, s)
         if newest is None:
             out[name] = "stale: no observation at all"
         elif panel.end_s - newest > STALE_STEPS * panel.step_s * (1 + 1e-9):
             out[name] = f"stale: newest observation is older than {STALE_STEPS} intervals"
-        elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-WINDOW, s]).any():
+        elif (seen := int(recent[:, s].sum())) < least and not np.isfinite(panel.values[:-window, s]).any():
             out[name] = f"record too short: {seen} of {least} rows of {_spell_step(panel.step_s)}"
         elif seen < least:
-            out[name] = f"gaps: {seen} of the last {WINDOW} rows of {_spell_step(panel.step_s)} observed, not {least}"
+            out[name] = f"gaps: {seen} of the last {window} rows of {_spell_step(panel.step_s)} observed, not {least}"
     return out
 
 

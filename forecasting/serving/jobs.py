@@ -12,7 +12,7 @@ from forecasting.data.series import Panel, horizon_key
 from forecasting.data.splits import Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving import calibration
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.issue import WINDOW, find_calibration, forecast_horizon, open_issue
@@ -24,18 +24,23 @@ from forecasting.simple.auto import fit_auto
 from forecasting.simple.night_fit import NightFit, Refits
 
 MINIMUM_OBSERVATIONS = 200
+SHORT_OBSERVATIONS = 40
+"""What a network with shipped weights needs: it learns little here, but its gate is judged."""
 MINIMUM_TARGETS = 10
 
 Progress = Callable[[int, int, float], None]
 
 
-def train(panel: Panel, asked: Training, progress: Progress | None = None) -> Trained:
+def train(
+    panel: Panel, asked: Training, progress: Progress | None = None, replay: Sequence[Panel] = ()
+) -> Trained:  # fmt: skip
     """Train one network, judge it on its calibration block, write its checkpoint.
 
     Args:
         panel: The record.
         asked: How.
         progress: Called after each epoch with (epoch, epochs, validation loss).
+        replay: Records of other places that it goes on learning from, where it does not begin anew.
 
     Returns:
         Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
@@ -47,13 +52,14 @@ def train(panel: Panel, asked: Training, progress: Progress | None = None) -> Tr
     from forecasting.explanation.record import explain
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
     from forecasting.neural.learner import Settings
-    from forecasting.neural.training import train_network
+    from forecasting.neural.physics import Physics
+    from forecasting.neural.pretrained import learn
 
     model = asked.model
     if model not in NETWORKS:
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
-    horizons_s, dropped = _trainable(panel, parts, _horizons(asked.horizons_s))
+    horizons_s, dropped = _trainable(panel, parts, _horizons(asked.horizons_s), short=model in PRETRAINED)
     settings = Settings(
         seed=asked.seed,
         epochs=asked.epochs,
@@ -62,8 +68,13 @@ def train(panel: Panel, asked: Training, progress: Progress | None = None) -> Tr
         window=WINDOW,
         edges=asked.edges,
         slope_azimuth_deg=asked.slope_azimuth_deg,
+        physics=Physics(**asked.physics) if asked.physics else None,
     )
-    training = train_network(model, panel, parts, horizons_s, settings, progress=progress, work=asked.work)
+    others = [(other, split(other.values.shape[0])) for other in replay]
+    training, begun_from = learn(
+        model, panel, parts, horizons_s, settings, start=asked.start, replay=others, progress=progress, work=asked.work
+    )
+    horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
     _, judged = calibration.judge(training.forecaster, recipe.lld, auto, panel, parts, horizons_s=horizons_s)
@@ -86,6 +97,9 @@ def train(panel: Panel, asked: Training, progress: Progress | None = None) -> Tr
             "losses": list(training.losses),
             "seconds": round(training.seconds, 3),
             "stopped": training.stopped,
+            "begun_from": begun_from,
+            "replayed": len(others),
+            "physics": dict(asked.physics),
         },
         "baselines": {
             "calibration_mae_mm": {
@@ -205,18 +219,20 @@ def data_hash(panel: Panel) -> str:
     return digest.hexdigest()
 
 
-def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tuple[tuple[float, ...], dict[float, str]]:
+def _trainable(
+    panel: Panel, parts: Split, horizons_s: tuple[float, ...], *, short: bool
+) -> tuple[tuple[float, ...], dict[float, str]]:  # fmt: skip
     """Horizons that this record can teach, and why the others cannot be learnt.
 
     Raises:
-        NotEnoughDataError: None is left, or no station has 200 observations.
+        NotEnoughDataError: None is left, or no station has 200 observations; 40 for a network with shipped weights.
     """
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
-    if observed < MINIMUM_OBSERVATIONS:
-        raise NotEnoughDataError(
-            f"{observed} observations at most, {MINIMUM_OBSERVATIONS} are needed: simple forecasts only"
-        )
-    dropped = drop_horizons(panel, parts, horizons_s)
+    least = SHORT_OBSERVATIONS if short else MINIMUM_OBSERVATIONS
+    if observed < least:
+        way = f", or {', '.join(PRETRAINED)} from {SHORT_OBSERVATIONS} on" if observed >= SHORT_OBSERVATIONS else ""
+        raise NotEnoughDataError(f"{observed} observations at most, {least} are needed: simple forecasts only{way}")
+    dropped = drop_horizons(panel, parts, horizons_s, short=short)
     kept = tuple(h for h in horizons_s if h not in dropped)
     if not kept:
         raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
@@ -224,16 +240,19 @@ def _trainable(panel: Panel, parts: Split, horizons_s: tuple[float, ...]) -> tup
 
 
 def drop_horizons(
-    panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS
+    panel: Panel, parts: Split, horizons_s: Sequence[float], least: int = MINIMUM_TARGETS, *, short: bool = False
 ) -> dict[float, str]:  # fmt: skip
-    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason."""
+    """Horizons that leave fewer than `least` targets in a block of a training, each with the reason.
+
+    With shipped weights (`short`) only calibration must hold them: without it there is no gate.
+    """
     dropped = {}
     for horizon_s in horizons_s:
         if round(horizon_s / panel.step_s) < 1:
             dropped[horizon_s] = "the horizon is shorter than the sampling interval"
             continue
         steps = panel.steps(horizon_s)
-        for block in (parts.fit, parts.early_stop, parts.calibration):
+        for block in (parts.calibration,) if short else (parts.fit, parts.early_stop, parts.calibration):
             pairs = np.isfinite(block.targets(panel.values, block.origins, steps)).any(axis=1).sum()
             if pairs < least:
                 span = spell_span((block.end - block.first) * panel.step_s)

@@ -1,6 +1,7 @@
 """What a forecast answers, and what a training is told: frozen records, which can cross into a worker and back."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -124,6 +125,8 @@ class Training:
         edges: Of a graph: `measured` or `slope`.
         slope_azimuth_deg: Of the fall; from the heights where None.
         work: Folder in which a training that is killed leaves its place; the next like it goes on from there.
+        start: Checkpoint of the same network whose weights are tuned, in place of new ones.
+        physics: Weights of the soft terms of the loss by name (`forecasting.neural.physics.Physics`).
     """
 
     model: str
@@ -137,6 +140,8 @@ class Training:
     edges: str = "measured"
     slope_azimuth_deg: float | None = None
     work: Path | None = None
+    start: Path | None = None
+    physics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

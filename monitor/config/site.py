@@ -12,6 +12,7 @@ from forecasting.data.kinds import WORDS
 from forecasting.registry import SERVED
 from monitor.config import site_schema as schema
 from monitor.config.fusion import read_fusion
+from monitor.config.learning import find_unfit, read_physics
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, find_level, find_series
 from monitor.criteria.rain_table import read_expected_rain, refuse_expected
@@ -113,6 +114,9 @@ def parse_site(text: str, name: str) -> Site:
             if covariate not in WORDS:
                 find_series(covariate, stations, f"{name}: forecast.covariates")
                 refuse_expected(covariate, f"{name}: forecast.covariates")
+    for fault in find_unfit(file.forecast, file.site.id, stations if whole else ()):
+        with faults.gathered():
+            raise ConfigError(f"{name}: {fault}")
     recipients, teams = _read_people(file, levels, name, faults)
     with faults.gathered():
         _read_movement(file.movement, file.forecast.every, name)
@@ -131,7 +135,8 @@ def parse_site(text: str, name: str) -> Site:
             models=file.forecast.models, horizons_s=file.forecast.horizons, covariates=file.forecast.covariates,
             every_s=file.forecast.every,
             expected_rain=read_expected_rain(file.forecast.expected_rain, stations, f"{name}: forecast.expected_rain"),
-            edges=file.forecast.edges,
+            edges=file.forecast.edges, start_from=file.forecast.start_from, replay=file.forecast.replay,
+            physics=read_physics(file.forecast),
         ),
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(

@@ -4,9 +4,10 @@ import csv
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,14 @@ DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[3]
 SERIES = DATA / "timeseries"
 RECIPES = Path(__file__).resolve().parents[2] / "configs" / "forecasting"
 DAYS = (DAY_S, 7 * DAY_S, 30 * DAY_S)
+MONTHS = (30 * DAY_S, 90 * DAY_S)
+BENCHMARKS = (("S", "outang"), ("SK", "outang"), ("K", "cascadia"), ("G", "japan"))
+OF_RECIPES = (
+    ("outang-months", "outang", MONTHS),
+    ("baijiabao", "baijiabao", DAYS),
+    ("bazimen", "bazimen", MONTHS),
+    ("lamosano", "lamosano", (11 * DAY_S, 33 * DAY_S)),
+)
 MOST_GAPS = 0.3
 FEET_MM = 304.8
 MOST_MOVED_MM = 300.0
@@ -43,27 +52,30 @@ class Measured:
     horizons_s: tuple[float, ...]
 
 
-def read_records() -> Iterator[Measured]:
-    """All of them, one after the other."""
-    for name, family in (("S", "outang"), ("SK", "outang"), ("K", "cascadia"), ("G", "japan")):
-        yield Measured(name, family, read_long_csv(SERIES / "benchmarks" / f"{name}.csv"), DAYS)
-    months = (30 * DAY_S, 90 * DAY_S)
-    for name, family, horizons_s in (
-        ("outang-months", "outang", months),
-        ("baijiabao", "baijiabao", DAYS),
-        ("bazimen", "bazimen", months),
-        ("lamosano", "lamosano", (11 * DAY_S, 33 * DAY_S)),
+def read_records(families: Collection[str] | None = None) -> Iterator[Measured]:
+    """All of them, one after the other, or some: by family, "positions" for those that are a family each."""
+    for family, read in (
+        *((family, partial(_benchmark, name, family)) for name, family in BENCHMARKS),
+        *((family, partial(_recipe, name, family, horizons_s)) for name, family, horizons_s in OF_RECIPES),
+        ("cascadia", _cascadia),
+        ("japan", _japan),
+        ("positions", _positions),
+        ("bowdoin", _glacier),
+        ("egms", _satellite),
+        ("houston", _houston),
+        ("cracks", _cracks),
+        ("failure", _failures),
     ):
-        yield Measured(name, family, read_record(None, read_recipe(RECIPES / f"{name}.toml")).panel, horizons_s)
-    yield from _cascadia()
-    yield from _japan()
-    yield from _positions()
-    yield from _glacier()
-    yield from _satellite()
-    yield Measured("houston", "houston", _houston(), (28 * DAY_S, 84 * DAY_S))
-    yield Measured("cracks", "cracks", _cracks(), DAYS)
-    for name, horizons_s in (("6h", (DAY_S / 4, DAY_S, 7 * DAY_S)), ("1h", (DAY_S / 4, DAY_S, 3 * DAY_S))):
-        yield Measured(f"failure-{name}", "failure", _failure(f"pftf_synthetic-{name}.csv"), horizons_s)
+        if families is None or family in families:
+            yield from read()
+
+
+def _benchmark(name: str, family: str) -> Iterator[Measured]:
+    yield Measured(name, family, read_long_csv(SERIES / "benchmarks" / f"{name}.csv"), DAYS)
+
+
+def _recipe(name: str, family: str, horizons_s: tuple[float, ...]) -> Iterator[Measured]:
+    yield Measured(name, family, read_record(None, read_recipe(RECIPES / f"{name}.toml")).panel, horizons_s)
 
 
 def _filled(panel: Panel) -> Panel:
@@ -146,7 +158,7 @@ def _satellite() -> Iterator[Measured]:
     yield Measured("egms-points", "egms", read_record(None, Recipe(data)).panel, horizons_s)
 
 
-def _houston() -> Panel:
+def _houston() -> Iterator[Measured]:
     """Borehole extensometers since 1990, about every 28 days; feet of compaction."""
     samples = {}
     with zipfile.ZipFile(SERIES / "houston-extensometer" / "USGS_2020_Compaction.zip") as archive:
@@ -161,7 +173,7 @@ def _houston() -> Panel:
                     times.append(at.timestamp())
                     values.append(float(fields[1]) * FEET_MM)
             samples[name.partition("_")[2].removesuffix(".txt")] = (times, values)
-    return _filled(panel_from_samples(samples, 28 * DAY_S))
+    yield Measured("houston", "houston", _filled(panel_from_samples(samples, 28 * DAY_S)), (28 * DAY_S, 84 * DAY_S))
 
 
 def _read_day(text: str) -> datetime | None:
@@ -173,7 +185,7 @@ def _read_day(text: str) -> datetime | None:
     return None
 
 
-def _cracks() -> Panel:
+def _cracks() -> Iterator[Measured]:
     """Crack markers read by hand, daily means; a jump of more than 0.3 m is a marker set anew and is taken out."""
     samples: dict[str, tuple[list[float], list[float]]] = {}
     with (SERIES / "dynaslope-markers" / "surficialdata.csv").open() as file:
@@ -188,7 +200,13 @@ def _cracks() -> Panel:
         moved = np.diff(np.asarray(values)[order], prepend=values[order[0]])
         moved[np.abs(moved) > MOST_MOVED_MM] = 0.0
         samples[letter] = ([times[k] for k in order], list(np.cumsum(moved)))
-    return panel_from_samples(samples, DAY_S)
+    yield Measured("cracks", "cracks", panel_from_samples(samples, DAY_S), DAYS)
+
+
+def _failures() -> Iterator[Measured]:
+    """Drawn curves to failure."""
+    for name, horizons_s in (("6h", (DAY_S / 4, DAY_S, 7 * DAY_S)), ("1h", (DAY_S / 4, DAY_S, 3 * DAY_S))):
+        yield Measured(f"failure-{name}", "failure", _failure(f"pftf_synthetic-{name}.csv"), horizons_s)
 
 
 def _failure(name: str) -> Panel:

@@ -91,8 +91,17 @@ def _check_sites(folder: Path, sites: list[Site], failures: dict[Path, ConfigErr
     for path, failure in failures.items():
         for fault in failure.faults:
             yield path.name, WRONG, fault
+    known = {site.id for site in sites}
+    every = ", ".join(sorted(known))
     for site in sites:
         yield from _check_site(site)
+        for key, names in (("start_from", [site.forecast.start_from]), ("replay", site.forecast.replay)):
+            for name in {*names} - known - {""}:
+                yield (
+                    site.id,
+                    WRONG,
+                    f"forecast.{key}: no site is called {name!r}; expected one of: {every}",
+                )
     if not sites and not failures:
         yield str(folder), WRONG, "no site file; write one with `slopeward sites init NAME`"
 

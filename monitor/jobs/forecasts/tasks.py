@@ -99,10 +99,11 @@ class SiteForecast:
 
 @dataclass(frozen=True, slots=True)
 class TrainingAsked:
-    """The record that a network shall learn from, and how."""
+    """The record that a network shall learn from, how, and the records of other sites that it goes on learning from."""
 
     record: SiteRecord
     training: Training
+    replay: tuple[SiteRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

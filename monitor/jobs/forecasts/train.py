@@ -1,5 +1,6 @@
 """Train the networks and autoencoders a site asks for, when there is none yet or the last one is a week old."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from detection.anomaly.records import DetectorTraining
 from detection.anomaly.registry import NETWORKS as AUTOENCODERS
 from detection.anomaly.registry import list_detectors
 from forecasting.data.kinds import tell_drivers
-from forecasting.registry import NETWORKS
+from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.records import Training
-from monitor.config.service import ServiceConfig
+from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -19,13 +20,14 @@ from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
 from monitor.jobs.forecasts import training_state
-from monitor.jobs.forecasts.drivers import load_driving
+from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
-from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, TrainingAsked, make_record
-from monitor.jobs.samples import history_since, load_displacements, slope_azimuth_deg, step_s
-from monitor.jobs.worker import run_in_worker
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAsked, make_record
+from monitor.jobs.samples import grid_step_s, history_since, load_displacements, slope_azimuth_deg, step_s
+from monitor.jobs.worker import list_checkpoint, run_in_worker
+from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
-from monitor.store.models.registry import add_model, find_active
+from monitor.store.models.registry import add_model, find_active, load_models
 
 MAXIMUM_AGE = timedelta(days=7)
 HISTORY_STEPS = 2000
@@ -98,6 +100,14 @@ def train_one(
     interval_s = site.slowest_motion_s
     if interval_s is None:
         return "no displacement series declared"
+    start: Path | None = None
+    replay: tuple[SiteRecord, ...] = ()
+    if task == "forecast":
+        with db.read() as c:
+            start, missing = _find_start(c, site, kind)
+            replay = tuple(_read_others(c, site, kind, now))
+        if missing:
+            return missing
     work = folder / f"unfinished-{task}-{kind}-{seed}"
     as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
@@ -115,10 +125,11 @@ def train_one(
         training = Training(
             kind, tuple(site.forecast.horizons_s), folder, seed, created_at=spell(as_of), work=work,
             time_limit_s=config.compute.job_limit_s * 0.8, edges=site.forecast.edges,
-            slope_azimuth_deg=slope_azimuth_deg(samples),
+            slope_azimuth_deg=slope_azimuth_deg(samples), start=start, physics=dict(site.forecast.physics),
         )  # fmt: skip
-        asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training)
-        answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, writes=(folder,))
+        asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
+        reads = list_checkpoint(None if start is None else str(start))
+        answer = run_in_worker(config.compute, TRAIN_FORECASTER, asked, reads=reads, writes=(folder,))
     else:
         series = {s.label: s.timed for s in samples}
         wanted = DetectorTraining(kind, series, step, folder, budget_of_each(site.anomaly), seed)
@@ -139,3 +150,30 @@ def train_one(
             )
     read = answer.card.get("explanation", {}).get("drivers", ())
     return answer.model_hash[:12] + (f"; reads {tell_drivers(read)}" if read else "")
+
+
+def _find_start(c: Connection, site: Site, kind: str) -> tuple[Path | None, str]:
+    """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew."""
+    asked = site.forecast.start_from
+    if not asked or kind in PRETRAINED:
+        return None, ""
+    alive = [m for m in load_models(c, task="forecast", site=asked, kinds=[kind]) if m.state != "retired"]
+    if not alive:
+        return None, "" if asked == site.id else f"{asked} has no {kind} to start from"
+    return Path(next((m for m in alive if m.state == "active"), alive[0]).path), ""
+
+
+def _read_others(c: Connection, site: Site, kind: str, now: datetime) -> Iterator[SiteRecord]:
+    """Records of the sites that `replay` names, each on its own grid; one without readings has nothing to add."""
+    if not (site.forecast.start_from or kind in PRETRAINED):
+        return
+    for name in site.forecast.replay:
+        version = find_version(c, name)
+        other = None if version is None else parse_site(load_site_source(c, version), name)
+        if other is None or other.slowest_motion_s is None:
+            continue
+        step = grid_step_s(other.slowest_motion_s, min(site.forecast.horizons_s))
+        since = history_since(now, step, HISTORY_STEPS)
+        samples = load_displacements(c, other, since, now, grid_s=step)
+        if samples:
+            yield make_record(other, samples, step, now, Driving())

@@ -83,7 +83,7 @@ def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:
     from forecasting.serving.jobs import train
 
     try:
-        made = train(_panel(asked.record), asked.training)
+        made = train(_panel(asked.record), asked.training, replay=[_panel(other) for other in asked.replay])
     except ForecastingError as error:
         return TrainingAnswer(refused=str(error))
     return TrainingAnswer(made.model_hash, made.path, made.card)

@@ -1,0 +1,182 @@
+"""The shipped network for short records: taken to a record of 40 rows or more, tuned to it, judged like any other.
+
+It was trained once on measured records whose licence allows it (`forecasting/weights/*.json` names them) and looks a
+number of rows ahead, whatever the interval. A record adds the noise of its stations and its own `lld`, which the
+network corrects, and tunes the weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecasting.data.features import noise_floor
+from forecasting.data.series import Panel
+from forecasting.data.splits import Split
+from forecasting.data.units import spell_span
+from forecasting.errors import CheckpointError, ForecastingError
+from forecasting.neural.checkpoint import read
+from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.learner import Member, Progress, Settings
+from forecasting.neural.pooled import fine_tune, tune
+from forecasting.neural.training import Training, train_network
+from forecasting.registry import PRETRAINED
+from forecasting.simple.baselines import fit_lld
+
+PLACE = Path(__file__).resolve().parents[1] / "weights"
+STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
+"""Rows ahead that the shipped networks answer for; what lies between is taken between."""
+LEAST_SEEN = 8
+"""Rows that an issue time of a training sees; the rest of its window may lie before the record."""
+TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
+"""Steps of a network that begins with the weights of another, as measured in `docs/benchmarks/forecast-global.json`."""
+
+
+def learn(
+    model: str,
+    panel: Panel,
+    parts: Split,
+    horizons_s: tuple[float, ...],
+    settings: Settings,
+    *,
+    start: str | Path | None = None,
+    replay: Sequence[tuple[Panel, Split]] = (),
+    progress: Progress | None = None,
+    work: str | Path | None = None,
+) -> tuple[Training, str]:
+    """Train a network the way its beginning asks for: from shipped weights, from those of a checkpoint, or anew.
+
+    Args:
+        model: Id of the network.
+        panel: The record.
+        parts: Its blocks.
+        horizons_s: Horizons in seconds; of a checkpoint those that it knows are taken.
+        settings: How; passes and learning rate of a network that does not begin anew are those of `TUNING`.
+        start: Checkpoint of the same network.
+        replay: Other records that it goes on learning from; a network that begins anew has nothing to forget.
+        progress: Called after each pass.
+        work: Folder in which a training that is cut off leaves its place.
+
+    Returns:
+        The training, and what it began from: `shipped weights`, the hash of a checkpoint, or an empty text.
+
+    Raises:
+        ForecastingError: The checkpoint is another network's, or of stations that are read together.
+        NotEnoughDataError: The record is too short.
+    """
+    tuning = replace(
+        settings, epochs=min(settings.epochs, TUNING.epochs), learning_rate=TUNING.learning_rate,
+        patience=TUNING.patience,
+    )  # fmt: skip
+    if model in PRETRAINED:
+        shipped, _ = read_shipped(model)
+        made = adapt(shipped, panel, parts, horizons_s, tuning, replay=replay, progress=progress, work=work)
+        return made, "shipped weights"
+    if start is None:
+        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), ""
+    old, card = read(start)
+    if old.recipe.model != model or old.recipe.supports is not None:
+        raise ForecastingError(f"{model} cannot begin with the weights of {old.recipe.model} at other stations")
+    known = tuple(h for h in horizons_s if h in old.recipe.horizons_s)
+    if known != old.recipe.horizons_s:
+        asked = ", ".join(spell_span(h) for h in old.recipe.horizons_s)
+        raise ForecastingError(f"the {model} to begin with looks {asked} ahead: forecast.horizons must be the same")
+    made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress, work=work)
+    return made, str(card["model_hash"])
+
+
+def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:
+    """A shipped network and its card.
+
+    Raises:
+        CheckpointError: There is none of that name, or its file is damaged.
+    """
+    path = PLACE / f"{model}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"no weights are shipped for {model}")
+    return read(path)
+
+
+def settle(shipped: NeuralForecaster, panel: Panel, parts: Split, horizons_s: Sequence[float]) -> NeuralForecaster:
+    """The shipped network on a record: `lld` from calibration, noise floors from the rows before, head at its horizons.
+
+    Args:
+        shipped: As `read_shipped` gives it.
+        panel: The record.
+        parts: Its blocks.
+        horizons_s: Horizons in seconds.
+    """
+    old = shipped.recipe
+    steps = tuple(panel.steps(h) for h in horizons_s)
+    weights = _between(old.steps, steps)
+    recipe = replace(
+        old,
+        stations=panel.stations,
+        step_s=panel.step_s,
+        steps=steps,
+        horizons_s=tuple(horizons_s),
+        noise_mm=tuple(float(v) for v in noise_floor(panel.values[: parts.calibration.first])),
+        spread=tuple(float(v) for v in np.exp(weights @ np.log(old.spread))),
+        lld=fit_lld(panel, parts.calibration, steps),
+    )
+    network = build_network(recipe)
+    states = dict(shipped.network.state_dict())
+    mixed = torch.from_numpy(weights.astype(np.float32))
+    for name in ("head.linear.weight", "head.linear.bias"):
+        states[name] = _mix_head(states[name], mixed)
+    network.load_state_dict(states)
+    network.eval()
+    return NeuralForecaster(recipe, network)
+
+
+def adapt(
+    shipped: NeuralForecaster,
+    panel: Panel,
+    parts: Split,
+    horizons_s: Sequence[float],
+    settings: Settings = TUNING,
+    *,
+    replay: Sequence[tuple[Panel, Split]] = (),
+    progress: Progress | None = None,
+    work: str | Path | None = None,
+) -> Training:
+    """A shipped network tuned to a record; where its early-stop block says that tuning helps nothing, as it was.
+
+    Args:
+        shipped: As `read_shipped` gives it.
+        panel: The record.
+        parts: Its blocks.
+        horizons_s: Horizons in seconds.
+        settings: How it is tuned; window, width and seed are those of the shipped network.
+        replay: Other records to learn from beside it.
+        progress: Called after each pass.
+        work: Folder in which a training that is cut off leaves its place.
+    """
+    old = shipped.recipe
+    settings = replace(settings, window=old.window, hidden=old.hidden, dropout=old.dropout)
+
+    def join(one: Panel, blocks: Split) -> tuple[NeuralForecaster, Member]:
+        settled = settle(shipped, one, blocks, [one.step_s * panel.steps(h) for h in horizons_s])
+        return settled, Member(settled.recipe, one.values, blocks, settings.stride, least=LEAST_SEEN)
+
+    settled, mine = join(panel, parts)
+    mine = replace(mine, recipe=replace(mine.recipe, horizons_s=tuple(horizons_s), seed=settings.seed))
+    others = [join(one, blocks)[1] for one, blocks in replay]
+    return tune(settled.network, mine, others, settings, progress=progress, work=work)
+
+
+def _between(known: Sequence[int], asked: Sequence[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Weights of the known steps for each asked one, linear in the logarithm, shape (asked, known)."""
+    at = np.log(np.asarray(known, dtype=np.float64))
+    return np.stack([np.interp(np.log(asked), at, row) for row in np.eye(len(known))], axis=1)
+
+
+def _mix_head(rows: Tensor, weights: Tensor) -> Tensor:
+    """Rows of the head (known steps x quantiles, ...) at other steps."""
+    parts = rows.reshape(weights.shape[1], -1)
+    mixed: Tensor = weights @ parts
+    return mixed.reshape(-1, *rows.shape[1:])

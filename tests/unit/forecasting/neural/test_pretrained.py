@@ -1,0 +1,133 @@
+"""Shipped weights serve a record of 40 rows, learn nothing from what comes after, and are judged like any other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from forecasting.data.series import DAY_S, Panel
+from forecasting.data.splits import split
+from forecasting.errors import ForecastingError, NotEnoughDataError
+from forecasting.neural.checkpoint import model_hash, to_bytes
+from forecasting.neural.learner import Settings
+from forecasting.neural.pretrained import PLACE, STEPS, adapt, learn, read_shipped, settle
+from forecasting.registry import NETWORKS, PRETRAINED, READS_TOGETHER, load
+from forecasting.serving import jobs
+from forecasting.serving.records import Training
+
+STEP_S = 11 * DAY_S
+H = (STEP_S, 3 * STEP_S)
+QUICK = Settings(epochs=2, stride=4)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return read_shipped("pretrained-lstm")[0]
+
+
+def creeping(rows, seed=0, step_s=STEP_S, stations=2):
+    """A slope that creeps in bursts, with noise."""
+    rng = np.random.default_rng(seed)
+    moved = np.cumsum(rng.gamma(0.5, 2.0, (rows, 1)), axis=0) + rng.normal(0, 0.5, (rows, stations))
+    return Panel(1.6e9, step_s, tuple("ABCDEF"[:stations]), moved)
+
+
+@pytest.mark.parametrize("model", PRETRAINED)
+def test_what_is_shipped_is_small_and_says_what_it_learnt(model):
+    assert sum(path.stat().st_size for path in PLACE.iterdir()) <= 2_000_000
+    _, card = read_shipped(model)
+    assert set(card["data"]) == {"japan", "cascadia", "egms", "houston"}
+    assert all(
+        any(word in text for word in ("CC BY 4.0", "MIT", "free and open", "public domain"))
+        for text in card["data"].values()
+    )
+    told = " ".join(card["not_shown"])
+    assert all(name in told for name in ("lamosano", "outang", "baijiabao", "bowdoin"))
+    assert card["training"]["seed"] == card["config"]["seed"]
+
+
+def test_the_head_stands_between_the_steps_it_knows(shipped):
+    panel, rows = creeping(200), np.array([150])
+    known = settle(shipped, panel, split(200), [STEP_S * h for h in STEPS])
+    torch.testing.assert_close(
+        known.network.state_dict()["head.linear.weight"], shipped.network.state_dict()["head.linear.weight"]
+    )
+    raw = known.network.state_dict()["head.linear.bias"].reshape(len(STEPS), -1)
+    between = settle(shipped, panel, split(200), [STEP_S * 4, STEP_S * 60])
+    bias = between.network.state_dict()["head.linear.bias"].reshape(2, -1)
+    share = np.log(4 / 3) / np.log(5 / 3)
+    torch.testing.assert_close(bias[0], (1 - share) * raw[2] + share * raw[3])
+    torch.testing.assert_close(bias[1], raw[-1])
+    assert np.isfinite(between.quantiles(panel.values, rows)).all()
+
+
+@pytest.mark.parametrize("step_s", [3600.0, DAY_S, 30 * DAY_S])
+def test_forty_rows_are_enough_whatever_their_interval_and_the_future_changes_nothing(shipped, step_s):
+    parts = split(40)
+    panel = creeping(48, step_s=step_s)
+    later = replace(panel, values=np.where(np.arange(48)[:, None] >= 40, -1e5, panel.values))
+    one, two = (adapt(shipped, p, parts, (step_s, 3 * step_s)).forecaster for p in (panel, later))
+    assert to_bytes(one, "") == to_bytes(two, "")
+    origins = np.arange(8, 40)
+    found = one.quantiles(panel.values, origins)
+    np.testing.assert_array_equal(found, one.quantiles(later.values, origins))
+    assert np.isfinite(found).all()
+    assert (np.diff(found, axis=-1) >= 0).all()
+    # twice the millimetres, twice the forecast: nothing of the records it learnt from remains in the units
+    double = adapt(shipped, replace(panel, values=2 * panel.values), parts, (step_s, 3 * step_s)).forecaster
+    np.testing.assert_allclose(double.quantiles(2 * panel.values, origins), 2 * found, rtol=1e-4, atol=1e-3)
+
+
+def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_way(tmp_path):
+    asked = Training("pretrained-lstm", (*H, 30 * STEP_S), tmp_path)
+    made = jobs.train(creeping(40), asked)
+    assert made.card["training"]["begun_from"] == "shipped weights"
+    assert list(made.card["dropped_horizons"]) == [f"{30 * STEP_S:.0f}"]
+    for gate in made.card["gates"].values():
+        assert not gate["shown"]
+        assert "issue times" in gate["reason"], "fewer than 30 rows are judged: nothing is shown"
+    assert jobs.train(creeping(40), replace(asked, folder=tmp_path / "again")).model_hash == made.model_hash
+    out = jobs.forecast(creeping(60), "pretrained-lstm", H, checkpoint=made.path)
+    assert {(r.station, r.horizon_s, r.shown) for r in out.rows if r.model == "pretrained-lstm"} == {
+        (s, h, False) for s in "AB" for h in H
+    }
+    judged = jobs.train(creeping(161), replace(asked, horizons_s=H, folder=tmp_path / "longer")).card["gates"]
+    assert all(gate["origins"] >= 30 for gate in judged.values())
+    with pytest.raises(NotEnoughDataError, match=r"39 observations at most, 40 are needed: simple forecasts only$"):
+        jobs.train(creeping(39), asked)
+    with pytest.raises(NotEnoughDataError, match=r"161 .* 200 are needed: .* or pretrained-lstm from 40 on"):
+        jobs.train(creeping(161), replace(asked, model="lstm"))
+
+
+def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
+    days, near = (DAY_S, 7 * DAY_S), creeping(300, seed=1, step_s=DAY_S)
+    asked = Training("gru", days, tmp_path, epochs=2, stride=4)
+    first = jobs.train(near, asked)
+    other = creeping(260, seed=2, step_s=DAY_S, stations=3)
+    tuned = jobs.train(other, replace(asked, start=first.path), replay=[near])
+    assert tuned.card["training"]["begun_from"] == first.model_hash
+    assert tuned.card["training"]["replayed"] == 1
+    alone = jobs.train(other, replace(asked, start=first.path))
+    assert len({first.model_hash, tuned.model_hash, alone.model_hash}) == 3
+    bent = jobs.train(other, replace(asked, start=first.path, physics={"creep": 5.0}))
+    assert bent.card["training"]["physics"] == {"creep": 5.0}
+    assert bent.model_hash != alone.model_hash
+    with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
+        jobs.train(other, replace(asked, model="lstm", start=first.path))
+    with pytest.raises(ForecastingError, match="looks 1 d, 7 d ahead"):
+        jobs.train(other, replace(asked, horizons_s=days[:1], start=first.path))
+
+
+def test_networks_that_read_stations_together_are_listed():
+    assert READS_TOGETHER == {name for name in NETWORKS if load(name).needs_graph}
+
+
+def test_learning_anew_is_what_it_was(tmp_path):
+    panel, parts = creeping(240, step_s=DAY_S), split(240)
+    from forecasting.neural.training import train_network
+
+    one, begun = learn("gru", panel, parts, (DAY_S,), QUICK)
+    assert begun == ""
+    two = train_network("gru", panel, parts, (DAY_S,), QUICK)
+    assert model_hash(to_bytes(one.forecaster, "")) == model_hash(to_bytes(two.forecaster, ""))
