@@ -55,7 +55,7 @@ NETWORKS = {
     "diffusion-gru": "forecasting.neural.networks.graph.diffusion_gru:DiffusionGru",
     "landgnn": "forecasting.neural.networks.graph.landgnn:LandGnn",
     "multi-source": "forecasting.neural.networks.multi_source:MultiSource",
-    "pretrained-lstm": "forecasting.neural.networks.pretrained_lstm:PretrainedLstm",
+    "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
 READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}

@@ -169,6 +169,7 @@ def train(without: Sequence[str], seed: int) -> tuple[NeuralForecaster, dict[str
         losses, stopped = ManyJudges(network, members, settings).run(time.monotonic(), _tell)
     counted: Mapping[str, int] = {
         family: sum(int(np.isfinite(p.panel.values).sum()) for p in pieces if p.family == family)
+        // REPEATED.get(family, 1)
         for family in sorted({p.family for p in pieces})
     }
     card = {
