@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-imagery bench-recipes train-demo cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -124,6 +124,16 @@ bench-forecast: setup ## Forecast models against the best simple baseline on mea
 
 bench-forecast-global: setup ## One network over all measured records, tuned to each, averaged with the simple forecasts
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_global $(BENCH_FLAGS)
+
+bench-forecast-short: setup ## The shipped network on short records that it never saw (trains what is not in build/, goes on where it was)
+	for place in japan cascadia egms houston; do test -f build/pretrained/without-$$place/pretrained-lstm.safetensors || $(BIN)/python -m tests.bench.forecasting.train_pretrained --without $$place --out build/pretrained/without-$$place; done
+	$(BIN)/python -m tests.bench.forecasting.bench_forecast_short $(BENCH_FLAGS)
+
+bench-seeds: setup ## Published tables beside a trivial rule and an honest test (SLOPEWARD_DATA; minutes)
+	$(BIN)/python -m tests.bench.forecasting.bench_seeds $(BENCH_FLAGS)
+
+train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
+	$(BIN)/python -m tests.bench.forecasting.train_pretrained
 
 bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_peer $(BENCH_FLAGS)

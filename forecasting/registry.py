@@ -58,7 +58,7 @@ NETWORKS = {
     "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
-READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm"}
+READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm", "multi-source"}
 """Networks that read the stations of one site together: they serve no others."""
 
 PRETRAINED = ("pretrained-lstm",)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from forecasting.data.series import DAY_S, Floats, Ints, Panel
+from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD
+from forecasting.registry import PRETRAINED
 
 _MINIMUM = 40
 JUMP_SIGMA = 6.0
 SPIKE_SIGMA = 20.0
 SPIKE_ROWS = 3
 GAP_ROWS = 3
-SHORT_RECORD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def _look_at(station: str, series: Floats, panel: Panel) -> list[Finding]:
     seen = np.flatnonzero(np.isfinite(series))
     if seen.size < SHORT_RECORD:
         text = f"{seen.size} observations, networks need {SHORT_RECORD}: simple forecasts only"
+        text += f", or {PRETRAINED[0]}" if seen.size >= SHORTEST_RECORD else ""
         out.append(Finding(station, "short_record", text))
     holes = np.diff(seen) - 1
     if holes.size and holes.max() > GAP_ROWS:

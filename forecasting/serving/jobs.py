@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 from forecasting.data.series import Panel, horizon_key
-from forecasting.data.splits import Split, split
+from forecasting.data.splits import SHORT_RECORD, SHORTEST_RECORD, Split, split
 from forecasting.data.units import spell_span
 from forecasting.errors import ForecastingError, HorizonError, NotEnoughDataError, UnknownModelError
 from forecasting.registry import NETWORKS, PRETRAINED
@@ -23,9 +23,6 @@ from forecasting.serving.records import Forecast, Forecasts, Limits, Trained, Tr
 from forecasting.simple.auto import fit_auto
 from forecasting.simple.night_fit import NightFit, Refits
 
-MINIMUM_OBSERVATIONS = 200
-SHORT_OBSERVATIONS = 40
-"""What a network with shipped weights needs: it learns little here, but its gate is judged."""
 MINIMUM_TARGETS = 10
 
 Progress = Callable[[int, int, float], None]
@@ -228,9 +225,9 @@ def _trainable(
         NotEnoughDataError: None is left, or no station has 200 observations; 40 for a network with shipped weights.
     """
     observed = int(np.isfinite(panel.values).sum(axis=0).max())
-    least = SHORT_OBSERVATIONS if short else MINIMUM_OBSERVATIONS
+    least = SHORTEST_RECORD if short else SHORT_RECORD
     if observed < least:
-        way = f", or {', '.join(PRETRAINED)} from {SHORT_OBSERVATIONS} on" if observed >= SHORT_OBSERVATIONS else ""
+        way = f", or {', '.join(PRETRAINED)} from {SHORTEST_RECORD} on" if observed >= SHORTEST_RECORD else ""
         raise NotEnoughDataError(f"{observed} observations at most, {least} are needed: simple forecasts only{way}")
     dropped = drop_horizons(panel, parts, horizons_s, short=short)
     kept = tuple(h for h in horizons_s if h not in dropped)

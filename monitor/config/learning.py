@@ -15,7 +15,7 @@ def read_physics(table: ForecastTable) -> tuple[tuple[str, float], ...]:
     terms = table.physics
     if not any(getattr(terms, name) for name in _TERMS):
         return ()
-    return tuple((name, float(weight)) for name, weight in terms if weight)
+    return tuple((name, float(weight)) for name, weight in terms if weight and (name != "alpha" or terms.voight))
 
 
 def find_unfit(table: ForecastTable, site: str, stations: tuple[Station, ...]) -> Iterator[str]:

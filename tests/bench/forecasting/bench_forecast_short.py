@@ -7,12 +7,14 @@ over the test beside persistence, `lld`, `ewa` and `auto`, as ratios to `auto`: 
 horizons of a record, then over records. `as shipped`: nothing tuned. `tuned`: `adapt`. `blend`: tuned, on top of
 `auto` with the weight that calibration chose. `served`: the blend where the gate opens, else `auto`. `own`: an `lstm`
 trained on the stretch alone, where it can be.
+What was scored is kept in build/, so that a run that was killed goes on where it was.
 
 Reported: records that no version of the network was trained or chosen on. Chosen: the four places of its training, each
 scored with weights that were trained without it (`train_pretrained --without`), on which settings were chosen.
 """
 
 import argparse
+import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -33,20 +35,21 @@ from forecasting.neural.pretrained import adapt, read_shipped, settle
 from forecasting.neural.training import train_network
 from forecasting.serving import calibration
 from forecasting.simple.auto import Auto, fit_auto
+from forecasting.whole_file import write_whole
 from tests.bench.forecasting.train_pretrained import LICENCES, MODEL
 from tests.bench.record import record
 from tests.data.records import Measured, read_records
 
 KEPT = Path(__file__).resolve().parents[3] / "build" / "pretrained"
-LENGTHS = (40, 60, 90, 120, 160)
-TEST_ROWS, LEAST_TARGETS, STARTS = 30, 5, 4
+LENGTHS = (40, 80, 120, 160)
+TEST_ROWS, LEAST_TARGETS, STARTS, STATIONS = 30, 5, 2, 8
 NOISE_OF_OTHERS = ("S", "SK")
 """Drawn on noise of stations that the network was trained on: neither list."""
 SIMPLE = ("persistence", "lld", "ewa")
 
 
 def stretches(panel: Panel, length: int) -> Iterator[tuple[Panel, Split]]:
-    """Stretches of so many rows with their tests, from up to four first rows."""
+    """Stretches of so many rows with their tests, from up to two first rows, eight stations at most."""
     room = panel.values.shape[0] - length - TEST_ROWS
     if room < LEAST_TARGETS - TEST_ROWS:
         return
@@ -55,8 +58,10 @@ def stretches(panel: Panel, length: int) -> Iterator[tuple[Panel, Split]]:
         values = panel.values[first : first + length + TEST_ROWS]
         seen = np.isfinite(values[:length]).sum(axis=0) >= length * 0.7
         if seen.any():
-            names = tuple(n for n, ok in zip(panel.stations, seen, strict=True) if ok)
-            one = Panel(panel.start_s + first * panel.step_s, panel.step_s, names, values[:, seen])
+            known = np.flatnonzero(seen)
+            known = known[:: -(-known.size // STATIONS)]
+            names = tuple(panel.stations[i] for i in known)
+            one = Panel(panel.start_s + first * panel.step_s, panel.step_s, names, values[:, known])
             parts = split(length)
             yield one, replace(parts, test=Block(length, values.shape[0]))
 
@@ -155,7 +160,6 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="chosen,reported")
     options.add_argument("--seed", type=int, default=7)
-    options.add_argument("--weights", type=Path, help="In place of the shipped ones, for tries.")
     given = options.parse_args()
     torch.set_num_threads(1)
     kinds = given.only.split(",")
@@ -166,10 +170,13 @@ def main() -> None:
         if kind not in kinds or one.name in NOISE_OF_OTHERS or one.family == "failure":
             continue
         if kind == "chosen":
-            shipped, _ = read((given.weights or KEPT) / f"without-{one.family}" / f"{MODEL}.safetensors")
+            shipped, card = read(KEPT / f"without-{one.family}" / f"{MODEL}.safetensors")
         else:
-            shipped, _ = read(given.weights / MODEL) if given.weights else read_shipped(MODEL)
-        found[kind][one.name] = score(one, shipped, given.seed)
+            shipped, card = read_shipped(MODEL)
+        place = KEPT / f"{one.name}-{card['model_hash'][:12]}-{given.seed}.json"
+        if not place.exists():
+            write_whole(place, json.dumps(score(one, shipped, given.seed)).encode())
+        found[kind][one.name] = {int(length): row for length, row in json.loads(place.read_text()).items()}
         for length, row in found[kind][one.name].items():
             text = "  ".join(f"{way} {value:.3f}" for way, value in row["ratios"].items() if way != "auto")
             print(f"{kind} {one.name:15} {length:4} rows  {text}  served {row['served']:.0%}", flush=True)
@@ -177,7 +184,7 @@ def main() -> None:
     for kind, table in tables.items():
         for length, row in table.items():
             print(kind, length, row)
-    if given.weights is None and len(kinds) == 2:
+    if len(kinds) == 2:
         unit = "MAE as a ratio to auto, [geometric mean over records, records]"
         facts = {"unit": unit, "cpu_s": round(time.process_time() - begun)}
         print(record("forecast-short", "make bench-forecast-short", facts | tables | {"records": found}))

@@ -242,10 +242,14 @@ def tabulate(found: dict[str, Any]) -> list[str]:
         (
             "Outang, attention CNN-LSTM (Yang et al. 2023)",
             "MAE .99, RMSE 1.18 mm, R2 99.89 %",
-            f"persistence MAE {persistence['mae_mm']}, line through two points {line['mae_mm']} mm, R2 "
-            f"{line['r2_cumulative']:.2%}",
-            f"monthly readings: auto MAE {months['auto']['mae_mm']}, drift {months['drift']['mae_mm']}, persistence "
-            f"{months['persistence']['mae_mm']} mm",
+            (
+                f"persistence MAE {persistence['mae_mm']}, line through two points {line['mae_mm']} mm, R2 "
+                f"{line['r2_cumulative']:.2%}"
+            ),
+            (
+                f"monthly readings: auto MAE {months['auto']['mae_mm']}, drift {months['drift']['mae_mm']}, "
+                f"persistence {months['persistence']['mae_mm']} mm"
+            ),
             "the daily values are a curve drawn through monthly readings",
         ),
         (
@@ -259,16 +263,20 @@ def tabulate(found: dict[str, Any]) -> list[str]:
             "Bazimen, parts first (CEEMDAN and CNN-BiLSTM at Baishuihe, Lin et al. 2023)",
             "RMSE 2.2 mm, R2 99.84 %",
             f"persistence R2 {bazimen['r2_of_persistence_36']:.1%}, MAE {month['persistence']['mae_mm']} mm",
-            f"CEEMDAN RMSE {leak['rmse_whole_series_mm']} with the whole series, {leak['rmse_causal_mm']} with the past; "
-            f"seasonal MAE {month['seasonal']['mae_mm']} mm",
+            (
+                f"CEEMDAN RMSE {leak['rmse_whole_series_mm']} with the whole series, {leak['rmse_causal_mm']} with the "
+                f"past; seasonal MAE {month['seasonal']['mae_mm']} mm"
+            ),
             "parts of the whole series know the future",
         ),
         (
             "Baijiabao, EEMD and GRU (Earth Science 2026)",
             "RMSE of weekly means 57 % below that of days",
             f"persistence R2 {day['persistence']['r2_cumulative']:.1%} at 1 d",
-            f"auto MAE {day['auto']['mae_mm']} mm at 1 d; at 30 d {far['auto']['mae_mm']}, persistence "
-            f"{far['persistence']['mae_mm']} mm",
+            (
+                f"auto MAE {day['auto']['mae_mm']} mm at 1 d; at 30 d {far['auto']['mae_mm']}, persistence "
+                f"{far['persistence']['mae_mm']} mm"
+            ),
             "a mean of seven days is a smoother target; nobody foresees the step",
         ),
         (
@@ -281,8 +289,10 @@ def tabulate(found: dict[str, Any]) -> list[str]:
         (
             "VAE-GRU intervals (Cai et al. 2024)",
             "coverage and width of the interval",
-            f"last value and a constant on Outang's curve: 95 % holds {constant['picp_95']:.1%}, width "
-            f"{constant['pinaw']:.1%} of the range",
+            (
+                f"last value and a constant on Outang's curve: 95 % holds {constant['picp_95']:.1%}, width "
+                f"{constant['pinaw']:.1%} of the range"
+            ),
             f"SK, 7 d: vae-gru MAE {vae['mae']}, auto {auto['mae']} mm, its 80 % holds {auto['coverage_80']:.1%}",
             "any width buys coverage: it counts after calibration, beside a baseline",
         ),

@@ -1,16 +1,19 @@
 """A training that was cut off is taken up on the readings it began with; one that answered leaves nothing behind."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.alert import SERVICE
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.tasks import TrainingAnswer
 from monitor.jobs.forecasts.train import train_one
 from monitor.store.alerting.sites import save_site
+from monitor.store.models.registry import add_model
 from monitor.store.readings.observations import add_observations
 from monitor.worker import compute
 
@@ -95,3 +98,39 @@ def test_a_moment_that_cannot_be_read_is_now(tmp_path):
     training_state.finish(work)
     training_state.finish(work)
     assert not work.exists()
+
+
+def test_a_training_is_told_where_to_begin_and_what_to_learn_beside(database, tmp_path, asked):
+    questions, killed = asked
+    killed[0] = False
+    config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path)}})
+    forecast = (
+        'models = ["gru", "pretrained-lstm"]\nstart_from = "old"\nreplay = ["cut", "nowhere"]\nphysics = {creep = 0.5}'
+    )
+    text = SITE.replace('models = ["gru"]', forecast).replace('"cut"\nname', '"young"\nname')
+    young = parse_site(text, "young.toml")
+    with database.write() as c:
+        save_site(c, young, "test", "test", START)
+        rows = [
+            Observation("young", "G1", "displacement", "mm", at, at + timedelta(minutes=1), 0.2 * day)
+            for day in range(250, 300)
+            for at in (START + timedelta(days=day),)
+        ]
+        add_observations(c, rows, NOW)
+    assert train_one(database, config, young, "forecast", "gru", NOW) == "old has no gru to start from"
+    assert not questions
+    with database.write() as c:
+        for age, kind in ((2, "gru"), (1, "lstm")):
+            add_model(
+                c, f"{age}" * 64, kind=kind, task="forecast", site="old", path=f"/models/{kind}.safetensors", card={},
+                now=NOW - timedelta(days=age), reason="test", actor=SERVICE,
+            )  # fmt: skip
+    assert train_one(database, config, young, "forecast", "gru", NOW) == "too little"
+    assert questions[-1].training.start == Path("/models/gru.safetensors")
+    assert questions[-1].training.physics == {"creep": 0.5}
+    assert [list(one.samples) for one in questions[-1].replay] == [["G1.displacement"]]
+    assert len(questions[-1].replay[0].samples["G1.displacement"][1]) == 301
+    # shipped weights begin nowhere else; another site's record is replayed all the same
+    assert train_one(database, config, young, "forecast", "pretrained-lstm", NOW) == "too little"
+    assert questions[-1].training.start is None
+    assert len(questions[-1].replay) == 1
