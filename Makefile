@@ -126,14 +126,14 @@ bench-forecast-global: setup ## One network over all measured records, tuned to 
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_global $(BENCH_FLAGS)
 
 bench-forecast-short: setup ## The shipped network on short records that it never saw (trains what is not in build/, goes on where it was)
-	for place in japan cascadia egms houston; do test -f build/pretrained/without-$$place/pretrained-lstm.safetensors || $(BIN)/python -m tests.bench.forecasting.train_pretrained --without $$place --out build/pretrained/without-$$place; done
-	$(BIN)/python -m tests.bench.forecasting.bench_forecast_short $(BENCH_FLAGS)
+	for place in japan cascadia egms houston; do test -f build/pretrained/without-$$place/pretrained-lstm.safetensors || $(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained --without $$place --out build/pretrained/without-$$place; done
+	$(BIN)/python -m tests.bench.forecasting.pretrained.bench_forecast_short $(BENCH_FLAGS)
 
 bench-seeds: setup ## Published tables beside a trivial rule and an honest test (SLOPEWARD_DATA; minutes)
-	$(BIN)/python -m tests.bench.forecasting.bench_seeds $(BENCH_FLAGS)
+	$(BIN)/python -m tests.bench.bench_seeds $(BENCH_FLAGS)
 
 train-pretrained: setup ## The weights that are shipped for short records, anew (SLOPEWARD_DATA; minutes)
-	$(BIN)/python -m tests.bench.forecasting.train_pretrained
+	$(BIN)/python -m tests.bench.forecasting.pretrained.train_pretrained
 
 bench-forecast-peer: setup ## Beside neuralforecast (BENCH_FLAGS="--peer PYTHON" of an environment of its own)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast_peer $(BENCH_FLAGS)

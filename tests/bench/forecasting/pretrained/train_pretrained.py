@@ -1,6 +1,6 @@
 """Train the network that is shipped for short records, on the measured records whose licence allows it.
 
-    python -m tests.bench.forecasting.train_pretrained [--without FAMILY] [--seed 7] [--out FOLDER]
+    python -m tests.bench.forecasting.pretrained.train_pretrained [--without FAMILY] [--seed 7] [--out FOLDER]
 
 Writes `<model>.safetensors` and its card. `--without` leaves one place out, to score the network on it. Records are cut
 into pieces of 150 rows, each with a simple forecast chosen on its own newest rows: what is learnt is the correction of
