@@ -58,7 +58,11 @@ NETWORKS = {
     "pretrained-lstm": "forecasting.neural.networks.recurrent.pretrained_lstm:PretrainedLstm",
 }
 
-READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {"conv-lstm", "multi-source"}
+READS_TOGETHER = frozenset(name for name, path in NETWORKS.items() if ".graph." in path) | {
+    "conv-lstm",
+    "mic-cnn-lstm",
+    "multi-source",
+}
 """Networks that read the stations of one site together: they serve no others."""
 
 PRETRAINED = ("pretrained-lstm",)
