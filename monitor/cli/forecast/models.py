@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ from monitor.cli.session import (
     show,
 )
 from monitor.domain.instants import parse_duration_s, spell
-from monitor.errors import RefusedError
+from monitor.errors import RefusedError, SlopewardError
 from monitor.store.people.countersign import SharedAct
 
 if TYPE_CHECKING:
@@ -39,12 +40,37 @@ HorizonOption = Annotated[str | None, typer.Option("--horizon", help="Only this 
 
 def models(
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Retired ones as well.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Retired ones too, then every model there is, with paper and score; needs no database."
+        ),
+    ] = False,
     history: Annotated[bool, typer.Option("--history", help="Every change of state with its reason.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List trained models with their state, forecasters with gate, skill and coverage; exit 4 when there is none."""
+    try:
+        found = _show_kept(site, config, everything=everything, history=history, as_json=as_json)
+    except SlopewardError as error:
+        if not everything:
+            raise
+        found = False
+        say(f"no trained models: {error}")
+    if everything:
+        from monitor.cli.forecast.catalogue import list_models, tell_model
+
+        for row in list_models():
+            show(row, tell_model(row), as_json)
+    elif not found:
+        of = f" of {site}" if site else ""
+        say(f"no model is kept yet{of}; --all lists retired ones, and every model there is")
+        raise typer.Exit(NOTHING)
+
+
+def _show_kept(site: str | None, config: Path | None, *, everything: bool, history: bool, as_json: bool) -> bool:
+    """Whether any trained model was listed."""
     from monitor.store.models.registry import load_gates, load_models, load_transitions
 
     _, db = open_service(config)
@@ -73,13 +99,7 @@ def models(
             at = "" if t.horizon_s is None else f" at {_words(t.horizon_s)}"
             who = t.by + (f" with {t.second_by}" if t.second_by else "")
             print(f"    {spell(t.at)[:16]}Z{at} {t.from_state or 'new'} -> {t.to_state}, {who}: {t.reason}")
-    if not rows:
-        say(
-            "no model is kept yet"
-            + (f" of {site}" if site else "")
-            + ("" if everything else "; --all lists retired ones")
-        )
-        raise typer.Exit(NOTHING)
+    return bool(rows)
 
 
 def compare(

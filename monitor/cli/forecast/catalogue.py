@@ -1,0 +1,238 @@
+"""Every model there is: what it is, its paper, its size, its stored scores, and the reasons for and against it."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from monitor.cli.benchmarks import read_benchmark
+
+NOT_MEASURED = "not measured"
+SETS = ("SK", "S", "G", "K")
+DAILY = ("1d", "7d", "30d")
+KINEMATIC = {
+    "inverse-velocity": "forecasting.kinematics.inverse_velocity",
+    "tangential-angle": "forecasting.kinematics.tangential:tangential_angle_deg",
+    "stages": "forecasting.kinematics.stages",
+}
+"""What is made of the curve alone; the service runs all of them."""
+PAPERS = {
+    "ets": "Hyndman et al. 2002", "arima": "Box and Jenkins 1970; Harvey 1989", "ridge": "Hoerl and Kennard 1970",
+    "lad": "Koenker and Bassett 1978", "ewa": "Cesa-Bianchi and Lugosi 2006", "sarimax": "Box and Tiao 1975",
+    "uc": "Harvey 1989", "random-forest": "Breiman 2001", "gradient-boosting": "Friedman 2001",
+    "svr": "Drucker et al. 1997", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
+    "ewma": "Roberts 1959", "matrix-profile": "Yeh et al. 2016", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
+    "cnn-lstm-attention": "the attention CNN-LSTM of Outang",
+}  # fmt: skip
+"""Of what names none in the first sentence of its source."""
+FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
+WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
+"""Sizes that weights are counted at: the defaults, and a slope of eight stations."""
+
+
+def list_models() -> list[dict[str, Any]]:
+    """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
+    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES, SITE_RULES
+    from detection.anomaly.registry import NETWORKS as AUTOENCODERS
+    from forecasting.decomposition.components import FOR_FORECASTS, METHODS
+    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, READS_DRIVERS, SERVED, STATISTICAL
+
+    kept = read_benchmark("forecast")
+    rows = []
+    tables: dict[str, Mapping[str, str]] = {
+        "simple forecast": BASELINES, "statistical forecast": STATISTICAL, "for tables": COMPARISONS,
+        "network": NETWORKS,
+    }  # fmt: skip
+    shared = Counter(path.partition(":")[0] for table in tables.values() for path in table.values())
+    for kind, table in tables.items():
+        for name, path in table.items():
+            row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
+            size = _size_of_network(name) if kind == "network" else {}
+            scores = _score(name, kept) if name not in STATISTICAL else _score_statistical(name)
+            rows.append(
+                row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | _argue(scores)
+            )
+    for name, path in METHODS.items():
+        rows.append(_describe(name, "decomposition", path.partition(":")[0]) | {"served": name in FOR_FORECASTS})
+    for name, path in KINEMATIC.items():
+        rows.append(_describe(name, "curve", path) | {"served": True} | _score_failure(name))
+    found = read_benchmark("anomalies-bench")
+    for name, path in {**RULES, **SITE_RULES, **AUTOENCODERS}.items():
+        size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
+        row = _describe(name, "anomaly detector", path)
+        rows.append(row | size | {"served": True} | _score_detector(name, found))
+    for name in COMPOSITES:
+        parts = ", ".join(COMPOSITES[name])
+        row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
+        rows.append(_EMPTY | row | {"served": True} | _score_detector(name, found))
+    for name, kind in CHECKS.items():
+        row = {"id": name, "kind": "check of readings", "what": f"Finds {kind}, certain without a score."}
+        rows.append(_EMPTY | row | {"served": True} | _score_detector(name, found))
+    return rows
+
+
+def tell_model(row: Mapping[str, Any]) -> str:
+    """A few lines for people."""
+    size = "" if row["parameters"] is None else f"{row['parameters']:,} weights"
+    reads = [word for word in ("drivers", "graph") if row[f"reads_{word}"]]
+    more = f"reads {' and '.join(reads)}" if reads else ""
+    served = "" if row["served"] else "not served"
+    head = "  ".join(word for word in (size, more, served, row["note"] or "") if word)
+    told = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
+    told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
+    told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []
+    return "\n".join(told)
+
+
+_EMPTY: dict[str, Any] = {
+    "id": None, "kind": None, "what": None, "paper": None, "parameters": None, "reads_drivers": False,
+    "reads_graph": False, "served": False, "scores": None, "note": NOT_MEASURED, "reasons_for": None,
+    "reasons_against": None,
+}  # fmt: skip
+
+
+def _describe(name: str, kind: str, path: str, *, whole_file: bool = False) -> dict[str, Any]:
+    """First sentence and paper as the source says them: of the whole file, or of one function or class of it."""
+    module, _, attribute = path.partition(":")
+    spec = find_spec(module)
+    tree = ast.parse(Path(str(spec and spec.origin)).read_text(encoding="utf-8"))
+    nodes: list[Any] = [tree]
+    if attribute and not whole_file:
+        nodes = [one for one in tree.body if getattr(one, "name", None) == attribute] or nodes
+    text = (ast.get_docstring(nodes[0]) or "").partition("\n")[0]
+    papers = [inner for inner in re.findall(r"\(([^()]*)\)", text) if re.search(r"\b(19|20)\d\d\b", inner)]
+    return _EMPTY | {"id": name, "kind": kind, "what": text, "paper": PAPERS.get(name) or "; ".join(papers) or None}
+
+
+def _size_of_network(name: str) -> dict[str, Any]:
+    """Weights at the default sizes and whether it reads a graph; nothing where torch is not installed."""
+    if find_spec("torch") is None:
+        return {"reads_graph": None}
+    import torch
+
+    from forecasting.data.features import FEATURES
+    from forecasting.decomposition.windows import PARTS
+    from forecasting.neural.network import Shape
+    from forecasting.registry import load
+
+    kind = load(name)
+    graph = (1.0 - torch.eye(STATIONS)).expand(2, -1, -1) / STATIONS
+    features = len(FEATURES) + (PARTS if kind.decomposes else 0)
+    made = kind(Shape(features, WINDOW, HORIZONS, HIDDEN, 0.1, graph if kind.needs_graph else None))
+    return {"parameters": sum(one.numel() for one in made.parameters()), "reads_graph": bool(kind.needs_graph)}
+
+
+def _size_of_autoencoder(name: str) -> dict[str, Any]:
+    if find_spec("torch") is None:
+        return {}
+    from detection.anomaly.registry import SITE_NETWORKS, load_network
+
+    kind = load_network(name)
+    made = kind(STATIONS) if name in SITE_NETWORKS else kind()
+    return {"parameters": sum(one.numel() for one in made.parameters())}
+
+
+def _score(name: str, kept: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Mean absolute errors of the stored comparison beside the best simple forecast; and what the gate would show."""
+    out = []
+    for one in SETS if kept else ():
+        table = (kept or {})["figures"].get(one, {})
+        for horizon in DAILY:
+            row, best = table.get(f"{name} {horizon}"), table.get(f"auto {horizon}")
+            if row is None or best is None:
+                continue
+            gated = table.get(f"{name}-gated {horizon}")
+            # what the gate shows is `auto` as it was on the day of the run, and no network where that is another
+            gated = gated if gated and gated["measured_at"] == best["measured_at"] else None
+            out.append({
+                "set": one, "horizon": horizon, "mae_mm": row["mae"], "auto_mae_mm": best["mae"],
+                "gated_mae_mm": gated and gated["mae"], "seeds": row["seeds"], "record": "forecast.json",
+                "measured_at": row["measured_at"],
+            })  # fmt: skip
+    return out
+
+
+def _score_statistical(name: str) -> list[dict[str, Any]]:
+    kept = read_benchmark("forecast-statistical")
+    out = []
+    for one, table in (kept["figures"] if kept else {}).items():
+        for horizon, found in table.get("horizons", {}).items() if isinstance(table, dict) else ():
+            errors = found["mae_mm"]
+            if errors.get(name) is not None:
+                out.append({
+                    "set": one, "horizon": horizon.replace(" ", ""), "mae_mm": errors[name],
+                    "auto_mae_mm": errors["auto"], "gated_mae_mm": None, "seeds": 1,
+                    "record": "forecast-statistical.json", "measured_at": kept and kept["measured_at"],
+                })  # fmt: skip
+    return out
+
+
+def _argue(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for score in scores:
+        shown = score["gated_mae_mm"] if score["gated_mae_mm"] is not None else score["mae_mm"]
+        gain = 1.0 - min(shown, score["mae_mm"]) / score["auto_mae_mm"]
+        told[gain > 0].append(f"{score['set']} {score['horizon']}: {_compare(score, gain)}")
+    if scores and all(score["mae_mm"] == score["auto_mae_mm"] for score in scores):
+        told = {True: ["what every other forecast is compared with"], False: []}
+    return {
+        "scores": scores or None, "note": None if scores else NOT_MEASURED,
+        "reasons_for": "; ".join(told[True]) or None, "reasons_against": "; ".join(told[False]) or None,
+    }  # fmt: skip
+
+
+def _compare(score: Mapping[str, Any], gain: float) -> str:
+    seeds = "" if score["seeds"] == 1 else f", {score['seeds']} seeds"
+    if gain == 0:
+        alone = 1.0 - score["mae_mm"] / score["auto_mae_mm"]
+        return f"the gate shows auto; alone {abs(alone):.1%} above it{seeds}"
+    by = ", behind the gate" if score["mae_mm"] >= score["auto_mae_mm"] and gain > 0 else ""
+    return f"{abs(gain):.1%} {'below' if gain > 0 else 'above'} auto{by}{seeds}"
+
+
+def _score_failure(name: str) -> dict[str, Any]:
+    """Of drawn collapses whose end is known: share issued, error and share inside a week before."""
+    kept = read_benchmark("failure_time") if name == "inverse-velocity" else None
+    if kept is None:
+        return {}
+    row = kept["figures"][FAILURE_SET]["all"]["7d"]
+    score = {"set": FAILURE_SET, "lead": "7d"} | row | {
+        "record": "failure_time.json", "measured_at": kept["measured_at"],
+    }  # fmt: skip
+    told = (
+        f"a week before the end of {row['curves']} drawn collapses: issued {row['issued']:.0%}, error "
+        f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
+    )
+    return {"scores": [score], "note": None, "reasons_for": told}
+
+
+def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Recall and F1 of injected faults at the same budget, beside the rules."""
+    scores = []
+    for one, tables in (kept or {"figures": {}})["figures"].items():
+        for seeds in ("three seeds", "networks, one seed"):
+            rows = {row["detector"]: row for row in tables.get(seeds, ())}
+            if name in rows:
+                row, rules = rows[name], rows.get("rules", {})
+                keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds")
+                record = {"record": "anomalies-bench.json", "measured_at": kept and kept["measured_at"]}
+                scores.append({"set": one, **{k: row.get(k) for k in keys}, "rules_f1": rules.get("f1"), **record})
+                break
+    if not scores:
+        return {}
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for score in scores:
+        if name == "rules" or score["f1"] is None or score["rules_f1"] is None:
+            told[True].append(f"{score['set']}: finds {score['recall']:.0%}")
+        else:
+            told[score["f1"] > score["rules_f1"]].append(
+                f"{score['set']}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
+            )
+    return {
+        "scores": scores, "note": None, "reasons_for": "; ".join(told[True]) or None,
+        "reasons_against": "; ".join(told[False]) or None,
+    }  # fmt: skip

@@ -1,0 +1,83 @@
+"""`slopeward forecast models --all`: every model there is with paper, size and stored score; nothing is made up."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from detection.anomaly.registry import list_served
+from forecasting.decomposition.components import METHODS
+from forecasting.registry import NETWORKS, READS_DRIVERS, SERVED, model_ids
+from monitor.cli.forecast import catalogue
+from monitor.cli.main import run_verb
+
+REFERENCE = Path(catalogue.__file__).parents[3] / "docs" / "reference" / "forecasting-models.md"
+WEIGHTS = re.compile(r"^\| `([a-z0-9-]+)` \|.*\| [^|]*?([\d,]+)[^|\d]*\|$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def listed():
+    return {
+        row["id"] if row["kind"] != "check of readings" else f"check {row['id']}": row
+        for row in catalogue.list_models()
+    }
+
+
+def test_every_model_is_listed_with_paper_and_size(listed):
+    kinds = {row["kind"] for row in listed.values()}
+    assert kinds == {
+        "simple forecast", "statistical forecast", "for tables", "network", "decomposition", "curve",
+        "anomaly detector", "check of readings",
+    }  # fmt: skip
+    assert set(model_ids()) - {"gated"} <= set(listed)
+    assert set(METHODS) <= set(listed)
+    assert {name.removeprefix("check ") for name in listed} >= set(list_served())
+    for name in NETWORKS:
+        row = listed[name]
+        assert row["paper"], name
+        assert row["parameters"] > 1000
+        assert (row["reads_drivers"], row["served"]) == (name in READS_DRIVERS, name in SERVED)
+    assert listed["landgnn"]["reads_graph"]
+    assert not listed["tft"]["reads_graph"]
+    assert not listed["ceemdan-gru"]["served"]
+
+
+def test_the_reference_page_names_every_network_with_its_weights(listed):
+    page = dict(WEIGHTS.findall(REFERENCE.read_text()))
+    assert set(page) == set(NETWORKS)
+    page["multi-source"] = "7,503"  # the page gives both, with drivers and without
+    assert {name: int(count.replace(",", "")) for name, count in page.items()} == {
+        name: listed[name]["parameters"] for name in NETWORKS
+    }
+
+
+def test_a_score_is_that_of_the_record_beside_auto(listed, monkeypatch):
+    row = listed["lld"]
+    assert {s["record"] for s in row["scores"]} == {"forecast.json"}
+    assert all(s["mae_mm"] > s["auto_mae_mm"] for s in row["scores"])
+    assert row["reasons_for"] is None
+    assert listed["auto"]["reasons_for"] == "what every other forecast is compared with"
+    old, new = {"seeds": 1, "measured_at": "2026-01-01"}, {"seeds": 1, "measured_at": "2026-02-02"}
+    table = {"auto 7d": new | {"mae": 1.0}, "gru 7d": old | {"mae": 1.2}, "gru-gated 7d": old | {"mae": 0.9}}
+    table |= {"lstm 7d": new | {"mae": 1.2}, "lstm-gated 7d": new | {"mae": 0.9}}
+    kept = {"figures": {"SK": table}}
+    told = {name: catalogue._argue(catalogue._score(name, kept)) for name in ("gru", "lstm", "tft")}
+    assert told["gru"]["reasons_for"] is None, "behind the gate stood auto as it was on another day"
+    assert told["gru"]["reasons_against"] == "SK 7d: 20.0% above auto"
+    assert told["lstm"]["reasons_for"] == "SK 7d: 10.0% below auto, behind the gate"
+    assert told["tft"] == {"scores": None, "note": "not measured", "reasons_for": None, "reasons_against": None}
+    monkeypatch.setattr(catalogue, "read_benchmark", lambda _: None)
+    assert catalogue._score_failure("inverse-velocity") == {}
+
+
+def test_the_list_needs_no_database(capsys, monkeypatch, tmp_path, listed):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalogue, "list_models", lambda: list(listed.values()))
+    assert run_verb(["forecast", "models", "--all", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [row["id"] for row in listed.values()]
+    assert err.startswith("no trained models: ")
+    assert run_verb(["forecast", "models"]) == 1
+    assert run_verb(["forecast", "models", "--all"]) == 0
+    assert re.search(r"^tft +network +12,977 weights  reads drivers", capsys.readouterr().out, re.MULTILINE)
