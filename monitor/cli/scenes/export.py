@@ -75,30 +75,33 @@ def _read_outline(row: "Mapping[Any, Any]") -> dict[str, Any]:
 
 def _print_coco(found: "Sequence[tuple[dict[str, Any], dict[str, Any]]]", scenes: "Mapping[str, SceneRow]") -> None:
     """One COCO object of all scenes whose map is still there: boxes in pixels need its grid."""
+    from detection.imagery.errors import ImageryError
     from detection.imagery.footprints.boxes import to_coco
 
     pictures = []
-    for scene_hash in dict.fromkeys(facts["scene_hash"] for facts, _ in found):
-        mine = [pair for pair in found if pair[0]["scene_hash"] == scene_hash]
-        picture = _open_picture(scenes[scene_hash], mine)
-        if picture is None:
-            say(f"{mine[0][0]['scene']}: its map is not kept any more, so its footprints have no pixels; left out")
-        else:
-            pictures.append(picture)
+    by_scene: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for pair in found:
+        by_scene.setdefault(pair[0]["scene_hash"], []).append(pair)
+    for scene_hash, mine in by_scene.items():
+        try:
+            pictures.append(_open_picture(scenes[scene_hash], mine))
+        except (ImageryError, FileNotFoundError) as error:
+            why = str(error) if isinstance(error, ImageryError) else "its map is not kept any more"
+            say(f"{mine[0][0]['scene']}: {why}: without its grid footprints have no pixels; left out")
     if not pictures:
         raise typer.Exit(NOTHING)
     print_json(to_coco(pictures))
-    if len(pictures) < len({facts["scene_hash"] for facts, _ in found}):
+    if len(pictures) < len(by_scene):
         raise typer.Exit(PARTIAL)
 
 
-def _open_picture(row: "SceneRow", mine: "Sequence[tuple[dict[str, Any], dict[str, Any]]]") -> "Picture | None":
+def _open_picture(row: "SceneRow", mine: "Sequence[tuple[dict[str, Any], dict[str, Any]]]") -> "Picture":
     from detection.imagery.footprints.boxes import Picture
     from detection.imagery.raster.raster import read_grid
 
     path = Path(row.out_dir or "") / "mask.tif"
     if row.out_dir is None or not path.is_file():
-        return None
+        raise FileNotFoundError(path)
     footprints = [
         (geometry, str(facts["class"]),
          {"score": facts["mean_probability"], **{key: facts[key] for key in ("polygon_id", "area_m2", "model")}})

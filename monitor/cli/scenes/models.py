@@ -12,9 +12,11 @@ from monitor.cli.session import JsonOption, show
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")
 """Stored comparisons; where both measured a network, the first was measured as it is built now."""
+REBUILT = frozenset({"frrn-a", "frrn-b"})
+"""Measured in `imagery.json` with 48 channels in their last stage, where they have 96 now."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 NOT_MEASURED = "not measured"
-SEGMENTER = "segmenter"
+SEGMENTER, BOXES = "segmenter", "boxes"
 
 
 def models(
@@ -30,7 +32,7 @@ def models(
     shipped = _find_shipped()
     rows = [
         _tell(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
-        for kind, table in ((SEGMENTER, SEGMENTERS), ("classifier of tiles", CLASSIFIERS), ("boxes", DETECTORS))
+        for kind, table in ((SEGMENTER, SEGMENTERS), ("classifier of tiles", CLASSIFIERS), (BOXES, DETECTORS))
         for name, entry in table.items()
     ]
     if everything:
@@ -71,6 +73,8 @@ def _tell(
 ) -> dict[str, Any]:
     """The facts of one row, in the order they are read."""
     scores = [found for one in SETS if (found := _find_score(name, one, kept))]
+    if kind == BOXES:
+        scores = _find_box_scores(name)
     return {
         "id": name, "kind": kind, "paper": paper,
         "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
@@ -84,7 +88,7 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
-        if name not in table["maps"]:
+        if name not in table["maps"] or (name in REBUILT and record == "imagery"):
             continue
         row, other = table["maps"][name], "logistic" if name == "unet" else "unet"
         if name == "unet" and other not in table["maps"]:
@@ -98,6 +102,23 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
             "record": f"{record}.json", "measured_at": content["measured_at"], "machine": content["machine"],
         }  # fmt: skip
     return None
+
+
+def _find_box_scores(name: str) -> list[dict[str, Any]]:
+    """AP of boxes beside those of the footprints of the shipped weights, one for each seed."""
+    content = read_benchmark("boxes") or {"figures": {"runs": {}}}
+    found = []
+    for run in content["figures"]["runs"].values():
+        less = run["less_footprints"]
+        told = {"ap50": less["difference"]["ap50"], "interval": less["difference"]["interval"]}
+        found.append(
+            {
+                "set": SETS["bijie"], **run[name], "seeds": 1, "cpu_s": run["cpu_s"], "width": run["width"],
+                "beside": "boxes of the footprints of unet", "difference": told if less["carries"] else None,
+                "record": "boxes.json", "measured_at": content["measured_at"], "machine": content["machine"],
+            }
+        )  # fmt: skip
+    return found
 
 
 def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] | None:
@@ -121,26 +142,32 @@ def _argue_against(scores: list[dict[str, Any]]) -> str | None:
 
 def _is_for(score: dict[str, Any]) -> bool:
     found = score["difference"]
-    return bool(found["f1"] > 0 if found else score["times_its_cpu"] < 1)
+    return bool(found[_figure(score)] > 0 if found else score.get("times_its_cpu", 1) < 1)
+
+
+def _figure(score: dict[str, Any]) -> str:
+    return "f1" if "f1" in score else "ap50"
 
 
 def _sentence(score: dict[str, Any]) -> str:
-    found, cost = score["difference"], f"at {score['times_its_cpu']} times its processor time"
+    found, figure = score["difference"], _figure(score)
+    cost = f" at {score['times_its_cpu']} times its processor time" if "times_its_cpu" in score else ""
     if found is None:
-        return f"{score['set']}: not distinguished from {score['beside']} {cost}"
+        return f"{score['set']}: not distinguished from {score['beside']}{cost}"
     low, high = sorted(abs(end) for end in found["interval"])
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
-    side = "above" if found["f1"] > 0 else "below"
+    side = "above" if found[figure] > 0 else "below"
     return (
-        f"{score['set']}: F1 {_digits(abs(found['f1']))} {side} {score['beside']} ({_digits(low)} to {_digits(high)}, "
-        f"{seeds}) {cost}"
+        f"{score['set']}: {figure.upper()} {_digits(abs(found[figure]))} {side} {score['beside']} ({_digits(low)} to "
+        f"{_digits(high)}, {seeds}){cost}"
     )
 
 
 def _lines(row: dict[str, Any]) -> str:
     counts = row["parameters"]
     size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
-    scores = ", ".join(f"{s['set']} F1 {_digits(s['f1'])}" for s in row["scores"] or []) or row["note"]
+    told_scores = (f"{s['set']} {_figure(s).upper()} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
+    scores = ", ".join(told_scores) or row["note"]
     told = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
     told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
     told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []

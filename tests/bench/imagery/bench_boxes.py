@@ -88,7 +88,12 @@ def main() -> None:
         run.pop("history")
         beside = compare_boxes(matched, footprints)
         figures["footprints"] = beside.pop("other")
-        figures["runs"][name] = {"centernet": beside.pop("one"), "less_footprints": beside, **run}
+        figures["runs"][name] = {
+            "centernet": beside.pop("one"),
+            "less_footprints": beside,
+            "width": settings.width,
+            **run,
+        }
         print(name, json.dumps(figures["runs"][name]), json.dumps(figures["footprints"]), flush=True)
     print(record("boxes", "python -m tests.bench.imagery.bench_boxes", figures))
 

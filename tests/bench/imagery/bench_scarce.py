@@ -47,6 +47,12 @@ def open_coseismic() -> Patches:
     return folder.read(KEPT, "labelled", bands=RED_FIRST, pixel_size_m=3.0)
 
 
+def open_pictures() -> Patches:
+    """Every third picture of the validation part."""
+    patches = landslide4sense.read_png(DATA / "imagery/landslide4sense-rgb", "validation")
+    return patches.take(range(0, len(patches), 3))
+
+
 def open_fourteen() -> Patches:
     """Red, green and blue of the two labelled patches of 14 bands."""
     path = DATA / "imagery/landslide4sense-14band/patches.zip"
@@ -55,7 +61,7 @@ def open_fourteen() -> Patches:
 
 SETS: dict[str, Callable[[], Patches]] = {
     "bijie": lambda: bijie.read(DATA / "imagery/bijie", "validation"),
-    "landslide4sense-rgb": lambda: landslide4sense.read_png(DATA / "imagery/landslide4sense-rgb", "validation"),
+    "landslide4sense-rgb": open_pictures,
     "landslide4sense, 14 bands": open_fourteen,
     "coseismic-vhr-256": open_coseismic,
 }

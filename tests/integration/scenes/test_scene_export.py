@@ -75,7 +75,7 @@ def test_footprints_come_as_outlines_as_boxes_and_in_pixels(call, tmp_path):
     assert "swept: its map is not kept any more" in said
     assert np.allclose(sorted(one["bbox"] for one in coco["annotations"]), sorted(BOXES), atol=0.02)
     assert [one["score"] for one in coco["annotations"]] == [0.8, 0.8]
-    (tmp_path / "kept" / "mask.tif").unlink()
-    status, printed, _ = call("--format", "coco")
-    assert (status, printed) == (4, [])
+    (tmp_path / "kept" / "mask.tif").write_bytes(b"no raster")
+    status, printed, said = call("--format", "coco")
+    assert (status, printed, said.count("left out")) == (4, [], 2)
     assert call("--format", "yolo")[0] == 2
