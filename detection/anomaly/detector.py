@@ -1,6 +1,6 @@
 """A detector with its thresholds: trained on the first half of a record, its alarms counted on what follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from detection.anomaly.registry import (
     load_site_rule,
 )
 from detection.anomaly.robust import drift_residual
+from detection.anomaly.running.fan import score_fan
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
 from detection.anomaly.windows import Series, scaled_residuals, stack_tables, stack_windows
@@ -42,12 +43,14 @@ class Detector:
         thresholds: per rule; one entry under the own name for a network.
         weights: of a network, else empty.
         notes: what training tells (epochs, losses).
+        fans: of a detector beside forecasts: how far each reading lies out of its own, by station.
     """
 
     name: str
     thresholds: Mapping[str, Threshold]
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    fans: Callable[[Mapping[str, Series]], Mapping[str, Array]] | None = None
 
     @property
     def limit(self) -> float:
@@ -62,6 +65,8 @@ class Detector:
             return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
+        if self.fans is not None:
+            return {name: score_fan(row) for name, row in self.fans(samples).items()}
         if self.name in SITE_RULES:
             return load_site_rule(self.name)(samples)
         rule = load_rule(self.name)

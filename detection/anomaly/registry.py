@@ -36,6 +36,8 @@ CHECKS: Final[Mapping[str, str]] = {
     "unit-jump": "unit",
     "timing": "timing",
 }
+# Readings beside the forecasts that were stored for them: nothing is counted, the service stores both.
+FANS: Final[Mapping[str, str]] = {"residual-fan": "detection.anomaly.running.fan:score_fan"}
 # A site without history starts with these; thresholds counted on its own record replace them.
 # persistence-z: counted on 18 daily GNSS stations in Japan (benchmark G, 2014-07 to 2015-05) for 0.1 / 4 false alarms
 # per sensor-month.
@@ -75,6 +77,7 @@ COMPARED: Final[Mapping[str, str]] = {
     "gru-ae": "what a network expects of its last 30 readings",
     "vae": "what a network expects of its last 30 readings",
     "site-ae": "what a network expects from all stations",
+    "residual-fan": "the 95 % fan of its forecasts",
     "flatline": "its usual resolution",
     "replay": "its earlier readings",
     "unit-jump": "its level and noise before",
@@ -83,13 +86,13 @@ COMPARED: Final[Mapping[str, str]] = {
 
 
 def list_detectors() -> list[str]:
-    """Ids of all that give scores."""
+    """Ids of all that give scores of readings alone, against a threshold that is counted."""
     return [*RULES, *SITE_RULES, *COMPOSITES, *NETWORKS]
 
 
 def list_served() -> list[str]:
     """Ids that a site may ask for: detectors with a score, and checks that are certain without one."""
-    return [*list_detectors(), *CHECKS]
+    return [*list_detectors(), *FANS, *CHECKS]
 
 
 def compared_with(detector: str, kind: str, others: int = 0, named: Sequence[str] = ()) -> str:

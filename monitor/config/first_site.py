@@ -130,9 +130,15 @@ models = ["auto"]                      # baselines now; add "gru", "lstm", "grap
 horizons = ["1d", "7d", "30d"]
 every = "6h"
 
+# [anomaly]                            # an autoencoder beside the rules, when half a year of readings is there:
+# detectors = ["rules", "residual-fan", "ae", "flatline", "replay", "unit-jump", "timing"]
+# budget_per_sensor_month = 0.1        # false alarms; what it finds is advice until a test of this site shows that it
+#                                      # adds to the rules: `slopeward anomalies bench --site @ID@` keeps that test
+
 [[recipient]]
 name = "duty engineer"
 channels = ["log"]                     # "email:duty@example.org", "apprise:DUTY_URL" (name of an environment variable)
 levels = ["yellow", "orange", "red"]
 escalate_after = "10m"                 # the next recipient is notified when nobody acknowledged
+# ledgers = ["hazard", "health", "advice"]   # also what models suggest: grouped, never an alarm, quiet hours hold
 """

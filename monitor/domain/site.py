@@ -45,6 +45,7 @@ class SeriesSpec:
 
 
 SIREN: Final = "siren:"  # begins channels that order and bring no words
+VOICE: Final = "voice:"  # begins channels that ring a telephone: alarms alone do
 PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder
 
 

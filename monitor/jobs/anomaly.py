@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.records import Finding, Score, Scores, Scoring
-from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, compared_with
+from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, compared_with
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
@@ -17,6 +17,7 @@ from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
+from monitor.jobs.anomaly_fan import score_fans
 from monitor.jobs.anomaly_state import HISTORY_STEPS, forget, score_new
 from monitor.jobs.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
@@ -50,6 +51,11 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         return "no readings"
     samples: list[Samples] = []
     for detector in plan.detectors:
+        if detector in FANS:
+            with db.write() as c:
+                rows = score_fans(c, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
+                parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), rows)}")
+            continue
         checkpoint = active[detector]
         if checkpoint is None and needs_training(detector):
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")

@@ -6,19 +6,22 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from detection.anomaly.records import Scoring
+from detection.anomaly.records import MONTH_S, RUN_GAP_S, Scoring
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
-from monitor.domain.instants import from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
+from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
 from monitor.jobs.samples import load_displacements
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import Proof, add_proof, load_proof_facts
 from monitor.store.models.registry import ModelRow
+from monitor.store.models.scores import load_scored_fans
 
 _SHOWN = ("heldout_alarms_per_sensor_month", "heldout_months", "budget_per_sensor_month", "recall_gain_over_rules")
 LONGEST = 300  # characters of a reason
+FEWEST_FALSE = 3.0  # false alarms that a budget must allow on held-out time, or nothing can be counted
 
 
 def find_asking(site: Site, detector: str) -> Criterion | None:
@@ -49,6 +52,44 @@ def keep_test(
         from_epoch_s(card["to_s"]),
     )  # fmt: skip
     add_proof(c, site, asking, proof, actor, now)
+    return proof
+
+
+def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Actor, made_by: str) -> Proof | None:
+    """Count the alarms of the detector beside forecasts over all that was scored here, and keep what came of it.
+
+    It learns nothing, so all of the record is held out. Its alarms on a record that nobody labelled count as false.
+    """
+    asking, step_s = find_asking(site, detector), site.slowest_motion_s
+    if asking is None or step_s is None:
+        return None
+    budget, months, alarms, readings = budget_of_each(site.anomaly), 0.0, 0, 0
+    first = last = None
+    with db.read() as c:
+        for series_id in list_moving(c, site):
+            fans = load_scored_fans(c, series_id, find_horizon_s(site.forecast, step_s), now)
+            judged = list(judge_fans(fans))
+            if not judged:
+                continue
+            readings += len(judged)
+            months += (judged[-1][0] - judged[0][0]).total_seconds() / MONTH_S
+            over = [epoch_s(at) for at, score, *_ in judged if score > LIMIT]
+            alarms += sum(i == 0 or at_s - over[i - 1] > RUN_GAP_S for i, at_s in enumerate(over))
+            first, last = min(filter(None, (first, judged[0][0]))), max(filter(None, (last, judged[-1][0])))
+    against = []
+    if months * budget < FEWEST_FALSE:
+        against.append(
+            f"{months:.1f} sensor-months were held out: {FEWEST_FALSE / budget:.0f} are needed to count {budget:g} "
+            "false alarms per sensor-month"
+        )
+    elif alarms / months > budget:
+        against.append(
+            f"{alarms / months:.3g} alarms per sensor-month on held-out time, more than the budget of {budget:g}"
+        )
+    result = {"alarms": alarms, "sensor_months": months, "budget_per_sensor_month": budget}
+    proof = Proof("anomaly", detector, made_by, "", tuple(against), result, readings, first, last)
+    with db.write() as c:
+        add_proof(c, site, asking, proof, actor, now)
     return proof
 
 

@@ -104,6 +104,7 @@ SENTENCES: Final = (
     N_("{word}: the check {detector} found a fault"),
     N_("{word} scores {n} over {n2} ({detector}): {word2}, compared with {text}"),
     N_("{word}: the check {detector} found a fault ({word2}), compared with {text}"),
+    N_("the 95 % fan of the forecast issued {at}: {n} of its last {n2} readings lay outside"),
     N_("{text}, and with {n} other series"), N_("{text}, and with {n} other series ({names})"),
     N_("{text}, and with {n} other series ({names} among them)"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),

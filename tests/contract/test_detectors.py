@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, NETWORKS, RULES, SITE_RULES, list_served
+from detection.anomaly.registry import CHECKS, COMPARED, COMPOSITES, FANS, NETWORKS, RULES, SITE_RULES, list_served
 from monitor.alerting.decision.proof import describe_unproven
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
@@ -69,7 +69,7 @@ def with_plan(site: Site, *detectors: str, budget: float) -> Site:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the worker knows no database: once is enough
 def test_every_detector_without_a_network_is_counted_and_served(database: Database, service: ServiceConfig) -> None:
-    assert set(CHEAP) | set(NETWORKS) == set(list_served()) <= set(COMPARED)
+    assert set(CHEAP) | set(NETWORKS) | set(FANS) == set(list_served()) <= set(COMPARED)
     assert set(COMPARED.values()) <= WORDS  # so each has its translation
     site = declare(database, SITE, *CHEAP, budget=float(len(set(CHEAP) - set(CHECKS))))
     site = replace(site, forecast=replace(site.forecast, models=("auto",)))

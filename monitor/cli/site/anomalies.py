@@ -23,6 +23,7 @@ from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
     from detection.anomaly.windows import Series
+    from monitor.store.models.proofs import Proof
 
 POINTS_BUDGET = 0.001  # per point and month: of ten thousand points ten false alarms a month
 
@@ -75,11 +76,11 @@ def train(
         raise typer.Exit(3 if trained else 4)
 
 
-def _check_detectors(names: list[str] | None) -> list[str]:
-    """The names, where each is that of a detector with a threshold; empty where none is given."""
-    from detection.anomaly.registry import list_detectors
+def _check_detectors(names: list[str] | None, *, beside: bool = False) -> list[str]:
+    """The names, where each is that of a detector with a threshold, or `beside` forecasts; else empty."""
+    from detection.anomaly.registry import FANS, list_detectors
 
-    known = list_detectors()
+    known = [*list_detectors(), *(FANS if beside else ())]
     if unknown := [d for d in names or () if d not in known]:
         raise typer.BadParameter(f"{unknown[0]!r} has no threshold to count; expected one of: {', '.join(known)}")
     return names or []
@@ -133,7 +134,8 @@ def bench(
         run_certain_bench,
     )
     from detection.anomaly.detector import start_without_history
-    from detection.anomaly.registry import NETWORKS
+    from detection.anomaly.registry import FANS, NETWORKS
+    from monitor.cli.site.anomaly_fans import build_fan_detector
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
@@ -141,12 +143,13 @@ def bench(
         _bench_points(data, POINTS_BUDGET if budget is None else budget, seeds, as_json=as_json)
         return
     samples, step_s, wanted, allowed = _read_bench(data, site, config)
-    wanted = _check_detectors(detector) or wanted
+    wanted = _check_detectors(detector, beside=True) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
+    beside = {name: build_fan_detector() for name in wanted if name in FANS}
     if fresh or live is not None:
         names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
-    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else None
+    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else beside
     rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM)
     for row in rows:
         if row["detector"] in NETWORKS:
@@ -167,9 +170,10 @@ def bench(
 
 def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
     """Test what serves each detector that counts for the level, and keep it; what has no threshold yet is trained."""
+    from detection.anomaly.registry import FANS
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
-    from monitor.jobs.anomaly_proof import find_asking, prove_serving
+    from monitor.jobs.anomaly_proof import find_asking, prove_fans, prove_serving
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
 
@@ -178,6 +182,10 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
     step_s = chosen.slowest_motion_s or 0.0
     for detector in chosen.anomaly.detectors:
         if find_asking(chosen, detector) is None:
+            continue
+        made_by = f"slopeward anomalies bench --site {chosen.id}"
+        if detector in FANS:
+            _tell_proof(detector, prove_fans(db, chosen, detector, now, name_helper(), made_by), as_json=as_json)
             continue
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
@@ -188,15 +196,18 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
             if serving is None or not serving.model_hash.startswith(said):
                 print(f"{detector}: no proof: {said}", file=sys.stderr)
                 continue
-        made_by = f"slopeward anomalies bench --site {chosen.id}"
         proof = prove_serving(
             db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
         )
-        assert proof is not None
-        if as_json:
-            print_json({"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result})
-        else:
-            print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")
+        _tell_proof(detector, proof, as_json=as_json)
+
+
+def _tell_proof(detector: str, proof: "Proof | None", *, as_json: bool) -> None:
+    assert proof is not None
+    if as_json:
+        print_json({"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result})
+    else:
+        print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")
 
 
 def _bench_points(data: str, budget: float, seeds: int, *, as_json: bool) -> None:
@@ -240,9 +251,9 @@ def _read_bench(
         panel = read_record(data, Recipe()).panel
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
         series = {name: build_series(panel.times_s.tolist(), row, panel.step_s) for name, row in values.items()}
-        return series, panel.step_s, ["persistence-z", "ae", "site-ae", "rules"], 0.1
+        return series, panel.step_s, ["persistence-z", "ae", "site-ae", "rules", "residual-fan"], 0.1
     from detection.anomaly.errors import InputError
-    from detection.anomaly.registry import list_detectors
+    from detection.anomaly.registry import FANS, list_detectors
     from monitor.jobs.forecasts.train import HISTORY_STEPS
     from monitor.jobs.samples import history_since, load_displacements
 
@@ -265,5 +276,7 @@ def _read_bench(
     if not series:
         need = 5 * fewest_readings(next(iter(every.values())))
         raise InputError(f"no series of site {site} has the {need} readings that are needed")
-    wanted = dict.fromkeys(["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in list_detectors())])
+    wanted = dict.fromkeys(
+        ["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in {*list_detectors(), *FANS})]
+    )
     return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month

@@ -33,9 +33,10 @@ def apply(
     is told of the new one at once. When it has run out,
     the first step of the ledger in which somebody has not been told gets the message, whatever
     levels he asked for. When all have been told, all who set `escalate_after` are told again: without end for urgent
-    alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all.
+    alerts, else `escalation_rounds` times. That nobody confirmed an alert is told again to all. Advice is no alarm: it
+    goes to those who asked for it, once, and to nobody else.
     """
-    if not alert.told:
+    if not alert.told or alert.ledger == Ledger.ADVICE:
         return []
     told = {t.recipient for t in alert.told}
     fresh = find_next_step(alert, chain)

@@ -14,7 +14,7 @@ from monitor.domain.alert_states import AlertStep, find_cause, longest_shelf, ma
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.site import Recipient, Site
+from monitor.domain.site import VOICE, Recipient, Site
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
 from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
 from monitor.store.alerting.duty import list_addressees
@@ -257,11 +257,12 @@ def _queue(
 def _pick_channels(recipient: Recipient, change: AlertChange) -> Iterable[str]:
     """All of them for a hazard, those that people read for anything else, and none that is said to fail itself.
 
-    Who has no other channel is told by that one: it may work again.
+    Who has no other channel is told by that one: it may work again. For advice nobody is called.
     """
     if change.ledger == Ledger.HAZARD:
         return dict.fromkeys(recipient.channels)
-    found = dict.fromkeys(recipient.readable)
+    is_advice = change.ledger == Ledger.ADVICE
+    found = dict.fromkeys(k for k in recipient.readable if not (is_advice and k.startswith(VOICE)))
     others = [channel for channel in found if change.key != f"{FAILING}{channel[:60]}"]
     return others or found
 

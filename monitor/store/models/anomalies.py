@@ -39,6 +39,17 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     return add_all_absent(c, anomaly, values)
 
 
+def latest_by_series(c: Connection, site: str, detector: str) -> dict[int, datetime]:
+    """The newest epoch that a detector has scored, by series."""
+    query = (
+        select(anomaly.c.series_id, func.max(anomaly.c.at))
+        .join(series, series.c.id == anomaly.c.series_id)
+        .where(series.c.site == site, anomaly.c.detector == detector)
+        .group_by(anomaly.c.series_id)
+    )
+    return {row[0]: row[1] for row in c.execute(query)}
+
+
 def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:
     """The newest epoch of the site that this detector has scored, or None."""
     query = (

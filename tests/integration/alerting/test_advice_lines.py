@@ -40,13 +40,16 @@ def test_thirteen_suggestions_beside_an_alert_are_one_line(filled_database, tmp_
     changes.append(
         AlertChange(Ledger.ADVICE, "advice:forecast:G1", 1, open=True, reason=forecast, data_time=NOW, evidence="{}")
     )
-    duty = Recipient("duty", ("log:advice",), ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
+    channels = ("log:advice", "voice:GEOLOGIST", "siren:site/1")
+    duty = Recipient("duty", channels, ("yellow", "orange", "red"), ledgers=("hazard", "health", "advice"))
     with filled_database.write() as c:
         apply_changes(
             c, site.id, changes, site=site, recipients=[replace(duty, levels=())], actor=SERVICE, now=NOW,
             rule_version="test",
         )  # fmt: skip
         later = NOW + timedelta(seconds=10)
+        advised = {x["channel"] for x in load_view(c, "deliveries") if x["ledger"] == "advice"}
+        assert advised == {"log:advice"}, "advice rings no telephone and sounds no siren"
         run_stages(c, "log:advice", View(later, 0))
         sent = claim_due(c, later, "test", 30.0, 9, "log:advice")
     # one message with a line for each of the two causes, which reads in every language

@@ -1,0 +1,76 @@
+"""Readings beside the forecasts that were stored for them: k of n outside the 95 % fan. It learns and costs nothing.
+
+A fan is issued before its reading is known, so the score is causal by itself. One reading in twenty lies outside an
+interval that holds 95 %; four of six by chance once in ten thousand readings, if they miss independently.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from detection.anomaly.stages import Array
+
+FAN: Final = "residual-fan"
+NEEDED: Final = 4
+OF: Final = 6
+
+
+def exceed(values: Array, low: Array, middle: Array, high: Array) -> Array:
+    """How far each reading lies from the median of its forecast, in half widths of the interval on that side.
+
+    Above 1 it lies outside; the sign is the side. NaN where either is unknown or the interval has no width.
+
+    >>> exceed(np.array([3.0, -1.0, 0.5]), np.zeros(3) - 2.0, np.zeros(3), np.ones(3)).tolist()
+    [3.0, -0.5, 0.5]
+    """
+    above = values >= middle
+    width = np.where(above, high - middle, middle - low)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(width > 0.0, (values - middle) / width, np.nan)
+
+
+def score_fan(exceeds: Array) -> Array:
+    """Score of each reading: what the fourth farthest of the last six lies out; NaN until six are known.
+
+    It is above 1 where four of them or more lie outside their intervals. Readings without a forecast are passed over.
+
+    >>> score_fan(np.array([0.1, 2.0, 2.0, -3.0, 0.2, 1.5, np.nan, 4.0])).tolist()[-3:]
+    [1.5, nan, 2.0]
+    """
+    out = np.full(len(exceeds), np.nan)
+    known = np.flatnonzero(np.isfinite(exceeds))
+    if len(known) < OF:
+        return out
+    windows = np.lib.stride_tricks.sliding_window_view(np.abs(exceeds[known]), OF)
+    out[known[OF - 1 :]] = np.sort(windows, axis=1)[:, OF - NEEDED]
+    return out
+
+
+def name_kind(exceeds: Array) -> str:
+    """What the last six look like: all that lie outside on one side are movement, else noise.
+
+    >>> name_kind(np.array([2.0, 2.0, 0.1, 3.0, 4.0])), name_kind(np.array([2.0, -2.0, 3.0, 4.0]))
+    ('movement', 'noise')
+    """
+    last = exceeds[np.isfinite(exceeds)][-OF:]
+    sides = np.sign(last[np.abs(last) > 1.0])
+    return "movement" if len(sides) and abs(sides.sum()) == len(sides) else "noise"
+
+
+def count_outside(exceeds: Array) -> int:
+    """How many of the last six known readings lie outside.
+
+    >>> count_outside(np.array([9.0, 2.0, 2.0, np.nan, 0.1, 3.0, 4.0, 0.5]))
+    4
+    """
+    last = exceeds[np.isfinite(exceeds)][-OF:]
+    return int((np.abs(last) > 1.0).sum())
+
+
+def describe(outside: int, issued: str) -> str:
+    """What the newest readings were compared with, in words.
+
+    >>> describe(4, "2026-03-01T06:00:00Z")
+    'the 95 % fan of the forecast issued 2026-03-01T06:00:00Z: 4 of its last 6 readings lay outside'
+    """
+    return f"the 95 % fan of the forecast issued {issued}: {outside} of its last {OF} readings lay outside"
