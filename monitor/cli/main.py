@@ -41,7 +41,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "monitor.cli.forecast.failure_time",
         "Failure windows of a curve in a file, and how good such windows are",
     ),
-    "anomalies": ("monitor.cli.site.anomalies", "Train and score anomaly detectors, say what anomalies were"),
+    "anomalies": ("monitor.cli.anomaly.app", "Train and score anomaly detectors, say what anomalies were"),
     "instruments": ("monitor.cli.site.instruments", "Say how each instrument does and what it needs"),
     "scenes": ("monitor.cli.scenes.app", "Add scenes and detect footprints"),
     "susceptibility": (

@@ -79,7 +79,5 @@ def judge_fans(fans: list[ScoredFan]) -> Iterator[tuple[datetime, float, str, st
     for place, score in enumerate(score_fan(exceeds)):
         if np.isfinite(score):
             so_far = exceeds[: place + 1]
-            told = describe(
-                count_outside(so_far), spell(fans[place].issued_at)
-            )
+            told = describe(count_outside(so_far), spell(fans[place].issued_at))
             yield fans[place].observed_at, float(score), name_kind(so_far), told

@@ -79,8 +79,8 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
     against = []
     if months * budget < FEWEST_FALSE:
         against.append(
-            f"{months:.1f} sensor-months were held out: {FEWEST_FALSE / budget:.0f} are needed to count {budget:g} "
-            "false alarms per sensor-month"
+            f"{months:.1f} sensor-months were held out: {FEWEST_FALSE / budget:.0f} are needed to count "
+            f"{budget:g} false alarms per sensor-month"
         )
     elif alarms / months > budget:
         against.append(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from monitor.cli.anomaly.labels import add_to
+from monitor.cli.anomaly.models import models
 from monitor.cli.session import (
     ConfigOption,
     JsonOption,
@@ -18,7 +20,6 @@ from monitor.cli.session import (
     print_json,
     show,
 )
-from monitor.cli.site.labels import add_to
 from monitor.store.models.registry import find_active
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ POINTS_BUDGET = 0.001  # per point and month: of ten thousand points ten false a
 
 app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 add_to(app)
+app.command(epilog="Example: slopeward anomalies models")(models)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
@@ -110,6 +112,10 @@ def bench(
     seeds: Annotated[int, typer.Option(min=1)] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
+    group: Annotated[
+        bool,
+        typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more."),
+    ] = False,
     live: Annotated[
         float | None,
         typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
@@ -129,13 +135,15 @@ def bench(
         VOTE_GAIN,
         find_gain,
         format_certain,
+        format_group,
         format_table,
         run_bench,
         run_certain_bench,
+        run_group_bench,
     )
     from detection.anomaly.detector import start_without_history
     from detection.anomaly.registry import FANS, NETWORKS
-    from monitor.cli.site.anomaly_fans import build_fan_detector
+    from monitor.cli.anomaly.fans import build_fan_detector
 
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
@@ -150,6 +158,13 @@ def bench(
     if fresh or live is not None:
         names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
     ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else beside
+    if group:
+        found = run_group_bench(samples, wanted, budget, range(seeds), ready)
+        if not as_json:
+            print(format_group(found))
+        for row in found if as_json else []:
+            print_json(row)
+        return
     rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM)
     for row in rows:
         if row["detector"] in NETWORKS:
