@@ -48,6 +48,7 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
         "monitor.cli.scenes.susceptibility",
         "Learn and draw maps of where landslides would lie, never when",
     ),
+    "clouds": ("monitor.cli.scenes.clouds", "Grid point clouds with their error, compare them along their normals"),
     "export": ("monitor.cli.service.export", "Take tables and maps of a site out as files"),
     "map": ("monitor.cli.service.map", "The ground below the maps of the page: relief of a site, files of tiles"),
     "channels": ("monitor.cli.service.channels", "Test the channels of the recipients"),

@@ -23,7 +23,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
          "anomalies score",
-         "anomalies train", "scenes add", "scenes rates"),
+         "anomalies train", "scenes add", "scenes rates", "scenes track"),
         SERVES,
     ),
     **dict.fromkeys(
@@ -51,7 +51,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("scenes detect", "scenes compare", "scenes dod", "scenes export", "scenes train", "scenes score",
-         "scenes explain", "scenes models", "scenes review list", "scenes review retrain"),
+         "clouds grid", "clouds compare", "scenes explain", "scenes models", "scenes review list", "scenes review retrain"),
         READS,
     ),
     **dict.fromkeys(("susceptibility train", "susceptibility map"), READS),

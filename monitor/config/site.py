@@ -396,7 +396,7 @@ def _read_series(
         max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
         stamp=table.stamp, low=low, high=high, empty=to_canonical(table.empty, "empty"),
         physical=tuple(sorted(set(table.physical))), may_fall=to_canonical(table.may_fall, "may_fall", span=True),
-        may_rise=to_canonical(table.may_rise, "may_rise", span=True), by_hand=table.by_hand,
+        may_rise=to_canonical(table.may_rise, "may_rise", span=True), by_hand=table.by_hand, source=table.source,
     )  # fmt: skip
 
 

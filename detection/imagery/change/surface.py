@@ -18,11 +18,14 @@ from detection.imagery.raster.components import EIGHT
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, spacing_m
-from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.whole_file import replacing
 
-# The two surfaces and their difference lie in memory: about 2 GB at this many pixels.
+# The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
 PIXELS_MOST = 60_000_000
+# The band that holds the error of each cell, as point clouds are gridded.
+SIGMA_BAND = "sigma_m"
+RAISE_WARN = 1.2
 # Two-sided 95 % of a normal error.
 CONFIDENCE = 1.96
 # NMAD of a normal error is its standard deviation.
@@ -67,9 +70,9 @@ class Difference:
 
     Attributes:
         offset_m: between the surfaces, which was taken away.
-        sigma_m: of a height of the difference.
-        sigma_from: `given`, or `stable ground`.
-        limit_of_detection_m: at 95 %.
+        sigma_m: of a height of the difference; where errors are known by cell, their median.
+        sigma_from: `given`, `cells` (the surfaces bring the error of each cell), or `stable ground`.
+        limit_of_detection_m: at 95 %; where errors are known by cell, its median.
         correlation_range_m: how far errors hang together.
         stable_share: of what both surfaces show.
         compared_share: of all pixels.
@@ -117,7 +120,9 @@ def subtract(
     """Subtract an older surface from a newer one, on the grid of the newer one.
 
     The vertical offset between the surfaces is the median over stable ground, and is taken away. The limit of detection
-    is 1.96 * sqrt(s1² + s2²) of the given errors, else 1.96 times the NMAD over stable ground (Höhle and Höhle 2009).
+    is 1.96 * sqrt(s1² + s2²) of the given errors, else of the errors of each cell (Wheaton et al. 2010) where both
+    surfaces have a band `sigma_m`, as `slopeward clouds grid` writes it, else 1.96 times the NMAD over stable ground
+    (Höhle and Höhle 2009). Errors by cell are raised to what stable ground shows, where that is more.
     The error of a volume over an area A takes the errors as correlated within a range r found on stable ground:
     s² * pi * r² / (5 A) where A > pi * r² (Rolstad et al. 2009), plus the error of the offset. What thins out below the
     limit at the rim of a body is not counted: volumes are a little too small, and that is not in the error.
@@ -145,9 +150,12 @@ def subtract(
     with Layer(newer, grid) as now, Layer(older, grid) as then:
         new, shown = now.read(*box)
         old, also = then.read(*box)
+        cells = None if sigma_older_m is not None else _read_errors(older, newer, grid)
         if then.warped:
             warnings.append("the older surface was warped onto the grid of the newer one (bilinear)")
     valid = shown & also
+    if cells is not None:
+        valid &= np.isfinite(cells)
     if not valid.any():
         raise NoValidPixelsError(f"{older} and {newer} have no valid pixel in common")
     difference = np.where(valid, new.astype(np.float64) - old, np.nan)
@@ -157,29 +165,56 @@ def subtract(
     scatter = NMAD * float(np.median(np.abs(difference[ground])))
     given = None if sigma_older_m is None or sigma_newer_m is None else float(np.hypot(sigma_older_m, sigma_newer_m))
     sigma = scatter if given is None else given
+    errors: NDArray[np.float64] = np.broadcast_to(np.float64(sigma), difference.shape)
     if given is not None and scatter > 1.5 * given:
         warnings.append(f"stable ground scatters by {scatter:.2f} m, more than the given errors ({given:.2f} m)")
-    limit = CONFIDENCE * sigma
+    if cells is not None:
+        errors = cells * _raise_errors(difference[ground] / cells[ground], warnings)
+        sigma = float(np.median(errors[valid]))
     pixel_m2 = _pixel_areas(grid)
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
     offset_error = _mean_error(scatter, float((ground * pixel_m2).sum()), range_m)
 
-    def err(area_m2: float) -> float:
-        return _volume_error(sigma, area_m2, range_m, offset_error)
+    def err(area_m2: float, sigma_m: float = sigma) -> float:
+        return _volume_error(sigma_m, area_m2, range_m, offset_error)
 
-    bodies = _list_bodies(difference, limit, grid, pixel_m2, minimum_area_m2, err)
+    bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
     loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
     shift_px = _shift(new, difference, ground, warnings)
+    source = "given" if given is not None else "stable ground" if cells is None else "cells"
     found = Difference(
-        offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from="stable ground" if given is None else "given",
-        limit_of_detection_m=round(limit, 4), correlation_range_m=round(range_m, 2),
+        offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from=source,
+        limit_of_detection_m=round(CONFIDENCE * sigma, 4), correlation_range_m=round(range_m, 2),
         stable_share=round(float(ground.sum() / valid.sum()), 4), compared_share=round(float(valid.mean()), 6),
         shift_px=shift_px, loss=loss, gain=gain, crs=grid.crs_name,
         pixel_area_m2=round(float(pixel_m2[grid.height // 2, 0]), 4),
         net_volume_m3=round(gain.volume_m3 - loss.volume_m3, 3),
         net_volume_error_m3=err(loss.area_m2 + gain.area_m2), polygons=tuple(bodies), warnings=tuple(warnings),
     )  # fmt: skip
-    return found if out_dir is None else _write(found, difference, grid, out_dir)
+    return found if out_dir is None else _write(found, difference, errors, grid, out_dir)
+
+
+def _read_errors(older: Path, newer: Path, grid: Grid) -> NDArray[np.float64] | None:
+    """The error of the difference in each cell, NaN where one is not known; None: not both surfaces bring theirs."""
+    variance: NDArray[np.float64] = np.zeros((grid.height, grid.width))
+    for path in (older, newer):
+        names = inspect(path).descriptions
+        if SIGMA_BAND not in names:
+            return None
+        with Layer(path, grid, names.index(SIGMA_BAND) + 1) as layer:
+            sigma, known = layer.read(0, 0, grid.width, grid.height)
+        variance += np.where(known & (sigma > 0), sigma.astype(np.float64) ** 2, np.nan)
+    return np.asarray(np.sqrt(variance))
+
+
+def _raise_errors(ratios: NDArray[np.float64], warnings: list[str]) -> float:
+    """By how much errors by cell are too small: the scatter of stable ground over them, at least 1."""
+    factor = NMAD * float(np.median(np.abs(ratios)))
+    if factor > RAISE_WARN:
+        warnings.append(
+            f"stable ground scatters {factor:.1f} times more than the errors of the cells say; they are raised by that"
+        )
+    return max(1.0, factor)
 
 
 def _find_stable(
@@ -255,12 +290,12 @@ def _volume_error(sigma: float, area_m2: float, range_m: float, offset_error: fl
 
 
 def _list_bodies(
-    difference: NDArray[np.float64], limit: float, grid: Grid, pixel_m2: NDArray[np.float64], minimum_m2: float,
-    err: Callable[[float], float],
+    difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, pixel_m2: NDArray[np.float64],
+    minimum_m2: float, err: Callable[[float, float], float],
 ) -> list[Body]:  # fmt: skip
-    """Bodies of loss and gain beyond the limit, the largest volume first."""
+    """Bodies of loss and gain beyond the limit of detection, the largest volume first."""
     found = []
-    for kind, beyond in (("loss", difference < -limit), ("gain", difference > limit)):
+    for kind, beyond in (("loss", difference < -CONFIDENCE * errors), ("gain", difference > CONFIDENCE * errors)):
         labels, _ = ndimage.label(beyond, structure=EIGHT)
         for index, place in enumerate(ndimage.find_objects(labels), start=1):
             body = labels[place] == index
@@ -279,7 +314,7 @@ def _list_bodies(
                     kind=kind, area_m2=round(area, 2), volume_m3=round(volume, 3),
                     mean_m=round(float(heights[body].mean()), 3), most_m=round(float(heights.max()), 3),
                     geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
-                    volume_error_m3=err(round(area, 2)),
+                    volume_error_m3=err(round(area, 2), float(np.sqrt(np.mean(errors[place][body] ** 2)))),
                 )
             )  # fmt: skip
     return sorted(found, key=lambda body: (-body.volume_m3, body.kind))
@@ -312,11 +347,15 @@ def _shift(
     return {"columns": round(float(columns), 2), "rows": round(float(rows), 2)}
 
 
-def _write(found: Difference, difference: NDArray[np.float64], grid: Grid, out_dir: Path) -> Difference:
+def _write(
+    found: Difference, difference: NDArray[np.float64], errors: NDArray[np.float64], grid: Grid, out_dir: Path
+) -> Difference:
     """The same with the paths of the files that were written."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    values = np.where(np.isfinite(difference), difference, -9999.0).astype(np.float32)
-    write_geotiff(out_dir / FILES["difference"], values[None], grid, nodata=-9999.0, descriptions=("newer - older, m",))
+    held = np.isfinite(difference)
+    values = np.stack([np.where(held, one, -9999.0).astype(np.float32) for one in (difference, CONFIDENCE * errors)])
+    names = ("newer - older, m", "limit of detection at 95 %, m")
+    write_geotiff(out_dir / FILES["difference"], values, grid, nodata=-9999.0, descriptions=names)
     features = []
     for body in found.polygons:
         told = asdict(body)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio.features
@@ -46,17 +47,34 @@ def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
 
 
 def _read_outline(aoi: Path) -> BaseGeometry:
+    return shapely.union_all([outline for _, outline in read_outlines(aoi)])
+
+
+def read_outlines(aoi: Path) -> list[tuple[str, BaseGeometry]]:
+    """Return the polygons of a GeoJSON file in longitude and latitude, each by its `name`, its `id`, or its number.
+
+    Raises:
+        AoiError: no GeoJSON with a polygon.
+    """
     try:
         if aoi.stat().st_size > MOST_BYTES:
             raise AoiError(f"{aoi}: more than {MOST_BYTES >> 20} MiB of GeoJSON")
         content = json.loads(aoi.read_text(encoding="utf-8"))
         features = content["features"] if content.get("type") == "FeatureCollection" else [content]
-        outlines = [shape(feature.get("geometry", feature)) for feature in features]
+        outlines = [
+            (_name_of(feature, number), shape(feature.get("geometry", feature)))
+            for number, feature in enumerate(features, start=1)
+        ]
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
-    polygons = [outline for outline in outlines if outline.geom_type in {"Polygon", "MultiPolygon"}]
+    polygons = [(name, one) for name, one in outlines if one.geom_type in {"Polygon", "MultiPolygon"}]
     if not polygons:
         raise AoiError(f"{aoi}: no polygon in it")
-    return shapely.union_all([shapely.make_valid(polygon) for polygon in polygons])
+    return [(name, shapely.make_valid(polygon)) for name, polygon in polygons]
+
+
+def _name_of(feature: dict[str, Any], number: int) -> str:
+    told = feature.get("properties") or {}
+    return str(told.get("name") or told.get("id") or feature.get("id") or number)[:100]

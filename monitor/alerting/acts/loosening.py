@@ -55,7 +55,7 @@ STATION: Final[Mapping[str, Safe]] = {
     "calibrate_every_s": _any,
 }  # fmt: skip
 # a lower noise floor finds more steps, which wait for verification; a shorter silence sets votes aside sooner
-SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower}
+SERIES: Final[Mapping[str, Safe]] = {"low": _lower, "high": _higher, "empty": _any, "by_hand": _lower, "source": _any}
 CRITERION: Final[Mapping[str, Safe]] = {
     "author": _any, "reason": _any, "valid_until": _any, "min_sigma": _lower, "recover": _lower,
     "valid_for_s": _higher, "stations": _covers, "kinds": _covers,

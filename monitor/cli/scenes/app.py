@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes import change, detect, export, models, review, stack, surface, train
+from monitor.cli.scenes import change, detect, export, models, review, stack, surface, track, train
 from monitor.cli.session import (
     ConfigOption,
     JsonOption,

@@ -49,8 +49,10 @@ log = logging.getLogger(__name__)
 
 STILL_WRITTEN = "is still being written"
 ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
+CLOUD = "a point cloud: `slopeward clouds grid` makes a raster of it, `slopeward clouds compare` finds change"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
+CLOUDS = frozenset({".las", ".laz"})
 ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
 LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
@@ -117,11 +119,11 @@ def _look_at(
     if not _is_text(entry.name):
         reason = "its name is no text that can be stored; rename it"
     if reason is None and lacking is None and not usable:
-        reason = (
-            ARCHIVED
-            if strip_suffix(entry.name)
-            else f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml or a product"
-        )
+        reason = f"neither a raster ({', '.join(sorted(RASTERS))}) nor a folder with scene.toml or a product"
+        if strip_suffix(entry.name):
+            reason = ARCHIVED
+        elif entry.suffix.lower() in CLOUDS:
+            reason = CLOUD
     if reason is not None:
         return store_failure(db, site, entry, print_, reason, now)
     if lacking == STILL_WRITTEN:

@@ -171,6 +171,18 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
 
 
+def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
+    import os
+
+    site = add_site(database)
+    cloud = Path(config.paths.inbox) / site.id / "flight.laz"
+    cloud.parent.mkdir(parents=True, exist_ok=True)
+    cloud.write_bytes(b"LASF cut")
+    os.utime(cloud, (1, 1))
+    said = scene_inbox.run(database, config, site, may(12))
+    assert said.startswith("flight.laz: failed: a point cloud: `slopeward clouds grid`")
+
+
 def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):
     add_site(database)
     (tmp_path / "sites").mkdir()

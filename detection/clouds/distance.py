@@ -1,0 +1,404 @@
+"""Distances between two clouds along the normals of the ground, with their level of detection: M3C2.
+
+Lague, Brodu and Leroux (2013), ISPRS Journal of Photogrammetry and Remote Sensing 82, 10-26; computed by py4dgeo.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+import shapely.affinity
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+from shapely.geometry import mapping
+
+from detection.clouds.errors import CloudError, NoPointsError
+from detection.clouds.grid import NODATA, cell_of, list_warnings, read_ground
+from detection.clouds.ground import choose_rule
+from detection.clouds.spool import Points, Spool, find_place, plan_grid, spooling
+from detection.imagery.errors import AoiError
+from detection.imagery.footprints.geopackage import write_geopackage
+from detection.imagery.raster.aoi import read_outlines
+from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.components import EIGHT
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.overlay import Layer, burn, to_pixels
+from detection.imagery.raster.raster import write_geotiff
+from detection.whole_file import replacing
+
+CORE_MOST: Final = 10_000_000
+# A spread of fewer points than this says nothing (Lague et al. 2013, section 4.3).
+SAMPLES_LEAST: Final = 5
+NMAD: Final = 1.4826
+ROUNDS: Final = 10
+# Normals that all point one way do not tell a horizontal shift: standard deviation of their parts.
+TURNED_LEAST: Final = 0.05
+STABLE_LEAST: Final = 100
+BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
+FILES: Final = {"raster": "m3c2.tif", "points": "m3c2.gpkg", "zones": "m3c2.geojson", "run": "m3c2.json"}
+COLUMNS: Final = {
+    "distance_m": "REAL", "level_of_detection_m": "REAL", "height_m": "REAL", "normal_east": "REAL",
+    "normal_north": "REAL", "normal_up": "REAL", "points_older": "INTEGER", "points_newer": "INTEGER",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceAsked:
+    """How two clouds are compared.
+
+    Attributes:
+        spacing_m: between the places where a distance is measured.
+        normal_m: radius within which points give the normal.
+        radius_m: of the cylinder whose points are averaged.
+        depth_m: how far the cylinder reaches along the normal, both ways.
+        ground: `auto`, `class`, `cloth` or `all`.
+        stable: raster that is not 0 on ground known to be stable; None: what differs little.
+        registration_m: error of laying the clouds on each other, one sigma; None: from stable ground.
+        minimum_area_m2: smaller zones are left out.
+        places: GeoJSON of areas that are summed up by name.
+        crs: of files that do not say theirs.
+        height_unit: of files that do not say theirs.
+        out_dir: for the files.
+    """
+
+    spacing_m: float = 1.0
+    normal_m: float = 1.5
+    radius_m: float = 0.75
+    depth_m: float = 5.0
+    ground: str = "auto"
+    stable: Path | None = None
+    registration_m: float | None = None
+    minimum_area_m2: float = 10.0
+    places: Path | None = None
+    crs: str | None = None
+    height_unit: str | None = None
+    out_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Ground that moved significantly, or a named area; distances along the normal, outwards positive.
+
+    Attributes:
+        name: of an area that was asked for; empty for what was found.
+        kind: `gain`, `loss`, or `area`.
+        area_m2: on the map.
+        places: where a distance was measured.
+        significant_share: of them.
+        mean_m: distance; of an area over all its places.
+        mean_error_m: one sigma; the error of the registration is not averaged away.
+        most_m: the distance farthest from 0.
+        geometry: GeoJSON, longitude and latitude.
+    """
+
+    name: str
+    kind: str
+    area_m2: float
+    places: int
+    significant_share: float
+    mean_m: float
+    mean_error_m: float
+    most_m: float
+    geometry: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What became of the ground between two clouds.
+
+    Attributes:
+        places: where a distance was measured.
+        asked: places of the older cloud.
+        shift_m: east, north and up by which the newer cloud lay off; it was taken away.
+        registration_m: error of that, one sigma.
+        registration_from: `given` or `stable ground`.
+        level_of_detection_m: median, 95 %.
+        stable_share: of all places.
+        significant_share: of all places.
+        zones: found, the largest first, then areas that were asked for.
+        crs: of the raster.
+        warnings: one sentence each.
+        outputs: name to path.
+    """
+
+    places: int
+    asked: int
+    shift_m: tuple[float, float, float]
+    registration_m: float
+    registration_from: str
+    level_of_detection_m: float
+    stable_share: float
+    significant_share: float
+    zones: tuple[Zone, ...]
+    crs: str
+    warnings: tuple[str, ...]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """At n places: columns, rows and heights; normals (east, north, up); distances, errors, and counts of points."""
+
+    at: Points
+    normals: Points
+    distance: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    quantile: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+
+def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked, beside: Path) -> Compared:
+    """Measure distances from an older cloud to a newer one along the normals of the older.
+
+    The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
+    normal, t Student's quantile at 95 % (1.96 in the paper, which takes many points), r the error of the registration.
+    A shift of the whole is fitted to stable ground and taken away; r is what stable ground scatters beyond its points.
+
+    Args:
+        older: LAS or LAZ of the earlier date.
+        newer: of the later date.
+        asked: how.
+        beside: folder for what is needed on the way.
+
+    Raises:
+        CloudError: a file cannot be used.
+        NoPointsError: the clouds share no ground.
+    """
+    place = find_place(older, asked.crs, asked.height_unit)
+    find_place(newer, asked.crs, asked.height_unit)
+    grid = plan_grid(older, place, asked.spacing_m)
+    if grid.width * grid.height > CORE_MOST:
+        raise CloudError(f"{older[0]}: {grid.width:,} x {grid.height:,} places are too many; take a wider --spacing")
+    terms = grid, beside, asked.crs, asked.height_unit
+    with spooling(older, *terms) as then, spooling(newer, *terms) as now:
+        rules = [choose_rule(asked.ground, is_classified=spool.is_classified) for spool in (then, now)]
+        warnings = [line for spool, rule in zip((then, now), rules, strict=True) for line in list_warnings(spool, rule)]
+        cell_m = cell_of(grid)
+        reach = float(np.hypot(asked.radius_m, asked.depth_m)) / cell_m + 1
+        wide = max(reach, asked.normal_m / cell_m + 1)
+        parts, count = [], 0
+        for square in then.squares():
+            points = read_ground(then, square, rules[0], cell_m, wide)
+            core = _choose_places(points, square, then)
+            count += len(core)
+            others = read_ground(now, square, rules[1], cell_m, reach) if len(core) else core
+            if len(others):
+                parts.append(_measure(core, points, others, cell_m, asked))
+    measured = None if not parts else _join(parts)
+    if measured is None or not len(measured.at):
+        raise NoPointsError(f"{older[0]} and {newer[0]}: no place has points of both dates")
+    return _sum_up(measured, count, grid, asked, list(dict.fromkeys(warnings)))
+
+
+def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:
+    """Of each cell of a square the point nearest to its middle."""
+    low = np.array(square) * spool.side
+    inside = ((points[:, :2] >= low) & (points[:, :2] < low + spool.side)).all(axis=1)
+    points = points[inside]
+    cell = np.floor(points[:, :2]).astype(np.int64)
+    away = ((points[:, :2] - cell - 0.5) ** 2).sum(axis=1)
+    order = np.lexsort((away, cell[:, 0], cell[:, 1]))
+    first = np.r_[True, (np.diff(cell[order], axis=0) != 0).any(axis=1)] if len(order) else np.empty(0, bool)
+    return np.asarray(points[order[first]])
+
+
+def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: DistanceAsked) -> _Measured:
+    library = _load_library()
+    turn = np.array([cell_m, -cell_m, 1.0])  # rows count southwards
+    middle = core.mean(axis=0)
+    epochs = tuple(library.Epoch(np.ascontiguousarray((points - middle) * turn)) for points in (older, newer))
+    run = library.M3C2(
+        epochs=epochs, corepoints=np.ascontiguousarray((core - middle) * turn), normal_radii=(asked.normal_m,),
+        cyl_radius=asked.radius_m, max_distance=asked.depth_m, registration_error=0.0,
+    )  # fmt: skip
+    distance, told = run.run()
+    counts = np.column_stack([told["num_samples1"], told["num_samples2"]]).astype(np.int64)
+    enough = (counts >= SAMPLES_LEAST).all(axis=1) & np.isfinite(distance)
+    counts, distance = counts[enough], np.asarray(distance, np.float64)[enough]
+    parts = np.column_stack([told["spread1"], told["spread2"]])[enough] ** 2 / counts
+    total = parts.sum(axis=1)
+    freedom = total**2 / np.maximum((parts**2 / (counts - 1)).sum(axis=1), 1e-30)  # Welch and Satterthwaite
+    quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
+    normals = np.asarray(run.corepoint_normals, np.float64)[enough]
+    return _Measured(core[enough], normals, distance, np.sqrt(total), quantile, counts)
+
+
+def _load_library() -> Any:
+    """The library without what it says on its own: it writes a log file where one stands."""
+    import py4dgeo
+
+    log = logging.getLogger("py4dgeo")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    log.propagate = False
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return py4dgeo
+
+
+def _join(parts: Sequence[_Measured]) -> _Measured:
+    fields = _Measured.__dataclass_fields__
+    return _Measured(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+
+
+def _sum_up(measured: _Measured, count: int, grid: Grid, asked: DistanceAsked, warnings: list[str]) -> Compared:
+    shift, ground = _fit_shift(measured, _read_stable(measured, grid, asked.stable), asked.stable, warnings)
+    distance = measured.distance - measured.normals @ shift
+    scatter = NMAD * float(np.median(np.abs(distance[ground])))
+    registration_m = asked.registration_m
+    if registration_m is None:
+        registration_m = float(np.sqrt(max(0.0, scatter**2 - float(np.median(measured.sigma[ground] ** 2)))))
+    limit = measured.quantile * measured.sigma + 1.96 * registration_m
+    significant = np.abs(distance) > limit
+    column, row = measured.at[:, 0].astype(np.int64), measured.at[:, 1].astype(np.int64)
+    fields = np.full((3, grid.height, grid.width), np.nan)
+    fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan)
+    sigma = np.full((grid.height, grid.width), np.nan)
+    sigma[row, column] = measured.sigma
+    zones = _find_zones(fields, sigma, registration_m, grid, asked)
+    if len(measured.at) < 0.5 * count:
+        warnings.append(
+            f"{1 - len(measured.at) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of both dates "
+            "in the cylinder: take a wider --radius or a longer --depth"
+        )
+    found = Compared(
+        places=len(measured.at), asked=count, shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
+        registration_m=round(registration_m, 4),
+        registration_from="stable ground" if asked.registration_m is None else "given",
+        level_of_detection_m=round(float(np.median(limit)), 4), stable_share=round(float(ground.mean()), 4),
+        significant_share=round(float(significant.mean()), 4), zones=tuple(zones), crs=grid.crs_name,
+        warnings=tuple(warnings),
+    )  # fmt: skip
+    if asked.out_dir is None:
+        return found
+    return _write(found, replace(measured, distance=distance), limit, significant, fields, grid, asked.out_dir)
+
+
+def _read_stable(measured: _Measured, grid: Grid, stable: Path | None) -> NDArray[np.bool_] | None:
+    if stable is None:
+        return None
+    with Layer(stable, grid, nearest=True) as layer:
+        values, known = layer.read(0, 0, grid.width, grid.height)
+    held = known & (values != 0)
+    found = held[measured.at[:, 1].astype(np.int64), measured.at[:, 0].astype(np.int64)]
+    if not found.any():
+        raise NoPointsError(f"{stable}: no stable ground where a distance was measured")
+    return np.asarray(found)
+
+
+def _fit_shift(
+    measured: _Measured, given: NDArray[np.bool_] | None, stable: Path | None, warnings: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """East, north and up by which the newer cloud lies off on stable ground, and where that ground is.
+
+    Where normals all point one way, a shift along the ground cannot be seen, and one along their mean is taken.
+    """
+    start = np.ones(len(measured.distance), bool) if given is None else given
+    ground, shift = start, np.zeros(3)
+    for _ in range(ROUNDS):
+        normals, distance = measured.normals[ground], measured.distance[ground]
+        if len(distance) >= STABLE_LEAST and np.linalg.svd(normals - normals.mean(axis=0), compute_uv=False)[1] > (
+            TURNED_LEAST * np.sqrt(len(distance))
+        ):
+            shift = np.linalg.lstsq(normals, distance, rcond=None)[0]
+        else:
+            shift = float(np.median(distance)) * normals.mean(axis=0) / float((normals.mean(axis=0) ** 2).sum())
+        left = measured.distance - measured.normals @ shift
+        scatter = NMAD * float(np.median(np.abs(left[ground])))
+        kept = start & (np.abs(left) <= 3 * max(scatter, 1e-6))
+        if np.array_equal(kept, ground):
+            break
+        ground = kept
+    if stable is None:
+        warnings.append("stable ground was found by clipping; a mask of stable ground is better")
+        if ground.sum() < 0.5 * len(ground):
+            warnings.append("less than half of the ground is stable: shift and registration rest on little")
+    return np.asarray(shift), ground
+
+
+def _find_zones(
+    fields: NDArray[np.float64], sigma: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked
+) -> list[Zone]:
+    """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name."""
+    found, named = [], []
+    for kind, beyond in (("loss", fields[2] < 0), ("gain", fields[2] > 0)):
+        labels, _ = ndimage.label(beyond, structure=EIGHT)
+        for index, place in enumerate(ndimage.find_objects(labels), start=1):
+            body = labels[place] == index
+            if body.sum() * asked.spacing_m**2 >= asked.minimum_area_m2:
+                outline = shapely.union_all(outline_pixels(body))
+                outline = shapely.affinity.translate(outline, place[1].start, place[0].start)
+                values = fields[(slice(None), *place)][:, body], sigma[place][body]
+                found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
+    for name, outline in [] if asked.places is None else read_outlines(asked.places):
+        pixels = to_pixels(outline, grid)
+        inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
+        if inside.any():
+            named.append(_describe(name, "area", pixels, fields[:, inside], sigma[inside], registration_m, grid, asked))
+    if asked.places is not None and not named:
+        raise AoiError(f"{asked.places}: no area of it has a distance")
+    return [*sorted(found, key=lambda zone: -zone.area_m2), *named]
+
+
+def _describe(
+    name: str, kind: str, outline: Any, fields: NDArray[np.float64], sigma: NDArray[np.float64],
+    registration_m: float, grid: Grid, asked: DistanceAsked,
+) -> Zone:  # fmt: skip
+    distance = fields[0]
+    # cylinders of neighbouring places share points: so many of them are independent
+    share = min(1.0, asked.spacing_m**2 / (np.pi * asked.radius_m**2))
+    error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
+    lonlat = map_outline(map_outline(outline, grid.to_crs), grid.to_lonlat)
+    return Zone(
+        name=name, kind=kind, area_m2=round(float(len(distance) * asked.spacing_m**2), 2), places=len(distance),
+        significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
+        mean_m=round(float(distance.mean()), 4), mean_error_m=round(float(error), 4),
+        most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
+        geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
+    )  # fmt: skip
+
+
+def _write(
+    found: Compared, measured: _Measured, limit: NDArray[np.float64], significant: NDArray[np.bool_],
+    fields: NDArray[np.float64], grid: Grid, out_dir: Path,
+) -> Compared:  # fmt: skip
+    """The same with the paths of the files that were written; the points are the significant ones."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    values = np.where(np.isfinite(fields), fields, NODATA).astype(np.float32)
+    write_geotiff(out_dir / FILES["raster"], values, grid, nodata=NODATA, descriptions=BANDS)
+    lon, lat = grid.to_lonlat(*grid.to_crs(measured.at[significant, 0], measured.at[significant, 1]))
+    columns = np.column_stack([
+        measured.distance[significant], limit[significant], measured.at[significant, 2], measured.normals[significant],
+        measured.counts[significant],
+    ]).round(4)  # fmt: skip
+    rows = (
+        {
+            "geometry": {"type": "Point", "coordinates": (float(x), float(y))},
+            **{
+                name: int(v) if kind == "INTEGER" else float(v)
+                for (name, kind), v in zip(COLUMNS.items(), row, strict=True)
+            },
+        }
+        for x, y, row in zip(lon, lat, columns, strict=True)
+    )
+    with replacing(out_dir / FILES["points"]) as partial:
+        write_geopackage(
+            partial, rows, COLUMNS, table="m3c2", changed_at=datetime(2000, 1, 1, tzinfo=UTC), kind="POINT",
+            description="Significant distances between two point clouds",
+        )  # fmt: skip
+    found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    features = []
+    for zone in found.zones:
+        told = asdict(zone)
+        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
+    for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
+        with replacing(out_dir / FILES[name]) as partial:
+            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return found

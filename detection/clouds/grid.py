@@ -1,0 +1,164 @@
+"""A raster of heights with their error from point clouds of any size, square by square."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.clouds.errors import CloudError, NoPointsError
+from detection.clouds.gridding import BANDS, METHODS, Method, make_heights, usual_spread
+from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
+from detection.clouds.spool import Points, Spool, find_place, plan_grid, spooling
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
+from detection.whole_file import replacing
+
+NODATA = -9999.0
+# Squares that say how far points usually scatter.
+ASKED_SQUARES = 9
+# Cells of a square that the medians of the record are taken from.
+ASKED_CELLS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class GridAsked:
+    """How clouds become a raster.
+
+    Attributes:
+        cell_m: side of a cell, metres on the ground.
+        method: `median`, `tin` or `idw`.
+        ground: `auto`, `class`, `cloth` or `all`.
+        reach: how far from a point `tin` and `idw` go, cells.
+        crs: of files that do not say theirs.
+        height_unit: `m`, `ft` or `us-ft`, of files that do not say theirs.
+        like: raster whose grid is taken in place of `cell_m`.
+    """
+
+    cell_m: float = 0.5
+    method: Method = "median"
+    ground: str = "auto"
+    reach: float = 3.0
+    crs: str | None = None
+    height_unit: str | None = None
+    like: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gridded:
+    """What became of clouds.
+
+    Attributes:
+        points: on the grid, without noise.
+        ground_points: of them that lie on the ground.
+        ground_rule: how that is known.
+        cell_m: side of a cell.
+        width: columns.
+        height: rows.
+        crs: of the grid.
+        covered_share: cells with a height.
+        points_per_m2: ground points, median of the cells with a height.
+        sigma_m: median error of a height.
+        spread_m: median scatter of points about the ground.
+        warnings: one sentence each.
+        outputs: name to path.
+    """
+
+    points: int
+    ground_points: int
+    ground_rule: Rule
+    cell_m: float
+    width: int
+    height: int
+    crs: str
+    covered_share: float
+    points_per_m2: float
+    sigma_m: float
+    spread_m: float
+    warnings: tuple[str, ...]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
+    """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
+
+    Args:
+        files: LAS or LAZ of one date.
+        out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
+        asked: how.
+
+    Raises:
+        CloudError: a file cannot be used.
+    """
+    if asked.method not in METHODS:
+        raise CloudError(f"method {asked.method!r}: expected one of {', '.join(METHODS)}")
+    place = find_place(files, asked.crs, asked.height_unit)
+    grid = plan_grid(files, place, asked.cell_m) if asked.like is None else read_grid(asked.like)
+    cell_m = cell_of(grid)
+    with spooling(files, grid, out.parent, asked.crs, asked.height_unit) as spool:
+        rule = choose_rule(asked.ground, is_classified=spool.is_classified)
+        usual_m = _find_usual(spool, rule, cell_m)
+        loose = spool.folder / "heights.tif"
+        told, used, covered = [], 0, 0
+        with writing_geotiff(loose, grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
+            for square in spool.squares():
+                corner = square[0] * spool.side, square[1] * spool.side
+                shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
+                ground = read_ground(spool, square, rule, cell_m, asked.reach + 3)
+                bands = make_heights(ground, corner, shape, asked.method, asked.reach, usual_m)
+                used += int(bands[2].sum())
+                bands[2] /= cell_m**2
+                held = np.isfinite(bands[0])
+                covered += (count := int(held.sum()))
+                told.append(bands[1:, held][:, :: max(1, count // ASKED_CELLS)])
+                write(np.where(held, bands, np.float32(NODATA)), *corner)
+        if not covered:
+            raise NoPointsError(f"{files[0]}: no ground was found; look at it with --ground all")
+        with replacing(out) as partial:
+            write_cog(loose, partial, overviews="average", tags={}, descriptions=BANDS)
+        sigma_m, per_m2, spread_m = np.median(np.concatenate(told, axis=1), axis=1)
+        found = Gridded(
+            points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,
+            height=grid.height, crs=grid.crs_name, covered_share=round(covered / (grid.width * grid.height), 6),
+            points_per_m2=round(float(per_m2), 3), sigma_m=round(float(sigma_m), 5),
+            spread_m=round(float(spread_m), 5), warnings=tuple(list_warnings(spool, rule)),
+            outputs={"heights": str(out), "run": str(out.with_suffix(".json"))},
+        )  # fmt: skip
+    with replacing(out.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+    return found
+
+
+def list_warnings(spool: Spool, rule: Rule) -> list[str]:
+    """What one must know of how a cloud was read, one sentence each."""
+    found = []
+    if spool.thinned:
+        found.append(f"{len(spool.thinned)} squares hold too many points: of those every n-th was used")
+    if rule == "cloth":
+        found.append("the cloud is not classified: ground was found by a cloth; what grows below 0.5 m is in it")
+    return found
+
+
+def cell_of(grid: Grid) -> float:
+    """The side of a cell of a projected grid, metres by its map."""
+    return abs(float(grid.transform[0])) * float(grid.crs.axis_info[0].unit_conversion_factor)
+
+
+def read_ground(spool: Spool, square: tuple[int, int], rule: Rule, cell_m: float, halo: float) -> Points:
+    """Return the ground of a square and around it; the cloth is laid over a wider part."""
+    rim = RIM_M / cell_m if rule == "cloth" else 0.0
+    points, kind = spool.read(square, halo + rim)
+    return points[find_ground(points, kind, rule, cell_m)]
+
+
+def _find_usual(spool: Spool, rule: Rule, cell_m: float) -> float:
+    """How far points usually scatter about the ground, from squares spread over the cloud."""
+    squares = spool.squares()
+    said = [
+        usual_spread(read_ground(spool, square, rule, cell_m, 1))
+        for square in squares[:: -(-len(squares) // ASKED_SQUARES)]
+    ]
+    known: NDArray[np.float64] = np.array([one for one in said if np.isfinite(one)])
+    return float(np.median(known)) if len(known) else cell_m

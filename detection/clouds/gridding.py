@@ -1,0 +1,210 @@
+"""From ground points to one height a cell, with its error from how many points there are and how far they scatter."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay, KDTree
+
+from detection.clouds.spool import Points
+
+Method = Literal["median", "tin", "idw"]
+METHODS: Final = ("median", "tin", "idw")
+BANDS: Final = ("height_m", "sigma_m", "points_per_m2", "spread_m")
+# The standard error of a median is so many times that of a mean, for normal scatter.
+MEDIAN: Final = float(np.sqrt(np.pi / 2))
+# A plane needs so many points of the cells around; where the 3 x 3 have fewer, wider ones are asked.
+PLANE_LEAST: Final = 6
+RADII: Final = (1, 2, 3)
+# Standard deviation of places in a cell about its middle, of its side.
+WITHIN: Final = float(np.sqrt(1 / 12))
+NEIGHBOURS: Final = 8
+FLAT: Final = 1e-6
+Field = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Of each cell the plane through the points of the 3 x 3 cells around it, or of the 5 x 5 or 7 x 7; all h x w.
+
+    Attributes:
+        count: points of the cell itself.
+        across: how much higher one column further, m.
+        down: how much higher one row further, m.
+        spread: standard deviation of the points about the plane, m; NaN without one.
+        lacking: where there is no plane.
+        tilt: rise of the usual plane over one cell, m.
+    """
+
+    count: Field
+    across: Field
+    down: Field
+    spread: Field
+    lacking: NDArray[np.bool_]
+    tilt: float
+
+
+def make_heights(
+    points: Points, corner: tuple[int, int], shape: tuple[int, int], method: Method, reach: float, usual_m: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Return height, its error, points of the cell and spread of a window; NaN where there is no height.
+
+    * `median`: of the points of a cell, each brought to its middle along the plane of the 3 x 3 cells around. The error
+      is 1.2533 s / √n (s / √n up to two points). s is the spread about that plane. Cells without a point stay empty.
+    * `tin`: the triangles between the points, at the middle of the cell. The error is s √Σw².
+    * `idw`: the mean of the eight nearest points by the inverse square of their distance, along the plane. The error is
+      s √Σw².
+
+    The last two fill empty cells up to `reach` cells from a point; there s counts once more for each cell of distance.
+
+    Args:
+        points: ground, in columns and rows of the grid, of the window and `reach` + 2 cells around it.
+        corner: column and row of the window.
+        shape: its rows and columns.
+        method: see above.
+        reach: how far from a point, cells.
+        usual_m: spread where nothing else says it.
+    """
+    margin = int(np.ceil(reach)) + 2
+    x, y = points[:, 0] - corner[0] + margin, points[:, 1] - corner[1] + margin
+    height, width = shape[0] + 2 * margin, shape[1] + 2 * margin
+    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    x, y, z = x[inside], y[inside], points[inside, 2]
+    base = float(z.mean()) if len(z) else 0.0
+    planes = _fit_planes(x, y, z - base, height, width)
+    spread = np.where(planes.lacking, np.hypot(usual_m, WITHIN * planes.tilt), planes.spread)
+    if method == "median":
+        heights, sigma = _medians(x, y, z - base, planes, spread)
+    else:
+        heights, sigma = _between(x, y, z - base, planes, spread, method, reach)
+    inner = np.s_[margin : margin + shape[0], margin : margin + shape[1]]
+    spread = np.where(np.isnan(heights), np.nan, spread)
+    return np.stack([(heights + base)[inner], sigma[inner], planes.count[inner], spread[inner]]).astype(np.float32)
+
+
+def usual_spread(points: Points) -> float:
+    """The median spread about the planes of a part of a cloud, m; NaN where no cell says it."""
+    if not len(points):
+        return float("nan")
+    corner = np.floor(points[:, :2].min(axis=0))
+    x, y = (points[:, :2] - corner).T
+    planes = _fit_planes(x, y, points[:, 2] - points[:, 2].mean(), int(y.max()) + 1, int(x.max()) + 1)
+    known = planes.spread[(planes.count > 0) & ~planes.lacking]
+    return float(np.median(known)) if len(known) else float("nan")
+
+
+def _fit_planes(x: Field, y: Field, z: Field, height: int, width: int) -> Planes:
+    """Planes by normal equations, from sums over cells that are added over those around."""
+    column, row = x.astype(np.int64), y.astype(np.int64)
+    cell = row * width + column
+    u, v = x - column - 0.5, y - row - 0.5
+
+    def add(values: Field | None) -> Field:
+        return np.bincount(cell, values, height * width).reshape(height, width).astype(np.float64)
+
+    one, su, sv, sz = add(None), add(u), add(v), add(z)
+    uu, uv, vv, uz, vz, zz = add(u * u), add(u * v), add(v * v), add(u * z), add(v * z), add(z * z)
+    fields = np.stack([one, su, sv, sz, uu, uv, vv, uz, vz, zz])
+    across, down, spread = np.zeros_like(one), np.zeros_like(one), np.full_like(one, np.nan)
+    lacking = np.ones(one.shape, bool)
+    for radius in RADII:
+        wide = _solve(_add_around(fields, radius))
+        for kept, values in zip((across, down, spread), wide, strict=True):
+            kept[lacking] = values[lacking]
+        lacking &= np.isnan(wide[2])
+        if not lacking.any():
+            break
+    tilt = float(np.median(np.hypot(across, down)[~lacking])) if not lacking.all() else 0.0
+    return Planes(one, np.where(lacking, 0, across), np.where(lacking, 0, down), spread, lacking, tilt)
+
+
+def _add_around(fields: Field, radius: int) -> Field:
+    """The sums of each cell and its neighbours; the points of the cell (column + a, row + b) lie a and b further."""
+    one, su, sv, sz, uu, uv, vv, uz, vz, zz = fields
+    height, width = one.shape
+    total = np.zeros((len(fields), height + 2 * radius, width + 2 * radius))
+    for b in range(-radius, radius + 1):
+        for a in range(-radius, radius + 1):
+            part = (
+                one, su + a * one, sv + b * one, sz,
+                uu + 2 * a * su + a * a * one, uv + a * sv + b * su + a * b * one, vv + 2 * b * sv + b * b * one,
+                uz + a * sz, vz + b * sz, zz,
+            )  # fmt: skip
+            place = np.s_[radius - b : radius - b + height, radius - a : radius - a + width]
+            for sums, values in zip(total, part, strict=True):
+                sums[place] += values
+    return total[:, radius : radius + height, radius : radius + width]
+
+
+def _solve(sums: Field) -> tuple[Field, Field, Field]:
+    """Slopes and spread of the planes of these sums; NaN where there are too few points, or all on a line."""
+    n, su, sv, sz, uu, uv, vv, uz, vz, zz = sums
+    some = np.maximum(n, 1)
+    # about the mean of the cells, so that nothing large is subtracted
+    cuu, cuv, cvv = uu - su * su / some, uv - su * sv / some, vv - sv * sv / some
+    cuz, cvz, czz = uz - su * sz / some, vz - sv * sz / some, zz - sz * sz / some
+    area = cuu * cvv - cuv * cuv
+    known = (n >= PLANE_LEAST) & (area > FLAT * some * some)
+    safe = np.where(known, area, 1.0)
+    across = np.where(known, (cuz * cvv - cvz * cuv) / safe, np.nan)
+    down = np.where(known, (cvz * cuu - cuz * cuv) / safe, np.nan)
+    left = np.maximum(czz - across * cuz - down * cvz, 0.0)
+    return across, down, np.sqrt(left / np.maximum(n - 3, 1))
+
+
+def _medians(x: Field, y: Field, z: Field, planes: Planes, spread: Field) -> tuple[Field, Field]:
+    height, width = spread.shape
+    column, row = x.astype(np.int64), y.astype(np.int64)
+    level = z - planes.across[row, column] * (x - column - 0.5) - planes.down[row, column] * (y - row - 0.5)
+    cell = row * width + column
+    order = np.lexsort((level, cell))
+    level, cell = level[order], cell[order]
+    begin = np.flatnonzero(np.r_[True, np.diff(cell) != 0]) if len(cell) else np.empty(0, np.int64)
+    count = np.diff(np.r_[begin, len(cell)])
+    middle = 0.5 * (level[begin + (count - 1) // 2] + level[begin + count // 2])
+    heights, sigma = np.full(height * width, np.nan), np.full(height * width, np.nan)
+    heights[cell[begin]] = middle
+    sigma[cell[begin]] = np.where(count > 2, MEDIAN, 1.0) * spread.ravel()[cell[begin]] / np.sqrt(count)
+    return heights.reshape(spread.shape), sigma.reshape(spread.shape)
+
+
+def _between(
+    x: Field, y: Field, z: Field, planes: Planes, spread: Field, method: Method, reach: float
+) -> tuple[Field, Field]:
+    heights, sigma = np.full(spread.shape, np.nan), np.full(spread.shape, np.nan)
+    places = np.column_stack([x, y])
+    if len(places) < NEIGHBOURS or np.ptp(places, axis=0).min() <= 0:
+        return heights, sigma
+    rows, columns = np.indices(spread.shape)
+    asked = np.column_stack([columns.ravel() + 0.5, rows.ravel() + 0.5])
+    tree = KDTree(places)
+    away, near = tree.query(asked, k=1 if method == "tin" else NEIGHBOURS, distance_upper_bound=reach)
+    away = away.reshape(len(asked), -1)
+    held = np.isfinite(away[:, 0])
+    if method == "tin":
+        web = Delaunay(places)
+        found = web.find_simplex(asked)
+        held &= found >= 0
+        asked, found = asked[held], found[held]
+        turn = web.transform[found]
+        first = np.einsum("nij,nj->ni", turn[:, :2], asked - turn[:, 2])
+        weights = np.column_stack([first, 1 - first.sum(axis=1)])
+        values = z[web.simplices[found]]
+    else:
+        asked, near = asked[held], near[held]
+        known = np.isfinite(away[held])
+        weights = np.where(known, 1 / np.maximum(away[held], 0.05) ** 2, 0.0)
+        weights /= weights.sum(axis=1, keepdims=True)
+        near = np.where(known, near, near[:, :1])
+        column, row = asked[:, 0].astype(np.int64), asked[:, 1].astype(np.int64)
+        values = z[near]
+        values = values - planes.across[row, column][:, None] * (x[near] - asked[:, :1])
+        values = values - planes.down[row, column][:, None] * (y[near] - asked[:, 1:])
+    at = np.flatnonzero(held)
+    s, empty = spread.ravel()[at], planes.count.ravel()[at] == 0
+    heights.ravel()[at] = (weights * values).sum(axis=1)
+    beyond = np.where(empty, away[held, 0], 0.0)
+    blind = np.where(planes.lacking.ravel()[at] & (method == "idw"), planes.tilt * away[held, 0], 0.0)
+    sigma.ravel()[at] = np.hypot(s * np.sqrt((weights**2).sum(axis=1) + beyond**2), blind)
+    return heights, sigma

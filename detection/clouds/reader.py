@@ -1,0 +1,185 @@
+"""Point clouds from outside, read in parts: where they lie, in which units, and their points in metres of height."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+from pyproj.exceptions import CRSError
+
+from detection.clouds.errors import CloudError, DamagedCloudError, NoPlaceError
+from detection.clouds.header import Header, read_header
+
+PART_BYTES: Final = 64 << 20
+PART_MOST: Final = 1_000_000
+# Height units as people write them, and as GeoTIFF keys number them (EPSG).
+METRES: Final = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}
+UNIT_KEYS: Final = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
+VERTICAL_UNITS_KEY: Final = 4099
+NOISE: Final = (7, 18)  # classes of noise (LAS 1.4)
+GROUND: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CloudPlace:
+    """Where a cloud lies.
+
+    Attributes:
+        crs_wkt: of x and y, without heights.
+        unit_m: metres in one unit of x and y.
+        height_m: metres in one unit of z.
+    """
+
+    crs_wkt: str
+    unit_m: float
+    height_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Points of a file: x, y as the file has them, z in metres, and their class."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    z: NDArray[np.float64]
+    kind: NDArray[np.uint8]
+
+
+def read_place(path: Path, crs: str | None = None, height_unit: str | None = None) -> CloudPlace:
+    """Read where a cloud lies from its header: WKT, or GeoTIFF keys.
+
+    Args:
+        path: LAS or LAZ.
+        crs: of a file that does not say; `EPSG:code`.
+        height_unit: `m`, `ft` or `us-ft`, of a file that does not say.
+
+    Raises:
+        NoPlaceError: nobody says it, two say different things, or it is in degrees.
+    """
+    if height_unit is not None and height_unit not in METRES:
+        raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
+    with _open(path) as reader:
+        said = _read_crs(path, reader)
+        by_key = _read_height_key(reader)
+    if said is None and crs is None:
+        raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
+    given = None if crs is None else _know(crs)
+    if said is None:
+        assert given is not None
+        said = given
+    flat, height = _split(path, said)
+    if given is not None and not flat.equals(_split(path, given)[0], ignore_axis_order=True):
+        raise NoPlaceError(f"{path}: its header says {flat.name}, --crs says {given.name}; leave --crs out")
+    if not flat.is_projected:
+        raise NoPlaceError(f"{path}: {flat.name} is no projected system: bring the cloud into one (such as UTM) first")
+    unit = float(flat.axis_info[0].unit_conversion_factor)
+    told = height or by_key
+    if told is not None and height_unit is not None and abs(told - METRES[height_unit]) > 1e-9:
+        raise NoPlaceError(f"{path}: its header says another unit of heights than --height-unit {height_unit}")
+    if told is None and height_unit is not None:
+        told = METRES[height_unit]
+    if told is None:
+        if abs(unit - 1) > 1e-9:
+            raise NoPlaceError(
+                f"{path}: x and y are in units of {unit:.4f} m, the unit of heights is not said; give --height-unit "
+                "m, ft or us-ft"
+            )
+        told = 1.0
+    return CloudPlace(flat.to_wkt(), unit, told)
+
+
+def _know(crs: str) -> pyproj.CRS:
+    try:
+        return pyproj.CRS.from_user_input(crs)
+    except CRSError:
+        raise NoPlaceError(f"--crs {crs!r} is no coordinate reference system; such as EPSG:32632") from None
+
+
+def _read_crs(path: Path, reader: Any) -> pyproj.CRS | None:
+    try:
+        found = reader.header.parse_crs()
+    except Exception:  # whatever a damaged record makes of the parser
+        raise NoPlaceError(f"{path}: its coordinate reference system cannot be understood") from None
+    return None if found is None else pyproj.CRS(found)
+
+
+def _read_height_key(reader: Any) -> float | None:
+    """Metres in a unit of height as GeoTIFF keys say it."""
+    for record in reader.header.vlrs:
+        for key in getattr(record, "geo_keys", ()):
+            if key.id == VERTICAL_UNITS_KEY:
+                return UNIT_KEYS.get(key.value_offset)
+    return None
+
+
+def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None]:
+    """The system of x and y, and metres in a unit of height where it says so."""
+    if crs.is_compound:
+        flat, height = crs.sub_crs_list[0], crs.sub_crs_list[1]
+        return flat, float(height.axis_info[0].unit_conversion_factor)
+    if crs.is_geocentric:
+        raise NoPlaceError(f"{path}: {crs.name} is geocentric: bring the cloud into a projected system first")
+    height_axis = crs.axis_info[2:3]
+    return crs.to_2d(), float(height_axis[0].unit_conversion_factor) if height_axis else None
+
+
+def read_parts(path: Path, height_m: float) -> Iterator[Part]:
+    """Yield the points of a file, without those that are withheld or of a class of noise.
+
+    Raises:
+        DamagedCloudError: it ends early, or points lie outside of the bounds that its header says.
+    """
+    header = read_header(path)
+    size = max(1, min(PART_MOST, PART_BYTES // header.record_bytes))
+    read = 0
+    with _open(path) as reader:
+        parts = reader.chunk_iterator(size)
+        while True:
+            try:
+                points = next(parts, None)
+            except (CloudError, KeyboardInterrupt):
+                raise
+            except Exception:  # whatever damaged bytes make of the unpacker
+                raise _cut(path, read, header.points) from None
+            if points is None:
+                break
+            if not len(points):
+                raise _cut(path, read, header.points)
+            read += len(points)
+            yield _take(path, points, header, height_m)
+    if read != header.points:
+        raise _cut(path, read, header.points)
+
+
+def _cut(path: Path, read: int, said: int) -> DamagedCloudError:
+    return DamagedCloudError(f"{path}: after {read:,} of {said:,} points it cannot be read: truncated or damaged")
+
+
+def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
+    x, y, z = (np.asarray(getattr(points, axis), np.float64) for axis in "xyz")
+    slack = [2 * one for one in header.scale]
+    for values, low, high, more in zip((x, y, z), header.low, header.high, slack, strict=True):
+        if values.min() < low - more or values.max() > high + more:
+            raise DamagedCloudError(
+                f"{path}: a point lies outside of the bounds that the header says: scale, offset or points are damaged"
+            )
+    kind = np.asarray(points.classification, np.uint8)
+    kept = ~np.isin(kind, NOISE)
+    if "withheld" in points.point_format.dimension_names:
+        kept &= ~np.asarray(points.withheld, bool)
+    return Part(x[kept], y[kept], z[kept] * height_m, kind[kept])
+
+
+def _open(path: Path) -> Any:
+    """A reader of laspy, one core, nothing read yet but the header and its records."""
+    read_header(path)
+    import laspy
+    import lazrs  # noqa: F401 - laspy unpacks by it, and would call its absence a damaged file
+
+    try:
+        return laspy.open(path, laz_backend=laspy.LazBackend.Lazrs)
+    except Exception:  # whatever a damaged record makes of the library
+        raise DamagedCloudError(f"{path}: its header cannot be understood: damaged") from None

@@ -1,0 +1,191 @@
+"""Points sorted into squares on the disk, so that a cloud of any size is worked on in the memory of one square."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyproj
+from affine import Affine
+from numpy.typing import NDArray
+
+from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
+from detection.clouds.header import read_header
+from detection.clouds.reader import GROUND, CloudPlace, read_parts, read_place
+from detection.imagery.raster.grid import Grid
+
+POINT: Final = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("kind", "u1")])
+POINTS_MOST: Final = 2_000_000_000
+# Points that a square should hold, and may: of more only every n-th is used.
+SQUARE_POINTS: Final = 400_000
+SQUARE_MOST: Final = 4_000_000
+SQUARE_CELLS: Final = (32, 1024)
+CELLS_MOST: Final = 1_000_000_000
+LEFT_S: Final = 86_400.0
+# A cloud with fewer points of class 2 than this share was not classified.
+CLASSIFIED: Final = 0.01
+Points = NDArray[np.float64]
+"""n x 3: columns and rows of the grid, fractional, and heights in metres."""
+
+
+class Spool:
+    """The points of one date on one grid.
+
+    Args:
+        folder: for its files.
+        grid: whose cells the squares are made of.
+        side: of a square, cells.
+    """
+
+    def __init__(self, folder: Path, grid: Grid, side: int) -> None:
+        self.grid, self.side = grid, side
+        self.folder = folder
+        self._counts: dict[tuple[int, int], int] = {}
+        self.points = self.ground = 0
+        self.thinned: set[tuple[int, int]] = set()
+        self.low_m = 0.0  # what heights are kept above, so that 32 bits tell 0.1 mm
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether somebody marked which points are ground."""
+        return self.ground >= CLASSIFIED * self.points
+
+    def add(self, columns: NDArray[np.float64], rows: NDArray[np.float64], z: Points, kind: NDArray[np.uint8]) -> None:
+        """Sort points into their squares; those outside of the grid are left out."""
+        inside = (columns >= 0) & (rows >= 0) & (columns < self.grid.width) & (rows < self.grid.height)
+        columns, rows, z, kind = columns[inside], rows[inside], z[inside], kind[inside]
+        if not len(z):
+            return
+        across, down = (columns // self.side).astype(np.int64), (rows // self.side).astype(np.int64)
+        record = np.empty(len(z), POINT)
+        record["x"], record["y"] = columns - across * self.side, rows - down * self.side
+        record["z"], record["kind"] = z - self.low_m, kind
+        key = down << 32 | across
+        order = np.argsort(key, kind="stable")
+        key, record = key[order], record[order]
+        begins = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+        for begin, end in zip(begins, np.r_[begins[1:], len(key)], strict=True):
+            square = int(key[begin] & 0xFFFFFFFF), int(key[begin] >> 32)
+            with self._file(square).open("ab") as file:
+                record[begin:end].tofile(file)
+            self._counts[square] = self._counts.get(square, 0) + int(end - begin)
+        self.points += len(record)
+        self.ground += int(np.count_nonzero(kind == GROUND))
+
+    def squares(self) -> list[tuple[int, int]]:
+        """The squares with points (column, row), row by row."""
+        return sorted(self._counts, key=lambda square: (square[1], square[0]))
+
+    def read(self, square: tuple[int, int], halo: float) -> tuple[Points, NDArray[np.uint8]]:
+        """Return the points of a square and around it, in columns and rows of the grid; and their classes.
+
+        Args:
+            square: its column and row.
+            halo: how far around it, cells.
+        """
+        column, row = square
+        reach = int(np.ceil(halo / self.side))
+        parts, kinds = [], []
+        for down in range(row - reach, row + reach + 1):
+            for across in range(column - reach, column + reach + 1):
+                count = self._counts.get((across, down), 0)
+                if not count:
+                    continue
+                step = -(-count // SQUARE_MOST)
+                if step > 1 and (across, down) == square:
+                    self.thinned.add(square)
+                stored = np.asarray(np.memmap(self._file((across, down)), POINT, "r"))[::step]
+                points = np.column_stack([stored[axis].astype(np.float64) for axis in "xyz"])
+                points += np.array([across * self.side, down * self.side, self.low_m])
+                low, high = (np.array([column + by, row + by]) * self.side for by in (0, 1))
+                low, high = low - halo, high + halo
+                near = ((points[:, :2] >= low) & (points[:, :2] < high)).all(axis=1)
+                parts.append(points[near])
+                kinds.append(np.asarray(stored["kind"])[near])
+        if not parts:
+            return np.empty((0, 3)), np.empty(0, np.uint8)
+        return np.concatenate(parts), np.concatenate(kinds)
+
+    def _file(self, square: tuple[int, int]) -> Path:
+        return self.folder / f"{square[0]}_{square[1]}"
+
+
+def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
+    """Return the grid over some clouds, its corner at a whole number of cells: two dates then fit onto each other.
+
+    Raises:
+        CloudError: more cells than can be worked on.
+    """
+    step = cell_m / place.unit_m
+    headers = [read_header(file) for file in files]
+    left, bottom = (np.floor(min(h.low[axis] for h in headers) / step) for axis in (0, 1))
+    right, top = (np.floor(max(h.high[axis] for h in headers) / step) + 1 for axis in (0, 1))
+    width, height = int(right - left), int(top - bottom)
+    if width * height > CELLS_MOST:
+        raise CloudError(f"{files[0]}: {width:,} x {height:,} cells of {cell_m:g} m are too many; take larger ones")
+    return Grid(Affine(step, 0, left * step, 0, -step, top * step), place.crs_wkt, width, height)
+
+
+def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) -> CloudPlace:
+    """Return where the files of one date lie.
+
+    Raises:
+        NoPlaceError: not all in one system.
+    """
+    places = [read_place(file, crs, height_unit) for file in files]
+    for file, place in zip(files, places, strict=True):
+        if not pyproj.CRS(place.crs_wkt).equals(pyproj.CRS(places[0].crs_wkt), ignore_axis_order=True):
+            raise NoPlaceError(f"{file}: in another coordinate reference system than {files[0]}")
+    return places[0]
+
+
+@contextmanager
+def spooling(
+    files: Sequence[Path], grid: Grid, beside: Path, crs: str | None, height_unit: str | None
+) -> Iterator[Spool]:
+    """Sort the points of some files into squares, in a hidden folder beside what is written; it is gone at the end.
+
+    Raises:
+        CloudError: too many points, no room, or a damaged file.
+    """
+    headers = [read_header(file) for file in files]
+    count = sum(header.points for header in headers)
+    if count > POINTS_MOST:
+        raise CloudError(f"{files[0]}: {count:,} points, the limit is {POINTS_MOST:,}; cut out the slope")
+    beside.mkdir(parents=True, exist_ok=True)
+    _sweep(beside)
+    if (free := shutil.disk_usage(beside).free) < 1.1 * count * POINT.itemsize:
+        raise CloudError(
+            f"{beside}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
+        )
+    folder = Path(tempfile.mkdtemp(prefix=".points-", dir=beside))
+    try:
+        side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
+        spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
+        for file, header in zip(files, headers, strict=True):
+            place = read_place(file, crs, height_unit)
+            if file == files[0]:
+                spool.low_m = header.low[2] * place.height_m
+            a, _, left, _, e, top = grid.transform[:6]
+            turn = None
+            if not pyproj.CRS(place.crs_wkt).equals(grid.crs, ignore_axis_order=True):
+                turn = pyproj.Transformer.from_crs(pyproj.CRS(place.crs_wkt), grid.crs, always_xy=True)
+            for part in read_parts(file, place.height_m):
+                x, y = (part.x, part.y) if turn is None else turn.transform(part.x, part.y)
+                spool.add((np.asarray(x) - left) / a, (np.asarray(y) - top) / e, part.z, part.kind)
+        if not spool.points:
+            raise NoPointsError(f"{files[0]}: no point on the grid")
+        yield spool
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(beside: Path) -> None:
+    """Remove what killed runs left: nobody wrote to it for a day."""
+    for left in beside.glob(".points-*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > LEFT_S:
+            shutil.rmtree(left, ignore_errors=True)

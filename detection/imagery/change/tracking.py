@@ -1,0 +1,423 @@
+"""How far the ground moved between two images of two dates: windows of the older one are found again on the newer."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from detection.imagery.errors import NoValidPixelsError, SceneError
+from detection.imagery.footprints.geopackage import write_geopackage
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer, spacing_m
+from detection.imagery.raster.raster import inspect, read_grid
+from detection.imagery.scene.scene import find_date
+from detection.whole_file import replacing
+
+NODES_MOST: Final = 40_000
+WINDOW_PX: Final = (16, 256)
+SEARCH_MOST_PX: Final = 200.0
+SHOWN: Final = 0.9  # of a window, on both images
+CORRELATION_LEAST: Final = 0.5
+# The best place must correlate so many times better than the second best, which lies farther than so many pixels off.
+RATIO_LEAST: Final = 1.15
+APART_PX: Final = 4
+BACK_MOST_PX: Final = 0.5
+ROUNDS: Final = 12
+STILL_PX: Final = 0.002  # a step of least squares matching below this ends it
+RIM_PX: Final = 2  # of a window, left out: a spline shift makes values up there
+NMAD: Final = 1.4826
+STABLE_LEAST: Final = 12
+CHI2_95: Final = 5.991  # of two components
+FILES: Final = {"vectors": "vectors.gpkg", "run": "track.json"}
+COLUMNS: Final = {
+    "name": "TEXT", "east_m": "REAL", "north_m": "REAL", "east_error_m": "REAL", "north_error_m": "REAL",
+    "length_m": "REAL", "azimuth_deg": "REAL", "significant": "BOOLEAN", "correlation": "REAL", "ratio": "REAL",
+    "back_px": "REAL",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TrackAsked:
+    """How two images are compared.
+
+    Attributes:
+        window_px: side of the window that is found again.
+        step_px: between windows.
+        most_m: how far the ground can have moved.
+        stable: raster that is not 0 on ground known to be stable; None: what moved like most.
+        places: name to longitude and latitude, which get a vector of their own.
+        older_at: when the older image was taken; None: as its tag or its name says.
+        newer_at: the same of the newer.
+        band: number of the band that is compared, from 1.
+        out_dir: for the files.
+    """
+
+    window_px: int = 48
+    step_px: int = 24
+    most_m: float = 2.0
+    stable: Path | None = None
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    older_at: datetime | None = None
+    newer_at: datetime | None = None
+    band: int = 1
+    out_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """How far one window moved, on the ground; errors are one sigma.
+
+    Attributes:
+        name: of the place; empty on the grid.
+        longitude: of the middle of the window, degrees.
+        latitude: of the middle of the window, degrees.
+        east_m: stable ground taken away.
+        north_m: stable ground taken away.
+        east_error_m: from the image and from stable ground.
+        north_error_m: from the image and from stable ground.
+        significant: beyond both errors together at 95 %.
+        correlation: of the two windows.
+        ratio: of this correlation to that of the second best place.
+        back_px: what is left after the way there and back.
+    """
+
+    name: str
+    longitude: float
+    latitude: float
+    east_m: float
+    north_m: float
+    east_error_m: float
+    north_error_m: float
+    significant: bool
+    correlation: float
+    ratio: float
+    back_px: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracked:
+    """What two images say of movement.
+
+    Attributes:
+        older_at: when the older image was taken; None: nobody says it.
+        newer_at: the same of the newer.
+        vectors: that passed all tests; those of places first.
+        asked: windows.
+        dropped: why others did not pass -> how many.
+        lost_places: place -> why it has no vector.
+        shift_m: east and north by which the newer image lay off on stable ground; it was taken away.
+        shift_error_m: one sigma of that, along one axis.
+        raised: by how much errors were raised to what stable ground shows; 1: not.
+        stable: windows on stable ground.
+        error_m: median error along one axis.
+        warnings: one sentence each.
+        outputs: name to path.
+    """
+
+    older_at: datetime | None
+    newer_at: datetime | None
+    vectors: tuple[Vector, ...]
+    asked: int
+    dropped: dict[str, int]
+    lost_places: dict[str, str]
+    shift_m: tuple[float, float]
+    shift_error_m: float
+    raised: float
+    stable: int
+    error_m: float
+    warnings: tuple[str, ...]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Columns and rows that a window moved, their covariance, and how good the match is."""
+
+    moved: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    correlation: float
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A match there and back at a place of the grid."""
+
+    name: str
+    at: tuple[float, float]
+    match: _Match
+    back_px: float
+
+
+class _LostError(Exception):
+    """A window has no match; the message says why in few words."""
+
+
+def track(older: Path, newer: Path, asked: TrackAsked) -> Tracked:
+    """Find windows of the older image again on the newer one, and say how far they moved, with its error.
+
+    The whole pixel is the best normalised cross-correlation within `most_m`; what is below a pixel comes by least
+    squares matching (Gruen 1985), which gives the covariance of the shift too. A match is kept where the window shows
+    ground on both images, correlates, stands out against the second best place, and leads back to where it began. The
+    median over stable ground is taken away. Where stable ground scatters more than the covariances say, all are raised
+    by that.
+
+    Args:
+        older: georeferenced raster.
+        newer: georeferenced raster; gives the grid, the older one is warped onto it.
+        asked: how.
+
+    Raises:
+        SceneError: wrong sizes, or too little stable ground to say any error.
+        NoValidPixelsError: no window was found again.
+    """
+    grid = read_grid(newer)
+    step = min(spacing_m(grid, grid.width / 2, grid.height / 2))
+    reach = int(np.ceil(asked.most_m / step))
+    _check(newer, grid, asked, reach, step)
+    places = {name: grid.pixel_of(*place) for name, place in asked.places.items()}
+    nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, asked)]
+    found: list[_Found] = []
+    lost: dict[str, str] = {}
+    dropped: Counter[str] = Counter()
+    with Layer(older, grid, asked.band) as then, Layer(newer, grid, asked.band) as now:
+        warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if then.warped else []
+        for name, at in [*places.items(), *nodes]:
+            try:
+                found.append(_follow(name, at, then, now, asked.window_px, reach))
+            except _LostError as why:
+                dropped[str(why)] += 1
+                if name:
+                    lost[name] = str(why)
+    if not found:
+        reasons = ", ".join(f"{why}: {count}" for why, count in dropped.most_common())
+        raise NoValidPixelsError(f"{newer}: no window of {older} was found again ({reasons})")
+    times = [given or find_date(path, inspect(path).tags) for given, path in
+             ((asked.older_at, older), (asked.newer_at, newer))]  # fmt: skip
+    told = _correct(found, grid, asked, newer, warnings)
+    tracked = replace(
+        told, older_at=times[0], newer_at=times[1], asked=len(places) + len(nodes), dropped=dict(dropped),
+        lost_places=lost, warnings=tuple(warnings),
+    )  # fmt: skip
+    return tracked if asked.out_dir is None else _write(tracked, asked.out_dir)
+
+
+def _check(newer: Path, grid: Grid, asked: TrackAsked, reach: int, step: float) -> None:
+    if not WINDOW_PX[0] <= asked.window_px <= WINDOW_PX[1] or asked.step_px < 1:
+        raise SceneError(f"a window has {WINDOW_PX[0]} to {WINDOW_PX[1]} pixels a side, and the step is 1 at least")
+    if not 1 <= reach <= SEARCH_MOST_PX:
+        raise SceneError(
+            f"{newer}: {asked.most_m:g} m are {reach} pixels of {step:.3g} m; at most {SEARCH_MOST_PX:.0f} are "
+            "searched: take larger pixels, or a smaller distance"
+        )
+    nodes = (grid.width // asked.step_px) * (grid.height // asked.step_px)
+    if nodes > NODES_MOST:
+        raise SceneError(
+            f"{newer}: {nodes:,} windows, the limit is {NODES_MOST:,}; take a wider step, or cut the slope out"
+        )
+
+
+def _list_nodes(grid: Grid, asked: TrackAsked) -> Iterator[tuple[int, int]]:
+    half = asked.window_px // 2
+    for row in range(half, grid.height - half + 1, asked.step_px):
+        for column in range(half, grid.width - half + 1, asked.step_px):
+            yield column, row
+
+
+def _follow(name: str, at: tuple[float, float], then: Layer, now: Layer, window: int, reach: int) -> _Found:
+    """A match there, and back again from where it came to lie."""
+    column, row = round(at[0]), round(at[1])
+    there = _match(then, now, column, row, window, reach)
+    step = np.rint(there.moved).astype(int)
+    back = _match(now, then, column + int(step[0]), row + int(step[1]), window, reach)
+    left = float(np.hypot(*(there.moved + back.moved)))
+    if left > BACK_MOST_PX:
+        raise _LostError("does not lead back")
+    return _Found(name, at, there, left)
+
+
+def _match(one: Layer, other: Layer, column: int, row: int, window: int, reach: int) -> _Match:
+    from skimage.feature import match_template
+
+    pattern = _read(one, column - window // 2, row - window // 2, window)
+    wide = _read(other, column - window // 2 - reach, row - window // 2 - reach, window + 2 * reach)
+    if pattern.std() <= 0:
+        raise _LostError("no texture")
+    surface = match_template(wide, pattern)
+    best = np.unravel_index(int(np.argmax(surface)), surface.shape)
+    top, left = int(best[0]), int(best[1])
+    correlation = float(surface[top, left])
+    if correlation < CORRELATION_LEAST:
+        raise _LostError("correlates too little")
+    if min(top, left, 2 * reach - top, 2 * reach - left) == 0:
+        raise _LostError("left the search")
+    rows, columns = np.ogrid[: surface.shape[0], : surface.shape[1]]
+    others = surface[(np.abs(rows - top) > APART_PX) | (np.abs(columns - left) > APART_PX)]
+    ratio = correlation / max(float(others.max()), 0.1) if others.size else np.inf
+    if ratio < RATIO_LEAST:
+        raise _LostError("looks alike elsewhere")
+    shift, covariance = _refine(pattern, wide[top : top + window, left : left + window])
+    return _Match(np.array([left - reach, top - reach]) + shift, covariance, correlation, min(ratio, 99.0))
+
+
+def _read(layer: Layer, column: int, row: int, side: int) -> NDArray[np.float64]:
+    if column < 0 or row < 0 or column + side > layer.grid.width or row + side > layer.grid.height:
+        raise _LostError("at the rim")
+    values, valid = layer.read(column, row, side, side)
+    if valid.mean() < SHOWN:
+        raise _LostError("not shown")
+    values = values.astype(np.float64)
+    values[~valid] = values[valid].mean()
+    return values
+
+
+def _refine(
+    pattern: NDArray[np.float64], found: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows below a pixel by least squares matching with gain and offset, and their covariance (Gruen 1985).
+
+    Gradients are the mean of both images, so that the noise of one alone does not flatten them.
+    """
+    inner = np.s_[RIM_PX:-RIM_PX, RIM_PX:-RIM_PX]
+    shift = np.zeros(2)
+    normal = np.eye(4)
+    variance = np.inf
+    for _ in range(ROUNDS):
+        moved = ndimage.shift(found, -shift[::-1], order=3, mode="nearest")
+        down, across = (
+            0.5 * (np.gradient(moved, axis=axis) + np.gradient(pattern, axis=axis))[inner].ravel() for axis in (0, 1)
+        )
+        one, other = pattern[inner].ravel(), moved[inner].ravel()
+        terms = np.column_stack([across, down, one - one.mean(), np.ones(one.size)])
+        normal = terms.T @ terms
+        try:
+            answer = np.linalg.solve(normal, terms.T @ other)
+        except np.linalg.LinAlgError:
+            raise _LostError("no texture") from None
+        variance = float(((other - terms @ answer) ** 2).sum()) / (one.size - 4)
+        move = -answer[:2]
+        shift = shift + move
+        if np.abs(shift).max() > 1.0:
+            raise _LostError("does not settle")
+        if np.abs(move).max() < STILL_PX:
+            break
+    else:
+        raise _LostError("does not settle")
+    return shift, np.asarray(variance * np.linalg.inv(normal)[:2, :2])
+
+
+def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, warnings: list[str]) -> Tracked:
+    """Vectors on the ground, less what stable ground seems to have moved, with errors that stable ground bears out."""
+    at = np.array([one.at for one in found])
+    lon, lat, turn = _place(grid, at)
+    moved = np.einsum("nij,nj->ni", turn, np.array([one.match.moved for one in found]))
+    covariance = turn @ np.array([one.match.covariance for one in found]) @ turn.transpose(0, 2, 1)
+    on_grid = np.array([not one.name for one in found])
+    ground = _find_stable(moved, on_grid, at, grid, asked.stable, warnings)
+    if ground.sum() < STABLE_LEAST:
+        raise SceneError(
+            f"{newer}: {ground.sum()} windows lie on stable ground, {STABLE_LEAST} are needed to say any error: take "
+            "smaller steps, or name more stable ground"
+        )
+    shift = np.median(moved[ground], axis=0)
+    left = moved - shift
+    sigma = np.sqrt(np.einsum("nii->ni", covariance))
+    raised = max(1.0, NMAD * float(np.median(np.abs(left[ground] / sigma[ground]))))
+    overlap = min(1.0, asked.step_px / asked.window_px) ** 2
+    scatter = NMAD * float(np.median(np.abs(left[ground])))
+    shift_error = 1.2533 * scatter / np.sqrt(max(1.0, overlap * ground.sum()))
+    covariance = covariance * raised**2 + np.eye(2) * shift_error**2
+    beyond = np.einsum("ni,nij,nj->n", left, np.linalg.inv(covariance), left) > CHI2_95
+    errors = np.sqrt(np.einsum("nii->ni", covariance))
+    vectors = tuple(
+        Vector(
+            one.name, round(float(lon[k]), 8), round(float(lat[k]), 8), round(float(left[k, 0]), 5),
+            round(float(left[k, 1]), 5), round(float(errors[k, 0]), 5), round(float(errors[k, 1]), 5), bool(beyond[k]),
+            round(one.match.correlation, 4), round(one.match.ratio, 3), round(one.back_px, 4),
+        )
+        for k, one in enumerate(found)
+    )  # fmt: skip
+    return Tracked(
+        older_at=None, newer_at=None, vectors=vectors, asked=0, dropped={}, lost_places={},
+        shift_m=(round(float(shift[0]), 5), round(float(shift[1]), 5)), shift_error_m=round(float(shift_error), 5),
+        raised=round(raised, 3), stable=int(ground.sum()), error_m=round(float(np.median(errors)), 5), warnings=(),
+    )  # fmt: skip
+
+
+def _place(grid: Grid, at: NDArray[np.float64]) -> tuple[Any, Any, NDArray[np.float64]]:
+    """Longitude and latitude of pixels, and what one column and one row are in east and north there, metres."""
+    geod = pyproj.Geod(ellps="WGS84")
+    lon, lat = grid.to_lonlat(*grid.to_crs(at[:, 0], at[:, 1]))
+    turn = np.empty((len(at), 2, 2))
+    for part, step in enumerate(((1.0, 0.0), (0.0, 1.0))):
+        to = grid.to_lonlat(*grid.to_crs(at[:, 0] + step[0], at[:, 1] + step[1]))
+        azimuth, _, away = geod.inv(lon, lat, *to)
+        turn[:, 0, part] = away * np.sin(np.radians(azimuth))
+        turn[:, 1, part] = away * np.cos(np.radians(azimuth))
+    return lon, lat, turn
+
+
+def _find_stable(
+    moved: NDArray[np.float64], on_grid: NDArray[np.bool_], at: NDArray[np.float64], grid: Grid, stable: Path | None,
+    warnings: list[str],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Windows on stable ground: as given, else those that moved like most, clipped at three NMAD until it rests."""
+    if stable is not None:
+        with Layer(stable, grid, nearest=True) as layer:
+            held = np.zeros(len(at), bool)
+            for k, (column, row) in enumerate(at):
+                if 0 <= column < grid.width and 0 <= row < grid.height:
+                    values, known = layer.read(int(column), int(row), 1, 1)
+                    held[k] = bool(known[0, 0]) and values[0, 0] != 0
+        return np.asarray(held & on_grid)
+    ground = on_grid
+    for _ in range(ROUNDS):
+        if not ground.any():
+            break
+        middle = np.median(moved[ground], axis=0)
+        scatter = NMAD * np.median(np.abs(moved[ground] - middle), axis=0)
+        kept = on_grid & (np.abs(moved - middle) <= 3 * np.maximum(scatter, 1e-6)).all(axis=1)
+        if np.array_equal(kept, ground):
+            break
+        ground = kept
+    warnings.append("stable ground was found by clipping; a mask of stable ground is better")
+    if ground.sum() < 0.5 * on_grid.sum():
+        warnings.append("less than half of the windows are stable: shift and errors rest on little")
+    return np.asarray(ground)
+
+
+def list_rows(tracked: Tracked) -> Iterator[dict[str, Any]]:
+    """Yield the vectors as rows of a table, with length and azimuth (clockwise from north)."""
+    for vector in tracked.vectors:
+        yield {
+            **asdict(vector),
+            "length_m": round(float(np.hypot(vector.east_m, vector.north_m)), 5),
+            "azimuth_deg": round(float(np.degrees(np.arctan2(vector.east_m, vector.north_m)) % 360), 2),
+        }
+
+
+def _write(tracked: Tracked, out_dir: Path) -> Tracked:
+    """The same with the paths of the files that were written."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(out_dir / FILES["vectors"]) as partial:
+        write_geopackage(
+            partial,
+            (
+                {**row, "geometry": {"type": "Point", "coordinates": (row["longitude"], row["latitude"])}}
+                for row in list_rows(tracked)
+            ),
+            COLUMNS, table="vectors", changed_at=tracked.newer_at or datetime(2000, 1, 1, tzinfo=UTC), kind="POINT",
+            description="Displacement between two images",
+        )  # fmt: skip
+    tracked = replace(tracked, outputs={name: str(out_dir / file) for name, file in FILES.items()})
+    with replacing(out_dir / FILES["run"]) as partial:
+        partial.write_text(json.dumps(asdict(tracked), default=str) + "\n", encoding="utf-8")
+    return tracked

@@ -1,0 +1,124 @@
+"""`slopeward clouds`: point clouds become rasters of heights, or are compared as they are."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.errors import SlopewardError
+
+app = typer.Typer(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
+SUFFIXES: Final = (".las", ".laz")
+Crs = Annotated[str | None, typer.Option("--crs", help="Of files that do not say it, such as EPSG:32632.")]
+HeightUnit = Annotated[str | None, typer.Option(help="Of files that do not say it: m, ft or us-ft.")]
+Ground = Annotated[str, typer.Option(help="class 2, cloth, all points; auto: class 2 where there is any, else cloth.")]
+
+
+@app.command(epilog="Example: slopeward clouds grid 2026-05-12.laz --cell 0.5 --out 2026-05-12.tif")
+def grid(
+    clouds: Annotated[list[Path], typer.Argument(help="LAS or LAZ files of one date, or a folder of them.")],
+    out: Annotated[Path, typer.Option(help="GeoTIFF: height, its error, density, spread.")],
+    cell: Annotated[float, typer.Option("--cell", min=0.01, max=1000.0, help="Side of a cell, m.")] = 0.5,
+    like: Annotated[Path | None, typer.Option(help="Raster whose grid is taken, such as that of another date.")] = None,
+    method: Annotated[str, typer.Option(help="median, tin or idw; the last two fill holes.")] = "median",
+    reach: Annotated[float, typer.Option(min=0.5, max=50.0, help="How far from a point they fill, cells.")] = 3.0,
+    ground: Ground = "auto",
+    crs: Crs = None,
+    height_unit: HeightUnit = None,
+    as_json: JsonOption = False,
+) -> None:
+    """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
+    from detection.clouds.errors import NoPointsError
+    from detection.clouds.grid import GridAsked, grid_clouds
+
+    asked = GridAsked(
+        cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
+    )  # fmt: skip
+    try:
+        found = grid_clouds(_list_clouds(clouds), out, asked)
+    except NoPointsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(asdict(found))
+        return
+    print(
+        f"{out}: {found.width} x {found.height} cells of {found.cell_m:g} m, {found.covered_share:.0%} with a height; "
+        f"{found.ground_points:,} ground points of {found.points:,} ({found.ground_rule})"
+    )
+    print(
+        f"median of the cells: {round(found.points_per_m2, 1)} points/m², spread {found.spread_m:.3f} m, error of "
+        f"heights {found.sigma_m:.3f} m"
+    )
+
+
+@app.command(epilog="Example: slopeward clouds compare 2025.laz 2026.laz --spacing 0.5 --radius 0.5 --out moved")
+def compare(
+    older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")],
+    newer: Annotated[Path, typer.Argument(help="Of the later date.")],
+    spacing: Annotated[float, typer.Option(min=0.02, help="Between places that are measured, m.")] = 1.0,
+    normal: Annotated[float, typer.Option(min=0.02, help="Radius of the points that give the normal, m.")] = 1.5,
+    radius: Annotated[float, typer.Option(min=0.01, help="Radius of the cylinder along it, m.")] = 0.75,
+    depth: Annotated[float, typer.Option(min=0.02, help="How far the cylinder reaches, both ways, m.")] = 5.0,
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
+    registration_m: Annotated[
+        float | None, typer.Option(min=0.0, help="Error of laying the clouds on each other; else from stable ground.")
+    ] = None,
+    zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone found, m².")] = 10.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None,
+    ground: Ground = "auto",
+    crs: Crs = None,
+    height_unit: HeightUnit = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Distances along the normals (M3C2) and where they are significant at 95 %; exit 4: no ground in common."""
+    from detection.clouds.distance import DistanceAsked, compare_clouds
+    from detection.clouds.errors import NoPointsError
+
+    asked = DistanceAsked(
+        spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
+        registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, crs=crs,
+        height_unit=height_unit, out_dir=out,
+    )  # fmt: skip
+    try:
+        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, out or Path())
+    except NoPointsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(asdict(found))
+        return
+    east, north, up = found.shift_m
+    print(
+        f"{found.places:,} places of {found.asked:,}; the newer cloud lay {east:+.3f} m east, {north:+.3f} m north and "
+        f"{up:+.3f} m up of the older one, which is taken away"
+    )
+    print(
+        f"level of detection {found.level_of_detection_m:.3f} m (95 %, median; registration "
+        f"{found.registration_m:.3f} m, {found.registration_from}); {found.significant_share:.1%} significant"
+    )
+    for zone in found.zones:
+        print(
+            f"{zone.kind}{' ' + zone.name if zone.name else ''}: {zone.area_m2:,.0f} m², mean {zone.mean_m:+.3f} ± "
+            f"{zone.mean_error_m:.3f} m, at most {zone.most_m:+.3f} m, {zone.significant_share:.0%} significant"
+        )
+
+
+def _list_clouds(paths: list[Path]) -> list[Path]:
+    found = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise SlopewardError(f"{path}: no file that ends in {' or '.join(SUFFIXES)}")
+            found += inside
+        else:
+            found.append(path)
+    return found

@@ -1,0 +1,135 @@
+"""`slopeward scenes track`: how far the ground moved between two images, and into the series of stations."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from monitor.cli.identity import name_helper
+from monitor.cli.scenes.local import placing_by
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.domain.spreadsheet import write_csv
+from monitor.errors import SlopewardError
+from monitor.ingest.files.reading import FileResult
+from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.vectors import Moved, list_image_places, store_vectors
+from monitor.ingest.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from detection.imagery.change.tracking import Tracked
+
+TABLE: Final = "vectors.csv"
+EXAMPLE = "Example: slopeward scenes track 20260501.tif 20260601.tif --most 2 --site north-bench --at stations"
+
+
+def track(
+    older: Annotated[Path, typer.Argument(help="Georeferenced raster: orthophoto, shaded relief.")],
+    newer: Annotated[Path, typer.Argument(help="The same of the later date; gives the grid.")],
+    most: Annotated[float, typer.Option(min=0.001, help="How far the ground can have moved, m.")] = 2.0,
+    window: Annotated[int, typer.Option(help="Side of the window that is found again, pixels.")] = 48,
+    step: Annotated[int, typer.Option(help="Between windows, pixels.")] = 24,
+    band: Annotated[int, typer.Option(min=1, help="Number of the band.")] = 1,
+    stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
+    older_at: Annotated[str | None, typer.Option(help="When it was taken, ISO 8601; else its tag or name.")] = None,
+    newer_at: Annotated[str | None, typer.Option(help="The same of the newer one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for vectors and record.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Whose stations get a vector of their own.")] = None,
+    at: Annotated[
+        Literal["grid", "stations"], typer.Option(help="stations: store the displacement of those of the site.")
+    ] = "grid",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Displacement between two images with its error, by image correlation; exit 3: not at all stations, 4: nowhere."""
+    from detection.imagery.change.tracking import TrackAsked
+    from detection.imagery.change.tracking import track as find_vectors
+    from detection.imagery.errors import NoValidPixelsError
+
+    if (at == "stations") != (site is not None):
+        raise typer.BadParameter("--at stations and --site belong together")
+    service, db = open_service(config) if site is not None else (None, None)
+    target = None if service is None or site is None else pick_site(service, site)
+    asked = TrackAsked(
+        window_px=window, step_px=step, most_m=most, stable=stable, band=band, out_dir=out,
+        places={} if target is None else list_image_places(target),
+        older_at=_read_time(older_at, "--older-at"), newer_at=_read_time(newer_at, "--newer-at"),
+    )  # fmt: skip
+    try:
+        with placing_by(target):
+            found = find_vectors(older, newer, asked)
+    except NoValidPixelsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    stored = None
+    if target is not None and db is not None and service is not None:
+        if found.older_at is None or found.newer_at is None:
+            raise SlopewardError("when were the images taken? give --older-at and --newer-at")
+        now = datetime.now(UTC)
+        pipeline = Pipeline(db, {target.id: target}, lambda: datetime.now(UTC), service.limits)
+        moved = _list_moved(found)
+        name = f"{older.name} to {newer.name}"
+        stored = store_vectors(pipeline, target, moved, found.older_at, found.newer_at, name, now)
+        record_file(db, name_helper(), stored, now)
+    if out is not None:
+        found = replace(found, outputs={**found.outputs, "table": _write_table(found, out)})
+    _show(found, stored, as_json=as_json)
+    if found.lost_places:
+        raise typer.Exit(NOTHING if len(found.lost_places) == len(asked.places) else 3)
+
+
+def _write_table(found: "Tracked", out: Path) -> str:
+    """The vectors for a spreadsheet; returns the path."""
+    from detection.imagery.change.tracking import list_rows
+    from detection.whole_file import replacing
+
+    with replacing(out / TABLE) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        write_csv(list_rows(found), file)
+    return str(out / TABLE)
+
+
+def _read_time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise typer.BadParameter(f"{option}: expected a time with its zone, such as 2026-05-01T10:00:00Z")
+    return found.astimezone(UTC)
+
+
+def _list_moved(found: "Tracked") -> list[Moved]:
+    return [
+        Moved(v.name, (v.east_m * 1e3, v.north_m * 1e3), (v.east_error_m * 1e3, v.north_error_m * 1e3))
+        for v in found.vectors if v.name
+    ]  # fmt: skip
+
+
+def _show(found: "Tracked", stored: FileResult | None, *, as_json: bool) -> None:
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for place, why in found.lost_places.items():
+        say(f"{place}: no vector ({why})")
+    if as_json:
+        print_json({**asdict(found), "stored": None if stored is None else stored.stored})
+        return
+    moving = [v for v in found.vectors if v.significant]
+    longest = max((1e3 * (v.east_m**2 + v.north_m**2) ** 0.5 for v in moving), default=0.0)
+    print(
+        f"{len(found.vectors)} vectors of {found.asked} windows, error {found.error_m * 1e3:.1f} mm along one axis "
+        f"(raised {found.raised:.1f} times to what {found.stable} windows of stable ground show)"
+    )
+    east, north = (1e3 * one for one in found.shift_m)
+    print(f"the newer image lay {east:+.1f} mm east and {north:+.1f} mm north of the older one, which is taken away")
+    print(f"{len(moving)} moved significantly (95 %), at most {longest:.0f} mm")
+    for v in found.vectors:
+        if v.name:
+            print(
+                f"{v.name}: {v.east_m * 1e3:+.1f} ± {v.east_error_m * 1e3:.1f} mm east, {v.north_m * 1e3:+.1f} ± "
+                f"{v.north_error_m * 1e3:.1f} mm north"
+            )
+    if stored is not None:
+        print(f"{stored.stored} readings stored, {stored.duplicates} known before")

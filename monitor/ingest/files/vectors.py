@@ -1,0 +1,105 @@
+"""Displacement that two images show at stations, as rows of their series, through the gate that all readings pass."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from math import hypot
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.observation import Reading
+from monitor.domain.site import IMAGE_CORRELATION, Site
+from monitor.errors import RefusedError
+from monitor.ingest.files.reader import Line
+from monitor.ingest.files.reading import FileResult, read_file
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.readings.observations import find_series_id, latest_reading, load_readings
+
+QUANTITIES: Final = ("displacement_east", "displacement_north")
+
+
+class Moved(NamedTuple):
+    """What two images say of one station: millimetres and their errors, one sigma; in the order of `QUANTITIES`."""
+
+    station: str
+    mm: tuple[float, float]
+    sigma_mm: tuple[float, float]
+
+
+def list_image_places(site: Site) -> dict[str, tuple[float, float]]:
+    """Stations with a place whose displacement comes from images: id -> longitude, latitude.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    found = {
+        station.id: (station.longitude, station.latitude) for station in site.stations
+        if station.longitude is not None and station.latitude is not None
+        and any(spec.quantity == "displacement" and spec.source == IMAGE_CORRELATION for spec in station.series)
+    }  # fmt: skip
+    if not found:
+        raise RefusedError(
+            f"{site.id}: no station with a place has a series of displacement with source = {IMAGE_CORRELATION!r}; "
+            "declare one in the site file"
+        )
+    return found
+
+
+def store_vectors(
+    pipeline: Pipeline, site: Site, moved: Iterable[Moved], older_at: datetime, newer_at: datetime, name: str,
+    now: datetime,
+) -> FileResult:  # fmt: skip
+    """Store displacement since the first image of each series: what was known at the older image, and what came to it.
+
+    A series that has no reading yet begins with 0 at the older image. Errors of a chain of images add up in squares.
+
+    Raises:
+        RefusedError: the images are in the wrong order, or a series has readings but none at the older image.
+    """
+    if newer_at <= older_at:
+        raise RefusedError(f"the newer image ({spell(newer_at)}) was not taken after the older one ({spell(older_at)})")
+    if newer_at - now > FUTURE_TOLERANCE:
+        raise RefusedError(f"the newer image was taken at {spell(newer_at)}, in the future")
+    with pipeline.database.read() as c:
+        rows = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
+
+    @contextmanager
+    def open_lines() -> Iterator[Iterator[Line]]:
+        yield iter([Line(((row, None),)) for row in rows])
+
+    return read_file(
+        Path(name), pipeline, site, lambda: now, accept_units=True, by=IMAGE_CORRELATION, name=name,
+        open_lines=open_lines,
+    )  # fmt: skip
+
+
+def _list_rows(
+    c: Connection, site: Site, moved: Moved, older_at: datetime, newer_at: datetime, now: datetime
+) -> Iterator[Mapping[str, Any]]:
+    for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
+        base = _find_base(c, site, moved.station, quantity, older_at, now)
+        told = {"station": moved.station, "quantity": quantity, "unit": "mm"}
+        if base is None:
+            yield {**told, "time": older_at, "value": 0.0}
+        before, error = (0.0, 0.0) if base is None else (base.value_raw, base.sigma or 0.0)
+        yield {**told, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
+
+
+def _find_base(
+    c: Connection, site: Site, station: str, quantity: str, older_at: datetime, now: datetime
+) -> Reading | None:
+    """The reading at the older image; None where the series has none at all yet."""
+    series = find_series_id(c, site.id, station, quantity)
+    newest = None if series is None else latest_reading(c, series, now)
+    if series is None or newest is None:
+        return None
+    found = [r for r in load_readings(c, series, None, older_at, now) if r.observed_at == older_at]
+    if not found:
+        raise RefusedError(
+            f"{station}.{quantity} has readings, but none at the older image ({spell(older_at)}): compare with an "
+            f"image that is in the series, such as that of {spell(newest.observed_at)}"
+        )
+    return found[0]

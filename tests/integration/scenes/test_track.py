@@ -1,0 +1,105 @@
+"""Displacement between images as series of stations: through the gate, with errors, in chains, on both databases."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from monitor.cli.main import run_verb
+from monitor.store.readings.observations import load_readings, load_series
+from tests.data.surveys.images import PLACE, SLID_M, write_pair
+from tests.data.watched_slope import SITE_TEXT, write_service
+
+STATION = f"""
+[[station]]
+id = "P1"
+latitude = {PLACE[1]}
+longitude = {PLACE[0]}
+azimuth_deg = 116.0
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "30d"
+source = "image correlation"
+
+[[criterion]]"""
+SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
+TUNED = ["--most", "1", "--window", "32", "--step", "40"]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    first, second, _ = write_pair(folder)
+    third = write_pair(folder, slid_m=(0.6, -0.3), names=("again.tif", "20260701.tif"))[1]
+    return str(first), str(second), str(third)
+
+
+@pytest.fixture
+def track(database, tmp_path, capsys):
+    service = write_service(tmp_path, database, SITE)
+
+    def run(*words):
+        status = run_verb(["scenes", "track", *words, *TUNED, "--config", str(service)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
+
+
+def read_rows(database):
+    """(quantity, reading) of P1, by time."""
+    now = datetime.now(UTC)
+    with database.read() as c:
+        ids = [(one.quantity, one.id) for one in load_series(c, "bench") if one.station == "P1"]
+        rows = [(quantity, r) for quantity, id_ in ids for r in load_readings(c, id_, None, now, now)]
+    return sorted(rows, key=lambda row: (row[1].observed_at, row[0]))
+
+
+def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
+    first, second, third = images
+    stations = ["--site", "bench", "--at", "stations"]
+    status, out, _ = track(first, second, *stations, "--json")
+    assert status == 0
+    told = json.loads(out)
+    assert told["stored"] == 4
+    assert told["vectors"][0]["name"] == "P1"
+    rows = read_rows(database)
+    assert [(quantity, str(r.observed_at)[:10]) for quantity, r in rows] == [
+        (f"displacement_{axis}", f"2026-{month}-01") for month in ("05", "06") for axis in ("east", "north")
+    ]
+    assert [r.value_raw for _, r in rows[:2]] == [0, 0]
+    assert [r.value_raw for _, r in rows[2:]] == pytest.approx([1e3 * one for one in SLID_M], abs=15)
+    assert all(1 < r.sigma < 20 for _, r in rows[2:])
+    assert not any("undeclared" in r.flags for _, r in rows)
+    status, out, _ = track(first, second, *stations, "--json")
+    assert (status, json.loads(out)["stored"]) == (0, 0)  # the same again is known
+    assert track(second, third, *stations, "--out", str(tmp_path))[0] == 0
+    assert (tmp_path / "vectors.csv").read_text().startswith("name,longitude,latitude,east_m,north_m,")
+    rows = read_rows(database)[4:]
+    assert [r.value_raw for _, r in rows] == pytest.approx([600, -300], abs=20)
+    single = [r.sigma for _, r in read_rows(database)[2:4]]
+    assert all(r.sigma > np.sqrt(1.1) * one for (_, r), one in zip(rows, single, strict=True))
+
+
+def test_what_cannot_be_stored_is_one_line(database, track, images):
+    first, second, third = images
+    stations = ["--site", "bench", "--at", "stations"]
+    status, _, err = track(second, first, *stations)
+    assert status == 1
+    assert "was not taken after the older one" in err
+    assert track(first, second, *stations)[0] == 0
+    status, _, err = track(third, second, *stations, "--older-at", "2026-05-20T00:00:00Z")
+    assert status == 1
+    assert "has readings, but none at the older image" in err
+    assert track(first, second, "--at", "stations")[0] == 2
+    assert len(read_rows(database)) == 4
+
+
+def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images, capsys):
+    service = write_service(tmp_path, database, SITE.replace('source = "image correlation"\n', ""))
+    words = ["scenes", "track", *images[:2], *TUNED, "--site", "bench", "--at", "stations", "--config", str(service)]
+    assert run_verb(words) == 1
+    assert "source = 'image correlation'" in capsys.readouterr().err
+    assert not read_rows(database)

@@ -1,0 +1,103 @@
+"""M3C2 on drawn clouds: known shifts and slides, and whether still ground lies within the level of detection."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+import rasterio
+
+from detection.clouds.distance import DistanceAsked, compare_clouds
+from detection.clouds.errors import CloudError, NoPointsError
+from detection.imagery.errors import AoiError
+from tests.data.surveys.clouds import ORIGIN, draw, write_cloud
+
+OFF = np.array([0.05, -0.03, 0.04])
+
+
+def slide(x, y):
+    return np.where(np.hypot(x - 20, y - 20) < 8, -0.3, 0.0)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    folder, rng = tmp_path_factory.mktemp("pair"), np.random.default_rng(11)
+    older = write_cloud(folder / "a.laz", draw(rng, per_m2=20)[0])
+    return older, write_cloud(folder / "b.laz", draw(rng, per_m2=20, noise_m=0.05, raised=slide)[0] + OFF)
+
+
+def test_slide_shift_and_level_of_detection(pair, tmp_path):
+    older, newer = pair
+    asked = DistanceAsked(ground="all", out_dir=tmp_path)
+    found = compare_clouds([older], [newer], asked, tmp_path)
+    assert found.shift_m == pytest.approx(OFF, abs=0.01)
+    assert found.asked == 1600
+    loss, *others = found.zones
+    assert not others
+    assert loss.kind == "loss"
+    assert loss.area_m2 == pytest.approx(np.pi * 64, rel=0.15)
+    # the fall is vertical; distances lie along the normals
+    xs, ys = np.meshgrid(np.linspace(12, 28, 40), np.linspace(12, 28, 40))
+    inside = np.hypot(xs - 20, ys - 20) < 8
+    tilt = np.hypot(0.6 - 0.16 * np.sin(xs / 5), 1.5 / 7 * np.cos(ys / 7))
+    expected = -0.3 * np.cos(np.arctan(tilt))[inside].mean()
+    assert loss.mean_m == pytest.approx(expected, abs=0.05)  # the rim is averaged with what stands
+    with rasterio.open(tmp_path / "m3c2.tif") as source:
+        distance, limit, significant = source.read(masked=True).filled(np.nan)
+        turn = source.transform
+    rows, columns = np.indices(distance.shape)
+    x, y = turn.c + columns + 0.5 - ORIGIN[0], turn.f - rows - 0.5 - ORIGIN[1]
+    still = np.isfinite(distance) & (np.hypot(x - 20, y - 20) > 10)
+    assert 0.93 < (np.abs(distance) < limit)[still].mean() < 0.985
+    assert (np.isfinite(significant) == (np.abs(distance) > limit)).all()
+    with sqlite3.connect(tmp_path / "m3c2.gpkg") as db:
+        rows = db.execute("SELECT count(*), min(abs(distance_m) - level_of_detection_m) FROM m3c2").fetchone()
+    db.close()
+    assert rows[0] == np.isfinite(significant).sum()
+    assert rows[1] >= -1e-3
+    assert json.loads((tmp_path / "m3c2.json").read_text())["zones"][0]["kind"] == "loss"
+    assert not list(tmp_path.glob("*.log"))
+
+
+def test_named_areas_and_a_given_registration(pair, tmp_path):
+    older, newer = pair
+    areas = tmp_path / "areas.geojson"
+
+    def area(name, low, high):
+        import pyproj
+
+        turn = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True)
+        corners = [(low, low), (high, low), (high, high), (low, high), (low, low)]
+        ring = [turn.transform(ORIGIN[0] + x, ORIGIN[1] + y) for x, y in corners]
+        return {"type": "Feature", "properties": {"name": name}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+
+    content = {"type": "FeatureCollection", "features": [area("scar", 17, 23), area("road", 2, 9), area("off", 90, 99)]}
+    areas.write_text(json.dumps(content))
+    asked = DistanceAsked(ground="all", places=areas, registration_m=0.02)
+    found = compare_clouds([older], [newer], asked, tmp_path)
+    assert found.registration_from == "given"
+    assert found.level_of_detection_m > 1.96 * 0.02
+    scar, road = (zone for zone in found.zones if zone.kind == "area")
+    assert (scar.name, road.name) == ("scar", "road")
+    assert scar.significant_share == 1
+    assert abs(road.mean_m) < 1.96 * road.mean_error_m
+    areas.write_text(json.dumps(area("off", 90, 99)))
+    with pytest.raises(AoiError, match="no area"):
+        compare_clouds([older], [newer], asked, tmp_path)
+
+
+def test_clouds_that_do_not_meet(pair, tmp_path):
+    away = write_cloud(tmp_path / "c.las", draw(np.random.default_rng(1), per_m2=5)[0] + [500, 0, 0])
+    with pytest.raises(NoPointsError):
+        compare_clouds([pair[0]], [away], DistanceAsked(ground="all"), tmp_path)
+    with pytest.raises(CloudError, match="wider --spacing"):
+        compare_clouds([pair[0]], [pair[1]], DistanceAsked(spacing_m=0.01), tmp_path)
+
+
+def test_still_ground_of_a_flat_place_shifts_upwards_only(tmp_path):
+    rng = np.random.default_rng(2)
+    flat = [np.column_stack([*rng.uniform(0, 20, (2, 6000)), rng.normal(5, 0.02, 6000)]) for _ in range(2)]
+    older, newer = (write_cloud(tmp_path / f"{k}.las", one) for k, one in enumerate((flat[0], flat[1] + [0, 0, 0.1])))
+    found = compare_clouds([older], [newer], DistanceAsked(ground="all"), tmp_path)
+    assert found.shift_m == pytest.approx((0, 0, 0.1), abs=0.005)
+    assert found.significant_share < 0.1

@@ -1,0 +1,171 @@
+"""Drawn clouds whose ground is known: heights, and whether their stated errors cover it."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+
+from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
+from detection.clouds.grid import GridAsked, grid_clouds
+from detection.imagery.change.surface import subtract
+from tests.data.surveys.clouds import ORIGIN, draw, ground, write_cloud
+
+
+def read(path):
+    """Bands with nodata as NaN, and the middles of the cells in metres from the corner of the drawn ground."""
+    with rasterio.open(path) as source:
+        bands, turn = source.read(masked=True).filled(np.nan), source.transform
+        assert source.descriptions == ("height_m", "sigma_m", "points_per_m2", "spread_m")
+    rows, columns = np.indices(bands[0].shape)
+    return bands, turn.c + (columns + 0.5) * turn.a - ORIGIN[0], turn.f + (rows + 0.5) * turn.e - ORIGIN[1]
+
+
+@pytest.mark.parametrize("method", ["median", "tin", "idw"])
+@pytest.mark.parametrize("per_m2", [3, 30])
+def test_the_stated_error_covers_the_ground(tmp_path, method, per_m2):
+    rng = np.random.default_rng(7)
+    cloud = write_cloud(tmp_path / "a.laz", draw(rng, side_m=25.0, per_m2=per_m2)[0])
+    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(method=method, ground="all"))
+    (height, sigma, density, spread), x, y = read(tmp_path / "a.tif")
+    held = np.isfinite(height)
+    covered = np.abs(height - ground(x, y))[held] < 1.96 * sigma[held]
+    assert 0.92 < covered.mean() < 0.99  # 95 % is said
+    assert found.covered_share == pytest.approx(held.mean(), abs=1e-6)
+    assert (method == "median") == bool((density[held] > 0).all())
+    if per_m2 == 30:
+        assert found.spread_m == pytest.approx(0.03, rel=0.1)
+        assert np.nanmedian(spread) == pytest.approx(0.03, rel=0.1)
+    assert json.loads((tmp_path / "a.json").read_text())["points"] == found.points
+
+
+def test_trees_are_left_out_by_class_or_by_cloth(tmp_path):
+    points, wood = draw(np.random.default_rng(3), trees=12)
+    kind = np.where(wood, 5, 2).astype(np.uint8)
+    rules = {}
+    for name, kinds in (("classified", kind), ("bare", None)):
+        cloud = write_cloud(tmp_path / f"{name}.las", points, kind=kinds)
+        rules[name] = grid_clouds([cloud], tmp_path / f"{name}.tif", GridAsked()).ground_rule
+        (height, *_), x, y = read(tmp_path / f"{name}.tif")
+        held = np.isfinite(height)
+        assert held.mean() > 0.9
+        assert np.abs(height - ground(x, y))[held].max() < 0.3  # crowns begin at 1 m
+    assert rules == {"classified": "class", "bare": "cloth"}
+    grid_clouds([tmp_path / "bare.las"], tmp_path / "all.tif", GridAsked(ground="all"))
+    (height, *_), x, y = read(tmp_path / "all.tif")
+    assert np.nanmax(height - ground(x, y)) > 1
+
+
+def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
+    rng = np.random.default_rng(4)
+
+    def slide(x, y):
+        return np.where(np.hypot(x - 20, y - 20) < 8, -0.2, 0.0)
+
+    older = write_cloud(tmp_path / "a.laz", draw(rng)[0])
+    newer = write_cloud(tmp_path / "b.laz", draw(rng, noise_m=0.05, raised=slide)[0] + [0, 0, 0.15])
+    grid_clouds([older], tmp_path / "a.tif", GridAsked(ground="all"))
+    grid_clouds([newer], tmp_path / "b.tif", GridAsked(ground="all", like=tmp_path / "a.tif"))
+    found = subtract(tmp_path / "a.tif", tmp_path / "b.tif", minimum_area_m2=5.0, out_dir=tmp_path / "out")
+    assert found.sigma_from == "cells"
+    assert found.offset_m == pytest.approx(0.15, abs=0.005)
+    assert found.loss.volume_m3 == pytest.approx(np.pi * 8**2 * 0.2, rel=0.03)
+    assert found.gain.bodies == 0
+    assert not any("warped" in line for line in found.warnings)
+    with rasterio.open(tmp_path / "out" / "difference.tif") as source:
+        difference, limit = source.read(masked=True).filled(np.nan)
+    _, x, y = read(tmp_path / "a.tif")
+    still = np.isfinite(difference) & (np.hypot(x - 20, y - 20) > 9)
+    assert 0.93 < (np.abs(difference) < limit)[still].mean() < 0.98
+
+
+def test_errors_of_cells_that_are_too_small_are_raised(tmp_path):
+    """What all points of a flight share does not scatter: stable ground shows it."""
+    rng = np.random.default_rng(5)
+    for name in "ab":
+        swell = rng.normal(0, 0.05, (9, 9))
+
+        def bent(x, y, swell=swell):
+            return swell[(y // 5).astype(int) % 9, (x // 5).astype(int) % 9]
+
+        write_cloud(tmp_path / f"{name}.laz", draw(rng, raised=bent)[0])
+        grid_clouds([tmp_path / f"{name}.laz"], tmp_path / f"{name}.tif", GridAsked(ground="all"))
+    found = subtract(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert any("times more than the errors of the cells say" in line for line in found.warnings)
+    assert found.sigma_m == pytest.approx(np.hypot(0.05, 0.05), rel=0.35)
+
+
+def test_squares_join_without_a_trace(tmp_path, monkeypatch):
+    cloud = write_cloud(tmp_path / "a.laz", draw(np.random.default_rng(6), per_m2=6)[0])
+    for method in ("median", "idw"):
+        for name, points in (("one", 1_000_000), ("many", 1)):
+            monkeypatch.setattr("detection.clouds.spool.SQUARE_POINTS", points)
+            grid_clouds([cloud], tmp_path / f"{name}.tif", GridAsked(method=method, ground="all"))
+        one, many = (read(tmp_path / f"{name}.tif")[0] for name in ("one", "many"))
+        np.testing.assert_allclose(one[0], many[0], atol=2e-4)
+        assert np.nanmax(np.abs(one[1] - many[1])) < 0.01  # cells without a plane take the usual slope of their square
+    assert not list(tmp_path.glob(".points-*"))
+
+
+def test_more_points_than_memory_are_thinned_and_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.clouds.spool.SQUARE_MOST", 5_000)
+    cloud = write_cloud(tmp_path / "a.laz", draw(np.random.default_rng(6), per_m2=10)[0])
+    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+    assert "every n-th" in found.warnings[0]
+    assert found.ground_points <= 5_000 * len(found.warnings) * 9
+
+
+def test_feet_become_metres(tmp_path):
+    points = draw(np.random.default_rng(8), per_m2=12)[0]
+    foot = 1200 / 3937
+    cloud = write_cloud(tmp_path / "a.laz", points, crs="EPSG:2227", unit_m=foot)  # US survey feet; says no heights
+    with pytest.raises(NoPlaceError, match="unit of heights is not said; give --height-unit"):
+        grid_clouds([cloud], tmp_path / "a.tif", GridAsked())
+    found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all", height_unit="us-ft"))
+    assert found.cell_m == pytest.approx(0.5)
+    with rasterio.open(tmp_path / "a.tif") as source:
+        height, turn = source.read(1, masked=True).filled(np.nan), source.transform
+    rows, columns = np.indices(height.shape)
+    x, y = ((turn.c + (columns + 0.5) * turn.a - ORIGIN[0]) * foot, (turn.f + (rows + 0.5) * turn.e - ORIGIN[1]) * foot)
+    assert np.nanmax(np.abs(height - ground(x, y))) < 0.2
+    both = write_cloud(tmp_path / "b.laz", points, crs="EPSG:2227+6360", unit_m=foot)  # heights in US survey feet
+    again = grid_clouds([both], tmp_path / "b.tif", GridAsked(ground="all"))
+    assert again.covered_share == found.covered_share
+
+
+def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
+    points = draw(np.random.default_rng(8), per_m2=2)[0]
+    bare = write_cloud(tmp_path / "a.las", points, crs=None)
+    with pytest.raises(NoPlaceError, match="give --crs"):
+        grid_clouds([bare], tmp_path / "a.tif", GridAsked())
+    grid_clouds([bare], tmp_path / "a.tif", GridAsked(crs="EPSG:32632", ground="all"))
+    with pytest.raises(NoPlaceError, match="no projected system"):
+        grid_clouds([bare], tmp_path / "a.tif", GridAsked(crs="EPSG:4326"))
+    placed = write_cloud(tmp_path / "b.las", points)
+    with pytest.raises(NoPlaceError, match="leave --crs out"):
+        grid_clouds([placed], tmp_path / "a.tif", GridAsked(crs="EPSG:32633"))
+    with pytest.raises(NoPlaceError, match="another coordinate reference system"):
+        grid_clouds(
+            [placed, write_cloud(tmp_path / "c.las", points, crs="EPSG:32633")], tmp_path / "a.tif", GridAsked()
+        )
+    with pytest.raises(CloudError, match="class 2"):
+        grid_clouds([placed], tmp_path / "a.tif", GridAsked(ground="class"))
+    with pytest.raises(CloudError, match="take larger ones"):
+        grid_clouds([placed], tmp_path / "a.tif", GridAsked(cell_m=0.001))
+    low = write_cloud(tmp_path / "d.las", points, kind=np.full(len(points), 7, np.uint8))
+    with pytest.raises(NoPointsError):
+        grid_clouds([low], tmp_path / "a.tif", GridAsked())
+    assert not list(tmp_path.glob(".points-*"))
+
+
+def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
+    import os
+
+    old, new = tmp_path / ".points-old", tmp_path / ".points-new"
+    old.mkdir()
+    new.mkdir()
+    os.utime(old, (1, 1))
+    cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
+    grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+    assert not old.exists()
+    assert new.exists()
