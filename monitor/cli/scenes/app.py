@@ -85,6 +85,7 @@ app.command(epilog=detect.EPILOG)(detect.detect)
 app.command(epilog=change.EXAMPLE)(change.compare)
 app.command(epilog=surface.EXAMPLE)(surface.dod)
 app.command(epilog=stack.EXAMPLE)(stack.rates)
+app.command(epilog=track.EXAMPLE)(track.track)
 app.command(epilog=models.EXAMPLE)(models.models)
 app.command(epilog=export.EXAMPLE)(export.export)
 
