@@ -251,7 +251,7 @@ def _match(one: Layer, other: Layer, column: int, row: int, window: int, reach: 
     wide = _read(other, column - window // 2 - reach, row - window // 2 - reach, window + 2 * reach)
     if pattern.std() <= 0:
         raise _LostError("no texture")
-    surface = match_template(wide, pattern)
+    surface: NDArray[np.float64] = match_template(wide, pattern)  # type: ignore[no-untyped-call,unused-ignore]
     best = np.unravel_index(int(np.argmax(surface)), surface.shape)
     top, left = int(best[0]), int(best[1])
     correlation = float(surface[top, left])
@@ -271,10 +271,10 @@ def _match(one: Layer, other: Layer, column: int, row: int, window: int, reach: 
 def _read(layer: Layer, column: int, row: int, side: int) -> NDArray[np.float64]:
     if column < 0 or row < 0 or column + side > layer.grid.width or row + side > layer.grid.height:
         raise _LostError("at the rim")
-    values, valid = layer.read(column, row, side, side)
+    stored, valid = layer.read(column, row, side, side)
     if valid.mean() < SHOWN:
         raise _LostError("not shown")
-    values = values.astype(np.float64)
+    values: NDArray[np.float64] = stored.astype(np.float64)
     values[~valid] = values[valid].mean()
     return values
 

@@ -1,6 +1,6 @@
 """Displacement that two images show at stations, as rows of their series, through the gate that all readings pass."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from math import hypot
@@ -64,7 +64,7 @@ def store_vectors(
     if newer_at - now > FUTURE_TOLERANCE:
         raise RefusedError(f"the newer image was taken at {spell(newer_at)}, in the future")
     with pipeline.database.read() as c:
-        rows = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
+        rows: list[dict[str, Any]] = [row for one in moved for row in _list_rows(c, site, one, older_at, newer_at, now)]
 
     @contextmanager
     def open_lines() -> Iterator[Iterator[Line]]:
@@ -78,10 +78,10 @@ def store_vectors(
 
 def _list_rows(
     c: Connection, site: Site, moved: Moved, older_at: datetime, newer_at: datetime, now: datetime
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
         base = _find_base(c, site, moved.station, quantity, older_at, now)
-        told = {"station": moved.station, "quantity": quantity, "unit": "mm"}
+        told: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
         if base is None:
             yield {**told, "time": older_at, "value": 0.0}
         before, error = (0.0, 0.0) if base is None else (base.value_raw, base.sigma or 0.0)
