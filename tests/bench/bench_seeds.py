@@ -33,6 +33,11 @@ SEVEN = ("mlp", "lstm", "gru", "cnn", "lstm2", "bilstm", "conv-lstm")
 METHODS = ("trailing", "polynomial", "stl", "emd", "ceemdan", "vmd")
 LAST_SHARE = 0.2
 WINDOW = 12
+BIJIE = {
+    "scdnn": "82.14", "deeplabv3plus-resnet50": "76.4 or 77.2", "deeplabv3plus-mobilenetv2": "76.4 or 77.2",
+    "segnet": "54", "sssn": "47.6",
+}  # fmt: skip
+"""Mean IoU in % of the table of SCDnn (China Geology 2024); which of two is which backbone is not known here."""
 
 
 def read(name: str) -> Panel:
@@ -170,6 +175,10 @@ def stored() -> dict[str, Any]:
         "bijie": {
             "scdnn": maps["bijie"], "best": {"model": best["bijie"][0], "miou": best["bijie"][1]["miou"]},
             "logistic": {key: imagery["bijie"]["maps"]["logistic"][key] for key in ("miou", "f1")},
+            "table": {
+                name: {"paper_miou_percent": paper, "miou": imagery["bijie"]["maps"][name]["miou"]}
+                for name, paper in BIJIE.items()
+            },
             "recipe": {key: recipes["bijie-short"][key] for key in ("miou", "f1", "f1_interval", "images")},
         },
         "landslide4sense": {
@@ -316,7 +325,11 @@ def tabulate(found: dict[str, Any]) -> list[str]:
         ),
     )
     head = ("claim", "paper", "trivial", "honest", "reason")
-    return [" | ".join(row) for row in (head, *rows)]
+    table = [
+        ("", f"{name} {one['paper_miou_percent']} %", "", f"{one['miou']:.1%}", "")
+        for name, one in bijie["table"].items()
+    ]
+    return [" | ".join(row) for row in (head, *rows, ("", "the table of Bijie, mean IoU", "", "", ""), *table)]
 
 
 if __name__ == "__main__":

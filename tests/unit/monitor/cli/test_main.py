@@ -105,6 +105,18 @@ def check_a(capsys, tmp_path, text):
     return status, [(one["state"], one["text"]) for one in map(json.loads, out.splitlines())]
 
 
+def test_check_names_a_site_that_networks_cannot_begin_with(capsys, tmp_path):
+    text = write_first_site("a").replace(
+        'models = ["auto"]', 'models = ["lstm"]\nstart_from = "b"\nreplay = ["b", "c"]'
+    )
+    (tmp_path / "configs/sites/b.toml").write_text(write_first_site("b"))
+    status, found = check_a(capsys, tmp_path, text)
+    assert status == 1
+    assert [line for state, line in found if state == "wrong"] == [
+        "forecast.replay: no site is called 'c'; expected one of: a, b"
+    ]
+
+
 @pytest.mark.parametrize(
     ("channel", "state", "words"),
     [
