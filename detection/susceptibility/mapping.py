@@ -18,7 +18,7 @@ from detection.imagery.raster.raster import write_cog, writing_geotiff
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, windows
 from detection.susceptibility.model import CLASSES, Model, load_model
-from detection.susceptibility.picture import draw_picture, hash_file
+from detection.susceptibility.picture import draw_picture
 from detection.susceptibility.study import Study, read_study
 
 NODATA: Final = -1.0
@@ -78,7 +78,7 @@ def make_map(asked: MapAsked, progress: Progress = lambda *_: None) -> dict[str,
         drawn = draw_picture(work / RASTER, work / PICTURE)
         record = {
             "model": str(asked.model), **{name.lower(): value for name, value in tags.items()},
-            "sha256": hash_file(work / RASTER), "crs": grid.crs_name, "width": grid.width, "height": grid.height,
+            "sha256": drawn["sha256"], "crs": grid.crs_name, "width": grid.width, "height": grid.height,
             "known_share": known / (grid.width * grid.height), "outside_share": outside / known,
             "class_shares": dict(zip(CLASSES, (counts[1:] / known).tolist(), strict=True)),
             "picture": {"bounds": drawn["bounds"], "classes": drawn["classes"]},

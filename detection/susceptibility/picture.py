@@ -1,38 +1,28 @@
 """The picture of a susceptibility map for the page: five classes, hatched where the training saw nothing alike."""
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.errors import NoValidPixelsError
+from detection.imagery.errors import ImageryError, NoValidPixelsError
+from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.raster.grid import lonlat_frame
+from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
+from detection.imagery.scene.scene import hash_file
 from detection.susceptibility.model import CLASSES
+from detection.susceptibility.records import PictureAsked, PictureDrawn, read_shown
+from detection.whole_file import replacing
 
 LONGEST_PX: Final = 1000
 # Violet from pale to dark (ColorBrewer): none of the colours by which warning levels are shown.
 COLOURS: Final = ("#f2f0f7", "#cbc9e2", "#9e9ac8", "#756bb1", "#54278f")
 HATCH: Final = "#6e6e6e"
 OUTSIDE_BAND: Final = 4
-FACTS: Final = {"MADE_ON": "made_on", "MODEL_HASH": "model_hash", "LEARNER": "learner", "INVENTORY": "inventory",
-                "INVENTORY_FROM": "from", "INVENTORY_TO": "to", "AUC": "auc", "LANDSLIDES": "landslides"}  # fmt: skip
-MOST_TEXT: Final = 200
-
-
-def describe_map(path: Path) -> dict[str, Any]:
-    """What a susceptibility raster says of itself: its hash, and the tags of a map of ours.
-
-    Raises:
-        ImageryError: no raster that can be read.
-    """
-    tags = inspect(path).tags
-    said = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
-    return {"file": path.name, "sha256": hash_file(path), **said}
 
 
 def draw_picture(path: Path, out: Path) -> dict[str, Any]:
@@ -45,7 +35,7 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
         out: the PNG to write.
 
     Returns:
-        `describe_map`, with bounds (west, south, east, north) and classes (name, colour, least, most).
+        `describe_prior`, with bounds (west, south, east, north) and classes (name, colour, least, most).
 
     Raises:
         ImageryError: no raster that can be read, or one without any value.
@@ -75,7 +65,7 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
     a, _, west, _, e, north = frame.transform[:6]
     edges = [0.0, *(float(one) for one in bounds), 1.0]
     return {
-        **describe_map(path),
+        **describe_prior(path),
         "bounds": [west, north + e * frame.height, west + a * frame.width, north],
         "classes": [
             {"name": name, "colour": colour, "least": edges[k], "most": edges[k + 1]}
@@ -84,13 +74,30 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+def show_map(path: Path, out: Path) -> dict[str, Any]:
+    """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
+
+    Raises:
+        ImageryError: as `draw_picture`.
+    """
+    known = read_shown(out)
+    if known is not None and known["sha256"] == hash_file(path):
+        return known
+    drawn = draw_picture(path, out)
+    with replacing(out.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(drawn, ensure_ascii=False), encoding="utf-8")
+    return drawn
+
+
+def show(asked: PictureAsked) -> PictureDrawn:
+    """What a worker does: the picture of one map, or one line that says why there is none."""
+    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    try:
+        with placing(local):
+            drawn = show_map(asked.prior, asked.out)
+    except ImageryError as error:
+        return PictureDrawn(error=str(error))
+    return PictureDrawn(drawn["sha256"], tuple(drawn["bounds"]))
 
 
 def _read_bounds(text: str | None) -> NDArray[np.float64] | None:

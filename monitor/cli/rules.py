@@ -55,7 +55,7 @@ RULES: Final[dict[str, str]] = {
          "clouds compare"),
         READS,
     ),
-    **dict.fromkeys(("susceptibility train", "susceptibility map"), READS),
+    **dict.fromkeys(("susceptibility train", "susceptibility map", "map susceptibility"), READS),
     **dict.fromkeys(("db current", "db backup", "db prove", "db verify", "db publish"), READS),
     **dict.fromkeys(
         ("level set", "drill", "report add", "events add", "events confirm", "events withdraw", "alerts ack",

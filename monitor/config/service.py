@@ -165,6 +165,10 @@ class PathsSection(Section):
         """Where the relief of a site lies, once it was drawn; no result of a scene has a hidden name."""
         return self.inbox.parent / "scenes" / site / ".relief.pmtiles"
 
+    def susceptibility_of(self, site: str) -> Path:
+        """Where the picture of the site's susceptibility map lies, once it was drawn; its facts beside it as JSON."""
+        return self.inbox.parent / "scenes" / site / ".susceptibility.png"
+
 
 class WebSection(Section):
     """[web]."""

@@ -141,7 +141,7 @@ def parse_site(text: str, name: str) -> Site:
         anomaly=AnomalyPlan(file.anomaly.detectors, file.anomaly.budget_per_sensor_month, file.anomaly.every),
         scenes=ScenePlan(
             file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage,
-            LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None,
+            LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None, file.scenes.prior,
         ),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients, teams=teams,

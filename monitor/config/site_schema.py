@@ -267,6 +267,7 @@ class ScenesTable(Section):
     minimum_area_m2: float = Field(default=900.0, ge=0.0)
     near_m: float = Field(default=500.0, gt=0.0)
     triage: bool = False
+    prior: str = Field(default="", max_length=1000)
 
 
 class LocalTable(Section):

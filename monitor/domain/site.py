@@ -220,6 +220,7 @@ class ScenePlan:
     near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
     triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
+    prior: str = ""  # susceptibility map that lies below footprints: which ground resembles that of landslides
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from detection.imagery.footprints.cautions import list_cautions
 from detection.imagery.footprints.options import Options, read_options
 from detection.imagery.footprints.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
 from detection.imagery.footprints.polygons import find_footprints, threshold_steps
+from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import Plan, make_plan, map_scene, measure_flips, name_classes
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
@@ -83,8 +84,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
         is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes, threshold,
-        blend, tile, halo, resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see
-        `quality.Tally`; None without `out_dir`),
+        blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
+        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
         polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
@@ -248,7 +249,13 @@ def _find_scene(options: Options) -> Scene:
     for name, path in given.items():
         if not path.is_file():
             raise SceneError(f"{path}: no such file ({name})")
+    # which map lies below it makes no other scene of it
+    given.pop("prior", None)
     return replace(scene, **given)
+
+
+def _find_prior(scene: Scene, options: Options) -> Path | None:
+    return options.prior or scene.prior
 
 
 def plan_tiles(model: "Model", options: Options) -> Plan:
@@ -267,6 +274,7 @@ def _estimate_bytes(model: "Model", side: int, other: int | None = None) -> int:
 
 def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: Asked | None) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
+    prior = _find_prior(scene, options)
     return {
         "scene_hash": scene_hash(scene, options.owner),
         "model": str(model.card["name"]),
@@ -283,6 +291,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": asked.facts() if asked else None,
+        "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
         "formats": list(options.formats),
@@ -318,8 +327,8 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
             open_scene(scene, names, masks=masks, terrain=terrain, partial=options.partial, **taken)
         )
         prior = None
-        if scene.prior and reader.grid.placed:
-            prior = stack.enter_context(BandReader({"prior": (scene.prior, 1)}, grid=reader.grid, covering=False))
+        if (below := _find_prior(scene, options)) and reader.grid.placed:
+            prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
         warnings = (*scene.remarks, *contradictions, *_list_placing(scene, names))
         yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings)
 

@@ -166,7 +166,7 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
             return f"{file}: has not arrived"
         if "size" in facts and file.stat().st_size != facts["size"]:
             return f"{file}: {file.stat().st_size} bytes, the manifest says {facts['size']}"
-        if "sha256" in facts and _hash_file(file) != facts["sha256"]:
+        if "sha256" in facts and hash_file(file) != facts["sha256"]:
             return f"{file}: sha256 differs from the manifest"
     return None
 
@@ -187,11 +187,12 @@ def scene_hash(scene: Scene, owner: str = "") -> str:
         if not file.is_file():
             raise NotARasterError(f"{file}: no such file")
         name = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
-        digest.update(f"{name.as_posix()}\0{_hash_file(file)}\n".encode())
+        digest.update(f"{name.as_posix()}\0{hash_file(file)}\n".encode())
     return digest.hexdigest()
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         digest = sha256()
         while block := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""`slopeward map`: the ground below the maps of the page: shaded relief of a site, files of tiles."""
+"""`slopeward map`: the ground below the maps of the page: shaded relief, susceptibility, files of tiles."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from detection.imagery.tiles.records import ReliefAsked, Tiles, TilesAsked
+from detection.susceptibility.records import PictureAsked, PictureDrawn
 from monitor.cli.session import ConfigOption, JsonOption, pick_site, show
 from monitor.config.service import load_service
 from monitor.errors import NotFoundError, RefusedError
@@ -15,6 +16,7 @@ from monitor.worker.records import Task
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 TAKE: Task[TilesAsked, Tiles] = Task("detection.imagery.tiles.packing:take_tiles", TilesAsked, Tiles)
+PICTURE: Task[PictureAsked, PictureDrawn] = Task("detection.susceptibility.picture:show", PictureAsked, PictureDrawn)
 DRAW: Task[ReliefAsked, Tiles] = Task("detection.imagery.tiles.relief:make_relief", ReliefAsked, Tiles)
 
 
@@ -39,6 +41,33 @@ def relief(
     # a VRT reads files beside it
     found = run_in_worker(service.compute, DRAW, asked, reads=[dem.absolute().parent], writes=[out.parent])
     _tell(out, found, as_json)
+
+
+@app.command("susceptibility")
+def susceptibility(
+    site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the picture of the susceptibility map that the site file names (`[scenes] prior`), for the map of the page.
+
+    Example: slopeward map susceptibility north-bench
+    """
+    service = load_service(config)
+    declared = pick_site(service, site)
+    if not declared.scenes.prior:
+        raise RefusedError(f'the site file of {site} names no map; write [scenes] prior = "susceptibility.tif"')
+    prior = Path(declared.scenes.prior).absolute()
+    _require(prior)
+    out = service.paths.susceptibility_of(declared.id).absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    local = declared.scenes.local
+    asked = PictureAsked(prior, out, *(() if local is None else (local.into, local.affine)))
+    found = run_in_worker(service.compute, PICTURE, asked, reads=[prior], writes=[out.parent])
+    if found.error:
+        raise RefusedError(found.error)
+    facts = {"file": str(out), "sha256": found.sha256, "bounds": list(found.bounds)}
+    show(facts, f"{out}: picture of {prior.name} (sha256 {found.sha256[:12]})", as_json)
 
 
 @app.command("tiles")

@@ -229,9 +229,15 @@ def _ask(
         scene_path=str(entry), weights=plan.weights, out_dir=out_dir, minimum_area_m2=plan.minimum_area_m2,
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
         versions=tuple(versions), stations=list_places(site), near_m=plan.near_m, local=plan.local,
-        relief=None if relief.exists() else relief,
+        relief=None if relief.exists() else relief, prior=Path(plan.prior).absolute() if plan.prior else None,
+        prior_picture=config.paths.susceptibility_of(site.id).absolute(),
     )  # fmt: skip
-    own: tuple[str | Path, ...] = (entry.parent, *list_checkpoint(plan.weights), *(date.out_dir for date in dates))
+    own: tuple[str | Path, ...] = (
+        entry.parent,
+        *([asked.prior] if asked.prior else ()),
+        *list_checkpoint(plan.weights),
+        *(date.out_dir for date in dates),
+    )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
         answer = run_in_worker(config.compute, READ_ONE, asked, reads=own, writes=(results,))

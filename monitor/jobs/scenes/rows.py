@@ -140,7 +140,7 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         "threshold": answer.threshold, "minimum_area_m2": answer.minimum_area_m2,
         # what triage passed over was not looked at: it proves nothing for other dates
         "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
-        "doubtful": [list(window) for window in answer.doubtful],
+        "doubtful": [list(window) for window in answer.doubtful], "prior": answer.prior,
     }  # fmt: skip
 
 
@@ -193,9 +193,12 @@ def _footprint(
     change: str,
 ) -> Footprint:  # fmt: skip
     distance, station = distances[0] if distances else (None, None)
+    susceptibility = answer.priors.get(one.polygon_id)
+    known = susceptibility is not None
     return Footprint(
         scene_hash, answer.model_hash, one.polygon_id, answer.model, change, one.area_m2, one.mean_probability,
         one.geometry, *one.bbox, station, distance, kind=one.kind, near_stations=keep_near(distances, reach_m),
+        susceptibility=susceptibility, susceptibility_map=(answer.prior or {}).get("sha256") if known else None,
     )  # fmt: skip
 
 

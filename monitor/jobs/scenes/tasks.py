@@ -1,7 +1,7 @@
 """What the watched folder asks of its worker, and what this answers of a scene."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +62,8 @@ class SceneAsked:
         near_m: how far places look.
         local: places files in a local system.
         relief: where the ground of the site's map is drawn from the scene's elevation model; None: it is drawn.
+        prior: susceptibility map that lies below the footprints; None: the scene's own, if it brings one.
+        prior_picture: where its picture for the page is drawn.
     """
 
     scene_path: str
@@ -77,6 +79,8 @@ class SceneAsked:
     near_m: float
     local: LocalGrid | None
     relief: Path | None = None
+    prior: Path | None = None
+    prior_picture: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,8 @@ class PlaceValue:
 class ReadScene:
     """A scene that was read; `outputs` and `card` are kept as they are (JSON).
 
-    `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces.
+    `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces;
+    `prior` is the susceptibility map below it (see `describe_prior`), `priors` the mean of it by polygon_id.
     """
 
     scene_hash: str
@@ -135,6 +140,8 @@ class ReadScene:
     judgements: tuple[Judgement, ...]
     series: tuple[PlaceValue, ...] = ()
     replaced: tuple[str, ...] = ()
+    prior: dict[str, Any] | None = None
+    priors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,9 @@ def _read_one(asked: SceneAsked) -> ReadScene:
     try:
         if reason := find_missing(Path(asked.scene_path)):
             raise _WaitingError(reason, comes=True)
+        prior, unmapped = _show_prior(asked)
         answer = detect({
-            "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir),
+            "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
             "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
             "known": asked.known,
         })  # fmt: skip
@@ -105,14 +106,15 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
         classes=own.classes, threshold=own.threshold,
-        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *undrawn),
+        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *unmapped, *undrawn),
         doubts=own.doubts, unseen=own.unseen,
         doubtful=own.doubtful, outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)),
         weights_path=str(weights_path(asked.weights)), card=load_model(asked.weights).card,
         judgements=tuple(_judgement(*one) for one in judgements),
         series=tuple(_list_series(own, judgements[0][1], same, asked)),
-        replaced=tuple(sorted(v.scene_hash for v in replaced)),
+        replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
+        priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
     )  # fmt: skip
 
 
@@ -127,6 +129,20 @@ def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:
     except (ImageryError, OSError) as error:
         return (f"no relief for the map: {error}",)
     return ()
+
+
+def _show_prior(asked: SceneAsked) -> tuple[Path | None, tuple[str, ...]]:
+    """The susceptibility map, drawn for the page too; a warning where it cannot be used, for it decides nothing."""
+    from detection.susceptibility.picture import show_map
+
+    if asked.prior is None or asked.prior_picture is None:
+        return None, ()
+    try:
+        asked.prior_picture.parent.mkdir(parents=True, exist_ok=True)
+        show_map(asked.prior, asked.prior_picture)
+    except (ImageryError, OSError) as error:
+        return None, (f"no susceptibility: {error}",)
+    return asked.prior, ()
 
 
 def _outline(one: Outline) -> Outline:

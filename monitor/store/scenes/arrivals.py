@@ -36,6 +36,7 @@ class Footprint:
     """One polygon in lon/lat (GeoJSON) with its true area; `change = single` is advice only.
 
     `kind` is the model's class, column `class`; `near_stations` are those within reach, nearest first, with metres.
+    `susceptibility` is the mean of the map whose sha256 is `susceptibility_map`; None where no map lay below it.
     """
 
     scene_hash: str
@@ -56,6 +57,8 @@ class Footprint:
     grown_m2: float | None = None
     kind: str = "landslide"
     near_stations: tuple[tuple[str, float], ...] = ()
+    susceptibility: float | None = None
+    susceptibility_map: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -393,6 +393,7 @@ scene_footprint = Table(
     # what is known today of its change: the newest row of scene_change
     Column("since_at", Instant), Column("first_seen_at", Instant), Column("root_id", String(64)), Column("anchor_scene", String(64)), _text("caution", null=True),
     Column("near_stations", Json),  # [[station, metres], ...] within reach, nearest first
+    Column("susceptibility", Number), Column("susceptibility_map", String(64)),  # mean of a map, and its sha256
 )  # fmt: skip
 scene_change = Table(
     "scene_change", metadata,  # every judgement on a footprint, so that what was known at an instant can be told; append only

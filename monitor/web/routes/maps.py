@@ -1,4 +1,4 @@
-"""What the maps of the page are drawn of besides stations and footprints: zones, radar points, relief, tiles."""
+"""What maps are drawn of besides stations and footprints: zones, radar points, relief, tiles, susceptibility."""
 
 import math
 import threading
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 
+from detection.susceptibility.records import read_shown
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
 from monitor.store.readings.point_rates import Box, load_rates
@@ -22,6 +23,8 @@ GEOJSON: Final = "application/geo+json"
 AT_ONCE: Final = 2  # rates of points take the database a while
 _drawing: Final = threading.Semaphore(AT_ONCE)
 FIRST_YEAR: Final = 1900
+# what the key of a susceptibility map says
+SHOWN: Final = ("sha256", "bounds", "classes", "made_on", "inventory", "from", "to", "auc", "landslides")
 Days = Annotated[float, Query(ge=1, le=3660, description="length of the window, days")]
 Within = Annotated[str | None, Query(description="west,south,east,north in degrees")]
 At = Annotated[str | None, Query(description="end of the window, RFC 3339 with offset; default now")]
@@ -85,7 +88,31 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     with context.db.read() as c:
         find_card(c, site)
     relief = context.config.paths.relief_of(site).is_file()
-    return {"relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context)}
+    return {
+        "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context),
+        "susceptibility": _describe_susceptibility(context, site),
+    }  # fmt: skip
+
+
+def _describe_susceptibility(context: Context, site: str) -> dict[str, Any] | None:
+    """The picture of the site's susceptibility map, with what its key says; another map has another address."""
+    known = read_shown(context.config.paths.susceptibility_of(site))
+    if known is None:
+        return None
+    url = f"/api/v1/sites/{site}/susceptibility.png?of={str(known['sha256'])[:12]}"
+    return {"url": url, **{name: known.get(name) for name in SHOWN}}
+
+
+@router.get("/sites/{site}/susceptibility.png", response_class=FileResponse)
+def send_susceptibility(request: Request, site: str) -> FileResponse:
+    """The picture of the site's susceptibility map, on a lon/lat grid."""
+    context = context_of(request)
+    with context.db.read() as c:
+        find_card(c, site)
+    path = context.config.paths.susceptibility_of(site)
+    if not path.is_file():
+        raise NotFoundError("this site has no susceptibility map")
+    return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 
 @router.get("/map/tiles")

@@ -11,9 +11,9 @@
   const RAMP = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d8daeb", "#998ec3", "#542788"];
   const SETS = { // what a person may hide, each with its layers
     labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
-    scene: ["scene"], points: ["points"], zones: ["zones-area", "zones-line"],
+    scene: ["scene"], susceptibility: ["susceptibility"], points: ["points"], zones: ["zones-area", "zones-line"],
   };
-  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), scale: 10, set: null, picked: null, unplaced: [] };
+  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), susceptibility: null, scale: 10, set: null, picked: null, unplaced: [] };
   let map = null, grounds = [], values = null, newest = 0;
 
   const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
@@ -43,9 +43,14 @@
     const text = M.css("--text"), halo = M.css("--ground"), danger = M.css("--lv-3"), advice = M.css("--advice"), muted = M.css("--muted");
     const sources = Object.fromEntries(["stations", "footprints", "points", "zones"].map((name) => [name, { type: "geojson", data: state[name] }]));
     const layers = [];
+    const corners = (box) => [[box[0], box[3]], [box[2], box[3]], [box[2], box[1]], [box[0], box[1]]];
+    if (state.susceptibility) {
+      sources.susceptibility = { type: "image", url: state.susceptibility.url, coordinates: corners(state.susceptibility.bounds) };
+      layers.push({ id: "susceptibility", type: "raster", source: "susceptibility", paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 } });
+    }
     const box = state.scene?.bounds;
     if (box) {
-      sources.scene = { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: [[box[0], box[3]], [box[2], box[3]], [box[2], box[1]], [box[0], box[1]]] };
+      sources.scene = { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: corners(box) };
       layers.push({ id: "scene", type: "raster", source: "scene", paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 } });
     }
     const names = {
@@ -141,6 +146,13 @@
       const box = make("i", { className: `kfoot ${change}` });
       items.push(make("li", {}, box, tr("footprint, {change}", { change: names[change] })));
     }
+    const below = state.susceptibility;
+    if (below && !state.hidden.has("susceptibility")) {
+      const ramp = make("span", { className: "kramp" });
+      below.classes.forEach(({ colour }) => { const part = make("i"); part.style.background = colour; ramp.append(part); });
+      items.push(make("li", {}, tr("susceptibility: where, not when"), " ", tr("very low"), " ", ramp, " ", tr("very high"), below.made_on ? `, ${tr("map of {day}", { day: below.made_on })}` : ""));
+      if (below.made_on) items.push(make("li", {}, tr("hatched: unlike the ground of the training")));
+    }
     const said = state.pointsSaid;
     if (said?.features.length && !state.hidden.has("points")) {
       const bounds = breaks(), ramp = make("span", { className: "kramp" });
@@ -196,6 +208,7 @@
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [
         [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.mean_probability)],
+        [tr("Susceptibility"), p.susceptibility === undefined || p.susceptibility === null ? "" : show(p.susceptibility)],
         [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
       ]);
     } else tell(p.kind === "exposed" ? tr("In danger: {name}", { name: p.name }) : p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
@@ -218,7 +231,7 @@
   }
   function makeLayers() {
     const told = {
-      labels: tr("Names"), arrows: tr("Movement"), zones: state.zones.features.length && tr("Zones"), scene: state.scenes.some((s) => s.bounds) && tr("Image"),
+      labels: tr("Names"), arrows: tr("Movement"), zones: state.zones.features.length && tr("Zones"), scene: state.scenes.some((s) => s.bounds) && tr("Image"), susceptibility: state.susceptibility && tr("Susceptibility"),
       footprints: state.scenes.length && tr("Footprints"), points: setList.options.length && tr("Radar points"), ground: grounds.length && tr("Ground"),
     };
     const fields = make("fieldset", { className: "maplayers" }, make("legend", { textContent: tr("Shown") }));
@@ -291,6 +304,8 @@
       M.load(`${api}/map`), loadStations(), M.load(`${api}/zones.geojson`).then((found) => { state.zones = found; }),
       loadScenes(),
     ]);
+    state.susceptibility = ground.susceptibility;
+    state.hidden.add("susceptibility");  // it has no time in it: whoever wants it ticks it
     if (ground.relief || ground.tiles.length) state.hidden.add("scene");  // an image would bury the ground; it is a tick away
     const view = make("div", { className: "mapview" }), sketch = document.getElementById("part-map");
     sketch.before(view);

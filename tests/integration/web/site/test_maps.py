@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from detection.imagery.tiles.archive import About, write_archive
@@ -213,6 +214,53 @@ def test_tiles_are_served_by_ranges_and_nothing_else_is(filled_database, tiles, 
         for site in ("lake-slope", "nowhere", "..%2fscenes%2fnorth-bench"):
             assert client.get(f"/api/v1/sites/{site}/relief.pmtiles", headers={"Range": "bytes=0-6"}).status_code == 404
     assert list_files("") == list_files(tmp_path / "absent") == []
+
+
+def test_the_verb_draws_the_map_that_the_site_file_names_and_the_page_sends_it(tmp_path, monkeypatch, capsys):
+    from detection.imagery.raster.grid import grid_around
+    from detection.imagery.raster.raster import write_geotiff
+
+    values = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
+    write_geotiff(tmp_path / "prior.tif", values, grid_around(8.9, 46.2, 64, 20.0))
+    (tmp_path / "sites").mkdir()
+    own = (Path(__file__).parents[4] / "configs/sites/north-bench.toml").read_text(encoding="utf-8")
+    file = tmp_path / "sites/north-bench.toml"
+    file.write_text(own, encoding="utf-8")
+    (tmp_path / "s.toml").write_text('[paths]\nsites = "sites"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    asked = ["map", "susceptibility", "north-bench", "--config", "s.toml", "--json"]
+    assert run_verb(asked) == 1
+    assert '[scenes] prior = "susceptibility.tif"' in capsys.readouterr().err
+    file.write_text(f'{own}\n[scenes]\nprior = "prior.tif"\n', encoding="utf-8")
+    assert run_verb(asked) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["file"] == str(tmp_path / "scenes/north-bench/.susceptibility.png")
+    assert facts["bounds"][0] < 8.9 < facts["bounds"][2]
+    (tmp_path / "prior.tif").write_bytes(b"no raster")
+    assert run_verb(asked) == 1
+    assert "not a raster" in capsys.readouterr().err
+    assert Path(facts["file"]).is_file()
+
+
+@ONCE
+def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_database, tmp_path):
+    config = load_service(None, {"SLOPEWARD_PATHS__INBOX": str(tmp_path / "inbox")})
+    with serving(filled_database, NOW + timedelta(minutes=5), config) as client:
+        assert client.get(f"{SITE}/map").json()["susceptibility"] is None
+        assert client.get(f"{SITE}/susceptibility.png").status_code == 404
+        folder = tmp_path / "scenes/north-bench"
+        folder.mkdir(parents=True)
+        (folder / ".susceptibility.png").write_bytes(b"\x89PNG")
+        (folder / ".susceptibility.json").write_text("[1]")
+        assert client.get(f"{SITE}/map").json()["susceptibility"] is None
+        told = {"sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "made_on": "2026-01-02", "secret": 1}
+        (folder / ".susceptibility.json").write_text(json.dumps(told))
+        found = client.get(f"{SITE}/map").json()["susceptibility"]
+        assert found["url"] == f"{SITE}/susceptibility.png?of=abababababab"
+        assert found["made_on"] == "2026-01-02"
+        assert "secret" not in found
+        assert client.get(found["url"]).content == b"\x89PNG"
+        assert client.get("/api/v1/sites/nowhere/susceptibility.png").status_code == 404
 
 
 def test_the_verb_draws_relief_and_takes_tiles(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,24 @@
+"""Which susceptibility map lies below footprints: its hash, and what a map of ours says of itself."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from detection.imagery.raster.raster import inspect
+from detection.imagery.scene.scene import hash_file
+
+FACTS: Final = {
+    "MADE_ON": "made_on", "MODEL_HASH": "model_hash", "LEARNER": "learner", "INVENTORY": "inventory",
+    "INVENTORY_FROM": "from", "INVENTORY_TO": "to", "AUC": "auc", "LANDSLIDES": "landslides",
+}  # fmt: skip
+MOST_TEXT: Final = 200
+
+
+def describe_prior(path: Path) -> dict[str, Any]:
+    """Return file, sha256 and the tags of a map of ours (`detection.susceptibility.mapping`).
+
+    Raises:
+        SceneError: no raster that can be read.
+    """
+    tags = inspect(path).tags
+    said = {name: str(tags[tag])[:MOST_TEXT] for tag, name in FACTS.items() if tags.get(tag)}
+    return {"file": path.name, "sha256": hash_file(path), **said}
