@@ -85,6 +85,8 @@ def learn(
     if known != old.recipe.horizons_s:
         asked = ", ".join(spell_span(h) for h in old.recipe.horizons_s)
         raise ForecastingError(f"the {model} to begin with looks {asked} ahead: forecast.horizons must be the same")
+    if replay and old.recipe.sources is not None:
+        raise ForecastingError(f"{model} reads drivers of its own site: replay serves networks of motion alone")
     made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress, work=work)
     return made, str(card["model_hash"])
 

@@ -1,5 +1,6 @@
 """Train the networks and autoencoders a site asks for, when there is none yet or the last one is a week old."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
+from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
 from monitor.jobs.anomaly import budget_of_each, why_stale
 from monitor.jobs.anomaly_proof import is_untested, keep_test
@@ -100,14 +102,10 @@ def train_one(
     interval_s = site.slowest_motion_s
     if interval_s is None:
         return "no displacement series declared"
-    start: Path | None = None
-    replay: tuple[SiteRecord, ...] = ()
-    if task == "forecast":
-        with db.read() as c:
-            start, missing = _find_start(c, site, kind)
-            replay = tuple(_read_others(c, site, kind, now))
-        if missing:
-            return missing
+    with db.read() as c:
+        start, missing = _find_start(c, site, kind)
+    if missing:
+        return missing
     work = folder / f"unfinished-{task}-{kind}-{seed}"
     as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
@@ -118,6 +116,7 @@ def train_one(
         since = history_since(as_of, step, HISTORY_STEPS)
         samples = load_displacements(c, site, since, as_of, grid_s=step if task == "forecast" else 0.0)
         driving = load_driving(c, site, since, as_of, (kind,))
+        replay = tuple(_read_others(c, site, kind, as_of))
     if not samples:
         training_state.finish(work)
         return "no readings"
@@ -155,21 +154,25 @@ def train_one(
 def _find_start(c: Connection, site: Site, kind: str) -> tuple[Path | None, str]:
     """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew."""
     asked = site.forecast.start_from
-    if not asked or kind in PRETRAINED:
+    if not asked or kind not in NETWORKS or kind in PRETRAINED:
         return None, ""
-    alive = [m for m in load_models(c, task="forecast", site=asked, kinds=[kind]) if m.state != "retired"]
+    alive = [
+        m for m in load_models(c, task="forecast", site=asked, kinds=[kind])
+        if m.state != "retired" and {*m.card.get("config", {}).get("horizons_s", ())} <= {*site.forecast.horizons_s}
+    ]  # fmt: skip
     if not alive:
-        return None, "" if asked == site.id else f"{asked} has no {kind} to start from"
+        return None, "" if asked == site.id else f"{asked} has no {kind} of these horizons to start from"
     return Path(next((m for m in alive if m.state == "active"), alive[0]).path), ""
 
 
 def _read_others(c: Connection, site: Site, kind: str, now: datetime) -> Iterator[SiteRecord]:
     """Records of the sites that `replay` names, each on its own grid; one without readings has nothing to add."""
-    if not (site.forecast.start_from or kind in PRETRAINED):
+    if kind not in NETWORKS or not (site.forecast.start_from or kind in PRETRAINED):
         return
     for name in site.forecast.replay:
-        version = find_version(c, name)
-        other = None if version is None else parse_site(load_site_source(c, version), name)
+        other, version = None, find_version(c, name)
+        with contextlib.suppress(ConfigError, NotFoundError):  # a file of an earlier version that is no more read
+            other = None if version is None else parse_site(load_site_source(c, version), name)
         if other is None or other.slowest_motion_s is None:
             continue
         step = grid_step_s(other.slowest_motion_s, min(site.forecast.horizons_s))

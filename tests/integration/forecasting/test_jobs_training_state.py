@@ -117,12 +117,15 @@ def test_a_training_is_told_where_to_begin_and_what_to_learn_beside(database, tm
             for at in (START + timedelta(days=day),)
         ]
         add_observations(c, rows, NOW)
-    assert train_one(database, config, young, "forecast", "gru", NOW) == "old has no gru to start from"
+    assert (
+        train_one(database, config, young, "forecast", "gru", NOW) == "old has no gru of these horizons to start from"
+    )
     assert not questions
     with database.write() as c:
         for age, kind in ((2, "gru"), (1, "lstm")):
             add_model(
-                c, f"{age}" * 64, kind=kind, task="forecast", site="old", path=f"/models/{kind}.safetensors", card={},
+                c, f"{age}" * 64, kind=kind, task="forecast", site="old", path=f"/models/{kind}.safetensors",
+                card={"config": {"horizons_s": [86400.0]}},
                 now=NOW - timedelta(days=age), reason="test", actor=SERVICE,
             )  # fmt: skip
     assert train_one(database, config, young, "forecast", "gru", NOW) == "too little"

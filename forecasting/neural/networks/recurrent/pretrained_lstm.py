@@ -1,4 +1,4 @@
-"""LSTM that begins with shipped weights (`forecasting.neural.pretrained`): its window may be mostly empty."""
+"""LSTM that begins with shipped weights; its window may be mostly empty (Hochreiter and Schmidhuber 1997)."""
 
 from torch import Tensor, cat, nn
 

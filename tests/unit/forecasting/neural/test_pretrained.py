@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import ForecastingError, NotEnoughDataError
@@ -102,7 +103,7 @@ def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_wa
 
 def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     days, near = (DAY_S, 7 * DAY_S), creeping(300, seed=1, step_s=DAY_S)
-    asked = Training("gru", days, tmp_path, epochs=2, stride=4)
+    asked = Training("gru", days, tmp_path, epochs=1, stride=8)
     first = jobs.train(near, asked)
     other = creeping(260, seed=2, step_s=DAY_S, stations=3)
     tuned = jobs.train(other, replace(asked, start=first.path), replay=[near])
@@ -115,6 +116,10 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     assert bent.model_hash != alone.model_hash
     with pytest.raises(ForecastingError, match="lstm cannot begin with the weights of gru"):
         jobs.train(other, replace(asked, model="lstm", start=first.path))
+    with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
+        rain = DriverRows(("R1.rain",), ("rain",), np.ones((300, 1)))
+        wet = jobs.train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
+        jobs.train(other, replace(asked, start=wet.path), replay=[near])
     with pytest.raises(ForecastingError, match="looks 1 d, 7 d ahead"):
         jobs.train(other, replace(asked, horizons_s=days[:1], start=first.path))
 
