@@ -12,7 +12,7 @@ RUN_FLAGS ?=
 PYTEST_FLAGS ?=
 LOCK_FLAGS ?=
 
-.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo cut release
+.PHONY: help setup lock test-lowest servers run demo test soak lint type audit docs site words bench bench-forecast bench-forecast-global bench-forecast-peer bench-forecast-short bench-seeds train-pretrained bench-imagery bench-recipes train-demo pictures cut release
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F ':.*?## ' '{printf "  \033[36m%-16s\033[0m %s\n", $$1, $$2}'
@@ -95,6 +95,9 @@ site: setup $(SITE)/.installed ## build/site: the documents as a site that needs
 
 docs: setup site ## Documentation that can be run and read: the site, examples in docstrings, every key and verb in the reference, plain English
 	$(BIN)/python -m pytest -q -p no:randomly --doctest-modules monitor forecasting detection tests/architecture
+
+pictures: setup servers ## docs/images/*.png of the page made anew (PICTURES="duty map" makes those); look at each before it is kept
+	PYTHONPATH=. $(BIN)/python docs/pictures.py $(PICTURES)
 
 bench: setup servers ## Figures of the service, as ratios measured in the same run
 	$(BIN)/python -m pytest -q -s -p no:randomly --timeout=1800 $(BENCH_FLAGS) tests/bench/service/bench_ingest.py tests/bench/service/bench_service.py tests/bench/service/bench_page.py tests/bench/service/bench_hostile.py

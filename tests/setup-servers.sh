@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium, sshd, gammu-smsd), only what is missing, from Debian packages;
+# Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium, sshd, gammu-smsd, pdftotext), only what is missing, from Debian packages;
 # with names as arguments only those. Without root or sudo it says what to install and goes on: on a laptop those tests
 # are skipped, with CI set they fail; a demonstration takes a broker that forgets.
 set -euo pipefail
 
 wanted=("$@")
-[ ${#wanted[@]} -gt 0 ] || wanted=(mosquitto postgresql chromium openssh-server gammu-smsd)
+[ ${#wanted[@]} -gt 0 ] || wanted=(mosquitto postgresql chromium openssh-server gammu-smsd poppler-utils)
 has_mosquitto() { command -v mosquitto || [ -x /usr/sbin/mosquitto ]; }
 has_postgresql() { compgen -G '/usr/lib/postgresql/*/bin/initdb'; }
 has_openssh-server() { [ -x /usr/sbin/sshd ]; }
 has_gammu-smsd() { command -v gammu-smsd; }
+has_poppler-utils() { command -v pdftotext; }
 has_chromium() { command -v chromium || command -v google-chrome; }
 packages=()
 for name in "${wanted[@]}"; do

@@ -22,6 +22,7 @@ from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings, split_channel
 from monitor.notify.notifiers.mail import MailNotifier
 from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.field import load_photos
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
 from monitor.reports.render import TITLES, find_state, render_report
@@ -125,12 +126,13 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     What does not give the digest of then (rows were pruned, or altered) is logged, and the document bears its own.
     """
     with db.read() as c:
-        facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
+        period = Period(issue.kind, issue.from_at, issue.to_at)
+        facts, photos = gather_facts(c, issue.site, period), load_photos(c, issue.site, period)
         kept = load_kept_names(c)
     digest = digest_of(facts)
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
-    return render_report(facts, digest, issue.language, issue.made_at, kept, late), facts
+    return render_report(facts, digest, issue.language, issue.made_at, kept, late, photos), facts
 
 
 def _send(

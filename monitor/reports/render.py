@@ -17,6 +17,7 @@ from monitor.language.catalogue import N_, gettext
 from monitor.language.figures import level_class, spell_number
 from monitor.language.local_time import describe_zone, spell_local, use_zone
 from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
+from monitor.reports.field import NO_PHOTOS, Photos
 from monitor.reports.pictures import draw_line
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -139,7 +140,7 @@ def find_state(facts: Mapping[str, Any], language: str, late: timedelta) -> dict
 
 def render_report(
     facts: Mapping[str, Any], digest: str, language: str, at: datetime, kept: Kept = NOTHING_KEPT,
-    late: timedelta = timedelta(minutes=10),
+    late: timedelta = timedelta(minutes=10), photos: Photos = NO_PHOTOS,
 ) -> str:  # fmt: skip
     """A bulletin or shift report.
 
@@ -150,6 +151,7 @@ def render_report(
         at: when it is made.
         kept: names that are not translated.
         late: as `find_state` takes it.
+        photos: of the field.
     """
     names = {int(v["number"]): str(v["name"]) for v in facts["site"]["levels"]}
     top = max(names)
@@ -157,7 +159,7 @@ def render_report(
     with catalogue.use(language):
         title = gettext(english)
     values = {
-        "title": title, "f": facts, "digest": digest, "top": top,
+        "title": title, "f": facts, "digest": digest, "top": top, "photos": photos,
         "state": find_state(facts, language, late),
         "level_name": lambda number: say_level(names.get(number, str(number)), language),
         "level_colour": lambda number: level_class(names.get(number), number, top),

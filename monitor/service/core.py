@@ -21,6 +21,7 @@ from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import spell
+from monitor.domain.life import STOPPED
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence
@@ -283,7 +284,7 @@ class Core:
         self.stopping.set()
         if not self._stands_by:
             self._end_parts()
-            self._write_stamp("stopped")
+            self._write_stamp(STOPPED)
         self.db.close()
 
     def _end_parts(self) -> None:

@@ -49,6 +49,8 @@ def inbox():
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         server.port = inbox.port = door.getsockname()[1]
+    inbox.environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(inbox.port)}
+    inbox.environ |= {"SLOPEWARD_SMTP__SECURITY": "none"}
     server.start()
     yield inbox
     server.stop()
@@ -69,10 +71,8 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
     server = uvicorn.Server(uvicorn.Config(build(config, db, lambda: present[0]), log_config=None))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
     thread.start()
-    environ = {"SLOPEWARD_SMTP__HOST": "127.0.0.1", "SLOPEWARD_SMTP__PORT": str(inbox.port)}
-    environ |= {"SLOPEWARD_SMTP__SECURITY": "none"}
     dispatcher = Dispatcher(
-        db, {"bench": slope.site}, lambda: present[0], environ=environ, page_url=base, zone=slope.site.timezone
+        db, {"bench": slope.site}, lambda: present[0], environ=inbox.environ, page_url=base, zone=slope.site.timezone
     )
     telephone = Watch(chromium, width=390, height=844)
     page = telephone.page

@@ -76,6 +76,16 @@ channels = ["log"]
 levels = ["yellow", "red"]
 """
 
+# a criterion for the lake slope, which crept beyond it in February
+CREPT = """
+[[criterion]]
+kind = "level"
+series = "X1.crack_opening"
+yellow = {over = 3.4}  # the width after the flood of 2021
+author = "duty geologist"
+reason = "survey of 2021"
+"""
+
 
 def days(count: float) -> timedelta:
     return timedelta(days=count)

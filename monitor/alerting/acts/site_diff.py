@@ -45,7 +45,7 @@ def spell_effect(effect: Mapping[str, Any]) -> list[str]:
     card = effect["scorecard"]
     lines = [f"effect, replayed from {effect['from'][:10]} to {effect['to'][:10]}:"]
     for name, run in zip(effect["names"], card["runs"], strict=True):
-        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in run["time_in_level_h"].items())
+        hours = ", ".join(f"{level} {h / 24.0:.2f} d" for level, h in list_hours(run))
         hazards = sum(a["ledger"] == "hazard" for a in run["alerts"])
         lines.append(
             f"  {name}: {hazards} hazard alerts, {run['alarm_days']} days with one, {run['misses']} of "
@@ -53,6 +53,16 @@ def spell_effect(effect: Mapping[str, Any]) -> list[str]:
         )
     lines += [f"  {line}" for line in card["differences"]]
     return lines if len(card["runs"]) < 2 or card["differences"] else [*lines, "  no difference in that time"]
+
+
+def name_levels(run: Mapping[str, Any]) -> dict[int, str]:
+    """The levels that a run reached, the lowest first: names in stored JSON have an order of their own."""
+    return dict(sorted({(s["level"], s["level_name"]) for s in run.get("level_history", ())}))
+
+
+def list_hours(run: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Hours at each level that a run reached, the lowest first."""
+    return [(name, run["time_in_level_h"][name]) for name in name_levels(run).values()]
 
 
 def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

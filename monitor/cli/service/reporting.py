@@ -72,6 +72,7 @@ def _write(
     as_json: bool,
 ) -> None:  # fmt: skip
     from monitor.reports.facts import digest_of, gather_facts, load_site_then
+    from monitor.reports.field import load_photos
     from monitor.reports.period import find_before
     from monitor.reports.render import render_report
     from monitor.store.pages import load_kept_names
@@ -84,10 +85,10 @@ def _write(
         check_site(c, config, site)
         zone = ZoneInfo(load_site_then(c, site, end).timezone)
         period = find_before(kind, end, zone, hours or 8)
-        facts = gather_facts(c, site, period)
+        facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
         kept = load_kept_names(c)
     digest = digest_of(facts)
-    _save(out, render_report(facts, digest, wanted, now, kept, service.schedule.late), config)
+    _save(out, render_report(facts, digest, wanted, now, kept, service.schedule.late, photos), config)
     said = {
         "site": site, "kind": kind, "from": spell(period.from_at), "to": spell(period.to_at), "facts_sha256": digest,
         "file": str(out),

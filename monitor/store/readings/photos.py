@@ -104,3 +104,15 @@ def load_pictures(c: Connection, alert_id: int) -> dict[int, bytes]:
     """The pictures of an alert by number, for its audit pack."""
     p = photo.c
     return {row.id: bytes(row.picture) for row in c.execute(select(p.id, p.picture).where(p.alert_id == alert_id))}
+
+
+def load_between(
+    c: Connection, site: str, from_at: datetime, to_at: datetime, limit: int
+) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+    """The newest photos of a site that came in a range, in order, with small pictures; and how many came."""
+    p = photo.c
+    inside = (p.site == site, p.added_at > from_at, p.added_at <= to_at)
+    shown = (p.id, p.added_at, p.by, p.note, p.taken, p.latitude, p.longitude, p.small)
+    rows = c.execute(select(*shown).where(*inside).order_by(p.added_at.desc(), p.id.desc()).limit(limit)).mappings()
+    count = c.execute(select(func.count()).where(*inside)).scalar_one()
+    return [dict(row) for row in rows][::-1], count

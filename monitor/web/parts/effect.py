@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from monitor.alerting.acts.site_diff import list_hours, name_levels
 from monitor.domain.decision import seconds
 from monitor.domain.instants import parse
-from monitor.replay.first_look import PastLevels
 from monitor.web.parts.past_pictures import draw_levels
 
 
@@ -21,14 +21,13 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
     from_s, to_s = (seconds(parse(_whole(effect[end]))) for end in ("from", "to"))
     runs = []
     for name, run in zip(effect["names"], card["runs"], strict=True):
-        names = tuple(run["time_in_level_h"])
+        names = name_levels(run)
         spans = tuple(
             (seconds(parse(s["from"])), seconds(parse(s["to"])), s["level"]) for s in run.get("level_history", ())
         )
         false_days = sum(run.get("false_alarm_days", {}).values())
         runs.append({
-            "name": name, "blocks": draw_levels(PastLevels(from_s, to_s, names, spans, {}, 0, 0)),
-            "hours": [(level, h) for level, h in run["time_in_level_h"].items() if h > 0],
+            "name": name, "blocks": draw_levels(from_s, to_s, names, spans), "hours": list_hours(run),
             "hazards": sum(a["ledger"] == "hazard" for a in run["alerts"]),
             "alarm_days": run["alarm_days"], "false_days": false_days, "misses": run["misses"],
             "events": len(run["events"]),

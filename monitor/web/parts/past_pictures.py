@@ -1,12 +1,12 @@
 """Small pictures of a record as plain SVG facts: its curves, the levels of its past, forecasts beside what came."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
 
 from monitor.ingest.guess.preview import Curve
-from monitor.replay.first_look import ForecastPicture, PastLevels
+from monitor.replay.first_look import ForecastPicture
 
 WIDTH: Final = 320.0
 HEIGHT: Final = 80.0
@@ -86,13 +86,15 @@ def draw_forecast(one: ForecastPicture) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def draw_levels(past: PastLevels) -> list[dict[str, Any]]:
-    """The times at one level as blocks of a ribbon."""
-    whole_s = (past.to_s - past.from_s) or 1.0
+def draw_levels(
+    from_s: float, to_s: float, names: Mapping[int, str], spans: Iterable[tuple[float, float, int]]
+) -> list[dict[str, Any]]:
+    """The times at one level (from, to, number) as blocks of a ribbon."""
+    whole_s = (to_s - from_s) or 1.0
     blocks = []
-    for from_s, to_s, level in past.spans:
-        x = min(max((from_s - past.from_s) / whole_s, 0.0), 1.0) * RIBBON
-        width = max((to_s - from_s) / whole_s * RIBBON, LEAST)
+    for low_s, high_s, level in spans:
+        x = min(max((low_s - from_s) / whole_s, 0.0), 1.0) * RIBBON
+        width = max((high_s - low_s) / whole_s * RIBBON, LEAST)
         blocks.append({"x": round(min(x, RIBBON - width), 1), "width": round(width, 1), "level": level,
-                       "name": past.names[level], "text": f"{spell_day(from_s)} – {spell_day(to_s)}"})  # fmt: skip
+                       "name": names[level], "text": f"{spell_day(low_s)} – {spell_day(high_s)}"})  # fmt: skip
     return blocks

@@ -140,7 +140,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         absent=list_absent(declared, understood.sensors),
         new_name=found.site or name_site(found.name.rpartition(".")[0] or found.name),
         asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
-        levels=levels, blocks=[] if levels is None else draw_levels(levels), day=spell_day,
+        levels=levels, blocks=_draw(levels), day=spell_day,
         forecasts=[] if forecasts is None else [_describe_forecasts(one) for one in forecasts.quantities],
         is_looked_back=forecasts is not None,
     )  # fmt: skip
@@ -193,3 +193,7 @@ def discard_file(request: Request, upload: UploadId, csrf: Csrf) -> Response:
         raise RefusedError("this file is being read in; wait until it is done")
     workshop.shelf.discard(found)
     return go_back(request, "/files", f"{found.name} is discarded")
+
+
+def _draw(past: PastLevels | None) -> list[dict[str, Any]]:
+    return [] if past is None else draw_levels(past.from_s, past.to_s, dict(enumerate(past.names)), past.spans)

@@ -161,9 +161,9 @@ def hooks():
 
 
 @contextmanager
-def running(db, environ=None, sites=None, **more):
+def running(db, environ=None, sites=None, now=clock, **more):
     options = {"poll_s": 0.05, "jitter": lambda: 0.0, "limits": replace(PATIENT, group_wait_s=0.0)} | more
-    dispatcher = Dispatcher(db, sites or {}, clock, environ=environ or {}, **options)
+    dispatcher = Dispatcher(db, sites or {}, now, environ=environ or {}, **options)
     dispatcher.start()
     try:
         yield dispatcher

@@ -12,57 +12,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import parse_site
 from monitor.domain.instants import parse, spell
-from monitor.ingest.message import Message
-from monitor.ingest.pipeline import Pipeline
 from monitor.language.sayings import say
-from monitor.movement.update import update_movement
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
-from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.outbox import claim_due, due_channels
-from monitor.store.alerting.sites import save_site
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
-from monitor.store.service_state import stamp
 from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
 from tests.data.figures import bare_figures, bare_figures_of_page
+from tests.data.walked import WalkedSlope
 from tests.integration.web.test_page import serving
 from tests.integration.web.test_story import Page
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)
-STEP = timedelta(minutes=10)
 LOOKS_H = (36.0, 10.0, 3.0, 1.0, 0.5, 1 / 6, 0.0)  # hours before the end
 MOVES = frozenset({"velocity", "rate"})
-
-
-class Slope:
-    """A database that hears the simulated slope up to an instant."""
-
-    def __init__(self, database):
-        self.database, self.model = database, plan_story(END, 4, 40.0, STEP, 2)
-        self.site = parse_site(write_story_site(self.model), "sim-slope.toml")
-        self.now = END - timedelta(days=3)
-        with database.write() as c:
-            save_site(c, self.site, "test", "test", self.now)
-        self.pipeline = Pipeline(database, {self.site.id: self.site}, lambda: self.now)
-
-    def hear_until(self, at):
-        messages = [
-            Message(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
-            for s in self.model.samples(self.now, at)
-        ]
-        self.now = at
-        outcome = self.pipeline.store(messages)
-        assert not outcome.lost
-        result = evaluate_site(self.database, self.site, at, "data")
-        update_movement(self.database, self.site, at)
-        with self.database.write() as c:
-            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
-        return result
 
 
 def votes_of(decision):
@@ -208,7 +174,7 @@ def check_status_command(status, database, tmp_path, capsys):
 
 
 def test_a_simulated_slope_is_told_the_same_everywhere_from_creep_to_red(database, tmp_path, capsys, caplog):
-    slope = Slope(database)
+    slope = WalkedSlope(database, END)
     seen = []
     for before_h in LOOKS_H:
         result = slope.hear_until(END - timedelta(hours=before_h))

@@ -12,6 +12,7 @@ from monitor.errors import JobError, NotFoundError, RefusedError, StoreBusyError
 from monitor.language.catalogue import current
 from monitor.reports.card import render_card
 from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.field import load_photos
 from monitor.reports.issue import make_document
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import KINDS, find_before
@@ -87,9 +88,10 @@ def _render_now(context: Context, site: str, kind: str) -> str:
     with context.db.read() as c:
         declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
         zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
-        facts = gather_facts(c, site, find_before(kind, now, zone))
+        period = find_before(kind, now, zone)
+        facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
         kept = load_kept_names(c)
-    return render_report(facts, digest_of(facts), current(), now, kept, context.config.schedule.late)
+    return render_report(facts, digest_of(facts), current(), now, kept, context.config.schedule.late, photos)
 
 
 def _require_form(form: str) -> None:

@@ -1,0 +1,270 @@
+"""Stories of several people in a real Chromium: a threshold changed by two, a hand-over, a bulletin, a drill."""
+
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from monitor.alerting.acts.change_control import require_in_force
+from monitor.config.service import parse_service, parse_site
+from monitor.notify.cap.chain import compose_event
+from monitor.notify.cap.rules import find_faults
+from monitor.store.alerting.handovers import load_handovers
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import site_state
+from monitor.store.service_state import stamp
+from monitor.web.app import build
+from tests.browser.test_night_story import inbox
+from tests.browser.test_web_browser import Watch, chromium, story
+from tests.conftest import absent, wait_for
+from tests.integration.notify.test_delivery import hooks, running
+
+__all__ = ("chromium", "hooks", "inbox")  # fixtures
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+TELEPHONE = {"width": 390, "height": 844, "scheme": "light"}
+EXAMPLE = Path(__file__).resolve().parents[2] / "configs" / "sites" / "north-bench.toml"
+TEAM = """
+[[recipient]]
+name = "team:geologists"
+levels = ["yellow", "red"]
+[[recipient]]
+name = "Bo Lind"
+people = ["bo"]
+channels = ["email:bo@example.org"]
+phone = "+41 79 123 45 67"
+[[recipient]]
+name = "Ada Berg"
+people = ["ada"]
+channels = ["email:ada@example.org"]
+[[recipient]]
+name = "control room"
+channels = ["cap:CAP_URL"]
+levels = ["yellow", "red"]
+ledgers = ["hazard"]
+[[team]]
+name = "geologists"
+members = ["Bo Lind", "Ada Berg"]
+"""
+LAKE = story.LAKE[: story.LAKE.index("[[recipient]]")] + story.CREPT + TEAM
+
+
+CREEPS = "it creeps by 0.01 mm/day since the flood"
+PDFTOTEXT = shutil.which("pdftotext")
+
+
+class Clock:
+    """The time of the story, which goes on; a drill is held by another process, at the time of the machine."""
+
+    def __init__(self):
+        self.set(story.NOW + timedelta(minutes=5))
+
+    def set(self, now):
+        self._began, self._from = now, time.monotonic()
+
+    def __call__(self):
+        return self._began + timedelta(seconds=time.monotonic() - self._from)
+
+
+class Place:
+    """The page over the story, a folder with the site files, and who opens it."""
+
+    def __init__(self, chromium, folder, url):
+        self.db, self.clock, self.sites, self._chromium = Database(url), Clock(), folder / "sites", chromium
+        self.sites.mkdir()
+        shutil.copy(EXAMPLE, self.sites / EXAMPLE.name)
+        (self.sites / "lake-slope.toml").write_text(LAKE, encoding="utf-8")
+        self.site = parse_site(LAKE, "lake-slope.toml")
+        with self.db.write() as c:
+            save_site(c, self.site, "ada", "a team", story.NOW - timedelta(days=30))
+            c.execute(
+                site_state.update().where(site_state.c.site == "lake-slope").values(config_sha256=self.site.version)
+            )
+        self._door = socket.socket(proto=socket.IPPROTO_TCP)
+        self._door.bind(("127.0.0.1", 0))
+        self.base = f"http://127.0.0.1:{self._door.getsockname()[1]}"
+        config = parse_service(f'[web]\npublic_url = "{self.base}"\n[paths]\nsites = "{self.sites}"\n', "test")
+        self._server = uvicorn.Server(uvicorn.Config(build(config, self.db, self.clock), log_config=None))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._door]})
+        self._thread.start()
+        self._opened = []
+        wait_for(lambda: self._server.started)
+
+    def enter(self, name, **look):
+        """Somebody signs in, on a device of their own."""
+        with self.db.write() as c:
+            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, self.clock() + timedelta(minutes=10))
+        watch = Watch(self._chromium, **look)
+        self._opened.append(watch)
+        watch.page.set_default_timeout(15_000)
+        watch.page.goto(f"{self.base}/login")
+        watch.page.get_by_label("Name").fill(name)
+        watch.page.get_by_label("Password").fill(story.PASSWORD)
+        watch.page.locator("main").get_by_role("button", name="Log in").click()
+        watch.page.wait_for_url(f"{self.base}/")
+        return watch
+
+    def leave(self):
+        """All devices are closed; nothing was asked of another host, and no page complained."""
+        for watch in self._opened:
+            assert watch.complaints == []
+            assert watch.hosts == {"127.0.0.1"}
+            assert watch.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
+            watch.close()
+        self._opened.clear()
+
+    def stop(self):
+        for watch in self._opened:
+            watch.close()
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._door.close()
+        self.db.close()
+
+
+@pytest.fixture(scope="module")
+def place(chromium, filled_template, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stories")
+    shutil.copy(filled_template("sqlite")[0], folder / "filled.db")
+    place = Place(chromium, folder, f"sqlite:///{folder}/filled.db")
+    yield place
+    place.stop()
+
+
+def test_a_threshold_is_changed_by_two_after_they_saw_what_it_would_have_done(place):
+    ada = place.enter("ada").page
+    ada.goto(f"{place.base}/sites/lake-slope")
+    ada.get_by_role("link", name="Thresholds", exact=True).click()
+    ada.wait_for_url(re.compile("/thresholds$"))
+    ada.get_by_role("group", name="level-1").get_by_label("yellow, over").fill("5")
+    ada.get_by_label("Why (stands in the history").fill(CREEPS)
+    ada.get_by_label("Replay the last months").fill("1")
+    ada.get_by_role("button", name="Show what it would have done").click()
+    propose = ada.get_by_role("button", name="Propose it as ada")
+    propose.wait_for()
+    read_effect(ada.locator("main"))
+    propose.click()
+    ada.wait_for_url(re.compile("/proposals"))
+    mine = ada.locator("section", has_text=CREEPS)
+    assert "You wrote it: a second person approves it." in mine.inner_text()
+    assert mine.get_by_role("button", name="in force").count() == 0
+    bo = place.enter("bo").page
+    bo.goto(f"{place.base}/sites/lake-slope/proposals")
+    theirs = bo.locator("section", has_text=CREEPS)
+    read_effect(theirs)
+    theirs.get_by_label("Why it may go into force").fill("the curve of X1 is quiet")
+    theirs.get_by_role("button", name="in force as bo").click()
+    assert bo.get_by_role("status").inner_text() == "change No. 2 is in force; the service takes it within seconds"
+    text = (place.sites / "lake-slope.toml").read_text(encoding="utf-8")
+    changed = [line for was, line in zip(LAKE.splitlines(), text.splitlines(), strict=True) if was != line]
+    assert changed == [
+        "yellow = {over = 5.0}  # the width after the flood of 2021", 'author = "ada"', f'reason = "{CREEPS}"'
+    ]  # fmt: skip
+    with place.db.read() as c:
+        assert require_in_force(c, "lake-slope").source == text
+    place.leave()
+
+
+def read_effect(where):
+    """What both see: yellow since the tenth of February with the file in force, never with the one proposed."""
+    assert "yellow first: 2026-02-10 13:02 CET with A, never with B" in where.inner_text()
+    assert [
+        [block.get_attribute("class") for block in run.locator("rect").all()]
+        for run in where.locator("svg.ribbon").all()
+    ] == [["rb-0", "rb-1"], ["rb-0"]]
+
+
+def test_a_watch_is_handed_over_on_two_telephones(place):
+    bo = place.enter("bo", **TELEPHONE).page
+    bo.goto(f"{place.base}/sites/lake-slope")
+    bo.get_by_role("link", name="Duty and hand-over").click()
+    bo.wait_for_url(re.compile("/duty$"))
+    hand_over = bo.locator("section", has=bo.get_by_role("heading", name="Hand-over"))
+    assert "Instrument W1: stale" in hand_over.inner_text()
+    bo.get_by_label("What who comes must know").fill("W1 is silent since Tuesday; its battery is in the hut")
+    bo.get_by_role("button", name="Sign the hand-over as bo").click()
+    assert bo.get_by_role("status").inner_text() == "signed; who comes signs as well"
+    assert bo.get_by_role("button", name="take the watch").count() == 0, "one person is not two"
+    ada = place.enter("ada", **TELEPHONE).page
+    ada.goto(f"{place.base}/sites/lake-slope/duty")
+    ada.get_by_role("link", name="A hand-over waits for your signature").click()
+    assert "its battery is in the hut" in ada.locator("blockquote").first.inner_text()
+    ada.get_by_label("Remark, if any").fill("read, I take the battery along")
+    ada.get_by_role("button", name="take the watch, as ada").click()
+    assert ada.get_by_role("status").inner_text() == "the watch is handed over"
+    ada.get_by_text("Hand-overs, newest first").click()
+    ada.locator("summary", has_text="bo to ada").click()
+    assert ada.get_by_text("ada: read, I take the battery along").is_visible()
+    with place.db.read() as c:
+        (signed,) = load_handovers(c, "lake-slope")
+    assert (signed.outgoing, signed.incoming) == ("bo", "ada")
+    assert [item["instrument"] for item in signed.open_items["sick"]] == ["W1"]
+    place.leave()
+
+
+def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
+    if PDFTOTEXT is None:
+        absent("pdftotext (Debian package poppler-utils)")
+    page = place.enter("cy").page
+    page.goto(f"{place.base}/sites/north-bench")
+    page.get_by_role("link", name="Reports", exact=True).click()
+    page.get_by_role("link", name="Weekly bulletin, HTML").click()
+    page.wait_for_url(re.compile("/weekly.html$"))
+    page.pdf(path=str(tmp_path / "bulletin.pdf"), format="A4", prefer_css_page_size=True)
+    printed = subprocess.run(
+        [PDFTOTEXT, "-layout", str(tmp_path / "bulletin.pdf"), "-"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.count("\f") <= 3, "pages"
+    for words in (
+        "Weekly bulletin: North bench, pit 4", "2026-02-22 07:05 to 2026-03-01 07:05", "ORANGE",
+        "Geologist on site, no work below bench 3", "G1 moves 21.4 mm/day over 2 d",
+        "Failure possible 2026-03-04 07:00",
+        "on site, haul road watched", "fresh crack above bench 3",
+    ):  # fmt: skip
+        assert words in printed, words
+    assert page.locator("body").inner_text().split()[-1] in printed, "the digest"
+    place.leave()
+
+
+def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place, inbox, hooks):
+    place.clock.set(datetime.now(UTC))  # of the process that holds it
+    plain = parse_service("", "test")
+
+    def write(notification):
+        with place.db.read() as c:
+            return compose_event(c, plain, notification.event_id)
+
+    bo = place.enter("bo", **TELEPHONE).page
+    bo.goto(f"{place.base}/sites/lake-slope")
+    bo.get_by_role("link", name="Drills", exact=True).click()
+    bo.get_by_label("From the first level to the last in").select_option("10")
+    environ = inbox.environ | {"CAP_URL": f"{hooks.base}/cap"}
+    with running(
+        place.db, environ, {"lake-slope": place.site}, page_url=place.base, write_document=write, now=place.clock
+    ):
+        bo.get_by_role("button", name="Send EXERCISE messages now as bo").click()
+        assert bo.get_by_role("status").inner_text() == "the drill has begun"
+        wait_for(lambda: len(inbox.mails) == 2 and hooks.got, what="mails and CAP")
+        bo.goto(re.search(r"http://\S+/alerts/\d+", inbox.mails[0].get_content())[0])
+        assert bo.locator("#part-alert_head").get_by_text("Exercise").is_visible()
+        bo.goto(f"{place.base}/sites/lake-slope/drills")
+        bo.get_by_label("Why").fill("seen enough")
+        bo.get_by_role("button", name="End the drill").click()
+        assert bo.get_by_role("status").inner_text() == "drill 2 is over"
+        wait_for(lambda: len(inbox.mails) == 4 and len(hooks.got) == 2, what="the last word")
+    result = bo.locator("section", has=bo.get_by_role("heading", name="Held before"))
+    assert re.search(r"Drill 2 .* by bo: ended\s+First message\s+after 0\.\d+ s", result.inner_text())
+    assert "1 alarm" in result.inner_text(), "nobody answered"
+    assert all(mail["subject"].strip().startswith("EXERCISE ") for mail in inbox.mails)
+    assert all("this is a drill, nothing has happened" in mail.get_content() for mail in inbox.mails)
+    documents = [body for _, _, body in hooks.got]
+    assert not any(find_faults(body) for body in documents)
+    assert {re.search(rb"<status>(\w+)</status>", body)[1] for body in documents} == {b"Exercise"}
+    place.leave()
