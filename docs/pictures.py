@@ -190,8 +190,7 @@ def fill(db: Database, folder: Path) -> int:
                     )
     slope.hear_until(END)
     with db.write() as c:
-        gone = {"state": "delivered", "sent_at": t.notification.c.queued_at + timedelta(seconds=2)}
-        c.execute(t.notification.update().values(**gone))
+        c.execute(t.notification.update().values(state="delivered", sent_at=t.notification.c.queued_at))
         c.execute(t.drill.update().values(state="ended", outcome=DRILLED))
         handovers.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1))
         stamp(c, "core", {"state": "running", "version": "", "degraded": []}, NOW)
