@@ -36,7 +36,7 @@ from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.data import filled
-from tests.data.walked import WalkedSlope
+from tests.data.watched_slope import WalkedSlope
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 150_000  # bytes of one picture
@@ -104,8 +104,16 @@ def open_editor(page: Page) -> None:
 
 
 def show_windows(page: Page) -> None:
-    """Bring the pictures of the extensometer to the top."""
+    """The last week of the extensometer on top."""
+    page.get_by_role("button", name="7 d", exact=True).click()
+    page.wait_for_timeout(3000)
     page.locator("#h-E1").evaluate("one => one.scrollIntoView()")
+
+
+def draw_map(page: Page) -> None:
+    """Bring the map near, which is when it comes."""
+    page.locator("#h-map").scroll_into_view_if_needed()
+    page.locator(".mapview[data-drawn]").wait_for(timeout=120_000)
 
 
 def draw_chart(page: Page) -> None:
@@ -119,15 +127,14 @@ PICTURES = (
     Picture("alert", "ALERT", 1200, 1000),
     Picture("page", SITE, 1200, 1180, before=draw_chart),
     Picture("page-dark", f"{SITE}?span=7d", 1200, 1180, scheme="dark", before=draw_chart),
-    Picture("map", SITE, 1200, 900, part="section:has(> #h-map)"),
-    Picture("movement", f"{SITE}/movement?span=7d", 1200, 860, before=show_windows),
+    Picture("map", SITE, 1200, 900, before=draw_map, part="section:has(> #h-map)"),
+    Picture("movement", f"{SITE}/movement", 1360, 820, before=show_windows),
     Picture("duty", f"{SITE}/duty", 390, 1000),
     Picture("hand-over", f"{SITE}/duty", 390, 844, by="ada", part="section:has(> #h-over)"),
     Picture("thresholds", f"{LAKE}/thresholds", 1200, 1000, before=open_editor),
     Picture("drill", "/sites/north-bench/drills", 390, 760),
     Picture("bulletin", f"{SITE}/reports/weekly.html", 820, 1100),
     Picture("instruments", "/sites/north-bench/instruments", 1200, 800),
-    Picture("instruments-lake", f"{LAKE}/instruments", 1200, 800),
 )
 
 
@@ -190,6 +197,8 @@ def fill(db: Database, folder: Path) -> int:
                     )
     slope.hear_until(END)
     with db.write() as c:
+        # those of the level before were answered
+        c.execute(t.notification.delete().where(t.notification.c.queued_at < END, t.notification.c.site == "sim-slope"))
         c.execute(t.notification.update().values(state="delivered", sent_at=t.notification.c.queued_at))
         c.execute(t.drill.update().values(state="ended", outcome=DRILLED))
         handovers.sign_out(c, crew, Actor("bo"), NOTES, NOW - timedelta(minutes=1))

@@ -1,12 +1,15 @@
 """Instants and durations: one spelling of time, everywhere."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+CORE_SILENT: Final = timedelta(minutes=1)  # core writes its sign every few seconds; older than this, nobody evaluates
+STOPPED: Final = "stopped"
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)  # a clock that far ahead of reception is wrong
 
 
@@ -89,3 +92,13 @@ def spell_duration(seconds: float) -> str:
         if seconds >= size and seconds % size == 0:
             return f"{seconds / size:.15g}{unit}"
     return f"{seconds:.15g}s"
+
+
+def is_silent(core: tuple[datetime, Mapping[str, Any]], at: datetime) -> bool:
+    """Whether core was stopped or lost by an instant, by the newest sign of life that it wrote.
+
+    >>> noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    >>> is_silent((noon, {"state": "running"}), noon + CORE_SILENT), is_silent((noon, {"state": "stopped"}), noon)
+    (False, True)
+    """
+    return core[1].get("state") == STOPPED or at - core[0] > CORE_SILENT

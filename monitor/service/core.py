@@ -20,8 +20,7 @@ from monitor.broker.signing import KEYS_FILE, Keyring
 from monitor.config.service import ServiceConfig, load_service
 from monitor.domain.alert import Ledger, Notification
 from monitor.domain.canonical import code_version
-from monitor.domain.instants import spell
-from monitor.domain.life import STOPPED
+from monitor.domain.instants import STOPPED, spell
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError, StoreError
 from monitor.movement.cadence import stage_cadence

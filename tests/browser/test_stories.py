@@ -184,7 +184,7 @@ def read_effect(where):
 def test_a_watch_is_handed_over_on_two_telephones(place):
     bo = place.enter("bo", **TELEPHONE).page
     bo.goto(f"{place.base}/sites/lake-slope")
-    bo.get_by_role("link", name="Duty and hand-over").click()
+    bo.get_by_role("link", name=re.compile("^(Who is on duty|Whom to call)$")).first.click()
     bo.wait_for_url(re.compile("/duty$"))
     hand_over = bo.locator("section", has=bo.get_by_role("heading", name="Hand-over"))
     assert "Instrument W1: stale" in hand_over.inner_text()
@@ -260,7 +260,7 @@ def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place, inbo
         assert bo.get_by_role("status").inner_text() == "drill 2 is over"
         wait_for(lambda: len(inbox.mails) == 4 and len(hooks.got) == 2, what="the last word")
     result = bo.locator("section", has=bo.get_by_role("heading", name="Held before"))
-    assert re.search(r"Drill 2 .* by bo: ended\s+First message\s+after 0\.\d+ s", result.inner_text())
+    assert re.search(r"Drill 2 .* by bo: ended\s+First message\s+after [\d.]+ s", result.inner_text())
     assert "1 alarm" in result.inner_text(), "nobody answered"
     assert all(mail["subject"].strip().startswith("EXERCISE ") for mail in inbox.mails)
     assert all("this is a drill, nothing has happened" in mail.get_content() for mail in inbox.mails)

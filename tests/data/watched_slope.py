@@ -1,6 +1,7 @@
-"""A small slope in a database: two rovers that can be made to run away, evaluated by the hour."""
+"""A small slope in a database: two rovers that can be made to run away, evaluated by the hour; and a simulated one."""
 
 import copy
+import json
 import random
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,18 @@ from monitor.config.service import parse_site
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
+from monitor.ingest.message import Message
+from monitor.ingest.pipeline import Pipeline
+from monitor.movement.update import update_movement
+from monitor.simulate.story import plan_story, write_story_site
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
+from monitor.store.service_state import stamp
 
 START: Final = parse("2026-03-01T00:00:00Z")
 HOUR: Final = timedelta(hours=1)
+WALK: Final = timedelta(minutes=10)  # between readings of the simulated slope
 SITE_TEXT: Final = """\
 [site]
 id = "bench"
@@ -128,3 +135,29 @@ def write_service(folder: Path, database: Database, text: str | None = SITE_TEXT
     service = folder / "slopeward.toml"
     service.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{sites}"\n', encoding="utf-8")
     return service
+
+
+class WalkedSlope:
+    """A database that hears the simulated slope up to an instant, as its instruments send it, and decides."""
+
+    def __init__(self, database, end, days=3.0, write=write_story_site):
+        self.database, self.model = database, plan_story(end, 4, 40.0, WALK, 2)
+        self.site = parse_site(write(self.model), "sim-slope.toml")
+        self.now = end - timedelta(days=days)
+        with database.write() as c:
+            save_site(c, self.site, "test", "test", self.now)
+        self.pipeline = Pipeline(database, {self.site.id: self.site}, lambda: self.now)
+
+    def hear_until(self, at):
+        messages = [
+            Message(f"slopeward/v1/{self.site.id}/{s.station}/obs", json.dumps(s.payload).encode(), s.at, "live")
+            for s in self.model.samples(self.now, at)
+        ]
+        self.now = at
+        outcome = self.pipeline.store(messages)
+        assert not outcome.lost
+        result = evaluate_site(self.database, self.site, at, "data")
+        update_movement(self.database, self.site, at)
+        with self.database.write() as c:
+            stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, at)
+        return result

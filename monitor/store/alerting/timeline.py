@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, or_, select, tuple_
 
-from monitor.domain.instants import spell
-from monitor.domain.life import is_silent
+from monitor.domain.instants import is_silent, spell
 from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 

@@ -14,8 +14,7 @@ from monitor.alerting.acts.word_acts import Spoken, find_spoken
 from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
-from monitor.domain.instants import spell, spell_duration
-from monitor.domain.life import is_silent
+from monitor.domain.instants import is_silent, spell, spell_duration
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError

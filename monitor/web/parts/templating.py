@@ -12,8 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import parse, spell
-from monitor.domain.life import STOPPED, is_silent
+from monitor.domain.instants import STOPPED, is_silent, parse, spell
 from monitor.language import catalogue
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (

@@ -22,7 +22,7 @@ from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
 from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
 from tests.data.figures import bare_figures, bare_figures_of_page
-from tests.data.walked import WalkedSlope
+from tests.data.watched_slope import WalkedSlope
 from tests.integration.web.test_page import serving
 from tests.integration.web.test_story import Page
 
