@@ -14,8 +14,8 @@ from torch.nn import functional
 from detection.imagery.data.generate import draw_patches
 from detection.imagery.data.metrics import count, score
 from detection.imagery.errors import ModelError
+from detection.imagery.neural.centres import centre_loss
 from detection.imagery.neural.checkpoint import load_model, save_model
-from detection.imagery.neural.losses import make_loss
 from detection.imagery.neural.networks import segnet
 from detection.imagery.neural.networks.blocks import Bru, SBConv, Sru, ThinnedConv
 from detection.imagery.neural.training import segmentation_loss
@@ -347,7 +347,7 @@ def test_a_detector_answers_any_size_and_trains_every_weight(name, channels, hei
     assert all(4 * cells >= side for cells, side in zip(answer.shape[2:], (height, width), strict=True))
     truth = torch.zeros(1, height, width, dtype=torch.long)
     truth[:, 4:20, 6:26] = 1
-    make_loss("centres")(answer, truth).backward()
+    centre_loss(answer, truth).backward()
     assert all(value.grad is not None for value in network.parameters())
 
 

@@ -1,7 +1,6 @@
 """Training of a network that draws boxes: the epoch is chosen by the boxes of held patches."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 from detection.imagery.data.boxes import Box, Matched, ap50, find_boxes, match
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import Parts, split
+from detection.imagery.errors import RecipeError
 from detection.imagery.neural.calibration import Calibration
-from detection.imagery.neural.centres import read_boxes
+from detection.imagery.neural.centres import centre_loss, read_boxes
 from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
 from detection.imagery.neural.training import Trained, measure_statistics
 from detection.imagery.registry import build
@@ -51,7 +51,7 @@ def train_boxes(
         matched = match_patches(network, kept, (mean, std))
         return ap50(matched) or 0.0, choose_score(matched)
 
-    learner = Learner(patches, fit, replace(settings, loss="centres"), (mean, std), share, judge, network)
+    learner = Learner(patches, fit, settings, (mean, std), share, judge, network, centre_loss)
     learner.run(hooks or Hooks())
     assert learner.best is not None
     score, epoch, threshold, state = learner.best
@@ -120,8 +120,14 @@ def choose_score(matched: list[Matched]) -> float:
 
 
 def begin_from(network: torch.nn.Module, begun: torch.nn.Module) -> int:
-    """Take over the weights of a map network that have the same names and shapes; returns how many."""
+    """Take over the weights of a map network that have the same names and shapes; returns how many.
+
+    Raises:
+        RecipeError: there are none: it is another network, or of another width.
+    """
     own, other = network.state_dict(), begun.state_dict()
     same = {name: other[name] for name, value in own.items() if name in other and other[name].shape == value.shape}
+    if not same:
+        raise RecipeError("start: these weights are no unet of the same width, whose encoder could be gone on with")
     network.load_state_dict(own | same)
     return len(same)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.augment import Augmentation, vary
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError, TrainingPausedError
-from detection.imagery.neural.losses import make_loss
+from detection.imagery.neural.losses import Loss, make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
@@ -152,6 +152,7 @@ class Learner:
         landslide_share: float,
         judge: Judge,
         network: torch.nn.Module | None = None,
+        loss: Loss | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
         torch.use_deterministic_algorithms(mode=True)
@@ -161,7 +162,7 @@ class Learner:
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = make_loss(settings.loss, landslide_share)
+        self.loss = loss or make_loss(settings.loss, landslide_share)
         self.optimiser = _make_optimiser(self.network, settings)
         self.steps_per_epoch = len(self._cuts())
         if not self.steps_per_epoch:

@@ -7,7 +7,6 @@ from torch.nn import functional
 
 from detection.imagery.data.patches import IGNORED
 from detection.imagery.errors import RecipeError
-from detection.imagery.neural.centres import centre_loss
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SMOOTH = 1.0
@@ -22,14 +21,12 @@ def make_loss(spelling: str, landslide_share: float = 0.5) -> Loss:
     Args:
         spelling: terms joined by `+`: `ce`; `weighted-ce` (classes weigh by the inverse of the root of their share);
             `focal` (Lin et al. 2017, exponent 2); `dice` (Milletari et al. 2016, over the batch, smooth 1);
-            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3); `centres` alone, for boxes.
+            `tversky` (Salehi et al. 2017: a miss weighs .7, a false alarm .3).
         landslide_share: share of landslide pixels in the fit part, for `weighted-ce`.
 
     Raises:
         RecipeError: an unknown term.
     """
-    if spelling == "centres":
-        return centre_loss
     names = spelling.split("+")
     if unknown := [name for name in names if name not in TERMS]:
         raise RecipeError(f"unknown loss {unknown[0]!r}; known: {', '.join(TERMS)}, added up with +")

@@ -12,6 +12,7 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patch, as_values, resize_bands
 from detection.imagery.errors import RecipeError
 from detection.imagery.neural.checkpoint import Model, load_model
+from detection.imagery.registry import find_entry
 from detection.imagery.training.pictures import Canvas
 from detection.imagery.training.worst_cases import show_image
 
@@ -127,6 +128,7 @@ def explain_patch(weights: str, data_folder: Path | None, name: str, out: Path) 
         RecipeError: no patch of that name.
     """
     model = load_model(weights, ungated=True)
+    find_entry(model.card["network"]["name"])
     card = model.card
     parts = open_data(card["data"]["recipe"], model.bands, int(card["training"]["seed"]), data_folder)
     patch = _find(parts, name)

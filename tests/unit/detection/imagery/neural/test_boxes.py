@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from detection.imagery.data.boxes import ap50, box_map, compare_boxes, draw_ap50, find_boxes, match, overlap
 from detection.imagery.data.patches import hold_arrays
-from detection.imagery.errors import ModelError
+from detection.imagery.errors import ModelError, RecipeError
 from detection.imagery.neural.box_training import begin_from, predict_boxes, train_boxes
 from detection.imagery.neural.centres import CELL_PX, centre_loss, draw_targets, read_boxes, spread_cells
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Settings
 from detection.imagery.registry import build, find_entry
 from detection.imagery.training.evaluation import score_weights
+from detection.imagery.training.explain import explain_patch
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
 from tests.data.tiny_recipe import tiny
@@ -129,6 +130,8 @@ def test_the_encoder_of_shipped_weights_is_gone_on_with():
     taken = begin_from(network, begun)
     assert taken == sum(1 for name in network.state_dict() if not name.startswith("heads."))
     assert torch.equal(network.encoder[4][1][0].weight, begun.encoder[4][1][0].weight)
+    with pytest.raises(RecipeError, match="no unet of the same width"):
+        begin_from(build("centernet", 3, 2, 0.125), build("linknet", 3, 2, 0.125))
 
 
 def test_a_recipe_of_boxes_makes_weights_that_can_be_scored_but_draw_no_map(tmp_path):
@@ -143,3 +146,5 @@ def test_a_recipe_of_boxes_makes_weights_that_can_be_scored_but_draw_no_map(tmp_
     assert told["images"] == 6
     with pytest.raises(ModelError, match="draws boxes and no map"):
         find_entry(card["network"]["name"])
+    with pytest.raises(ModelError, match="draws boxes and no map"):
+        explain_patch(str(tmp_path / "tiny.safetensors"), None, "0", tmp_path / "why.png")
