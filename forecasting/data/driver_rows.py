@@ -75,11 +75,6 @@ class DriverRows:
         """The channels of these names, in their own order."""
         return self._take([i for i, name in enumerate(self.names) if name in names])
 
-    def beside(self, other: "DriverRows") -> "DriverRows":
-        """These channels and those of another one on the same rows."""
-        values = np.column_stack([self.values, other.values])
-        return replace(self, names=self.names + other.names, kinds=self.kinds + other.kinds, values=values)
-
     def named(self, covariates: Sequence[str]) -> "DriverRows":
         """Only what is made of these covariates: series, and the words for the season and the facts of a station."""
         kept = [

@@ -80,7 +80,9 @@ def make_batch(
     lag = scale_lag(recipe.step_s, recipe.window)
     _, floors = forecaster.on_panel(panel)
     cut = cut_motion(recipe, panel.values, origins, floors)
-    more = [one.numpy() for one in cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)))]
+    more = [
+        one.numpy() for one in cut_drivers(recipe, panel.drivers, origins, range(len(panel.stations)), cut.scale_mm)
+    ]
     drivers, static = (*more, None, None)[:2]
     mean = cut.inputs.mean(axis=0) if usual is None else usual
     return Batch(cut.inputs, drivers, cut.scale_mm[..., None] * np.asarray(recipe.spread), mean, lag, static)

@@ -1,6 +1,7 @@
 """One JSON-ready record per trained network: what it uses, and why it says what it says at the last row."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,7 @@ def list_drivers(sources: SourceScale | None, panel: Panel) -> list[dict[str, An
         {"name": name, "kind": kind, "missing": 1.0 if rows is None else _round(float(np.isnan(rows[:, i]).mean()))}
         for name, (kind, i) in first.items()
     ]
-    known = sources.place(panel.drivers, len(panel.stations))[..., 1]
+    known = replace(sources, motion=None).place(panel.drivers, np.ones((1, len(panel.stations))))[0, ..., 1]
     return out + [
         {"name": name, "kind": STATION, "missing": _round(1.0 - float(known[:, i].mean()))}
         for i, name in enumerate(sources.static)

@@ -56,5 +56,5 @@ def make_examples(recipe: Recipe, values: Floats, drivers: DriverRows | None, bl
     observed = np.stack([block.targets(values, origins, h) for h in recipe.steps], axis=2)
     unit = cut.scale_mm[..., None] * np.asarray(recipe.spread)
     wanted = torch.from_numpy(((observed - base) / unit).astype(np.float32))
-    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]))
+    more = cut_drivers(recipe, drivers, origins, range(values.shape[1]), cut.scale_mm)
     return Examples((torch.from_numpy(cut.inputs), *more), wanted, base, cut.scale_mm)

@@ -135,7 +135,7 @@ class NeuralForecaster:
             cut = cut_motion(recipe, piece, origins[rows], floors[columns])
             base = recipe.lld.predict(piece, origins[rows])
             with torch.inference_mode():
-                more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns])
+                more = cut_drivers(recipe, drivers, origins[rows], range(values.shape[1])[columns], cut.scale_mm)
                 scaled = ask(self.network, torch.from_numpy(cut.inputs), *more).numpy().astype(np.float64)
             change = scaled * cut.scale_mm[:, :, None, None] * spread
             out[rows, columns] = base[..., None] + change
@@ -183,25 +183,27 @@ def cut_motion(recipe: Recipe, values: Floats, origins: Ints, noise_mm: Floats) 
 
 
 def cut_drivers(
-    recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int]
+    recipe: Recipe, drivers: DriverRows | None, origins: Ints, columns: Sequence[int], scale_mm: Floats
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Further inputs of a network: windows of its driver channels (N, W, C, 2), fixed facts (N, S, A, 2); or nothing.
+    """Further inputs of a network: windows of its driver channels (N, W, C, 2), facts of stations (N, S, A, 2).
+
+    Nothing for one that reads no drivers.
 
     Args:
         recipe: Which channels, and their scale.
         drivers: Those at hand; a channel that is absent counts as silent.
         origins: Issue times, shape (N,).
         columns: Stations of the panel that are asked about.
+        scale_mm: Scale of each window, shape (N, S).
     """
     sources = recipe.sources
     if sources is None:
         return ()
     windows_of = torch.from_numpy(sources.cut(drivers, origins, recipe.window))
-    if not sources.static:
+    if not sources.facts:
         return (windows_of,)
     mine = None if drivers is None else drivers.of_stations(columns)
-    facts = torch.from_numpy(sources.place(mine, len(columns)))
-    return windows_of, facts.unsqueeze(0).expand(origins.size, -1, -1, -1)
+    return windows_of, torch.from_numpy(sources.place(mine, scale_mm))
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -209,7 +211,7 @@ def build_network(recipe: Recipe) -> Network:
     graph: Tensor | None = None if recipe.supports is None else torch.tensor(recipe.supports, dtype=torch.float32)
     sources = recipe.sources or SourceScale()
     kind = load(recipe.model)
-    joined = (len(sources.names) if kind.joins else 0) + len(sources.static)
+    joined = (len(sources.names) if kind.joins else 0) + len(sources.facts)
     shape = Shape(
         features=len(FEATURES) + (PARTS if kind.decomposes else 0) + 2 * joined,
         window=recipe.window,
@@ -220,7 +222,7 @@ def build_network(recipe: Recipe) -> Network:
         kinds=sources.kinds,
         off=sources.off,
         names=sources.names,
-        static=sources.static,
+        static=sources.facts,
         turns=tuple(2.0 * math.pi * h * recipe.step_s / YEAR_S for h in recipe.steps),
     )
     network: Network = kind(shape)

@@ -28,6 +28,8 @@ class SourceScale:
         static: Fixed facts of a station, in the order the network was built for.
         static_centre: Mean of each over the stations.
         static_scale: Standard deviation of each over the stations; 1 where they are alike.
+        motion: Mean and spread of the logarithm of the windows' scale in mm, or None where it is not read. Drivers act
+            in mm, the answer is on the scale of the window: who reads them must know it.
     """
 
     names: tuple[str, ...] = ()
@@ -38,6 +40,12 @@ class SourceScale:
     static: tuple[str, ...] = ()
     static_centre: tuple[float, ...] = ()
     static_scale: tuple[float, ...] = ()
+    motion: tuple[float, float] | None = None
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Names of what stands beside the channels for each station."""
+        return self.static if self.motion is None else ("motion_scale", *self.static)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -47,7 +55,7 @@ class SourceScale:
         } | ({
             "static": list(self.static), "static_centre": list(self.static_centre),
             "static_scale": list(self.static_scale),
-        } if self.static else {})  # fmt: skip
+        } if self.static else {}) | ({"motion": list(self.motion)} if self.motion is not None else {})  # fmt: skip
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -57,6 +65,7 @@ class SourceScale:
             tuple(float(v) for v in data["scale"]), tuple(data["off"]), tuple(data.get("static", ())),
             tuple(float(v) for v in data.get("static_centre", ())),
             tuple(float(v) for v in data.get("static_scale", ())),
+            (float(data["motion"][0]), float(data["motion"][1])) if "motion" in data else None,
         )  # fmt: skip
 
     def cut(self, drivers: DriverRows | None, origins: Ints, window: int) -> NDArray[np.float32]:
@@ -76,12 +85,22 @@ class SourceScale:
         """(N, W, C) in units of the drivers -> (N, W, C, 2) as a network reads it."""
         return _pair(raw, self.centre, self.scale)
 
-    def place(self, drivers: DriverRows | None, stations: int) -> NDArray[np.float32]:
-        """The fixed facts of each station as (value, known), shape (S, A, 2); 0 and 0 where unknown."""
-        raw = np.full((stations, len(self.static)), np.nan)
+    def place(self, drivers: DriverRows | None, scale_mm: Floats) -> NDArray[np.float32]:
+        """The facts of each station as (value, known), shape (N, S, A, 2); 0 and 0 where unknown.
+
+        Args:
+            drivers: With the fixed facts of the stations, or None.
+            scale_mm: Scale of each window, shape (N, S).
+        """
+        raw = np.full((scale_mm.shape[1], len(self.static)), np.nan)
         if drivers is not None and drivers.static is not None:
             raw = in_order(drivers.static, drivers.static_names, self.static)
-        return _pair(raw, self.static_centre, self.static_scale)
+        fixed = _pair(raw, self.static_centre, self.static_scale)
+        every = np.broadcast_to(fixed, (scale_mm.shape[0], *fixed.shape))
+        if self.motion is None:
+            return every.copy()
+        own = _pair(np.log(scale_mm)[..., None], self.motion[:1], self.motion[1:])
+        return np.concatenate([own, every], axis=2)
 
 
 def _pair(raw: Floats, centre: tuple[float, ...], scale: tuple[float, ...]) -> NDArray[np.float32]:
@@ -99,16 +118,16 @@ def fit_scale(drivers: DriverRows | None, rows: int, off: tuple[str, ...] = ()) 
     kept = drivers.without(off)
     # the season is an angle: scaled, it could not be turned to the target
     own = [
-        _measure(c) if kind != SEASON else (0.0, 1.0) for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
+        measure(c) if kind != SEASON else (0.0, 1.0) for c, kind in zip(kept.values[:rows].T, kept.kinds, strict=True)
     ]
-    facts = [] if kept.static is None else [_measure(column) for column in kept.static.T]
+    facts = [] if kept.static is None else [measure(column) for column in kept.static.T]
     return SourceScale(
         kept.names, kept.kinds, tuple(c for c, _ in own), tuple(s for _, s in own), off,
         kept.static_names, tuple(c for c, _ in facts), tuple(s for _, s in facts),
     )  # fmt: skip
 
 
-def _measure(column: Floats) -> tuple[float, float]:
+def measure(column: Floats) -> tuple[float, float]:
     """Mean and standard deviation of what is known; 0 and 1 where there is nothing to take them from."""
     known = column[np.isfinite(column)]
     spread = float(known.std()) if known.size else 0.0

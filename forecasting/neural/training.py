@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from forecasting.errors import ForecastingError
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.graph import directed_supports, slope_supports, supports
 from forecasting.neural.learner import Learner, Member, Progress, Settings
-from forecasting.neural.source_scale import fit_scale
+from forecasting.neural.source_scale import fit_scale, measure
 from forecasting.registry import load
 from forecasting.simple.baselines import LevelDrift, fit_lld
 
@@ -88,6 +88,9 @@ def prepare(
     if kind.chooses_drivers and drivers is not None:
         drivers = drivers.only(choose_drivers(fit, drivers, lag=lag) if chosen is None else chosen)
     sources = fit_scale(drivers, parts.fit.end, settings.off)
+    reads = bool(sources.names or sources.static)
+    if kind.joins and reads:
+        sources = replace(sources, motion=measure(np.log(cut.scale_mm).ravel()))
     return Recipe(
         model=model,
         stations=panel.stations,
@@ -102,7 +105,7 @@ def prepare(
         spread=_spread(panel.values, parts.fit, origins, lld, cut.scale_mm),
         lld=lld,
         supports=None if graphs is None else graphs.tolist(),
-        sources=sources if not kind.joins or sources.names or sources.static else None,
+        sources=sources if reads or not kind.joins else None,
     )
 
 

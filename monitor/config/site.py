@@ -112,6 +112,11 @@ def parse_site(text: str, name: str) -> Site:
     for covariate in file.forecast.covariates if whole else ():
         with faults.gathered():
             if covariate not in WORDS:
+                if "." not in covariate:
+                    words = " or ".join(repr(word) for word in WORDS)
+                    raise ConfigError(
+                        f"{name}: forecast.covariates: expected 'STATION.quantity', {words}, got {covariate!r}"
+                    )
                 find_series(covariate, stations, f"{name}: forecast.covariates")
                 refuse_expected(covariate, f"{name}: forecast.covariates")
     for fault in find_unfit(file.forecast, file.site.id, stations if whole else ()):

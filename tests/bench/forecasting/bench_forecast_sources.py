@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.data.covariates import covariates_from_samples, make_season, rows_from_covariates
+from forecasting.data.covariates import covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlook
 from forecasting.data.series import DAY_S, Floats, Panel
 from forecasting.data.sources import Recipe, read_recipe, read_record
@@ -109,21 +109,15 @@ def score(forecaster: NeuralForecaster, case: Case, panel: Panel, cut: Split) ->
 
 
 def score_networks(case: Case, seed: int) -> dict[str, list[float]]:
-    """MAE of `NETWORKS` that read the motion alone, the drivers, and the season too; mean over folds."""
+    """MAE of `NETWORKS` that read the motion alone, and the drivers too; mean over folds."""
     found: dict[str, list[list[float]]] = defaultdict(list)
     for cut in case.folds:
         panel = case.panel.head(cut.test.end)
-        assert panel.drivers is not None
-        season = rows_from_covariates(make_season(panel), panel.step_s)
-        assert season is not None
-        both = replace(panel, drivers=panel.drivers.beside(season))
         for model in NETWORKS if len(panel.stations) > 1 else NETWORKS[:2]:
-            for way, given, settings in (
-                ("motion only", panel, replace(case.settings, covariates=())), ("drivers", panel, case.settings),
-                ("drivers and season", both, case.settings),
-            ):  # fmt: skip
-                made = train_network(model, given, cut, case.horizons_s, replace(settings, seed=seed)).forecaster
-                found[f"{model}, {way}"].append(score(made, case, given, cut))
+            for way, covariates in (("motion only", ()), ("drivers", None)):
+                settings = replace(case.settings, seed=seed, covariates=covariates)
+                made = train_network(model, panel, cut, case.horizons_s, settings).forecaster
+                found[f"{model}, {way}"].append(score(made, case, panel, cut))
     return _mean(found)
 
 

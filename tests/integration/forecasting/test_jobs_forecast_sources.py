@@ -49,7 +49,7 @@ unit = "index"
 name = "other"
 unit = "index"
 [forecast]
-covariates = ["R1.rain", "R1.greenness"]
+covariates = ["R1.rain", "R1.greenness", "season", "station"]
 models = ["multi-source", "graph-gru"]
 horizons = ["1d"]
 edges = "slope"
@@ -185,13 +185,17 @@ def test_places_heights_and_the_fall_reach_the_networks(
     said = train.run(database, config, site, now)
     assert "multi-source" in said
     assert "graph-gru" in said
-    assert "reads R1.rain, R1.rain_next_24h" in said
+    assert "reads R1.rain, R1.rain_next_24h (100 % missing), season, distance_m, height_m" in said, (
+        "each comes too late"
+    )
     made = [read(path)[0].recipe for path in (tmp_path / "models").rglob("*.safetensors")]
     recipes = {recipe.model: recipe for recipe in made}
     multi = recipes["multi-source"]
     assert multi.sources is not None
     assert "R1.rain_next_24h" in multi.sources.names
     assert recipes["graph-gru"].sources.names == multi.sources.names, "what the site file names"
+    assert multi.sources.static == recipes["graph-gru"].sources.static == ("distance_m", "height_m")
+    assert set(multi.sources.kinds) == {"rain", "outlook", "season"}
     assert dict(zip(multi.sources.names, multi.sources.kinds, strict=True))["R1.rain_next_24h"] == "outlook"
     for recipe in recipes.values():
         tie = np.array(recipe.supports[0])
@@ -214,18 +218,19 @@ def test_edges_of_a_slope_that_nobody_described_are_refused_in_words(tmp_path: P
     assert "no station lies above another" in cross(TRAIN_FORECASTER, TrainingAsked(record, training)).refused
 
 
+COVARIATES = 'covariates = ["R1.rain", "R1.greenness", "season", "station"]'
 MODELS = 'models = ["multi-source", "graph-gru"]'
 
 
 @pytest.mark.parametrize(
     ("written", "instead", "said"),
     [
-        (MODELS, 'models = ["auto", "uc"]', None),
+        (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "uc"]', None),
         (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
-        ('["R1.rain", "R1.greenness"]', '["R1.rain", "season", "station", "G2.displacement"]', None),
-        (f'covariates = ["R1.rain", "R1.greenness"]\n{MODELS}',
+        ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
+        (f"{COVARIATES}\n{MODELS}",
          'covariates = ["season", "G2.displacement"]\nmodels = ["sarimax"]', "reads season; add one that does (a"),
-        ('["R1.rain", "R1.greenness"]', '["R1.rain", "R1.rain"]', "R1.rain is named twice"),
+        ('"R1.greenness", "season"', '"R1.rain", "season"', "R1.rain is named twice"),
         ('quantity = "rain"\nunit', 'quantity = "rain"\nstamp = "event"\nunit', "R1.rain reports tips alone"),
         ('name = "greenness"\nunit = "index"', 'name = "greenness"\nunit = "glow"', "the unit 'glow' of R1.greenness"),
     ],
@@ -246,5 +251,9 @@ def test_the_site_file_is_refused_where_expected_rain_is_not_that() -> None:
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=said):
             parse_site(TEXT.replace('{"24h" = "R1.rain_next_24h"}', wrong), "hill.toml")
+    with pytest.raises(ConfigError, match="declares no series 'snow'"):
+        parse_site(TEXT.replace('"R1.greenness", "season"', '"R1.snow", "season"'), "hill.toml")
+    with pytest.raises(ConfigError, match=r"'STATION\.quantity', 'season' or 'station', got 'sesaon'"):
+        parse_site(TEXT.replace('"season", "station"', '"sesaon", "station"'), "hill.toml")
     with pytest.raises(ConfigError, match="edges"):
         parse_site(TEXT.replace('edges = "slope"', 'edges = "steep"'), "hill.toml")
