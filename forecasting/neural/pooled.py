@@ -124,7 +124,8 @@ def fine_tune(
     deaf = old.sources is None
     chosen = () if old.sources is None else old.sources.names
     mine = _member(old.model, _motion(panel) if deaf else panel, parts, old.horizons_s, settings, chosen)
-    if old.sources is not None and (mine.recipe.sources is None or mine.recipe.sources.names != old.sources.names):
+    read = mine.recipe.sources
+    if old.sources is not None and (read is None or (read.names, read.facts) != (old.sources.names, old.sources.facts)):
         raise ForecastingError(f"{old.model} was trained with other drivers: it can only be tuned with the same ones")
     others = [
         _member(old.model, _motion(other) if deaf else other, blocks, old.horizons_s, settings, chosen)
