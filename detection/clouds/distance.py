@@ -34,6 +34,7 @@ from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
 from detection.whole_file import replacing
 
+SIZE_MOST_M: Final = 100.0  # of normals and cylinders: all points within lie in memory at once
 CORE_MOST: Final = 10_000_000
 # A spread of fewer points than this says nothing (Lague et al. 2013, section 4.3).
 SAMPLES_LEAST: Final = 5
@@ -172,6 +173,9 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
         CloudError: a file cannot be used.
         NoPointsError: the clouds share no ground.
     """
+    sizes = (asked.normal_m, asked.radius_m, asked.depth_m)
+    if not all(0 < size <= SIZE_MOST_M for size in sizes):
+        raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
     place = find_place(older, asked.crs, asked.height_unit)
     find_place(newer, asked.crs, asked.height_unit)
     grid = plan_grid(older, place, asked.spacing_m)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.gridding import BANDS, METHODS, Method, make_heights, usual_spread
 from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
-from detection.clouds.spool import Points, Spool, find_place, plan_grid, spooling
+from detection.clouds.spool import CELLS_MOST, Points, Spool, find_place, plan_grid, spooling
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
 from detection.whole_file import replacing
 
 NODATA = -9999.0
+REACH_MOST = 50.0
 # Squares that say how far points usually scatter.
 ASKED_SQUARES = 9
 # Cells of a square that the medians of the record are taken from.
@@ -94,8 +95,10 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
     """
     if asked.method not in METHODS:
         raise CloudError(f"method {asked.method!r}: expected one of {', '.join(METHODS)}")
+    if not 0 < asked.reach <= REACH_MOST:
+        raise CloudError(f"--reach: expected more than 0 and at most {REACH_MOST:g} cells, got {asked.reach:g}")
     place = find_place(files, asked.crs, asked.height_unit)
-    grid = plan_grid(files, place, asked.cell_m) if asked.like is None else read_grid(asked.like)
+    grid = plan_grid(files, place, asked.cell_m) if asked.like is None else _take_grid(asked.like)
     cell_m = cell_of(grid)
     with spooling(files, grid, out.parent, asked.crs, asked.height_unit) as spool:
         rule = choose_rule(asked.ground, is_classified=spool.is_classified)
@@ -107,7 +110,7 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
                 ground = read_ground(spool, square, rule, cell_m, asked.reach + 3)
-                bands = make_heights(ground, corner, shape, asked.method, asked.reach, usual_m)
+                bands = make_heights(ground, corner, shape, asked.method, asked.reach, usual_m, spool.step_m)
                 used += int(bands[2].sum())
                 bands[2] /= cell_m**2
                 held = np.isfinite(bands[0])
@@ -129,6 +132,16 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
     with replacing(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
     return found
+
+
+def _take_grid(like: Path) -> Grid:
+    """The grid of a raster, where heights can be laid onto it."""
+    grid = read_grid(like)
+    if not grid.crs.is_projected or grid.transform.b or grid.transform.d:
+        raise CloudError(f"{like}: in degrees, or turned; a grid for heights is projected, with north up")
+    if grid.width * grid.height > CELLS_MOST:
+        raise CloudError(f"{like}: {grid.width:,} x {grid.height:,} cells are too many")
+    return grid
 
 
 def list_warnings(spool: Spool, rule: Rule) -> list[str]:

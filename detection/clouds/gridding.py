@@ -17,7 +17,7 @@ MEDIAN: Final = float(np.sqrt(np.pi / 2))
 # A plane needs so many points of the cells around; where the 3 x 3 have fewer, wider ones are asked.
 PLANE_LEAST: Final = 6
 RADII: Final = (1, 2, 3)
-# Standard deviation of places in a cell about its middle, of its side.
+# Standard deviation of what is spread evenly, of its width.
 WITHIN: Final = float(np.sqrt(1 / 12))
 NEIGHBOURS: Final = 8
 FLAT: Final = 1e-6
@@ -47,6 +47,7 @@ class Planes:
 
 def make_heights(
     points: Points, corner: tuple[int, int], shape: tuple[int, int], method: Method, reach: float, usual_m: float,
+    step_m: float = 0.001,
 ) -> NDArray[np.float32]:  # fmt: skip
     """Return height, its error, points of the cell and spread of a window; NaN where there is no height.
 
@@ -65,6 +66,7 @@ def make_heights(
         method: see above.
         reach: how far from a point, cells.
         usual_m: spread where nothing else says it.
+        step_m: in which heights are stored: no spread is smaller than that of rounding.
     """
     margin = int(np.ceil(reach)) + 2
     x, y = points[:, 0] - corner[0] + margin, points[:, 1] - corner[1] + margin
@@ -74,6 +76,7 @@ def make_heights(
     base = float(z.mean()) if len(z) else 0.0
     planes = _fit_planes(x, y, z - base, height, width)
     spread = np.where(planes.lacking, np.hypot(usual_m, WITHIN * planes.tilt), planes.spread)
+    spread = np.maximum(spread, WITHIN * step_m)
     if method == "median":
         heights, sigma = _medians(x, y, z - base, planes, spread)
     else:

@@ -19,6 +19,7 @@ PART_MOST: Final = 1_000_000
 METRES: Final = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}
 UNIT_KEYS: Final = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
 VERTICAL_UNITS_KEY: Final = 4099
+SLACK: Final = 1.0  # units by which writers round the bounds of a header
 NOISE: Final = (7, 18)  # classes of noise (LAS 1.4)
 GROUND: Final = 2
 
@@ -160,9 +161,8 @@ def _cut(path: Path, read: int, said: int) -> DamagedCloudError:
 
 def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
     x, y, z = (np.asarray(getattr(points, axis), np.float64) for axis in "xyz")
-    slack = [2 * one for one in header.scale]
-    for values, low, high, more in zip((x, y, z), header.low, header.high, slack, strict=True):
-        if values.min() < low - more or values.max() > high + more:
+    for values, low, high in zip((x, y, z), header.low, header.high, strict=True):
+        if values.min() < low - SLACK or values.max() > high + SLACK:
             raise DamagedCloudError(
                 f"{path}: a point lies outside of the bounds that the header says: scale, offset or points are damaged"
             )

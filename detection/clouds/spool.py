@@ -47,6 +47,7 @@ class Spool:
         self._counts: dict[tuple[int, int], int] = {}
         self.points = self.ground = 0
         self.thinned: set[tuple[int, int]] = set()
+        self.step_m = 0.0  # of the whole numbers that heights are stored in
         self.low_m = 0.0  # what heights are kept above, so that 32 bits tell 0.1 mm
 
     @property
@@ -120,6 +121,8 @@ def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
     Raises:
         CloudError: more cells than can be worked on.
     """
+    if not 0 < cell_m < np.inf:
+        raise CloudError(f"cells of {cell_m:g} m are not possible")
     step = cell_m / place.unit_m
     headers = [read_header(file) for file in files]
     left, bottom = (np.floor(min(h.low[axis] for h in headers) / step) for axis in (0, 1))
@@ -168,6 +171,7 @@ def spooling(
         spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
         for file, header in zip(files, headers, strict=True):
             place = read_place(file, crs, height_unit)
+            spool.step_m = max(spool.step_m, header.scale[2] * place.height_m)
             if file == files[0]:
                 spool.low_m = header.low[2] * place.height_m
             a, _, left, _, e, top = grid.transform[:6]

@@ -16,7 +16,7 @@ from scipy import ndimage
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Layer, spacing_m
+from detection.imagery.raster.overlay import STRIP_PX, Layer, spacing_m
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
 from detection.whole_file import replacing
@@ -24,6 +24,8 @@ from detection.whole_file import replacing
 NODES_MOST: Final = 40_000
 WINDOW_PX: Final = (16, 256)
 SEARCH_MOST_PX: Final = 200.0
+STRIP: Final = 128  # rows that are read at once
+STRIPS_KEPT: Final = 4
 SHOWN: Final = 0.9  # of a window, on both images
 CORRELATION_LEAST: Final = 0.5
 # The best place must correlate so many times better than the second best, which lies farther than so many pixels off.
@@ -157,6 +159,34 @@ class _Found:
     back_px: float
 
 
+class _Strips:
+    """Windows of a layer out of whole strips: neighbouring windows share most of their pixels."""
+
+    def __init__(self, layer: Layer) -> None:
+        self._layer, self.width, self.height = layer, layer.grid.width, layer.grid.height
+        self._rows = max(1, min(STRIP, STRIP_PX // self.width))
+        self._kept: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+
+    def read(self, column: int, row: int, side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Values of a window inside of the grid, and where they are valid."""
+        numbers = range(row // self._rows, (row + side - 1) // self._rows + 1)
+        strips = [self._strip(number) for number in numbers]
+        for old in [number for number in self._kept if number not in numbers][: max(0, len(self._kept) - STRIPS_KEPT)]:
+            del self._kept[old]
+        top = row - numbers[0] * self._rows
+        values, valid = (
+            np.concatenate([strip[part][:, column : column + side] for strip in strips])[top : top + side]
+            for part in (0, 1)
+        )
+        return values, valid
+
+    def _strip(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if number not in self._kept:
+            begin = number * self._rows
+            self._kept[number] = self._layer.read(0, begin, self.width, min(self._rows, self.height - begin))
+        return self._kept[number]
+
+
 class _LostError(Exception):
     """A window has no match; the message says why in few words."""
 
@@ -181,15 +211,16 @@ def track(older: Path, newer: Path, asked: TrackAsked) -> Tracked:
     """
     grid = read_grid(newer)
     step = min(spacing_m(grid, grid.width / 2, grid.height / 2))
-    reach = int(np.ceil(asked.most_m / step))
+    reach = int(min(np.ceil(asked.most_m / step), 1e6)) if asked.most_m > 0 else 0
     _check(newer, grid, asked, reach, step)
     places = {name: grid.pixel_of(*place) for name, place in asked.places.items()}
     nodes = [("", (float(column), float(row))) for column, row in _list_nodes(grid, asked)]
     found: list[_Found] = []
     lost: dict[str, str] = {}
     dropped: Counter[str] = Counter()
-    with Layer(older, grid, asked.band) as then, Layer(newer, grid, asked.band) as now:
-        warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if then.warped else []
+    with Layer(older, grid, asked.band) as before, Layer(newer, grid, asked.band) as after:
+        then, now = _Strips(before), _Strips(after)
+        warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if before.warped else []
         for name, at in [*places.items(), *nodes]:
             try:
                 found.append(_follow(name, at, then, now, asked.window_px, reach))
@@ -232,8 +263,10 @@ def _list_nodes(grid: Grid, asked: TrackAsked) -> Iterator[tuple[int, int]]:
             yield column, row
 
 
-def _follow(name: str, at: tuple[float, float], then: Layer, now: Layer, window: int, reach: int) -> _Found:
+def _follow(name: str, at: tuple[float, float], then: _Strips, now: _Strips, window: int, reach: int) -> _Found:
     """A match there, and back again from where it came to lie."""
+    if not np.isfinite(at).all():
+        raise _LostError("at the rim")
     column, row = round(at[0]), round(at[1])
     there = _match(then, now, column, row, window, reach)
     step = np.rint(there.moved).astype(int)
@@ -244,7 +277,7 @@ def _follow(name: str, at: tuple[float, float], then: Layer, now: Layer, window:
     return _Found(name, at, there, left)
 
 
-def _match(one: Layer, other: Layer, column: int, row: int, window: int, reach: int) -> _Match:
+def _match(one: _Strips, other: _Strips, column: int, row: int, window: int, reach: int) -> _Match:
     from skimage.feature import match_template
 
     pattern = _read(one, column - window // 2, row - window // 2, window)
@@ -268,10 +301,10 @@ def _match(one: Layer, other: Layer, column: int, row: int, window: int, reach: 
     return _Match(np.array([left - reach, top - reach]) + shift, covariance, correlation, min(ratio, 99.0))
 
 
-def _read(layer: Layer, column: int, row: int, side: int) -> NDArray[np.float64]:
-    if column < 0 or row < 0 or column + side > layer.grid.width or row + side > layer.grid.height:
+def _read(image: _Strips, column: int, row: int, side: int) -> NDArray[np.float64]:
+    if column < 0 or row < 0 or column + side > image.width or row + side > image.height:
         raise _LostError("at the rim")
-    stored, valid = layer.read(column, row, side, side)
+    stored, valid = image.read(column, row, side)
     if valid.mean() < SHOWN:
         raise _LostError("not shown")
     values: NDArray[np.float64] = stored.astype(np.float64)
@@ -371,13 +404,13 @@ def _find_stable(
 ) -> NDArray[np.bool_]:  # fmt: skip
     """Windows on stable ground: as given, else those that moved like most, clipped at three NMAD until it rests."""
     if stable is not None:
+        held = on_grid.copy()  # those lie inside of the grid
         with Layer(stable, grid, nearest=True) as layer:
-            held = np.zeros(len(at), bool)
-            for k, (column, row) in enumerate(at):
-                if 0 <= column < grid.width and 0 <= row < grid.height:
-                    values, known = layer.read(int(column), int(row), 1, 1)
-                    held[k] = bool(known[0, 0]) and values[0, 0] != 0
-        return np.asarray(held & on_grid)
+            strips = _Strips(layer)
+            for k in np.flatnonzero(on_grid):
+                values, known = strips.read(int(at[k, 0]), int(at[k, 1]), 1)
+                held[k] = bool(known[0, 0]) and values[0, 0] != 0
+        return held
     ground = on_grid
     for _ in range(ROUNDS):
         if not ground.any():

@@ -25,7 +25,7 @@ source = "image correlation"
 
 [[criterion]]"""
 SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
-TUNED = ["--most", "1", "--window", "32", "--step", "40"]
+TUNED = ["--most", "1", "--window", "32", "--step", "52"]
 
 
 @pytest.fixture(scope="module")

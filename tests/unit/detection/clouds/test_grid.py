@@ -158,6 +158,32 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
     assert not list(tmp_path.glob(".points-*"))
 
 
+def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
+    from detection.imagery.raster.grid import grid_around
+    from detection.imagery.raster.raster import write_geotiff
+
+    cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
+    degrees = grid_around(9.0, 46.0, 8, 1.0, geographic=True)
+    write_geotiff(tmp_path / "like.tif", np.zeros((1, 8, 8), np.float32), degrees)
+    with pytest.raises(CloudError, match="in degrees"):
+        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif"))
+    for wrong in (GridAsked(cell_m=float("nan")), GridAsked(reach=float("nan")), GridAsked(ground="trees")):
+        with pytest.raises(CloudError):
+            grid_clouds([cloud], tmp_path / "a.tif", wrong)
+
+
+def test_two_parts_apart_and_flat_ground(tmp_path):
+    """What lies between is nodata; ground without any scatter keeps the error of rounding."""
+    flat = draw(np.random.default_rng(8), side_m=20.0, per_m2=8)[0]
+    flat[:, 2] = 5.0
+    parts = [write_cloud(tmp_path / f"{k}.las", flat + np.array([k * 300, 0, 0])) for k in range(2)]
+    grid_clouds(parts, tmp_path / "a.tif", GridAsked(ground="all"))
+    (height, sigma, *_), x, _ = read(tmp_path / "a.tif")
+    assert np.isnan(height[(x > 21) & (x < 299)]).all()
+    assert np.nanmax(np.abs(height - 5)) < 1e-4
+    assert np.nanmin(sigma) > 0
+
+
 def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
     import os
 
