@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the core and the page read the names alone, and start witho
 RULES: Final[Mapping[str, str]] = {
     "persistence-z": "detection.anomaly.robust:persistence_z",
     "robust-z": "detection.anomaly.robust:robust_z",
+    "drift-z": "detection.anomaly.robust:drift_z",
     "ewma": "detection.anomaly.robust:ewma",
     "slope-change": "detection.anomaly.robust:slope_change",
     "variance": "detection.anomaly.robust:variance",
@@ -62,6 +63,7 @@ SUMS: Final = frozenset({"creep"})  # of these parts a threshold is a sum of rea
 COMPARED: Final[Mapping[str, str]] = {
     "persistence-z": "the median of its last 7 days",
     "robust-z": "its last reading",
+    "drift-z": "the line of its last 60 days",
     "ewma": "the line of its last 60 days",
     "page-hinkley": "the line of its last 60 days",
     "slope-change": "its slope of the 60 days before",

@@ -27,6 +27,11 @@ def robust_z(series: Series) -> Array:
     return np.abs(_standardise(as_row(beyond_last(pad(series.values, 1), len(series.values))), series))
 
 
+def drift_z(series: Series) -> Array:
+    """Distance from the line of the previous sixty days, in its own scale; shape (n,)."""
+    return np.abs(drift_residual(series))
+
+
 def ewma(series: Series) -> Array:
     """Exponentially weighted mean of the residual to the line of sixty days, over its own under white noise; (n,)."""
     return as_row(Smooth(1).feed(drift_residual(series)[None], series.first_cell, 0))

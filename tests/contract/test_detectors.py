@@ -151,6 +151,13 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     assert run_verb(["sites", "init", "a"]) == 0
     path = tmp_path / "configs/sites/a.toml"
     text = path.read_text()
+    lines = text.splitlines()
+    block = lines.index(next(line for line in lines if line.startswith("# [anomaly]")))
+    learning = [line.removeprefix("# ") if line[2:].startswith(("[a", "det", "bud", "led")) else line for line in lines]
+    assert "[anomaly]" in learning[block]
+    offered = parse_site("\n".join(learning), "a.toml")
+    assert {"ae", "residual-fan", "rules"} <= set(offered.anomaly.detectors), "what a new file offers can be taken"
+    assert "advice" in offered.recipients[0].ledgers
     path.write_text(text + WITNESS.replace('stations = ["G*"]\n', "") if "G*" not in text else text + WITNESS)
     assert run_verb(["check"]) == 1
     assert "nothing shows that models may be witnesses (a: strange, a: soon-fast, a: image)" in capsys.readouterr().err

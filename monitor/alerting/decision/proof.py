@@ -6,7 +6,7 @@ from dataclasses import replace
 from monitor.criteria.proofs import WARN_S, needs_proof, spell_command
 from monitor.domain.decision import Condition, ProofFact, instant
 from monitor.domain.instants import spell
-from monitor.domain.site import Site
+from monitor.domain.site import Site, once_per_site
 
 
 def find_unproven(facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, str]:
@@ -39,9 +39,17 @@ def as_advice(site: Site, unproven: Collection[str]) -> Site:
     """The site in which criteria that are not proven are advice."""
     if not unproven:
         return site
-    return replace(
-        site, criteria=tuple(replace(c, role="advice") if c.id in unproven else c for c in site.criteria)
-    )  # fmt: skip
+    known, names = _variants(site), frozenset(unproven)
+    if names not in known:
+        criteria = tuple(replace(c, role="advice") if c.id in names else c for c in site.criteria)
+        known[names] = replace(site, criteria=criteria)
+    return known[names]
+
+
+@once_per_site
+def _variants(_: Site) -> dict[frozenset[str], Site]:
+    """A site by what of it is advice: made once, since much is kept for the very site that a decision asks about."""
+    return {}
 
 
 def list_unproven(site: Site, facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, Condition]:

@@ -35,6 +35,7 @@ FIGURES: Final[dict[str, tuple[float, float, float, float]]] = {
 PAPERS: Final = {
     "persistence-z": "median and its scale: Hampel (1974)",
     "robust-z": "median and its scale: Hampel (1974)",
+    "drift-z": "median and its scale: Hampel (1974), about a line of 60 days",
     "ewma": "Roberts (1959)",
     "slope-change": "least squares in two windows",
     "variance": "ratio of two robust scales",

@@ -19,11 +19,13 @@ import uvicorn
 from sqlalchemy import insert, select, update
 
 from monitor.config.service import load_service
+from monitor.domain.alert import SERVICE, AlertChange, Ledger
 from monitor.domain.decision import Memory, Step, Vote
 from monitor.domain.instants import epoch_s, parse, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.language.local_time import spell_local
+from monitor.store.alerting.alerts import apply_changes
 from monitor.store.database.audit import verify_chain
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations
@@ -687,6 +689,26 @@ def test_velocity_over_the_window_of_each_bound(client):
     slope = sum((t - mean_t) * (y - mean_y) for t, y in zip(days, curve["value"], strict=True))
     slope /= sum((t - mean_t) ** 2 for t in days)
     assert week["rate"][-1] == pytest.approx(slope, rel=0.1)
+
+
+def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
+    site = story.load_story_sites()[0]
+    assert "not proven on this site" not in client.get(f"/sites/{site.id}").text
+    reason = "velocity-1 counts as advice, no level rests on it: no test of rules is stored for this site; the test: x"
+    change = AlertChange(
+        Ledger.HEALTH,
+        f"health:{site.criteria[0].id}:unproven",
+        2,
+        open=True,
+        reason=reason,
+        data_time=NOW,
+        evidence="{}",
+    )
+    with database.write() as c:
+        apply_changes(c, site.id, [change], site=site, recipients=[], actor=SERVICE, now=NOW, rule_version="test")
+    page = client.get(f"/sites/{site.id}").text
+    assert page.count("not proven on this site to be a witness") == 1
+    assert "no level rests on it" in page
 
 
 def test_landslides_of_scenes_do_not_bury_the_instruments(client, database):

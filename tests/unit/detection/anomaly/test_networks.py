@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from detection.anomaly.detector import Detector, stack_site, train_detector
 from detection.anomaly.neural.training import WIDTH, score_network, train_network
-from detection.anomaly.registry import NETWORKS, SITE_NETWORKS
+from detection.anomaly.neural.variational import WEIGHT
+from detection.anomaly.registry import NETWORKS, SITE_NETWORKS, load_network
 from detection.anomaly.windows import Series, stack_tables
 
 DAY = 86400.0
@@ -32,6 +34,22 @@ def test_each_network_learns_the_same_twice(name):
     odd = watch[0].copy()
     odd[:, -1] += 9.0
     assert np.median(score_network(name, longer, (odd, watch[1]))) > 2.0 * np.median(score_network(name, longer, watch))
+
+
+def test_the_variational_one_is_that_of_its_paper():
+    """Its penalty is the divergence of Kingma and Welling (2014, appendix B); a code is drawn when it learns alone."""
+    torch.manual_seed(0)
+    network = load_network("vae")()
+    values, mask = (torch.from_numpy(part).float() for part in waves(50))
+    network.eval()
+    first = network(values, mask)
+    assert torch.equal(first, network(values, mask)), "a score is no matter of luck"
+    seen = network.encode(torch.cat([values, mask], dim=1))
+    cloud = torch.distributions.Normal(network.middle(seen), (0.5 * network.spread(seen)).exp())
+    apart = torch.distributions.kl_divergence(cloud, torch.distributions.Normal(0.0, 1.0)).sum(dim=1).mean()
+    assert network.penalty.item() == pytest.approx(WEIGHT * apart.item(), rel=1e-5)
+    network.train()
+    assert not torch.equal(network(values, mask), network(values, mask))
 
 
 @pytest.fixture(scope="module")

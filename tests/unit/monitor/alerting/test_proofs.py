@@ -124,6 +124,7 @@ def test_before_its_end_a_notice_says_which_test_is_to_be_made_again():
 
 def test_advice_stays_advice_and_the_site_is_the_same_where_nothing_is_unproven():
     assert as_advice(SITE, ()) is SITE
+    assert as_advice(SITE, ["strange"]) is as_advice(SITE, {"strange": "why"}), "what is kept for a site is kept"
     assert find_unproven(None, NOW) == {}
     assert needs_proof(as_advice(SITE, ["strange"])) == []
 

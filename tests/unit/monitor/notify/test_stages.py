@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from monitor.domain.alert import DeliveryState, is_urgent
 from monitor.domain.duty.quiet import read_quiet
+from monitor.domain.site import Recipient
 from monitor.notify.circuit import Circuit, backoff_s
 from monitor.notify.path import STAGES
-from monitor.notify.stages import grouped, quiet, superseded, throttled
+from monitor.notify.stages import escalated, grouped, quiet, superseded, throttled
 from monitor.notify.verdict import Limits, Postponed, Superseded, View
-from monitor.store.alerting.outbox import TRANSITIONS, Waiting
+from monitor.store.alerting.outbox import TRANSITIONS, OpenAlert, Told, Waiting
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)
 LEDGERS = ["hazard", "health", "advice"]
@@ -200,6 +201,23 @@ def test_circuit_opens_after_failures_in_a_row_and_closes_on_success():
 )
 def test_who_is_urgent(ledger, level, top, urgent):
     assert is_urgent(ledger, level, top) is urgent
+
+
+def test_advice_is_no_alarm_it_waits_in_quiet_hours_and_is_escalated_to_nobody():
+    night = view_of(0, "in")
+    (waits,) = quiet.apply([waiting(1, 1, "advice")], night)
+    assert isinstance(waits, Postponed)
+    late, told = T0 + timedelta(days=1), (Told("duty", "log:x", T0, "delivered"),)
+    every = ("hazard", "health", "advice")
+    chain = [[Recipient(name, ("log:x",), (1, 2, 3), every, escalate_after_s=60.0)] for name in ("duty", "head")]
+
+    def escalate(ledger, state="delivered"):
+        alert = OpenAlert(1, 1, "n", ledger, 1, "x", False, "s", "b", False, (replace(told[0], state=state),))
+        return escalated.apply(alert, chain, late, Limits())
+
+    assert [e.recipient for e in escalate("health")] == ["head"]
+    assert escalate("advice") == []
+    assert escalate("advice", "failed_final") == []
 
 
 def test_throttle_tells_hazards_before_the_noise_of_instruments():
