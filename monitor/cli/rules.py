@@ -23,14 +23,14 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
          "anomalies score",
-         "anomalies train", "scenes add", "scenes rates", "scenes track"),
+         "anomalies train", "anomalies bench", "scenes add", "scenes rates", "scenes track"),
         SERVES,
     ),
     **dict.fromkeys(
         ("check", "status", "top", "completion", "doctor", "backtest", "export", "map relief", "map tiles",
          "channels list",
          "thresholds learn",
-         "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies bench",
+         "thresholds maxima", "failure-time watch", "failure-time bench", "anomalies models",
          "anomalies list", "anomalies labels", "anomalies budget", "instruments list", "instruments show",
          "cap verify", "cap key",
          "report daily", "report weekly", "report shift", "report card", "report list", "report prove"),

@@ -89,7 +89,7 @@ PURE_IN_LINES = {
     ("cli/scenes/susceptibility.py", "one['auc_lost']"),
     ("cli/scenes/stack.py", "loss.value"), ("cli/scenes/train.py", "value"), ("cli/scenes/train.py", "progress.loss"),
     ("cli/scenes/train.py", "progress.held_score"), ("cli/anomaly/app.py", "card['threshold']"),
-    ("cli/anomaly/models.py", "v"), ("jobs/anomaly_proof.py", "FEWEST_FALSE / budget"),
+    ("jobs/anomaly_proof.py", "FEWEST_FALSE / budget"),
     ("jobs/anomaly_proof.py", "budget"),
     ("cli/site/events.py", "value"), ("cli/site/sites.py", "bound.over"), ("cli/site/sites.py", "bound.under"),
     ("cli/site/thresholds.py", "cross.false_rate"), ("cli/site/thresholds.py", "cross.skill"),

@@ -25,7 +25,10 @@ PAPERS = {
     "uc": "Harvey 1989", "random-forest": "Breiman 2001", "gradient-boosting": "Friedman 2001",
     "svr": "Drucker et al. 1997", "vae": "Kingma and Welling 2014", "page-hinkley": "Page 1954",
     "ewma": "Roberts 1959", "matrix-profile": "Yeh et al. 2016", "cnn-bilstm": "the CNN-BiLSTM of Baishuihe",
-    "cnn-lstm-attention": "the attention CNN-LSTM of Outang",
+    "cnn-lstm-attention": "the attention CNN-LSTM of Outang", "persistence-z": "Hampel 1974", "robust-z": "Hampel 1974",
+    "drift-z": "Hampel 1974", "common-mode": "Wdowinski et al. 1997", "ae": "Hinton and Salakhutdinov 2006",
+    "conv-ae": "Masci et al. 2011", "lstm-ae": "Malhotra et al. 2016", "gru-ae": "Cho et al. 2014",
+    "residual-fan": "Gibbs and Candès 2021",
 }  # fmt: skip
 """Of what names none in the first sentence of its source."""
 FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
@@ -35,7 +38,7 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 
 def list_models() -> list[dict[str, Any]]:
     """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, RULES, SITE_RULES
+    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, READS_DRIVERS, SERVED, STATISTICAL
@@ -60,7 +63,7 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in KINEMATIC.items():
         rows.append(_describe(name, "curve", path) | {"served": True} | _score_failure(name))
     found = read_benchmark("anomalies-bench")
-    for name, path in {**RULES, **SITE_RULES, **AUTOENCODERS}.items():
+    for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
         rows.append(row | size | {"served": True} | _score_detector(name, found))
@@ -214,7 +217,7 @@ def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]
     """Recall and F1 of injected faults at the same budget, beside the rules."""
     scores = []
     for one, tables in (kept or {"figures": {}})["figures"].items():
-        for seeds in ("three seeds", "networks, one seed"):
+        for seeds in ("three seeds", "networks, one seed", "rules, one seed"):
             rows = {row["detector"]: row for row in tables.get(seeds, ())}
             if name in rows:
                 row, rules = rows[name], rows.get("rules", {})

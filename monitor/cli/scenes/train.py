@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,11 @@ from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
 from monitor.store.scenes.reviews import load_reviewed
+
+if TYPE_CHECKING:
+    from monitor.domain.alert import Actor
+    from monitor.domain.site import Criterion, Site
+    from monitor.store.database.engine import Database
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder below which the recipe's data lie.")]
 WeightsOption = Annotated[str, typer.Option("--weights", help="Shipped weights, or a .safetensors file.")]
@@ -85,6 +90,9 @@ def score(
         str | None,
         typer.Option("--site", help="The patches show its ground: keep the score as proof for its criteria."),
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user.")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -104,8 +112,9 @@ def score(
         raise typer.BadParameter("name --weights, or the --site that they serve")
     if site is not None and layout is None:
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if site is not None:
-        weights, beside = weights or _weights_of(site, config), "simple"
+    asked = None if site is None else _ask_for(site, by, config)
+    if asked is not None:
+        weights, beside = weights or asked[1].scenes.weights, "simple"
     assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
@@ -116,7 +125,7 @@ def score(
         answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     except ImageryError as error:
         raise SlopewardError(str(error)) from None
-    proof = None if site is None else _keep_proof(site, config, answer)
+    proof = None if asked is None else _keep_proof(*asked, answer)
     if as_json:
         print_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}})
         return
@@ -140,24 +149,24 @@ def score(
     print(f"  note: {answer['note']}")
 
 
-def _weights_of(site: str, config: Path | None) -> str:
-    service, _ = open_service(config)
-    return pick_site(service, site).scenes.weights
-
-
-def _keep_proof(site: str, config: Path | None, answer: dict[str, Any]) -> list[str]:
-    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
-    if "boxes" in answer:
-        raise SlopewardError(f"{answer['weights']} draws boxes: it proves nothing about the outlines of {site}")
+def _ask_for(site: str, by: str | None, config: Path | None) -> "tuple[Database, Site, Criterion, Actor]":
+    """Who keeps a proof of which criterion of a site: before the work, so that nobody scores for nothing."""
     service, db = open_service(config)
-    chosen, now = pick_site(service, site), datetime.now(UTC)
+    keeper, chosen = prove(db, by, site), pick_site(service, site)
     asking = next((x for x in needs_proof(chosen) if x.kind.facts == "footprints"), None)
     if asking is None:
         raise SlopewardError(f"no criterion of kind scene of {site} counts for the level: there is nothing to prove")
-    actor = prove(db, None, site)
+    return db, chosen, asking, keeper
+
+
+def _keep_proof(
+    db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any]
+) -> list[str]:
+    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
+    now = datetime.now(UTC)
     logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
     with db.write() as c:
-        looked = [r for r in load_reviewed(c, site, model_hash=answer["model_hash"]) if r.verdict is not None]
+        looked = [r for r in load_reviewed(c, chosen.id, model_hash=answer["model_hash"]) if r.verdict is not None]
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
         reasons = judge_outlines(int(answer["images"]), low, len(looked), accepted)
@@ -165,11 +174,11 @@ def _keep_proof(site: str, config: Path | None, answer: dict[str, Any]) -> list[
             "f1": answer["f1"], "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
             "data": answer.get("data"),
         }  # fmt: skip
-        made_by = f"slopeward scenes score --site {site}"
+        made_by = f"slopeward scenes score --site {chosen.id}"
         proof = Proof(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, int(answer["images"])
         )  # fmt: skip
-        add_proof(c, chosen, asking, proof, actor, now)
+        add_proof(c, chosen, asking, proof, keeper, now)
     return reasons
 
 

@@ -14,6 +14,7 @@ from monitor.cli.identity import prove as prove_identity
 from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
 from monitor.config.service import load_site, parse_site
 from monitor.criteria.proofs import judge_forecasts
+from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell_duration
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text, read_toml
@@ -65,6 +66,7 @@ def backtest(
     prove: Annotated[
         str | None, typer.Option("--prove", help="Keep it as the proof of this criterion of kind forecast")
     ] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Who keeps the proof; else the account of the OS user")] = None,
     html: Annotated[Path | None, typer.Option("--html", help="Write the scorecard as one HTML file")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,6 +91,7 @@ def backtest(
         acts=as_then,
     )  # fmt: skip
     with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
+        keeper = None if prove is None else prove_identity(db, by, site.id)
         other = None if other_file is None else load_site(other_file)
         with db.read() as c:
             span = find_span(c, site.id)
@@ -99,15 +102,15 @@ def backtest(
         events = () if labels is None else read_labels(labels, site)
         with progress_bar() as tell:
             card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
-        if prove is not None:
-            keep_proof(db, site, prove, card)
+        if prove is not None and keeper is not None:
+            keep_proof(db, site, prove, card, keeper)
     if card.known["rows"] == 0:
         say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; try --known observed")
         raise typer.Exit(NOTHING)
     answer(card, html, as_json=as_json)
 
 
-def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard) -> None:
+def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard, keeper: Actor) -> None:
     """Keep what a scorecard says of a criterion of forecasts as its proof, passed or not.
 
     Raises:
@@ -117,7 +120,7 @@ def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard) -> 
     if criterion is None:
         known = ", ".join(c.id for c in site.criteria if c.kind.facts == "forecasts") or "none"
         raise RefusedError(f"--prove {criterion_id!r}: no criterion of kind forecast; the site has: {known}")
-    actor, now = prove_identity(db, None, site.id), datetime.now(UTC)
+    now = datetime.now(UTC)
     gain = next((g for g in card.runs[0].gains if g.criterion == criterion.id), None)
     horizons = {t.window_s for t in criterion.thresholds if t.window_s is not None}
     with db.write() as c:
@@ -135,7 +138,7 @@ def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard) -> 
             "forecast", criterion.id, made_by, weights, tuple(reasons), result, int(card.known["rows"]), card.from_at,
             card.to_at,
         )  # fmt: skip
-        add_proof(c, site, criterion, proof, actor, now)
+        add_proof(c, site, criterion, proof, keeper, now)
     say(f"{criterion.id}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(reasons)} (kept)")
 
 

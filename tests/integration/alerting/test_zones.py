@@ -20,7 +20,7 @@ from monitor.store.readings.messages import add_report
 from monitor.store.readings.points import Point, add_point_observations, add_points, load_point_facts
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view as load_rows
-from tests.data.proven import prove_outlines
+from tests.data.drawn_scenes import prove_outlines
 from tests.data.site_text import head, series, station
 
 T0 = parse("2026-01-01T06:00:00Z")

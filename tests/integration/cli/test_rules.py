@@ -102,7 +102,12 @@ CALLS = {
     "db grant-readonly": ("grafana",),
 }  # fmt: skip
 # what serves without a person acts for one with these
-ALSO = {"ingest": ("--forget-epoch0", "bench/G1"), "ingest ": ("FILE", "--accept-units", "--site", "bench")}
+ALSO = {
+    "backtest": ("--site", "bench", "--prove", "f"),
+    "scenes score": ("--site", "bench", "--layout", "folder", "--folder", "x"),
+    "ingest": ("--forget-epoch0", "bench/G1"),
+    "ingest ": ("FILE", "--accept-units", "--site", "bench"),
+}
 
 
 def list_commands():

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 
 from monitor.alerting.decision.proof import find_unproven
 from monitor.cli.site.backtest import keep_proof
+from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
@@ -58,7 +59,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def prove() -> ProofFact:
-        keep_proof(database, voting, "f", card)
+        keep_proof(database, voting, "f", card, Actor("ada"))
         with database.read() as c:
             (fact,) = load_proof_facts(c, voting, now)
         return fact
@@ -81,7 +82,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
         (other,) = load_proof_facts(c, replace(voting, criteria=(bound,)), now)
     assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
     with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
-        keep_proof(database, voting, "v", card)
+        keep_proof(database, voting, "v", card, Actor("ada"))
     database.close()
     assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)

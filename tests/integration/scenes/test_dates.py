@@ -15,8 +15,7 @@ from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, work_here
-from tests.data.proven import prove_outlines
+from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, prove_outlines, work_here
 
 MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
 

@@ -16,8 +16,7 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id, load_readings
 from monitor.store.schema import tables as t
 from tests.data.drawn_dates import watch_by_hand, write_date
-from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
-from tests.data.proven import prove_outlines
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, prove_outlines, work_here
 
 HOUR = timedelta(hours=1)
 
