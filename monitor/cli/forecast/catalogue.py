@@ -85,6 +85,7 @@ def tell_model(row: Mapping[str, Any]) -> str:
     served = "" if row["served"] else "not served"
     head = "  ".join(word for word in (size, more, served, row["note"] or "") if word)
     told = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
+    told += [f"    paper: {row['paper']}"] if row["paper"] else []
     told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
     told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []
     return "\n".join(told)
