@@ -1,0 +1,72 @@
+"""What the page of published figures quotes of ours is what stands in the stored records."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/explanation/published-figures.md").read_text()
+SEEDS = json.loads((ROOT / "docs/benchmarks/seeds.json").read_text())["figures"]
+
+
+def row(claim):
+    """Cells of the row of the one table that begins so."""
+    return next(line for line in PAGE.splitlines() if line.startswith(f"| {claim}")).split("|")
+
+
+def test_the_table_of_decompositions_is_the_stored_one():
+    leaks = SEEDS["decomposition on bazimen, 1 month"]
+    for name, method in (("CEEMDAN", "ceemdan"), ("EMD", "emd"), ("VMD", "vmd"), ("STL", "stl"),
+                         ("polynomial", "polynomial"), ("trailing mean", "trailing")):  # fmt: skip
+        cells = re.search(rf"^\| {name} \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE).groups()
+        worth = leaks[method]
+        assert [float(cell) for cell in cells] == [
+            round(worth["rmse_whole_series_mm"], 1), round(worth["rmse_causal_mm"], 1),
+        ], name  # fmt: skip
+        assert worth["moved_by_the_future"] == 0
+
+
+def test_the_one_table_quotes_the_stored_figures():
+    outang, lamosano, bazimen, kept = (SEEDS[key] for key in ("outang", "lamosano", "bazimen", "stored"))
+    seven = [one["mae_mm"] for one in lamosano["network"].values()]
+    wanted = {
+        "Outang": [
+            outang["trivial"]["persistence"]["mae_mm"], outang["trivial"]["two-point line"]["mae_mm"],
+            *(outang["honest"][name]["mae_mm"] for name in ("auto", "drift", "persistence")),
+        ],
+        "Lamosano": [
+            *(lamosano["trivial"][name]["mae_mm"] for name in ("persistence", "lld")), min(seven), max(seven),
+            lamosano["trivial"]["auto"]["mae_mm"],
+        ],
+        "Decomposition": [
+            100 * bazimen["r2_of_persistence_36"], bazimen["30 d"]["persistence"]["mae_mm"],
+            bazimen["30 d"]["seasonal"]["mae_mm"],
+        ],
+        "Baijiabao": [
+            SEEDS["baijiabao"][h][name]["mae_mm"] for h in ("1 d", "30 d") for name in ("persistence", "auto")
+        ],
+        "EGMS": [100 * kept["egms"]["lstm-ae"]["accuracy_of_silence"], 100 * kept["egms"]["lstm-ae"]["recall"],
+                 100 * kept["egms"]["rules"]["recall"]],
+        "VAE-GRU": [kept["vae-gru on SK"]["7d"]["mae"], kept["auto on SK"]["7d"]["mae"]],
+        "Bijie": [100 * kept["bijie"][name]["miou"] for name in ("logistic", "scdnn", "best")],
+        "Landslide4Sense": [100 * kept["landslide4sense"][name]["f1"] for name in ("logistic", "scdnn", "recipe")],
+    }  # fmt: skip
+    for claim, figures in wanted.items():
+        quoted = [float(found) for found in re.findall(r"(?<![\w.])\d*\.\d+", " ".join(row(claim)[3:]))]
+        for figure in figures:
+            assert any(abs(figure - q) <= 0.006 * max(figure, 0.1) + 0.0006 for q in quoted), (claim, figure, quoted)
+
+
+def test_the_table_of_short_records_is_the_stored_one():
+    stored = json.loads((ROOT / "docs/benchmarks/forecast-short.json").read_text())["figures"]["reported"]
+    page = (ROOT / "docs/explanation/forecasting.md").read_text()
+    ways = ("persistence", "lld", "ewa", "as shipped", "tuned", "blend", "served", "own")
+    for length, found in stored.items():
+        line = re.search(rf"^\| {length.split()[0]} \| {found['records']} \|(.*)\|$", page, re.MULTILINE).group(1)
+        *cells, opened = (cell.strip() for cell in line.split("|"))
+        wanted = [found["ratio to auto"].get(way, [None])[0] for way in ways]
+        told = [None if cell == "-" else float(cell) for cell in cells]
+        assert [None if w is None else round(abs(w - t), 4) <= 0.0011 for w, t in zip(wanted, told, strict=True)] == [
+            None if w is None else True for w in wanted
+        ], length
+        assert opened == f"{100 * found['served']:.0f} %"
