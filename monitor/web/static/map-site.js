@@ -150,7 +150,7 @@
     if (below && !state.hidden.has("susceptibility")) {
       const ramp = make("span", { className: "kramp" });
       below.classes.forEach(({ colour }) => { const part = make("i"); part.style.background = colour; ramp.append(part); });
-      items.push(make("li", {}, tr("susceptibility: where, not when"), " ", tr("very low"), " ", ramp, " ", tr("very high"), below.made_on ? `, ${tr("map of {day}", { day: below.made_on })}` : ""));
+      items.push(make("li", {}, tr("susceptibility (where, not when):"), " ", tr("very low"), " ", ramp, " ", tr("very high"), below.made_on ? `, ${tr("map of {day}", { day: below.made_on })}` : ""));
       if (below.made_on) items.push(make("li", {}, tr("hatched: unlike the ground of the training")));
     }
     const said = state.pointsSaid;

@@ -1,0 +1,57 @@
+"""From a study file to a map, and below the footprints of a scene: the verbs as a person calls them."""
+
+import json
+import sys
+
+import pytest
+
+from monitor.cli.main import run_verb
+from tests.data.drawn_landscape import draw
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+
+
+def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monkeypatch, capsys):
+    from detection.imagery.data.generate import write_scene
+
+    draw(tmp_path, seed=6, size=90)
+    monkeypatch.chdir(tmp_path)
+    train = ["susceptibility", "train", "study.toml", "--learners", "logistic", "--out", "model.json"]
+    assert run_verb(train) == 0
+    said = capsys.readouterr().out
+    assert "AUC on left-out blocks" in said
+    assert "card: model.md" in said
+    draw_map = ["susceptibility", "map", "study.toml", "--model", "model.json", "--out", "map", "--json"]
+    assert run_verb(draw_map) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["known_share"] == 1
+    assert json.loads((tmp_path / "map/map.json").read_text()) == record
+    assert record["peak_memory_mib"] > 50
+    write_scene(tmp_path / "scene", 7, center_lon=12.0, center_lat=46.0, size_px=96)
+    detect = ["scenes", "detect", "scene", "--out", "found", "--json"]
+    assert run_verb([*detect, "--prior", "map/susceptibility.tif"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["prior"]["sha256"] == record["sha256"]
+    assert found["prior"]["model_hash"] == record["model_hash"]
+    assert [one for one in found["polygons"] if 0 < one["prior"] < 1]
+    # another map is another result of the same scene
+    assert run_verb([*detect]) == 0
+    without = json.loads(capsys.readouterr().out)
+    assert without["prior"] is None
+    assert without["scene_hash"] == found["scene_hash"]
+
+
+def test_wrong_use_is_status_2_and_what_is_missing_one_line(tmp_path, monkeypatch, capsys):
+    draw(tmp_path, seed=6, size=90)
+    monkeypatch.chdir(tmp_path)
+    train = ["susceptibility", "train", "study.toml", "--out", "model.json"]
+    for more in (["--learners", "oracle"], ["--classes", "luck"], ["--out", "model.pkl"], ["--block-m", "0"]):
+        assert run_verb([*train, *more]) == 2
+    assert run_verb(["susceptibility", "train", "gone.toml", "--out", "model.json"]) == 1
+    assert run_verb(["susceptibility", "map", "study.toml", "--model", "gone.json", "--out", "map"]) == 1
+    capsys.readouterr()
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    assert run_verb([*train, "--learners", "logistic"]) == 1
+    said = capsys.readouterr().err.strip()
+    assert "pip install 'slopeward[compare]'" in said
+    assert "\n" not in said
