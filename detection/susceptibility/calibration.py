@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners import Numbers
+from detection.susceptibility.learners.table import Numbers
 
 LEAST_CHANCE: Final = 1e-6  # nothing is impossible because no cell of a sample showed it
 STEPS: Final = 50

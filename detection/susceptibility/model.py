@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.susceptibility.calibration import Calibrator, read_calibrator
 from detection.susceptibility.encoding import Encoder, read_encoder
-from detection.susceptibility.learners import LEARNERS, Fitted, Numbers, read
+from detection.susceptibility.learners.table import LEARNERS, Fitted, Numbers, read
 from detection.whole_file import replacing
 
 FORMAT: Final = 1

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners import Numbers
+from detection.susceptibility.learners.table import Numbers
 
 RESAMPLED: Final = 500
 BINS: Final = 10

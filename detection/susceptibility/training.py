@@ -15,7 +15,7 @@ from detection.susceptibility.card import write_markdown
 from detection.susceptibility.encoding import Encoder, fit_encoder
 from detection.susceptibility.errors import StudyError
 from detection.susceptibility.factors import Factors, list_cautions
-from detection.susceptibility.learners import HALO_PX, LEARNERS, Cells, Numbers
+from detection.susceptibility.learners.table import HALO_PX, LEARNERS, Cells, Numbers
 from detection.susceptibility.model import Model, save_model
 from detection.susceptibility.sampling import Sample, draw_sample
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration, trace_rate

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from detection.susceptibility.calibration import Calibrator, fit_calibrator
 from detection.susceptibility.encoding import Encoder
-from detection.susceptibility.learners import Cells, Fitted, Numbers, fit
+from detection.susceptibility.learners.table import Cells, Fitted, Numbers, fit
 from detection.susceptibility.scoring import measure_auc
 
 REPEATS: Final = 3  # of a permutation

@@ -32,7 +32,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""
-    from detection.susceptibility.learners import LEARNERS
+    from detection.susceptibility.learners.table import LEARNERS
     from detection.susceptibility.training import RULES, Asked
     from detection.susceptibility.training import train as run_training
 

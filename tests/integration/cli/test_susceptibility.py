@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from monitor.cli.main import run_verb
-from tests.data.drawn_landscape import draw
+from tests.unit.detection.susceptibility.drawn_landscape import draw
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
 

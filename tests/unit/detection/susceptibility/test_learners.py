@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from detection.susceptibility import learners
-from detection.susceptibility.boosting import export
 from detection.susceptibility.calibration import fit_calibrator, fit_isotonic, fit_platt, read_calibrator
 from detection.susceptibility.encoding import Encoded, Encoder, fit_encoder
 from detection.susceptibility.errors import FactorError
-from detection.susceptibility.learners import Cells
+from detection.susceptibility.learners import table as learners
+from detection.susceptibility.learners.boosting import export
+from detection.susceptibility.learners.table import Cells
 from detection.susceptibility.study import Factor
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")

@@ -18,7 +18,7 @@ from detection.susceptibility.mapping import MapAsked, make_map
 from detection.susceptibility.study import Factor, read_study
 from detection.susceptibility.training import Asked, train
 from detection.susceptibility.vectors import read_vectors
-from tests.data.drawn_landscape import draw, write_geojson
+from tests.unit.detection.susceptibility.drawn_landscape import draw, write_geojson
 
 DAY = date(2026, 3, 1)
 

@@ -12,7 +12,7 @@ from detection.susceptibility.mapping import MapAsked, make_map
 from detection.susceptibility.model import load_model
 from detection.susceptibility.scoring import bound_auc, measure_auc, measure_calibration
 from detection.susceptibility.training import Asked, train
-from tests.data.drawn_landscape import draw
+from tests.unit.detection.susceptibility.drawn_landscape import draw
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
 DAY = date(2026, 3, 1)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from detection.susceptibility.learners import HALO_PX, Cells, Numbers
+from detection.susceptibility.learners.table import HALO_PX, Cells, Numbers
 
 WIDTH: Final = 16
 DILATIONS: Final = (1, 2, 4)  # 1 + 2 + 4 pixels to each side

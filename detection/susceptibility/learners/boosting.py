@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners import Cells, Numbers
+from detection.susceptibility.learners.table import Cells, Numbers
 
 DEPTH: Final = 3
 TREES: Final = 60

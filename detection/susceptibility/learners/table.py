@@ -68,9 +68,12 @@ class Cells:
 Fit = Callable[[Cells, NDArray[np.int64], int], Fitted]
 # id -> (module, what a person reads of it); each module has `fit(cells, label, seed)` and `read(told)`
 LEARNERS: Final[dict[str, tuple[str, str]]] = {
-    "logistic": ("detection.susceptibility.logistic", "logistic regression (scikit-learn, L2)"),
-    "boosting": ("detection.susceptibility.boosting", "gradient-boosted trees (scikit-learn, histogram)"),
-    "cnn": ("detection.susceptibility.network", "small convolutional network on the ground around each cell (PyTorch)"),
+    "logistic": ("detection.susceptibility.learners.logistic", "logistic regression (scikit-learn, L2)"),
+    "boosting": ("detection.susceptibility.learners.boosting", "gradient-boosted trees (scikit-learn, histogram)"),
+    "cnn": (
+        "detection.susceptibility.learners.network",
+        "small convolutional network (PyTorch)",
+    ),
 }
 HALO_PX: Final = {"cnn": 7}
 

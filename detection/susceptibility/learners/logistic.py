@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.susceptibility.learners import Cells, Numbers
+from detection.susceptibility.learners.table import Cells, Numbers
 
 
 @dataclass(frozen=True, slots=True)
