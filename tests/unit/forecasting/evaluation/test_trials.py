@@ -344,6 +344,8 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
     assert "fold 1: lld" in out.err
     assert run_verb(["forecast", "drivers", "--data", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])["feature"].startswith("R1.rain_mm")
+    named = tmp_path / "named.toml"
+    named.write_text('[backtest]\ncovariates = ["R9.rain_mm", "season"]\n')
     noise, dateless = tmp_path / "n.csv", tmp_path / "d.csv"
     noise.write_bytes(bytes(range(256)))
     dateless.write_text("time,station,quantity,value\n2020-13-45T00:00:00Z,A,displacement_mm,1\n")
@@ -351,6 +353,7 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
         (["backtest", "--data", "nowhere.csv"], "no such file"),
         (["backtest", "--data", str(path), "--models", "oracle"], "no model is called oracle"),
         (["backtest", "--data", str(path), "--horizons", "1m"], "shorter than the sampling interval"),
+        (["backtest", "--data", str(path), "--config", str(named)], "no driver is called 'R9.rain_mm'; there are R1"),
         (["backtest"], "name a record"),
         (["backtest", "--data", str(tmp_path)], "is a folder"),
         (["backtest", "--data", str(noise)], "no table that can be read"),
@@ -360,6 +363,10 @@ def test_the_command_prints_rows_and_known_errors(tmp_path, capsys):
         err = capsys.readouterr().err
         assert text in err
         assert len(err.strip().splitlines()) == 1
+    named.write_text('[backtest]\ncovariates = ["R1.rain_mm", "season"]\n')
+    quick = ["--horizons", "1d", "--folds", "1", "--models", "auto", "--json"]
+    assert run_verb(["forecast", "backtest", "--data", str(path), "--config", str(named), *quick]) == 0
+    capsys.readouterr()
     assert run_verb(["forecast", "backtest", "--data", str(path), "--horizons", "soon"]) == 2
     capsys.readouterr()
     curve = slope()
