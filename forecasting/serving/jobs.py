@@ -37,7 +37,8 @@ def train(
         panel: The record.
         asked: How.
         progress: Called after each epoch with (epoch, epochs, validation loss).
-        replay: Records of other places that it goes on learning from, where it does not begin anew.
+        replay: Records of other places that it goes on learning from, where it does not begin anew; one that is too
+            short is left out.
 
     Returns:
         Its hash, place and card; the card's `gates` hold one verdict per horizon in seconds, its `dropped_horizons` the
@@ -67,7 +68,7 @@ def train(
         slope_azimuth_deg=asked.slope_azimuth_deg,
         physics=Physics(**asked.physics) if asked.physics else None,
     )
-    others = [(other, split(other.values.shape[0])) for other in replay]
+    others = [found for other in replay if (found := _replayable(other, panel, horizons_s, short=model in PRETRAINED))]
     training, begun_from = learn(
         model, panel, parts, horizons_s, settings, start=asked.start, replay=others, progress=progress, work=asked.work
     )
@@ -234,6 +235,22 @@ def _trainable(
     if not kept:
         raise NotEnoughDataError(f"no horizon can be learnt: {next(iter(dropped.values()))}")
     return kept, dropped
+
+
+def _replayable(
+    other: Panel, panel: Panel, horizons_s: tuple[float, ...], *, short: bool
+) -> tuple[Panel, Split] | None:  # fmt: skip
+    """A record of another place with its blocks, None where it cannot teach these horizons.
+
+    Shipped weights look rows ahead, whatever the interval.
+    """
+    asked = tuple(other.step_s * panel.steps(h) for h in horizons_s) if short else horizons_s
+    try:
+        parts = split(other.values.shape[0])
+        _, dropped = _trainable(other, parts, asked, short=short)
+    except ForecastingError:
+        return None
+    return None if dropped else (other, parts)
 
 
 def drop_horizons(

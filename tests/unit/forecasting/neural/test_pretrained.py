@@ -89,6 +89,8 @@ def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_wa
         assert not gate["shown"]
         assert "issue times" in gate["reason"], "fewer than 30 rows are judged: nothing is shown"
     assert jobs.train(creeping(40), replace(asked, folder=tmp_path / "again")).model_hash == made.model_hash
+    beside = [creeping(50, seed=3, step_s=30 * DAY_S), creeping(8)]
+    assert jobs.train(creeping(60), replace(asked, horizons_s=H), replay=beside).card["training"]["replayed"] == 1
     out = jobs.forecast(creeping(60), "pretrained-lstm", H, checkpoint=made.path)
     assert {(r.station, r.horizon_s, r.shown) for r in out.rows if r.model == "pretrained-lstm"} == {
         (s, h, False) for s in "AB" for h in H
@@ -106,7 +108,8 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     asked = Training("gru", days, tmp_path, epochs=1, stride=8)
     first = jobs.train(near, asked)
     other = creeping(260, seed=2, step_s=DAY_S, stations=3)
-    tuned = jobs.train(other, replace(asked, start=first.path), replay=[near])
+    short, slow = creeping(8, step_s=DAY_S), creeping(300, step_s=30 * DAY_S)  # neither can teach these horizons
+    tuned = jobs.train(other, replace(asked, start=first.path), replay=[near, short, slow])
     assert tuned.card["training"]["begun_from"] == first.model_hash
     assert tuned.card["training"]["replayed"] == 1
     alone = jobs.train(other, replace(asked, start=first.path))
