@@ -1,0 +1,53 @@
+"""`slopeward anomalies bench --site` tests what serves and keeps it, by the rule that lets the command write."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_site
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.proofs import load_proof_facts
+from monitor.store.schema.views import load_view
+from tests.data.watched_slope import write_service
+from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
+
+PLAN = 'detectors = ["persistence-z", "residual-fan", "flatline"]\nbudget_per_sensor_month = 2.0'
+TEXT = (
+    SITE.replace('detectors = ["persistence-z", "ae"]', PLAN)
+    + """
+[[criterion]]
+id = "strange"
+kind = "anomaly"
+stations = ["G*"]
+role = "witness"
+level = "yellow"
+"""
+)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the command's own rule, whatever the database
+def test_the_bench_of_a_site_keeps_its_proof(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = parse_site(TEXT, "jobs.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    now = fill(database, site, 500)
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, TEXT)))
+    monkeypatch.chdir(tmp_path)
+    assert now < datetime.now(UTC)
+    status = run_verb(["anomalies", "bench", "--site", site.id, "--detector", "persistence-z"])
+    said = capsys.readouterr()
+    assert status == 0, said.err
+    assert "persistence-z: " in said.out
+    assert "(kept)" in said.out
+    with database.read() as c:
+        facts = {f.name: f for f in load_proof_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))}
+        rows = load_view(c, "model_proofs", site=site.id)
+    assert set(facts) == {"persistence-z", "residual-fan"}
+    assert all(f.tested_s is not None and f.weights == f.weights_now for f in facts.values())
+    assert "sensor-months were held out" in facts["residual-fan"].why, "no forecast was ever scored here"
+    assert {r["made_by"] for r in rows} >= {f"slopeward anomalies bench --site {site.id}"}
