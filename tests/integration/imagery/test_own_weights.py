@@ -1,6 +1,7 @@
 """Weights of a user's own tiles: their card says what the tiles say, and small outlines do not vanish unnoticed."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from detection.imagery.errors import RecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Settings
 from monitor.cli.main import run_verb
+from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
+from tests.data.drawn_scenes import SITE, add_site
+from tests.data.watched_slope import write_service
 
 BANDS = ("B4", "B3", "B2")
 SIZE = 48
@@ -144,6 +149,32 @@ def test_pictures_of_one_s_own_are_scored_by_the_colours_that_they_hold(tmp_path
     assert by_colour["images"] == 4
     assert run_verb([*ask, "--part", "train", "--bands", "blue,green,red"]) == 0
     assert json.loads(capsys.readouterr().out)["f1"] != by_colour["f1"]  # the names given go before the format's
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch, capsys, sqlite_url):
+    """Beside logistic regression and what people said of its outlines; too few patches and reviews are no proof."""
+    from detection.imagery.raster.raster import write_png
+
+    images, masks = draw_patches(8, 10, SIZE, BANDS)
+    for number in range(10):
+        part = "train" if number < 6 else "validation"
+        for kind, picture in (("images", np.clip(images[number] * 3, 0, 1) * 255), ("masks", masks[number][None])):
+            path = tmp_path / part / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, picture.astype(np.uint8))
+    with closing(Database(sqlite_url)) as database:
+        site = add_site(database, SITE + '[scenes]\nweights = "landslide4sense"\n')
+        monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
+        ask = ["scenes", "score", "--site", "bench", "--layout", "folder", "--folder", str(tmp_path)]
+        assert run_verb([*ask, "--bands", "red,green,blue"]) == 0
+        said = capsys.readouterr().out
+        assert "bench: outlines are advice: 4 held-out patches were scored, 20 are needed" in said
+        assert "0 of its outlines were reviewed, 10 are needed" in said
+        with database.read() as c:
+            (row,) = load_view(c, "model_proofs", site="bench")
+    assert (row["kind"], row["subject"], row["passed"], row["rows_tested"]) == ("scene", "outlines", False, 4)
+    assert row["weights"] == load_model("landslide4sense").model_hash
 
 
 @pytest.mark.usefixtures("one_torch_thread")

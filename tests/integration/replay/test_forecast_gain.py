@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 from sqlalchemy import insert, select
 
 from monitor.alerting.decision.proof import find_unproven
+from monitor.cli.main import run_verb
 from monitor.cli.site.backtest import keep_proof
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
@@ -23,10 +25,14 @@ from monitor.store.models.forecasts import ForecastRow, add_forecasts
 from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from tests.data.watched_slope import write_service
 from tests.unit.monitor.replay.test_forecast_gain import DAY, EVENT, SITE, START
 
 
-def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> None:
+def test_a_backtest_reports_what_stored_forecasts_gained(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     database = Database(sqlite_url)
     luck, value, rows = Random(1), 0.0, []
     path = []
@@ -83,6 +89,16 @@ def test_a_backtest_reports_what_stored_forecasts_gained(sqlite_url: str) -> Non
     assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
     with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
         keep_proof(database, voting, "v", card, Actor("ada"))
+    # the command itself: by a backtest that says who keeps it
+    text = SITE.source.replace('id = "f"', 'id = "f"\nrole = "witness"')
+    monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, text)))
+    labels = tmp_path / "events.csv"
+    labels.write_text(f"from,to,class\n{EVENT.from_at:%Y-%m-%dT%H:%M:%SZ},{EVENT.to_at:%Y-%m-%dT%H:%M:%SZ},1\n")
+    span = ["--from", f"{START:%Y-%m-%d}", "--to", f"{START + timedelta(days=53):%Y-%m-%d}"]
+    assert run_verb(["backtest", "--site", "slope", *span, "--labels", str(labels), "--prove", "f", "--by", "Ada"]) == 0
+    assert "f: may be a witness (kept)" in capsys.readouterr().err
+    with database.read() as c:
+        assert load_view(c, "model_proofs", site="slope")[-1]["by"] == "Ada"
     database.close()
     assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)
