@@ -264,8 +264,9 @@ def find_unread(site: Site) -> Iterator[str]:
     from forecasting.data.kinds import NETWORKS_ONLY, WORDS, find_kind
     from forecasting.registry import NETWORKS, READS_DRIVERS
 
-    networks, expected = set(NETWORKS) & set(site.forecast.models), [name for name, _ in site.forecast.expected_rain]
-    readers = set(READS_DRIVERS) & set(site.forecast.models)
+    expected = [name for name, _ in site.forecast.expected_rain]
+    readers = READS_DRIVERS.intersection(site.forecast.models)
+    networks = readers.intersection(NETWORKS)
     given = (*site.forecast.covariates, *expected)
     for name in given:
         needs_network = name in WORDS or (name not in expected and find_kind(name) in NETWORKS_ONLY)

@@ -48,9 +48,10 @@ def load_driving(c: Connection, site: Site, since: datetime, now: datetime, mode
 
     `multi-source` and the statistical models read whatever rain and water there is, others what the site file names.
     """
-    if not READS_DRIVERS.intersection(models):
+    readers = READS_DRIVERS.intersection(models)
+    if not readers:
         return Driving()
-    named, networks = site.forecast.covariates, bool({*NETWORKS}.intersection(models))
+    named, networks = site.forecast.covariates, bool(readers.intersection(NETWORKS))
     quantities = QUANTITIES if READS_ALL.intersection(models) else ()
     return Driving(
         load_drivers(c, site, since, now, quantities=quantities, named=named), load_expected(c, site, since, now),

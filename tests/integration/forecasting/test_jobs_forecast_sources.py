@@ -227,6 +227,7 @@ MODELS = 'models = ["multi-source", "graph-gru"]'
     [
         (f"{COVARIATES}\n{MODELS}", 'covariates = ["R1.rain", "R1.greenness"]\nmodels = ["auto", "uc"]', None),
         (MODELS, 'models = ["auto", "lld"]', "none of the chosen models reads R1.rain;"),
+        (MODELS, 'models = ["auto", "pretrained-lstm"]', "none of the chosen models reads season;"),
         ('"R1.greenness", "season"', '"season", "G2.displacement"', None),
         (f"{COVARIATES}\n{MODELS}",
          'covariates = ["season", "G2.displacement"]\nmodels = ["sarimax"]', "reads season; add one that does (a"),
