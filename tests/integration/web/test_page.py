@@ -693,7 +693,7 @@ def test_velocity_over_the_window_of_each_bound(client):
 
 def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(client, database):
     site = story.load_story_sites()[0]
-    assert "not proven on this site" not in client.get(f"/sites/{site.id}").text
+    assert "by the site file, not proven here" not in client.get(f"/sites/{site.id}").text
     reason = "velocity-1 counts as advice, no level rests on it: no test of rules is stored for this site; the test: x"
     change = AlertChange(
         Ledger.HEALTH,
@@ -707,7 +707,7 @@ def test_what_counts_as_advice_for_want_of_a_proof_says_so_beside_its_role(clien
     with database.write() as c:
         apply_changes(c, site.id, [change], site=site, recipients=[], actor=SERVICE, now=NOW, rule_version="test")
     page = client.get(f"/sites/{site.id}").text
-    assert page.count("not proven on this site to be a witness") == 1
+    assert page.count("witness by the site file, not proven here") == 1
     assert "no level rests on it" in page
 
 
