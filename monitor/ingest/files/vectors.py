@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
-from monitor.domain.observation import Reading
 from monitor.domain.site import IMAGE_CORRELATION, Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.reader import Line
@@ -80,26 +79,29 @@ def _list_rows(
     c: Connection, site: Site, moved: Moved, older_at: datetime, newer_at: datetime, now: datetime
 ) -> Iterator[dict[str, Any]]:
     for quantity, mm, sigma in zip(QUANTITIES, moved.mm, moved.sigma_mm, strict=True):
-        base = _find_base(c, site, moved.station, quantity, older_at, now)
         told: dict[str, Any] = {"station": moved.station, "quantity": quantity, "unit": "mm"}
-        if base is None:
-            yield {**told, "time": older_at, "value": 0.0}
-        before, error = (0.0, 0.0) if base is None else (base.value_raw, base.sigma or 0.0)
+        base = _find_base(c, site, moved.station, quantity, older_at, now)
+        if base is None:  # an error of 0 would outweigh all other readings of a line
+            yield {**told, "time": older_at, "value": 0.0, "sigma": round(sigma, 3)}
+        before, error = base or (0.0, 0.0)
         yield {**told, "time": newer_at, "value": round(before + mm, 3), "sigma": round(hypot(error, sigma), 3)}
 
 
 def _find_base(
     c: Connection, site: Site, station: str, quantity: str, older_at: datetime, now: datetime
-) -> Reading | None:
-    """The reading at the older image; None where the series has none at all yet."""
+) -> tuple[float, float] | None:
+    """Displacement and its error at the older image; None where the series has no reading yet.
+
+    The first reading is 0 by definition: its own error is that of the vector that came with it, and adds nothing.
+    """
     series = find_series_id(c, site.id, station, quantity)
     newest = None if series is None else latest_reading(c, series, now)
     if series is None or newest is None:
         return None
-    found = [r for r in load_readings(c, series, None, older_at, now) if r.observed_at == older_at]
-    if not found:
+    found = load_readings(c, series, None, older_at, now)
+    if not found or found[-1].observed_at != older_at:
         raise RefusedError(
             f"{station}.{quantity} has readings, but none at the older image ({spell(older_at)}): compare with an "
             f"image that is in the series, such as that of {spell(newest.observed_at)}"
         )
-    return found[0]
+    return found[-1].value_raw, 0.0 if len(found) == 1 else found[-1].sigma or 0.0

@@ -1,12 +1,15 @@
 """Displacement between images as series of stations: through the gate, with errors, in chains, on both databases."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.config.service import load_sites
+from monitor.ingest.files.vectors import Moved, store_vectors
+from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
 from tests.data.surveys.images import PLACE, SLID_M, write_pair
 from tests.data.watched_slope import SITE_TEXT, write_service
@@ -71,7 +74,8 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     ]
     assert [r.value_raw for _, r in rows[:2]] == [0, 0]
     assert [r.value_raw for _, r in rows[2:]] == pytest.approx([1e3 * one for one in SLID_M], abs=15)
-    assert all(1 < r.sigma < 20 for _, r in rows[2:])
+    assert all(1 < r.sigma < 20 for _, r in rows)
+    assert [r.sigma for _, r in rows[:2]] == [r.sigma for _, r in rows[2:]]
     assert not any("undeclared" in r.flags for _, r in rows)
     status, out, _ = track(first, second, *stations, "--json")
     assert (status, json.loads(out)["stored"]) == (0, 0)  # the same again is known
@@ -103,3 +107,32 @@ def test_without_a_declared_station_nothing_is_stored(database, tmp_path, images
     assert run_verb(words) == 1
     assert "source = 'image correlation'" in capsys.readouterr().err
     assert not read_rows(database)
+
+
+def test_a_velocity_reads_what_images_say(database, tmp_path, capsys):
+    """Five images of a slope that speeds past a bound; each compared with the first one."""
+    more = """verify_step_mm = 5000.0
+
+[[criterion]]
+kind = "velocity"
+id = "images"
+stations = ["P1"]
+yellow = {over = 5.0, window = "100d"}
+orange = {over = 50.0, window = "100d"}
+red = {over = 500.0, window = "100d"}
+valid_for = "40d"
+author = "A. Rossi"
+reason = "drawn"
+"""
+    key = 'source = "image correlation"\n'
+    service = write_service(tmp_path, database, SITE.replace(key, key + more, 1))
+    site = load_sites(service.parent / "sites")[0]
+    now, first = datetime(2026, 8, 1, tzinfo=UTC), datetime(2026, 5, 1, tzinfo=UTC)
+    pipeline = Pipeline(database, {site.id: site}, lambda: now)
+    for day in (31, 61, 85, 91):
+        moved = [Moved("P1", (9.0 * day, -4.5 * day), (3.0, 3.0))]
+        told = store_vectors(pipeline, site, moved, first, first + timedelta(days=day), f"{day}", now)
+        assert told.stored == (4 if day == 31 else 2)
+    at = ("--at", "2026-08-01T00:00:00Z", "--known", "observed")
+    assert run_verb(["evaluate", "--site", "bench", *at, "--config", str(service)]) == 0
+    assert "images P1: yellow; velocity 10." in capsys.readouterr().out
