@@ -110,7 +110,7 @@ def test_a_detector_learns_four_squares_by_heart_and_tells_them_in_native_pixels
     images = (0.3 * masks[:, None] + 0.05 * rng.random((8, 3, 64, 64))).astype(np.float32)
     patches = hold_arrays(images, masks, ("B4", "B3", "B2"))
     settings = Settings(
-        seed=1, network="centernet", width=0.0625, epochs=40, batch=4, learning_rate=1e-2, turns=False, shift=0.0,
+        seed=1, network="centernet", width=0.0625, epochs=24, batch=4, learning_rate=1e-2, turns=False, shift=0.0,
     )  # fmt: skip
     parts = np.arange(8), np.arange(8)
     trained = train_boxes(patches, settings, parts=parts)
