@@ -240,8 +240,8 @@ def main() -> None:
     else:
         command = "make bench-imagery"
         if given.record != "imagery":
-            command = f"python -m tests.bench.imagery.bench_imagery --seeds {given.seeds} --only {given.only}"
-            command += f" --record {given.record}"
+            command = f"python -m tests.bench.imagery.bench_imagery --sets {given.sets} --seeds {given.seeds}"
+            command += f" --only {given.only} --record {given.record}"
         print(record(given.record, command, figures | collect(jobs, given)))
 
 
