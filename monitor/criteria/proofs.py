@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Any, Final
 
-from detection.anomaly.registry import CHECKS
+from detection.anomaly.registry import CHECKS, COMPOSITES
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell_duration
 from monitor.domain.site import Criterion, Site
@@ -52,7 +52,8 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
     if criterion.kind.facts == "anomalies":
         named = sorted(list_subjects(site, criterion))
         said = {
-            "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0
+            "detectors": named, "parts": {name: COMPOSITES[name] for name in named if name in COMPOSITES},
+            "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0,
         }  # fmt: skip
     elif criterion.kind.facts == "forecasts":
         plan = site.forecast

@@ -52,8 +52,9 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     samples: list[Samples] = []
     for detector in plan.detectors:
         if detector in FANS:
-            with db.write() as c:
+            with db.read() as c:
                 rows = score_fans(c, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
+            with db.write() as c:
                 parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), rows)}")
             continue
         checkpoint = active[detector]
