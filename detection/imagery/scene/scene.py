@@ -238,16 +238,6 @@ def _describe(folder: Path) -> dict[str, Any] | None:
     return _read_manifest(manifest) if manifest.is_file() else describe_product(folder)
 
 
-def is_scene_folder(folder: Path) -> bool:
-    """Whether a folder says what it is, rightly or not: by a manifest, or as a product that is known."""
-    if not folder.is_dir():
-        return False
-    try:
-        return _describe(folder) is not None
-    except ManifestError:
-        return True  # whoever reads it says what is wrong with it
-
-
 def _read_folder(folder: Path) -> Scene:
     manifest = folder / MANIFEST
     content = _describe(folder)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from detection.imagery.footprints.records import Box
 from detection.imagery.scene.products.unpack import strip_suffix
-from detection.imagery.scene.scene import is_scene_folder
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
@@ -328,4 +327,8 @@ def _is_lone_raster(entry: Path) -> bool:
 
 
 def _is_scene(entry: Path) -> bool:
-    return is_scene_folder(entry) or _is_lone_raster(entry)
+    if (entry / "scene.toml").is_file() or _is_lone_raster(entry):
+        return True
+    from detection.imagery.scene.products.product import is_product  # numpy, which few inboxes need
+
+    return is_product(entry)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from detection.imagery.errors import ManifestError, NotARasterError, SceneError, TooLargeError
+from detection.imagery.scene.products.product import is_product
 from detection.imagery.scene.products.unpack import strip_suffix, unpack
 from detection.imagery.scene.reader import open_scene
-from detection.imagery.scene.scene import find_missing, is_scene_folder, read_scene
+from detection.imagery.scene.scene import find_missing, read_scene
 from monitor.cli.scenes.app import _put
 from tests.data.products import write_landsat, write_planet, write_safe, write_stac
 
@@ -152,7 +153,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, make, said):
     with pytest.raises((ManifestError, SceneError), match=said) as refused:
         read_scene(tmp_path)
     assert "\n" not in str(refused.value)
-    assert is_scene_folder(tmp_path) is ("no product" not in said)
+    assert is_product(tmp_path) is ("no product" not in said)
 
 
 def pack_zip(path, files):

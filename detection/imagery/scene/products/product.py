@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from detection.imagery.errors import ManifestError
 from detection.imagery.scene.products.landsat import describe_landsat
 from detection.imagery.scene.products.planet import describe_planet
 from detection.imagery.scene.products.sentinel2 import describe_sentinel2
@@ -15,6 +16,14 @@ READERS: Final[Mapping[str, Callable[[Path], dict[str, Any] | None]]] = {
     "PlanetScope surface reflectance": describe_planet,
     "STAC item": describe_stac,
 }
+
+
+def is_product(folder: Path) -> bool:
+    """Whether a folder is a product that is known, rightly described or not."""
+    try:
+        return folder.is_dir() and describe_product(folder) is not None
+    except ManifestError:
+        return True  # whoever reads it says what is wrong with it
 
 
 def describe_product(folder: Path) -> dict[str, Any] | None:
