@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.susceptibility.errors import FactorError
-from detection.susceptibility.study import Factor
+from detection.susceptibility.study import MOST_FACTORS, Factor
 
 RAREST: Final = 20  # a class with fewer sampled cells teaches nothing of its own
 MOST_CLASSES: Final = 60
@@ -101,7 +101,9 @@ class Encoder:
 
 
 def read_encoder(told: Sequence[Mapping[str, Any]]) -> Encoder:
-    """Read back what `tell` gave."""
+    """Read back what `tell` gave; ValueError where no training would have written it."""
+    if len(told) > MOST_FACTORS or any(len(one["classes"]) > MOST_CLASSES for one in told):
+        raise ValueError("more columns than a model has")
     return Encoder(
         tuple(
             Encoded(

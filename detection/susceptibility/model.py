@@ -97,7 +97,7 @@ def load_model(path: Path) -> Model:
         return _open(told, sha256(content).hexdigest())
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError, OverflowError, IndexError):
         raise ModelError(f"{path}: damaged, or no model of susceptibility") from None
 
 

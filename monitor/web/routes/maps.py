@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from detection.susceptibility.records import read_shown
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError, StoreBusyError
+from monitor.store.alerting.sites import find_version
 from monitor.store.readings.point_rates import Box, load_rates
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
@@ -87,10 +88,13 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     context = context_of(request)
     with context.db.read() as c:
         find_card(c, site)
+        declared = context.declaration(c, find_version(c, site) or "")
+    # the picture of a map that the site file names no more is not of this site any more
+    names_map = declared is not None and bool(declared.scenes.prior)
     relief = context.config.paths.relief_of(site).is_file()
     return {
         "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context),
-        "susceptibility": _describe_susceptibility(context, site),
+        "susceptibility": _describe_susceptibility(context, site) if names_map else None,
     }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from monitor.domain.instants import epoch_s, spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.observation import Observation
 from monitor.store.alerting.decisions import add_decision
+from monitor.store.alerting.sites import save_site
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings import points
 from monitor.store.readings.observations import add_observations, find_series_id
@@ -255,6 +256,11 @@ def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None
         told = {"sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "made_on": "2026-01-02", "secret": 1}
         (folder / ".susceptibility.json").write_text(json.dumps(told))
+        assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the site file names no map
+        sites = {site.id: site for site in load_story_sites()}
+        named = f'{sites["north-bench"].source}\n[scenes]\nprior = "p.tif"\n'
+        with filled_database.write() as c:
+            save_site(c, parse_site(named, "north-bench.toml"), "Ada", "a map", NOW)
         found = client.get(f"{SITE}/map").json()["susceptibility"]
         assert found["url"] == f"{SITE}/susceptibility.png?of=abababababab"
         assert found["made_on"] == "2026-01-02"
