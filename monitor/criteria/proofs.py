@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import fsum
 from typing import Any, Final
 
@@ -56,10 +57,9 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
             "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0,
         }  # fmt: skip
     elif criterion.kind.facts == "forecasts":
-        plan = site.forecast
+        plan = {name: value for name, value in asdict(site.forecast).items() if name != "every_s"}
         said = {
-            "models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates, "edges": plan.edges,
-            "stations": criterion.stations, "quantity": criterion.quantity, "recover": criterion.recover,
+            "plan": plan, "stations": criterion.stations, "quantity": criterion.quantity, "recover": criterion.recover,
             "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
         }  # fmt: skip
     else:
