@@ -62,6 +62,7 @@ def list_models() -> list[dict[str, Any]]:
         rows.append(_describe(name, "decomposition", path.partition(":")[0]) | {"served": name in FOR_FORECASTS})
     for name, path in KINEMATIC.items():
         rows.append(_describe(name, "curve", path) | {"served": True} | _score_failure(name))
+    rows.append(_describe("emd-gru-failure", "curve", "forecasting.neural.failure_gru") | _score_beside())
     found = read_benchmark("anomalies-bench")
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
@@ -212,6 +213,29 @@ def _score_failure(name: str) -> dict[str, Any]:
         f"{row['median_abs_error_days']:.2g} days, inside the window {row['inside']:.0%}"
     )
     return {"scores": [score], "note": None, "reasons_for": told}
+
+
+def _score_beside() -> dict[str, Any]:
+    """EMD-GRU at the issues that have a trusted window, beside inverse velocity."""
+    if (kept := read_benchmark("failure-gru")) is None:
+        return {}
+    scores: list[dict[str, Any]] = []
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for one, table in kept["figures"].items():
+        for lead, row in table.items() if isinstance(table, dict) else ():
+            errors = row["median_abs_error_days"]
+            mine, other = errors["emd-gru-failure"], errors["inverse-velocity"]
+            scores.append(
+                {"set": one, "lead": lead} | row | {"record": "failure-gru.json", "measured_at": kept["measured_at"]}
+            )
+            told[mine < other].append(
+                f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g}"
+            )
+    told[False].append("it has no gate, and says a time for a slope that never fails")
+    return {
+        "scores": scores, "note": None, "reasons_for": "; ".join(told[True]) or None,
+        "reasons_against": "; ".join(told[False]),
+    }  # fmt: skip
 
 
 def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from forecasting.data.series import DAY_S
 from forecasting.data.splits import split
 from forecasting.decomposition.components import decompose
 from forecasting.decomposition.windows import PARTS, cut_parts
+from forecasting.kinematics.curves import draw_collapse
+from forecasting.neural.failure_gru import fit_failure_gru, to_days
 from forecasting.neural.learner import Settings
 from forecasting.neural.network import Shape
 from forecasting.neural.networks.graph.landgnn import reach_of
@@ -142,3 +144,16 @@ def test_tft_shows_how_much_each_variable_counted():
     wetter[:, -1, 1] += 2.0
     assert (network(inputs, wetter, facts) - before).abs().max() > 1e-4
     assert (network(inputs, drivers, facts + 1.0) - before).abs().max() > 1e-4
+
+
+def test_emd_gru_says_a_time_for_every_curve_and_nothing_without_a_past():
+    curves = [draw_collapse(seed, sigma=0.5, gaps=seed == 2) for seed in range(3)]
+    network, again = fit_failure_gru(curves), fit_failure_gru(curves)
+    daily = to_days(curves[2])
+    assert np.isnan(daily).any()
+    low, middle, high = network.lead_days(daily)
+    assert 0.0 < low < middle < high
+    assert again.lead_days(daily) == (low, middle, high)
+    assert network.lead_days(daily + 1e3) == pytest.approx((low, middle, high), rel=1e-3)
+    assert network.lead_days(np.full(200, 3.0))[1] > 0.0, "also where nothing moves: it has no gate"
+    assert np.isnan(network.lead_days(daily[:60])).all()
