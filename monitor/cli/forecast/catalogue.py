@@ -1,6 +1,7 @@
 """Every model there is: what it is, its paper, its size, its stored scores, and the reasons for and against it."""
 
 import ast
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -113,11 +114,12 @@ def _describe(name: str, kind: str, path: str, *, whole_file: bool = False) -> d
 
 
 def _size_of_network(name: str) -> dict[str, Any]:
-    """Weights at the default sizes and whether it reads a graph; nothing where torch is not installed."""
+    """Weights, as shipped or at the default sizes, and whether it reads a graph; nothing without torch."""
     if find_spec("torch") is None:
         return {"reads_graph": None}
     import torch
 
+    import forecasting
     from forecasting.data.features import FEATURES
     from forecasting.decomposition.windows import PARTS
     from forecasting.neural.network import Shape
@@ -127,7 +129,10 @@ def _size_of_network(name: str) -> dict[str, Any]:
     graph = (1.0 - torch.eye(STATIONS)).expand(2, -1, -1) / STATIONS
     features = len(FEATURES) + (PARTS if kind.decomposes else 0)
     made = kind(Shape(features, WINDOW, HORIZONS, HIDDEN, 0.1, graph if kind.needs_graph else None))
-    return {"parameters": sum(one.numel() for one in made.parameters()), "reads_graph": bool(kind.needs_graph)}
+    card = Path(forecasting.__file__).parent / "weights" / f"{name}.json"
+    count = sum(one.numel() for one in made.parameters())
+    shipped = json.loads(card.read_text(encoding="utf-8"))["parameters"] if card.is_file() else count
+    return {"parameters": shipped, "reads_graph": bool(kind.needs_graph)}
 
 
 def _size_of_autoencoder(name: str) -> dict[str, Any]:
