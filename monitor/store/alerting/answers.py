@@ -41,10 +41,21 @@ class Answers:
 
 
 def load_answers(c: Connection, alert_ids: Collection[int]) -> dict[int, Answers]:
-    """By alert: who was notified of it and who confirmed; what was put aside for another message does not count."""
-    n = t.notification.c
-    wanted = select(n.alert_id, n.recipient, n.queued_at, n.sent_at, n.confirmed_at, n.state)
-    rows = c.execute(wanted.where(n.alert_id.in_(sorted(alert_ids))).order_by(n.id)) if alert_ids else ()
+    """By alert: who was notified of it and who confirmed; what was put aside for another message does not count.
+
+    What was sent before an acknowledged alert rose does not count either: of what it says now nobody heard by that.
+    """
+    n, e = t.notification.c, t.alert_event.c
+    ids = sorted(alert_ids)
+    again = (e.from_state == AlertState.ACKNOWLEDGED, e.to_state == AlertState.UNACKNOWLEDGED)
+    rose = select(e.alert_id, func.max(e.id).label("event_id")).where(e.alert_id.in_(ids), *again).group_by(e.alert_id)
+    since = rose.subquery()
+    wanted = (
+        select(n.alert_id, n.recipient, n.queued_at, n.sent_at, n.confirmed_at, n.state)
+        .outerjoin(since, since.c.alert_id == n.alert_id)
+        .where(n.alert_id.in_(ids), n.event_id >= func.coalesce(since.c.event_id, 0))
+    )
+    rows = c.execute(wanted.order_by(n.id)) if ids else ()
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:
         found.setdefault(row.alert_id, {}).setdefault(row.recipient, []).append(row)

@@ -14,6 +14,7 @@ from monitor.domain.instants import parse
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
+from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.duty import add_plan, load_changes
 from monitor.store.alerting.handovers import load_handovers
 from monitor.store.alerting.sites import save_site
@@ -264,6 +265,23 @@ def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_end
     with watched.read() as c:
         (over,) = [a.reason for a in load_alerts(c, "bench", ledger="health") if "unconfirmed" in a.key]
     assert over == "the cause of alert 1 is gone; nobody confirmed it"
+
+
+def test_who_confirmed_the_level_before_confirmed_not_the_one_that_it_rose_to(watched):
+    def say():
+        with watched.read() as c:
+            answers = load_answers(c, [1])[1]
+        return [one.recipient for one in answers.told], answers.confirmed, answers.since
+
+    with watched.write() as c:
+        add_plan(c, CREW, PLAN, ADA, "spring", T0)
+        raise_alert(c, 1, T0)
+        c.execute(update(t.notification).values(state="confirmed", confirmed_at=T0 + MINUTE))
+        acknowledge(c, 1, Actor("mori"), "seen", T0 + MINUTE)
+    assert say() == (["R. Mori"], ["R. Mori"], T0)
+    with watched.write() as c:
+        raise_alert(c, 3, T0 + 60 * MINUTE)
+    assert say() == (["R. Mori", "control room"], [], T0 + 60 * MINUTE)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
