@@ -5,7 +5,6 @@ Lague, Brodu and Leroux (2013), ISPRS Journal of Photogrammetry and Remote Sensi
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -176,6 +175,8 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
     sizes = (asked.normal_m, asked.radius_m, asked.depth_m)
     if not all(0 < size <= SIZE_MOST_M for size in sizes):
         raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
+    if asked.registration_m is not None and not 0 <= asked.registration_m < np.inf:
+        raise CloudError(f"the error of the registration is a number of metres, not {asked.registration_m:g}")
     place = find_place(older, asked.crs, asked.height_unit)
     find_place(newer, asked.crs, asked.height_unit)
     grid = plan_grid(older, place, asked.spacing_m)
@@ -243,7 +244,6 @@ def _load_library() -> Any:
     for handler in list(log.handlers):
         log.removeHandler(handler)
     log.propagate = False
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return py4dgeo
 
 

@@ -214,7 +214,7 @@ WHOLE = {
     "cap key", "cap verify",
     "backtest", "broker keys", "broker list", "channels list", "check", "db backup", "db current",
     "db prove", "db publish", "db verify", "doctor", "sites init", "sites list", "sites show", "status", "tokens list",
-    "completion", "map relief", "map tiles", "top", "push devices", "push keys",
+    "completion", "map relief", "map susceptibility", "map tiles", "top", "push devices", "push keys",
     "users list",
 }  # fmt: skip
 
@@ -224,7 +224,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
     """It keeps nobody from the database who may open it; it keeps the duty of one slope from acting on another's."""
     monkeypatch.chdir(tmp_path)
     reading = {name for name, rule in rules.RULES.items() if rule == rules.READS}
-    of_models = ("forecast ", "scenes ", "anomalies ", "thresholds ", "failure-time ")
+    of_models = ("forecast ", "scenes ", "clouds ", "susceptibility ", "anomalies ", "thresholds ", "failure-time ")
     by_site = {name for name in reading if not name.startswith(of_models)}
     assert by_site == {*SHOWN, *WHOLE}, "decide whether a command that reads shows what is of one site"
 

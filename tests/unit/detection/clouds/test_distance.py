@@ -90,6 +90,9 @@ def test_clouds_that_do_not_meet(pair, tmp_path):
     away = write_cloud(tmp_path / "c.las", draw(np.random.default_rng(1), per_m2=5)[0] + [500, 0, 0])
     with pytest.raises(NoPointsError):
         compare_clouds([pair[0]], [away], DistanceAsked(ground="all"), tmp_path)
+    for wrong in ({"depth_m": 1e9}, {"radius_m": float("nan")}, {"registration_m": float("nan")}, {"spacing_m": 0.0}):
+        with pytest.raises(CloudError):
+            compare_clouds([pair[0]], [pair[1]], DistanceAsked(**wrong), tmp_path)
     with pytest.raises(CloudError, match="wider --spacing"):
         compare_clouds([pair[0]], [pair[1]], DistanceAsked(spacing_m=0.01), tmp_path)
 
