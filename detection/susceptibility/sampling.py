@@ -24,6 +24,7 @@ MOST_OTHER_CELLS: Final = 10_000
 AMPLE: Final = 4.0  # so many times as many cells are drawn first, since some ground has no factors
 PATCHED: Final = 1.5  # the same with the ground around them, which takes much memory
 NOTHING: Final = -1
+STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the same seed must not steer its sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def draw_sample(
     assert inventory is not None
     shapes = _open_inventory(inventory, factors)
     tree, near = shapely.STRtree(shapes), _widen(shapes, inventory.buffer_m, factors)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, STREAM))
     # shares are taken that leave more than enough; what is too much is thinned at the end
     ample = PATCHED if halo else AMPLE
     slide_share = min(1.0, ample * MOST_SLIDE_CELLS / max(1.0, float(shapely.area(shapes).sum()) + len(shapes)))
