@@ -44,9 +44,14 @@ class Shape:
     turns: tuple[float, ...] = ()
 
     @property
+    def turns_season(self) -> bool:
+        """Whether both parts of the angle of the year are read."""
+        return self.kinds.count("season") == 2
+
+    @property
     def ahead(self) -> int:
         """Numbers that `Network.ahead` gives for all horizons together; 0 where nothing is known of them."""
-        each = 2 * self.kinds.count("outlook") + (_SEASON if "season" in self.kinds else 0)
+        each = 2 * self.kinds.count("outlook") + (_SEASON if self.turns_season else 0)
         return self.horizons * each
 
 
@@ -82,7 +87,8 @@ class Network(nn.Module):
         sources = sorted(set(shape.kinds))
         self._source = [sources.index(kind) for kind in shape.kinds]
         self._said = [i for i, kind in enumerate(shape.kinds) if kind == "outlook"]
-        self._season = [i for i, kind in enumerate(shape.kinds) if kind == "season"]
+        # an angle needs both its parts; one alone is a number of its row like others
+        self._season = [i for i, kind in enumerate(shape.kinds) if kind == "season"] if shape.turns_season else []
 
     def forward(self, inputs: Tensor, drivers: Tensor | None = None, static: Tensor | None = None) -> Tensor:
         """Quantiles of every station."""

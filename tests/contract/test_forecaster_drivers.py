@@ -232,6 +232,11 @@ def test_the_season_is_turned_to_the_target_and_its_scale_is_left_alone():
         at = panel.drivers.values[ORIGIN[0] + steps, [place, place + 1]]
         np.testing.assert_allclose(known[0, i, 2:], [*at, 1.0], atol=1e-6)
     assert network.ahead(torch.zeros_like(heard)).abs().max() == 0
+    half = replace(panel, drivers=panel.drivers.only(("season.sin",)))
+    with deterministic(3):
+        recipe = prepare("gru", half, split(half.values.shape[0]), HORIZONS, SMALL)
+        alone = NeuralForecaster(recipe, build_network(recipe).eval())
+    assert np.isfinite(answer(alone, half.drivers)).all(), "one part of the angle is a number like others"
 
 
 def test_what_was_read_is_said_with_what_is_missing_of_it():

@@ -109,7 +109,7 @@ def score(forecaster: NeuralForecaster, case: Case, panel: Panel, cut: Split) ->
 
 
 def score_networks(case: Case, seed: int) -> dict[str, list[float]]:
-    """MAE of `NETWORKS` that read the motion alone, and the drivers too; mean over folds."""
+    """MAE of `NETWORKS` that read the motion alone, the drivers too, and no more of these later; mean over folds."""
     found: dict[str, list[list[float]]] = defaultdict(list)
     for cut in case.folds:
         panel = case.panel.head(cut.test.end)
@@ -118,6 +118,9 @@ def score_networks(case: Case, seed: int) -> dict[str, list[float]]:
                 settings = replace(case.settings, seed=seed, covariates=covariates)
                 made = train_network(model, panel, cut, case.horizons_s, settings).forecaster
                 found[f"{model}, {way}"].append(score(made, case, panel, cut))
+                if covariates is None:
+                    deaf = replace(panel, drivers=None)
+                    found[f"{model}, drivers silent after training"].append(score(made, case, deaf, cut))
     return _mean(found)
 
 
