@@ -31,6 +31,7 @@ PURE = {
     ("criteria/kinds/rain_return_period.py", "t"), ("criteria/kinds/earthquake.py", "LEAST_CRITICAL_G"),
     ("criteria/rain_table.py", "reach_s"), ("criteria/tables.py", "lower.over"), ("criteria/tables.py", "lower.under"),
     ("decision/proof.py", "LEAST_ACCEPTED"),
+    ("cli/forecast/catalogue.py", "score['f1']"), ("cli/forecast/catalogue.py", "score['rules_f1']"),
     ("kinematics/ensemble.py", "ALPHAS[likely][0]"), ("kinematics/ensemble.py", "ALPHAS[a][0]"),
     ("kinematics/ensemble.py", "max(0.0, median(leads)) / DAY_S"), ("kinematics/stages.py", "(at_s - since) / DAY_S"),
     ("audit/explain.py", "o"), ("series/steps.py", "seen.jump.length"),  # where no series is declared there is no unit

@@ -234,7 +234,7 @@ def _score_beside() -> dict[str, Any]:
                 {"set": one, "lead": lead} | row | {"record": "failure-gru.json", "measured_at": kept["measured_at"]}
             )
             told[mine < other].append(
-                f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g}"
+                f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
             )
     told[False].append("it has no gate, and says a time for a slope that never fails")
     return {

@@ -49,7 +49,7 @@ def main() -> None:
     rows = _read_houston(folder / "houston-extensometer" / "USGS_2020_Compaction.zip")
     wrong = sum(find_slip(v, row[:n], {}) is not None for row in rows for n, v in enumerate(row))
     figures["extensometers of Houston, untouched"] = {"readings": sum(map(len, rows)), "named": wrong}
-    print(record("typing-errors", "python -m tests.bench.forecasting.bench_typing_errors", figures))
+    print(record("typing-errors", "python -m tests.bench.anomaly.bench_typing_errors", figures))
 
 
 def _read_houston(path: Path) -> list[list[float]]:

@@ -1,6 +1,6 @@
 """What a cycle of the anomaly job costs with ten thousand series, and a look at a thousand instruments.
 
-    python -m tests.bench.service.bench_anomaly_scale [--only scoring,job,instruments]
+    python -m tests.bench.anomaly.bench_anomaly_scale [--only scoring,job,instruments]
 
 Figures are processor seconds of this process, the median of five cycles. A cycle is what the service does when every series has
 one new reading: `rules` with all parts, the neighbours taken off, and all checks. `scoring` begins with the readings in

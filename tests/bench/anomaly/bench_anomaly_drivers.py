@@ -1,6 +1,6 @@
 """Does it lower the scatter of residuals to take off what rain, reservoir and temperature explain? On measured drivers.
 
-    python -m tests.bench.forecasting.bench_anomaly_drivers
+    python -m tests.bench.anomaly.bench_anomaly_drivers
 
 Records: S (8 points), the same curves with other measured noise (LE: east of 8 Japanese stations), and Baijiabao. The residual to the
 median of seven days is regressed on rain of the 2, 10 and 30 days before and on what reservoir and temperature changed in a day and a week:
@@ -95,7 +95,7 @@ def main() -> None:
     figures = {name: compare(values, drivers) for name, values, drivers in read_records()}
     for name, row in figures.items():
         print(f"{name:14}", row)
-    record("anomalies-drivers", "python -m tests.bench.forecasting.bench_anomaly_drivers", figures)
+    record("anomalies-drivers", "python -m tests.bench.anomaly.bench_anomaly_drivers", figures)
 
 
 if __name__ == "__main__":
