@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from forecasting.data.series import DAY_S, Floats
 from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.emd import first_mode
-from forecasting.kinematics.curves import Collapse
 from forecasting.neural.device import ask
 from forecasting.neural.training import deterministic
 
@@ -80,29 +79,28 @@ def read_steps(daily: Floats) -> "np.ndarray[tuple[int], np.dtype[np.float32]] |
     return np.clip(steps / (size if size > 0 else 1.0), -5.0, 5.0).astype(np.float32)
 
 
-def to_days(curve: Collapse) -> Floats:
-    """A drawn curve with a row for each day, NaN where it has a gap."""
-    rows = np.round(np.asarray(curve.times_s) / DAY_S).astype(np.int64)
+def to_days(times_s: Sequence[float], values: Sequence[float]) -> Floats:
+    """A curve with a row for each day from time 0 on, NaN where it has a gap."""
+    rows = np.round(np.asarray(times_s) / DAY_S).astype(np.int64)
     out = np.full(int(rows[-1]) + 1, np.nan)
-    out[rows] = curve.values
+    out[rows] = values
     return out
 
 
-def fit_failure_gru(curves: Sequence[Collapse], *, seed: int = 7) -> FailureGru:
+def fit_failure_gru(curves: Sequence[tuple[Floats, float]], *, seed: int = 7) -> FailureGru:
     """Learn the days until failure from drawn curves, at every day of their last forty.
 
     Args:
-        curves: Drawn daily.
+        curves: Displacement of each day, and the day of the failure, both from time 0 on.
         seed: Of weights and order.
     """
     inputs, wanted = [], []
-    for curve in curves:
-        daily = to_days(curve)
+    for daily, failure_day in curves:
         for row in range(max(REACH, daily.size - MOST_LEAD_DAYS), daily.size):
             steps = read_steps(daily[: row + 1])
             if steps is not None:
                 inputs.append(steps)
-                wanted.append(np.log(max(curve.failure_s / DAY_S - row, 0.25)))
+                wanted.append(np.log(max(failure_day - row, 0.25)))
     x = torch.from_numpy(np.stack(inputs))[..., None]
     y = torch.tensor(np.array(wanted), dtype=torch.float32)[:, None]
     order = np.random.default_rng(seed)

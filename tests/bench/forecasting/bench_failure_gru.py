@@ -32,7 +32,7 @@ def judge(network: FailureGru, noises: tuple[float, ...], settings: dict[str, An
     for sigma in noises:
         for seed in SEEDS:
             curve = draw_collapse(seed, sigma=sigma, interval_s=DAY_S, **settings)
-            daily = to_days(curve)
+            daily = to_days(curve.times_s, curve.values)
             issues = watch_curve(
                 curve.times_s, curve.values, FailureSpec(DAY_S, sigma), from_s=curve.failure_s - 16 * DAY_S
             )
@@ -80,7 +80,7 @@ def main() -> None:
         )
         for i, seed in enumerate(LEARNT)
     ]  # fmt: skip
-    network = fit_failure_gru(curves)
+    network = fit_failure_gru([(to_days(c.times_s, c.values), c.failure_s / DAY_S) for c in curves])
     figures: dict[str, Any] = {
         "unit": "days; positive error is late; 80 % window of emd-gru-failure",
         "learnt": f"{len(LEARNT)} curves, seed 7", "learning_cpu_s": round(time.process_time() - begun, 1),

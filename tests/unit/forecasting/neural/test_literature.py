@@ -147,9 +147,10 @@ def test_tft_shows_how_much_each_variable_counted():
 
 
 def test_emd_gru_says_a_time_for_every_curve_and_nothing_without_a_past():
-    curves = [draw_collapse(seed, sigma=0.5, gaps=seed == 2) for seed in range(3)]
+    drawn = [draw_collapse(seed, sigma=0.5, gaps=seed == 2) for seed in range(3)]
+    curves = [(to_days(one.times_s, one.values), one.failure_s / DAY_S) for one in drawn]
     network, again = fit_failure_gru(curves), fit_failure_gru(curves)
-    daily = to_days(curves[2])
+    daily = curves[2][0]
     assert np.isnan(daily).any()
     low, middle, high = network.lead_days(daily)
     assert 0.0 < low < middle < high
