@@ -1,12 +1,13 @@
 """`slopeward backtest`: what the warnings would have been, over years, with what was known then."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,8 +16,9 @@ from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, pr
 from monitor.config.service import load_site, parse_site
 from monitor.criteria.proofs import judge_forecasts
 from monitor.domain.alert import Actor
+from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import parse, parse_duration_s, spell_duration
-from monitor.domain.site import Site
+from monitor.domain.site import Criterion, Site
 from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, RefusedError
 from monitor.replay.backtest import Progress, Terms, run_backtest
@@ -26,10 +28,12 @@ from monitor.replay.offline import open_files
 from monitor.replay.scorecard import Scorecard
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, weights_in_use
+from monitor.store.models.proofs import Proof, add_proof, find_shown_since, weights_in_use
 from monitor.store.models.scores import load_shown_record
 
 app = typer.Typer()
+LEAD: Final = "30d"
+PROOF_KNOWN: Final = "received"  # what a proof rests on: nobody chooses the terms of his own test
 
 
 @app.command(epilog="Example: slopeward backtest --site north-bench --from 2025-01-01 --to 2026-01-01 --html card.html")
@@ -49,7 +53,7 @@ def backtest(
     late_bound: Annotated[
         str | None, typer.Option("--late-bound", help="auto: later than this after the epoch means imported")
     ] = None,
-    lead: Annotated[str, typer.Option("--lead", help="An alarm up to this long before an event belongs to it")] = "30d",
+    lead: Annotated[str, typer.Option("--lead", help="An alarm up to this long before an event belongs to it")] = LEAD,
     as_then: Annotated[
         bool, typer.Option("--as-then", help="The site files and the acts of people as they were then")
     ] = False,
@@ -83,6 +87,17 @@ def backtest(
         raise typer.BadParameter("--site is needed, or --data with --site-file")
     if prove is not None and data is not None:
         raise typer.BadParameter("a proof rests on what the service stored; --data has no place beside it")
+    if prove is not None:
+        chosen = {
+            "--known": known not in {"auto", PROOF_KNOWN}, "--latency": latency != "0s", "--as-then": as_then,
+            "--late-bound": late_bound is not None, "--lead": lead != LEAD, "--from": from_at is not None,
+            "--to": to_at is not None,
+        }  # fmt: skip
+        if named := [option for option, is_chosen in chosen.items() if is_chosen]:
+            raise typer.BadParameter(
+                f"a proof is made over the whole record, as it was received; leave out {', '.join(named)}"
+            )
+        known = PROOF_KNOWN
     service_file, other_file = sort_configs(config or [])
     bound_s = None if late_bound is None else _seconds("--late-bound", late_bound)
     mode = "observed" if data is not None and known == "auto" else known  # a file was all read just now
@@ -91,7 +106,7 @@ def backtest(
         acts=as_then,
     )  # fmt: skip
     with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
-        keeper = None if prove is None else prove_identity(db, by, site.id)
+        asking = None if prove is None else (pick_criterion(site, prove), prove_identity(db, by, site.id))
         other = None if other_file is None else load_site(other_file)
         with db.read() as c:
             span = find_span(c, site.id)
@@ -102,35 +117,44 @@ def backtest(
         events = () if labels is None else read_labels(labels, site)
         with progress_bar() as tell:
             card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
-        if prove is not None and keeper is not None:
-            keep_proof(db, site, prove, card, keeper)
+        if asking is not None and card.known["rows"] > 0:
+            keep_proof(db, site, card, *asking)
     if card.known["rows"] == 0:
-        say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; try --known observed")
+        other_way = "try --known observed" if asking is None else "no proof was kept"
+        say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
         raise typer.Exit(NOTHING)
     answer(card, html, as_json=as_json)
 
 
-def keep_proof(db: Database, site: Site, criterion_id: str, card: Scorecard, keeper: Actor) -> None:
-    """Keep what a scorecard says of a criterion of forecasts as its proof, passed or not.
-
-    Raises:
-        RefusedError: the site has no such criterion.
-    """
-    criterion = next((c for c in site.criteria if c.id == criterion_id and c.kind.facts == "forecasts"), None)
-    if criterion is None:
-        known = ", ".join(c.id for c in site.criteria if c.kind.facts == "forecasts") or "none"
+def pick_criterion(site: Site, criterion_id: str) -> Criterion:
+    """The criterion of forecasts that is to be proven; raises RefusedError where the site has none of that name."""
+    forecasts = {c.id: c for c in site.criteria if c.kind.facts == "forecasts"}
+    if criterion_id not in forecasts:
+        known = ", ".join(forecasts) or "none"
         raise RefusedError(f"--prove {criterion_id!r}: no criterion of kind forecast; the site has: {known}")
-    now = datetime.now(UTC)
+    return forecasts[criterion_id]
+
+
+def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, keeper: Actor) -> None:
+    """Keep what a scorecard says of a criterion of forecasts as its proof, passed or not."""
     gain = next((g for g in card.runs[0].gains if g.criterion == criterion.id), None)
     horizons = {t.window_s for t in criterion.thresholds if t.window_s is not None}
+    labels = canonical_json([label.to_json() for label in card.labels])
     with db.write() as c:
-        records = {h: load_shown_record(c, site.id, h, now) for h in sorted(horizons)}
+        now = datetime.now(UTC)  # a test is known from the instant at which it is written
+        records = {
+            h: load_shown_record(c, site.id, h, now, find_shown_since(c, site.id, h, now)) for h in sorted(horizons)
+        }
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}
         reasons = judge_forecasts(figures, gained)
         result = {
             "gain": None if gain is None else gain.to_json(),
             "shown": {spell_duration(h): asdict(r) for h, r in records.items()},
+            "terms": {
+                "known": card.known["mode"], "latency_s": card.known["latency_s"], "lead_s": card.lead_s,
+                "labels": len(card.labels), "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
+            },
         }  # fmt: skip
         weights = weights_in_use(c, site, criterion, criterion.id, now) or ""
         made_by = f"slopeward backtest --site {site.id} --prove {criterion.id}"

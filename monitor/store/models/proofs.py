@@ -134,3 +134,26 @@ def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str
         .order_by(scene_footprint.c.detected_at.desc(), scene_footprint.c.model_hash)
         .limit(1)
     ).scalar()
+
+
+def find_shown_since(c: Connection, site: str, horizon_s: float, now: datetime) -> datetime | None:
+    """Since when the checkpoints that are shown at a horizon are the same ones; None where no other was ever shown."""
+    x = model_transition.c
+    rows = c.execute(
+        select(x.model_hash, x.horizon_s, x.to_state, x.at)
+        .where(
+            x.task == "forecast", x.site == site, x.at <= now, (x.horizon_s.is_(None)) | (x.horizon_s == horizon_s)
+        )
+        .order_by(x.id)
+    )  # fmt: skip
+    shown: set[str] = set()
+    since = None
+    for row in rows:
+        before = set(shown)
+        if row.horizon_s is not None and row.to_state == "active":
+            shown.add(row.model_hash)
+        elif row.horizon_s is not None or row.to_state == "retired":
+            shown.discard(row.model_hash)
+        if shown != before:
+            since = row.at
+    return since

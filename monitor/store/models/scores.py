@@ -126,10 +126,12 @@ class ShownRecord:
     coverage_80: float | None  # share of the observations inside the 80 % interval
 
 
-def load_shown_record(c: Connection, site: str, horizon_s: float, now: datetime) -> ShownRecord:
-    """Mean absolute error and coverage of all shown displacement forecasts at a horizon, as known at `now`."""
+def load_shown_record(
+    c: Connection, site: str, horizon_s: float, now: datetime, since: datetime | None = None
+) -> ShownRecord:
+    """Mean absolute error and coverage of shown displacement forecasts at a horizon, issued from `since` on."""
     f, k = forecast.c, forecast_score.c
-    row = c.execute(
+    query = (
         select(
             func.count(distinct(f.issued_at)), func.avg(func.abs(k.error)), func.avg(func.abs(k.persistence_error)),
             func.avg(case((k.inside_80, 1.0), else_=0.0)),
@@ -140,5 +142,6 @@ def load_shown_record(c: Connection, site: str, horizon_s: float, now: datetime)
             series.c.site == site, series.c.quantity.like("displacement%"), f.horizon_s == horizon_s, f.shown,
             k.scored_at <= now,
         )
-    ).one()  # fmt: skip
+    )  # fmt: skip
+    row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))

@@ -10,19 +10,21 @@ from sqlalchemy import insert, select
 
 from monitor.alerting.decision.proof import find_unproven
 from monitor.cli.main import run_verb
-from monitor.cli.site.backtest import keep_proof
+from monitor.cli.site.backtest import keep_proof, pick_criterion
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.observation import Observation
 from monitor.errors import RefusedError
-from monitor.replay.backtest import run_backtest
+from monitor.replay.backtest import Terms, run_backtest
+from monitor.replay.known import Known
 from monitor.replay.page import write_page
 from monitor.replay.text import say_gain
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import ForecastRow, add_forecasts
 from monitor.store.models.proofs import load_proof_facts
+from monitor.store.models.registry import GateRow, add_model, change_gate, find_model
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -43,7 +45,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         rows.append(Observation("slope", "G1", "displacement", "mm", at, at, value + luck.gauss(0.0, 0.1)))
     with database.write() as c:
         save_site(c, SITE, "test", "test", START)
-        add_observations(c, rows, START + timedelta(days=60))
+        for row in rows:
+            add_observations(c, [row], row.observed_at)
         series_id = find_series_id(c, "slope", "G1", "displacement")
         assert series_id is not None
         for day in range(20, 52):
@@ -55,7 +58,8 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
             )])  # fmt: skip
         (votes,) = [replace(x, role="witness") for x in SITE.criteria if x.id == "f"]
         voting = replace(SITE, criteria=(SITE.criteria[0], votes))
-    card = run_backtest(database, SITE, START, START + timedelta(days=53), labels=[EVENT])
+    terms = Terms(Known("received"))
+    card = run_backtest(database, SITE, START, START + timedelta(days=53), labels=[EVENT], terms=terms)
     (gain,) = card.runs[0].gains
     assert gain.heard_share > 0.5
     assert gain.false_days == (0, 0)
@@ -65,7 +69,7 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def prove() -> ProofFact:
-        keep_proof(database, voting, "f", card, Actor("ada"))
+        keep_proof(database, voting, card, votes, Actor("ada"))
         with database.read() as c:
             (fact,) = load_proof_facts(c, voting, now)
         return fact
@@ -88,17 +92,40 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
         (other,) = load_proof_facts(c, replace(voting, criteria=(bound,)), now)
     assert "other settings" in find_unproven([other], epoch_s(now))["f"], "another bound is another question"
     with pytest.raises(RefusedError, match="no criterion of kind forecast; the site has: f"):
-        keep_proof(database, voting, "v", card, Actor("ada"))
+        pick_criterion(voting, "v")
+    # forecasts of checkpoints that are shown no more say nothing of those that are
+    with database.write() as c:
+        who = {"kind": "gru", "task": "forecast", "site": "slope", "path": "x", "card": {}, "reason": ""}
+        add_model(c, "a" * 64, **who, now=START, actor=Actor("ada"))
+        at = START + timedelta(days=45)
+        shown = GateRow("a" * 64, DAY, "active", at, at, "", 40, 1.0, 2.0, 0.5, 0.8, 0.8, "G1", 0.95, at)
+        change_gate(c, find_model(c, "a" * 64), None, shown, Actor("ada"), at)
+    fact = prove()
+    assert fact.why == "forecasts of 1 d were scored at 7 issue times, 30 are needed"
+    with database.write() as c:
+        hidden = replace(shown, state="shadow")
+        change_gate(c, find_model(c, "a" * 64), shown, hidden, Actor("ada"), START + timedelta(days=10))
     # the command itself: by a backtest that says who keeps it
     text = SITE.source.replace('id = "f"', 'id = "f"\nrole = "witness"')
     monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, text)))
     labels = tmp_path / "events.csv"
     labels.write_text(f"from,to,class\n{EVENT.from_at:%Y-%m-%dT%H:%M:%SZ},{EVENT.to_at:%Y-%m-%dT%H:%M:%SZ},1\n")
-    span = ["--from", f"{START:%Y-%m-%d}", "--to", f"{START + timedelta(days=53):%Y-%m-%d}"]
-    assert run_verb(["backtest", "--site", "slope", *span, "--labels", str(labels), "--prove", "f", "--by", "Ada"]) == 0
+    ask = ["backtest", "--site", "slope", "--labels", str(labels), "--by", "Ada", "--prove"]
+    assert run_verb([*ask, "f"]) == 0
     assert "f: may be a witness (kept)" in capsys.readouterr().err
     with database.read() as c:
-        assert load_view(c, "model_proofs", site="slope")[-1]["by"] == "Ada"
+        kept = load_view(c, "model_proofs", site="slope")
+        (terms,) = [r["terms"] for r in c.scalars(select(t.model_proof.c.result).where(t.model_proof.c.by == "Ada"))]
+    assert kept[-1]["by"] == "Ada"
+    assert (terms["known"], terms["lead_s"], terms["labels"]) == ("received", 30 * DAY, 1)
+    assert len(terms["labels_sha256"]) == 64
+    # nobody chooses the terms of his own test, and what is refused leaves the proof as it was
+    for other in (["--known", "observed"], ["--lead", "90d"], ["--latency", "1d"], ["--to", "2025-07-20"]):
+        assert run_verb([*ask, "f", *other]) != 0
+        assert f"leave out {other[0]}" in capsys.readouterr().err
+    assert run_verb([*ask, "v"]) == 1
+    with database.read() as c:
+        assert load_view(c, "model_proofs", site="slope") == kept
     database.close()
     assert "Forecast beside velocity" in write_page(card)
     assert "Lead gained on velocity with its bounds times" in say_gain(gain)
