@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from math import fsum
 from typing import Any, Final
 
-from detection.anomaly.registry import CHECKS, COMPOSITES
+from detection.anomaly.registry import CHECKS, FANS
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell_duration
-from monitor.domain.site import Criterion, Site
+from monitor.domain.site import Criterion, ForecastPlan, Site
 
 LASTS_S: Final = 180.0 * 86400.0  # a test speaks for the half year after it: thresholds are promises about the past
 WARN_S: Final = 14.0 * 86400.0  # before the end it is said that the test is to be made again
@@ -23,7 +23,7 @@ FEWEST_IMAGES: Final = 20  # held-out patches of the site's own ground
 _MADE_BY: Final[Mapping[str, str]] = {
     "anomalies": "slopeward anomalies bench --site {site}",
     "forecasts": "slopeward backtest --site {site} --prove {criterion}",
-    "footprints": "slopeward scenes score --site {site}",
+    "footprints": "slopeward scenes score --site {site} --layout folder --folder FOLDER",
 }  # by the facts that a criterion reads
 
 
@@ -53,18 +53,27 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
     if criterion.kind.facts == "anomalies":
         named = sorted(list_subjects(site, criterion))
         said = {
-            "detectors": named, "parts": {name: COMPOSITES[name] for name in named if name in COMPOSITES},
-            "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0,
+            "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0,
         }  # fmt: skip
+        if FANS.keys() & named:  # their fans are of the forecasts of the site, by this cadence of the nearest horizon
+            said |= {"forecasts": _spell_forecasts(site.forecast), "every_s": site.forecast.every_s}
     elif criterion.kind.facts == "forecasts":
-        plan = {name: value for name, value in asdict(site.forecast).items() if name != "every_s"}
         said = {
-            "plan": plan, "stations": criterion.stations, "quantity": criterion.quantity, "recover": criterion.recover,
+            "plan": _spell_forecasts(site.forecast), "stations": criterion.stations, "quantity": criterion.quantity,
+            "recover": criterion.recover,
             "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
         }  # fmt: skip
     else:
         said = {"weights": site.scenes.weights, "triage": site.scenes.triage, "area": site.scenes.minimum_area_m2}
     return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
+
+
+def _spell_forecasts(plan: ForecastPlan) -> dict[str, Any]:
+    """Which forecasts are made; other settings count where they leave their default: a new one asks for no test."""
+    always = {"models": plan.models, "horizons_s": plan.horizons_s, "covariates": plan.covariates}
+    usual = ForecastPlan()
+    named = {f.name: getattr(plan, f.name) for f in fields(plan) if f.name != "every_s"}
+    return always | {name: value for name, value in named.items() if value != getattr(usual, name)}
 
 
 def judge_forecasts(

@@ -60,6 +60,7 @@ class AnomalyFact:
     threshold: float
     kind: str = ""  # empty: frozen by a version that did not name it
     compared_with: str = ""
+    model_hash: str = ""  # the weights that scored it; empty: it has none, or a version froze it that did not name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class ProofFact:
     """The newest test of what a criterion rests on, beside what is in use; without `tested_s` there is none."""
 
     criterion: str
-    name: str  # what was tested: a detector, `forecasts` or `outlines`
+    name: str  # what was tested: a detector, `forecasts` or `outlines`; empty: nothing of it can be tested
     tested_s: float | None = None
     until_s: float = 0.0
     passed: bool = False

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from monitor.domain.instants import spell
 from monitor.domain.site import ForecastPlan, Site
 from monitor.store.models.anomalies import AnomalyRow, latest_by_series
+from monitor.store.models.proofs import digest_forecasters
 from monitor.store.models.scores import ScoredFan, load_scored_fans, load_series_names
 
 LIMIT: Final = 1.0  # the edge of the fan: four of six readings outside are an alarm
@@ -46,16 +47,18 @@ def score_fans(
     if step_s is None:
         return []
     horizon_s, done = find_horizon_s(site.forecast, step_s), latest_by_series(c, site.id, detector)
+    weights, limit = digest_forecasters(c, site.id, now) or None, LIMIT * factor
     rows: list[AnomalyRow] = []
     for series_id in list_moving(c, site):
         fans = load_scored_fans(c, series_id, horizon_s, now, FIRST_READINGS)
         since = done.get(series_id)
         for at, score, kind, text in judge_fans(fans):
             if since is None or at > since:
-                limit = LIMIT * factor
                 told = text if score > limit else None
                 rows.append(
-                    AnomalyRow(series_id, at, detector, score, limit, budget, kind, score > limit, None, factor, told)
+                    AnomalyRow(
+                        series_id, at, detector, score, limit, budget, kind, score > limit, weights, factor, told
+                    )
                 )
     return rows
 

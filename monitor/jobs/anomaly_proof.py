@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
 from monitor.jobs.samples import load_displacements
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, load_proof_facts
+from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, load_proof_facts
 from monitor.store.models.registry import ModelRow
 from monitor.store.models.scores import load_scored_fans
 
@@ -66,13 +67,16 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
     budget, months, alarms, readings = budget_of_each(site.anomaly), 0.0, 0, 0
     first = last = None
     with db.read() as c:
+        weights = digest_forecasters(c, site.id, now)
         for series_id in list_moving(c, site):
             fans = load_scored_fans(c, series_id, find_horizon_s(site.forecast, step_s), now)
             judged = list(judge_fans(fans))
             if not judged:
                 continue
             readings += len(judged)
-            months += (judged[-1][0] - judged[0][0]).total_seconds() / MONTH_S
+            # a gap is no time without an alarm: of it no more counts than lies between two readings that are judged
+            apart_s = max(step_s, site.forecast.every_s)
+            months += sum(min((b[0] - a[0]).total_seconds(), apart_s) for a, b in pairwise(judged)) / MONTH_S
             over = [epoch_s(at) for at, score, *_ in judged if score > LIMIT]
             alarms += sum(i == 0 or at_s - over[i - 1] > RUN_GAP_S for i, at_s in enumerate(over))
             first, last = min(filter(None, (first, judged[0][0]))), max(filter(None, (last, judged[-1][0])))
@@ -87,7 +91,7 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
             f"{alarms / months:.3g} alarms per sensor-month on held-out time, more than the budget of {budget:g}"
         )
     result = {"alarms": alarms, "sensor_months": months, "budget_per_sensor_month": budget}
-    proof = Proof("anomaly", detector, made_by, "", tuple(against), result, readings, first, last)
+    proof = Proof("anomaly", detector, made_by, weights, tuple(against), result, readings, first, last)
     with db.write() as c:
         add_proof(c, site, asking, proof, actor, now)
     return proof

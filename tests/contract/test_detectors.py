@@ -142,6 +142,8 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert "was not passed: too many alarms" in said(later)["strange"]
     with database.read() as c:
         assert verify(c) == []
+        (fact, *_) = load_proof_facts(c, with_plan(site, "flatline", budget=1.0), later)
+    assert (fact.criterion, fact.tested_s, fact.passed) == ("strange", None, False), "checks alone are no test"
 
 
 def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_reads(
@@ -166,7 +168,7 @@ def test_check_refuses_a_witness_without_a_proof_and_a_covariate_that_nobody_rea
     err = capsys.readouterr().err
     assert 'criterion strange: role = "witness" is not proven on this site: no test of rules is stored' in err
     assert "until `slopeward backtest --site a --prove soon-fast` shows it" in err
-    assert "until `slopeward scenes score --site a` shows it" in err
+    assert "until `slopeward scenes score --site a --layout folder --folder FOLDER` shows it" in err
     path.write_text(text.replace('models = ["auto"]', 'models = ["auto"]\ncovariates = ["R1.rain"]'))
     assert run_verb(["check"]) == 1
     unread = "none of the chosen models reads R1.rain; add one that does (a network, such as gru, or sarimax or uc)"

@@ -13,20 +13,25 @@ from detection.anomaly.stages import Array
 FAN: Final = "residual-fan"
 NEEDED: Final = 4
 OF: Final = 6
+FARTHEST: Final = 100.0  # half widths: a forecast that was sure of one value was wrong, however far off it lay
 
 
 def exceed(values: Array, low: Array, middle: Array, high: Array) -> Array:
     """How far each reading lies from the median of its forecast, in half widths of the interval on that side.
 
-    Above 1 it lies outside; the sign is the side. NaN where either is unknown or the interval has no width.
+    Above 1 it lies outside; the sign is the side. Of an interval without width every other value lies farthest out.
+    NaN where either is unknown.
 
     >>> exceed(np.array([3.0, -1.0, 0.5]), np.zeros(3) - 2.0, np.zeros(3), np.ones(3)).tolist()
     [3.0, -0.5, 0.5]
+    >>> exceed(np.array([-0.5, 0.0, np.nan]), np.zeros(3), np.zeros(3), np.zeros(3)).tolist()
+    [-100.0, 0.0, nan]
     """
-    above = values >= middle
-    width = np.where(above, high - middle, middle - low)
+    off = values - middle
+    width = np.maximum(np.where(off >= 0.0, high - middle, middle - low), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(width > 0.0, (values - middle) / width, np.nan)
+        known = np.where((off == 0.0) & np.isfinite(width), 0.0, off / width)
+    return np.clip(known, -FARTHEST, FARTHEST)
 
 
 def score_fan(exceeds: Array) -> Array:
@@ -71,6 +76,7 @@ def describe(outside: int, issued: str) -> str:
     """What the newest readings were compared with, in words.
 
     >>> describe(4, "2026-03-01T06:00:00Z")
-    'the 95 % fan of the forecast issued 2026-03-01T06:00:00Z: 4 of its last 6 readings lay outside'
+    'the 95 % fans of its forecasts, the newest issued 2026-03-01T06:00:00Z: 4 of its last 6 readings lay outside'
     """
-    return f"the 95 % fan of the forecast issued {issued}: {outside} of its last {OF} readings lay outside"
+    fans = f"the 95 % fans of its forecasts, the newest issued {issued}"
+    return f"{fans}: {outside} of its last {OF} readings lay outside"

@@ -151,6 +151,8 @@ def find_departures(then: View, today: View) -> Iterator[Departure]:
         # frozen before it was kept who stands behind an event, and what proved who sent a report
         if name == "events" and any(x.via == OLD_RULE for x in before):
             after = tuple(replace(x, id=0, via=OLD_RULE, confirmed_by=()) for x in after)
+        if name == "anomalies" and not any(x.model_hash for x in before):  # frozen before it was named
+            after = tuple(replace(x, model_hash="") for x in after)
         if name == "reports" and any(x.credential is None for x in before):
             after = tuple(replace(x, credential=None) for x in after)
         yield from (Departure("gone", name, None, str(x), None) for x in before if x not in after)

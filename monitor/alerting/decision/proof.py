@@ -21,6 +21,8 @@ def find_unproven(facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, 
 
 def explain_fact(fact: ProofFact, now_s: float) -> str | None:
     """Why one test does not show that its criterion may count; None where it does."""
+    if not fact.name:
+        return "none of its detectors has a score that could be tested"
     if fact.tested_s is None:
         return f"no test of {fact.name} is stored for this site"
     day = _day(fact.tested_s)

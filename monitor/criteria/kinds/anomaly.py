@@ -6,7 +6,7 @@ from typing import Final
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
-from monitor.domain.decision import AnomalyFact
+from monitor.domain.decision import AnomalyFact, View
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.series.assessment import Assessment, Windows
@@ -25,17 +25,23 @@ class AnomalyTable(CriterionTable):
 
 @dataclass(frozen=True, slots=True)
 class AnomalyRule:
-    """A score beyond its detector's threshold, as long as it is valid."""
+    """A score beyond its detector's threshold, as long as it is valid.
+
+    As witness or part it hears the detectors alone that a test of this site speaks for, with the weights that were
+    tested. A fault that a check found is no movement: it is never a vote.
+    """
 
     criterion: Criterion
 
     def assess(self, windows: Windows) -> tuple[Assessment, ...]:
         """One answer per station."""
         level = self.criterion.thresholds[0].level
+        tested = self._list_tested(windows.view)
+        heard = [a for a in windows.view.anomalies if tested is None or (a.detector, a.model_hash) in tested]
         found = []
         for station in self.criterion.stations:
             rows = [
-                a for a in windows.view.anomalies
+                a for a in heard
                 if a.station == station and 0.0 <= windows.now_s - a.at_s <= self.criterion.valid_for_s
             ]  # fmt: skip
             if not rows:
@@ -60,6 +66,12 @@ class AnomalyRule:
                 )
             )
         return tuple(found)
+
+    def _list_tested(self, view: View) -> set[tuple[str, str]] | None:
+        """Detectors that may vote, with their weights; None where nothing asks for a test: then all are heard."""
+        if view.proofs is None or self.criterion.role == "advice":
+            return None
+        return {(f.name, f.weights) for f in view.proofs if f.criterion == self.criterion.id and f.passed}
 
 
 def _say(worst: AnomalyFact) -> str:

@@ -270,7 +270,7 @@ def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime)
     return tuple(
         AnomalyFact(
             r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
-            r.compared_with or "",
+            r.compared_with or "", r.model_hash or "",
         )
         for r in rows
     )  # fmt: skip

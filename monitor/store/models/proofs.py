@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from detection.anomaly.registry import FANS
 from monitor.criteria.proofs import LASTS_S, digest_settings, list_subjects, needs_proof
 from monitor.domain.alert import Actor
 from monitor.domain.decision import ProofFact
@@ -73,7 +74,10 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     found = []
     for criterion in needs_proof(site):
         settings = digest_settings(site, criterion)
-        for subject, name in list_subjects(site, criterion).items():
+        subjects = list_subjects(site, criterion)
+        if not subjects:
+            found.append(ProofFact(criterion.id, ""))
+        for subject, name in subjects.items():
             row = c.execute(
                 select(model_proof)
                 .where(p.site == site.id, p.kind == criterion.kind.id, p.subject == subject, p.tested_at <= now)
@@ -93,11 +97,35 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
     return tuple(found)
 
 
+def digest_forecasters(c: Connection, site: str, now: datetime) -> str:
+    """A digest of the checkpoints whose forecasts are shown as known at `now`, by horizon; simple models have none."""
+    x = model_transition.c
+    last = (
+        select(func.max(x.id).label("id"))
+        .where(x.task == "forecast", x.site == site, x.at <= now)
+        .group_by(x.model_hash, x.horizon_s)
+        .subquery()
+    )
+    rows = c.execute(
+        select(x.model_hash, x.horizon_s, x.to_state)
+        .join(last, x.id == last.c.id)
+        .order_by(x.model_hash, x.horizon_s)
+    ).all()  # fmt: skip
+    gone = {r.model_hash for r in rows if r.horizon_s is None and r.to_state == "retired"}
+    shown = [
+        f"{r.model_hash} {r.horizon_s:g}"
+        for r in rows if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
+    ]  # fmt: skip
+    return hashlib.sha256("\n".join(sorted(shown)).encode()).hexdigest() if shown else ""
+
+
 def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> str | None:
     """What serves a subject as known at `now`, as a hash; None where nothing has served yet.
 
-    Of forecasts it is a digest of the checkpoints that are shown, by horizon: simple models have no weights.
+    Of forecasts it is a digest of the checkpoints that are shown, and so it is of a detector that rests on forecasts.
     """
+    if criterion.kind.facts == "forecasts" or subject in FANS:
+        return digest_forecasters(c, site.id, now)
     if criterion.kind.facts == "anomalies":
         m = model.c
         return c.execute(
@@ -108,25 +136,6 @@ def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str
             )
             .order_by(m.created_at.desc()).limit(1)
         ).scalar() or ""  # fmt: skip
-    if criterion.kind.facts == "forecasts":
-        x = model_transition.c
-        last = (
-            select(func.max(x.id).label("id"))
-            .where(x.task == "forecast", x.site == site.id, x.at <= now)
-            .group_by(x.model_hash, x.horizon_s)
-            .subquery()
-        )
-        rows = c.execute(
-            select(x.model_hash, x.horizon_s, x.to_state)
-            .join(last, x.id == last.c.id)
-            .order_by(x.model_hash, x.horizon_s)
-        ).all()
-        gone = {r.model_hash for r in rows if r.horizon_s is None and r.to_state == "retired"}
-        shown = [
-            f"{r.model_hash} {r.horizon_s:g}"
-            for r in rows if r.horizon_s is not None and r.to_state == "active" and r.model_hash not in gone
-        ]  # fmt: skip
-        return hashlib.sha256("\n".join(sorted(shown)).encode()).hexdigest() if shown else ""
     return c.execute(
         select(scene_footprint.c.model_hash)
         .join(scene, scene.c.scene_hash == scene_footprint.c.scene_hash)

@@ -104,10 +104,10 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
     declared = context.declaration(c, str(card.status["config_version"]))
-    unproven = {
-        a["key"].split(":")[1] for ledger in live["ledgers"] for a in ledger["alerts"]
-        if a["site"] == site_id and a["key"].endswith(":unproven")
-    }  # fmt: skip
+    # the newest decision says it, not an alert that people may close
+    row = find_state(c, site_id)
+    open_now = {} if row is None else Memory.read(row.state).conditions
+    unproven = {k.split(":")[1] for k in open_now if k.endswith(":unproven")}
     return {
         **live, "rules": describe_rules(declared, unproven), "changes": len(load_proposals(c, site_id)),
         **plan_page(

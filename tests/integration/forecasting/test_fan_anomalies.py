@@ -81,14 +81,15 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
         (row,) = load_view(c, "anomalies", alerted=True)
     issued = spell(first + DAY)
     assert (row["station"], row["kind"], row["score"], row["threshold"]) == ("G0", "movement", 3.0, 1.0)
-    assert row["compared_with"] == f"the 95 % fan of the forecast issued {issued}: 4 of its last 6 readings lay outside"
+    fans = f"the 95 % fans of its forecasts, the newest issued {issued}"
+    assert row["compared_with"] == f"{fans}: 4 of its last 6 readings lay outside"
     fact = AnomalyFact(
         "G0", "displacement", epoch_s(now), "residual-fan", row["score"], row["threshold"], row["kind"],
         row["compared_with"],
     )  # fmt: skip
     (strange,) = [x for x in site.criteria if x.id == "strange"]
     (word,) = AnomalyRule(strange).assess(Windows(site, View(anomalies=(fact,)), Memory(), epoch_s(now)))
-    assert "(residual-fan): movement, compared with the 95 % fan of the forecast issued" in word.reason
+    assert "(residual-fan): movement, compared with the 95 % fans of its forecasts, the newest issued" in word.reason
     for language in ("it", "zh", "es"):
         told = say(word.reason, language)
         assert "compared" not in told
@@ -99,6 +100,10 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
     assert short is not None
     assert short.result["alarms"] == 1
     assert "sensor-months were held out" in short.reasons[0]
+    issue(database, ids["G1"], now + 400 * DAY, ".", more=50)
+    gap = prove_fans(database, site, "residual-fan", now + 401 * DAY, Actor("ada"), "by hand")
+    assert gap is not None
+    assert 0.0 < gap.result["sensor_months"] - short.result["sensor_months"] < 0.04, "a day: a gap is not looked at"
     issue(database, ids["G2"], now, "." * 1000, more=100)
     calm = prove_fans(database, site, "residual-fan", now + 1001 * DAY, Actor("ada"), "by hand")
     assert calm is not None
@@ -106,3 +111,12 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
     with database.read() as c:
         (proof,) = load_proof_facts(c, site, now + 1002 * DAY)
     assert (proof.name, proof.passed, proof.weights) == ("residual-fan", True, proof.weights_now)
+    with database.write() as c:
+        c.execute(
+            insert(t.model_transition).values(
+                model_hash="a" * 64, kind="gru", task="forecast", site=site.id, horizon_s=WEEK_S, at=now,
+                from_state="candidate", to_state="active", reason="better", by="ada", by_kind="person",
+            )
+        )  # fmt: skip
+        (proof,) = load_proof_facts(c, site, now + 1002 * DAY)
+    assert proof.weights != proof.weights_now, "fans of another forecaster were not tested"

@@ -1,15 +1,17 @@
 """What rests on a model counts only while a test of this site speaks for it; what was frozen is decided as it was."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from monitor.alerting.decision.decide import decide
 from monitor.alerting.decision.proof import as_advice, describe_unproven, find_unproven
 from monitor.config.service import parse_site
+from monitor.criteria.kinds import forecast
 from monitor.criteria.proofs import LASTS_S, WARN_S, digest_settings, judge_forecasts, judge_outlines, needs_proof
 from monitor.domain.decision import AnomalyFact, Memory, Newest, ProofFact, View, instant
 from monitor.domain.keys import VoteKey
+from monitor.domain.site import ForecastPlan
 from monitor.language.sayings import say
 
 DAY = 86400.0
@@ -42,6 +44,7 @@ level = "yellow"
 GOOD = ProofFact("strange", "rules", NOW - DAY, NOW + LASTS_S, True, "", "w1", "s1", "w1", "s1")
 BROKEN = {
     "no test of rules is stored for this site": ProofFact("strange", "rules"),
+    "none of its detectors has a score that could be tested": ProofFact("strange", ""),
     "was not passed: 0.2 alarms per sensor-month on held-out time, more than the budget of 0.1": replace(
         GOOD, passed=False, why="0.2 alarms per sensor-month on held-out time, more than the budget of 0.1"
     ),
@@ -53,7 +56,7 @@ BROKEN = {
 
 def see(fact, at_s=NOW):
     """A score beyond its threshold, and the test of what made it."""
-    score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step")
+    score = AnomalyFact("G1", "displacement", at_s - 3600.0, "rules", 2.0, 1.0, "step", model_hash="w1")
     newest = {"G1.displacement": Newest(at_s - 3600.0, at_s - 3600.0)}
     return View({}, newest, anomalies=(score,), proofs=None if fact is None else (fact,))
 
@@ -91,6 +94,27 @@ def test_what_was_frozen_before_tests_were_asked_for_is_decided_as_it_was():
     spelled = see(None).spell()
     assert "proofs" not in spelled
     assert View.read(spelled).proofs is None
+
+
+def test_a_fault_that_a_check_found_and_a_score_of_no_tested_detector_are_no_votes():
+    """`strange` is a witness by a test of `rules`: what else is stored for its station is not what was tested."""
+    mine = see(GOOD).anomalies[0]
+    others = {
+        "a check": replace(mine, detector="flatline", score=1.0, kind="stuck"),
+        "no detector of the plan": replace(mine, detector="drift-z"),
+        "rules with other weights": replace(mine, model_hash="w0"),
+    }
+    for which, score in others.items():
+        decision = decide(SITE, Memory(), replace(see(GOOD), anomalies=(score,)), instant(NOW))
+        assert decision.level == 0, which
+        assert not decision.memory.votes, which
+    both = decide(SITE, Memory(), replace(see(GOOD), anomalies=(others["a check"], mine)), instant(NOW))
+    assert both.level == 1
+    advice = decide(
+        SITE, Memory(), replace(see(ProofFact("strange", "")), anomalies=(others["a check"],)), instant(NOW)
+    )
+    assert advice.level == 0
+    assert "found a fault" in advice.memory.conditions["advice:strange:G1"].reason, "as advice it is still told"
 
 
 def test_it_is_decided_again_from_what_was_frozen_bit_for_bit():
@@ -135,6 +159,27 @@ def test_a_test_is_of_its_own_settings_alone():
     assert same == digest_settings(SITE, criterion)
     dearer = replace(SITE, anomaly=replace(SITE.anomaly, budget_per_sensor_month=0.2))
     assert digest_settings(dearer, criterion) != digest_settings(SITE, criterion)
+    farther = replace(SITE, forecast=replace(SITE.forecast, horizons_s=(DAY,)))
+    assert digest_settings(farther, criterion) == digest_settings(SITE, criterion), "rules read no forecast"
+    fan = replace(SITE, anomaly=replace(SITE.anomaly, detectors=("residual-fan",)))
+    for other in ({"horizons_s": (DAY,)}, {"models": ("gru",)}, {"covariates": ("R1.rain",)}, {"every_s": 3600.0}):
+        changed = replace(fan, forecast=replace(fan.forecast, **other))
+        assert digest_settings(changed, criterion) != digest_settings(fan, criterion), other
+
+
+def test_a_new_setting_at_its_default_asks_no_test_of_forecasts_anew(monkeypatch):
+    """An upgrade that knows more of forecasts than the version that made the test says nothing of this site."""
+    criterion = replace(needs_proof(SITE)[0], kind=forecast.ENTRY.kind)
+    before = digest_settings(SITE, criterion)
+
+    @dataclass(frozen=True, slots=True)
+    class Later(ForecastPlan):
+        blend: str = "none"
+
+    monkeypatch.setattr("monitor.criteria.proofs.ForecastPlan", Later)
+    assert digest_settings(replace(SITE, forecast=Later()), criterion) == before
+    assert digest_settings(replace(SITE, forecast=Later(blend="all")), criterion) != before
+    assert digest_settings(replace(SITE, forecast=Later(models=("gru",))), criterion) != before
 
 
 def test_forecasts_count_where_they_gain_lead_at_equal_false_alarms():
