@@ -64,7 +64,10 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
             "bounds": [[t.level, t.over, t.window_s, t.probability] for t in criterion.thresholds],
         }  # fmt: skip
     else:
-        said = {"weights": site.scenes.weights, "triage": site.scenes.triage, "area": site.scenes.minimum_area_m2}
+        said = {
+            "weights": site.scenes.weights, "triage": site.scenes.triage, "area": site.scenes.minimum_area_m2,
+            "near_m": dict(criterion.params).get("near_m", site.scenes.near_m),
+        }  # fmt: skip
     return hashlib.sha256(canonical_json(said).encode()).hexdigest()[:32]
 
 

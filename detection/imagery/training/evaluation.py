@@ -1,6 +1,7 @@
 """Scoring trained weights on a labelled set, beside the simple maps when asked for."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def score_weights(
 
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-        index, logistic (their reports) and `beside` (paired differences of F1). Of weights that draw boxes: ap50 with
+        index, logistic (their reports) and `beside` (paired differences of F1), and next to it `patches_sha256` and
+        `fitted_on` (how many of the patches were trained on as well). Of weights that draw boxes: ap50 with
         its interval over the images, images and boxes.
 
     Raises:
@@ -71,6 +73,7 @@ def score_weights(
     answer: dict[str, Any] = facts | scored.report
     if simple:
         answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
+        answer |= _find_fitted(train, test, card)
     if sheet:
         _draw_worst(scored, model, test, at, resize_px, sheet)
         answer["sheet"] = str(sheet)
@@ -111,6 +114,14 @@ def _beside(
     return {name: one.report for name, one in found.items()} | {
         "beside": {name: compare(scored.confusions, one.confusions) for name, one in found.items()}
     }
+
+
+def _find_fitted(train: Patches, test: Patches, card: dict[str, Any]) -> dict[str, Any]:
+    """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on."""
+    digest = test.fingerprint()
+    seen = {sha256(np.ascontiguousarray(patch.image)).digest() for patch in train}
+    again = sum(sha256(np.ascontiguousarray(patch.image)).digest() in seen for patch in test)
+    return {"patches_sha256": digest, "fitted_on": len(test) if digest == card["data"].get("train_sha256") else again}
 
 
 def _draw_worst(

@@ -112,9 +112,11 @@ def score(
         raise typer.BadParameter("name --weights, or the --site that they serve")
     if site is not None and layout is None:
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
+    if site is not None and not (weights is None and threshold is None):
+        raise typer.BadParameter("a proof is of the weights and threshold in use; name neither", param_hint="--site")
     asked = None if site is None else _ask_for(site, by, config)
     if asked is not None:
-        weights, beside = weights or asked[1].scenes.weights, "simple"
+        weights, beside = asked[1].scenes.weights, "simple"
     assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
@@ -162,19 +164,28 @@ def _ask_for(site: str, by: str | None, config: Path | None) -> "tuple[Database,
 def _keep_proof(
     db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any]
 ) -> list[str]:
-    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria."""
-    now = datetime.now(UTC)
+    """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria.
+
+    Raises:
+        SlopewardError: weights or logistic regression were fitted on some of these patches.
+    """
+    if answer.get("fitted_on"):
+        raise SlopewardError(
+            f"{answer['fitted_on']} of {answer['images']} patches are among those that were trained on; nothing is kept"
+        )
     logistic = answer.get("simple", {}).get("beside", {}).get("logistic", {})
+    data = answer["data"]
     with db.write() as c:
+        now = datetime.now(UTC)  # a test is known from the instant at which it is written
         looked = [r for r in load_reviewed(c, chosen.id, model_hash=answer["model_hash"]) if r.verdict is not None]
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
         reasons = judge_outlines(int(answer["images"]), low, len(looked), accepted)
         result = {
-            "f1": answer["f1"], "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
-            "data": answer.get("data"),
+            "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
+            "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
         }  # fmt: skip
-        made_by = f"slopeward scenes score --site {chosen.id}"
+        made_by = f"slopeward scenes score --site {chosen.id} --layout {data['source']} --folder {data['folder']}"
         proof = Proof(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, int(answer["images"])
         )  # fmt: skip

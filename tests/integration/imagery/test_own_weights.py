@@ -2,12 +2,14 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from sqlalchemy import select
 
 from detection.imagery.data import folder
 from detection.imagery.data.generate import draw_patches, draw_scene
@@ -15,7 +17,9 @@ from detection.imagery.errors import RecipeError
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Settings
 from monitor.cli.main import run_verb
+from monitor.criteria.proofs import digest_settings, needs_proof
 from monitor.store.database.engine import Database
+from monitor.store.schema.tables import model_proof
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
@@ -171,8 +175,21 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
         said = capsys.readouterr().out
         assert "bench: outlines are advice: 4 held-out patches were scored, 20 are needed" in said
         assert "0 of its outlines were reviewed, 10 are needed" in said
+        # neither other weights, nor another threshold, nor patches that were trained on speak of what serves
+        for more in (["--weights", "landslide4sense"], ["--threshold", "0.9"]):
+            assert run_verb([*ask, "--bands", "red,green,blue", *more]) != 0
+            assert "name neither" in capsys.readouterr().err
+        assert run_verb([*ask, "--bands", "red,green,blue", "--part", "train"]) == 1
+        assert "6 of 6 patches are among those that were trained on; nothing is kept" in capsys.readouterr().err
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
+            (result,) = c.scalars(select(model_proof.c.result))
+        (asking,) = needs_proof(site)
+        near = replace(site, scenes=replace(site.scenes, near_m=site.scenes.near_m + 50.0))
+        assert digest_settings(near, asking) != digest_settings(site, asking), "a wider circle is another question"
+    assert (result["data"]["test_part"], len(result["patches_sha256"])) == ("validation", 64)
+    assert result["threshold"] == load_model("landslide4sense").card["threshold"]
+    assert row["made_by"] == f"slopeward scenes score --site bench --layout folder --folder {tmp_path}"
     assert (row["kind"], row["subject"], row["passed"], row["rows_tested"]) == ("scene", "outlines", False, 4)
     assert row["weights"] == load_model("landslide4sense").model_hash
 
