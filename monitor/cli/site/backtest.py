@@ -106,7 +106,8 @@ def backtest(
         acts=as_then,
     )  # fmt: skip
     with open_past(data, mapping, site_file, site_id, service_file, accept_units=accept_units) as (db, site):
-        asking = None if prove is None else (pick_criterion(site, prove), prove_identity(db, by, site.id))
+        keeper = None if prove is None else prove_identity(db, by, site.id)
+        asking = None if prove is None else pick_criterion(site, prove)
         other = None if other_file is None else load_site(other_file)
         with db.read() as c:
             span = find_span(c, site.id)
@@ -117,8 +118,8 @@ def backtest(
         events = () if labels is None else read_labels(labels, site)
         with progress_bar() as tell:
             card = run_backtest(db, site, begin, end, other=other, on_progress=tell, labels=events, terms=terms)
-        if asking is not None and card.known["rows"] > 0:
-            keep_proof(db, site, card, *asking)
+        if asking is not None and keeper is not None and card.known["rows"] > 0:
+            keep_proof(db, site, card, asking, keeper)
     if card.known["rows"] == 0:
         other_way = "try --known observed" if asking is None else "no proof was kept"
         say(f"no reading of {site.id} was known between {begin:%Y-%m-%d} and {end:%Y-%m-%d}; {other_way}")
