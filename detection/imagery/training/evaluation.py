@@ -119,8 +119,8 @@ def _beside(
 def _find_fitted(train: Patches, test: Patches, card: dict[str, Any]) -> dict[str, Any]:
     """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on."""
     digest = test.fingerprint()
-    seen = {sha256(np.ascontiguousarray(patch.image)).digest() for patch in train}
-    again = sum(sha256(np.ascontiguousarray(patch.image)).digest() in seen for patch in test)
+    seen = {sha256(patch.image.tobytes()).digest() for patch in train}
+    again = sum(sha256(patch.image.tobytes()).digest() in seen for patch in test)
     return {"patches_sha256": digest, "fitted_on": len(test) if digest == card["data"].get("train_sha256") else again}
 
 
