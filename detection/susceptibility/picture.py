@@ -81,9 +81,9 @@ def show_map(path: Path, out: Path) -> dict[str, Any]:
         ImageryError: as `draw_picture`.
     """
     known = read_shown(out)
-    if known is not None and known["sha256"] == hash_file(path):
+    if known is not None and (known["path"], known["sha256"]) == (str(path), hash_file(path)):
         return known
-    drawn = draw_picture(path, out)
+    drawn = {"path": str(path), **draw_picture(path, out)}
     with replacing(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(drawn, ensure_ascii=False), encoding="utf-8")
     return drawn

@@ -3,7 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+DRAWN: Final = {"path", "sha256", "bounds", "classes"}  # without them nobody can say what a picture shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +33,4 @@ def read_shown(picture: Path) -> dict[str, Any] | None:
         told = json.loads(picture.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if picture.is_file() and isinstance(told, dict) and "sha256" in told else None
+    return told if picture.is_file() and isinstance(told, dict) and told.keys() >= DRAWN else None

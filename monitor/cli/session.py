@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from sqlalchemy import Connection
@@ -25,6 +25,9 @@ ConfigOption = Annotated[
 ]
 SiteOption = Annotated[str, typer.Option("--site", help="Site id.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON lines on stdout.")]
+LARGEST_ID: Final = 2**63 - 1  # of a row of the database
+LARGEST_SEED: Final = 2**32 - 1
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many, newest first.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
 NOTHING = 4  # exit status: nothing to do, or nothing valid

@@ -6,18 +6,16 @@ from datetime import datetime
 from icalendar import Calendar, Event
 
 from monitor.domain.duty.rota import Shift
-from monitor.domain.names import is_same_person
 from monitor.domain.site import Team
 
 
-def write_duty(planned: Mapping[Team, Sequence[Shift]], name: str, now: datetime, *, person: str = "") -> bytes:
+def write_duty(planned: Mapping[Team, Sequence[Shift]], name: str, now: datetime) -> bytes:
     """The calendar: an entry for each shift, whose name stays the same when the calendar is written again.
 
     Args:
         planned: the shifts of each team.
         name: the site in words.
         now: when the calendar is written.
-        person: only shifts on which this person is first or second; empty = all.
     """
     found = Calendar()
     found.add("prodid", "-//Slopeward//duty//EN")
@@ -26,8 +24,6 @@ def write_duty(planned: Mapping[Team, Sequence[Shift]], name: str, now: datetime
     found.add("x-wr-calname", f"{name}: duty")
     for team, shifts in planned.items():
         for shift in shifts:
-            if person and not any(is_same_person(person, one) for one in shift.people):
-                continue
             entry = Event()
             entry.add("uid", f"duty-{shift.from_at:%Y%m%dT%H%M%S}-{team.name.replace(' ', '-')}@{team.site}.slopeward")
             entry.add("dtstamp", now.replace(microsecond=0))

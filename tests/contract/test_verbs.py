@@ -59,3 +59,31 @@ def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
     said = capsys.readouterr().err
     assert "no-such-option" in said
     assert "Traceback" not in said
+
+
+def test_every_number_of_the_command_line_is_bounded():
+    import typer
+
+    def walk(command, path):
+        for name, one in (getattr(command, "commands", None) or {}).items():
+            yield from walk(one, f"{path} {name}")
+        yield from ((path, p) for p in command.params if hasattr(p, "type_descriptor"))
+
+    every = [
+        each
+        for verb, (module, _) in VERBS.items()
+        for each in walk(typer.main.get_command(importlib.import_module(module).app), verb)
+    ]
+    numbers = {f"{path} {p.name}": (p.min, p.max) for path, p in every if p.type_descriptor.annotation is int}
+    assert len(numbers) > 50
+    assert not {name: ends for name, ends in numbers.items() if None in ends}
+    assert max(top for _, top in numbers.values()) < 2**63  # what a column of the database holds
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["alerts show 9223372036854775808", "events list --limit=-5", "demo --seed=-1", "clouds grid x --out y --cell nan"],
+)
+def test_a_number_out_of_its_bounds_is_wrong_use(words, capsys):
+    assert run_verb(words.split()) == 2
+    assert "Input should be" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import typer
 from monitor.cli.anomaly.labels import add_to
 from monitor.cli.anomaly.models import models
 from monitor.cli.session import (
+    LARGEST_SEED,
     ConfigOption,
     JsonOption,
     SiteOption,
@@ -49,7 +50,7 @@ def score(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = F
 def train(
     site: SiteOption,
     detector: Annotated[list[str] | None, typer.Option(help="One or more; default: those of the site file.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the networks.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the networks.")] = 7,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -109,7 +110,7 @@ def bench(
     budget: Annotated[
         float | None, typer.Option(help="False alarms per sensor-month; default .1, or that of the site.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1)] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="What a site without history is served, alone.")] = False,
     group: Annotated[

@@ -7,7 +7,16 @@ import typer
 
 from monitor.cli.forecast import explain, models, refit, season, trials
 from monitor.cli.identity import name_helper
-from monitor.cli.session import ConfigOption, JsonOption, SiteOption, open_service, pick_site, point_to_the_past, show
+from monitor.cli.session import (
+    LARGEST_SEED,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    open_service,
+    pick_site,
+    point_to_the_past,
+    show,
+)
 
 app = typer.Typer(help="Run, train, test and list forecasts.", no_args_is_help=True)
 
@@ -28,7 +37,9 @@ def run(site: SiteOption, config: ConfigOption = None, as_json: JsonOption = Fal
 def train(
     site: SiteOption,
     model: Annotated[str, typer.Option(help="A network of docs/reference/forecasting-models.md.")] = "gru",
-    seed: Annotated[int, typer.Option(help="Same seed and data give the same checkpoint.")] = 7,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Same seed and data give the same checkpoint.")
+    ] = 7,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -72,7 +72,7 @@ def watch(
 @app.command(epilog="Example: slopeward failure-time bench --curves voight --seeds 30 --noise 0.5,2 --json")
 def bench(
     curves: Annotated[str, typer.Option(help="voight, non-failing or failure-curves.")] = "voight",
-    seeds: Annotated[int, typer.Option(min=1, help="Collapses to draw: seeds 0 to N-1.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Collapses to draw: seeds 0 to N-1.")] = 30,
     noise: Annotated[str, typer.Option(help="White noise in mm, comma list.")] = "0.5,2",
     alpha: Annotated[str, typer.Option(help="Exponent of Voight's law, or bounds LOW-HIGH.")] = "2",
     interval: Annotated[str, typer.Option(help="Sampling interval of drawn curves.")] = "1d",

@@ -105,7 +105,7 @@ def _show_kept(site: str | None, config: Path | None, *, everything: bool, histo
 def compare(
     site: SiteOption,
     horizon: HorizonOption = None,
-    days: Annotated[int, typer.Option("--days", min=1, help="Forecasts issued in the newest days.")] = 90,
+    days: Annotated[int, typer.Option("--days", min=1, max=36_500, help="Forecasts issued in the newest days.")] = 90,
     by_stage: Annotated[
         bool, typer.Option("--by-stage", help="Also one line per stage of movement as known at the issue.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -39,11 +39,11 @@ def backtest(
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
     models: Annotated[str | None, typer.Option(help="Comma list, or auto, baselines, compare, networks, all.")] = None,
-    folds: Annotated[int | None, typer.Option(min=1)] = None,
+    folds: Annotated[int | None, typer.Option(min=1, max=1000)] = None,
     last: Annotated[
-        int | None, typer.Option(min=4, help="Score this many last rows, not a share of the record.")
+        int | None, typer.Option(min=4, max=10_000_000, help="Score this many last rows, not a share of the record.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every network.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Seed of every network.")] = None,
     holdout: Annotated[
         str | None, typer.Option(help="points+time: networks learn from half of the points, the others are forecast.")
     ] = None,
@@ -218,11 +218,13 @@ def leak_test(
     quantity: QuantityOption = None,
     horizons: HorizonsOption = None,
     models: Annotated[str, typer.Option(help="Comma list, or baselines, compare, networks, all.")] = "baselines",
-    count: Annotated[int | None, typer.Option(min=1, help="Forecasts per model (1000 cheap, 20 network, 5).")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Forecasts per model (1000 cheap, 20 network, 5).")
+    ] = None,
     decomposition: Annotated[
         bool, typer.Option("--decomposition", help="Decompositions, causal beside whole series, in place of models.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Draws the moments and the changed values.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Draws the moments and the changed values.")] = 7,
     as_json: JsonOption = False,
 ) -> None:
     """Change every value after the moment of issue and compare bit by bit; exit 1 where a forecast moves."""

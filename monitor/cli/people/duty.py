@@ -11,17 +11,19 @@ import typer
 from monitor.cli.identity import prove, require_readable
 from monitor.cli.people.hand_over import app as hand_over
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
-from monitor.cli.session import ConfigOption, JsonOption, open_database, print_json, say, show
+from monitor.cli.session import LARGEST_ID, ConfigOption, JsonOption, open_database, print_json, say, show
 from monitor.domain.duty.local_time import TWICE, local_day, read_local
 from monitor.domain.duty.rota import DAYS, NOBODY, Shift, list_shifts, who_is_on_duty
 from monitor.domain.instants import spell
-from monitor.errors import RefusedError
+from monitor.domain.names import is_same_person
+from monitor.errors import NotFoundError, RefusedError
 from monitor.language.local_time import spell_local
 from monitor.store.alerting import duty as store
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 app.add_typer(hand_over, name="hand-over")
 Reason = Annotated[str, typer.Option("--reason", help="Why")]
+Change = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, metavar="CHANGE", help="See `slopeward duty show`")]
 From = Annotated[
     str | None, typer.Option("--from", help="Such as '2026-03-06 20:00', local time of the site; else now")
 ]
@@ -126,7 +128,7 @@ def swap(
 @app.command("withdraw")
 def withdraw(
     site: SiteName,
-    number: Annotated[int, typer.Argument(metavar="CHANGE", help="Number, see `slopeward duty show`")],
+    number: Change,
     reason: Reason, by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Take a change back; the plan holds again from now on.
@@ -161,15 +163,21 @@ def export(
         declared = find_site(c, site, config)
         teams = [pick_team(declared, team)] if team is not None or len(declared.teams) == 1 else list(declared.teams)
         rosters = store.load_rosters(c, teams, now)
+    people = {m.name for one in teams for m in one.members}
+    if person is not None and not any(is_same_person(person, one) for one in people if person.strip()):
+        raise NotFoundError(f"no {person!r} in the team; it has: {', '.join(sorted(people))}")
     planned = {
-        one: list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
+        one: [
+            shift for shift in list_shifts(rosters[site, one.name], now, now + timedelta(days=days))
+            if person is None or any(is_same_person(person, who) for who in shift.people)
+        ]
         for one in teams if rosters[site, one.name].rotas
     }  # fmt: skip
-    content = write_duty(planned, declared.name, now, person=person or "")
+    content = write_duty(planned, declared.name, now)
     count = sum(map(len, planned.values()))
     if ics is not None:
         ics.write_bytes(content)
-        say(f"{ics}: {count} shifts")
+        say(f"{ics}: {count} shift{'' if count == 1 else 's'}")
     if as_json:
         where = {"calendar": content.decode()} if ics is None else {"file": str(ics)}
         print_json({"site": site, "shifts": count, **where})

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.identity import prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.instants import parse_duration_s, spell
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
@@ -65,7 +65,7 @@ def list_tokens(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
 @app.command("revoke")
 def revoke(
-    number: Annotated[int, typer.Argument(help="Number of the token, see `slopeward tokens list`")],
+    number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward tokens list`")],
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """End a token at once; its owner may, and an admin.

@@ -60,16 +60,21 @@ def grid(
 def compare(
     older: Annotated[Path, typer.Argument(help="LAS or LAZ of the earlier date, or a folder of them.")],
     newer: Annotated[Path, typer.Argument(help="Of the later date.")],
-    spacing: Annotated[float, typer.Option(min=0.02, help="Between places that are measured, m.")] = 1.0,
-    normal: Annotated[float, typer.Option(min=0.02, help="Radius of the points that give the normal, m.")] = 1.5,
-    radius: Annotated[float, typer.Option(min=0.01, help="Radius of the cylinder along it, m.")] = 0.75,
-    depth: Annotated[float, typer.Option(min=0.02, help="How far the cylinder reaches, both ways, m.")] = 5.0,
+    spacing: Annotated[float, typer.Option(min=0.02, max=1000.0, help="Between places that are measured, m.")] = 1.0,
+    normal: Annotated[
+        float, typer.Option(min=0.02, max=1000.0, help="Radius of the points that give the normal, m.")
+    ] = 1.5,
+    radius: Annotated[float, typer.Option(min=0.01, max=1000.0, help="Radius of the cylinder along it, m.")] = 0.75,
+    depth: Annotated[
+        float, typer.Option(min=0.02, max=1000.0, help="How far the cylinder reaches, both ways, m.")
+    ] = 5.0,
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
     registration_m: Annotated[
-        float | None, typer.Option(min=0.0, help="Error of laying the clouds on each other; else from stable ground.")
+        float | None,
+        typer.Option(min=0.0, max=100.0, help="Error of laying the clouds on each other; else from stable ground."),
     ] = None,
     zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone found, m².")] = 10.0,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone found, m².")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None,
     ground: Ground = "auto",
     crs: Crs = None,

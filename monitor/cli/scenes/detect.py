@@ -36,8 +36,10 @@ def detect(
     slope_gate_deg: Annotated[
         float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
     ] = None,
-    tile: Annotated[int | None, typer.Option(min=1, help="Side of the tiles, pixels.")] = None,
-    halo: Annotated[int | None, typer.Option(min=0, help="Pixels read around a tile; else as far as needed.")] = None,
+    tile: Annotated[int | None, typer.Option(min=1, max=100_000, help="Side of the tiles, pixels.")] = None,
+    halo: Annotated[
+        int | None, typer.Option(min=0, max=100_000, help="Pixels read around a tile; else as far as needed.")
+    ] = None,
     triage: Annotated[
         bool, typer.Option("--triage", help="Pass over tiles in which a coarse network is sure to see nothing.")
     ] = False,
@@ -78,9 +80,11 @@ def detect(
         bool, typer.Option("--allow-ungeoreferenced", help="Work in pixels, without areas.", rich_help_panel=CARE)
     ] = False,
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
+        int | None, typer.Option(min=1, max=10**12, help="Largest raster taken; 4e9.", rich_help_panel=CARE)
     ] = None,
-    max_bands: Annotated[int | None, typer.Option(min=1, help="Most bands; 256.", rich_help_panel=CARE)] = None,
+    max_bands: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Most bands; 256.", rich_help_panel=CARE)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find footprints on scenes; needs no database and no site.

@@ -26,7 +26,7 @@ def rates(
     k_sigma: Annotated[float, typer.Option(min=0.0, help="A zone moves beyond so many sigma.")] = 3.0,
     coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
     minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone, true m².")] = 40_000.0,
-    every: Annotated[int, typer.Option(min=1, help="Points of every n-th row and column.")] = 1,
+    every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1,
     network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,
     site: Annotated[str | None, typer.Option("--site", help="Store the points in a set of this site.")] = None,

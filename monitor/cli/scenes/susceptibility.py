@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say
 
 TOLD_EVERY_S = 5.0  # a person who waits wants a word at least so often
 app = typer.Typer(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def train(
     classes: Annotated[
         str, typer.Option(help="Five classes by the share of the `landslides` in them, or of the `area`.")
     ] = "landslides",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of everything that is drawn.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Learn susceptibility from an inventory; scored on blocks of ground that were left out."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.identity import prove
-from monitor.cli.session import ConfigOption, JsonOption, open_service, pick_site, print_json
+from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
@@ -36,9 +36,13 @@ def train(
     data: DataOption = HERE,
     out: Annotated[Path | None, typer.Option(help="The .safetensors file; its card and curve lie beside it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run into the same file stopped.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Replaces the recipe's.")] = None,
-    folds: Annotated[int, typer.Option(min=0, help="Also train so many networks to see how the score varies.")] = 0,
-    tune: Annotated[int, typer.Option(min=0, help="First try so many other settings on the held part of train.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Replaces the recipe's.")] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, max=1000, help="Also train so many networks to see how the score varies.")
+    ] = 0,
+    tune: Annotated[
+        int, typer.Option(min=0, max=1000, help="First try so many other settings on the held part of train.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train segmentation weights by a recipe; a stopped or killed run goes on with --resume to the same curve."""

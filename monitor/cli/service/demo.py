@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import JsonOption, print_json
+from monitor.cli.session import LARGEST_SEED, JsonOption, print_json
 
 app = typer.Typer()
 
@@ -22,7 +22,7 @@ def demo(
         typer.Option("--data", exists=True, file_okay=False, help="Play the neutral files and scenes there."),
     ] = None,
     folder: Annotated[Path | None, typer.Option("--folder", help="Keep everything here; else a temporary one.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same slope.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
 ) -> None:
     """Run broker, service and a simulated slope that fails; prints the page. Exit 3 when a part is missing."""
     from monitor.simulate.demo import is_complete, run_demo, run_measured

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.identity import prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
 from monitor.config.service import ServiceConfig, scan_sites
 from monitor.domain.alert import AlertChange
 from monitor.domain.instants import parse_duration_s, spell
@@ -25,7 +25,9 @@ app = typer.Typer()
 @app.command(epilog="Example: slopeward drill north-bench --by 'Ada Berg'; slopeward drill end 3 --by 'Ada Berg'")
 def drill(
     site_id: Annotated[str, typer.Argument(metavar="SITE|end|list", help="The site; or end, or list")],
-    number: Annotated[int | None, typer.Argument(help="end: the drill; else the one that runs")] = None,
+    number: Annotated[
+        int | None, typer.Argument(min=1, max=LARGEST_ID, help="end: the drill; else the one that runs")
+    ] = None,
     scenario: Annotated[
         str, typer.Option("--scenario", help="collapse (simulated), or a file of readings in the long form")
     ] = COLLAPSE,

@@ -10,7 +10,17 @@ from zoneinfo import ZoneInfo
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import (
+    LARGEST_ID,
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    LimitOption,
+    check_site,
+    open_database,
+    say,
+    show,
+)
 from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
@@ -154,7 +164,7 @@ def _read_end(at: str | None, now: datetime) -> datetime:
 
 
 def list_issues(
-    site: Site, limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first")] = 20,
+    site: Site, limit: LimitOption = 20,
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """List the reports that the service issued, and what became of their mails; exit 4 when there are none.
@@ -182,7 +192,7 @@ def list_issues(
 
 
 def prove_issue(
-    number: Annotated[int, typer.Argument(help="Number of the report, see `slopeward report list`")],
+    number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward report list`")],
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Make a report again from its rows and compare: exit 1 where it says something else than when it was issued.

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.session import ConfigOption, JsonOption, show
+from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, show
 from monitor.domain.instants import parse_duration_s
 from monitor.errors import ConfigError
 
@@ -28,8 +28,8 @@ def simulate(
         float, typer.Option("--speed", min=0.001, help="Simulated seconds per second, live part.")
     ] = 900.0,
     days: Annotated[float, typer.Option("--days", min=1.0, help="Length of the history.")] = 45.0,
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same slope.")] = 1,
-    stations: Annotated[int, typer.Option("--stations", min=1, help="GNSS stations on the mass.")] = 6,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
+    stations: Annotated[int, typer.Option("--stations", min=1, max=1000, help="GNSS stations on the mass.")] = 6,
     step: Annotated[str, typer.Option("--step", help="Sampling interval.")] = "20m",
     live: Annotated[str, typer.Option("--live", help="Last part of the record, played at --speed.")] = "18h",
     truth: Annotated[Path | None, typer.Option("--truth", help="Write what really happens here.")] = None,

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 
 from monitor.cli.identity import SERVICE_SITE, act_by_two, narrow_to_reader, prove, require_readable
 from monitor.cli.session import (
+    LARGEST_ID,
     NOTHING,
     ConfigOption,
     JsonOption,
+    LimitOption,
     UtcOption,
     check_site,
     find_zones,
@@ -24,6 +26,7 @@ from monitor.cli.session import (
     show,
 )
 from monitor.cli.site import explaining
+from monitor.cli.site.explaining import AlertId
 from monitor.config.service import load_service
 from monitor.domain.alert import Actor, Ledger
 from monitor.domain.causes import gather, say_cause
@@ -40,7 +43,6 @@ from monitor.store.people.countersign import SharedAct
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 explaining.register(app)
-AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, or what was seen")]
 Second = Annotated[str | None, typer.Option("--second", help="Second person, for grave alerts")]
@@ -94,7 +96,7 @@ def list_(
     ledger: Annotated[str | None, typer.Option("--ledger", help="hazard, health or advice")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Closed ones as well")] = False,
     each: Annotated[bool, typer.Option("--each", help="Every suggestion on a line of its own")] = False,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    limit: LimitOption = 100,
     utc: UtcOption = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -161,8 +163,8 @@ def show_(
 @app.command("ack")
 def ack(
     alert_id: AlertId, reason: Reason,
-    seen: Annotated[int | None, typer.Option("--seen", help="Number of the level you saw; refused if it stands higher "
-                                                            "by now. Without it: the level at the call")] = None,
+    seen: Annotated[int | None, typer.Option("--seen", min=0, max=LARGEST_ID, help="Number of the level you saw; "
+                                     "refused if it stands higher by now. Without it: the level at the call")] = None,
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Acknowledge: somebody has seen it and acts.

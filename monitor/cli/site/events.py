@@ -10,9 +10,11 @@ from sqlalchemy import Connection
 
 from monitor.cli.identity import act_by_two, narrow_to_reader, prove
 from monitor.cli.session import (
+    LARGEST_ID,
     NOTHING,
     ConfigOption,
     JsonOption,
+    LimitOption,
     check_site,
     open_database,
     pick_site,
@@ -127,7 +129,9 @@ def _stand_behind(c: Connection, number: int, who: Actor, text: str, now: dateti
 
 @app.command("confirm")
 def confirm(
-    event_id: Annotated[int, typer.Argument(help="Number of the event, see `slopeward events list`")],
+    event_id: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the event, see `slopeward events list`")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="How it is known")],
     by: Annotated[str | None, typer.Option("--by", help="Who confirms; else the account at the keyboard")] = None,
     config: ConfigOption = None,
@@ -152,7 +156,9 @@ def confirm(
 
 @app.command("withdraw")
 def withdraw(
-    event_id: Annotated[int, typer.Argument(help="Number of the event, see `slopeward events list`")],
+    event_id: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the event, see `slopeward events list`")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why it does not hold")],
     confirmation_of: Annotated[
         str | None, typer.Option("--confirmation-of", help="Only what this person confirmed; the event stays")
@@ -204,7 +210,7 @@ def withdraw(
 @app.command("list")
 def list_events(
     site: Annotated[str | None, typer.Option("--site", help="Only this site")] = None,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many, newest first")] = 100,
+    limit: LimitOption = 100,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import require_readable
-from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_database, say, show
+from monitor.cli.session import LARGEST_ID, ConfigOption, JsonOption, UtcOption, find_zones, open_database, say, show
 from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
@@ -24,7 +24,7 @@ from monitor.store.database.audit import find_seal
 from monitor.store.database.engine import Database
 
 DIFFERS = 1
-AlertId = Annotated[int, typer.Argument(help="Number of the alert, see `slopeward alerts list`")]
+AlertId = Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the alert, see `slopeward alerts list`")]
 
 
 def register(app: typer.Typer) -> None:
@@ -135,7 +135,7 @@ def _compare(db: Database, row: DecisionRow, as_of: str, facts: dict[str, Any]) 
 
 
 def export(
-    alert_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="Number of the alert")] = None,
+    alert_id: Annotated[int | None, typer.Argument(min=1, max=LARGEST_ID, metavar="[ID]", help="The alert")] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File to write; alert-ID.zip when not given")] = None,
     check: Annotated[Path | None, typer.Option("--check", help="Prove this pack instead; exit 1 where it is not as it "
                                                "was written; needs no database")] = None,

@@ -9,7 +9,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.identity import act_by_two, narrow_to_reader, prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.domain.alert import Actor
 from monitor.domain.instants import parse, parse_duration_s, spell
 from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
@@ -19,6 +19,9 @@ from monitor.store.people.countersign import SharedAct
 from monitor.store.people.users import load_users
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+WindowId = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Number, see `slopeward maintenance list`")
+]
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
 
 
@@ -73,7 +76,7 @@ def add(
 
 @app.command("end")
 def end(
-    number: Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward maintenance list`")],
+    number: WindowId,
     reason: Annotated[str, typer.Option("--reason", help="Why; such as: work is done")],
     by: By = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli.identity import narrow_to_reader, prove
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
+from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, check_site, open_database, say, show
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import offsets
@@ -16,7 +16,9 @@ from monitor.store.schema.views import load_view
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 By = Annotated[str | None, typer.Option("--by", help="Who does it; else the account of the OS user")]
 Site = Annotated[str | None, typer.Option("--site", help="Only this site")]
-OffsetId = Annotated[int, typer.Argument(help="Number of the offset, see `slopeward offsets list`")]
+OffsetId = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the offset, see `slopeward offsets list`")
+]
 
 
 @app.command("add")

@@ -13,7 +13,17 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.site_diff import spell_effect
 from monitor.cli.identity import narrow_to_reader, prove, require_readable
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, check_site, open_database, open_service, say, show
+from monitor.cli.session import (
+    LARGEST_ID,
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    check_site,
+    open_database,
+    open_service,
+    say,
+    show,
+)
 from monitor.config.service import parse_site
 from monitor.domain.instants import spell
 from monitor.domain.site import Site
@@ -22,7 +32,9 @@ from monitor.store.alerting.proposals import Proposal
 from monitor.store.database.engine import Database
 
 By = Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")]
-Number = Annotated[int, typer.Argument(metavar="ID", help="Number, see `slopeward sites proposals`")]
+Number = Annotated[
+    int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Number, see `slopeward sites proposals`")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,8 +51,8 @@ def propose(
     file: Annotated[Path, typer.Argument(help="Site file with the change.")],
     reason: Annotated[str, typer.Option("--reason", help="On what grounds.")],
     by: By = None,
-    months: Annotated[int, typer.Option("--months", min=0, help="How far back the effect is computed, in months of 30 "
-                                        "days; 0 computes none.")] = 3,
+    months: Annotated[int, typer.Option("--months", min=0, max=1200, help="How far back the effect is computed, in "
+                                        "months of 30 days; 0 computes none.")] = 3,
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Store a changed site file for approval, and show what it would have done in the last months."""
@@ -59,7 +71,9 @@ def propose(
 
 
 def proposals(
-    number: Annotated[int | None, typer.Argument(metavar="[ID]", help="Show this one in full.")] = None,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[ID]", min=1, max=LARGEST_ID, help="Show this one in full.")
+    ] = None,
     site: Annotated[str | None, typer.Option("--site", help="Only this site.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Decided ones as well.")] = False,
     config: ConfigOption = None,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.acts.word_acts import list_words
 from monitor.cli.identity import prove, sites_of_reader
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
+from monitor.cli.session import LARGEST_ID, NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.domain.instants import spell
 from monitor.store.alerting.offsets import load_waiting_offsets
 from monitor.store.people.countersign import load_waiting, withdraw_signature
@@ -66,7 +66,9 @@ def list_signatures(config: ConfigOption = None, as_json: JsonOption = False) ->
 
 @app.command("withdraw")
 def withdraw(
-    signature_id: Annotated[int, typer.Argument(help="Number of the signature, see `slopeward signatures list`")],
+    signature_id: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_ID, help="Number of the signature, see `slopeward signatures list`")
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why it does not hold any more")],
     by: Annotated[str | None, typer.Option("--by", help="Who withdraws; else the account of the OS user")] = None,
     config: ConfigOption = None,

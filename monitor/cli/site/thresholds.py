@@ -48,7 +48,7 @@ def learn(
     lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
     apart: Annotated[str, typer.Option("--apart", help="Fast times nearer than this are one event")] = "14d",
     least_events: Annotated[
-        int, typer.Option("--least-events", min=LEAST_EVENTS, help="Fewer are refused")
+        int, typer.Option("--least-events", min=LEAST_EVENTS, max=10_000, help="Fewer are refused")
     ] = LEAST_EVENTS,
     level: Annotated[str, typer.Option("--level", help="Level that the criterion asks for")] = "yellow",
     as_json: JsonOption = False,

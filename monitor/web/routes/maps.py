@@ -89,19 +89,18 @@ def describe_map(request: Request, site: str) -> dict[str, Any]:
     with context.db.read() as c:
         find_card(c, site)
         declared = context.declaration(c, find_version(c, site) or "")
-    # the picture of a map that the site file names no more is not of this site any more
-    names_map = declared is not None and bool(declared.scenes.prior)
+    prior = declared.scenes.prior if declared is not None else ""
     relief = context.config.paths.relief_of(site).is_file()
     return {
         "relief": f"/api/v1/sites/{site}/relief.pmtiles" if relief else None, "tiles": _list_tiles(context),
-        "susceptibility": _describe_susceptibility(context, site) if names_map else None,
+        "susceptibility": _describe_susceptibility(context, site, prior) if prior else None,
     }  # fmt: skip
 
 
-def _describe_susceptibility(context: Context, site: str) -> dict[str, Any] | None:
-    """The picture of the site's susceptibility map, with what its key says; another map has another address."""
+def _describe_susceptibility(context: Context, site: str, prior: str) -> dict[str, Any] | None:
+    """The picture of the map that the site file names now, with what its key says; another map has another address."""
     known = read_shown(context.config.paths.susceptibility_of(site))
-    if known is None:
+    if known is None or known["path"] != str(Path(prior).absolute()):
         return None
     url = f"/api/v1/sites/{site}/susceptibility.png?of={str(known['sha256'])[:12]}"
     return {"url": url, **{name: known.get(name) for name in SHOWN}}

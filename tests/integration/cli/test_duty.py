@@ -49,8 +49,15 @@ def test_a_plan_a_swap_and_the_calendar_of_one_person(call, tmp_path):
     status, out, _ = call("show", "bench")
     assert "change 1:" in out
     assert "nobody (messages go to all of the team)" in out
-    assert call("export", "bench", "--person", "A. Rossi", "--ics", str(tmp_path / "duty.ics"), "--days", "20")[0] == 0
+    asked = ("export", "bench", "--person", "a. rossi", "--ics", str(tmp_path / "duty.ics"), "--days", "20")
+    said = call(*asked)[2]
     entries = Calendar.from_ical((tmp_path / "duty.ics").read_bytes()).walk("VEVENT")
+    assert said.endswith(f"duty.ics: {len(entries)} shifts\n")
+    assert all("A. Rossi" in str(e["summary"]) + str(e["description"]) for e in entries)
+    assert json.loads(call(*asked, "--json")[1])["shifts"] == len(entries)
+    status, out, err = call("export", "bench", "--person", "A. Rosi")
+    assert (status, out) == (1, "")
+    assert "no 'A. Rosi' in the team; it has: A. Rossi, K. Okafor, L. Frei, R. Mori" in err
     assert len(entries) >= 3
     assert {str(e["summary"]) for e in entries} <= {
         "geologists: R. Mori",

@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 from monitor.domain.alert import Actor
 from monitor.domain.duty.local_time import read_local
 from monitor.domain.duty.rota import list_shifts
+from monitor.domain.names import is_same_person
 from monitor.domain.site import Site, Team
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting import duty, handovers
 from monitor.store.alerting.answers import Answers, load_answers
 from monitor.store.pages import load_open_alerts
-from monitor.web.access.callers import actor_of
+from monitor.web.access.callers import actor_of, person_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
@@ -57,10 +58,14 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
         for team in declared.teams
     ]
+    waiting = [h for h in signed if h.signed_at is None]
+    caller = person_of(request)
+    reader = "" if caller is None else caller.name
     return render(
         request, "duty.html", card=card, teams=teams, hazard=hazard, headlines=headlines, answers=mine,
         calls=list_calls(declared, chain, rosters, mine, now), changes=changes, items=items,
-        waiting=[h for h in signed if h.signed_at is None], handovers=[h for h in signed if h.signed_at is not None],
+        waiting=waiting, own=[h.id for h in waiting if is_same_person(h.outgoing, reader)],
+        handovers=[h for h in signed if h.signed_at is not None],
     )  # fmt: skip
 
 

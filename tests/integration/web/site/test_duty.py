@@ -88,6 +88,15 @@ def test_the_watch_is_handed_over_by_two_and_read_later(watched):
         assert answer.status_code == 303, answer.text
         assert bo.send("/sites/bench/duty/handover", team="geologists", notes="again").status_code == 409
         assert bo.send("/sites/bench/duty/handovers/1/sign").status_code == 409  # one is not two
+        assert "/handovers/1/sign" not in bo.read()
+        with watched.write() as c:  # the account's name was written otherwise then
+            c.execute(update(t.duty_handover).values(outgoing="Bo"))
+        page = bo.read()
+        assert "/handovers/1/sign" not in page
+        assert "A hand-over waits for your signature" not in page
+        assert "/handovers/1/withdraw" in page
+        with watched.write() as c:
+            c.execute(update(t.duty_handover).values(outgoing="bo"))
         ada = Browser(client, "ada")
         page = ada.read()
         assert "bo signed at 2026-03-06 10:00" in page

@@ -254,13 +254,20 @@ def test_the_page_has_the_picture_of_the_susceptibility_map_with_its_key(filled_
         (folder / ".susceptibility.png").write_bytes(b"\x89PNG")
         (folder / ".susceptibility.json").write_text("[1]")
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None
-        told = {"sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "made_on": "2026-01-02", "secret": 1}
+        prior = tmp_path / "p.tif"
+        told = {
+            "path": str(prior), "sha256": "ab" * 32, "bounds": [8, 46, 9, 47], "classes": [], "made_on": "2026-01-02",
+            "secret": 1,
+        }  # fmt: skip
         (folder / ".susceptibility.json").write_text(json.dumps(told))
         assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the site file names no map
         sites = {site.id: site for site in load_story_sites()}
-        named = f'{sites["north-bench"].source}\n[scenes]\nprior = "p.tif"\n'
-        with filled_database.write() as c:
-            save_site(c, parse_site(named, "north-bench.toml"), "Ada", "a map", NOW)
+        named = f'{sites["north-bench"].source}\n[scenes]\nprior = "{prior}"\n'
+        for text, reason in ((named.replace("p.tif", "q.tif"), "another map"), (named, "a map")):
+            with filled_database.write() as c:
+                save_site(c, parse_site(text, "north-bench.toml"), "Ada", reason, NOW)
+            if text != named:
+                assert client.get(f"{SITE}/map").json()["susceptibility"] is None  # the picture is of another map
         found = client.get(f"{SITE}/map").json()["susceptibility"]
         assert found["url"] == f"{SITE}/susceptibility.png?of=abababababab"
         assert found["made_on"] == "2026-01-02"
