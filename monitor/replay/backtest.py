@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import rule_version
+from monitor.alerting.decision.proof import find_unproven
 from monitor.config.service import parse_site
 from monitor.domain.decision import seconds
 from monitor.domain.site import Site
@@ -32,6 +33,7 @@ from monitor.store.alerting.history import (
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_budget import measure_detectors
 from monitor.store.models.anomaly_labels import load_runs
+from monitor.store.models.proofs import load_proof_facts
 
 LEAD_S: Final = 30.0 * 86400.0
 BY_RULE: Final = Known()
@@ -113,7 +115,19 @@ def run_backtest(
     return Scorecard(
         site.id, site.name, from_at, to_at, known, terms.lead_s, rule_version(site), events,
         tuple(run for run, _ in results), detectors,
+        () if terms.as_then else _name_unproven(db, [site] if other is None else [site, other], to_at),
     )  # fmt: skip
+
+
+def _name_unproven(db: Database, sites: Sequence[Site], to_at: datetime) -> tuple[str, ...]:
+    """Criteria that count in a replay as their site files say and that are advice in the service, and why."""
+    now = max(to_at, datetime.now(UTC))
+    with db.read() as c:
+        lines = [
+            f"{name} counts in this replay; the service takes it as advice: {why}"
+            for site in sites for name, why in find_unproven(load_proof_facts(c, site, now), seconds(now)).items()
+        ]  # fmt: skip
+    return tuple(dict.fromkeys(lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +147,7 @@ def _run_here(db: Database, name: str, site: Site, task: _Task, on_progress: Pro
         plan = find_plan(c, site, task)
         history = History(
             c, [s for _, s in plan], task.from_at, task.to_at, task.terms.known,
-            as_written=not task.terms.as_then,
+            proofs=None if task.terms.as_then else (),
         )  # fmt: skip
         tally = Tally(seconds(task.from_at), seconds(task.to_at))
         acts = load_past_acts(c, site.id, task.from_at, task.to_at) if task.terms.acts else []

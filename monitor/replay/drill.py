@@ -11,7 +11,7 @@ from typing import Any, Final
 from monitor.alerting.decision.evaluate import freeze, rule_version
 from monitor.domain.alert import Actor, AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
-from monitor.domain.decision import seconds
+from monitor.domain.decision import ProofFact, seconds
 from monitor.domain.site import Site
 from monitor.errors import RefusedError, SlopewardError
 from monitor.replay.apart import Tell
@@ -36,6 +36,7 @@ from monitor.store.alerting.drills import (
 )
 from monitor.store.alerting.history import find_span
 from monitor.store.database.engine import Database
+from monitor.store.models.proofs import load_proof_facts
 from monitor.store.readings.observations import add_observations
 
 COLLAPSE: Final = "collapse"
@@ -92,7 +93,9 @@ def hold_drill(
     reason, state = "the scenario is over", "ended"
     try:
         pulse = _Pulse(db, drill_id, clock, wait)
-        turns = rehearse(site, terms, pulse.is_running)
+        with db.read() as c:
+            proofs = load_proof_facts(c, site, clock())
+        turns = rehearse(site, terms, pulse.is_running, proofs)
         if tell(db, site, drill_id, turns, terms, clock, pulse, on_turn):
             pulse.stand(terms.hold_s)
     except RefusedError as error:
@@ -132,8 +135,12 @@ class DrillTurn:
     frozen: str
 
 
-def rehearse(site: Site, terms: DrillTerms, is_running: Callable[[], bool]) -> tuple[DrillTurn, ...]:
+def rehearse(
+    site: Site, terms: DrillTerms, is_running: Callable[[], bool], proofs: Sequence[ProofFact] = ()
+) -> tuple[DrillTurn, ...]:
     """Decide the whole scenario in memory, from before the first level on; nobody is told anything.
+
+    With `proofs` of the real database a model counts as it does in the service.
 
     Raises:
         RefusedError: the scenario holds no reading of the site, or raises no level; or somebody ended the drill.
@@ -143,7 +150,7 @@ def rehearse(site: Site, terms: DrillTerms, is_running: Callable[[], bool]) -> t
         if span is None:
             raise RefusedError(f"{terms.scenario}: no reading of {site.id}")
         from_s, to_s = seconds(span[0]), seconds(span[1])
-        history = History(c, [site], span[0], span[1], Known("observed"), as_written=True)
+        history = History(c, [site], span[0], span[1], Known("observed"), proofs=proofs)
         turns = []
         pace = Pace(0.0, max((s.interval_s for x in site.stations for s in x.series), default=DAY_S))
         for look in play(history, [(from_s, site)], from_s, to_s, pace):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.alerting.decision.evaluate import load_facts
 from monitor.criteria.scope import anchor_at, reach_s, wanted_series
-from monitor.domain.decision import Newest, View, instant, seconds
+from monitor.domain.decision import Newest, ProofFact, View, instant, seconds
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -158,14 +158,15 @@ class History:
         from_at: the first look.
         to_at: the last look.
         known: since when a row was known.
-        as_written: the site files are judged as they are: no criterion has to prove that it may count.
+        proofs: those that hold; empty, the site files are judged as they are: no criterion has to prove that it may
+            count. None takes what was stored at each instant.
     """
 
     def __init__(
         self, c: Connection, sites: Sequence[Site], from_at: datetime, to_at: datetime, known: Known, *,
-        as_written: bool = False,
+        proofs: Sequence[ProofFact] | None = None,
     ) -> None:  # fmt: skip
-        self._as_written = as_written
+        self._proofs = proofs
         self._c, self._known, self._from_s, self._to_s = c, known, seconds(from_at), seconds(to_at)
         self._site = sites[0]
         spans: dict[tuple[str, str], float] = {}
@@ -329,7 +330,7 @@ class History:
         """What a view holds besides readings: where there was nothing and nothing became known, there is nothing."""
         if self._bare.get(site.version, False):
             return {}
-        found = load_facts(self._c, site, now, as_said=self._known.mode != "received", as_written=self._as_written)
+        found = load_facts(self._c, site, now, as_said=self._known.mode != "received", proofs=self._proofs)
         self._bare[site.version] = not any(found.values())
         return found
 

@@ -41,6 +41,7 @@ def write_page(card: Scorecard) -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style><h1>{escape(title)}</h1>",
         f'<p class="dim">{escape(card.site)}, rules {escape(card.rule_version)}; {escape(describe_known(card))}</p>',
     ]
+    parts += [f"<p>{escape(line)}</p>" for line in card.unproven]
     if differences := card.differences():
         parts.append("<h2>A and B</h2><ul>" + "".join(f"<li>{escape(d)}" for d in differences) + "</ul>")
     for run in card.runs:

@@ -176,6 +176,7 @@ class Scorecard:
     labels: tuple[Label, ...]
     runs: tuple[Run, ...]
     detectors: tuple[DetectorScore, ...] = ()
+    unproven: tuple[str, ...] = ()  # criteria that counted here and are advice in the service, one line each
 
     def to_json(self) -> dict[str, Any]:
         """The whole scorecard as JSON-ready values (a dict)."""
@@ -184,6 +185,7 @@ class Scorecard:
             "known": dict(self.known), "lead_window_h": self.lead_s / 3600.0, "rule_version": self.rule_version,
             "labels": [x.to_json() for x in self.labels], "runs": [r.to_json() for r in self.runs],
             "differences": list(self.differences()), "detectors": [d.to_json() for d in self.detectors],
+            "unproven": list(self.unproven),
         }  # fmt: skip
 
     def differences(self) -> tuple[str, ...]:

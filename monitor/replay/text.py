@@ -23,6 +23,8 @@ def print_scorecard(card: Scorecard, console: Console) -> None:
         f"rules {card.rule_version}"
     )
     console.print(describe_known(card))
+    for line in card.unproven:
+        console.print(line, highlight=False, markup=False)
     for run in card.runs:
         if len(card.runs) > 1:
             console.rule(f"{run.name}: configuration {run.config_version[:12]}")

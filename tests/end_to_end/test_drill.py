@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
 from monitor.domain.alert import SERVICE, Actor, AlertChange, AlertState, Ledger
+from monitor.domain.decision import ProofFact
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -22,7 +24,7 @@ from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.notifiers.webhook import payload
 from monitor.notify.stages import grouped, throttled
 from monitor.notify.verdict import Superseded, View
-from monitor.replay.drill import DrillTerms, hold_drill
+from monitor.replay.drill import DrillTerms, hold_drill, rehearse
 from monitor.store.alerting.alerts import acknowledge, apply_changes, load_alert_events, load_alerts
 from monitor.store.alerting.audit_pack import load_citations
 from monitor.store.alerting.decisions import load_decision
@@ -58,6 +60,15 @@ channels = ["webhook:HOOK"]
 levels = ["yellow", "orange", "red"]
 """
 )
+WITNESS = """
+[[criterion]]
+id = "strange"
+kind = "anomaly"
+role = "witness"
+level = "yellow"
+author = "test"
+reason = "test"
+"""
 # what a drill may add rows to; every other table must be as it was
 OWN = {"drill", "decision", "alert", "alert_event", "notification", "audit_entry", "service_state"}
 
@@ -322,3 +333,14 @@ def test_drills_by_command(real: Database, site: Site, tmp_path: Path, capsys: p
     status, out, _ = call("end", str(drill_id), "--by", "Bo", "--reason", "telephone")
     assert status == 0
     assert call("end", str(drill_id))[0] == 4
+
+
+def test_a_model_counts_in_a_drill_as_it_does_in_the_service() -> None:
+    watched = parse_site(SITE.replace("[[criterion]]", WITNESS + "[[criterion]]", 1), "ridge.toml")
+    holds = ProofFact("strange", "rules", 0.0, 4e9, True, "", "w", "s", "w", "s")
+    for fact, unproven in ((holds, False), (replace(holds, passed=False, why="too many alarms"), True)):
+        turns = rehearse(watched, DrillTerms(quiet=False), lambda: True, [fact])
+        keys = {change.key for turn in turns for change in turn.changes}
+        assert ("health:strange:unproven" in keys) is unproven
+        (proof,) = json.loads(turns[-1].frozen)["view"]["proofs"]
+        assert "strange" in str(proof), "it is decided again from what was frozen"

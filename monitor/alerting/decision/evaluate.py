@@ -18,7 +18,7 @@ from monitor.criteria.kinds.earthquake import event_span_s
 from monitor.criteria.scope import reach_s, wanted_series
 from monitor.domain.alert import SERVICE, AlertChange
 from monitor.domain.canonical import canonical_json, code_version
-from monitor.domain.decision import Decision, Memory, View, instant
+from monitor.domain.decision import Decision, Memory, ProofFact, View, instant
 from monitor.domain.instants import spell
 from monitor.domain.instruments.parents import list_children, stale_key
 from monitor.domain.site import Site
@@ -132,14 +132,14 @@ def load_view(
 
 
 def load_facts(
-    c: Connection, site: Site, now: datetime, *, as_said: bool = False, as_written: bool = False
+    c: Connection, site: Site, now: datetime, *, as_said: bool = False, proofs: Sequence[ProofFact] | None = None
 ) -> dict[str, Any]:
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
-    With `as_said` events count from when people said that they knew them, which only a replay asks for. With
-    `as_written` the site file is judged as it is: no criterion has to prove that it may count.
+    With `as_said` events count from when people said that they knew them, which only a replay asks for. So it
+    does of `proofs` that are not those stored here; where they are empty, no criterion has to prove that it may count.
     """
-    proofs = () if as_written else load_proof_facts(c, site, now)
+    proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
     return {

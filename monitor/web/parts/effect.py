@@ -32,7 +32,10 @@ def picture_effect(effect: Mapping[str, Any]) -> dict[str, Any] | None:
             "alarm_days": run["alarm_days"], "false_days": false_days, "misses": run["misses"],
             "events": len(run["events"]),
         })  # fmt: skip
-    return {"from": effect["from"], "to": effect["to"], "runs": runs, "differences": card["differences"]}
+    return {
+        "from": effect["from"], "to": effect["to"], "runs": runs, "differences": card["differences"],
+        "unproven": card.get("unproven", ()),
+    }  # fmt: skip
 
 
 def _whole(instant: str) -> str:

@@ -112,7 +112,9 @@ def test_a_backtest_reports_what_stored_forecasts_gained(
     labels.write_text(f"from,to,class\n{EVENT.from_at:%Y-%m-%dT%H:%M:%SZ},{EVENT.to_at:%Y-%m-%dT%H:%M:%SZ},1\n")
     ask = ["backtest", "--site", "slope", "--labels", str(labels), "--by", "Ada", "--prove"]
     assert run_verb([*ask, "f"]) == 0
-    assert "f: may be a witness (kept)" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "f: may be a witness (kept)" in said.err
+    assert "f counts in this replay; the service takes it as advice: the test of forecasts on" in said.out
     with database.read() as c:
         kept = load_view(c, "model_proofs", site="slope")
         (terms,) = [r["terms"] for r in c.scalars(select(t.model_proof.c.result).where(t.model_proof.c.by == "Ada"))]
