@@ -21,6 +21,10 @@ class CheckpointError(ForecastingError):
     """A checkpoint is missing, damaged or not of this library."""
 
 
+class OutdatedCheckpointError(CheckpointError):
+    """A whole checkpoint whose weights an earlier version of the network had: it must be trained again."""
+
+
 class UnknownModelError(ForecastingError):
     """No model of that name exists."""
 

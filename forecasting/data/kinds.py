@@ -14,9 +14,10 @@ WORDS: Final = (SEASON, STATION)
 NETWORKS_ONLY: Final = frozenset({"image", "stations", *WORDS})
 """Kinds, and words, that only networks read."""
 _WORDS_OF: Final = (
+    ("rain", ("rain", "rainfall", "precip", "precipitation")),
     ("image", ("ndvi", "coherence", "probability", "image")),
     ("temperature", ("temperature",)),
-    ("stations", ("displacement", "crack_opening", "tilt")),
+    ("stations", ("displacement", "crack_opening", "tilt", "strain")),
 )
 
 
@@ -33,15 +34,13 @@ def find_covariate(channel: str) -> str:
 
 
 def find_kind(name: str) -> str:
-    """The kind of a measured series `station.quantity`.
+    """The kind of a measured series `station.quantity`, by whole words of the quantity.
 
     >>> find_kind("R1.rain"), find_kind("W1.reservoir_level"), find_kind("T1.air_temperature"), find_kind("G2.tilt_x")
     ('rain', 'water', 'temperature', 'stations')
     """
-    quantity = name.partition(".")[2]
-    if "rain" in quantity or "precip" in name:
-        return "rain"
-    return next((kind for kind, words in _WORDS_OF if any(word in quantity for word in words)), "water")
+    quantity = f"_{name.partition('.')[2]}_"
+    return next((kind for kind, words in _WORDS_OF if any(f"_{word}_" in quantity for word in words)), "water")
 
 
 def tell_drivers(read: Iterable[Mapping[str, Any]]) -> str:

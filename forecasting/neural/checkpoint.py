@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from forecasting.errors import CheckpointError, ForecastingError
+from forecasting.errors import CheckpointError, ForecastingError, OutdatedCheckpointError
 from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.whole_file import write_whole
 
@@ -50,6 +50,7 @@ def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
 
     Raises:
         CheckpointError: A file is absent, damaged, or not what its name says.
+        OutdatedCheckpointError: The network has other weights in this version.
     """
     weights = Path(path).with_suffix(".safetensors")
     try:
@@ -63,9 +64,14 @@ def read(path: str | Path) -> tuple[NeuralForecaster, dict[str, Any]]:
     try:
         with safe_open(weights, framework="pt") as file:
             recipe = Recipe.from_json(json.loads(file.metadata()["slopeward"])["recipe"])
-        network = build_network(recipe)
-        network.load_state_dict(load_tensors(content))
+        network, states = build_network(recipe), load_tensors(content)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ForecastingError) as error:
         raise CheckpointError(f"checkpoint {weights}: not a forecaster ({error})") from error
+    try:
+        network.load_state_dict(states)
+    except RuntimeError as error:
+        raise OutdatedCheckpointError(
+            f"the weights are of an earlier version of {recipe.model}: it must be trained again"
+        ) from error
     network.eval()
     return NeuralForecaster(recipe, network), card

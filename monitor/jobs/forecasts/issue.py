@@ -8,11 +8,12 @@ from forecasting.registry import NETWORKS
 from forecasting.serving.conformal import ConformalState, conformal_key
 from forecasting.serving.records import Forecast
 from monitor.config.service import ServiceConfig
+from monitor.domain.alert import SERVICE
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.extras import describe_missing, is_installed
-from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings
+from monitor.jobs.forecasts.promotion import Standing, enter_shadow, list_permits, load_standings, retire
 from monitor.jobs.forecasts.read_site import read_site
 from monitor.jobs.forecasts.refit import age
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, AskedModel, SiteForecastAsked, join_points, split_points
@@ -38,7 +39,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     """Issue from what is known at `now`; returns one line that says what was done.
 
     A checkpoint in the shadow is issued and stored like any other and never shown. A candidate whose first forecasts
-    are stored goes into the shadow.
+    are stored goes into the shadow. One with the weights of an earlier version is retired: its training is then due.
     """
     plan = site.forecast
     models = tuple(dict.fromkeys((*ALWAYS, *plan.models)))
@@ -83,6 +84,9 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
         for standing in standings:
             mine = [row for row in rows if row.model_hash == standing.row.model_hash]
             name = name_intervals(standing.row.kind, standing.row.model_hash)
+            if name in answer.outdated:
+                retire(c, site, standing.row, answer.failed[name], SERVICE, now)
+                continue
             if standing.row.state == "candidate" and mine and name not in answer.failed:  # it may fail in one piece
                 reason = (
                     f"in shadow: its first {len(mine)} forecasts are stored, computed in {mine[0].latency_ms:.0f} ms"

@@ -89,12 +89,16 @@ class SiteForecastAsked:
 
 @dataclass(frozen=True, slots=True)
 class SiteForecast:
-    """Forecasts of all models, at most one shown per label and horizon; why some were withheld, or failed by name."""
+    """Forecasts of all models, at most one shown per label and horizon; why some were withheld, or failed by name.
+
+    Of those that failed, `outdated` names the ones that only a new training can serve.
+    """
 
     rows: tuple[Forecast, ...]
     withheld: tuple[Withheld, ...]
     conformal: dict[str, dict[str, ConformalState]]
     failed: dict[str, str]
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +172,15 @@ def join_points(answers: Iterable[SiteForecast]) -> SiteForecast:
     withheld: list[Withheld] = []
     conformal: dict[str, dict[str, ConformalState]] = {}
     failed: dict[str, str] = {}
+    outdated: set[str] = set()
     for one in answers:
         rows += one.rows
         withheld += one.withheld
         failed |= one.failed
+        outdated |= {*one.outdated}
         for name, states in one.conformal.items():
             conformal.setdefault(name, {}).update(states)
-    return SiteForecast(tuple(rows), tuple(withheld), conformal, failed)
+    return SiteForecast(tuple(rows), tuple(withheld), conformal, failed, tuple(sorted(outdated)))
 
 
 def _only(known: Mapping[str, _T] | None, names: Collection[str]) -> dict[str, _T] | None:

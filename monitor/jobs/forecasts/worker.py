@@ -10,7 +10,7 @@ from forecasting.data.covariates import covariates_from_samples, join_facts, mak
 from forecasting.data.rain_forecasts import lay_outlooks
 from forecasting.data.series import Panel, panel_from_samples
 from forecasting.decomposition.season import split_season
-from forecasting.errors import ForecastingError
+from forecasting.errors import ForecastingError, OutdatedCheckpointError
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 from forecasting.simple.night_fit import Refits
@@ -41,6 +41,7 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
     withheld: list[Withheld] = []
     states: dict[str, dict[str, ConformalState]] = {}
     failed: dict[str, str] = {}
+    outdated: list[str] = []
     for one in asked.models:
         given = asked.conformal.get(one.name)
         try:
@@ -56,6 +57,7 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
             )
         except ForecastingError as error:
             failed[one.name] = str(error)
+            outdated += [one.name] if isinstance(error, OutdatedCheckpointError) else []
             continue
         except ModuleNotFoundError as error:  # a network without its extra: baselines forecast all the same
             failed[one.name] = explain_missing(error) or str(error)
@@ -63,7 +65,7 @@ def forecast_site(asked: SiteForecastAsked) -> SiteForecast:
         rows += made.rows if one.permits is None else [_judge(row, one.permits) for row in made.rows]
         withheld += made.withheld
         states[one.name] = made.conformal
-    return SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed)
+    return SiteForecast(tuple(choose_shown(rows)), tuple(withheld), states, failed, tuple(outdated))
 
 
 def refit_site(asked: RefitAsked) -> Refits:

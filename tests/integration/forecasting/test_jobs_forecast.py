@@ -1,5 +1,6 @@
 """Forecast, train, anomaly and scene jobs through the real worker process, on both databases."""
 
+import json
 import math
 import random
 from dataclasses import replace
@@ -8,9 +9,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save
 from sqlalchemy import func, insert, select
 
 from detection.anomaly.records import Score, Scores
+from forecasting.neural.checkpoint import model_hash, write
+from forecasting.neural.pretrained import PLACE
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
@@ -22,6 +27,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import MovementRow, add_update
+from monitor.store.models.registry import add_model, find_model, load_transitions
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.tables import anomaly as anomaly_table
 from monitor.store.schema.tables import (
@@ -198,6 +204,32 @@ def test_forecasts_are_issued_scored_and_shown_once(database: Database, config: 
     assert rescore.run(database, config, site, later).startswith("0 scored")
     with database.read() as c:
         assert {tuple(r[:4]): r.n for r in c.execute(select(conformal_state)).all()} == after
+
+
+def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
+    database: Database, config: ServiceConfig, site: Site, tmp_path: Path
+) -> None:
+    shipped = PLACE / "pretrained-lstm.safetensors"
+    with safe_open(shipped, framework="pt") as file:
+        told, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["encoder.old"] = tensors.pop(min(tensors))
+    content = save(tensors, metadata=told)
+    card = json.loads(shipped.with_suffix(".json").read_text()) | {"model_hash": model_hash(content)}
+    path = write(tmp_path / "models" / site.id, content, card)
+    site = replace(site, forecast=replace(site.forecast, models=("auto", "pretrained-lstm")))
+    now = fill(database, site, 120)
+    with database.write() as c:
+        add_model(c, path.stem, kind="pretrained-lstm", task="forecast", site=site.id, path=str(path), card=card,
+                  now=now, reason="test")  # fmt: skip
+    said = run.run(database, config, site, now)
+    why = "the weights are of an earlier version of pretrained-lstm: it must be trained again"
+    assert f"failed: {why}" in said
+    assert "\n" not in said
+    with database.read() as c:
+        assert set(c.execute(select(forecast_table.c.model)).scalars()) == {"persistence", "lld", "auto"}
+        assert find_model(c, path.stem).state == "retired"
+        assert load_transitions(c, path.stem)[-1].reason == why
+        assert train._why_train(c, site, "pretrained-lstm", now) == "first training"
 
 
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
