@@ -42,6 +42,11 @@ ROUNDS: Final = 10
 # Normals that all point one way do not tell a horizontal shift: standard deviation of their parts.
 TURNED_LEAST: Final = 0.05
 STABLE_LEAST: Final = 100
+# A normal has two ends. It is turned towards the sky, or between the sky and where the face looks; at right angles to
+# that (within 20 degrees) nobody knows which end is out.
+TURN_LEAST: Final = 0.34
+# A shift beyond the level of detection at more places than this is a claim that stable ground has to bear out.
+DOUBTED: Final = 0.05
 BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
 FILES: Final = {"raster": "m3c2.tif", "points": "m3c2.gpkg", "zones": "m3c2.geojson", "run": "m3c2.json"}
 COLUMNS: Final = {
@@ -64,6 +69,7 @@ class DistanceAsked:
         registration_m: error of laying the clouds on each other, one sigma; None: from stable ground.
         minimum_area_m2: smaller zones are left out.
         places: GeoJSON of areas that are summed up by name.
+        outward_deg: azimuth into which a wall looks; None: normals point upwards.
         crs: of files that do not say theirs.
         height_unit: of files that do not say theirs.
         out_dir: for the files.
@@ -78,6 +84,7 @@ class DistanceAsked:
     registration_m: float | None = None
     minimum_area_m2: float = 10.0
     places: Path | None = None
+    outward_deg: float | None = None
     crs: str | None = None
     height_unit: str | None = None
     out_dir: Path | None = None
@@ -117,9 +124,10 @@ class Compared:
     Attributes:
         places: where a distance was measured.
         asked: places of the older cloud.
+        steep: places left out because nobody knows on which side of them the air is.
         shift_m: east, north and up by which the newer cloud lay off; it was taken away.
         registration_m: error of that, one sigma.
-        registration_from: `given` or `stable ground`.
+        registration_from: `given`, `stable ground`, or `what differs as a whole` where no stable ground was named.
         level_of_detection_m: median, 95 %.
         stable_share: of all places.
         significant_share: of all places.
@@ -131,6 +139,7 @@ class Compared:
 
     places: int
     asked: int
+    steep: int
     shift_m: tuple[float, float, float]
     registration_m: float
     registration_from: str
@@ -161,6 +170,7 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
     The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
     normal, t Student's quantile at 95 % (1.96 in the paper, which takes many points), r the error of the registration.
     A shift of the whole is fitted to stable ground and taken away; r is what stable ground scatters beyond its points.
+    Without named stable ground a shift beyond the level of detection is not taken away: it counts as error.
 
     Args:
         older: LAS or LAZ of the earlier date.
@@ -177,6 +187,8 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
         raise CloudError(f"radii and depth are more than 0 and at most {SIZE_MOST_M:g} m")
     if asked.registration_m is not None and not 0 <= asked.registration_m < np.inf:
         raise CloudError(f"the error of the registration is a number of metres, not {asked.registration_m:g}")
+    if asked.outward_deg is not None and not 0 <= asked.outward_deg <= 360:
+        raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {asked.outward_deg:g}")
     place = find_place(older, asked.crs, asked.height_unit)
     find_place(newer, asked.crs, asked.height_unit)
     grid = plan_grid(older, place, asked.spacing_m)
@@ -200,7 +212,22 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
     measured = None if not parts else _join(parts)
     if measured is None or not len(measured.at):
         raise NoPointsError(f"{older[0]} and {newer[0]}: no place has points of both dates")
-    return _sum_up(measured, count, grid, asked, list(dict.fromkeys(warnings)))
+    towards = np.abs(measured.normals @ _find_outward(asked)) >= TURN_LEAST
+    if steep := int((~towards).sum()):
+        line = f"{steep:,} of {len(towards):,} places are too steep to say which is gain: give --outward"
+        if steep == len(towards):
+            raise NoPointsError(f"{older[0]}: {line}")
+        warnings.append(line)
+        measured = _Measured(**{name: getattr(measured, name)[towards] for name in _Measured.__dataclass_fields__})
+    return _sum_up(measured, (count, steep), grid, asked, list(dict.fromkeys(warnings)))
+
+
+def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
+    """Into which half of the sphere normals are turned: up, or half-way between up and where the wall looks."""
+    if asked.outward_deg is None:
+        return np.array([0.0, 0.0, 1.0])
+    azimuth = np.radians(asked.outward_deg)
+    return np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
 
 
 def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:
@@ -223,6 +250,7 @@ def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: D
     run = library.M3C2(
         epochs=epochs, corepoints=np.ascontiguousarray((core - middle) * turn), normal_radii=(asked.normal_m,),
         cyl_radius=asked.radius_m, max_distance=asked.depth_m, registration_error=0.0,
+        orientation_vector=_find_outward(asked),
     )  # fmt: skip
     distance, told = run.run()
     counts = np.column_stack([told["num_samples1"], told["num_samples2"]]).astype(np.int64)
@@ -252,7 +280,10 @@ def _join(parts: Sequence[_Measured]) -> _Measured:
     return _Measured(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
-def _sum_up(measured: _Measured, count: int, grid: Grid, asked: DistanceAsked, warnings: list[str]) -> Compared:
+def _sum_up(
+    measured: _Measured, counts: tuple[int, int], grid: Grid, asked: DistanceAsked, warnings: list[str]
+) -> Compared:
+    count, steep = counts
     shift, ground = _fit_shift(measured, _read_stable(measured, grid, asked.stable), asked.stable, warnings)
     distance = measured.distance - measured.normals @ shift
     scatter = NMAD * float(np.median(np.abs(distance[ground])))
@@ -260,6 +291,18 @@ def _sum_up(measured: _Measured, count: int, grid: Grid, asked: DistanceAsked, w
     if registration_m is None:
         registration_m = float(np.sqrt(max(0.0, scatter**2 - float(np.median(measured.sigma[ground] ** 2)))))
     limit = measured.quantile * measured.sigma + 1.96 * registration_m
+    off = np.abs(measured.normals @ shift)
+    trusted = asked.stable is not None or float((off > limit).mean()) <= DOUBTED
+    if not trusted:
+        off_m = float(np.median(off))
+        warnings.append(
+            f"the newer cloud differs by {off_m:.3f} m as a whole: either it lay off or this ground moved; nothing was "
+            "taken away: give --stable"
+        )
+        shift, distance = np.zeros(3), measured.distance
+        if asked.registration_m is None:
+            registration_m = float(np.hypot(registration_m, off_m))
+            limit = measured.quantile * measured.sigma + 1.96 * registration_m
     significant = np.abs(distance) > limit
     column, row = measured.at[:, 0].astype(np.int64), measured.at[:, 1].astype(np.int64)
     fields = np.full((3, grid.height, grid.width), np.nan)
@@ -267,15 +310,18 @@ def _sum_up(measured: _Measured, count: int, grid: Grid, asked: DistanceAsked, w
     sigma = np.full((grid.height, grid.width), np.nan)
     sigma[row, column] = measured.sigma
     zones = _find_zones(fields, sigma, registration_m, grid, asked)
-    if len(measured.at) < 0.5 * count:
+    if len(measured.at) + steep < 0.5 * count:
         warnings.append(
-            f"{1 - len(measured.at) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of both dates "
-            "in the cylinder: take a wider --radius or a longer --depth"
+            f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
+            "both dates in the cylinder: take a wider --radius or a longer --depth"
         )
     found = Compared(
-        places=len(measured.at), asked=count, shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
+        places=len(measured.at), asked=count, steep=steep,
+        shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
-        registration_from="stable ground" if asked.registration_m is None else "given",
+        registration_from=(
+            "given" if asked.registration_m is not None else "stable ground" if trusted else "what differs as a whole"
+        ),
         level_of_detection_m=round(float(np.median(limit)), 4), stable_share=round(float(ground.mean()), 4),
         significant_share=round(float(significant.mean()), 4), zones=tuple(zones), crs=grid.crs_name,
         warnings=tuple(warnings),

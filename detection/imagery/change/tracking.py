@@ -367,6 +367,13 @@ def _correct(found: list[_Found], grid: Grid, asked: TrackAsked, newer: Path, wa
     overlap = min(1.0, asked.step_px / asked.window_px) ** 2
     scatter = NMAD * float(np.median(np.abs(left[ground])))
     shift_error = 1.2533 * scatter / np.sqrt(max(1.0, overlap * ground.sum()))
+    off_m, usual_m = float(np.abs(shift).max()), raised * float(np.median(sigma))
+    if asked.stable is None and off_m > np.sqrt(CHI2_95) * np.hypot(usual_m, shift_error):
+        warnings.append(
+            f"the newer image differs by {off_m:.3f} m as a whole: either it lay off or this ground moved; nothing was "
+            "taken away: give --stable"
+        )
+        left, shift_error, shift = moved, float(np.hypot(shift_error, off_m)), np.zeros(2)
     covariance = covariance * raised**2 + np.eye(2) * shift_error**2
     beyond = np.einsum("ni,nij,nj->n", left, np.linalg.inv(covariance), left) > CHI2_95
     errors = np.sqrt(np.einsum("nii->ni", covariance))

@@ -73,6 +73,9 @@ def compare(
         float | None,
         typer.Option(min=0.0, max=100.0, help="Error of laying the clouds on each other; else from stable ground."),
     ] = None,
+    outward: Annotated[
+        float | None, typer.Option(min=0.0, max=360.0, help="Azimuth into which a wall looks, degrees.")
+    ] = None,
     zones: Annotated[Path | None, typer.Option(help="GeoJSON of areas that are summed up by name.")] = None,
     minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e9, help="Smallest zone found, m².")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Folder for raster, points, zones and record.")] = None,
@@ -87,8 +90,8 @@ def compare(
 
     asked = DistanceAsked(
         spacing_m=spacing, normal_m=normal, radius_m=radius, depth_m=depth, ground=ground, stable=stable,
-        registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, crs=crs,
-        height_unit=height_unit, out_dir=out,
+        registration_m=registration_m, minimum_area_m2=minimum_area_m2, places=zones, outward_deg=outward,
+        crs=crs, height_unit=height_unit, out_dir=out,
     )  # fmt: skip
     try:
         found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, out or Path())

@@ -18,6 +18,12 @@ def still_and_slid(column, row):
     return away > 100, away < 30
 
 
+def write_still(folder, grid):
+    columns, rows = np.meshgrid(*[np.arange(SIZE)] * 2)
+    write_geotiff(folder / "still.tif", still_and_slid(columns, rows)[0][None].astype(np.uint8), grid)
+    return folder / "still.tif"
+
+
 def write_pair(folder, noise=6.0, seed=3, slid_m=SLID_M, names=("20260501.tif", "20260601.tif")):
     rng = np.random.default_rng(seed)
     base = ndimage.gaussian_filter(rng.normal(0, 1, (SIZE, SIZE)), 1.5) * 90 + 120

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from monitor.config.service import load_sites
 from monitor.ingest.files.vectors import Moved, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
-from tests.data.surveys.images import PLACE, SLID_M, write_pair
+from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
 
 STATION = f"""
@@ -34,7 +35,8 @@ TUNED = ["--most", "1", "--window", "32", "--step", "52"]
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
-    first, second, _ = write_pair(folder)
+    first, second, grid = write_pair(folder)
+    write_still(folder, grid)
     third = write_pair(folder, slid_m=(0.6, -0.3), names=("again.tif", "20260701.tif"))[1]
     return str(first), str(second), str(third)
 
@@ -62,7 +64,7 @@ def read_rows(database):
 
 def test_stations_get_series_with_errors_and_chains_add_up(database, track, images, tmp_path):
     first, second, third = images
-    stations = ["--site", "bench", "--at", "stations"]
+    stations = ["--site", "bench", "--at", "stations", "--stable", str(Path(first).with_name("still.tif"))]
     status, out, _ = track(first, second, *stations, "--json")
     assert status == 0
     told = json.loads(out)

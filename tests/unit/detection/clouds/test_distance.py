@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from detection.clouds.distance import DistanceAsked, compare_clouds
 from detection.clouds.errors import CloudError, NoPointsError
@@ -26,9 +28,18 @@ def pair(tmp_path_factory):
     return older, write_cloud(folder / "b.laz", draw(rng, per_m2=20, noise_m=0.05, raised=slide)[0] + OFF)
 
 
+def write_still(folder, is_still=lambda x, y: np.hypot(x - 20, y - 20) > 10):
+    """A raster of half-metre cells that is 1 on still ground."""
+    xs, ys = np.meshgrid(np.arange(80) * 0.5 + 0.25, 39.75 - np.arange(80) * 0.5)
+    turn = Affine(0.5, 0, ORIGIN[0], 0, -0.5, ORIGIN[1] + 40)
+    with rasterio.open(folder / "still.tif", "w", "GTiff", 80, 80, 1, "EPSG:32632", turn, "uint8") as file:
+        file.write(is_still(xs, ys).astype(np.uint8), 1)
+    return folder / "still.tif"
+
+
 def test_slide_shift_and_level_of_detection(pair, tmp_path):
     older, newer = pair
-    asked = DistanceAsked(ground="all", out_dir=tmp_path)
+    asked = DistanceAsked(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
     found = compare_clouds([older], [newer], asked, tmp_path)
     assert found.shift_m == pytest.approx(OFF, abs=0.01)
     assert found.asked == 1600
@@ -101,6 +112,40 @@ def test_still_ground_of_a_flat_place_shifts_upwards_only(tmp_path):
     rng = np.random.default_rng(2)
     flat = [np.column_stack([*rng.uniform(0, 20, (2, 6000)), rng.normal(5, 0.02, 6000)]) for _ in range(2)]
     older, newer = (write_cloud(tmp_path / f"{k}.las", one) for k, one in enumerate((flat[0], flat[1] + [0, 0, 0.1])))
-    found = compare_clouds([older], [newer], DistanceAsked(ground="all"), tmp_path)
+    found = compare_clouds([older], [newer], DistanceAsked(ground="all", stable=write_still(tmp_path)), tmp_path)
     assert found.shift_m == pytest.approx((0, 0, 0.1), abs=0.005)
     assert found.significant_share < 0.1
+
+
+def test_without_stable_ground_most_that_moved_is_not_taken_for_still(tmp_path):
+    rng = np.random.default_rng(12)
+    older, newer = (
+        write_cloud(tmp_path / f"{k}.las", draw(rng, 24.0, 15, raised=lambda x, y, d=depth: np.where(y > 8, d, 0))[0])
+        for k, depth in enumerate((0.0, -0.3))
+    )
+    found = compare_clouds([older], [newer], DistanceAsked(ground="all"), tmp_path)
+    assert found.shift_m == (0, 0, 0)
+    assert not found.zones
+    assert found.registration_from == "what differs as a whole"
+    assert any("either it lay off or this ground moved" in line for line in found.warnings)
+    given = compare_clouds([older], [newer], DistanceAsked(ground="all", registration_m=0.01), tmp_path)
+    assert [zone.kind for zone in given.zones] == ["loss"]
+
+
+@pytest.mark.parametrize("lean", [-0.3, -0.15, 0.0, 0.15])
+def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
+    """Its northern half came 0.2 m westwards, which is out; a negative lean overhangs by up to 17 degrees."""
+    rng, clouds = np.random.default_rng(13), []
+    for k, out_m in enumerate((0.0, 0.2)):
+        y, z = rng.uniform(0, 20, (2, 30_000))
+        x = 20 - np.where(y > 10, out_m, 0) + lean * z + rng.normal(0, 0.02, 30_000)
+        clouds.append([write_cloud(tmp_path / f"{k}.las", np.column_stack([x, y, z]))])
+    asked = DistanceAsked(
+        spacing_m=0.5, radius_m=0.5, depth_m=2.0, ground="all", registration_m=0.02, minimum_area_m2=0.5,
+        stable=write_still(tmp_path, lambda x, y: y < 9),
+    )  # fmt: skip
+    found = compare_clouds(*clouds, replace(asked, outward_deg=270.0), tmp_path)
+    assert {zone.kind for zone in found.zones} == {"gain"}
+    assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
+    with pytest.raises(NoPointsError, match="--outward"):
+        compare_clouds(*clouds, asked, tmp_path)

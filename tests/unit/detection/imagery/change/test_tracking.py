@@ -11,7 +11,7 @@ import rasterio
 from detection.imagery.change.tracking import TrackAsked, list_rows, track
 from detection.imagery.errors import NoValidPixelsError, SceneError
 from detection.imagery.raster.raster import write_geotiff
-from tests.data.surveys.images import LAY_OFF_M, PLACE, SIZE, SLID_M, still_and_slid, write_pair
+from tests.data.surveys.images import LAY_OFF_M, PLACE, SIZE, SLID_M, still_and_slid, write_pair, write_still
 
 ASKED = TrackAsked(most_m=1.0, window_px=32, step_px=22)
 
@@ -23,7 +23,8 @@ def pair(tmp_path_factory):
 
 def test_vectors_and_their_errors(pair, tmp_path):
     older, newer, grid = pair
-    found = track(older, newer, replace(ASKED, places={"P1": PLACE, "far": (9.9, 46.2)}, out_dir=tmp_path))
+    places = {"P1": PLACE, "far": (9.9, 46.2)}
+    found = track(older, newer, replace(ASKED, places=places, out_dir=tmp_path, stable=write_still(tmp_path, grid)))
     assert (found.older_at, found.newer_at) == (datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC))
     assert found.shift_m == pytest.approx(LAY_OFF_M, abs=3 * found.shift_error_m + 1e-4)
     assert found.lost_places == {"far": "at the rim"}
@@ -46,6 +47,14 @@ def test_vectors_and_their_errors(pair, tmp_path):
     assert rows[0]["azimuth_deg"] == pytest.approx(116.6, abs=3)
     assert json.loads((tmp_path / "track.json").read_text())["newer_at"].startswith("2026-06-01")
     assert (tmp_path / "vectors.gpkg").stat().st_size > 10_000
+
+
+def test_without_stable_ground_what_moved_as_a_whole_is_not_taken_away(pair):
+    older, newer, _ = pair
+    found = track(older, newer, ASKED)
+    assert found.shift_m == (0, 0)
+    assert found.error_m > max(LAY_OFF_M) * 0.9
+    assert any("either it lay off or this ground moved" in line for line in found.warnings)
 
 
 def test_errors_follow_stable_ground_when_images_warp(pair, tmp_path):
