@@ -19,9 +19,9 @@ from scipy import ndimage, stats
 from shapely.geometry import mapping
 
 from detection.clouds.errors import CloudError, NoPointsError
-from detection.clouds.grid import NODATA, cell_of, list_warnings, read_ground
+from detection.clouds.grid import NODATA, list_warnings, read_ground
 from detection.clouds.ground import choose_rule
-from detection.clouds.spool import Points, Spool, find_place, plan_grid, spooling
+from detection.clouds.spool import Points, Spool, cell_of, find_place, plan_grid, spooling
 from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
@@ -164,7 +164,7 @@ class _Measured:
     counts: NDArray[np.int64]
 
 
-def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked, beside: Path) -> Compared:
+def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked) -> Compared:
     """Measure distances from an older cloud to a newer one along the normals of the older.
 
     The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
@@ -176,7 +176,6 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
         older: LAS or LAZ of the earlier date.
         newer: of the later date.
         asked: how.
-        beside: folder for what is needed on the way.
 
     Raises:
         CloudError: a file cannot be used.
@@ -194,7 +193,7 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
     grid = plan_grid(older, place, asked.spacing_m)
     if grid.width * grid.height > CORE_MOST:
         raise CloudError(f"{older[0]}: {grid.width:,} x {grid.height:,} places are too many; take a wider --spacing")
-    terms = grid, beside, asked.crs, asked.height_unit
+    terms = grid, asked.out_dir, asked.crs, asked.height_unit
     with spooling(older, *terms) as then, spooling(newer, *terms) as now:
         rules = [choose_rule(asked.ground, is_classified=spool.is_classified) for spool in (then, now)]
         warnings = [line for spool, rule in zip((then, now), rules, strict=True) for line in list_warnings(spool, rule)]
@@ -227,7 +226,7 @@ def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
     if asked.outward_deg is None:
         return np.array([0.0, 0.0, 1.0])
     azimuth = np.radians(asked.outward_deg)
-    return np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
+    return np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) * np.sqrt(0.5)
 
 
 def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.gridding import BANDS, METHODS, Method, make_heights, usual_spread
 from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
-from detection.clouds.spool import CELLS_MOST, Points, Spool, find_place, plan_grid, spooling
+from detection.clouds.spool import CELLS_MOST, Points, Spool, cell_of, check_metres, find_place, plan_grid, spooling
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
 from detection.whole_file import replacing
@@ -141,6 +141,7 @@ def _take_grid(like: Path) -> Grid:
         raise CloudError(f"{like}: in degrees, or turned; a grid for heights is projected, with north up")
     if grid.width * grid.height > CELLS_MOST:
         raise CloudError(f"{like}: {grid.width:,} x {grid.height:,} cells are too many")
+    check_metres(like, grid)
     return grid
 
 
@@ -152,11 +153,6 @@ def list_warnings(spool: Spool, rule: Rule) -> list[str]:
     if rule == "cloth":
         found.append("the cloud is not classified: ground was found by a cloth; what grows below 0.5 m is in it")
     return found
-
-
-def cell_of(grid: Grid) -> float:
-    """The side of a cell of a projected grid, metres by its map."""
-    return abs(float(grid.transform[0])) * float(grid.crs.axis_info[0].unit_conversion_factor)
 
 
 def read_ground(spool: Spool, square: tuple[int, int], rule: Rule, cell_m: float, halo: float) -> Points:

@@ -1,5 +1,6 @@
 """Points sorted into squares on the disk, so that a cloud of any size is worked on in the memory of one square."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
 from detection.clouds.header import read_header
 from detection.clouds.reader import GROUND, CloudPlace, read_parts, read_place
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import spacing_m
 
 POINT: Final = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("kind", "u1")])
 POINTS_MOST: Final = 2_000_000_000
@@ -25,7 +27,12 @@ SQUARE_POINTS: Final = 400_000
 SQUARE_MOST: Final = 4_000_000
 SQUARE_CELLS: Final = (32, 1024)
 CELLS_MOST: Final = 1_000_000_000
+# Points around a square that lie in memory at once.
+HALO_MOST: Final = 12_000_000
 LEFT_S: Final = 86_400.0
+NAME: Final = ".slopeward-points-"
+# A map whose metre differs by more from a metre on the ground makes every distance and volume wrong.
+OFF_MOST: Final = 0.01
 # A cloud with fewer points of class 2 than this share was not classified.
 CLASSIFIED: Final = 0.01
 Points = NDArray[np.float64]
@@ -87,9 +94,22 @@ class Spool:
         Args:
             square: its column and row.
             halo: how far around it, cells.
+
+        Raises:
+            CloudError: more points than memory is taken for.
         """
         column, row = square
         reach = int(np.ceil(halo / self.side))
+        most = sum(
+            min(self._counts.get((across, down), 0), SQUARE_MOST)
+            * self._share(across - column, halo) * self._share(down - row, halo)
+            for down in range(row - reach, row + reach + 1) for across in range(column - reach, column + reach + 1)
+        )  # fmt: skip
+        if most > HALO_MOST:
+            raise CloudError(
+                f"about {most / 1e6:,.0f} million points lie within {halo:,.0f} cells of a square, at most "
+                f"{HALO_MOST / 1e6:,.0f} are worked on at once: take smaller radii, depth or reach, or thin the cloud"
+            )
         parts, kinds = [], []
         for down in range(row - reach, row + reach + 1):
             for across in range(column - reach, column + reach + 1):
@@ -111,6 +131,10 @@ class Spool:
             return np.empty((0, 3)), np.empty(0, np.uint8)
         return np.concatenate(parts), np.concatenate(kinds)
 
+    def _share(self, away: int, halo: float) -> float:
+        """How much of a square so many squares away lies within the halo, along one axis."""
+        return float(np.clip(halo / self.side - (abs(away) - 1), 0, 1)) if away else 1.0
+
     def _file(self, square: tuple[int, int]) -> Path:
         return self.folder / f"{square[0]}_{square[1]}"
 
@@ -119,7 +143,7 @@ def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
     """Return the grid over some clouds, its corner at a whole number of cells: two dates then fit onto each other.
 
     Raises:
-        CloudError: more cells than can be worked on.
+        CloudError: more cells than can be worked on, or metres of the map are none on the ground.
     """
     if not 0 < cell_m < np.inf:
         raise CloudError(f"cells of {cell_m:g} m are not possible")
@@ -130,7 +154,25 @@ def plan_grid(files: Sequence[Path], place: CloudPlace, cell_m: float) -> Grid:
     width, height = int(right - left), int(top - bottom)
     if width * height > CELLS_MOST:
         raise CloudError(f"{files[0]}: {width:,} x {height:,} cells of {cell_m:g} m are too many; take larger ones")
-    return Grid(Affine(step, 0, left * step, 0, -step, top * step), place.crs_wkt, width, height)
+    grid = Grid(Affine(step, 0, left * step, 0, -step, top * step), place.crs_wkt, width, height)
+    check_metres(files[0], grid)
+    return grid
+
+
+def cell_of(grid: Grid) -> float:
+    """The side of a cell of a projected grid, metres by its map."""
+    return abs(float(grid.transform[0])) * float(grid.crs.axis_info[0].unit_conversion_factor)
+
+
+def check_metres(path: Path, grid: Grid) -> None:
+    """Refuse a map whose metres are none on the ground, such as Web Mercator; raises NoPlaceError."""
+    cell_m = cell_of(grid)
+    off = max((cell_m / side_m - 1 for side_m in spacing_m(grid, grid.width / 2, grid.height / 2)), key=abs)
+    if not abs(off) <= OFF_MOST:
+        raise NoPlaceError(
+            f"{path}: a metre of {grid.crs_name} is {1 / (1 + off):.3f} m on the ground here: bring it into another system, such "
+            "as UTM, first"
+        )
 
 
 def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) -> CloudPlace:
@@ -148,9 +190,11 @@ def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) 
 
 @contextmanager
 def spooling(
-    files: Sequence[Path], grid: Grid, beside: Path, crs: str | None, height_unit: str | None
+    files: Sequence[Path], grid: Grid, beside: Path | None, crs: str | None, height_unit: str | None
 ) -> Iterator[Spool]:
     """Sort the points of some files into squares, in a hidden folder beside what is written; it is gone at the end.
+
+    Where nothing is written (`beside` is None) it lies where temporary files of the system do.
 
     Raises:
         CloudError: too many points, no room, or a damaged file.
@@ -159,13 +203,14 @@ def spooling(
     count = sum(header.points for header in headers)
     if count > POINTS_MOST:
         raise CloudError(f"{files[0]}: {count:,} points, the limit is {POINTS_MOST:,}; cut out the slope")
+    beside = beside or Path(tempfile.gettempdir())
     beside.mkdir(parents=True, exist_ok=True)
     _sweep(beside)
     if (free := shutil.disk_usage(beside).free) < 1.1 * count * POINT.itemsize:
         raise CloudError(
             f"{beside}: {count * POINT.itemsize / 1e9:.1f} GB are needed for the points, {free / 1e9:.1f} are free"
         )
-    folder = Path(tempfile.mkdtemp(prefix=".points-", dir=beside))
+    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{os.getpid()}-", dir=beside))
     try:
         side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
         spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
@@ -189,7 +234,26 @@ def spooling(
 
 
 def _sweep(beside: Path) -> None:
-    """Remove what killed runs left: nobody wrote to it for a day."""
-    for left in beside.glob(".points-*"):
-        if left.is_dir() and time.time() - left.stat().st_mtime > LEFT_S:
+    """Remove what killed runs left: the process of the name is gone, and nobody wrote to it for a day.
+
+    The day is for runs of another computer on the same disk, whose processes cannot be seen.
+    """
+    for left in beside.glob(f"{NAME}*"):
+        number = left.name.removeprefix(NAME).split("-")[0]
+        if (
+            number.isdecimal()
+            and left.is_dir()
+            and time.time() - left.stat().st_mtime > LEFT_S
+            and _is_gone(int(number))
+        ):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False

@@ -94,7 +94,7 @@ def compare(
         crs=crs, height_unit=height_unit, out_dir=out,
     )  # fmt: skip
     try:
-        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, out or Path())
+        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked)
     except NoPointsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None

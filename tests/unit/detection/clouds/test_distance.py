@@ -40,7 +40,7 @@ def write_still(folder, is_still=lambda x, y: np.hypot(x - 20, y - 20) > 10):
 def test_slide_shift_and_level_of_detection(pair, tmp_path):
     older, newer = pair
     asked = DistanceAsked(ground="all", out_dir=tmp_path, stable=write_still(tmp_path))
-    found = compare_clouds([older], [newer], asked, tmp_path)
+    found = compare_clouds([older], [newer], asked)
     assert found.shift_m == pytest.approx(OFF, abs=0.01)
     assert found.asked == 1600
     loss, *others = found.zones
@@ -85,7 +85,7 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     content = {"type": "FeatureCollection", "features": [area("scar", 17, 23), area("road", 2, 9), area("off", 90, 99)]}
     areas.write_text(json.dumps(content))
     asked = DistanceAsked(ground="all", places=areas, registration_m=0.02)
-    found = compare_clouds([older], [newer], asked, tmp_path)
+    found = compare_clouds([older], [newer], asked)
     assert found.registration_from == "given"
     assert found.level_of_detection_m > 1.96 * 0.02
     scar, road = (zone for zone in found.zones if zone.kind == "area")
@@ -94,25 +94,25 @@ def test_named_areas_and_a_given_registration(pair, tmp_path):
     assert abs(road.mean_m) < 1.96 * road.mean_error_m
     areas.write_text(json.dumps(area("off", 90, 99)))
     with pytest.raises(AoiError, match="no area"):
-        compare_clouds([older], [newer], asked, tmp_path)
+        compare_clouds([older], [newer], asked)
 
 
 def test_clouds_that_do_not_meet(pair, tmp_path):
     away = write_cloud(tmp_path / "c.las", draw(np.random.default_rng(1), per_m2=5)[0] + [500, 0, 0])
     with pytest.raises(NoPointsError):
-        compare_clouds([pair[0]], [away], DistanceAsked(ground="all"), tmp_path)
+        compare_clouds([pair[0]], [away], DistanceAsked(ground="all"))
     for wrong in ({"depth_m": 1e9}, {"radius_m": float("nan")}, {"registration_m": float("nan")}, {"spacing_m": 0.0}):
         with pytest.raises(CloudError):
-            compare_clouds([pair[0]], [pair[1]], DistanceAsked(**wrong), tmp_path)
+            compare_clouds([pair[0]], [pair[1]], DistanceAsked(**wrong))
     with pytest.raises(CloudError, match="wider --spacing"):
-        compare_clouds([pair[0]], [pair[1]], DistanceAsked(spacing_m=0.01), tmp_path)
+        compare_clouds([pair[0]], [pair[1]], DistanceAsked(spacing_m=0.01))
 
 
 def test_still_ground_of_a_flat_place_shifts_upwards_only(tmp_path):
     rng = np.random.default_rng(2)
     flat = [np.column_stack([*rng.uniform(0, 20, (2, 6000)), rng.normal(5, 0.02, 6000)]) for _ in range(2)]
     older, newer = (write_cloud(tmp_path / f"{k}.las", one) for k, one in enumerate((flat[0], flat[1] + [0, 0, 0.1])))
-    found = compare_clouds([older], [newer], DistanceAsked(ground="all", stable=write_still(tmp_path)), tmp_path)
+    found = compare_clouds([older], [newer], DistanceAsked(ground="all", stable=write_still(tmp_path)))
     assert found.shift_m == pytest.approx((0, 0, 0.1), abs=0.005)
     assert found.significant_share < 0.1
 
@@ -123,12 +123,12 @@ def test_without_stable_ground_most_that_moved_is_not_taken_for_still(tmp_path):
         write_cloud(tmp_path / f"{k}.las", draw(rng, 24.0, 15, raised=lambda x, y, d=depth: np.where(y > 8, d, 0))[0])
         for k, depth in enumerate((0.0, -0.3))
     )
-    found = compare_clouds([older], [newer], DistanceAsked(ground="all"), tmp_path)
+    found = compare_clouds([older], [newer], DistanceAsked(ground="all"))
     assert found.shift_m == (0, 0, 0)
     assert not found.zones
     assert found.registration_from == "what differs as a whole"
     assert any("either it lay off or this ground moved" in line for line in found.warnings)
-    given = compare_clouds([older], [newer], DistanceAsked(ground="all", registration_m=0.01), tmp_path)
+    given = compare_clouds([older], [newer], DistanceAsked(ground="all", registration_m=0.01))
     assert [zone.kind for zone in given.zones] == ["loss"]
 
 
@@ -144,8 +144,8 @@ def test_a_wall_that_moved_outwards_is_a_gain_or_set_aside(tmp_path, lean):
         spacing_m=0.5, radius_m=0.5, depth_m=2.0, ground="all", registration_m=0.02, minimum_area_m2=0.5,
         stable=write_still(tmp_path, lambda x, y: y < 9),
     )  # fmt: skip
-    found = compare_clouds(*clouds, replace(asked, outward_deg=270.0), tmp_path)
+    found = compare_clouds(*clouds, replace(asked, outward_deg=270.0))
     assert {zone.kind for zone in found.zones} == {"gain"}
     assert max(zone.mean_m for zone in found.zones) == pytest.approx(0.2, abs=0.05)
     with pytest.raises(NoPointsError, match="--outward"):
-        compare_clouds(*clouds, asked, tmp_path)
+        compare_clouds(*clouds, asked)

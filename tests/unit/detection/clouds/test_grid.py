@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import GridAsked, grid_clouds
 from detection.imagery.change.surface import subtract
+from detection.imagery.raster.grid import Grid, grid_around
+from detection.imagery.raster.raster import write_geotiff
 from tests.data.surveys.clouds import ORIGIN, draw, ground, write_cloud
 
 
@@ -104,7 +107,7 @@ def test_squares_join_without_a_trace(tmp_path, monkeypatch):
         one, many = (read(tmp_path / f"{name}.tif")[0] for name in ("one", "many"))
         np.testing.assert_allclose(one[0], many[0], atol=2e-4)
         assert np.nanmax(np.abs(one[1] - many[1])) < 0.01  # cells without a plane take the usual slope of their square
-    assert not list(tmp_path.glob(".points-*"))
+    assert not list(tmp_path.glob(".slopeward-points-*"))
 
 
 def test_more_points_than_memory_are_thinned_and_it_is_said(tmp_path, monkeypatch):
@@ -113,6 +116,21 @@ def test_more_points_than_memory_are_thinned_and_it_is_said(tmp_path, monkeypatc
     found = grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
     assert "every n-th" in found.warnings[0]
     assert found.ground_points <= 5_000 * len(found.warnings) * 9
+    monkeypatch.setattr("detection.clouds.spool.HALO_MOST", 4_000)
+    with pytest.raises(CloudError, match="take smaller radii, depth or reach"):
+        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
+
+
+def test_a_map_whose_metres_are_none_on_the_ground_is_refused(tmp_path):
+    points = draw(np.random.default_rng(6), per_m2=3)[0]
+    with pytest.raises(NoPlaceError, match=r"EPSG:3857 is 0\.7.. m on the ground"):
+        grid_clouds([write_cloud(tmp_path / "a.laz", points, crs="EPSG:3857")], tmp_path / "a.tif", GridAsked())
+    grid = Grid(Affine(1, 0, ORIGIN[0], 0, -1, ORIGIN[1] + 40), "EPSG:3857", 40, 40)
+    write_geotiff(tmp_path / "like.tif", np.zeros((1, 40, 40), np.float32), grid)
+    with pytest.raises(NoPlaceError, match="like.tif"):
+        grid_clouds(
+            [write_cloud(tmp_path / "b.laz", points)], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif")
+        )
 
 
 def test_feet_become_metres(tmp_path):
@@ -155,13 +173,10 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
     low = write_cloud(tmp_path / "d.las", points, kind=np.full(len(points), 7, np.uint8))
     with pytest.raises(NoPointsError):
         grid_clouds([low], tmp_path / "a.tif", GridAsked())
-    assert not list(tmp_path.glob(".points-*"))
+    assert not list(tmp_path.glob(".slopeward-points-*"))
 
 
 def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
-    from detection.imagery.raster.grid import grid_around
-    from detection.imagery.raster.raster import write_geotiff
-
     cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
     degrees = grid_around(9.0, 46.0, 8, 1.0, geographic=True)
     write_geotiff(tmp_path / "like.tif", np.zeros((1, 8, 8), np.float32), degrees)
@@ -186,12 +201,20 @@ def test_two_parts_apart_and_flat_ground(tmp_path):
 
 def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
     import os
+    import subprocess
 
-    old, new = tmp_path / ".points-old", tmp_path / ".points-new"
-    old.mkdir()
-    new.mkdir()
-    os.utime(old, (1, 1))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    kept = [
+        tmp_path / name for name in (".points-mine", ".slopeward-points-mine", f".slopeward-points-{os.getpid()}-a")
+    ]
+    new, old = (tmp_path / f".slopeward-points-{gone.pid}-{name}" for name in ("new", "old"))
+    for folder in (*kept, new, old):
+        folder.mkdir()
+        if folder != new:
+            os.utime(folder, (1, 1))
     cloud = write_cloud(tmp_path / "a.las", draw(np.random.default_rng(8), per_m2=2)[0])
     grid_clouds([cloud], tmp_path / "a.tif", GridAsked(ground="all"))
     assert not old.exists()
     assert new.exists()
+    assert all(folder.exists() for folder in kept)
