@@ -226,7 +226,8 @@ def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
     if asked.outward_deg is None:
         return np.array([0.0, 0.0, 1.0])
     azimuth = np.radians(asked.outward_deg)
-    return np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) * np.sqrt(0.5)
+    towards: NDArray[np.float64] = np.array([np.sin(azimuth), np.cos(azimuth), 1.0]) / np.sqrt(2)
+    return towards
 
 
 def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Points:

@@ -170,8 +170,8 @@ def check_metres(path: Path, grid: Grid) -> None:
     off = max((cell_m / side_m - 1 for side_m in spacing_m(grid, grid.width / 2, grid.height / 2)), key=abs)
     if not abs(off) <= OFF_MOST:
         raise NoPlaceError(
-            f"{path}: a metre of {grid.crs_name} is {1 / (1 + off):.3f} m on the ground here: bring it into another system, such "
-            "as UTM, first"
+            f"{path}: a metre of {grid.crs_name} is {1 / (1 + off):.3f} m on the ground here: bring it into another "
+            "system, such as UTM, first"
         )
 
 
@@ -240,12 +240,9 @@ def _sweep(beside: Path) -> None:
     """
     for left in beside.glob(f"{NAME}*"):
         number = left.name.removeprefix(NAME).split("-")[0]
-        if (
-            number.isdecimal()
-            and left.is_dir()
-            and time.time() - left.stat().st_mtime > LEFT_S
-            and _is_gone(int(number))
-        ):
+        if not (number.isdecimal() and left.is_dir() and _is_gone(int(number))):
+            continue
+        if time.time() - left.stat().st_mtime > LEFT_S:
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -255,5 +252,5 @@ def _is_gone(process: int) -> bool:
     except ProcessLookupError:
         return True
     except (PermissionError, OverflowError):
-        return False
+        pass
     return False

@@ -32,7 +32,7 @@ def tell(card: Mapping[str, Any], model_hash: str) -> str:
     taken = (
         f"{sample['taken_of_landslides']:,} cells of landslides, {sample['taken_of_other_ground']:,} of other ground"
     )
-    worth = f"**{scores['auc']:.3f}** (95 %: {low:.3f} to {high:.3f}, blocks drawn again)"
+    worth = f"**{scores['auc']:.3f}** (95 % of the score of this model: {low:.3f} to {high:.3f}, blocks drawn again)"
     base, constant = f"{calibration['base_rate']:.4f}", f"{calibration['brier_of_base_rate']:.4f}"
     lines = [
         "# Susceptibility to landslides: card of a model",
@@ -93,6 +93,7 @@ def tell(card: Mapping[str, Any], model_hash: str) -> str:
         "",
         f"By the share of the {card['classes']['rule']}.",
         "Probability is the share of such ground that lies in landslides of the inventory.",
+        "The spread is a standard deviation over five models that share most of their ground: twice it is their error.",
         "",
         *(
             f"- {name}: from {bound:.4f}"

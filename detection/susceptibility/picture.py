@@ -13,7 +13,6 @@ from detection.imagery.raster.grid import lonlat_frame
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.overlay import Layer
 from detection.imagery.raster.raster import inspect, read_grid, write_png
-from detection.imagery.scene.scene import hash_file
 from detection.susceptibility.model import CLASSES
 from detection.susceptibility.records import PictureAsked, PictureDrawn, read_shown
 from detection.whole_file import replacing
@@ -81,7 +80,7 @@ def show_map(path: Path, out: Path) -> dict[str, Any]:
         ImageryError: as `draw_picture`.
     """
     known = read_shown(out)
-    if known is not None and (known["path"], known["sha256"]) == (str(path), hash_file(path)):
+    if known is not None and (known["path"], known["sha256"]) == (str(path), describe_prior(path)["sha256"]):
         return known
     drawn = {"path": str(path), **draw_picture(path, out)}
     with replacing(out.with_suffix(".json")) as partial:

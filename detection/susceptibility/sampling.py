@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.overlay import Box, Layer, spacing_m
-from detection.susceptibility.errors import InventoryError
+from detection.susceptibility.errors import FactorError, InventoryError
 from detection.susceptibility.factors import Factors, windows
-from detection.susceptibility.study import Inventory, Study
+from detection.susceptibility.study import Factor, Inventory, Study
 from detection.susceptibility.vectors import read_vectors
 
 LEAST_LANDSLIDES: Final = 30
@@ -24,6 +24,12 @@ MOST_OTHER_CELLS: Final = 10_000
 AMPLE: Final = 4.0  # so many times as many cells are drawn first, since some ground has no factors
 PATCHED: Final = 1.5  # the same with the ground around them, which takes much memory
 NOTHING: Final = -1
+# What looks like nodata that nobody declared: more of the ground than this, seams of warping apart.
+FILL_SHARE: Final = 0.01
+FILL_SEAM: Final = 0.02
+FEW_VALUES: Final = 20
+FILLS: Final = frozenset({-99999.0, -9999.0, -999.0, -32768.0, 255.0, 32767.0, 65535.0})
+FILLS_BEYOND: Final = 1e9
 STREAM: Final = 0x5C5  # numbers of its own: whoever drew a landscape with the same seed must not steer its sample
 
 
@@ -126,7 +132,34 @@ def draw_sample(
     if not cells:
         raise InventoryError(f"{study.path}: no pixel of the area has a value of every factor; do they overlap?")
     _check(inventory.path, len(shapes), len(seen), others)
-    return _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
+    sample = _thin(drawn, shapes, seen, (cells, slide_cells, others), factors, rng)
+    for factor, values in zip(factors.factors, sample.values, strict=True):
+        _refuse_fill(factor, values, sample.weight)
+    return sample
+
+
+def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np.float64]) -> None:
+    """Refuse a factor one value of which looks like nodata that nobody declared; raises FactorError.
+
+    Such a value is the least or the greatest, repeats, and lies farther off the others than they reach. Where the
+    others are few (classes, steps), it must be a number that writers fill with.
+    """
+    if factor.kind == "distance":
+        return
+    for value in (values.min(), values.max()):
+        held = values == value
+        share = float(weight[held].sum() / weight.sum())
+        others = values[~held]
+        if share <= FILL_SHARE or not len(others):
+            continue
+        low, high = (float(one) for one in np.quantile(others, (FILL_SEAM, 1 - FILL_SEAM)))
+        few = factor.kind == "classes" or len(np.unique(others)) < FEW_VALUES
+        away = max(low - float(value), float(value) - high)
+        if away > high - low and (not few or float(value) in FILLS or abs(value) > FILLS_BEYOND):
+            raise FactorError(
+                f"{factor.path}: {value:g} stands in {share:.0%} of the cells, far off the others ({low:g} to {high:g}): "
+                f"declare it as nodata, as gdal_edit.py -a_nodata {value:g} does ({factor.name})"
+            )
 
 
 def _open_inventory(inventory: Inventory, factors: Factors) -> NDArray[Any]:

@@ -170,8 +170,15 @@ def _open_record(record: bytes) -> Any:
         return shapely.MultiLineString(rings)
     # exteriors run clockwise, holes against it
     ways = [shapely.is_ccw(shapely.LinearRing(ring)) for ring in rings]
-    whole = shapely.union_all(
-        [shapely.make_valid(shapely.Polygon(r)) for r, hole in zip(rings, ways, strict=True) if not hole]
+    outer, holes = (
+        [shapely.make_valid(shapely.Polygon(r)) for r, is_hole in zip(rings, ways, strict=True) if is_hole == wanted]
+        for wanted in (False, True)
     )
-    holes = [shapely.make_valid(shapely.Polygon(r)) for r, hole in zip(rings, ways, strict=True) if hole]
-    return whole.difference(shapely.union_all(holes)) if holes else whole
+    cut: list[list[Any]] = [[] for _ in outer]
+    for hole in holes:  # of the smallest ring around it: an island in a hole keeps its ground
+        around = [k for k, ring in enumerate(outer) if shapely.covers(ring, hole)]
+        for k in [min(around, key=lambda k: float(shapely.area(outer[k])))] if around else range(len(outer)):
+            cut[k].append(hole)
+    return shapely.union_all(
+        [ring.difference(shapely.union_all(own)) if own else ring for ring, own in zip(outer, cut, strict=True)]
+    )

@@ -127,10 +127,9 @@ def test_a_map_whose_metres_are_none_on_the_ground_is_refused(tmp_path):
         grid_clouds([write_cloud(tmp_path / "a.laz", points, crs="EPSG:3857")], tmp_path / "a.tif", GridAsked())
     grid = Grid(Affine(1, 0, ORIGIN[0], 0, -1, ORIGIN[1] + 40), "EPSG:3857", 40, 40)
     write_geotiff(tmp_path / "like.tif", np.zeros((1, 40, 40), np.float32), grid)
-    with pytest.raises(NoPlaceError, match="like.tif"):
-        grid_clouds(
-            [write_cloud(tmp_path / "b.laz", points)], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif")
-        )
+    cloud = write_cloud(tmp_path / "b.laz", points)
+    with pytest.raises(NoPlaceError, match=r"like\.tif"):
+        grid_clouds([cloud], tmp_path / "a.tif", GridAsked(like=tmp_path / "like.tif"))
 
 
 def test_feet_become_metres(tmp_path):

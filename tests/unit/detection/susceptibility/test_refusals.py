@@ -55,6 +55,17 @@ def slides(tmp_path, landscape, shapes, name="few.geojson"):
     return (("slides.geojson", name),)
 
 
+@pytest.mark.parametrize("fill", [-9999.0, 0.0])
+def test_a_fill_that_nobody_declared_is_no_value(study, landscape, tmp_path, fill):
+    rows, columns = np.indices((90, 90))
+    rain = (1500 + rows + 3 * np.sin(columns)).astype(np.float32)
+    rain[:, :27] = fill
+    write_geotiff(tmp_path / "rain.tif", rain[None], landscape.grid)
+    said = study(('classes = "rock.tif"', 'file = "rain.tif"'))
+    assert f"{fill:g} stands in " in said
+    assert "declare it as nodata" in said
+
+
 def test_too_few_elsewhere_everywhere(study, landscape, tmp_path):
     grid = landscape.grid
     left, top = grid.transform.c, grid.transform.f
@@ -167,9 +178,17 @@ def test_nodata_stays_the_area_bounds_the_training_and_strange_ground_is_marked(
 def test_vectors_are_read_as_others_read_them(tmp_path):
     pyogrio = pytest.importorskip("pyogrio", reason="pyogrio is for tests alone")
     hole = shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(2, 2), (2, 4), (4, 4), (4, 2)]])
+    island = shapely.MultiPolygon([
+        shapely.box(0, 0, 9, 9) - shapely.box(2, 2, 7, 7), shapely.box(4, 4, 6, 6) - shapely.box(4.5, 4.5, 5, 5)
+    ])  # fmt: skip
     several = shapely.MultiPolygon([shapely.box(20, 0, 25, 5), shapely.box(30, 0, 31, 1)])
+    areas = [hole, several, island]
     line = shapely.LineString([(0, 0), (5, 5), (9, 1)])
-    for kind, shapes in (("MultiPolygon", [hole, several]), ("Point", [shapely.Point(1, 2)]), ("LineString", [line])):
+    for kind, shapes in (
+        ("MultiPolygon", areas),
+        ("Point", [shapely.Point(1, 2)]),
+        ("LineString", [line]),
+    ):
         for driver, end in (("GPKG", "gpkg"), ("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")):
             path = tmp_path / f"{kind}.{end}"
             pyogrio.raw.write(
