@@ -157,7 +157,7 @@ def _refuse_fill(factor: Factor, values: NDArray[np.float32], weight: NDArray[np
         away = max(low - float(value), float(value) - high)
         if away > high - low and (not few or float(value) in FILLS or abs(value) > FILLS_BEYOND):
             raise FactorError(
-                f"{factor.path}: {value:g} stands in {share:.0%} of the cells, far off the others ({low:g} to {high:g}): "
+                f"{factor.path}: {value:g} is in {share:.0%} of the cells, far off the others ({low:g} to {high:g}): "
                 f"declare it as nodata, as gdal_edit.py -a_nodata {value:g} does ({factor.name})"
             )
 

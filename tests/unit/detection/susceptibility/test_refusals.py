@@ -62,7 +62,7 @@ def test_a_fill_that_nobody_declared_is_no_value(study, landscape, tmp_path, fil
     rain[:, :27] = fill
     write_geotiff(tmp_path / "rain.tif", rain[None], landscape.grid)
     said = study(('classes = "rock.tif"', 'file = "rain.tif"'))
-    assert f"{fill:g} stands in " in said
+    assert f"{fill:g} is in " in said
     assert "declare it as nodata" in said
 
 
