@@ -189,7 +189,9 @@ def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tu
                 f"{FARTHEST_M / 1000.0:.0f} km (latitude comes first)"
             )
     if crosses_itself(corners):
-        raise ConfigError(f"{where}.corners: two edges cross; expected the corners in the order of a walk around it")
+        raise ConfigError(
+            f"{where}.corners: two edges cross or touch; expected the corners in the order of a walk around it, each once"
+        )
     names = {v.name: v.number for v in levels}
     if table.level is not None and names.get(table.level, 0) == 0:
         expected = ", ".join(v.name for v in levels[1:])

@@ -102,14 +102,30 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 
 def crosses_itself(ring: Sequence[tuple[float, float]]) -> bool:
-    """Whether two edges of a closed ring cross; edges that share a corner do not count.
+    """Whether two edges of a closed ring cross or touch; neighbours may share their corner, and nothing more.
 
     >>> crosses_itself([(0, 0), (0, 1), (1, 1), (1, 0)]), crosses_itself([(0, 0), (1, 1), (0, 1), (1, 0)])
     (False, True)
+    >>> crosses_itself([(0, 0), (0, 2), (0, 1), (1, 1)])  # back along the same line
+    True
     """
-    edges = list(zip(ring, [*ring[1:], ring[0]], strict=True))
-    return any(
-        _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
-        for k, (a, b) in enumerate(edges)
-        for c, d in edges[k + 2 :]
-    )
+    count = len(ring)
+    edges = [(ring[k], ring[(k + 1) % count]) for k in range(count)]
+    for k, (a, b) in enumerate(edges):
+        c = edges[(k + 1) % count][1]
+        if _turn(a, b, c) == 0 and (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) <= 0:
+            return True  # the next edge turns back, or has no length
+        if any(_meet(a, b, *other) for j, other in enumerate(edges) if (j - k) % count not in {0, 1, count - 1}):
+            return True
+    return False
+
+
+def _meet(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float], d: tuple[float, float]) -> bool:
+    """Whether two stretches have a place in common."""
+
+    def is_on(p: tuple[float, float], q: tuple[float, float], r: tuple[float, float]) -> bool:
+        within = min(p[0], q[0]) <= r[0] <= max(p[0], q[0]) and min(p[1], q[1]) <= r[1] <= max(p[1], q[1])
+        return within and _turn(p, q, r) == 0
+
+    crosses = _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
+    return crosses or is_on(a, b, c) or is_on(a, b, d) or is_on(c, d, a) or is_on(c, d, b)

@@ -73,9 +73,10 @@ def end_unconfirmed(
     for site, key in standing:
         number = int(key.removeprefix(UNCONFIRMED))
         state, since = states.get(number, (AlertState.CLOSED, now))
-        if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away:
+        is_confirmed = number in confirmed
+        if state is AlertState.RETURNED_UNACKNOWLEDGED and now - since < stays_away and not is_confirmed:
             continue
-        if why := _say_end(number, state, is_confirmed=number in confirmed):
+        if why := _say_end(number, state, is_confirmed=is_confirmed):
             ended[site, key] = health_alarm(key, 0, why, is_open=False)
     return ended
 
@@ -83,8 +84,8 @@ def end_unconfirmed(
 def _say_end(number: int, state: AlertState, *, is_confirmed: bool) -> str:
     if state in PUT_ASIDE:
         return f"alert {number} is put aside; nobody confirmed it"
-    if state is AlertState.RETURNED_UNACKNOWLEDGED:
+    if state is AlertState.RETURNED_UNACKNOWLEDGED and not is_confirmed:
         return f"the cause of alert {number} is gone; nobody confirmed it"
-    if state is not AlertState.UNACKNOWLEDGED:
+    if state not in {AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED}:
         return f"alert {number} is {state}"
     return f"alert {number} is confirmed" if is_confirmed else ""

@@ -55,7 +55,7 @@ class Ribbons:
                 self._known.clear()
             self._known[site] = _Known(low, high, changes)
         # an outage is written down when it is over: it is never among what is kept
-        changes = [Change(*point) for point in leave_out(changes, load_silences(c, low, high))]
+        changes = [Change(*point) for point in leave_out(changes, load_silences(c, site, low, high, now))]
         before = [k for k in changes if k.at <= from_at][-1:]
         return [*(k._replace(at=from_at) for k in before), *(k for k in changes if from_at < k.at <= end)]
 

@@ -11,6 +11,7 @@ from monitor.store.schema import tables as t
 from monitor.store.service_state import find_stamp
 
 LONGEST: Final = timedelta(days=400)
+TICK: Final = timedelta(microseconds=1)
 FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 ROWS_MOST: Final = 5000  # of one table in one answer, the newest
 Point = tuple[datetime, int | None, str]
@@ -23,15 +24,18 @@ MOVEMENT_NAMES: Final = (
 )  # fmt: skip
 
 
-def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) -> list[dict[str, Any]]:
+def load_ribbon(
+    c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime | None = None
+) -> list[dict[str, Any]]:
     """Segments of equal level and observability as the stored evaluations found them, oldest first.
 
-    Between two segments lies a time in which nobody decided: the service or its database was away.
+    Between two segments lies a time in which nobody decided: the service or its database was away. Of a range that
+    ends later than `now` nobody knows yet whether somebody will decide.
 
     Returns:
         Rows `from_at, to_at, level, observability`; the range is cut to the last 400 days.
     """
-    points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, from_at, to_at))
+    points = leave_out(load_levels(c, site, from_at, to_at), load_silences(c, site, from_at, to_at, now or to_at))
     ends = [p[0] for p in points[1:]] + [to_at]  # one too many where the site was never evaluated
     return [
         {"from_at": spell(at), "to_at": spell(min(end, to_at)), "level": level, "observability": seen}
@@ -40,10 +44,13 @@ def load_ribbon(c: Connection, site: str, from_at: datetime, to_at: datetime) ->
     ]
 
 
-def load_silences(c: Connection, from_at: datetime, to_at: datetime) -> list[tuple[datetime, datetime]]:
+def load_silences(
+    c: Connection, site: str, from_at: datetime, to_at: datetime, now: datetime
+) -> list[tuple[datetime, datetime]]:
     """Times of a range in which nothing could be decided, in order; while the broker was away it was.
 
-    An outage is written down when it is over; one that goes on begins at the last sign of life of the core.
+    An outage is written down when it is over; one that goes on begins at the last sign of life of the core, or at the
+    last decision of the site: a person may decide while the core is away.
     """
     o = t.outage.c
     away = select(o.from_at, o.back_at).where(
@@ -51,8 +58,11 @@ def load_silences(c: Connection, from_at: datetime, to_at: datetime) -> list[tup
     )
     spans = [(row.from_at, row.back_at) for row in c.execute(away.order_by(o.from_at, o.back_at))]
     core = find_stamp(c, "core")
-    if core is not None and core[0] < to_at and is_silent(core, to_at):
-        spans.append((core[0], FOREVER))
+    until = min(to_at, now)
+    if core is not None and core[0] < until and is_silent(core, until):
+        e = t.evaluation.c
+        decided = c.execute(select(func.max(e.at)).where(e.site == site, e.at > core[0], e.at <= until)).scalar()
+        spans.append((core[0] if decided is None else decided + TICK, FOREVER))
     found: list[tuple[datetime, datetime]] = []
     for begin, end in spans:
         if found and begin <= found[-1][1]:

@@ -147,3 +147,15 @@ def test_the_ribbon_kept_between_requests_is_the_one_of_the_database(client, dat
         with database.read() as c:
             last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
         assert parse(last["to_at"]) == (since if is_silent else story.NOW)
+    with database.write() as c:
+        stamp(c, "core", {"state": "stopped"}, since)
+    add(10, 3)  # a person decides at the command line while the service is away
+    with database.read() as c:
+        last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), story.NOW)[-1]
+    assert last["level"] == 3, "what was decided is told"
+    with database.write() as c:
+        stamp(c, "core", {"state": "running"}, story.NOW - timedelta(seconds=5))
+    with database.read() as c:
+        tomorrow = story.NOW + timedelta(days=1)
+        last = load_ribbon(c, "lake-slope", story.NOW - timedelta(days=6), tomorrow, story.NOW)[-1]
+    assert parse(last["to_at"]) == tomorrow, "a service that runs is not said to be away tomorrow"

@@ -91,7 +91,7 @@ def get_ribbon(
         low, high = read_ends(context.clock(), from_, to, span)
         return {
             "site": site, "from": spell(low), "to": spell(high), "levels": card.levels,
-            "ribbon": timeline.load_ribbon(c, site, low, high),
+            "ribbon": timeline.load_ribbon(c, site, low, high, context.clock()),
             "stages": timeline.load_stage_ribbon(c, site, low, high),
         }  # fmt: skip
 
