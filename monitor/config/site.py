@@ -190,7 +190,7 @@ def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tu
             )
     if crosses_itself(corners):
         raise ConfigError(
-            f"{where}.corners: two edges cross or touch; expected the corners in the order of a walk around it, each once"
+            f"{where}.corners: two edges cross or touch; expected each corner once, in the order of a walk around it"
         )
     names = {v.name: v.number for v in levels}
     if table.level is not None and names.get(table.level, 0) == 0:

@@ -21,7 +21,7 @@ from detection.imagery.errors import (
 from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, name_band
-from detection.imagery.scene.offsets import Calibration, read_calibration
+from detection.imagery.scene.offsets import COUNT, SCALES, Calibration, read_calibration
 from detection.imagery.scene.products.product import READERS, describe_product
 
 MANIFEST = "scene.toml"
@@ -30,7 +30,7 @@ ROLES = ("single", "pre", "post")
 COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "qa_pixel", "prior")
 MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
-SETTLED_S = 30.0  # of a product that does not state the sizes of its files
+SETTLED_S = 30.0  # a product is not described before its files have stayed for so long
 NAME_BYTES = 255
 # Companions that a manifest may list among its bands; they are no counts.
 TERRAIN_NAMES = ("dem", "slope", "aspect", "northness", "eastness")
@@ -145,12 +145,12 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if (content := _describe(path)) is None:
-        return f"{path}: {MANIFEST} has not arrived"
-    if watched and not content.get("files") and not (path / MANIFEST).is_file():
+    if watched and not (path / MANIFEST).is_file():
         newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
         if 0.0 <= time.time() - newest < SETTLED_S:
             return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
+    if (content := _describe(path)) is None:
+        return f"{path}: {MANIFEST} has not arrived"
     listed: dict[str, Any] = content.get("files", {})
     if watched and not listed and content.get("complete") is not True and (path / MANIFEST).is_file():
         return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
@@ -258,7 +258,10 @@ def _read_folder(folder: Path) -> Scene:
     if stated is None:
         said = _calibrate(bands)
     else:
-        said = Calibration(content.get("gain", 1.0), _number(manifest, stated), content.get("calibration", MANIFEST))
+        gain = float(content.get("gain", 1.0))
+        if not SCALES[0] <= gain * COUNT <= SCALES[1]:
+            raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
+        said = Calibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
     return Scene(
         path=folder,
         bands=bands,

@@ -1,6 +1,8 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,7 @@ from monitor.cli.session import (
     say,
     show,
 )
+from monitor.errors import RefusedError
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
 
@@ -34,44 +37,70 @@ def add(
 
     service, db = open_service(config)
     one = pick_site(service, site)
-    from detection.imagery.scene.products.unpack import strip_suffix
-
-    target = Path(service.paths.inbox) / one.id / (strip_suffix(scene.name) or scene.name)
-    if not (target.exists() and scene.samefile(target)):
-        _put(scene, target)
+    inbox = Path(service.paths.inbox) / one.id
+    with _open(scene, inbox) as content:
+        target = inbox / content.name
+        if not (target.exists() and content.samefile(target)):
+            _put(content, target, move=content != scene)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}", as_json)
     if said.startswith("failed"):
         raise typer.Exit(1)
 
 
-def _put(scene: Path, target: Path) -> None:
+@contextmanager
+def _open(scene: Path, inbox: Path) -> Iterator[Path]:
+    """What is to be brought: the scene as it lies there, or what an archive holds, unpacked for that time."""
+    from detection.imagery.scene.products.unpack import strip_suffix, unpack
+    from monitor.jobs.scenes.inbox import CLOUD, CLOUDS
+
+    if scene.suffix.lower() in CLOUDS:
+        raise RefusedError(f"{scene.name}: {CLOUD}")
+    stem = strip_suffix(scene.name)
+    if stem is None or scene.is_dir():
+        yield scene
+        return
+    work = inbox / f".{stem}.unpacked"
+    _remove(work)
+    try:
+        (work / stem).mkdir(parents=True)
+        told = unpack(scene, work / stem)
+        left = f", {told.left_out} links and devices left out" if told.left_out else ""
+        say(f"{scene.name}: {told.files} files unpacked{left}")
+        yield _find_content(work / stem, scene.name)
+    finally:
+        _remove(work)
+
+
+def _find_content(folder: Path, name: str) -> Path:
+    """The scene in what was unpacked: all of it, the only folder in it, or the only raster."""
+    from detection.imagery.scene.products.product import is_product
+    from monitor.jobs.scenes.inbox import RASTERS
+
+    inner = [one for one in folder.iterdir() if one.is_dir()]
+    for one in [folder, *inner] if len(inner) == 1 else [folder]:
+        if (one / "scene.toml").is_file() or is_product(one):
+            return one
+    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
+    if len(rasters) == 1:
+        return rasters[0]
+    raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")
+
+
+def _put(scene: Path, target: Path, *, move: bool = False) -> None:
     """Copy under a hidden name and swap, so that the watched folder never sees half a scene."""
     hidden, old = (target.with_name(f".{target.name}.{part}") for part in ("part", "old"))
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in (hidden, old):
         _remove(left)
-    try:
-        _bring(scene, hidden)
-    except BaseException:
-        _remove(hidden)
-        raise
+    if move:
+        scene.rename(hidden)
+    else:
+        (shutil.copytree if scene.is_dir() else shutil.copy2)(scene, hidden)
     if target.exists():
         target.rename(old)
     hidden.rename(target)
     _remove(old)
-
-
-def _bring(scene: Path, hidden: Path) -> None:
-    from detection.imagery.scene.products.unpack import strip_suffix, unpack
-
-    if scene.is_dir():
-        shutil.copytree(scene, hidden)
-    elif strip_suffix(scene.name) is None:
-        shutil.copy2(scene, hidden)
-    else:
-        hidden.mkdir()
-        say(f"{scene.name}: {unpack(scene, hidden)} files unpacked")
 
 
 def _remove(path: Path) -> None:

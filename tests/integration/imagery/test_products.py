@@ -1,7 +1,11 @@
 """Products as providers hand them out: bands, time, offset, clouds; broken downloads, archives and hostile ones."""
 
+import gzip
 import io
+import json
+import os
 import tarfile
+import time
 import zipfile
 from datetime import UTC, datetime
 
@@ -10,14 +14,21 @@ import pytest
 
 from detection.imagery.errors import ManifestError, NotARasterError, SceneError, TooLargeError
 from detection.imagery.scene.products.product import is_product
+from detection.imagery.scene.products.texts import read_pairs
 from detection.imagery.scene.products.unpack import strip_suffix, unpack
 from detection.imagery.scene.reader import open_scene
-from detection.imagery.scene.scene import find_missing, read_scene
-from monitor.cli.scenes.app import _put
-from tests.data.products import write_landsat, write_planet, write_safe, write_stac
+from detection.imagery.scene.scene import Band, find_missing, read_scene
+from monitor.cli.scenes.app import _open, _put
+from monitor.errors import RefusedError
+from tests.data.products import draw, write_image, write_landsat, write_planet, write_safe, write_stac
 
 TAKEN = datetime(2023, 5, 11, 10, 15, 59, tzinfo=UTC)
 RGBN = ("B4", "B3", "B2", "B8")
+
+
+def settle(folder):
+    for file in folder.rglob("*"):
+        os.utime(file, (1.7e9, 1.7e9))
 
 
 def look(path, names=RGBN):
@@ -27,6 +38,8 @@ def look(path, names=RGBN):
 
 def test_a_safe_folder_is_read_with_its_offset_its_clouds_and_its_finest_bands(tmp_path):
     root = write_safe(tmp_path)
+    assert "younger than 30 s" in find_missing(root)
+    settle(root)
     assert find_missing(root) is None
     scene = read_scene(root)
     assert scene.acquired_at.replace(microsecond=0) == TAKEN
@@ -62,6 +75,7 @@ def test_level_1c_is_said(tmp_path):
 
 def test_a_download_that_broke_off_waits(tmp_path):
     root = write_safe(tmp_path, size=10_000_000)
+    settle(root)
     assert "the manifest says 10000000" in find_missing(root)
     next(root.rglob("*B04_10m.jp2")).unlink()
     assert "has not arrived" in find_missing(root)
@@ -79,7 +93,8 @@ def test_landsat_becomes_counts_of_reflectance_without_clouds(tmp_path, as_json)
     assert np.median(values[0][valid]) == pytest.approx((0.0000275 * 9500 - 0.2) * 1e4, abs=15)
     assert valid.mean() == 0.5
     assert not valid[:32].any()
-    assert "younger than 30 s" in find_missing(tmp_path)  # it states no sizes
+    settle(tmp_path)
+    assert find_missing(tmp_path) is None
 
 
 def test_planet_is_read_by_its_names(tmp_path):
@@ -90,6 +105,12 @@ def test_planet_is_read_by_its_names(tmp_path):
         "B1": 1, "B2": 2, "green_i": 3, "B3": 4, "yellow": 5, "B4": 6, "B5": 7, "B8": 8,
     }  # fmt: skip
     assert look(tmp_path)[1].mean() == 0.5
+    (tmp_path / "order" / "PSScene").mkdir(parents=True)
+    for one in tmp_path.glob("*.tif"):
+        one.rename(tmp_path / "order" / "PSScene" / one.name)
+    assert read_scene(tmp_path).bands == {
+        name: Band(tmp_path / "order" / "PSScene" / band.path.name, band.index) for name, band in scene.bands.items()
+    }
 
 
 @pytest.mark.parametrize(("applied", "offset", "remarks"), [(None, -1000.0, 0), (True, 0.0, 0), (False, -1000.0, 1)])
@@ -99,6 +120,57 @@ def test_a_stac_item_says_scale_offset_and_bands_of_what_lies_beside_it(tmp_path
     assert (scene.gain, scene.offset, len(scene.remarks)) == (1.0, offset, remarks)
     assert set(scene.bands) == set(RGBN)
     assert scene.classification == tmp_path / "SCL.tif"
+
+
+def edit_item(folder, change):
+    path = write_stac(folder) / "item.json"
+    item = json.loads(path.read_text())
+    change(item)
+    path.write_text(json.dumps(item))
+    return folder
+
+
+def test_pictures_for_people_are_no_bands(tmp_path):
+    def put_first(item):
+        picture = {"href": "PVI.tif", "roles": ["overview"], "eo:bands": [{"common_name": k} for k in ("red", "blue")]}
+        item["assets"] = {"overview": picture, **item["assets"]}
+
+    write_image(edit_item(tmp_path, put_first) / "PVI.tif", draw())
+    assert {band.path.name for band in read_scene(tmp_path).bands.values()} == {
+        "red.tif", "green.tif", "blue.tif", "nir.tif",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("baseline", "offset"), [("05.09", -1000.0), ("02.14", 0.0)])
+def test_an_item_without_offsets_has_that_of_its_baseline(tmp_path, baseline, offset):
+    def drop(item):
+        item["properties"]["s2:processing_baseline"] = baseline
+        for asset in item["assets"].values():
+            asset.pop("raster:bands", None)
+
+    assert read_scene(edit_item(tmp_path, drop)).offset == offset
+
+
+def test_a_description_of_blanks_takes_no_time():
+    begun = time.process_time()
+    assert read_pairs("\n" * 1_000_000) == {}
+    assert read_pairs("A = " + " " * 1_000_000 + '"x"y') == {"A": '"x"y'.strip('"')}
+    assert time.process_time() - begun < 2.0
+
+
+def refuse_number(text):
+    def make(folder):
+        path = write_safe(folder) / "MTD_MSIL2A.xml"
+        path.write_text(path.read_text().replace(*text))
+
+    return make
+
+
+def refuse_scale(folder):
+    def set_scale(item):
+        item["assets"]["red"]["raster:bands"][0]["scale"] = 10**400
+
+    edit_item(folder, set_scale)
 
 
 def refuse_planet_radiance(folder):
@@ -143,6 +215,11 @@ def refuse_assets_elsewhere(folder):
         (refuse_images_elsewhere, "outside of the scene's folder"),
         (refuse_offsets_that_differ, "differs between bands"),
         (refuse_assets_elsewhere, "download them"),
+        (refuse_number((">10000<", ">nan<")), "is no number"),
+        (refuse_number((">10000<", ">-10000<")), "no divisor"),
+        (refuse_number((">10000<", ">1<")), "no counts of reflectance"),
+        (refuse_number((">-1000<", ">inf<")), "is no number"),
+        (refuse_scale, "differ in scale|is no number|no counts"),
         (lambda folder: (folder / "x_MTL.json").write_text("[1]"), "no JSON object"),
         (lambda folder: (folder / "x_MTL.txt").write_bytes(b"\xff\xfe"), "no UTF-8"),
         (lambda folder: (folder / "a.txt").write_text("a"), "no product of: Sentinel-2"),
@@ -173,18 +250,40 @@ def pack_tar(path, files):
         packed.addfile(link)
 
 
+def bring(archive, inbox):
+    with _open(archive, inbox) as content:
+        _put(content, inbox / content.name, move=True)
+
+
 def test_an_archive_is_brought_into_the_inbox_as_what_it_holds(tmp_path, capsys):
-    root = write_safe(tmp_path / "from")
-    pack_zip(
-        tmp_path / "s.zip", {str(f.relative_to(root.parent)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
-    )
-    (tmp_path / "torn.zip").write_bytes((tmp_path / "s.zip").read_bytes()[:-400])
-    _put(tmp_path / "s.zip", tmp_path / "inbox" / "s")
-    assert read_scene(tmp_path / "inbox" / "s").bands.keys() == read_scene(root).bands.keys()
+    root, inbox = write_safe(tmp_path / "from"), tmp_path / "inbox"
+    files = {str(f.relative_to(root.parent)): f.read_bytes() for f in root.rglob("*") if f.is_file()}
+    pack_zip(tmp_path / "s.zip", files)
+    bring(tmp_path / "s.zip", inbox)
+    assert read_scene(inbox / "s").bands.keys() == read_scene(root).bands.keys()
     assert "12 files unpacked" in capsys.readouterr().err
+    (tmp_path / "s.zip").write_bytes((tmp_path / "s.zip").read_bytes()[:-400])
     with pytest.raises(NotARasterError):
-        _put(tmp_path / "torn.zip", tmp_path / "inbox" / "s")
-    assert [one.name for one in (tmp_path / "inbox").iterdir()] == ["s"]  # what was there stays
+        bring(tmp_path / "s.zip", inbox)
+    write_image(tmp_path / "x" / "lone.tif", draw())
+    pack_zip(tmp_path / "one.zip", {"x/lone.tif": (tmp_path / "x" / "lone.tif").read_bytes(), "x/readme.txt": b"x"})
+    bring(tmp_path / "one.zip", inbox)
+    for name, held in (("none.zip", {}), ("nest.zip", {"s.zip": b"x"}), ("two.zip", {"a.tif": b"x", "b.tif": b"x"})):
+        pack_zip(tmp_path / name, held)
+        with pytest.raises(RefusedError, match="expected one of them"):
+            bring(tmp_path / name, inbox)
+    assert sorted(one.name for one in inbox.iterdir()) == ["lone.tif", "s"]  # what was there stays, and nothing else
+    with pytest.raises(RefusedError, match="clouds grid"):
+        bring(tmp_path / "flight.laz", inbox)
+
+
+def test_a_header_that_claims_much_is_refused_before_it_is_read(tmp_path):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 1 << 30
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(header.tobuf() + bytes(1 << 20)))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(NotARasterError, match="a header of"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
 
 
 @pytest.mark.parametrize(("name", "pack"), [("a.zip", pack_zip), ("a.tar", pack_tar), ("a.tar.gz", pack_tar)])
@@ -195,7 +294,7 @@ def test_archives_are_unpacked_within_their_folder_and_their_bounds(tmp_path, na
         out = tmp_path / str(k)
         out.mkdir()
         if most > 1800:
-            assert unpack(tmp_path / name, out, most) == 2
+            assert unpack(tmp_path / name, out, most) == (2, 0 if name == "a.zip" else 1)
             assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.tif", "b.tif"]
         else:
             with pytest.raises(TooLargeError):

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from detection.imagery.errors import ManifestError
 from detection.imagery.scene.products.landsat import describe_landsat
-from detection.imagery.scene.products.planet import describe_planet
-from detection.imagery.scene.products.sentinel2 import describe_sentinel2
-from detection.imagery.scene.products.stac import describe_stac
+from detection.imagery.scene.products.planet import describe_planet, find_image_folder
+from detection.imagery.scene.products.sentinel2 import LEVELS, describe_sentinel2
+from detection.imagery.scene.products.stac import describe_stac, find_items
 
 READERS: Final[Mapping[str, Callable[[Path], dict[str, Any] | None]]] = {
     "Sentinel-2 (SAFE)": describe_sentinel2,
@@ -19,11 +18,17 @@ READERS: Final[Mapping[str, Callable[[Path], dict[str, Any] | None]]] = {
 
 
 def is_product(folder: Path) -> bool:
-    """Whether a folder is a product that is known, rightly described or not."""
-    try:
-        return folder.is_dir() and describe_product(folder) is not None
-    except ManifestError:
-        return True  # whoever reads it says what is wrong with it
+    """Whether a folder looks like a product that is known, by names and beginnings of files; nothing is parsed."""
+    if not folder.is_dir():
+        return False
+    names = [one.name for one in folder.iterdir()]
+    inner = [one for one in folder.glob("*.SAFE") if one.is_dir()]
+    return (
+        any((one / name).is_file() for one in (folder, *inner) for name in LEVELS)
+        or any(name.endswith(("_MTL.json", "_MTL.txt")) for name in names)
+        or find_image_folder(folder) is not None
+        or bool(find_items(folder))
+    )
 
 
 def describe_product(folder: Path) -> dict[str, Any] | None:

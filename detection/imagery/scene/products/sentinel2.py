@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.offsets import BASELINE, COUNT, PRODUCT, SENTINEL_OFFSET
-from detection.imagery.scene.products.texts import find_text, read_instant, read_xml
+from detection.imagery.scene.products.texts import find_text, read_instant, read_number, read_xml
 
 LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
 IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
@@ -77,24 +77,23 @@ def _read_offset(told: ET.Element, metadata: Path, name: str) -> tuple[float, st
     }
     if len(values) > 1:
         raise ManifestError(f"{metadata}: {tag} differs between bands ({', '.join(sorted(values)[:3])})")
-    try:
-        if values:
-            return float(values.pop()), f"{tag} in {metadata.name}"
-        said = (find_text(told, "PROCESSING_BASELINE") or "").replace(".", "")
-        named = PRODUCT.search(name)
-        baseline = int(said or (named[1] if named else "0"))
-    except ValueError:
-        raise ManifestError(f"{metadata}: {tag} or PROCESSING_BASELINE is no number") from None
+    if values:
+        return read_number(values.pop(), metadata, tag), f"{tag} in {metadata.name}"
+    said, named = find_text(told, "PROCESSING_BASELINE"), PRODUCT.search(name)
+    if said is not None:
+        baseline = round(100.0 * read_number(said, metadata, "PROCESSING_BASELINE"))
+    else:
+        baseline = int(named[1]) if named else 0
     return SENTINEL_OFFSET if baseline >= BASELINE else 0.0, f"processing baseline {baseline / 100:05.2f}"
 
 
 def _read_gain(told: ET.Element, metadata: Path) -> float:
     """By which values become counts of 1/10000."""
     said = find_text(told, "BOA_QUANTIFICATION_VALUE") or find_text(told, "QUANTIFICATION_VALUE") or "10000"
-    try:
-        return round(1.0 / (float(said) * COUNT), 9)
-    except (ValueError, ZeroDivisionError):
-        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE is {said[:20]!r}") from None
+    value = read_number(said, metadata, "QUANTIFICATION_VALUE")
+    if value <= 0.0:
+        raise ManifestError(f"{metadata}: QUANTIFICATION_VALUE: {said[:20]!r} is no divisor")
+    return round(1.0 / (value * COUNT), 9)
 
 
 def _read_sizes(root: Path, within: str, files: set[str]) -> dict[str, dict[str, int]]:

@@ -1,6 +1,7 @@
 """Descriptions that come with a product: XML, JSON and `KEY = value`, bounded and without what XML may load."""
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,6 @@ from xml.etree import ElementTree as ET
 from detection.imagery.errors import ManifestError
 
 TEXT_BYTES: Final = 16 << 20
-_PAIR: Final = re.compile(r'^\s*(\w+) = "?([^"\n]*?)"?\s*$', re.MULTILINE)
 
 
 def read_text(path: Path) -> str:
@@ -67,8 +67,25 @@ def read_pairs(text: str) -> dict[str, str]:
     {'GROUP': 'X', 'DATE_ACQUIRED': '2023-05-11', 'FILE_NAME_BAND_2': 'a_SR_B2.TIF'}
     """
     found: dict[str, str] = {}
-    for key, value in _PAIR.findall(text):
-        found.setdefault(key, value)
+    for line in text.splitlines():
+        key, is_pair, value = line.strip().partition(" = ")
+        if is_pair:
+            found.setdefault(key, value.strip().strip('"'))
+    return found
+
+
+def read_number(value: object, path: Path, what: str) -> float:
+    """A finite number, written as one or as text.
+
+    Raises:
+        ManifestError: it is none.
+    """
+    try:
+        found = float(str(value)[:40])
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found):
+        raise ManifestError(f"{path}: {what}: {str(value)[:20]!r} is no number")
     return found
 
 

@@ -1,11 +1,15 @@
 """Archives as products are handed out in (ZIP, TAR): unpacked within bounds, and never beyond their own folder."""
 
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import IO, Any, Final, NamedTuple
 
 from detection.imagery.errors import NotARasterError, SceneError, TooLargeError
 
@@ -13,65 +17,101 @@ SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz")
 MOST_FILES: Final = 10_000
 MOST_BYTES: Final = 16 << 30  # a product of Sentinel-2 has about one
 _BLOCK: Final = 1 << 20
-Entry = tuple[str, int, Callable[[], IO[bytes] | None]]
-"""Name, stated size, and how it is opened."""
+_DAMAGED: Final = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError,
+    NotImplementedError, ValueError,
+)  # fmt: skip
+Entry = tuple[str, int, Callable[[], IO[bytes]] | None]
+"""Name, stated size, and how it is opened; None for what is no file."""
+
+
+class Told(NamedTuple):
+    """What came out of an archive, and what was left out: links and devices."""
+
+    files: int
+    left_out: int
 
 
 def strip_suffix(name: str) -> str | None:
     """The name of an archive without its ending; None where it is none.
 
-    >>> strip_suffix("S2B_MSIL2A.SAFE.zip"), strip_suffix("LC08.tar"), strip_suffix("scene.tif")
-    ('S2B_MSIL2A.SAFE', 'LC08', None)
+    >>> strip_suffix("S2B_MSIL2A.SAFE.zip"), strip_suffix("LC08.tar"), strip_suffix("scene.tif"), strip_suffix("...zip")
+    ('S2B_MSIL2A.SAFE', 'LC08', None, None)
     """
     found = next((one for one in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(one)), None)
-    return name[: -len(found)] if found and len(name) > len(found) else None
+    return name[: -len(found)] if found and name[: -len(found)].strip(".") else None
 
 
-def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> int:
-    """Write the files of an archive into a folder that exists; returns how many.
+def unpack(archive: Path, folder: Path, most_bytes: int = MOST_BYTES) -> Told:
+    """Write the files of an archive into a folder that exists; links and devices are left out.
 
-    Links and devices are left out. What is really written counts, whatever the archive states.
+    What is really written counts, whatever the archive states.
 
     Raises:
         NotARasterError: it is no archive, or it is damaged.
         SceneError: a name that leads out of the folder.
         TooLargeError: too many files, too many bytes, or more than the disk has room for.
     """
-    count, room = 0, min(most_bytes, shutil.disk_usage(folder).free)
+    count, files, room = 0, 0, min(most_bytes, shutil.disk_usage(folder).free)
     try:
         for name, stated, opener in _list(archive):
-            place = PurePosixPath(name.replace("\\", "/"))
-            if place.is_absolute() or ".." in place.parts or ":" in name or "\0" in name:
-                raise SceneError(f"{archive}: {name[:80]!r} leads out of its folder")
             count += 1
             if count > MOST_FILES:
                 raise TooLargeError(f"{archive}: more than {MOST_FILES:,} files")
+            if opener is None:
+                continue
+            place = PurePosixPath(name.replace("\\", "/"))
+            if place.is_absolute() or ".." in place.parts or ":" in name or "\0" in name:
+                raise SceneError(f"{archive}: {name[:80]!r} leads out of its folder")
+            if stated > room:
+                raise TooLargeError(f"{archive}: {name[:80]} alone has {stated:,} bytes; room is for {room:,}")
             target = folder.joinpath(*place.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
-            content = opener() if stated <= room else None
-            if content is None:
-                raise TooLargeError(f"{archive}: {name[:80]} alone has {stated:,} bytes; room is for {room:,}")
-            with content, target.open("xb") as out:
+            with opener() as content, target.open("xb") as out:
                 while block := content.read(_BLOCK):
                     room -= len(block)
                     if room < 0:
                         raise TooLargeError(f"{archive}: unpacks to more than there is room for")
                     out.write(block)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+            files += 1
+    except _DAMAGED as error:
         raise NotARasterError(f"{archive}: cannot be unpacked ({error})") from None
-    return count
+    return Told(files, count - files)
 
 
 def _list(archive: Path) -> Iterator[Entry]:
-    """The plain files of an archive in their order."""
+    """Files, links and devices of an archive in their order; folders are made as they are needed."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             for one in packed.infolist():
                 kind = one.external_attr >> 28
-                if not one.is_dir() and kind in {0, 8}:  # 8: a regular file; 0: the system that packed it says nothing
-                    yield one.filename, one.file_size, lambda one=one: packed.open(one)  # type: ignore[misc]
+                if one.is_dir():
+                    continue
+                plain = kind in {0, 8}  # 8: a regular file; 0: the system that packed it says nothing
+                yield one.filename, one.file_size, partial(packed.open, one) if plain else None
         return
-    with tarfile.open(archive) as packed_tar:
-        for member in packed_tar:
-            if member.isfile():
-                yield member.name, member.size, lambda member=member: packed_tar.extractfile(member)  # type: ignore[misc]
+    opened: Any = archive.open("rb") if archive.name.lower().endswith(".tar") else gzip.GzipFile(archive)
+    with opened as raw, tarfile.TarFile(fileobj=_Bounded(raw)) as packed_tar:  # type: ignore[arg-type]
+        while (member := packed_tar.next()) is not None:
+            packed_tar.members = []  # type: ignore[attr-defined]  # else every header is kept
+            yield member.name, member.size, partial(_extract, packed_tar, member) if member.isfile() else None
+
+
+def _extract(packed: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = packed.extractfile(member)
+    if content is None:
+        raise tarfile.ReadError(f"{member.name[:80]} cannot be read")
+    return content
+
+
+class _Bounded:
+    """A file that refuses to give much at once: a header of an archive may claim any length."""
+
+    def __init__(self, raw: Any) -> None:
+        self.tell, self.seek, self._raw = raw.tell, raw.seek, raw
+
+    def read(self, size: int = -1) -> bytes:
+        """As of a file; an error where more is asked for than a header or a block has."""
+        if not 0 <= size <= 2 * _BLOCK:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return bytes(self._raw.read(size))
