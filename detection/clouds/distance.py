@@ -21,7 +21,7 @@ from shapely.geometry import mapping
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
 from detection.clouds.ground import choose_rule
-from detection.clouds.spool import Points, Spool, cell_of, find_place, plan_grid, spooling
+from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
 from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
@@ -164,7 +164,9 @@ class _Measured:
     counts: NDArray[np.int64]
 
 
-def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked) -> Compared:
+def compare_clouds(
+    older: Sequence[Path], newer: Sequence[Path], asked: DistanceAsked, progress: Progress = lambda *_: None
+) -> Compared:
     """Measure distances from an older cloud to a newer one along the normals of the older.
 
     The level of detection is t · √(s₁²/n₁ + s₂²/n₂) + 1.96 · r: s is the spread of the points of a cylinder along the
@@ -176,6 +178,7 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
         older: LAS or LAZ of the earlier date.
         newer: of the later date.
         asked: how.
+        progress: told stage and share.
 
     Raises:
         CloudError: a file cannot be used.
@@ -193,7 +196,7 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
     grid = plan_grid(older, place, asked.spacing_m)
     if grid.width * grid.height > CORE_MOST:
         raise CloudError(f"{older[0]}: {grid.width:,} x {grid.height:,} places are too many; take a wider --spacing")
-    terms = grid, asked.out_dir, asked.crs, asked.height_unit
+    terms = grid, asked.out_dir, asked.crs, asked.height_unit, progress
     with spooling(older, *terms) as then, spooling(newer, *terms) as now:
         rules = [choose_rule(asked.ground, is_classified=spool.is_classified) for spool in (then, now)]
         warnings = [line for spool, rule in zip((then, now), rules, strict=True) for line in list_warnings(spool, rule)]
@@ -201,13 +204,15 @@ def compare_clouds(older: Sequence[Path], newer: Sequence[Path], asked: Distance
         reach = float(np.hypot(asked.radius_m, asked.depth_m)) / cell_m + 1
         wide = max(reach, asked.normal_m / cell_m + 1)
         parts, count = [], 0
-        for square in then.squares():
+        squares = then.squares()
+        for number, square in enumerate(squares, start=1):
             points = read_ground(then, square, rules[0], cell_m, wide)
             core = _choose_places(points, square, then)
             count += len(core)
             others = read_ground(now, square, rules[1], cell_m, reach) if len(core) else core
             if len(others):
                 parts.append(_measure(core, points, others, cell_m, asked))
+            progress("distances", number / len(squares))
     measured = None if not parts else _join(parts)
     if measured is None or not len(measured.at):
         raise NoPointsError(f"{older[0]} and {newer[0]}: no place has points of both dates")

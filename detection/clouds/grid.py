@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.gridding import BANDS, METHODS, Method, make_heights, usual_spread
 from detection.clouds.ground import RIM_M, Rule, choose_rule, find_ground
-from detection.clouds.spool import CELLS_MOST, Points, Spool, cell_of, check_metres, find_place, plan_grid, spooling
+from detection.clouds.spool import (
+    CELLS_MOST,
+    Points,
+    Progress,
+    Spool,
+    cell_of,
+    check_metres,
+    find_place,
+    plan_grid,
+    spooling,
+)
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
 from detection.whole_file import replacing
@@ -82,13 +92,14 @@ class Gridded:
     outputs: dict[str, str] = field(default_factory=dict)
 
 
-def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
+def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Progress = lambda *_: None) -> Gridded:
     """Write a GeoTIFF of height, error, density and spread of one date; `scenes dod` reads its errors.
 
     Args:
         files: LAS or LAZ of one date.
         out: the GeoTIFF; beside it lies a record of the same name that ends in `.json`.
         asked: how.
+        progress: told stage and share.
 
     Raises:
         CloudError: a file cannot be used.
@@ -100,13 +111,14 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
     place = find_place(files, asked.crs, asked.height_unit)
     grid = plan_grid(files, place, asked.cell_m) if asked.like is None else _take_grid(asked.like)
     cell_m = cell_of(grid)
-    with spooling(files, grid, out.parent, asked.crs, asked.height_unit) as spool:
+    with spooling(files, grid, out.parent, asked.crs, asked.height_unit, progress) as spool:
         rule = choose_rule(asked.ground, is_classified=spool.is_classified)
         usual_m = _find_usual(spool, rule, cell_m)
         loose = spool.folder / "heights.tif"
         told, used, covered = [], 0, 0
         with writing_geotiff(loose, grid, "float32", nodata=NODATA, count=len(BANDS)) as write:
-            for square in spool.squares():
+            squares = spool.squares()
+            for number, square in enumerate(squares, start=1):
                 corner = square[0] * spool.side, square[1] * spool.side
                 shape = min(spool.side, grid.height - corner[1]), min(spool.side, grid.width - corner[0])
                 ground = read_ground(spool, square, rule, cell_m, asked.reach + 3)
@@ -117,6 +129,7 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked) -> Gridded:
                 covered += (count := int(held.sum()))
                 told.append(bands[1:, held][:, :: max(1, count // ASKED_CELLS)])
                 write(np.where(held, bands, np.float32(NODATA)), *corner)
+                progress("heights", number / len(squares))
         if not covered:
             raise NoPointsError(f"{files[0]}: no ground was found; look at it with --ground all")
         with replacing(out) as partial:

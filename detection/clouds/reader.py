@@ -41,12 +41,13 @@ class CloudPlace:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Points of a file: x, y as the file has them, z in metres, and their class."""
+    """Points of a file: x, y as the file has them, z in metres, and their class; `read` counts also those left out."""
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     z: NDArray[np.float64]
     kind: NDArray[np.uint8]
+    read: int
 
 
 def read_place(path: Path, crs: str | None = None, height_unit: str | None = None) -> CloudPlace:
@@ -170,7 +171,7 @@ def _take(path: Path, points: Any, header: Header, height_m: float) -> Part:
     kept = ~np.isin(kind, NOISE)
     if "withheld" in points.point_format.dimension_names:
         kept &= ~np.asarray(points.withheld, bool)
-    return Part(x[kept], y[kept], z[kept] * height_m, kind[kept])
+    return Part(x[kept], y[kept], z[kept] * height_m, kind[kept], len(x))
 
 
 def _open(path: Path) -> Any:

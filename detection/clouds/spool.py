@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,8 @@ NAME: Final = ".slopeward-points-"
 OFF_MOST: Final = 0.01
 # A cloud with fewer points of class 2 than this share was not classified.
 CLASSIFIED: Final = 0.01
+Progress = Callable[[str, float], None]
+"""Takes a stage and the share of it that is done."""
 Points = NDArray[np.float64]
 """n x 3: columns and rows of the grid, fractional, and heights in metres."""
 
@@ -190,7 +192,12 @@ def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) 
 
 @contextmanager
 def spooling(
-    files: Sequence[Path], grid: Grid, beside: Path | None, crs: str | None, height_unit: str | None
+    files: Sequence[Path],
+    grid: Grid,
+    beside: Path | None,
+    crs: str | None,
+    height_unit: str | None,
+    progress: Progress = lambda *_: None,
 ) -> Iterator[Spool]:
     """Sort the points of some files into squares, in a hidden folder beside what is written; it is gone at the end.
 
@@ -214,6 +221,7 @@ def spooling(
     try:
         side = int(np.sqrt(SQUARE_POINTS * grid.width * grid.height / count))
         spool = Spool(folder, grid, int(np.clip(side, *SQUARE_CELLS)))
+        read = 0
         for file, header in zip(files, headers, strict=True):
             place = read_place(file, crs, height_unit)
             spool.step_m = max(spool.step_m, header.scale[2] * place.height_m)
@@ -226,6 +234,8 @@ def spooling(
             for part in read_parts(file, place.height_m):
                 x, y = (part.x, part.y) if turn is None else turn.transform(part.x, part.y)
                 spool.add((np.asarray(x) - left) / a, (np.asarray(y) - top) / e, part.z, part.kind)
+                read += part.read
+                progress("points", read / count)
         if not spool.points:
             raise NoPointsError(f"{files[0]}: no point on the grid")
         yield spool

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
@@ -29,6 +30,7 @@ LARGEST_ID: Final = 2**63 - 1  # of a row of the database
 LARGEST_SEED: Final = 2**32 - 1
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many, newest first.")]
 UtcOption = Annotated[bool, typer.Option("--utc", help="Times in UTC; else each in the zone of its site.")]
+TOLD_EVERY_S = 2.0  # a person who waits wants a word at least so often
 OLD_RECORD_S = 30 * 86400.0  # without a reading for so long, a site is a record and not a watch
 NOTHING = 4  # exit status: nothing to do, or nothing valid
 
@@ -138,3 +140,17 @@ def show(facts: dict[str, Any], line: str, as_json: bool) -> None:
 def say(line: str) -> None:
     """One line for people, on stderr."""
     print(line, file=sys.stderr)
+
+
+def tell_progress() -> Callable[[str, float], None]:
+    """A line on stderr where more than `TOLD_EVERY_S` went by since the last one, or a stage has ended late."""
+    last_s = time.monotonic()
+
+    def tell(stage: str, share: float) -> None:
+        nonlocal last_s
+        now_s = time.monotonic()
+        if now_s - last_s >= TOLD_EVERY_S:
+            say(f"{stage} {share:.0%}")
+            last_s = now_s
+
+    return tell

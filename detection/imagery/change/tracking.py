@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,7 +191,9 @@ class _LostError(Exception):
     """A window has no match; the message says why in few words."""
 
 
-def track(older: Path, newer: Path, asked: TrackAsked) -> Tracked:
+def track(
+    older: Path, newer: Path, asked: TrackAsked, progress: Callable[[str, float], None] = lambda *_: None
+) -> Tracked:
     """Find windows of the older image again on the newer one, and say how far they moved, with its error.
 
     The whole pixel is the best normalised cross-correlation within `most_m`; what is below a pixel comes by least
@@ -204,6 +206,7 @@ def track(older: Path, newer: Path, asked: TrackAsked) -> Tracked:
         older: georeferenced raster.
         newer: georeferenced raster; gives the grid, the older one is warped onto it.
         asked: how.
+        progress: told stage and share.
 
     Raises:
         SceneError: wrong sizes, or too little stable ground to say any error.
@@ -221,7 +224,9 @@ def track(older: Path, newer: Path, asked: TrackAsked) -> Tracked:
     with Layer(older, grid, asked.band) as before, Layer(newer, grid, asked.band) as after:
         then, now = _Strips(before), _Strips(after)
         warnings = ["the older image was warped onto the grid of the newer one (bilinear)"] if before.warped else []
-        for name, at in [*places.items(), *nodes]:
+        windows = [*places.items(), *nodes]
+        for number, (name, at) in enumerate(windows):
+            progress("windows", number / len(windows))
             try:
                 found.append(_follow(name, at, then, now, asked.window_px, reach))
             except _LostError as why:

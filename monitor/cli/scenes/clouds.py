@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.cli.session import NOTHING, JsonOption, print_json, say, tell_progress
 from monitor.errors import SlopewardError
 
 app = typer.Typer(help="Grid and compare point clouds (LAS, LAZ).", no_args_is_help=True)
@@ -37,7 +37,7 @@ def grid(
         cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
     )  # fmt: skip
     try:
-        found = grid_clouds(_list_clouds(clouds), out, asked)
+        found = grid_clouds(_list_clouds(clouds), out, asked, tell_progress())
     except NoPointsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None
@@ -94,7 +94,7 @@ def compare(
         crs=crs, height_unit=height_unit, out_dir=out,
     )  # fmt: skip
     try:
-        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked)
+        found = compare_clouds(_list_clouds([older]), _list_clouds([newer]), asked, tell_progress())
     except NoPointsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None

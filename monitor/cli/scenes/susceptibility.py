@@ -1,16 +1,13 @@
 """`slopeward susceptibility`: maps of where landslides of an inventory would lie, learned from factors."""
 
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say
+from monitor.cli.session import LARGEST_SEED, NOTHING, JsonOption, print_json, say, tell_progress
 
-TOLD_EVERY_S = 5.0  # a person who waits wants a word at least so often
 app = typer.Typer(help="Maps of where landslides of an inventory would lie; never when.", no_args_is_help=True)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="TOML file that names factors and inventory.")]
 
@@ -48,7 +45,7 @@ def train(
 
         torch.set_num_threads(1)
     asked = Asked(study, out, datetime.now(UTC).date(), names, block_m, classes, seed)
-    answer = run_training(asked, _progress())
+    answer = run_training(asked, tell_progress())
     _warn(answer["warnings"])
     if as_json:
         print_json(answer)
@@ -74,7 +71,7 @@ def draw(
     from detection.susceptibility.mapping import MapAsked, make_map
 
     try:
-        answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), _progress())
+        answer = make_map(MapAsked(study, model, out, datetime.now(UTC).date()), tell_progress())
     except NoValidPixelsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None
@@ -92,17 +89,3 @@ def draw(
 def _warn(warnings: list[str]) -> None:
     for warning in warnings:
         say(f"warning: {warning}")
-
-
-def _progress() -> Callable[[str, float], None]:
-    """A line on stderr where more than `TOLD_EVERY_S` went by since the last one, or a stage has ended late."""
-    last_s = time.monotonic()
-
-    def tell(stage: str, share: float) -> None:
-        nonlocal last_s
-        now_s = time.monotonic()
-        if now_s - last_s >= TOLD_EVERY_S:
-            say(f"{stage} {share:.0%}")
-            last_s = now_s
-
-    return tell

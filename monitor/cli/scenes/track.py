@@ -9,7 +9,16 @@ import typer
 
 from monitor.cli.identity import name_helper
 from monitor.cli.scenes.local import placing_by
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    open_service,
+    pick_site,
+    print_json,
+    say,
+    tell_progress,
+)
 from monitor.domain.spreadsheet import write_csv
 from monitor.errors import SlopewardError
 from monitor.ingest.files.reading import FileResult
@@ -58,7 +67,7 @@ def track(
     )  # fmt: skip
     try:
         with placing_by(target):
-            found = find_vectors(older, newer, asked)
+            found = find_vectors(older, newer, asked, tell_progress())
     except NoValidPixelsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None

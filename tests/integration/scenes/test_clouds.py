@@ -8,7 +8,8 @@ from monitor.cli.main import run_verb
 from tests.data.surveys.clouds import draw, write_cloud
 
 
-def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys):
+def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("monitor.cli.session.TOLD_EVERY_S", 0.0)
     rng = np.random.default_rng(4)
     for name, depth in (("old", 0.0), ("new", -0.3)):
         folder = tmp_path / name
@@ -22,7 +23,9 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys):
     assert run_verb([*grid, str(tmp_path / "old.tif"), old, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ground_rule"] == "all"
     assert run_verb([*grid, str(tmp_path / "new.tif"), new, "--like", str(tmp_path / "old.tif")]) == 0
-    assert "points/m²" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "points/m²" in told.out
+    assert "points 100%\nheights 100%\n" in told.err
     surfaces = [str(tmp_path / "old.tif"), str(tmp_path / "new.tif")]
     assert run_verb(["scenes", "dod", *surfaces, "--mmu", "5", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -31,6 +34,7 @@ def test_from_two_clouds_to_volumes_and_distances(tmp_path, capsys):
     assert run_verb(["clouds", "compare", old, new, "--ground", "all", "--out", str(tmp_path / "moved")]) == 0
     shown = capsys.readouterr()
     assert "loss: " in shown.out
+    assert "distances 100%" in shown.err
     assert "level of detection 0.0" in shown.out
     assert "INFO" not in shown.out + shown.err
     assert (tmp_path / "moved" / "m3c2.gpkg").is_file()

@@ -89,10 +89,12 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     assert all(r.sigma > np.sqrt(1.1) * one for (_, r), one in zip(rows, single, strict=True))
 
 
-def test_what_cannot_be_stored_is_one_line(database, track, images):
+def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations"]
+    monkeypatch.setattr("monitor.cli.session.TOLD_EVERY_S", 0.0)
     status, _, err = track(second, first, *stations)
+    assert "windows 97%" in err
     assert status == 1
     assert "was not taken after the older one" in err
     assert track(first, second, *stations)[0] == 0
