@@ -1,8 +1,9 @@
 """Instants and durations: one spelling of time, everywhere."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, Final
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -44,6 +45,16 @@ def from_epoch_s(seconds: float) -> datetime:
 def epoch_s(at: datetime) -> float:
     """Seconds since 1970 of an aware instant, exact to the microsecond."""
     return (at - EPOCH).total_seconds()  # unlike timestamp() it refuses an instant without zone
+
+
+def go_on(now: datetime) -> Callable[[], datetime]:
+    """A clock that shows `now` and goes on from there: what takes long is known when it is written, not when it began.
+
+    >>> go_on(parse("2026-01-01T00:00:00Z"))() >= parse("2026-01-01T00:00:00Z")
+    True
+    """
+    began_s = monotonic()
+    return lambda: now + timedelta(seconds=monotonic() - began_s)
 
 
 def parse_duration_s(text: str | float) -> float:

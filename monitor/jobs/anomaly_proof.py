@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from detection.anomaly.records import MONTH_S, RUN_GAP_S, Scoring
 from monitor.criteria.proofs import list_subjects, needs_proof
 from monitor.domain.alert import Actor
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s, go_on
 from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
@@ -61,6 +61,7 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
 
     It learns nothing, so all of the record is held out. Its alarms on a record that nobody labelled count as false.
     """
+    clock = go_on(now)
     asking, step_s = find_asking(site, detector), site.slowest_motion_s
     if asking is None or step_s is None:
         return None
@@ -93,7 +94,7 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
     result = {"alarms": alarms, "sensor_months": months, "budget_per_sensor_month": budget}
     proof = Proof("anomaly", detector, made_by, weights, tuple(against), result, readings, first, last)
     with db.write() as c:
-        add_proof(c, site, asking, proof, actor, now)
+        add_proof(c, site, asking, proof, actor, clock())
     return proof
 
 
@@ -103,10 +104,10 @@ def prove_serving(
     """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
     from detection.anomaly.jobs import judge  # loads numpy, and torch for a network
 
-    step_s = site.slowest_motion_s
+    clock, step_s = go_on(now), site.slowest_motion_s
     assert step_s is not None
     with db.read() as c:
         samples = {s.label: s.timed for s in load_displacements(c, site, since, now)}
     card = judge(Scoring(serving.kind, samples, step_s, serving.path), budget_of_each(site.anomaly))
     with db.write() as c:
-        return keep_test(c, site, card, serving.model_hash, made_by, actor, now)
+        return keep_test(c, site, card, serving.model_hash, made_by, actor, clock())

@@ -109,7 +109,9 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     site = declare(database, SITE + WITNESS, "rules", "flatline", "replay", budget=1.0)
     now = fill(database, site, 900)
 
-    def said(at: datetime = now) -> dict[str, str]:
+    soon = timedelta(minutes=1)  # what takes long is known when it is written, not when it began
+
+    def said(at: datetime = now + soon) -> dict[str, str]:
         with database.read() as c:
             lines = describe_unproven(site, load_proof_facts(c, site, at), epoch_s(at))
         return {line.split(":")[0].removeprefix("criterion "): line for line in lines}
@@ -121,17 +123,19 @@ def test_detectors_are_witnesses_only_where_the_record_shows_it(database: Databa
     assert "no test of forecasts is stored" in first["soon-fast"]
     assert "no test of outlines is stored" in first["image"]
     train.train_one(database, service, site, "anomaly", "rules", now)
+    assert set(said(now)) == set(first)
     assert set(said()) == {"soon-fast", "image"}, "a training keeps what it found on held-out time"
     assert set(said(now - timedelta(days=1))) == set(first), "what came later proves nothing of before"
     dearer = replace(site, anomaly=replace(site.anomaly, budget_per_sensor_month=2.0))
     with database.read() as c:
-        assert is_untested(c, dearer, "rules", now)
+        assert is_untested(c, dearer, "rules", now + soon)
         (serving,) = [m for m in load_models(c, task="anomaly", site=site.id) if m.state == "active"]
     later = now + timedelta(days=200)
     assert "was valid until" in said(later)["strange"]
     proof = prove_serving(database, site, serving, now - timedelta(days=900), later, Actor("ada"), "by hand")
     assert proof is not None
     assert proof.passed
+    later += soon
     assert "strange" not in said(later)
     with database.write() as c:  # other weights serve, and a proof that was not passed counts as the newest
         c.execute(update(t.model).values(model_hash="f" * 64))

@@ -194,11 +194,12 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
     from monitor.jobs.samples import history_since
 
     service, db = open_service(config)
-    chosen, now = pick_site(service, site), datetime.now(UTC)
+    chosen = pick_site(service, site)
     step_s = chosen.slowest_motion_s or 0.0
     for detector in chosen.anomaly.detectors:
         if find_asking(chosen, detector) is None:
             continue
+        now = datetime.now(UTC)
         made_by = f"slopeward anomalies bench --site {chosen.id}"
         if detector in FANS:
             _tell_proof(detector, prove_fans(db, chosen, detector, now, name_helper(), made_by), as_json=as_json)
@@ -212,6 +213,7 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
             if serving is None or not serving.model_hash.startswith(said):
                 print(f"{detector}: no proof: {said}", file=sys.stderr)
                 continue
+            now = datetime.now(UTC)
         proof = prove_serving(
             db, chosen, serving, history_since(now, step_s, HISTORY_STEPS), now, name_helper(), made_by
         )

@@ -1,7 +1,7 @@
 """Train the networks and autoencoders a site asks for, when there is none yet or the last one is a week old."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from forecasting.registry import NETWORKS, PRETRAINED
 from forecasting.serving.records import Training
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import SERVICE, Actor
-from monitor.domain.instants import spell
+from monitor.domain.instants import go_on, spell
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError
 from monitor.extras import describe_missing, is_installed
@@ -40,7 +40,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Train what is missing or old; returns one line with what was trained or why not."""
     wanted = [("forecast", m) for m in site.forecast.models if m in NETWORKS]
     wanted += [("anomaly", d) for d in site.anomaly.detectors if d in list_detectors()]
-    parts = []
+    clock, parts = go_on(now), []
     if not (config.compute.dask or is_installed("torch")):
         left = [kind for _, kind in wanted if needs_torch(kind)]
         parts += [f"{', '.join(left)}: {describe_missing('torch')}"] if left else []
@@ -49,7 +49,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         with db.read() as c:
             reason = _why_train(c, site, kind, now) if task == "forecast" else _why_count(c, site, kind, now)
         if reason is not None:
-            parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason)}")
+            parts.append(f"{kind}: {train_one(db, config, site, task, kind, now, reason=reason, clock=clock)}")
     return "; ".join(parts) or "nothing to train"
 
 
@@ -92,11 +92,14 @@ def train_one(
     *,
     reason: str = "asked for",
     actor: Actor = SERVICE,
+    clock: Callable[[], datetime] | None = None,
 ) -> str:
     """Train one network or detector in a worker and register it; returns its hash or the reason why not.
 
-    A forecaster becomes a candidate beside those that are there; nothing is replaced in place.
+    A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
+    at `now`, and is itself known from the instant at which it is written.
     """
+    clock = clock or go_on(now)
     folder = Path(config.paths.models) / site.id
     folder.mkdir(parents=True, exist_ok=True)
     interval_s = site.slowest_motion_s
@@ -137,15 +140,16 @@ def train_one(
     if answer.refused:
         return answer.refused
     with db.write() as c:
+        known_at = clock()
         add_model(
-            c, answer.model_hash, kind=kind, task=task, site=site.id, path=answer.path, card=answer.card, now=now,
+            c, answer.model_hash, kind=kind, task=task, site=site.id, path=answer.path, card=answer.card, now=known_at,
             reason=reason if task == "forecast" else f"trained on {len(samples)} series", actor=actor,
         )  # fmt: skip
         if task == "forecast":
-            retire_older(c, site, kind, answer.model_hash, now)
+            retire_older(c, site, kind, answer.model_hash, known_at)
         else:
             keep_test(
-                c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, now
+                c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, known_at
             )
     read = answer.card.get("explanation", {}).get("drivers", ())
     return answer.model_hash[:12] + (f"; reads {tell_drivers(read)}" if read else "")
