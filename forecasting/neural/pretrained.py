@@ -20,16 +20,17 @@ from forecasting.data.splits import Split
 from forecasting.data.units import spell_span
 from forecasting.errors import CheckpointError, ForecastingError
 from forecasting.neural.checkpoint import read
-from forecasting.neural.forecaster import NeuralForecaster, build_network
+from forecasting.neural.forecaster import NeuralForecaster, Recipe, build_network
 from forecasting.neural.learner import Member, Progress, Settings
 from forecasting.neural.pooled import fine_tune, tune
-from forecasting.neural.training import Training, train_network
+from forecasting.neural.training import Training, prepare, train_network
 from forecasting.registry import PRETRAINED
 from forecasting.simple.baselines import fit_lld
 
 PLACE = Path(__file__).resolve().parents[1] / "weights"
 STEPS = (1, 2, 3, 5, 7, 10, 14, 21, 30)
 """Rows ahead that the shipped networks answer for; what lies between is taken between."""
+ANEW = "anew: "
 LEAST_SEEN = 8
 """Rows that an issue time of a training sees; the rest of its window may lie before the record."""
 TUNING = Settings(epochs=6, learning_rate=5e-4, patience=2)
@@ -44,6 +45,7 @@ def learn(
     settings: Settings,
     *,
     start: str | Path | None = None,
+    own_start: bool = False,
     replay: Sequence[tuple[Panel, Split]] = (),
     progress: Progress | None = None,
     work: str | Path | None = None,
@@ -57,15 +59,17 @@ def learn(
         horizons_s: Horizons in seconds; of a checkpoint those that it knows are taken.
         settings: How; passes and learning rate of a network that does not begin anew are those of `TUNING`.
         start: Checkpoint of the same network.
+        own_start: Whether it is of this very place: one that no more fits is left, and the network begins anew.
         replay: Other records that it goes on learning from; a network that begins anew has nothing to forget.
         progress: Called after each pass.
         work: Folder in which a training that is cut off leaves its place.
 
     Returns:
-        The training, and what it began from: `shipped weights`, the hash of a checkpoint, or an empty text.
+        The training, and what it began from: `shipped weights`, the hash of a checkpoint, `anew: ` and why an own
+        checkpoint was left, or an empty text.
 
     Raises:
-        ForecastingError: The checkpoint is another network's, or of stations that are read together.
+        ForecastingError: The checkpoint is another network's, of stations that are read together, or does not fit.
         NotEnoughDataError: The record is too short.
     """
     tuning = replace(
@@ -81,14 +85,35 @@ def learn(
     old, card = read(start)
     if old.recipe.model != model or old.recipe.supports is not None:
         raise ForecastingError(f"{model} cannot begin with the weights of {old.recipe.model} at other stations")
-    known = tuple(h for h in horizons_s if h in old.recipe.horizons_s)
-    if known != old.recipe.horizons_s:
-        asked = ", ".join(spell_span(h) for h in old.recipe.horizons_s)
-        raise ForecastingError(f"the {model} to begin with looks {asked} ahead: forecast.horizons must be the same")
+    if why := _tell_unlike(old.recipe, panel, parts, horizons_s, settings, own=own_start):
+        if not own_start:
+            raise ForecastingError(why)
+        return train_network(model, panel, parts, horizons_s, settings, progress=progress, work=work), f"{ANEW}{why}"
     if replay and old.recipe.sources is not None:
         raise ForecastingError(f"{model} reads drivers of its own site: replay serves networks of motion alone")
     made = fine_tune(old, panel, parts, tuning, replay=replay, progress=progress, work=work)
     return made, str(card["model_hash"])
+
+
+def _tell_unlike(
+    old: Recipe, panel: Panel, parts: Split, horizons_s: tuple[float, ...], settings: Settings, *, own: bool
+) -> str:  # fmt: skip
+    """Why a network cannot go on with a record; one of the same place must also know every horizon and driver."""
+    if old.step_s != panel.step_s:
+        here, there = spell_span(panel.step_s), spell_span(old.step_s)
+        return f"the {old.model} to begin with reads a row every {there}, here is one every {here}"
+    known = tuple(h for h in horizons_s if h in old.horizons_s)
+    if known != old.horizons_s or (own and known != horizons_s):
+        looks, asked = (", ".join(spell_span(h) for h in each) for each in (old.horizons_s, horizons_s))
+        return f"the {old.model} to begin with looks {looks} ahead, {asked} can be learnt here"
+    if own:
+        settings = replace(settings, window=old.window, hidden=old.hidden)
+        chosen = None if old.sources is None else old.sources.names
+        now = prepare(old.model, panel, parts, old.horizons_s, settings, chosen=chosen).sources
+        before, after = (() if one is None else (one.names, one.facts) for one in (old.sources, now))
+        if before != after:
+            return f"the {old.model} to begin with was trained with other drivers"
+    return ""
 
 
 def read_shipped(model: str) -> tuple[NeuralForecaster, dict[str, Any]]:

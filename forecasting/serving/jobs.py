@@ -1,6 +1,7 @@
 """The two functions that a job process calls: train one network, make one set of forecasts; records in and out."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -51,7 +52,7 @@ def train(
     from forecasting.neural.checkpoint import model_hash, to_bytes, write
     from forecasting.neural.learner import Settings
     from forecasting.neural.physics import Physics
-    from forecasting.neural.pretrained import learn
+    from forecasting.neural.pretrained import ANEW, learn
 
     model = asked.model
     if model not in NETWORKS:
@@ -68,10 +69,16 @@ def train(
         slope_azimuth_deg=asked.slope_azimuth_deg,
         physics=Physics(**asked.physics) if asked.physics else None,
     )
-    others = [found for other in replay if (found := _replayable(other, panel, horizons_s, short=model in PRETRAINED))]
+    others = [
+        found for other in replay
+        if (found := _replayable(other, panel, parts, horizons_s, short=model in PRETRAINED))
+    ]  # fmt: skip
     training, begun_from = learn(
-        model, panel, parts, horizons_s, settings, start=asked.start, replay=others, progress=progress, work=asked.work
-    )
+        model, panel, parts, horizons_s, settings, start=asked.start, own_start=asked.own_start, replay=others,
+        progress=progress, work=asked.work,
+    )  # fmt: skip
+    unknown = {*horizons_s} - {*training.forecaster.recipe.horizons_s}
+    dropped |= dict.fromkeys(sorted(unknown), "the network to begin with was not trained for it")
     horizons_s = training.forecaster.recipe.horizons_s
     recipe = training.forecaster.recipe
     auto = fit_auto(panel, parts.calibration, recipe.steps)
@@ -96,7 +103,7 @@ def train(
             "seconds": round(training.seconds, 3),
             "stopped": training.stopped,
             "begun_from": begun_from,
-            "replayed": len(others),
+            "replayed": 0 if begun_from.startswith(ANEW) or not begun_from else len(others),
             "physics": dict(asked.physics),
         },
         "baselines": {
@@ -238,14 +245,17 @@ def _trainable(
 
 
 def _replayable(
-    other: Panel, panel: Panel, horizons_s: tuple[float, ...], *, short: bool
+    other: Panel, panel: Panel, own: Split, horizons_s: tuple[float, ...], *, short: bool
 ) -> tuple[Panel, Split] | None:  # fmt: skip
     """A record of another place with its blocks, None where it cannot teach these horizons.
 
-    Shipped weights look rows ahead, whatever the interval.
+    It ends where the fit block here ends: both places have the same weather, so later rows would make the test here
+    easier. Shipped weights look rows ahead, whatever the interval.
     """
     asked = tuple(other.step_s * panel.steps(h) for h in horizons_s) if short else horizons_s
+    until_s = panel.start_s + panel.step_s * own.fit.end
     try:
+        other = other.head(min(other.values.shape[0], max(0, math.ceil((until_s - other.start_s) / other.step_s))))
         parts = split(other.values.shape[0])
         _, dropped = _trainable(other, parts, asked, short=short)
     except ForecastingError:

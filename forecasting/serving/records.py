@@ -126,6 +126,8 @@ class Training:
         slope_azimuth_deg: Of the fall; from the heights where None.
         work: Folder in which a training that is killed leaves its place; the next like it goes on from there.
         start: Checkpoint of the same network whose weights are tuned, in place of new ones.
+        own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
+            those of now the training begins anew, in place of being refused.
         physics: Weights of the soft terms of the loss by name (`forecasting.neural.physics.Physics`).
     """
 
@@ -141,6 +143,7 @@ class Training:
     slope_azimuth_deg: float | None = None
     work: Path | None = None
     start: Path | None = None
+    own_start: bool = False
     physics: Mapping[str, float] = field(default_factory=dict)
 
 

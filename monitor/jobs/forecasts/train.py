@@ -127,7 +127,8 @@ def train_one(
         training = Training(
             kind, tuple(site.forecast.horizons_s), folder, seed, created_at=spell(as_of), work=work,
             time_limit_s=config.compute.job_limit_s * 0.8, edges=site.forecast.edges,
-            slope_azimuth_deg=slope_azimuth_deg(samples), start=start, physics=dict(site.forecast.physics),
+            slope_azimuth_deg=slope_azimuth_deg(samples), start=start,
+            own_start=site.forecast.start_from == site.id, physics=dict(site.forecast.physics),
         )  # fmt: skip
         asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
@@ -152,11 +153,16 @@ def train_one(
                 c, site, answer.card, answer.model_hash, f"slopeward anomalies train --site {site.id}", actor, known_at
             )
     read = answer.card.get("explanation", {}).get("drivers", ())
-    return answer.model_hash[:12] + (f"; reads {tell_drivers(read)}" if read else "")
+    begun = str(answer.card.get("training", {}).get("begun_from", ""))
+    said = [answer.model_hash[:12], *([f"begun {begun}"] if begun.startswith("anew") else [])]
+    return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
 
 
 def _find_start(c: Connection, site: Site, kind: str) -> tuple[Path | None, str]:
-    """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew."""
+    """The checkpoint that `start_from` asks for, and why there is none; of the site itself the first begins anew.
+
+    The one that looks the most horizons ahead, of these the one that is shown, else the newest.
+    """
     asked = site.forecast.start_from
     if not asked or kind not in NETWORKS or kind in PRETRAINED:
         return None, ""
@@ -166,7 +172,7 @@ def _find_start(c: Connection, site: Site, kind: str) -> tuple[Path | None, str]
     ]  # fmt: skip
     if not alive:
         return None, "" if asked == site.id else f"{asked} has no {kind} of these horizons to start from"
-    return Path(next((m for m in alive if m.state == "active"), alive[0]).path), ""
+    return Path(max(alive, key=lambda m: (len(m.card["config"]["horizons_s"]), m.state == "active")).path), ""
 
 
 def _read_others(c: Connection, site: Site, kind: str, now: datetime) -> Iterator[SiteRecord]:

@@ -1,5 +1,6 @@
 """A training that was cut off is taken up on the readings it began with; one that answered leaves nothing behind."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,9 +132,22 @@ def test_a_training_is_told_where_to_begin_and_what_to_learn_beside(database, tm
     assert train_one(database, config, young, "forecast", "gru", NOW) == "too little"
     assert questions[-1].training.start == Path("/models/gru.safetensors")
     assert questions[-1].training.physics == {"creep": 0.5}
+    assert not questions[-1].training.own_start
     assert [list(one.samples) for one in questions[-1].replay] == [["G1.displacement"]]
     assert len(questions[-1].replay[0].samples["G1.displacement"][1]) == 301
     # shipped weights begin nowhere else; another site's record is replayed all the same
     assert train_one(database, config, young, "forecast", "pretrained-lstm", NOW) == "too little"
     assert questions[-1].training.start is None
     assert len(questions[-1].replay) == 1
+    # the site itself: what looks the most horizons ahead, before what is newer
+    own = replace(young, forecast=replace(young.forecast, start_from="young", horizons_s=(86400.0, 172800.0)))
+    with database.write() as c:
+        for age, horizons_s in ((3, [86400.0, 172800.0]), (2, [86400.0])):
+            add_model(
+                c, f"{age}e" * 32, kind="gru", task="forecast", site="young", actor=SERVICE, reason="test",
+                path=f"/models/{len(horizons_s)}.safetensors", card={"config": {"horizons_s": horizons_s}},
+                now=NOW - timedelta(days=age),
+            )  # fmt: skip
+    assert train_one(database, config, own, "forecast", "gru", NOW) == "too little"
+    assert questions[-1].training.start == Path("/models/2.safetensors")
+    assert questions[-1].training.own_start

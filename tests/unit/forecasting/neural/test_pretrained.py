@@ -89,7 +89,7 @@ def test_training_serves_forty_rows_only_through_the_gate_and_others_name_the_wa
         assert not gate["shown"]
         assert "issue times" in gate["reason"], "fewer than 30 rows are judged: nothing is shown"
     assert jobs.train(creeping(40), replace(asked, folder=tmp_path / "again")).model_hash == made.model_hash
-    beside = [creeping(50, seed=3, step_s=30 * DAY_S), creeping(8)]
+    beside = [replace(creeping(50, seed=3, step_s=30 * DAY_S), start_s=-1500 * DAY_S), creeping(8)]
     assert jobs.train(creeping(60), replace(asked, horizons_s=H), replay=beside).card["training"]["replayed"] == 1
     out = jobs.forecast(creeping(60), "pretrained-lstm", H, checkpoint=made.path)
     assert {(r.station, r.horizon_s, r.shown) for r in out.rows if r.model == "pretrained-lstm"} == {
@@ -108,12 +108,20 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     asked = Training("gru", days, tmp_path, epochs=1, stride=8)
     first = jobs.train(near, asked)
     other = creeping(260, seed=2, step_s=DAY_S, stations=3)
+    earlier = replace(near, start_s=-300 * DAY_S)
     short, slow = creeping(8, step_s=DAY_S), creeping(300, step_s=30 * DAY_S)  # neither can teach these horizons
-    tuned = jobs.train(other, replace(asked, start=first.path), replay=[near, short, slow])
+    tuned = jobs.train(other, replace(asked, start=first.path), replay=[earlier, near, short, slow])
     assert tuned.card["training"]["begun_from"] == first.model_hash
     assert tuned.card["training"]["replayed"] == 1
     alone = jobs.train(other, replace(asked, start=first.path))
     assert len({first.model_hash, tuned.model_hash, alone.model_hash}) == 3
+    # rows of the time that judges the network here teach it nothing
+    later = replace(near, start_s=near.start_s - 40 * DAY_S)
+    ends = 40 + split(260).fit.end
+    cut = replace(later, values=np.where(np.arange(300)[:, None] < ends, later.values, -1e4))
+    one, two = (jobs.train(other, replace(asked, start=first.path), replay=[each]) for each in (later, cut))
+    assert one.card["training"]["replayed"] == 1
+    assert one.model_hash == two.model_hash
     bent = jobs.train(other, replace(asked, start=first.path, physics={"creep": 5.0}))
     assert bent.card["training"]["physics"] == {"creep": 5.0}
     assert bent.model_hash != alone.model_hash
@@ -122,9 +130,32 @@ def test_a_network_may_begin_with_the_weights_of_another_site(tmp_path):
     with pytest.raises(ForecastingError, match="replay serves networks of motion alone"):
         rain = DriverRows(("R1.rain",), ("rain",), np.ones((300, 1)))
         wet = jobs.train(replace(near, drivers=rain), replace(asked, folder=tmp_path / "wet"))
-        jobs.train(other, replace(asked, start=wet.path), replay=[near])
+        jobs.train(other, replace(asked, start=wet.path), replay=[earlier])
     with pytest.raises(ForecastingError, match="looks 1 d, 7 d ahead"):
         jobs.train(other, replace(asked, horizons_s=days[:1], start=first.path))
+
+
+def test_a_network_that_goes_on_from_itself_begins_anew_where_it_no_more_fits(tmp_path):
+    days, record = (DAY_S, 7 * DAY_S), creeping(240, seed=1, step_s=DAY_S)
+    asked = Training("gru", days, tmp_path, epochs=1, stride=8)
+    narrow = jobs.train(record, replace(asked, horizons_s=days[:1]))
+    on = replace(asked, start=narrow.path, own_start=True)
+    wider = jobs.train(record, on).card
+    assert wider["training"]["begun_from"] == "anew: the gru to begin with looks 1 d ahead, 1 d, 7 d can be learnt here"
+    assert list(wider["gates"]) == ["86400", "604800"]
+    other = jobs.train(record, replace(on, own_start=False)).card
+    assert other["training"]["begun_from"] == narrow.model_hash
+    assert other["dropped_horizons"] == {"604800": "the network to begin with was not trained for it"}
+    wet = replace(record, drivers=DriverRows(("R1.rain",), ("rain",), np.ones((240, 1))))
+    on = replace(on, horizons_s=days[:1])
+    rained = jobs.train(wet, on)
+    assert rained.card["training"]["begun_from"] == "anew: the gru to begin with was trained with other drivers"
+    assert jobs.train(wet, replace(on, start=rained.path)).card["training"]["begun_from"] == rained.model_hash
+    dry = jobs.train(record, replace(on, start=rained.path)).card["training"]["begun_from"]
+    assert dry == "anew: the gru to begin with was trained with other drivers"
+    coarse = creeping(240, seed=1, step_s=DAY_S / 2)
+    with pytest.raises(ForecastingError, match=r"reads a row every 1 d, here is one every 12 h"):
+        jobs.train(coarse, replace(on, own_start=False))
 
 
 def test_networks_that_read_stations_together_are_listed():
