@@ -22,6 +22,7 @@ from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
 from detection.clouds.ground import choose_rule
 from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
+from detection.imagery.change.surface import warn_of_heights
 from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
@@ -133,6 +134,7 @@ class Compared:
         significant_share: of all places.
         zones: found, the largest first, then areas that were asked for.
         crs: of the raster.
+        vertical: the system of heights of the older cloud; empty where nobody says it.
         warnings: one sentence each.
         outputs: name to path.
     """
@@ -148,6 +150,7 @@ class Compared:
     significant_share: float
     zones: tuple[Zone, ...]
     crs: str
+    vertical: str
     warnings: tuple[str, ...]
     outputs: dict[str, str] = field(default_factory=dict)
 
@@ -192,7 +195,7 @@ def compare_clouds(
     if asked.outward_deg is not None and not 0 <= asked.outward_deg <= 360:
         raise CloudError(f"outwards is an azimuth of 0 to 360 degrees, not {asked.outward_deg:g}")
     place = find_place(older, asked.crs, asked.height_unit)
-    find_place(newer, asked.crs, asked.height_unit)
+    later = find_place(newer, asked.crs, asked.height_unit)
     grid = plan_grid(older, place, asked.spacing_m)
     if grid.width * grid.height > CORE_MOST:
         raise CloudError(f"{older[0]}: {grid.width:,} x {grid.height:,} places are too many; take a wider --spacing")
@@ -200,6 +203,7 @@ def compare_clouds(
     with spooling(older, *terms) as then, spooling(newer, *terms) as now:
         rules = [choose_rule(asked.ground, is_classified=spool.is_classified) for spool in (then, now)]
         warnings = [line for spool, rule in zip((then, now), rules, strict=True) for line in list_warnings(spool, rule)]
+        warnings += warn_of_heights(place.vertical, later.vertical)
         cell_m = cell_of(grid)
         reach = float(np.hypot(asked.radius_m, asked.depth_m)) / cell_m + 1
         wide = max(reach, asked.normal_m / cell_m + 1)
@@ -223,7 +227,7 @@ def compare_clouds(
             raise NoPointsError(f"{older[0]}: {line}")
         warnings.append(line)
         measured = _Measured(**{name: getattr(measured, name)[towards] for name in _Measured.__dataclass_fields__})
-    return _sum_up(measured, (count, steep), grid, asked, list(dict.fromkeys(warnings)))
+    return _sum_up(measured, (count, steep), grid, asked, place.vertical, list(dict.fromkeys(warnings)))
 
 
 def _find_outward(asked: DistanceAsked) -> NDArray[np.float64]:
@@ -286,7 +290,7 @@ def _join(parts: Sequence[_Measured]) -> _Measured:
 
 
 def _sum_up(
-    measured: _Measured, counts: tuple[int, int], grid: Grid, asked: DistanceAsked, warnings: list[str]
+    measured: _Measured, counts: tuple[int, int], grid: Grid, asked: DistanceAsked, vertical: str, warnings: list[str]
 ) -> Compared:
     count, steep = counts
     shift, ground = _fit_shift(measured, _read_stable(measured, grid, asked.stable), asked.stable, warnings)
@@ -329,7 +333,7 @@ def _sum_up(
         ),
         level_of_detection_m=round(float(np.median(limit)), 4), stable_share=round(float(ground.mean()), 4),
         significant_share=round(float(significant.mean()), 4), zones=tuple(zones), crs=grid.crs_name,
-        warnings=tuple(warnings),
+        vertical=vertical, warnings=tuple(warnings),
     )  # fmt: skip
     if asked.out_dir is None:
         return found

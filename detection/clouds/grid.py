@@ -22,6 +22,7 @@ from detection.clouds.spool import (
     plan_grid,
     spooling,
 )
+from detection.imagery.change.surface import VERTICAL_TAG
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
 from detection.whole_file import replacing
@@ -69,6 +70,7 @@ class Gridded:
         width: columns.
         height: rows.
         crs: of the grid.
+        vertical: the system of heights; empty where nobody says it.
         covered_share: cells with a height.
         points_per_m2: ground points, median of the cells with a height.
         sigma_m: median error of a height.
@@ -84,6 +86,7 @@ class Gridded:
     width: int
     height: int
     crs: str
+    vertical: str
     covered_share: float
     points_per_m2: float
     sigma_m: float
@@ -132,12 +135,14 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Pr
                 progress("heights", number / len(squares))
         if not covered:
             raise NoPointsError(f"{files[0]}: no ground was found; look at it with --ground all")
+        tags = {VERTICAL_TAG: place.vertical} if place.vertical else {}
         with replacing(out) as partial:
-            write_cog(loose, partial, overviews="average", tags={}, descriptions=BANDS)
+            write_cog(loose, partial, overviews="average", tags=tags, descriptions=BANDS)
         sigma_m, per_m2, spread_m = np.median(np.concatenate(told, axis=1), axis=1)
         found = Gridded(
             points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,
-            height=grid.height, crs=grid.crs_name, covered_share=round(covered / (grid.width * grid.height), 6),
+            height=grid.height, crs=grid.crs_name, vertical=place.vertical,
+            covered_share=round(covered / (grid.width * grid.height), 6),
             points_per_m2=round(float(per_m2), 3), sigma_m=round(float(sigma_m), 5),
             spread_m=round(float(spread_m), 5), warnings=tuple(list_warnings(spool, rule)),
             outputs={"heights": str(out), "run": str(out.with_suffix(".json"))},

@@ -19,6 +19,9 @@ PART_MOST: Final = 1_000_000
 METRES: Final = {"m": 1.0, "ft": 0.3048, "us-ft": 1200 / 3937}
 UNIT_KEYS: Final = {9001: 1.0, 9002: 0.3048, 9003: 1200 / 3937}
 VERTICAL_UNITS_KEY: Final = 4099
+VERTICAL_KEY: Final = 4096
+VERTICAL_CODES: Final = range(1024, 32767)
+ELLIPSOID: Final = "heights above the ellipsoid"
 SLACK: Final = 1.0  # units by which writers round the bounds of a header
 NOISE: Final = (7, 18)  # classes of noise (LAS 1.4)
 GROUND: Final = 2
@@ -32,11 +35,13 @@ class CloudPlace:
         crs_wkt: of x and y, without heights.
         unit_m: metres in one unit of x and y.
         height_m: metres in one unit of z.
+        vertical: the system of heights, such as `EGM2008 height`; empty where nobody says it.
     """
 
     crs_wkt: str
     unit_m: float
     height_m: float
+    vertical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +70,16 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
         said = _read_crs(path, reader)
-        by_key = _read_height_key(reader)
+        by_key, vertical_by_key = _read_height_key(reader), _read_vertical_key(reader)
     if said is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
     given = None if crs is None else _know(crs)
     if said is None:
         assert given is not None
         said = given
-    flat, height = _split(path, said)
+    flat, height, vertical = _split(path, said)
+    if given is not None and not vertical:
+        vertical = _split(path, given)[2]
     if given is not None and not flat.equals(_split(path, given)[0], ignore_axis_order=True):
         raise NoPlaceError(f"{path}: its header says {flat.name}, --crs says {given.name}; leave --crs out")
     if not flat.is_projected:
@@ -90,7 +97,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
                 "m, ft or us-ft"
             )
         told = 1.0
-    return CloudPlace(flat.to_wkt(), unit, told)
+    return CloudPlace(flat.to_wkt(), unit, told, vertical or vertical_by_key)
 
 
 def _know(crs: str) -> pyproj.CRS:
@@ -117,15 +124,29 @@ def _read_height_key(reader: Any) -> float | None:
     return None
 
 
-def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None]:
-    """The system of x and y, and metres in a unit of height where it says so."""
+def _read_vertical_key(reader: Any) -> str:
+    """The system of heights as GeoTIFF keys name it by its number; empty where they do not."""
+    for record in reader.header.vlrs:
+        for key in getattr(record, "geo_keys", ()):
+            if key.id == VERTICAL_KEY and key.value_offset in VERTICAL_CODES:
+                try:
+                    return str(pyproj.CRS.from_epsg(key.value_offset).name)
+                except CRSError:
+                    return f"EPSG:{key.value_offset}"
+    return ""
+
+
+def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str]:
+    """The system of x and y, metres in a unit of height, and the system of heights, where it says so."""
     if crs.is_compound:
         flat, height = crs.sub_crs_list[0], crs.sub_crs_list[1]
-        return flat, float(height.axis_info[0].unit_conversion_factor)
+        return flat, float(height.axis_info[0].unit_conversion_factor), str(height.name)
     if crs.is_geocentric:
         raise NoPlaceError(f"{path}: {crs.name} is geocentric: bring the cloud into a projected system first")
     height_axis = crs.axis_info[2:3]
-    return crs.to_2d(), float(height_axis[0].unit_conversion_factor) if height_axis else None
+    if height_axis:
+        return crs.to_2d(), float(height_axis[0].unit_conversion_factor), ELLIPSOID
+    return crs.to_2d(), None, ""
 
 
 def read_parts(path: Path, height_m: float) -> Iterator[Part]:

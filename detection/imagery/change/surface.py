@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import shapely
@@ -21,6 +21,7 @@ from detection.imagery.raster.overlay import Layer, spacing_m
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.whole_file import replacing
 
+VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
 PIXELS_MOST = 60_000_000
 # The band that holds the error of each cell, as point clouds are gridded.
@@ -107,6 +108,14 @@ class Difference:
     outputs: dict[str, str] = field(default_factory=dict)
 
 
+def warn_of_heights(older: str | None, newer: str | None) -> list[str]:
+    """One sentence where two dates have their heights in two systems, else nothing."""
+    if not older or not newer or older == newer:
+        return []
+    line = f"heights of the older date are {older}, of the newer {newer}: their difference shows as movement"
+    return [f"{line}, unless stable ground takes it away"]
+
+
 def subtract(
     older: Path,
     newer: Path,
@@ -145,7 +154,8 @@ def subtract(
     grid = read_grid(newer)
     if grid.width * grid.height > PIXELS_MOST:
         raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
-    warnings: list[str] = []
+    said = [inspect(path).tags.get(VERTICAL_TAG) for path in (older, newer)]
+    warnings = warn_of_heights(*said)
     box = (0, 0, grid.width, grid.height)
     with Layer(newer, grid) as now, Layer(older, grid) as then:
         new, shown = now.read(*box)

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from detection.clouds.distance import DistanceAsked, compare_clouds
 from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import GridAsked, grid_clouds
 from detection.imagery.change.surface import subtract
@@ -173,6 +174,24 @@ def test_a_cloud_without_a_place_is_asked_for_it(tmp_path):
     with pytest.raises(NoPointsError):
         grid_clouds([low], tmp_path / "a.tif", GridAsked())
     assert not list(tmp_path.glob(".slopeward-points-*"))
+
+
+def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
+    points = draw(np.random.default_rng(8), side_m=20.0, per_m2=10)[0]
+    old, new = (
+        write_cloud(tmp_path / f"{name}.las", points, crs=f"EPSG:32632+{code}")
+        for name, code in (("old", 5773), ("new", 3855))
+    )
+    bare = write_cloud(tmp_path / "bare.las", points)
+    with pytest.raises(NoPlaceError, match=r"heights are EGM2008 height, those of .* are EGM96 height"):
+        grid_clouds([old, bare, new], tmp_path / "a.tif", GridAsked(ground="all"))
+    for name, files in (("a", [old, bare]), ("b", [new])):
+        grid_clouds(files, tmp_path / f"{name}.tif", GridAsked(cell_m=1.0, ground="all"))
+    assert json.loads((tmp_path / "a.json").read_text())["vertical"] == "EGM96 height"
+    found = subtract(tmp_path / "a.tif", tmp_path / "b.tif")
+    compared = compare_clouds([old], [new], DistanceAsked(ground="all"))
+    for warnings in (found.warnings, compared.warnings):
+        assert any("EGM96 height" in line and "EGM2008 height" in line for line in warnings)
 
 
 def test_a_grid_that_cannot_hold_heights_is_refused(tmp_path):
