@@ -34,6 +34,8 @@ def say_cause(keys: Sequence[str]) -> str:
 
     >>> say_cause(["advice:anomaly:G1", "advice:anomaly:G3"])
     '2 suggestions of anomaly: G1, G3'
+    >>> say_cause(["advice:anomaly:G1"])
+    '1 suggestion of anomaly: G1'
     """
     criterion = keys[0].rpartition(":")[0].partition(":")[2]
     # G2 before G10
@@ -41,4 +43,5 @@ def say_cause(keys: Sequence[str]) -> str:
         {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
     )
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-    return f"{len(keys)} suggestions of {criterion}: {', '.join(places[:NAMED])}{more}"
+    many = "suggestion" if len(keys) == 1 else "suggestions"
+    return f"{len(keys)} {many} of {criterion}: {', '.join(places[:NAMED])}{more}"

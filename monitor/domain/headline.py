@@ -157,7 +157,9 @@ def find_sight(frozen: Frozen, site: Site | None) -> list[str]:
     outcome = frozen.get("outcome") or _NOTHING
     if site is None or "witnesses_available" not in outcome:
         return []
-    found = f"{outcome['witnesses_available']} independent witnesses can vote, {site.fusion.top_needs} needed"
+    count = outcome["witnesses_available"]
+    can = "1 independent witness can vote" if count == 1 else f"{count} independent witnesses can vote"
+    found = f"{can}, {site.fusion.top_needs} needed"
     return [f"{found}; {SIGHT_WORDS.get(outcome['observability'], outcome['observability'])}"]
 
 

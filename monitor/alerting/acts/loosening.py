@@ -221,7 +221,7 @@ def _criteria(old: Site, new: Site, top_two: int) -> list[str]:
         elif criterion.id in denied:
             found += _fields(f"criterion {criterion.id}, which a rule denies", criterion, now, {}, skip=SIGNED)
         elif _matters(criterion, high) or _matters(now, high):
-            found += _criterion(criterion, now, high)
+            found += _criterion(criterion, now, high, [k.name for k in old.levels])
     known = {c.id for c in old.criteria}
     # a new voice can only raise; what a later version knows may do anything
     return found + [
@@ -256,7 +256,7 @@ def _matters(criterion: Criterion, high: int) -> bool:
     return not plain or any(bound.level >= high for bound in criterion.thresholds)
 
 
-def _criterion(old: Criterion, new: Criterion, high: int) -> list[str]:
+def _criterion(old: Criterion, new: Criterion, high: int, levels: Sequence[str]) -> list[str]:
     name = f"criterion {old.id}"
     found = _fields(name, old, new, CRITERION, skip={"thresholds", "dwell", "params"})
     found += _fields(f"{name}.dwell", old.dwell, new.dwell, DWELL)
@@ -265,7 +265,7 @@ def _criterion(old: Criterion, new: Criterion, high: int) -> list[str]:
     lowest = 0 if old.kind.loosening != "bounds" or old.role == "part" else high
     for bound in old.thresholds:
         if bound.level >= lowest:
-            found += _bound(f"{name}, level {bound.level}", bound, after.get(bound.level))
+            found += _bound(f"{name}, level {bound.level} ({levels[bound.level]})", bound, after.get(bound.level))
     return found
 
 

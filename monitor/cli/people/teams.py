@@ -21,7 +21,9 @@ def find_site(c: Connection, site: str, config: Path | None) -> Site:
     found = find_in_force(c, site)
     if found is None:
         check_site(c, config, site)
-        raise NotFoundError(f"site {site!r} is not in force yet: start the service once, or `slopeward evaluate`")
+        raise NotFoundError(
+            f"site {site!r} is not in force yet: start the service, or run `slopeward evaluate --site {site}`"
+        )
     return found
 
 

@@ -32,12 +32,13 @@ def grid(
     """A raster of ground heights with the error of each cell; `slopeward scenes dod` subtracts two of them."""
     from detection.clouds.errors import NoPointsError
     from detection.clouds.grid import GridAsked, grid_clouds
+    from detection.clouds.header import read_header
 
     asked = GridAsked(
         cell_m=cell, method=method, ground=ground, reach=reach, crs=crs, height_unit=height_unit, like=like,  # type: ignore[arg-type]
     )  # fmt: skip
     try:
-        found = grid_clouds(_list_clouds(clouds), out, asked, tell_progress())
+        found = grid_clouds(files := _list_clouds(clouds), out, asked, tell_progress())
     except NoPointsError as error:
         say(str(error))
         raise typer.Exit(NOTHING) from None
@@ -46,9 +47,11 @@ def grid(
     if as_json:
         print_json(asdict(found))
         return
+    held = sum(read_header(file).points for file in files)
+    left_out = f", {held - found.points:,} outside or noise" if held > found.points else ""
     print(
         f"{out}: {found.width} x {found.height} cells of {found.cell_m:g} m, {found.covered_share:.0%} with a height; "
-        f"{found.ground_points:,} ground points of {found.points:,} ({found.ground_rule})"
+        f"{found.ground_points:,} ground points of {held:,}{left_out} ({found.ground_rule})"
     )
     print(
         f"median of the cells: {round(found.points_per_m2, 1)} points/m², spread {found.spread_m:.3f} m, error of "

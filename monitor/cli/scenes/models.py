@@ -16,6 +16,7 @@ REBUILT = frozenset({"frrn-a", "frrn-b"})
 """Measured in `imagery.json` with 48 channels in their last stage, where they have 96 now."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 NOT_MEASURED = "not measured"
+HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
 SEGMENTER, BOXES = "segmenter", "boxes"
 
 
@@ -40,6 +41,8 @@ def models(
             name = f"{one.network} " + ", ".join(f"{key} {value}" for key, value in one.options.items())
             rows.append(_tell(name, SEGMENTER, SEGMENTERS[one.network].paper, one.parameters, [], kept))
         rows += [_tell(name, "simple map", paper, None, [], kept) for name, paper in _SIMPLE.items()]
+    if not as_json:
+        print(HEADER)
     for row in rows:
         show(row, _lines(row), as_json)
 
@@ -151,7 +154,8 @@ def _figure(score: dict[str, Any]) -> str:
 
 def _sentence(score: dict[str, Any]) -> str:
     found, figure = score["difference"], _figure(score)
-    cost = f" at {score['times_its_cpu']} times its processor time" if "times_its_cpu" in score else ""
+    times = score.get("times_its_cpu")
+    cost = f" at {f'{times} times' if times else 'less than 0.1 times'} its processor time" if times is not None else ""
     if found is None:
         return f"{score['set']}: not distinguished from {score['beside']}{cost}"
     low, high = sorted(abs(end) for end in found["interval"])

@@ -1,6 +1,7 @@
 """`slopeward scenes dod`: the difference of two surfaces, offline."""
 
 from dataclasses import asdict
+from math import floor, inf, log10
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,19 @@ def dod(
     print(f"offset {found.offset_m:+.3f} m, limit of detection {found.limit_of_detection_m:.3f} m (95 %)")
     for kind, part in (("loss", found.loss), ("gain", found.gain)):
         print(
-            f"{kind}: {part.volume_m3:,.0f} ± {part.volume_error_m3:,.0f} m³ on {part.area_m2:,.0f} m² in "
-            f"{part.bodies} bodies"
+            f"{kind}: {_spell(part.volume_m3, part.volume_error_m3)} m³ on {part.area_m2:,.0f} m² in "
+            f"{part.bodies} {'body' if part.bodies == 1 else 'bodies'}"
         )
-    print(f"net: {found.net_volume_m3:+,.0f} ± {found.net_volume_error_m3:,.0f} m³")
+    print(f"net: {_spell(found.net_volume_m3, found.net_volume_error_m3, sign='+')} m³")
+    print("errors are those of heights; how exactly the outlines are drawn is not in them")
+
+
+def _spell(value: float, error: float, sign: str = "") -> str:
+    """A value with its error to two figures.
+
+    >>> _spell(695.21, 0.179), _spell(-12345.6, 1234.5, "+"), _spell(0.0, 0.0)
+    ('695.21 ± 0.18', '-12,300 ± 1,200', '0 ± 0')
+    """
+    digits = 0 if not 0 < error < inf else 1 - floor(log10(error))
+    shown = max(0, digits)
+    return f"{round(value, digits):{sign},.{shown}f} ± {round(error, digits):,.{shown}f}"

@@ -144,7 +144,7 @@ def test_rules_neighbours_and_earthquakes_loosen_when_they_go_or_are_denied():
 
 def test_low_bounds_matter_where_rovers_share_a_reference():
     old, new = parse_site(SHARED, "a"), parse_site(change("yellow = {over = 6.0", "yellow = {over = 7.0", SHARED), "b")
-    assert find_loosening(old, new) == ("criterion rate-1, level 1: over 6 -> 7",)
+    assert find_loosening(old, new) == ("criterion rate-1, level 1 (yellow): over 6 -> 7",)
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def test_a_file_on_disk_loosens_nothing_unseen(bench):
         taken = take_in(c, loose, "slopeward", "loaded at start", START)
     assert taken.site.source == SITE_TEXT
     line = explain_refusal(taken, "sites/bench.toml")
-    assert "criterion rate-1, level 3: over 80 -> 90" in line
+    assert "criterion rate-1, level 3 (red): over 80 -> 90" in line
     assert "slopeward sites propose sites/bench.toml" in line
     with bench.database.write() as c:
         assert take_in(c, tight, "slopeward", "loaded at start", START).site == tight

@@ -53,7 +53,7 @@ def test_a_change_that_loosens_is_read_and_put_in_force_by_a_second_account(benc
         assert "changes of the site file: 1 open" in bo.get("/sites/bench").text
         text = bo.get("/sites/bench/proposals").text
         for words in ("<td>criterion rate-1, red, over</td><td>80 mm/day</td><td>90 mm/day</td>", "noise is lower",
-                      "criterion rate-1, level 3: over 80 -&gt; 90", "red on 2 February is gone",
+                      "criterion rate-1, level 3 (red): over 80 -&gt; 90", "red on 2 February is gone",
                       "Somebody other than ada must approve"):  # fmt: skip
             assert words in text, words
         assert 'href="/sites/bench/proposals">Look and sign</a>' in bo.get("/signatures").text

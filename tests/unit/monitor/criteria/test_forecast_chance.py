@@ -179,7 +179,7 @@ def test_to_ask_for_more_chance_of_a_high_level_is_a_loosening():
     def site(chance):
         return read(f'role = "witness"\nred = {{over = 10.0, window = "1d", probability = {chance}}}')
 
-    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3: probability 0.3 -> 0.5",)
+    assert find_loosening(site(0.3), site(0.5)) == ("criterion f, level 3 (red): probability 0.3 -> 0.5",)
     assert find_loosening(site(0.5), site(0.3)) == ()
 
 
