@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
-from forecasting.errors import NotEnoughDataError
+from forecasting.errors import ForecastingError, NotEnoughDataError
 from forecasting.neural.device import ask, pick_device
 from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
@@ -28,6 +29,8 @@ Progress = Callable[[int, int, float], None]
 """Called after each epoch with (epoch, epochs, validation loss)."""
 
 MINIMUM_ORIGINS = 30
+MOST_WINDOWS = 8192
+"""Issue times x stations of one step: the memory of a step grows with them, and not with the stations alone."""
 ROOM_BYTES = 2**28
 """Examples of a training that are kept between its passes; what does not fit is made anew in each."""
 
@@ -46,7 +49,7 @@ class Settings:
         dropout: Share dropped before the head.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
-        batch: Issue times per step.
+        batch: Issue times per step; fewer where a step would read more than `MOST_WINDOWS` windows.
         stride: Every how many rows an issue time is taken for training.
         off: Sources that a network is built without.
         covariates: Drivers that it reads; None means every one there is. `multi-source` always reads all.
@@ -135,6 +138,7 @@ class Learner:
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
         self._made: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
         self._room = ROOM_BYTES
+        self._judging_s = 0.0
 
     def run(self, begun: float, progress: Progress | None, work: str | Path | None = None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
@@ -146,6 +150,9 @@ class Learner:
 
         Returns:
             Early-stop loss before training and after each pass, and why it ended.
+
+        Raises:
+            ForecastingError: Half of the time is over before the early-stop blocks are read once.
         """
         settings, network = self.settings, self.network
         kept = None if work is None else Unfinished.of(work, self._name())
@@ -155,7 +162,7 @@ class Learner:
         order = np.random.default_rng(settings.seed)
         place = None if kept is None else kept.load()
         if place is None:
-            losses, best, bad = [self.validate()], self._copy(), 0
+            losses, best, bad = [self.validate(begun + settings.time_limit_s / 2)], self._copy(), 0
         else:
             losses, best, bad = list(place.losses), place.best, place.bad
             self._return_to(place, optimiser, order)
@@ -182,10 +189,10 @@ class Learner:
     def _pass(
         self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
     ) -> bool:
-        """One pass; True where the time is up before its end."""
+        """One pass; True where the time is up before its end, less what judging it takes."""
         self.network.train()
         for member, origins in self._batches(order):
-            if time.monotonic() - begun > self.settings.time_limit_s:
+            if time.monotonic() - begun > self.settings.time_limit_s - self._judging_s:
                 return True
             loss = self.loss(member, member.parts.fit, origins)
             optimiser.zero_grad()
@@ -274,22 +281,33 @@ class Learner:
             total = total + physics.rain * rain_term(drier, wetter)
         return total
 
-    def validate(self) -> float:
-        """Mean loss on the early-stop blocks without learning."""
+    def validate(self, until_s: float = math.inf) -> float:
+        """Mean loss on the early-stop blocks without learning; refused where it lasts beyond `until_s`, monotonic."""
         self.network.eval()
+        begun = time.monotonic()
         found = []
         with torch.inference_mode():
             for member in self.judges:
                 early = member.parts.early_stop
-                parts = np.array_split(member.origins(early), max(1, member.origins(early).size // 64))
-                found.append(float(np.mean([float(self.loss(member, early, part)) for part in parts])))
+                size = _issues_at_once(64, member)
+                parts = np.array_split(member.origins(early), max(1, member.origins(early).size // size))
+                losses: list[float] = []
+                for part in parts:
+                    if losses and time.monotonic() > until_s:
+                        raise ForecastingError(
+                            f"{member.recipe.model} needs more than half of the {self.settings.time_limit_s:.0f} s to "
+                            f"read {member.values.shape[1]} stations once: give it more time or fewer stations"
+                        )
+                    losses.append(float(self.loss(member, early, part)))
+                found.append(float(np.mean(losses)))
+        self._judging_s = time.monotonic() - begun
         return float(np.mean(found))
 
     def _batches(self, order: np.random.Generator) -> Iterator[tuple[Member, Ints]]:
         """Batches of one pass, each of one record, in random order."""
-        size = self.settings.batch
         found = []
         for member in self.members:
+            size = _issues_at_once(self.settings.batch, member)
             shuffled = order.permutation(member.origins(member.parts.fit))
             found += [(member, np.sort(shuffled[i : i + size])) for i in range(0, shuffled.size, size)]
         turns = order.permutation(len(found)) if len(self.members) > 1 else range(len(found))
@@ -298,3 +316,8 @@ class Learner:
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+
+
+def _issues_at_once(most: int, member: Member) -> int:
+    """Issue times of one step, so that its windows stay within `MOST_WINDOWS`."""
+    return max(1, min(most, MOST_WINDOWS // member.values.shape[1]))

@@ -1,6 +1,7 @@
 """Networks: they start as lld, look at nothing after the origin, repeat bit for bit, and the graph matters."""
 
 import os
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -11,12 +12,12 @@ import torch
 from forecasting.data.features import noise_floor, scale_lag, windows
 from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
-from forecasting.errors import CheckpointError, HorizonError, NotEnoughDataError
+from forecasting.errors import CheckpointError, ForecastingError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
 from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QuantileHead
-from forecasting.neural.learner import Settings
+from forecasting.neural.learner import MOST_WINDOWS, Learner, Member, Settings
 from forecasting.neural.training import deterministic, prepare, train_network
 from forecasting.registry import NETWORKS as EVERY
 from forecasting.registry import load
@@ -244,6 +245,20 @@ def test_too_little_data_is_said_and_a_time_limit_is_kept():
     assert result.stopped == "time limit"
     assert len(seen) == 1
     assert seen[0][:2] == (1, 2)
+
+
+def test_many_stations_are_read_in_small_steps_and_within_the_time():
+    rng = np.random.default_rng(0)
+    wide = Panel(0.0, DAY_S, tuple(f"S{i}" for i in range(900)), np.cumsum(rng.normal(0.3, 0.3, (160, 900)), axis=0))
+    parts, small = split(160), Settings(window=10, hidden=4, time_limit_s=0.0)
+    many = Member(prepare("gru", wide, parts, HORIZONS[:1], small), wide.values, parts)
+    few = replace(many, values=wide.values[:, :128])
+    learner = Learner(build_network(many.recipe), [many, few], small)
+    sizes = {(m.values.shape[1], at.size) for m, at in learner._batches(rng)}
+    assert max(size for stations, size in sizes if stations == 900) == MOST_WINDOWS // 900
+    assert max(size for stations, size in sizes if stations == 128) == small.batch, "no other steps up to 128 stations"
+    with pytest.raises(ForecastingError, match=r"gru needs more than half of the 0 s to read 900 stations once"):
+        learner.run(time.monotonic(), None)
 
 
 def pulsing(rows=500, stations=3, seed=5):
