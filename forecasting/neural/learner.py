@@ -320,4 +320,4 @@ class Learner:
 
 def _issues_at_once(most: int, member: Member) -> int:
     """Issue times of one step, so that its windows stay within `MOST_WINDOWS`."""
-    return max(1, min(most, MOST_WINDOWS // member.values.shape[1]))
+    return max(1, min(most, MOST_WINDOWS // int(member.values.shape[1])))
