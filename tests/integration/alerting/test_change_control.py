@@ -369,7 +369,7 @@ def test_the_commands_propose_show_approve_and_reject(bench, tmp_path, capsys):
     assert "criterion[rate-1].red.over: 80.0 -> 800.0" in out.out
     assert "loosens one of the two highest levels" in out.out
     assert re.search(r"A, in force: 1 hazard alerts.* red [0-9.]*[1-9]", out.out)
-    assert re.search(r"B, proposed: .* red 0.00 d", out.out)
+    assert re.search(r"B, proposed: .* orange [0-9.]*[1-9][0-9]* d$", out.out, re.MULTILINE)  # red never
     code, out = call("sites", "proposals", "--json")
     number = str(json.loads(out.out)["id"])
     code, out = call("sites", "proposals", number)
