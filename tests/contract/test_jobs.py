@@ -49,7 +49,7 @@ noise_floor_mm = 1.0
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, DRAW, DESCRIBE,
     FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
-    map_files.TAKE, map_files.DRAW,
+    map_files.TAKE, map_files.DRAW, map_files.PICTURE,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip
 

@@ -17,6 +17,7 @@ from forecasting.serving.records import KINEMATIC, Limits
 from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
+from monitor.jobs.forecasts.drivers import Driving
 from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked, make_record
 from monitor.jobs.forecasts.worker import forecast_site
 from monitor.jobs.samples import Samples
@@ -163,7 +164,7 @@ def test_what_a_site_declares_reaches_its_forecasts():
     station = site.stations[0]
     now = datetime.fromtimestamp(times[-1], UTC)
     sample = Samples("C1.crack_opening", station, station.series[0], 1, "crack_opening", times, values, now)
-    record = make_record(site, [sample], DAY_S, now, {}, ())
+    record = make_record(site, [sample], DAY_S, now, Driving())
 
     def issue(record):
         return forecast_site(SiteForecastAsked(record, HORIZONS_S, (AskedModel("lld", "lld"),), {})).rows
