@@ -22,7 +22,7 @@ from detection.imagery.raster.masks import UDM2_CLEAR, UDM2_SHADOW, Mask
 from detection.imagery.raster.untrusted import is_vrt, list_files
 from detection.imagery.scene.band_names import BAND_NAMES, name_band
 from detection.imagery.scene.offsets import COUNT, SCALES, Calibration, read_calibration
-from detection.imagery.scene.products.product import READERS, describe_product
+from detection.imagery.scene.products.product import READERS, describe_product, is_product
 
 MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
@@ -145,7 +145,7 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     """
     if not path.is_dir():
         return None if path.is_file() and path.stat().st_size else f"{path}: absent or empty"
-    if watched and not (path / MANIFEST).is_file():
+    if watched and not (path / MANIFEST).is_file() and is_product(path):
         newest = max((file.stat().st_mtime for file in path.rglob("*") if file.is_file()), default=0.0)
         if 0.0 <= time.time() - newest < SETTLED_S:
             return f"{path}: its files are younger than {SETTLED_S:.0f} s and may still be written"
