@@ -3,8 +3,6 @@
 That none moves with its future is in tests/property/test_forecasting_leaks.py.
 """
 
-import time
-
 import numpy as np
 import pytest
 
@@ -122,16 +120,3 @@ def test_every_listed_baseline_fits_and_describes_itself():
     with pytest.raises(UnknownModelError, match="persistence"):
         fit_baseline("oracle", panel, Block(300, 400), STEPS)
     assert not set(BASELINES) & set(NETWORKS)
-
-
-@pytest.mark.slow
-def test_lld_for_a_hundred_thousand_series_is_quick():
-    values = np.cumsum(np.random.default_rng(0).normal(size=(91, 100_000)), axis=0)
-    model = LevelDrift("lld", (7,), ((7, 60, 0.75),))
-    best = np.inf
-    for _ in range(3):
-        begun = time.perf_counter()
-        model.predict(values, np.array([90]))
-        best = min(best, time.perf_counter() - begun)
-    print(f"lld, 100,000 series: {best * 1000:.0f} ms")
-    assert best < 0.5  # the bar of 100 ms is for a free core; `make bench` measures it
