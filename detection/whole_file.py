@@ -5,13 +5,14 @@
 
 import contextlib
 import glob
+import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 LEFT_S: Final = 86400.0  # a half file that nobody wrote to for a day is of a process that was killed
 
@@ -44,6 +45,12 @@ def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> It
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """A value as one line of JSON in a file that is replaced whole; `default` spells what JSON does not know."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, default=default) + "\n", encoding="utf-8")
 
 
 def _sweep(path: Path) -> None:

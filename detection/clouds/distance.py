@@ -3,7 +3,6 @@
 Lague, Brodu and Leroux (2013), ISPRS Journal of Photogrammetry and Remote Sensing 82, 10-26; computed by py4dgeo.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,7 +31,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, burn, to_pixels
 from detection.imagery.raster.raster import write_geotiff
-from detection.whole_file import replacing
+from detection.whole_file import replacing, write_json
 
 SIZE_MOST_M: Final = 100.0  # of normals and cylinders: all points within lie in memory at once
 CORE_MOST: Final = 10_000_000
@@ -458,6 +457,5 @@ def _write(
         told = asdict(zone)
         features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
-        with replacing(out_dir / FILES[name]) as partial:
-            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(out_dir / FILES[name], content)
     return found

@@ -1,6 +1,5 @@
 """A raster of heights with their error from point clouds of any size, square by square."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +24,7 @@ from detection.clouds.spool import (
 from detection.imagery.change.surface import VERTICAL_TAG
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
-from detection.whole_file import replacing
+from detection.whole_file import replacing, write_json
 
 NODATA = -9999.0
 REACH_MOST = 50.0
@@ -147,8 +146,7 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Pr
             spread_m=round(float(spread_m), 5), warnings=tuple(list_warnings(spool, rule)),
             outputs={"heights": str(out), "run": str(out.with_suffix(".json"))},
         )  # fmt: skip
-    with replacing(out.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(asdict(found)) + "\n", encoding="utf-8")
+    write_json(out.with_suffix(".json"), asdict(found))
     return found
 
 

@@ -1,6 +1,5 @@
 """Difference of two surfaces: what was lost, what was gained, and how sure that is."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.raster.overlay import Layer, spacing_m
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
-from detection.whole_file import replacing
+from detection.whole_file import write_json
 
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
@@ -372,6 +371,5 @@ def _write(
         features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
     for name, content in (("geojson", {"type": "FeatureCollection", "features": features}), ("run", asdict(found))):
-        with replacing(out_dir / FILES[name]) as partial:
-            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(out_dir / FILES[name], content)
     return found

@@ -1,6 +1,5 @@
 """How far the ground moved between two images of two dates: windows of the older one are found again on the newer."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +18,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import STRIP_PX, Layer, spacing_m
 from detection.imagery.raster.raster import inspect, read_grid
 from detection.imagery.scene.scene import find_date
-from detection.whole_file import replacing
+from detection.whole_file import replacing, write_json
 
 NODES_MOST: Final = 40_000
 WINDOW_PX: Final = (16, 256)
@@ -463,6 +462,5 @@ def _write(tracked: Tracked, out_dir: Path) -> Tracked:
             description="Displacement between two images",
         )  # fmt: skip
     tracked = replace(tracked, outputs={name: str(out_dir / file) for name, file in FILES.items()})
-    with replacing(out_dir / FILES["run"]) as partial:
-        partial.write_text(json.dumps(asdict(tracked), default=str) + "\n", encoding="utf-8")
+    write_json(out_dir / FILES["run"], asdict(tracked), default=str)
     return tracked

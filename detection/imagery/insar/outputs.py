@@ -1,6 +1,5 @@
 """What a stack of interferograms leaves behind: rasters of rate, error and coherence, zones, a picture, a record."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from detection.imagery.insar.stack import Stack, read_stack
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import to_pixels
 from detection.imagery.raster.raster import write_geotiff, write_png
-from detection.whole_file import replacing
+from detection.whole_file import write_json
 
 FILES = {
     "rate": "rate.tif", "error": "rate_error.tif", "coherence": "coherence.tif", "zones": "zones.geojson",
@@ -94,8 +93,7 @@ def _write(found: StackRates, movement: Movement, out_dir: Path) -> StackRates:
         features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": {"what": what, **told}})
     found = replace(found, outputs={name: str(out_dir / file) for name, file in FILES.items()})
     for name, content in (("zones", {"type": "FeatureCollection", "features": features}), ("run", found.tell())):
-        with replacing(out_dir / FILES[name]) as partial:
-            partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_json(out_dir / FILES[name], content)
     return found
 
 

@@ -190,6 +190,11 @@ def _argue(scores: list[dict[str, Any]]) -> dict[str, Any]:
         told[gain > 0].append(f"{score['set']} {score['horizon']}: {_compare(score, gain)}")
     if scores and all(score["mae_mm"] == score["auto_mae_mm"] for score in scores):
         told = {True: ["what every other forecast is compared with"], False: []}
+    return _weigh(scores, told)
+
+
+def _weigh(scores: list[dict[str, Any]], told: Mapping[bool, list[str]]) -> dict[str, Any]:
+    """Scores and what they say for (True) and against a model."""
     return {
         "scores": scores or None, "note": None if scores else NOT_MEASURED,
         "reasons_for": "; ".join(told[True]) or None, "reasons_against": "; ".join(told[False]) or None,
@@ -238,10 +243,7 @@ def _score_beside() -> dict[str, Any]:
                 f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
             )
     told[False].append("it has no gate, and says a time for a slope that never fails")
-    return {
-        "scores": scores, "note": None, "reasons_for": "; ".join(told[True]) or None,
-        "reasons_against": "; ".join(told[False]),
-    }  # fmt: skip
+    return _weigh(scores, told)
 
 
 def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -268,7 +270,4 @@ def _score_detector(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]
             told[score["f1"] > score["rules_f1"]].append(
                 f"{score['set']}: F1 {score['f1']:.2f}, rules {score['rules_f1']:.2f}"
             )
-    return {
-        "scores": scores, "note": None, "reasons_for": "; ".join(told[True]) or None,
-        "reasons_against": "; ".join(told[False]) or None,
-    }  # fmt: skip
+    return _weigh(scores, told)

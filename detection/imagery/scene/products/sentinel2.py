@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from detection.imagery.errors import ManifestError
 from detection.imagery.scene.offsets import BASELINE, COUNT, PRODUCT, SENTINEL_OFFSET
-from detection.imagery.scene.products.texts import find_text, read_instant, read_number, read_xml
+from detection.imagery.scene.products.texts import find_text, list_texts, read_instant, read_number, read_xml
 
 LEVELS: Final = {"MTD_MSIL2A.xml": "BOA", "MTD_MSIL1C.xml": "RADIO"}
 IMAGE: Final = re.compile(r"_(B\d[0-9A]|SCL)(?:_(\d{2})m)?$")
@@ -29,12 +29,10 @@ def describe_sentinel2(folder: Path) -> dict[str, Any] | None:
     told = read_xml(metadata)
     within = "" if root == folder else f"{root.name}/"
     images: dict[str, tuple[int, str]] = {}
-    for element in told.iter():
-        if not isinstance(element.tag, str) or element.tag.rpartition("}")[2] not in {"IMAGE_FILE", "IMAGE_ID"}:
-            continue
-        named = IMAGE.search((element.text or "").strip())
+    for image in list_texts(told, "IMAGE_FILE", "IMAGE_ID"):
+        named = IMAGE.search(image)
         if named:
-            found = int(named[2] or 0), f"{within}{(element.text or '').strip()}.jp2"
+            found = int(named[2] or 0), f"{within}{image}.jp2"
             images[named[1]] = min(images.get(named[1], found), found)
     bands = {name: file for name, (_, file) in images.items() if name != "SCL"}
     if not bands:
@@ -70,11 +68,7 @@ def _find_root(folder: Path) -> Path | None:
 def _read_offset(told: ET.Element, metadata: Path, name: str) -> tuple[float, str]:
     """What is added to counts, and where that is said."""
     tag = f"{LEVELS[metadata.name]}_ADD_OFFSET"
-    values = {
-        (element.text or "").strip()
-        for element in told.iter()
-        if isinstance(element.tag, str) and element.tag.rpartition("}")[2] == tag
-    }
+    values = set(list_texts(told, tag))
     if len(values) > 1:
         raise ManifestError(f"{metadata}: {tag} differs between bands ({', '.join(sorted(values)[:3])})")
     if values:

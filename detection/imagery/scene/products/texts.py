@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -91,10 +92,14 @@ def read_number(value: object, path: Path, what: str) -> float:
 
 def find_text(root: ET.Element, name: str) -> str | None:
     """The text of the first element of a name in any namespace; None where there is none."""
+    return next(filter(None, list_texts(root, name)), None)
+
+
+def list_texts(root: ET.Element, *names: str) -> Iterator[str]:
+    """The texts of all elements of some names in any namespace, in their order."""
     for element in root.iter():
-        if isinstance(element.tag, str) and element.tag.rpartition("}")[2] == name and (element.text or "").strip():
-            return str(element.text).strip()
-    return None
+        if isinstance(element.tag, str) and element.tag.rpartition("}")[2] in names:
+            yield (element.text or "").strip()
 
 
 def read_instant(text: object, path: Path, what: str) -> datetime:
