@@ -40,4 +40,8 @@ if [ ! -e "$policy" ]; then
     trap '"${as_root[@]}" rm -f "$policy"' EXIT
 fi
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+# --reinstall: a package that is there without its program would else be left as it is
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends --reinstall "${packages[@]}" >/dev/null
+for name in "${packages[@]}"; do
+    "has_$name" >/dev/null 2>&1 || { echo "$name was installed and its program is still not found" >&2; exit 1; }
+done
