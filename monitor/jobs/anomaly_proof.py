@@ -1,5 +1,6 @@
 """Whether detectors may count for the level of their site: what held-out time of its record says is kept as proof."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
@@ -16,7 +17,7 @@ from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
 from monitor.jobs.samples import load_displacements
 from monitor.store.database.engine import Database
-from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, load_proof_facts
+from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, find_shown_since, load_proof_facts
 from monitor.store.models.registry import ModelRow
 from monitor.store.models.scores import load_scored_fans
 
@@ -31,11 +32,14 @@ def find_asking(site: Site, detector: str) -> Criterion | None:
     return next((one for one in asking if detector in list_subjects(site, one)), None)
 
 
-def is_untested(c: Connection, site: Site, detector: str, now: datetime) -> bool:
-    """Whether a detector counts for the level by the site file, and nothing that is stored speaks of what serves."""
+def is_untested(c: Connection, site: Site, detector: str, now: datetime, lasts_s: float = math.inf) -> bool:
+    """Whether a detector counts for the level by the site file, and no test of what serves is stored, or an old one."""
     return any(
-        f.name == detector and (f.tested_s is None or (f.weights, f.settings) != (f.weights_now, f.settings_now))
+        f.tested_s is None
+        or (f.weights, f.settings) != (f.weights_now, f.settings_now)
+        or epoch_s(now) - f.tested_s > lasts_s
         for f in load_proof_facts(c, site, now)
+        if f.name == detector
     )
 
 
@@ -57,9 +61,10 @@ def keep_test(
 
 
 def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Actor, made_by: str) -> Proof | None:
-    """Count the alarms of the detector beside forecasts over all that was scored here, and keep what came of it.
+    """Count the alarms of the detector beside forecasts over all that those shown now have issued, and keep the result.
 
     It learns nothing, so all of the record is held out. Its alarms on a record that nobody labelled count as false.
+    Fans of earlier checkpoints are not what serves. Where no reading has yet a fan, there is nothing to keep: None.
     """
     clock = go_on(now)
     asking, step_s = find_asking(site, detector), site.slowest_motion_s
@@ -68,9 +73,10 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
     budget, months, alarms, readings = budget_of_each(site.anomaly), 0.0, 0, 0
     first = last = None
     with db.read() as c:
-        weights = digest_forecasters(c, site.id, now)
+        weights, horizon_s = digest_forecasters(c, site.id, now), find_horizon_s(site.forecast, step_s)
+        since = find_shown_since(c, site.id, horizon_s, now)
         for series_id in list_moving(c, site):
-            fans = load_scored_fans(c, series_id, find_horizon_s(site.forecast, step_s), now)
+            fans = load_scored_fans(c, series_id, horizon_s, now, since=since)
             judged = list(judge_fans(fans))
             if not judged:
                 continue
@@ -81,6 +87,8 @@ def prove_fans(db: Database, site: Site, detector: str, now: datetime, actor: Ac
             over = [epoch_s(at) for at, score, *_ in judged if score > LIMIT]
             alarms += sum(i == 0 or at_s - over[i - 1] > RUN_GAP_S for i, at_s in enumerate(over))
             first, last = min(filter(None, (first, judged[0][0]))), max(filter(None, (last, judged[-1][0])))
+    if not readings:
+        return None
     against = []
     if months * budget < FEWEST_FALSE:
         against.append(

@@ -221,8 +221,9 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
 
 
 def _tell_proof(detector: str, proof: "Proof | None", *, as_json: bool) -> None:
-    assert proof is not None
-    if as_json:
+    if proof is None:
+        print(f"{detector}: no proof: no reading has a forecast that is shown now beside it", file=sys.stderr)
+    elif as_json:
         print_json({"proof": detector, "passed": proof.passed, "reasons": list(proof.reasons), **proof.result})
     else:
         print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")

@@ -144,7 +144,8 @@ def keep_proof(db: Database, site: Site, card: Scorecard, criterion: Criterion, 
     with db.write() as c:
         now = datetime.now(UTC)  # a test is known from the instant at which it is written
         records = {
-            h: load_shown_record(c, site.id, h, now, find_shown_since(c, site.id, h, now)) for h in sorted(horizons)
+            h: load_shown_record(c, site.id, criterion, h, now, find_shown_since(c, site.id, h, now))
+            for h in sorted(horizons)
         }
         gained = [] if gain is None else [g or 0.0 for g in gain.gained_s]
         figures = {h: (r.issues, r.mae_mm, r.mae_persistence_mm, r.coverage_80) for h, r in records.items()}

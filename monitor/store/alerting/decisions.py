@@ -265,8 +265,12 @@ def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[Foreca
 
 
 def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[AnomalyFact, ...]:
-    """Scores beyond their threshold in a time."""
-    rows = c.execute(_plan_anomaly_facts(), {"site_id": site, "since": since, "now": now})
+    """The newest score beyond its threshold of each series by each detector and its weights in a time.
+
+    What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out.
+    """
+    asked = {"site_id": site, "since": since, "now": now, "most": ADVICE_LIMIT}
+    rows = c.execute(_plan_anomaly_facts(), asked)
     return tuple(
         AnomalyFact(
             r.station, r.quantity, seconds(r.at), r.detector, r.score, r.threshold, r.kind,
@@ -279,8 +283,8 @@ def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime)
 @cache  # put together once: it is asked at every look
 def _plan_anomaly_facts() -> Select[Any]:
     a, s = t.anomaly.c, t.series.c
-    return (
-        select(t.anomaly, s.station, s.quantity)
+    newest = (
+        select(a.series_id, a.detector, func.max(a.at).label("at"))
         .join(t.series, s.id == a.series_id)
         .where(
             s.site == bindparam("site_id"),
@@ -289,9 +293,21 @@ def _plan_anomaly_facts() -> Select[Any]:
             a.at <= bindparam("now"),
             a.scored_at <= bindparam("now"),
         )
-        .order_by(a.at.desc(), s.station, s.quantity, a.detector)
-        .limit(ADVICE_LIMIT)
+        .group_by(a.series_id, a.detector, a.model_hash)
+        .subquery()
     )
+    n = newest.c
+    place = func.row_number().over(
+        partition_by=(a.detector, a.model_hash), order_by=(a.at.desc(), s.station, s.quantity)
+    )
+    found = (
+        select(t.anomaly, s.station, s.quantity, place.label("place"))
+        .join(newest, and_(n.series_id == a.series_id, n.detector == a.detector, n.at == a.at))
+        .join(t.series, s.id == a.series_id)
+        .subquery()
+    )
+    f = found.c
+    return select(found).where(f.place <= bindparam("most")).order_by(f.at.desc(), f.station, f.quantity, f.detector)
 
 
 def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[FootprintFact, ...]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, case, distinct, func, select
 
 from forecasting.serving.promotion import Scored
 from monitor.domain.instants import epoch_s
+from monitor.domain.site import Criterion
 from monitor.store.schema.tables import forecast, forecast_score, series
 
 MOST_ISSUES = 8  # that aim at one reading, where the cadence of forecasts is faster than the readings
@@ -83,11 +84,12 @@ class ScoredFan:
 
 
 def load_scored_fans(
-    c: Connection, series_id: int, horizon_s: float, now: datetime, newest: int | None = None
+    c: Connection, series_id: int, horizon_s: float, now: datetime, newest: int | None = None,
+    since: datetime | None = None,
 ) -> list[ScoredFan]:
     """The newest readings of a series that had a forecast of this horizon, oldest first, as known at `now`.
 
-    Several issues may aim at one reading: the newest of them counts.
+    Several issues may aim at one reading: the newest of them counts. What was issued before `since` does not.
     """
     f, k = forecast.c, forecast_score.c
     query = (
@@ -97,6 +99,8 @@ def load_scored_fans(
         .order_by(k.observed_at.desc(), f.issued_at.desc())
         .limit(None if newest is None else newest * MOST_ISSUES)
     )
+    if since is not None:
+        query = query.where(f.issued_at >= since)
     found: dict[datetime, ScoredFan] = {}
     for row in c.execute(query):
         found.setdefault(row.observed_at, ScoredFan(*row))
@@ -127,9 +131,9 @@ class ShownRecord:
 
 
 def load_shown_record(
-    c: Connection, site: str, horizon_s: float, now: datetime, since: datetime | None = None
+    c: Connection, site: str, criterion: Criterion, horizon_s: float, now: datetime, since: datetime | None = None
 ) -> ShownRecord:
-    """Mean absolute error and coverage of shown displacement forecasts at a horizon, issued from `since` on."""
+    """Mean absolute error and coverage of the shown forecasts that a criterion reads, issued from `since` on."""
     f, k = forecast.c, forecast_score.c
     query = (
         select(
@@ -139,9 +143,14 @@ def load_shown_record(
         .join(forecast_score, k.forecast_id == f.id)
         .join(series, series.c.id == f.series_id)
         .where(
-            series.c.site == site, series.c.quantity.like("displacement%"), f.horizon_s == horizon_s, f.shown,
-            k.scored_at <= now,
+            series.c.site == site, series.c.station.in_(criterion.stations), f.horizon_s == horizon_s, f.shown,
+            k.scored_at <= now, _is_asked(criterion.quantity),
         )
     )  # fmt: skip
     row = c.execute(query if since is None else query.where(f.issued_at >= since)).one()
     return ShownRecord(int(row[0]), *(None if value is None else float(value) for value in row[1:]))
+
+
+def _is_asked(quantity: str) -> ColumnElement[bool]:
+    """The quantities that a criterion of forecasts reads: all of displacement, or the one that it names."""
+    return series.c.quantity.like("displacement%") if quantity == "displacement" else series.c.quantity == quantity

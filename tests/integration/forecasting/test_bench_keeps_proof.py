@@ -48,6 +48,8 @@ def test_the_bench_of_a_site_keeps_its_proof(
         facts = {f.name: f for f in load_proof_facts(c, site, datetime.now(UTC) + timedelta(minutes=1))}
         rows = load_view(c, "model_proofs", site=site.id)
     assert set(facts) == {"persistence-z", "residual-fan"}
-    assert all(f.tested_s is not None and f.weights == f.weights_now for f in facts.values())
-    assert "sensor-months were held out" in facts["residual-fan"].why, "no forecast was ever scored here"
+    tested = facts["persistence-z"]
+    assert (tested.tested_s is not None, tested.weights) == (True, tested.weights_now)
+    assert facts["residual-fan"].tested_s is None, "no forecast was ever scored here"
+    assert "residual-fan: no proof: no reading has a forecast" in said.err
     assert {r["made_by"] for r in rows} >= {f"slopeward anomalies bench --site {site.id}"}

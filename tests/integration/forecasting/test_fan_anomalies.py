@@ -13,11 +13,14 @@ from monitor.domain.decision import AnomalyFact, Memory, View
 from monitor.domain.instants import epoch_s, spell
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_proof import prove_fans
+from monitor.jobs.forecasts import train
 from monitor.language.sayings import say
 from monitor.series.assessment import Windows
+from monitor.store.alerting import decisions
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import load_proof_facts
+from monitor.store.models.scores import load_shown_record
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.integration.forecasting.test_jobs_forecast import SITE, START, fill
@@ -71,6 +74,7 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
     config = ServiceConfig.model_validate({"paths": {"models": str(tmp_path_factory.mktemp("models"))}})
     with database.read() as c:
         ids = dict(c.execute(select(t.series.c.station, t.series.c.id).where(t.series.c.site == site.id)).all())
+    assert prove_fans(database, site, "residual-fan", now, Actor("ada"), "by hand") is None, "nothing was scored yet"
     first = now - 12 * DAY
     issue(database, ids["G0"], first, "...^..^^^.")
     issue(database, ids["G1"], first, ".^v.v....^")
@@ -120,3 +124,41 @@ def test_readings_outside_the_stored_fan_are_an_anomaly_that_explains_itself(
         )  # fmt: skip
         (proof,) = load_proof_facts(c, site, now + 1002 * DAY)
     assert proof.weights != proof.weights_now, "fans of another forecaster were not tested"
+
+    # the nightly training tests it again, on the fans of what is shown now
+    site = replace(site, forecast=replace(site.forecast, models=("lld",)))
+    night = now + 1003 * DAY
+    assert "residual-fan: may be a witness" in train.run(database, config, site, night)
+    assert train.run(database, config, site, night + DAY) == "nothing to train", "a test of what serves is young"
+    with database.read() as c:
+        (proof,) = load_proof_facts(c, site, night + DAY)
+        rows = c.execute(select(t.model_proof.c.rows_tested).order_by(t.model_proof.c.id)).scalars().all()
+        asks = replace(strange, quantity="displacement")
+        mine = load_shown_record(c, site.id, asks, WEEK_S, night)
+        all_of_it = load_shown_record(c, site.id, replace(asks, stations=("G0", "G1", "G2")), WEEK_S, night)
+    assert proof.passed
+    assert proof.weights == proof.weights_now
+    assert rows[-1] < rows[-2], "fans of the earlier forecaster are not what serves"
+    assert (mine.issues, all_of_it.mae_mm < mine.mae_mm) == (10, True), "a criterion is tested on its own stations"
+
+
+def test_scores_of_one_detector_crowd_out_no_other(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = parse_site(TEXT, "jobs.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    now = fill(database, site, 3)
+    monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
+    with database.write() as c:
+        s = t.series.c
+        ids = c.execute(select(s.id).where(s.site == site.id, s.quantity != "rain")).scalars().all()
+        row = {"score": 2.0, "threshold": 1.0, "budget": 0.1, "kind": "movement", "alerted": True, "scored_at": now}
+        loud = [
+            row | {"series_id": i, "at": now - k * DAY / 24, "detector": "rules", "model_hash": "a"}
+            for i in ids for k in range(4)
+        ]  # fmt: skip
+        tested = row | {"series_id": ids[0], "at": now - DAY, "detector": "ae", "model_hash": "b"}
+        c.execute(insert(t.anomaly), [*loud, tested, tested | {"at": now - 2 * DAY}])
+        found = decisions.load_anomaly_facts(c, site.id, now - 3 * DAY, now)
+    assert [f.detector for f in found] == ["rules", "rules", "ae"]
+    assert len({(f.station, f.quantity) for f in found}) == 2
+    assert found[-1].at_s == epoch_s(now - DAY), "the newest of each series"
