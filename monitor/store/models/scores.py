@@ -86,7 +86,7 @@ class ScoredFan:
 def load_scored_fans(
     c: Connection, series_id: int, horizon_s: float, now: datetime, newest: int | None = None,
     since: datetime | None = None,
-) -> list[ScoredFan]:
+) -> list[ScoredFan]:  # fmt: skip
     """The newest readings of a series that had a forecast of this horizon, oldest first, as known at `now`.
 
     Several issues may aim at one reading: the newest of them counts. What was issued before `since` does not.
