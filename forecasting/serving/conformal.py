@@ -233,8 +233,9 @@ class _Level:
 def _rank(ranked: Floats, gone: Floats, come: Floats) -> None:
     """Take one score out of each ranked column and put one in, in place; infinite where there is none."""
     if np.isfinite(gone).any():
-        later = np.concatenate([ranked[1:], np.full((1, gone.size), np.inf)])
-        ranked[:] = np.where(ranked < gone, ranked, later)
+        above = ranked >= gone
+        np.copyto(ranked[:-1], ranked[1:], where=above[:-1])
+        ranked[-1, above[-1]] = np.inf
     before = np.maximum(ranked[:-1], come)
     np.minimum(ranked[0], come, out=ranked[0])
     np.minimum(ranked[1:], before, out=ranked[1:])

@@ -124,7 +124,7 @@ def fit_lad(panel: Panel, calibration: Block, steps: Sequence[int]) -> LeastAbso
         if pairs.size < MINIMUM_PAIRS_PER_LAG * len(lags):
             weights.append(tuple(float("nan") for _ in columns))
         else:
-            weights.append(tuple(float(w) for w in solve(np.stack(columns, axis=1), ahead.ravel()[pairs])))
+            weights.append(tuple(float(w) for w in solve(np.stack(columns).T, ahead.ravel()[pairs])))
     return LeastAbsolute("lad", tuple(steps), lags, reach, tuple(float(v) for v in noise), tuple(weights))
 
 
@@ -143,7 +143,7 @@ def solve(columns: Floats, wanted: Floats) -> Floats:
     count = columns.shape[1]
     weights, left = np.zeros(count), wanted
     floor = 0.01 * float(np.median(np.abs(wanted))) + 1e-9
-    spare = np.empty(scaled.shape)
+    spare = np.empty_like(scaled)  # in the order of the columns: long ones are read from end to end
     for _ in range(_ROUNDS):
         pull = 1.0 / np.maximum(np.abs(left), floor)
         square = np.multiply(scaled, pull[:, None], out=spare).T @ scaled
