@@ -447,6 +447,15 @@ def _fill_scene(c: Connection) -> None:
         scene_hash=HASHES["before"], model_hash=HASHES["unet"], polygon_id="p4", at=NOW - days(1), verdict="reject",
         by="R. Mori", note="a quarry road", geometry=None,
     ))  # fmt: skip
+    ring = [[8.905, 46.203], [8.906, 46.203], [8.906, 46.204], [8.905, 46.203]]
+    c.execute(insert(t.scene_outline).values(
+        site="north-bench", scene_hash=HASHES["scene"], kind="landslide", area_m2=4290.0, note="below the road",
+        geometry={"type": "Polygon", "coordinates": [ring]}, from_model_hash=None, from_polygon_id=None, at=NOW - days(1), by="R. Mori",
+    ))  # fmt: skip
+    c.execute(insert(t.scene_unsure).values(
+        scene_hash=HASHES["scene"], tile=0, site="north-bench", model_hash=HASHES["unet"], min_lon=8.9, min_lat=46.2, max_lon=8.902,
+        max_lat=46.202, doubt=0.9, made_at=taken + timedelta(hours=3),
+    ))  # fmt: skip
 
 
 def _fill_states(c: Connection, north: Site, lake: Site) -> None:

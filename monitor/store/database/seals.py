@@ -105,6 +105,7 @@ SEALED: Final = {
         Sealed(t.duty_override),
         Sealed(t.duty_handover),
         Sealed(t.footprint_review, _leave("geometry"), only_added=True),
+        Sealed(t.scene_outline),
         Sealed(t.model_transition, only_added=True),
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),
@@ -133,7 +134,8 @@ NOT_SEALED: Final = {
     ),
     **dict.fromkeys(
         ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",
-         "movement", "season", "model_fit", "anomaly", "scene", "scene_footprint", "scene_change"),
+         "movement", "season", "model_fit", "anomaly", "scene", "scene_footprint", "scene_change",
+         "scene_unsure"),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),
     **dict.fromkeys(

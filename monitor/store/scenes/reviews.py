@@ -1,7 +1,7 @@
 """What people say of footprints, and which footprints wait for somebody to look."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, insert, select
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
-from monitor.store.schema.tables import footprint_review, scene, scene_footprint
+from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
 UNSURE: Final = 0.5
@@ -18,7 +18,10 @@ UNSURE: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """A footprint with the newest word on it; `verdict` None: nobody looked yet."""
+    """A footprint with the newest word on it; `verdict` None: nobody looked yet.
+
+    `by_outline`: somebody outlined it anew on the page, which says what a review would.
+    """
 
     scene: str
     scene_hash: str
@@ -36,6 +39,8 @@ class Reviewed:
     by: str | None
     note: str | None
     redrawn: Mapping[str, Any] | None
+    at: datetime | None = None
+    by_outline: bool = False
 
     @property
     def unsure(self) -> bool:
@@ -50,7 +55,7 @@ def load_reviewed(c: Connection, site: str, *, model_hash: str | None = None) ->
     query = (
         select(
             s.name, s.path, s.acquired_at, s.run, scene_footprint, r.id, r.verdict, r.by, r.note,
-            r.geometry.label("redrawn"),
+            r.geometry.label("redrawn"), r.at,
         )
         .join(scene, s.scene_hash == g.scene_hash)
         .outerjoin(footprint_review, same)
@@ -65,9 +70,35 @@ def load_reviewed(c: Connection, site: str, *, model_hash: str | None = None) ->
         found[row.scene_hash, row.model_hash, row.polygon_id] = Reviewed(
             row.name, row.scene_hash, row.model, row.model_hash, row.polygon_id, row.mean_probability, threshold,
             row.area_m2, row.change, row.geometry, row.path, row.acquired_at, row.verdict, row.by, row.note,
-            row.redrawn,
+            row.redrawn, row.at,
         )  # fmt: skip
+    for key, words in _load_corrections(c, site).items():
+        if key in found:
+            found[key] = _correct(found[key], words)
     return sorted(found.values(), key=lambda one: (one.mean_probability, one.polygon_id))
+
+
+def _load_corrections(c: Connection, site: str) -> dict[tuple[str, str, str], list[Any]]:
+    """Outlines that stand, by the footprint that each corrects, the oldest first."""
+    o = scene_outline.c
+    query = select(scene_outline).where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
+    found: dict[tuple[str, str, str], list[Any]] = {}
+    for row in c.execute(query.order_by(o.id)):
+        found.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)
+    return found
+
+
+def _correct(one: Reviewed, words: Sequence[Any]) -> Reviewed:
+    """A footprint as the outlines say that correct it, unless somebody judged it after them."""
+    last = words[-1]
+    if one.at is not None and one.at > last.at:
+        return one
+    rings = [word.geometry["coordinates"] for word in words if word.kind == "landslide"]
+    redrawn = {"type": "MultiPolygon", "coordinates": rings} if rings else None
+    return replace(
+        one, verdict="redraw" if rings else "reject", by=last.by, note=last.note or None, redrawn=redrawn, at=last.at,
+        by_outline=True,
+    )  # fmt: skip
 
 
 def add_review(

@@ -408,6 +408,22 @@ footprint_review = Table(
     Column("geometry", Json), Index("ix_footprint_review", "scene_hash", "model_hash", "polygon_id"),
 )  # fmt: skip
 
+scene_outline = Table(
+    "scene_outline", metadata,  # what people outlined on scenes; never overwritten, a correction is a row of its own
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("scene_hash", String(64), nullable=False),
+    Column("kind", String(16), nullable=False), Column("geometry", Json, nullable=False), Column("area_m2", Number, nullable=False),  # landslide, not_landslide, nothing
+    Column("from_model_hash", String(64)), Column("from_polygon_id", String(64)),  # the footprint that it corrects
+    _text("note"), Column("at", Instant, nullable=False), _text("by"), *_withdrawn(),
+    Index("ix_scene_outline", "site", "scene_hash"),
+)  # fmt: skip
+scene_unsure = Table(
+    "scene_unsure", metadata,  # tiles of a scene that its model is least sure of, from 0 on; made anew with each model
+    Column("scene_hash", String(64), primary_key=True), Column("tile", Integer, primary_key=True), Column("site", String(64), nullable=False),
+    Column("model_hash", String(64), nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
+    Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), Column("doubt", Number, nullable=False), Column("made_at", Instant, nullable=False),
+    Index("ix_scene_unsure", "site", "doubt"),
+)  # fmt: skip
+
 # ---- alerts ----------------------------------------------------------------------------------------------------
 decision = Table(
     "decision", metadata,  # frozen inputs of a level change: recomputable bit for bit

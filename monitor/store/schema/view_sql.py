@@ -352,6 +352,9 @@ FROM scene_change h JOIN scene c ON c.scene_hash = h.scene_hash
   g.mean_probability, g.area_m2, g.model, g.model_hash
 FROM footprint_review r JOIN scene c ON c.scene_hash = r.scene_hash
   JOIN scene_footprint g ON g.scene_hash = r.scene_hash AND g.model_hash = r.model_hash AND g.polygon_id = r.polygon_id""",
+        "scene_outlines": """SELECT c.site, c.name AS scene, o.scene_hash, c.acquired_at, o.id AS outline_id, o.kind, o.area_m2, o.geometry,
+  o.from_polygon_id AS from_polygon, o.note, o.at, o."by", o.withdrawn_at, o.withdrawn_by
+FROM scene_outline o JOIN scene c ON c.scene_hash = o.scene_hash""",
         "insar_points": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, p.height_m,
   o.observed_at AS newest_at, o.received_at,
   o.value_raw * CASE s.unit WHEN 'cm' THEN 10.0 WHEN 'm' THEN 1000.0 ELSE 1.0 END AS value_mm, o.revision,

@@ -1,0 +1,335 @@
+"""Outlines that people draw on scenes, all that people said of the ground as labels, and tiles that wait for a look."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from monitor.domain.alert import Actor
+from monitor.domain.ground import crosses_itself, measure_area_m2
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.alerting.decisions import inserted_id
+from monitor.store.database.audit import add_audit
+from monitor.store.people.users import require_person
+from monitor.store.scenes.reviews import load_reviewed
+from monitor.store.schema.tables import scene, scene_footprint, scene_outline, scene_unsure
+
+LANDSLIDE: Final = "landslide"
+NOT_LANDSLIDE: Final = "not_landslide"  # what looks like one
+NOTHING: Final = "nothing"  # all of it was looked at: no landslide
+KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
+MOST_CORNERS: Final = 2000  # of one outline
+MOST_OF_SCENE: Final = 2000  # that stand
+LONGEST_NOTE: Final = 500
+_STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
+
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north, deg."""
+Ring = list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """One outline with the name of its scene; `withdrawn_at` None: it stands.
+
+    `from_polygon_id` is the footprint that it corrects.
+    """
+
+    id: int
+    scene: str
+    scene_hash: str
+    kind: str
+    geometry: Mapping[str, Any]
+    area_m2: float
+    from_model_hash: str | None
+    from_polygon_id: str | None
+    note: str
+    at: datetime
+    by: str
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Ground that a person said something of; `origin` is `outline` or `footprint`, `path` the scene's files."""
+
+    scene_hash: str
+    name: str
+    path: str
+    acquired_at: datetime | None
+    kind: str
+    geometry: Mapping[str, Any]
+    by: str
+    at: datetime
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsure:
+    """A tile that a model is unsure of; `doubt` is 1 at its threshold and 0 where it is sure."""
+
+    min_lon: float
+    min_lat: float
+    max_lon: float
+    max_lat: float
+    doubt: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A tile that nobody has looked at since it was named; `tile` is its place on the scene, 0 the least sure."""
+
+    scene_hash: str
+    scene: str
+    tile: int
+    box: Bounds
+    doubt: float
+    made_at: datetime
+
+
+# ---- outlines --------------------------------------------------------------------------------------------------
+def read_ring(geometry: Any, bounds: Bounds) -> Ring:
+    """The corners of a GeoJSON Polygon in lon/lat, closed and counter-clockwise (RFC 7946), to seven decimals.
+
+    Args:
+        geometry: what somebody sent.
+        bounds: of the scene that it is drawn on.
+
+    Raises:
+        RefusedError: it is no plain polygon: says what is wrong.
+    """
+    rings = geometry.get("coordinates") if isinstance(geometry, Mapping) and geometry.get("type") == "Polygon" else None
+    if not isinstance(rings, list) or not rings or not isinstance(rings[0], list):
+        raise RefusedError("an outline is a GeoJSON Polygon in longitude and latitude")
+    if len(rings) > 1:
+        raise RefusedError("an outline has no holes: outline the inside apart, as not_landslide")
+    if len(rings[0]) > MOST_CORNERS + 1:
+        raise RefusedError(f"the outline has {len(rings[0]) - 1} corners; {MOST_CORNERS} are the most")
+    corners: list[tuple[int, int]] = []
+    for corner in rings[0]:
+        # a bool is a number to Python; a height is left out
+        if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
+            raise RefusedError("a corner is two numbers: longitude, latitude")
+        lon, lat = corner[:2]
+        if not (bounds[0] <= lon <= bounds[2] and bounds[1] <= lat <= bounds[3]):
+            where = f"{lon!s:.10}, {lat!s:.10}"
+            raise RefusedError(f"a corner at {where} (longitude, latitude) lies outside of the scene")
+        place = round(lon * _STEPS), round(lat * _STEPS)
+        if not corners or corners[-1] != place:
+            corners.append(place)
+    if corners and corners[0] == corners[-1]:
+        corners.pop()
+    if len(set(corners)) < 3:
+        raise RefusedError("an outline has three corners at least")
+    if crosses_itself(corners):
+        raise RefusedError("the outline crosses or touches itself")
+    turns = zip(corners, [*corners[1:], corners[0]], strict=True)
+    if sum(a[0] * b[1] - b[0] * a[1] for a, b in turns) < 0:
+        corners.reverse()
+    return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
+
+
+def add_outline(
+    c: Connection, site: str, scene_hash: str, kind: str, geometry: Any, actor: Actor, now: datetime, *,
+    note: str = "", from_polygon: str | None = None, instead_of: int | None = None,
+) -> int:  # fmt: skip
+    """Keep an outline of a person; returns its number.
+
+    Args:
+        c: a write transaction.
+        site: its site.
+        scene_hash: the scene that was looked at, one that was read.
+        kind: one of `KINDS`.
+        geometry: GeoJSON Polygon, see `read_ring`.
+        actor: a person.
+        now: wall time.
+        note: what they say of it.
+        from_polygon: the footprint of this scene that it corrects.
+        instead_of: the outline of this scene that it corrects: that one is withdrawn.
+
+    Raises:
+        NotFoundError: no such scene, footprint or outline.
+        RefusedError: no person, an unknown kind, no plain polygon, or too many.
+    """
+    require_person(actor, kind)
+    if kind not in KINDS:
+        raise RefusedError(f"kind {kind!r} is none of {', '.join(KINDS)}")
+    if len(note) > LONGEST_NOTE or "\0" in note:
+        raise RefusedError(f"a note has {LONGEST_NOTE} characters at most")
+    ring = read_ring(geometry, find_bounds(c, site, scene_hash))
+    o, g = scene_outline.c, scene_footprint.c
+    model_hash = None
+    if from_polygon is not None:
+        model_hash = c.execute(
+            select(g.model_hash).where(g.scene_hash == scene_hash, g.polygon_id == from_polygon)
+        ).scalars().first()  # fmt: skip
+        if model_hash is None:
+            raise NotFoundError(f"the scene has no footprint {from_polygon[:12]!r}")
+    if instead_of is not None:
+        withdraw_outline(c, site, instead_of, actor, now, scene_hash=scene_hash)
+    stand = select(func.count()).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
+    if c.execute(stand).scalar_one() >= MOST_OF_SCENE:
+        raise RefusedError(f"the scene has {MOST_OF_SCENE} outlines; more are not kept")
+    number = inserted_id(
+        c.execute(
+            insert(scene_outline).values(
+                site=site, scene_hash=scene_hash, kind=kind, geometry={"type": "Polygon", "coordinates": [ring]},
+                area_m2=round(measure_area_m2([(lon, lat) for lon, lat in ring[:-1]]), 1), from_model_hash=model_hash,
+                from_polygon_id=from_polygon, note=note, at=now, by=actor.name,
+            )
+        )
+    )  # fmt: skip
+    detail = {
+        "site": site, "scene": scene_hash, "kind": kind, "corners": len(ring) - 1, "footprint": from_polygon,
+        "instead_of": instead_of, "note": note,
+    }  # fmt: skip
+    add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
+    return number
+
+
+def withdraw_outline(
+    c: Connection, site: str, number: int, actor: Actor, now: datetime, *, scene_hash: str | None = None
+) -> None:
+    """Take an outline back; it stays on record.
+
+    Raises:
+        NotFoundError: the site (or the scene, where one is named) has no such outline.
+        RefusedError: no person, or it is withdrawn already.
+    """
+    require_person(actor, "withdrawn")
+    o = scene_outline.c
+    where = [o.id == number, o.site == site, *([] if scene_hash is None else [o.scene_hash == scene_hash])]
+    found = c.execute(select(o.withdrawn_at).where(*where).with_for_update()).one_or_none()
+    if found is None:
+        raise NotFoundError(f"there is no outline {number} here")
+    if found.withdrawn_at is not None:
+        raise RefusedError(f"outline {number} is withdrawn already")
+    c.execute(update(scene_outline).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
+    add_audit(c, actor, "outline.withdraw", f"outline:{number}", {"site": site}, now)
+
+
+def load_outlines(
+    c: Connection, site: str, *, scene_hash: str | None = None, everything: bool = False
+) -> list[Outline]:  # fmt: skip
+    """Outlines of a site or of one of its scenes, the newest first; those withdrawn where asked for."""
+    o = scene_outline.c
+    query = (
+        select(scene_outline, scene.c.name.label("scene"))
+        .join(scene, scene.c.scene_hash == o.scene_hash)
+        .where(o.site == site)
+        .order_by(o.id.desc())
+    )
+    if scene_hash is not None:
+        query = query.where(o.scene_hash == scene_hash)
+    if not everything:
+        query = query.where(o.withdrawn_at.is_(None))
+    return [Outline(**{f: getattr(row, f) for f in Outline.__slots__}) for row in c.execute(query)]
+
+
+def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
+    """Where a scene lies.
+
+    Raises:
+        NotFoundError: the site has no such scene.
+        RefusedError: it was not read, or has no place on the ground.
+    """
+    s = scene.c
+    row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
+    if row is None:
+        raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
+    bounds = ((row.run or {}).get("outputs") or {}).get("bounds")
+    if row.state not in {"done", "superseded"} or not isinstance(bounds, list) or len(bounds) != 4:
+        raise RefusedError(f"scene {row.name} has no picture with a place on the ground: nothing can be outlined on it")
+    west, south, east, north = map(float, bounds)
+    return west, south, east, north
+
+
+# ---- labels ----------------------------------------------------------------------------------------------------
+def load_labels(c: Connection, site: str) -> list[Labelled]:
+    """All that people said of the ground of a site: outlines that stand, and footprints that were judged.
+
+    A footprint that somebody outlined anew counts once, by the newer word. What was said on a version of a scene that
+    another one replaced is said of that one: `path` names files that are there.
+    """
+    stands = _list_versions(c, site)
+    footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
+    outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
+    said = [
+        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline") for k in load_outlines(c, site)
+        if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
+    ]  # fmt: skip
+    for k in footprints:
+        kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
+        assert k.at is not None
+        said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint"))
+    return [
+        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, *rest)
+        for scene_hash, *rest in said if (row := stands.get(scene_hash)) is not None
+    ]  # fmt: skip
+
+
+def _list_versions(c: Connection, site: str) -> dict[str, Any]:
+    """For each scene of a site the version of it that counts; scenes without one are left out."""
+    s = scene.c
+    rows = c.execute(select(s.scene_hash, s.name, s.path, s.acquired_at, s.state, s.run).where(s.site == site)).all()
+    known = {row.scene_hash: row for row in rows}
+    found = {}
+    for row in rows:
+        last, seen = row, {row.scene_hash}
+        while last.state == "superseded" and (by := (last.run or {}).get("superseded_by")) in known and by not in seen:
+            seen.add(by)
+            last = known[by]
+        if last.state == "done":
+            found[row.scene_hash] = last
+    return found
+
+
+# ---- where it would help most to look ---------------------------------------------------------------------------
+def save_unsure(
+    c: Connection, site: str, scene_hash: str, model_hash: str, tiles: Sequence[Unsure], now: datetime
+) -> None:
+    """Keep the tiles of a scene that a model is least sure of, in the place of those that were kept before."""
+    c.execute(delete(scene_unsure).where(scene_unsure.c.scene_hash == scene_hash))
+    ordered = sorted(tiles, key=lambda tile: -tile.doubt)
+    rows = [
+        {
+            "site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now,
+            **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
+        }
+        for number, tile in enumerate(ordered)
+    ]  # fmt: skip
+    if rows:
+        c.execute(insert(scene_unsure), rows)
+
+
+def load_unsure(c: Connection, site: str) -> list[Waiting]:
+    """Tiles of scenes that count on which nobody drew or looked since they were named, the least sure first."""
+    u = scene_unsure.c
+    rows = c.execute(
+        select(scene_unsure, scene.c.name.label("scene"))
+        .join(scene, scene.c.scene_hash == u.scene_hash)
+        .where(u.site == site, scene.c.state == "done")
+        .order_by(u.doubt.desc(), u.scene_hash, u.tile)
+    ).all()
+    drawn: dict[str, list[tuple[datetime, Bounds]]] = {}
+    for one in load_outlines(c, site) if rows else ():
+        drawn.setdefault(one.scene_hash, []).append((one.at, frame(one.geometry)))
+    return [
+        Waiting(row.scene_hash, row.scene, row.tile, box, row.doubt, row.made_at)
+        for row in rows
+        for box in [(row.min_lon, row.min_lat, row.max_lon, row.max_lat)]
+        if not any(at >= row.made_at and _overlap(box, own) for at, own in drawn.get(row.scene_hash, ()))
+    ]
+
+
+def frame(geometry: Mapping[str, Any]) -> Bounds:
+    """The box around an outline."""
+    lons, lats = zip(*geometry["coordinates"][0], strict=True)
+    return min(lons), min(lats), max(lons), max(lats)
+
+
+def _overlap(one: Bounds, other: Bounds) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,182 @@
+"""Outlines of people: what is kept, what is refused, which labels they make, and which tiles wait for a look."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import load_entries
+from monitor.store.database.seals import find_unsealed
+from monitor.store.scenes import outlines
+from monitor.store.scenes.arrivals import Footprint, SceneRow, load_scenes, save_scene
+from monitor.store.scenes.outlines import Unsure, add_outline, load_labels, load_outlines, read_ring, withdraw_outline
+from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.store.scenes.versions import supersede_scene
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+BOX = (8.90, 46.20, 8.92, 46.22)
+ADA, BO = Actor("Ada"), Actor("Bo")
+
+
+def square(west, south, side=0.001):
+    ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
+    return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
+
+
+def scene(scene_hash, bounds=BOX, **other):
+    run = {"outputs": {"bounds": None if bounds is None else list(bounds)}, "threshold": 0.5}
+    row = SceneRow(
+        scene_hash, "bench", f"{scene_hash}.tif", NOW, "single", f"/in/{scene_hash}.tif", NOW, "done", run=run
+    )
+    return replace(row, **other)
+
+
+def footprint(scene_hash, polygon_id, west, south):
+    g = square(west, south)
+    return Footprint(
+        scene_hash,
+        "m" * 64,
+        polygon_id,
+        "unet",
+        "single",
+        8000.0,
+        0.6,
+        g,
+        west,
+        south,
+        west + 0.001,
+        south + 0.001,
+        None,
+        None,
+    )
+
+
+@pytest.fixture
+def site(database):
+    with database.write() as c:
+        save_scene(c, scene("one"), [footprint("one", f"p{k}", 8.901 + 0.003 * k, 46.201) for k in range(3)], NOW)
+    return database
+
+
+def test_an_outline_is_kept_corrected_and_withdrawn_but_never_overwritten(site):
+    with site.write() as c:
+        first = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW, note="fresh scar")
+    with site.write() as c:
+        second = add_outline(
+            c, "bench", "one", "landslide", square(8.91, 46.21, 0.002), BO, NOW + HOUR, instead_of=first
+        )
+    with site.read() as c:
+        (stands,) = load_outlines(c, "bench", scene_hash="one")
+        newer, older = load_outlines(c, "bench", everything=True)
+        acts = [(e["action"], e["actor"]) for e in load_entries(c, 10)][::-1]
+        assert (stands.id, stands.by, stands.scene) == (second, "Bo", "one.tif")
+        assert (newer, older.id, older.withdrawn_by, older.note) == (stands, first, "Bo", "fresh scar")
+        assert stands.area_m2 == pytest.approx(154.33 * 222.32, rel=1e-3)
+        assert acts == [("outline.add", "Ada"), ("outline.withdraw", "Bo"), ("outline.add", "Bo")]
+        assert list(find_unsealed(c)) == []
+    with pytest.raises(RefusedError, match="withdrawn already"), site.write() as c:
+        withdraw_outline(c, "bench", first, ADA, NOW)
+    with pytest.raises(NotFoundError), site.write() as c:
+        withdraw_outline(c, "other", second, ADA, NOW)
+
+
+TOOTHED = [[8.9 + 0.00001 * k, 46.2 + 0.0001 * (k % 2)] for k in range(outlines.MOST_CORNERS + 1)]
+
+
+@pytest.mark.parametrize(
+    ("geometry", "said"),
+    [
+        (None, "GeoJSON Polygon"),
+        ({"type": "Point", "coordinates": [8.91, 46.21]}, "GeoJSON Polygon"),
+        ({"type": "Polygon", "coordinates": []}, "GeoJSON Polygon"),
+        ({"type": "Polygon", "coordinates": [{}]}, "GeoJSON Polygon"),
+        ({"type": "Polygon", "coordinates": [[1, 2]]}, "two numbers"),
+        ({"type": "Polygon", "coordinates": [[[8.91, True], [8.91, 46.21], [8.911, 46.21]]]}, "two numbers"),
+        ({"type": "Polygon", "coordinates": [[[8.91, float("nan")], [8.91, 46.21], [8.911, 46.21]]]}, "lies outside"),
+        ({"type": "Polygon", "coordinates": [[[10**400, 46.21], [8.91, 46.21], [8.911, 46.21]]]}, "lies outside"),
+        ({"type": "Polygon", "coordinates": [[[46.21, 8.91], [46.21, 8.92], [46.22, 8.91]]]}, "lies outside"),
+        ({"type": "Polygon", "coordinates": [[[8.91, 46.21], [8.911, 46.21], [8.91, 46.21]]]}, "three corners"),
+        (
+            {"type": "Polygon", "coordinates": [[[8.91, 46.21], [8.912, 46.21], [8.91, 46.212], [8.912, 46.212]]]},
+            "crosses",
+        ),
+        ({"type": "Polygon", "coordinates": square(8.91, 46.21)["coordinates"] * 2}, "no holes"),
+        ({"type": "Polygon", "coordinates": [[*TOOTHED, [8.91, 46.21]]]}, "2000 are the most"),
+    ],
+)
+def test_what_is_no_plain_polygon_on_the_scene_is_refused_in_words(geometry, said):
+    with pytest.raises(RefusedError, match=said):
+        read_ring(geometry, BOX)
+
+
+def test_a_ring_comes_out_closed_and_counter_clockwise_without_doubled_corners():
+    corners = square(8.91, 46.21)["coordinates"][0]
+    clockwise = [[*corner, 812.5] for corner in corners[::-1] for _ in range(2)][:-1]
+    assert sorted(read_ring({"type": "Polygon", "coordinates": [clockwise]}, BOX)[:-1]) == sorted(corners[:-1])
+    ring = read_ring({"type": "Polygon", "coordinates": [clockwise]}, BOX)
+    assert ring[0] == ring[-1]
+    assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
+
+
+def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
+    monkeypatch.setattr(outlines, "MOST_OF_SCENE", 1)
+    tries = [
+        ("one", "landslide", Actor("core", "service"), {}, "a person"),
+        ("one", "road", ADA, {}, "kind 'road'"),
+        ("one", "landslide", ADA, {"note": "x" * 501}, "500 characters"),
+        ("one", "landslide", ADA, {"from_polygon": "p9"}, "no footprint"),
+        ("one", "landslide", ADA, {"instead_of": 7}, "no outline 7"),
+        ("gone", "landslide", ADA, {}, "no scene"),
+        ("bare", "landslide", ADA, {}, "no picture"),
+    ]
+    with site.write() as c:
+        save_scene(c, scene("bare", bounds=None), [], NOW)
+    for scene_hash, kind, actor, more, said in tries:
+        with pytest.raises((RefusedError, NotFoundError), match=said), site.write() as c:
+            add_outline(c, "bench", scene_hash, kind, square(8.91, 46.21), actor, NOW, **more)
+    with site.write() as c:
+        add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
+    with pytest.raises(RefusedError, match="has 1 outlines"), site.write() as c:
+        add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
+
+
+def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(site):
+    with site.write() as c:
+        add_review(c, "bench", "p0", "accept", ADA, NOW)
+        add_review(c, "bench", "p1", "reject", ADA, NOW)
+        add_outline(c, "bench", "one", "landslide", square(8.9045, 46.2011), BO, NOW + HOUR, from_polygon="p1")
+        add_outline(c, "bench", "one", "landslide", square(8.9071, 46.2011), BO, NOW, from_polygon="p2")
+        add_review(c, "bench", "p2", "reject", ADA, NOW + HOUR)
+        found = sorted((x.kind, x.origin, json.dumps(x.geometry)) for x in load_labels(c, "bench"))
+        known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
+    assert [(kind, origin) for kind, origin, _ in found] == [
+        ("landslide", "footprint"), ("landslide", "outline"), ("not_landslide", "footprint")
+    ]  # fmt: skip
+    assert "8.9045" in found[1][2]
+    with site.write() as c:  # reviews go with their footprints; what people drew is said of the version that counts
+        save_scene(c, scene("two", name="one.tif"), [], NOW + HOUR)
+        supersede_scene(c, "one", "two", NOW + HOUR)
+        left = load_labels(c, "bench")
+    assert {(x.scene_hash, x.path, x.by) for x in left} == {("two", "/in/two.tif", "Bo")}
+    assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
+
+
+def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
+    tiles = [Unsure(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    with site.write() as c:
+        add_outline(
+            c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW - HOUR
+        )  # before the tiles were named
+        outlines.save_unsure(c, "bench", "one", "m" * 64, tiles, NOW)
+    with site.write() as c:
+        assert [(w.tile, w.doubt) for w in outlines.load_unsure(c, "bench")] == [(0, 0.7), (1, 0.6), (2, 0.5)]
+        add_outline(c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW + HOUR)
+        assert [w.tile for w in outlines.load_unsure(c, "bench")] == [1, 2]
+        outlines.save_unsure(c, "bench", "one", "n" * 64, tiles[:1], NOW + 2 * HOUR)
+        assert [w.tile for w in outlines.load_unsure(c, "bench")] == [0]
+        assert load_scenes(c, "bench")[0].state == "done"
