@@ -257,7 +257,7 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     stands = _list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    said = [
+    said: list[tuple[str, str, Mapping[str, Any], str, datetime, str]] = [
         (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline") for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
     ]  # fmt: skip
@@ -266,8 +266,8 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
         assert k.at is not None
         said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint"))
     return [
-        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, *rest)
-        for scene_hash, *rest in said if (row := stands.get(scene_hash)) is not None
+        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin)
+        for scene_hash, kind, geometry, by, at, origin in said if (row := stands.get(scene_hash)) is not None
     ]  # fmt: skip
 
 
