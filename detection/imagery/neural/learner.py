@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.imagery.data.augment import Augmentation, vary
-from detection.imagery.data.patches import Patches
+from detection.imagery.data.augment import Augmentation, mix, vary
+from detection.imagery.data.negatives import POOL, draw_negative
+from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import RecipeError, TrainingPausedError
 from detection.imagery.neural.losses import Loss, make_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
@@ -49,7 +50,8 @@ class Settings:
         held_share: part of train that chooses epoch, temperature and threshold.
         clip: hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance.
         threshold: if not 0, this threshold instead of the best on the held part.
-        brightness, shift, blank_share, turns: see `Augmentation`.
+        brightness, shift, blank_share, turns, offset, stretch_share, scale, off_centre, cutmix_share,
+            copy_paste_share, negative_share: see `Augmentation`.
     """
 
     seed: int = 0
@@ -75,11 +77,18 @@ class Settings:
     shift: float = 0.04
     blank_share: float = 0.0
     turns: bool = True
+    offset: float = 0.0
+    stretch_share: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    off_centre: float = 0.0
+    cutmix_share: float = 0.0
+    copy_paste_share: float = 0.0
+    negative_share: float = 0.0
 
     @property
     def augmentation(self) -> Augmentation:
         """How patches vary."""
-        return Augmentation(self.brightness, self.shift, self.blank_share, self.turns)
+        return Augmentation(**{one.name: getattr(self, one.name) for one in fields(Augmentation)})
 
     def fitted(self, patches: int) -> "Settings":
         """Return the settings with what depends on the size of the set filled in, where it was not given.
@@ -159,6 +168,7 @@ class Learner:
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
         self.judge = judge
+        self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -281,15 +291,27 @@ class Learner:
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        pairs = []
-        for position in chosen:
-            patch = self.patches.read(int(position))
-            pairs.append(vary(patch.image, patch.mask, self.normalisation, self.settings.augmentation, rng))
+        how = self.settings.augmentation
+        members = [self.patches.read(int(position))[1:] for position in chosen]
+        if how.negative_share:
+            members = [self._draw(*one, rng) if rng.random() < how.negative_share else one for one in members]
+        pairs = [vary(image, mask, self.normalisation, how, rng) for image, mask in mix(members, how, rng)]
         try:
             images, truth = (np.stack(values) for values in zip(*pairs, strict=True))
         except ValueError:
             raise RecipeError("the patches have different sizes; give data.size_px to resize them") from None
         return torch.from_numpy(images).contiguous(memory_format=torch.channels_last), torch.from_numpy(truth)
+
+    def _draw(
+        self, image: NDArray[Any], mask: NDArray[np.uint8], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Drawn ground without a landslide instead of a patch, as bright at its brightest as that one was."""
+        number = int(rng.integers(POOL))
+        if number not in self.negatives:
+            self.negatives[number] = draw_negative(number, max(mask.shape), self.patches.bands)
+        drawn = self.negatives[number][:, : mask.shape[0], : mask.shape[1]]
+        brightest = np.quantile(as_values(image), 0.999) / np.quantile(drawn, 0.999)
+        return drawn * np.float32(brightest), np.zeros_like(mask)
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then constant or a cosine down to 2 %."""

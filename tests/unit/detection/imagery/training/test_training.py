@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from detection.imagery.data.augment import Augmentation, vary
+from detection.imagery.data.augment import Augmentation, mix, vary
 from detection.imagery.data.generate import draw_patches
+from detection.imagery.data.negatives import draw_negative
 from detection.imagery.data.patches import IGNORED, hold_arrays
 from detection.imagery.errors import ModelError, RecipeError, TrainingPausedError
 from detection.imagery.footprints import detect
@@ -23,7 +24,7 @@ from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
 from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER, load_model
 from detection.imagery.neural.inference import Segmenter
-from detection.imagery.neural.learner import Hooks, Settings
+from detection.imagery.neural.learner import Hooks, Learner, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
 from detection.imagery.neural.training import evaluate, train_patches
 from detection.imagery.neural.triage_training import MOST, train_triage
@@ -32,6 +33,7 @@ from detection.imagery.training.explain import entropy, grad_cam, measure_doubt,
 from detection.imagery.training.recipe import main
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
+from detection.imagery.training.stability import PLAIN, list_stretches
 from monitor.cli.main import run_verb
 from tests.data.tiny_recipe import tiny
 
@@ -260,6 +262,52 @@ def test_variation_moves_truth_with_the_image():
     assert np.median(factors) == pytest.approx(1.0, abs=0.15)
     oblong, truth = vary(image[:, :6], mask[:6], normalisation, still, rng)
     assert oblong.shape[1:] == truth.shape == (6, 12)
+
+
+def test_truth_follows_every_pixel_that_is_moved_resized_or_taken_from_another_patch():
+    rng = np.random.default_rng(3)
+    masks = [(rng.random((4, 4)) > 0.6).astype(np.uint8).repeat(8, 0).repeat(8, 1) for _ in range(6)]
+    images = [np.stack([mask, 1 - mask]).astype(np.float32) for mask in masks]
+    normalisation = np.zeros(2, np.float32), np.ones(2, np.float32)
+    how = Augmentation(
+        (1.0, 1.0), 0.0, scale=(0.5, 2.0), off_centre=0.4, stretch_share=0.5, cutmix_share=0.7, copy_paste_share=0.7
+    )
+    mixed = mix(list(zip(images, masks, strict=True)), how, rng)
+    assert any((mask != own).any() for (_, mask), own in zip(mixed, masks, strict=True))
+    for image, mask in mixed:
+        assert np.array_equal(image[0] > 0.5, mask == 1)
+        values, truth = vary(image, mask, normalisation, how, rng)
+        assert np.mean((values[0] > 0.5) != (truth == 1)) < 0.1  # edges of pixels that were resized
+    plain = mix([(images[0], masks[0])], how, rng)
+    assert plain[0][0] is images[0]
+
+
+def test_drawn_negatives_hold_no_landslide_and_need_drawn_bands(patches):
+    settings, named = (
+        replace(QUICK, epochs=1, negative_share=1.0, offset=0.2),
+        replace(patches, bands=("B4", "B3", "B2")),
+    )
+    learner = Learner(
+        named, np.arange(12), settings, (np.zeros(3, np.float32), np.ones(3, np.float32)), 0.1, lambda _: (0.0, 0.5)
+    )
+    images, truth = learner._batch(np.arange(4))
+    assert (images.shape, int(truth.sum())) == ((4, 3, 32, 32), 0)
+    with pytest.raises(RecipeError, match="no ground is drawn in slope"):
+        draw_negative(0, 16, ("slope",))
+
+
+def test_every_stretch_leaves_truth_and_shape_and_the_plain_one_everything(patches):
+    few = patches.take(range(4))
+    for by_brightest in (True, False):
+        found = list_stretches(few, by_brightest=by_brightest)
+        image = few.read(0).image
+        for name, how in found.items():
+            made = how(image)
+            assert made.shape == image.shape
+            assert np.isfinite(made).all()
+            assert np.array_equal(made, image) == (name == PLAIN)
+            if by_brightest:
+                assert made.max() <= 1
 
 
 def test_temperature_mends_overconfidence_and_nothing_else():
