@@ -14,7 +14,7 @@ ROOMS = tuple(
 # what may follow a number: its unit, a word that makes it a count or a share, or the rest of a pair or range
 FOLLOWS = re.compile(
     r"^ ?(mm|cm|km|m|g|h|d|s|ms|min|px|MiB|GiB|degrees?|years?|% |/day)\b|^ ?(°|%)|^ (m²|m³|km²|mm/day|mm/year)"
-    r"|^ (false alarms|alarms|messages|readings|sensor-months|held-out) |^ days\b|^ (V|dBm|satellites)\b"
+    r"|^ (false alarms|alarms|messages|readings|sensor-months|held-out) |^ days\b|^ (V|dBm|dB|looks|satellites)\b"
     r"|^ (standard errors|errors|data epochs|times|observers|of the bound|of its bound|of what)"
     r"|^ (± |to |of |at |over )"
 )
@@ -88,6 +88,8 @@ PURE_IN_LINES = {
     ("cli/scenes/susceptibility.py", "scores['auc']"), ("cli/scenes/susceptibility.py", "low"),
     ("cli/scenes/susceptibility.py", "high"), ("cli/scenes/susceptibility.py", "scores['random_split']"),
     ("cli/scenes/susceptibility.py", "one['auc_lost']"),
+    ("cli/scenes/sar.py", "one.coherence_was"), ("cli/scenes/sar.py", "one.coherence_is"),
+    ("cli/scenes/sar.py", "found.threshold_coherence"),
     ("cli/scenes/stack.py", "loss.value"), ("cli/scenes/train.py", "value"), ("cli/scenes/train.py", "progress.loss"),
     ("cli/scenes/train.py", "progress.held_score"), ("cli/anomaly/app.py", "card['threshold']"),
     ("jobs/anomaly_proof.py", "FEWEST_FALSE / budget"),

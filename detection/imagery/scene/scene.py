@@ -5,7 +5,7 @@ import re
 import time
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ MANIFEST = "scene.toml"
 ROLES = ("single", "pre", "post")
 # Rasters beside the bands; each is a file name in the manifest.
 COMPANIONS = ("mask", "dem", "clouds", "classification", "shadow", "udm2", "qa_pixel", "prior")
-MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", *COMPANIONS)
+MANIFEST_KEYS = ("acquired_at", "role", "bands", "complete", "files", "offset", "sar", *COMPANIONS)
 MANIFEST_BYTES = 1 << 20
 SETTLED_S = 30.0  # a product is not described before its files have stayed for so long
 NAME_BYTES = 255
@@ -67,6 +67,7 @@ class Scene:
         remarks: what whoever looks at the result must know of the product.
         aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
             manifest's.
+        sar: what the manifest says of a radar image (`change.radar_dates`); empty for all others.
     """
 
     path: Path
@@ -86,6 +87,7 @@ class Scene:
     calibration: str = ""
     remarks: tuple[str, ...] = ()
     aoi: Path | None = None
+    sar: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -213,7 +215,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ManifestError(f"{path}: not TOML that anybody wrote (nested without end)") from None
     if unknown := sorted(set(content) - set(MANIFEST_KEYS)):
         raise ManifestError(f"{path}: unknown key {unknown[0]!r}; expected: {', '.join(MANIFEST_KEYS)}")
-    for key in ("bands", "files"):
+    for key in ("bands", "files", "sar"):
         if not isinstance(content.get(key, {}), dict):
             raise ManifestError(f"{path}: [{key}] must be a table")
     return content
@@ -255,7 +257,9 @@ def _read_folder(folder: Path) -> Scene:
         raise IncompleteSceneError(reason)
     bands = _name_bands(manifest, content["bands"])
     stated = content.get("offset")
-    if stated is None:
+    if content.get("sar"):
+        said = Calibration(1.0, 0.0, "")
+    elif stated is None:
         said = _calibrate(bands)
     else:
         gain = float(content.get("gain", 1.0))
@@ -271,6 +275,7 @@ def _read_folder(folder: Path) -> Scene:
         offset=said.offset,
         calibration=said.source,
         remarks=tuple(content.get("remarks", ())),
+        sar=content.get("sar", {}),
         **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
     )
 

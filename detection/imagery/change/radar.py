@@ -1,0 +1,431 @@
+"""Change on radar images of two times, by backscatter and by coherence: through clouds, cell by cell, in strips.
+
+Pixels are averaged to cells (multilook). A cell changed where the ratio of its mean intensities lies where unchanged
+speckle comes with the asked chance only (`speckle`). It is tried twice, each with half of that chance. Alone; and as
+the mean of the nine cells around it, which sees weaker changes of larger ground, where the cell itself must stray to
+the same side. Coherence changed where its normalised difference (before - across) / (before + across) falls out of the
+spread of the scene, and by enough to mean something. For landslides: Mondini and others (2019, Remote Sensing 11(7),
+760; 2021, Earth-Science Reviews 216, 103574).
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from scipy import ndimage, stats
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.change.radar_dates import RadarDate, check_geometry, find_units, read_radar, to_power
+from detection.imagery.change.radar_outputs import FILES, write_radar
+from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
+from detection.imagery.change.speckle import Law, fit_law, to_decibel
+from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
+from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.records import Footprint
+from detection.imagery.raster.areas import pixel_area_m2
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer, burn, to_pixels, window_around
+from detection.imagery.raster.raster import ByteRaster, read_grid, writing_geotiff
+
+STRIP_PX: Final = 1 << 22  # pixels of one image that are held at a time
+SAMPLE_STRIPS: Final = 12  # for the law of the speckle, spread over the scene
+SAMPLE_ROWS: Final = 24  # of cells, in each of them
+SHOWN: Final = 0.5  # of a cell's pixels, else it says nothing
+NINE_LEAST: Final = 7  # of nine cells
+SAME_SIDE: Final = 0.2  # how far the cell itself must stray, as a two-sided chance
+COHERENT: Final = 0.5  # before: below, a fall means nothing
+FALL_LEAST: Final = 0.2
+NMAD: Final = 1.4826
+MUCH: Final = 0.2  # of the ground changed: then the scene did, not a slope
+FEW_CELLS: Final = 400
+INCIDENCE_APART_DEG: Final = 2.0
+AMPLITUDE, COHERENCE, UNCERTAIN = 1, 2, 4
+EMPTY: Final = -9999.0
+
+
+@dataclass(slots=True)
+class Cells:
+    """A strip of cells: rows x columns, NaN where nothing is known.
+
+    Attributes:
+        before: mean power.
+        after: mean power.
+        was: coherence before.
+        crossed: coherence across the event.
+        uncertain: where the incidence differs.
+    """
+
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    was: NDArray[np.float64]
+    crossed: NDArray[np.float64]
+    uncertain: NDArray[np.bool_]
+
+
+class Source:
+    """All rasters of a question on one grid, read as cells; use as a context manager."""
+
+    def __init__(self, asked: RadarAsked) -> None:
+        self.dates = [[read_radar(path, asked.band) for path in paths] for paths in (asked.before, asked.after)]
+        if bool(asked.before) != bool(asked.after) or not (asked.after or asked.coherence):
+            raise SceneError("give images of before and of after, or a pair of coherences, or both")
+        first = self.dates[1][0].file if asked.after else asked.coherence[1]  # type: ignore[index]
+        own = read_grid(first)
+        k = asked.multilook
+        if min(own.width, own.height) < k:
+            raise SceneError(f"{first}: {own.width} x {own.height} pixels are fewer than one cell of {k} x {k}")
+        a, b, c, d, e, f = own.transform[:6]
+        self.grid, self.asked = own, asked
+        self.cells = Grid(Affine(a * k, b * k, c, d * k, e * k, f), own.crs_wkt, own.width // k, own.height // k)
+        self.rows = max(1, STRIP_PX // (own.width * k))
+        self.warnings: list[str] = []
+        self.units: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        asked = self.asked
+        dates = [date for group in self.dates for date in group]
+        if dates:
+            self.warnings += check_geometry(dates)
+        self._images = [[self._open_image(date) for date in group] for group in self.dates]
+        self._coherences = [self._layer(path) for path in asked.coherence or ()]
+        self._angles = [self._layer(path) for path in asked.incidence or ()]
+        self._mask = None if asked.mask is None else self._layer(asked.mask, nearest=True)
+
+    def _layer(self, path: Path, index: int = 1, *, nearest: bool = False) -> Layer:
+        layer = self._stack.enter_context(Layer(path, self.grid, index, nearest=nearest))
+        if layer.warped and not nearest:
+            self.warnings.append(f"{path.name} was warped onto the grid of the newest image, which smooths its speckle")
+        return layer
+
+    def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
+        layer = self._layer(date.file, date.index)
+        samples = []
+        for row in np.linspace(0, self.grid.height, 5)[:-1].astype(int):
+            values, valid = layer.read(0, int(row), self.grid.width, min(32, self.grid.height - int(row)))
+            samples.append(values[valid & (values != 0)])
+        units, why = find_units(date, np.concatenate(samples), self.asked.units)
+        self.units[str(date.path)] = f"{units} ({why})"
+        return layer, units
+
+    def read(self, top: int, rows: int) -> Cells:
+        """Read rows of cells."""
+        k, columns = self.asked.multilook, self.cells.width
+        box = (0, top * k, columns * k, rows * k)
+        hidden: NDArray[np.bool_] = np.zeros((rows * k, columns * k), bool)
+        if self._mask is not None:
+            values, valid = self._mask.read(*box)
+            hidden = valid & (values != 0)
+        before, after = (self._mean_power(group, box, hidden) for group in self._images)
+        coherence = [self._to_cells(layer, box, hidden) for layer in self._coherences]
+        empty = np.full((rows, columns), np.nan)
+        was, crossed = coherence or (empty, empty)
+        uncertain = np.zeros((rows, columns), bool)
+        if self._angles:
+            one, other = (self._to_cells(layer, box, hidden) for layer in self._angles)
+            uncertain = ~(np.abs(one - other) <= INCIDENCE_APART_DEG)
+        return Cells(before, after, was, crossed, uncertain)
+
+    def _mean_power(
+        self, images: list[tuple[Layer, str]], box: tuple[int, int, int, int], hidden: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Mean over the dates; a cell that one of them does not show is not known."""
+        k = self.asked.multilook
+        total = np.full((box[3] // k, box[2] // k), np.nan if not images else 0.0)
+        for layer, units in images:
+            values, valid = layer.read(*box)
+            power = to_power(values, units)
+            valid &= ~hidden & np.isfinite(power)
+            if units == "db":
+                valid &= values != 0
+            total += average_cells(power, valid, k)
+        return total / max(1, len(images))
+
+    def _to_cells(self, layer: Layer, box: tuple[int, int, int, int], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+        values, valid = layer.read(*box)
+        return average_cells(values, valid & ~hidden, self.asked.multilook)
+
+
+def average_cells(values: NDArray[Any], valid: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """Means over squares of k x k pixels, NaN where less than half of one is valid.
+
+    >>> average_cells(np.array([[1.0, 3.0], [5.0, 7.0]]), np.array([[True, True], [True, False]]), 2).tolist()
+    [[3.0]]
+    """
+    high, wide = values.shape[0] // k, values.shape[1] // k
+    shape = (high, k, wide, k)
+    count = valid.reshape(shape).sum(axis=(1, 3))
+    total = np.where(valid, values, 0.0).astype(np.float64).reshape(shape).sum(axis=(1, 3))
+    return np.asarray(np.where(count >= SHOWN * k * k, total / np.maximum(count, 1), np.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what a cell counts as changed; None: not compared by it."""
+
+    alone: Law | None
+    nine: Law | None
+    coherence: tuple[float, float] | None  # middle and spread of the normalised difference
+    false_alarms: float
+
+    def judge(self, cells: Cells) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float64]]:
+        """Flags of the cells, which of them say anything, and the logarithm of the ratio, centred."""
+        flags = np.zeros(cells.before.shape, np.uint8)
+        known = np.zeros(cells.before.shape, bool)
+        ratio = np.full(cells.before.shape, np.nan)
+        if self.alone is not None and self.nine is not None:
+            logarithm = log_ratio(cells.before, cells.after)
+            known |= np.isfinite(logarithm)
+            around = log_ratio(mean_of_nine(cells.before), mean_of_nine(cells.after))
+            low, high = self.alone.bounds(self.false_alarms / 2)
+            down, up = self.nine.bounds(self.false_alarms / 2)
+            side_low, side_high = self.alone.bounds(SAME_SIDE)
+            with np.errstate(invalid="ignore"):
+                changed = (logarithm < low) | (logarithm > high)
+                changed |= ((around < down) & (logarithm < side_low)) | ((around > up) & (logarithm > side_high))
+            flags |= np.where(changed & known, AMPLITUDE, 0).astype(np.uint8)
+            ratio = logarithm - self.alone.centre
+        if self.coherence is not None:
+            difference = normalised_fall(cells.was, cells.crossed)
+            seen = np.isfinite(difference)
+            known |= seen
+            with np.errstate(invalid="ignore"):
+                fell = (cells.was >= COHERENT) & (cells.was - cells.crossed >= FALL_LEAST)
+                fell &= difference > self.fall
+            flags |= np.where(fell & seen, COHERENCE, 0).astype(np.uint8)
+        return flags, known, ratio
+
+    @property
+    def fall(self) -> float:
+        """By how much the normalised difference must fall."""
+        assert self.coherence is not None
+        return self.coherence[0] + self.coherence[1] * float(stats.norm.isf(self.false_alarms))
+
+
+def log_ratio(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Natural logarithm of after over before, NaN where one is not known."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((before > 0) & (after > 0), np.log(after / before), np.nan)
+
+
+def normalised_fall(was: NDArray[np.float64], crossed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(before - across) / (before + across), NaN where there is none.
+
+    >>> [round(float(one), 2) for one in normalised_fall(np.array([0.9, 0.0]), np.array([0.3, 0.0]))]
+    [0.5, nan]
+    """
+    total = was + crossed
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, (was - crossed) / total, np.nan)
+
+
+def mean_of_nine(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over 3 x 3 cells, NaN where fewer than seven of them are known."""
+    known = np.isfinite(values)
+    total = ndimage.uniform_filter(np.where(known, values, 0.0), 3, mode="constant") * 9
+    count = np.rint(ndimage.uniform_filter(known.astype(np.float64), 3, mode="constant") * 9)
+    return np.asarray(np.where(count >= NINE_LEAST, total / np.maximum(count, 1), np.nan))
+
+
+def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], None] = lambda *_: None) -> RadarChange:
+    """Say where ground changed between radar images of two times.
+
+    Args:
+        asked: the images and by what they are compared.
+        on_progress: called with a stage and the share of it that is done.
+
+    Raises:
+        NoValidPixelsError: no cell is shown by all of them.
+        SceneError: images that cannot be compared.
+    """
+    with Source(asked) as source, ExitStack() as stack:
+        rules, warnings = _find_rules(source)
+        warnings = [*source.warnings, *warnings]
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slopeward-radar-")))
+        if asked.out_dir is not None:
+            asked.out_dir.mkdir(parents=True, exist_ok=True)
+        change = (asked.out_dir or folder) / FILES["change"]
+        marks = ByteRaster(folder / "marks.tif", source.cells, count=2)
+        compared, changed = _write_cells(source, rules, marks, change, on_progress)
+        if not compared:
+            raise NoValidPixelsError("no cell is shown by all images")
+        if changed > MUCH * compared:
+            warnings.append(
+                f"{changed / compared:.0%} of the ground changed: rain, snow, harvest or another processing; single "
+                "outlines mean little"
+            )
+        outlines, small = _list_outlines(source, marks, change, asked)
+        found = _answer(source, rules, (compared, changed), outlines, small, warnings)
+        return found if asked.out_dir is None else write_radar(found, source.cells, marks.path, asked)
+
+
+def _answer(
+    source: Source, rules: Rules, cells: tuple[int, int], outlines: list[RadarOutline], small: int, warnings: list[str]
+) -> RadarChange:
+    asked, law = source.asked, rules.alone
+    bounds = None
+    if law is not None:
+        low, high = replace(law, centre=0.0).bounds(asked.false_alarms / 2)
+        bounds = (round(to_decibel(low), 2), round(to_decibel(high), 2))
+    chances = (law is not None) + (rules.coherence is not None)
+    return RadarChange(
+        before_at=tuple(date.at for date in source.dates[0]), after_at=tuple(date.at for date in source.dates[1]),
+        units=source.units, crs=source.cells.crs_name, cell_area_m2=round(pixel_area_m2(source.cells), 2),
+        looks=None if law is None or rules.nine is None else (round(law.looks, 2), round(rules.nine.looks, 2)),
+        threshold_db=bounds, offset_db=None if law is None else round(to_decibel(law.centre), 2),
+        threshold_coherence=None if rules.coherence is None else round(rules.fall, 3),
+        false_alarms=asked.false_alarms, expected_false_cells=round(asked.false_alarms * chances * cells[0], 1),
+        valid_share=round(cells[0] / (source.cells.width * source.cells.height), 4),
+        changed_share=round(cells[1] / cells[0], 6), too_small=small, outlines=tuple(outlines),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )  # fmt: skip
+
+
+def _find_rules(source: Source) -> tuple[Rules, list[str]]:
+    """The law of unchanged ground from strips spread over the scene, and what is doubtful about it."""
+    alone: list[NDArray[np.float64]] = []
+    nine: list[NDArray[np.float64]] = []
+    falls: list[NDArray[np.float64]] = []
+    rows = min(SAMPLE_ROWS, source.cells.height, source.rows)
+    tops = np.unique(np.linspace(0, source.cells.height - rows, SAMPLE_STRIPS).astype(int))
+    for top in tops:
+        cells = source.read(int(top), rows)
+        alone.append(_known(log_ratio(cells.before, cells.after)))
+        # every third cell: their squares of nine do not overlap
+        around = log_ratio(mean_of_nine(cells.before), mean_of_nine(cells.after))
+        nine.append(_known(around[1::3, 1::3]))
+        falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
+    single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
+    warnings = []
+    laws: tuple[Law | None, Law | None] = (None, None)
+    before, after = len(source.dates[0]), len(source.dates[1])
+    if after:
+        if len(single) < FEW_CELLS:
+            raise NoValidPixelsError(f"{len(single)} cells are shown by all images; {FEW_CELLS} are needed")
+        law = fit_law(single, before, after, source.asked.looks)
+        wide = fit_law(groups, before, after) if len(groups) >= FEW_CELLS / 9 else replace(law, looks=law.looks)
+        # nine cells have at most nine times the looks; more is chance
+        laws = law, replace(wide, looks=float(np.clip(wide.looks, law.looks, 9 * law.looks)), centre=law.centre)
+        if law.looks < 1.0:
+            warnings.append(
+                f"the ratio strays more than speckle of one look (looks {law.looks:.2f}): the images do not lie on "
+                "each other, or most of the ground changed"
+            )
+    coherence = None
+    if source.asked.coherence is not None:
+        if len(fall) < FEW_CELLS:
+            raise NoValidPixelsError(
+                f"{len(fall)} cells had a coherence of {COHERENT} or more before; {FEW_CELLS} are needed to compare"
+            )
+        if float(np.abs(fall).max()) > 1.0:
+            raise RadiometryError("coherence below 0: it lies between 0 and 1")
+        middle = float(np.median(fall))
+        coherence = middle, max(NMAD * float(np.median(np.abs(fall - middle))), 1e-3)
+    return Rules(*laws, coherence, source.asked.false_alarms), warnings
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
+
+
+def _strips(source: Source) -> Iterator[tuple[int, int, int, int]]:
+    """First row and rows of a strip, and of what is read for it: one row more on each side."""
+    height = source.cells.height
+    for top in range(0, height, source.rows):
+        rows = min(source.rows, height - top)
+        first, last = max(0, top - 1), min(height, top + rows + 1)
+        yield top, rows, first, last - first
+
+
+def _write_cells(
+    source: Source, rules: Rules, marks: ByteRaster, change: Path, on_progress: Callable[[str, float], None]
+) -> tuple[int, int]:
+    """Write steps and flags of all cells, and change in dB with both coherences; cells compared and changed."""
+    compared = changed = 0
+    with marks.writing() as write, writing_geotiff(change, source.cells, "float32", nodata=EMPTY, count=3) as write_db:
+        for top, rows, first, read in _strips(source):
+            cells = source.read(first, read)
+            own = slice(top - first, top - first + rows)
+            flags, known, ratio = rules.judge(cells)
+            flags, known, ratio, uncertain = flags[own], known[own], ratio[own], cells.uncertain[own]
+            compared += int(known.sum())
+            changed += int((flags > 0).sum())
+            steps = np.where(known, np.where(flags > 0, STEPS, 0), NODATA)
+            flags = flags | np.where(uncertain, UNCERTAIN, 0).astype(np.uint8)
+            write(np.stack([steps.astype(np.uint8), flags]), 0, top)
+            layers = np.stack([to_decibels(ratio), cells.was[own], cells.crossed[own]])
+            write_db(np.where(np.isfinite(layers), layers, EMPTY).astype(np.float32), 0, top)
+            on_progress("compared", (top + rows) / source.cells.height)
+    return compared, changed
+
+
+def to_decibels(ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Natural logarithms of ratios in dB."""
+    return np.asarray(ratio * to_decibel(1.0))
+
+
+def _list_outlines(
+    source: Source, marks: ByteRaster, change: Path, asked: RadarAsked
+) -> tuple[list[RadarOutline], int]:
+    small = 0
+
+    def count() -> None:
+        nonlocal small
+        small += 1
+
+    grid = source.cells
+    with marks.reading() as read, Layer(change, grid, 1) as ratio, Layer(change, grid, 2) as was, \
+            Layer(change, grid, 3) as crossed:  # fmt: skip
+        found = [
+            _describe(one, grid, read, (ratio, was, crossed))
+            for one in find_footprints(
+                lambda *box: read(*box, 1), grid, threshold=0.5, minimum_area_m2=asked.minimum_area_m2,
+                minimum_hole_m2=0.0, identity=asked.identity, on_small=count,
+            )
+        ]  # fmt: skip
+    return sorted(found, key=lambda one: (-one.area_m2, one.polygon_id)), small
+
+
+def _describe(one: Footprint, grid: Grid, read: Any, layers: tuple[Layer, Layer, Layer]) -> RadarOutline:
+    """What was measured beneath an outline."""
+    outline = to_pixels(shape_of(one.geometry), grid)
+    box = window_around(outline, grid, 0)
+    assert box is not None
+    body = burn(outline, box)
+    flags = read(*box, 2)[body]
+    amplitude, coherence = bool((flags & AMPLITUDE).any()), bool((flags & COHERENCE).any())
+    beneath = []
+    for layer in layers:
+        values, valid = layer.read(*box)
+        beneath.append(values[valid & body].astype(np.float64))
+    ratio, was, crossed = beneath
+    return RadarOutline(
+        polygon_id=one.polygon_id, by="both" if amplitude and coherence else "amplitude" if amplitude else "coherence",
+        area_m2=float(one.area_m2 or 0.0), change_db=_mean(ratio, 2),
+        brighter_share=None if not ratio.size else round(float(np.mean(ratio > 0)), 3),
+        coherence_was=_mean(was, 3), coherence_is=_mean(crossed, 3),
+        uncertain=bool(flags.size) and float(np.mean(flags & UNCERTAIN > 0)) > 0.5,
+        touches_masked=one.touches_nodata, geometry=one.geometry, bbox=one.bbox,
+    )  # fmt: skip
+
+
+def _mean(values: NDArray[np.float64], digits: int) -> float | None:
+    return round(float(values.mean()), digits) if values.size else None

@@ -1,0 +1,209 @@
+"""Radar images of one ground: from which orbit they were taken, and in which unit their backscatter is."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import BandMissingError, ManifestError, RadiometryError, SceneError
+from detection.imagery.raster.raster import inspect
+from detection.imagery.scene.scene import Scene, find_date, read_scene
+
+POLARISATIONS: Final = ("VV", "HH", "VH", "HV")  # the one that is taken where several are there
+UNITS: Final = ("power", "db", "amplitude")
+KEYS: Final = ("orbit", "track", "look", "units", "incidence_deg")
+ORBITS: Final = ("ascending", "descending")
+LOOKS: Final = ("left", "right")
+# How processors spell what the key says.
+TAGS: Final = {
+    "orbit": ("ORBIT", "ORBIT_DIRECTION", "ORBIT_PASS", "PASS", "PASS_DIRECTION", "FLIGHT_DIRECTION"),
+    "track": ("TRACK", "RELATIVE_ORBIT", "RELATIVE_ORBIT_NUMBER", "REL_ORBIT"),
+    "look": ("LOOK", "LOOK_DIRECTION", "ANTENNA_DIRECTION", "ANTENNA_POINTING"),
+    "units": ("UNITS", "UNIT", "SCALE"),
+    "incidence_deg": ("INCIDENCE_DEG", "INCIDENCE_ANGLE"),
+    "polarisation": ("POLARISATION", "POLARIZATION"),
+}
+SPELLED: Final = {
+    "linear": "power", "intensity": "power", "linear power": "power", "decibel": "db", "decibels": "db",
+    "asc": "ascending", "desc": "descending", "a": "ascending", "d": "descending", "l": "left", "r": "right",
+}  # fmt: skip
+# Sentinel-1 repeats its 175 orbits; the product's name holds the absolute one.
+SENTINEL1: Final = re.compile(r"S1([AB])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
+FIRST_ORBIT: Final = {"A": 73, "B": 27}
+ORBITS_OF_CYCLE: Final = 175
+# Dates of one orbit are taken at one time of the day; of the other direction, half a day away.
+APART_S: Final = 1200.0
+INCIDENCE_APART_DEG: Final = 2.0
+# Calibrated backscatter: beyond this it is something else.
+POWER_MOST, DB_LEAST, DB_MOST = 10.0, -60.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RadarDate:
+    """One radar image.
+
+    Attributes:
+        path: as it was named.
+        file: its raster.
+        index: number of the band.
+        at: when it was taken; None: nobody says it.
+        said: what is known of its geometry and unit, by the names of `KEYS`, and the polarisation.
+    """
+
+    path: Path
+    file: Path
+    index: int
+    at: datetime | None
+    said: Mapping[str, Any]
+
+
+def read_radar(path: Path, band: int = 1) -> RadarDate:
+    """Read what a radar image is: a raster with tags, or a folder whose `scene.toml` has bands such as VV.
+
+    Raises:
+        SceneError: no such band, or something is said of it that cannot be.
+    """
+    if path.is_dir():
+        return of_scene(read_scene(path))
+    facts = inspect(path)
+    if not 1 <= band <= facts.count:
+        raise BandMissingError(f"{path}: band {band} was asked for, the file has {facts.count}")
+    tags = {key.upper(): value for key, value in facts.tags.items()}
+    told = {key: tags[name] for key, names in TAGS.items() for name in reversed(names) if name in tags}
+    named = (facts.descriptions[band - 1] or "").strip().upper()[:2]
+    if named in POLARISATIONS:
+        told["polarisation"] = named
+    return RadarDate(path, path, band, find_date(path, facts.tags), _read_said(path, told, path.name))
+
+
+def of_scene(scene: Scene) -> RadarDate:
+    """The radar image of a scene.
+
+    Raises:
+        SceneError: it has no band of a polarisation, or its table [sar] is wrong.
+    """
+    bands = {name.upper(): band for name, band in scene.bands.items()}
+    name = next((one for one in POLARISATIONS if one in bands), None)
+    if name is None:
+        raise BandMissingError(f"{scene.path}: no band {', '.join(POLARISATIONS)}; found: {', '.join(scene.bands)}")
+    if unknown := sorted(set(scene.sar) - set(KEYS)):
+        raise ManifestError(f"{scene.path}: unknown key {unknown[0]!r} in [sar]; expected: {', '.join(KEYS)}")
+    said = _read_said(scene.path, {**scene.sar, "polarisation": name}, scene.path.name)
+    return RadarDate(scene.path, bands[name].path, bands[name].index, scene.acquired_at, said)
+
+
+def is_radar(scene: Scene) -> bool:
+    """Whether a scene is one of radar: its manifest says so, or its bands are polarisations."""
+    return bool(scene.sar) or any(name.upper() in POLARISATIONS for name in scene.bands)
+
+
+def _read_said(path: Path, told: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What is said, checked; a word that a tag has for something else says nothing."""
+    found: dict[str, Any] = {}
+    for key, known in (("orbit", ORBITS), ("look", LOOKS), ("units", UNITS)):
+        if key not in told:
+            continue
+        word = str(told[key]).strip().lower()
+        word = SPELLED.get(word, word)
+        if word in known:
+            found[key] = word
+        elif path.is_dir():
+            raise ManifestError(f"{path}: {key} = {told[key]!r} of [sar] is none of: {', '.join(known)}")
+    for key in ("track", "incidence_deg"):
+        if key in told:
+            try:
+                found[key] = float(told[key])
+            except (TypeError, ValueError):
+                if path.is_dir():
+                    raise ManifestError(f"{path}: {key} = {told[key]!r} of [sar] is no number") from None
+    if "polarisation" in told:
+        found["polarisation"] = str(told["polarisation"]).strip().upper()
+    if "track" not in found and (match := SENTINEL1.search(name)):
+        found["track"] = float((int(match[2]) - FIRST_ORBIT[match[1]]) % ORBITS_OF_CYCLE + 1)
+    return found
+
+
+def find_difference(one: RadarDate, other: RadarDate) -> str | None:
+    """Why two images cannot be compared, or None: another geometry makes slopes lie elsewhere and shine otherwise.
+
+    >>> a = RadarDate(Path("a.tif"), Path("a.tif"), 1, None, {"orbit": "ascending"})
+    >>> find_difference(a, RadarDate(Path("b.tif"), Path("b.tif"), 1, None, {"orbit": "descending"}))
+    'orbit ascending and descending'
+    """
+    for key in ("orbit", "track", "look", "polarisation"):
+        first, second = one.said.get(key), other.said.get(key)
+        if first is not None and second is not None and first != second:
+            return f"{key} {_spell(first)} and {_spell(second)}"
+    angle, other_angle = (date.said.get("incidence_deg") for date in (one, other))
+    if angle is not None and other_angle is not None and abs(angle - other_angle) > INCIDENCE_APART_DEG:
+        return f"incidence {angle:g} and {other_angle:g} degrees"
+    if any(not date.at or date.at.time() == time() for date in (one, other)) or one.at is None or other.at is None:
+        return None
+    apart = abs((one.at - other.at).total_seconds()) % 86_400
+    if min(apart, 86_400 - apart) > APART_S and not (one.said.get("track") and other.said.get("track")):
+        return f"taken at {one.at:%H:%M} and {other.at:%H:%M} UTC, so not from one orbit"
+    return None
+
+
+def _spell(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
+    """Refuse images that cannot be compared; what nobody can prove is said.
+
+    Raises:
+        SceneError: another orbit, side, polarisation or incidence.
+    """
+    first = dates[0]
+    for other in dates[1:]:
+        if why := find_difference(first, other):
+            raise SceneError(f"{first.path} and {other.path}: {why}; take images of one orbit and one polarisation")
+    if not all({"orbit", "track"} & set(date.said) for date in dates):
+        return ["nothing says that all images are of one orbit: where they are not, slopes seem to change"]
+    return []
+
+
+def find_units(date: RadarDate, values: NDArray[np.floating], asked: str | None = None) -> tuple[str, str]:
+    """In which unit backscatter is, and why: said, else found by its sign and size.
+
+    Args:
+        date: whose values they are.
+        values: some that are valid.
+        asked: what a person says.
+
+    Raises:
+        RadiometryError: it is no calibrated backscatter.
+    """
+    if said := asked or date.said.get("units"):
+        return said, "as said"
+    if not values.size:
+        raise RadiometryError(f"{date.path}: no valid value, so its unit cannot be found; say --units")
+    below, middle = float(np.mean(values < 0)), float(np.median(values))
+    low, high = (float(one) for one in np.percentile(values, [1, 99]))
+    if below > 0.5 and low >= DB_LEAST and high <= DB_MOST:
+        return "db", f"found: {below:.0%} of the values are below 0, median {middle:.1f}"
+    if below <= 0.01 and middle <= POWER_MOST:
+        return "power", f"found: nothing below 0, median {middle:.3g}"
+    raise RadiometryError(
+        f"{date.path}: median {middle:.4g}, {below:.0%} below 0: neither calibrated power (0 to about 3) nor dB "
+        "(-40 to 10); calibrate it, or say --units power, db or amplitude"
+    )
+
+
+def to_power(values: NDArray[np.floating], units: str) -> NDArray[np.float64]:
+    """Backscatter as linear power; NaN where a value has none.
+
+    >>> [round(float(one), 3) for one in to_power(np.array([-10.0, 3.0]), "db")]
+    [0.1, 1.995]
+    """
+    found = np.asarray(values, np.float64)
+    if units == "db":
+        return np.asarray(10.0 ** (np.clip(found, -200.0, 200.0) / 10.0))
+    power = np.where(found > 0, found, np.nan)
+    return np.asarray(power**2 if units == "amplitude" else power)

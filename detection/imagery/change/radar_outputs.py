@@ -1,0 +1,62 @@
+"""What a comparison of radar images leaves behind: rasters, outlines, a picture, a record."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from detection.imagery.footprints.preview import bounds_of, draw_outline
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid, lonlat_frame
+from detection.imagery.raster.overlay import Layer, shapes_of, strips
+from detection.imagery.raster.raster import write_png, writing_geotiff
+from detection.whole_file import write_json
+
+FILES: Final = {
+    "change": "change_db.tif", "prob": "changed.tif", "geojson": "radar_change.geojson", "preview": "radar_change.png",
+    "run": "radar_change.json",
+}  # fmt: skip
+PICTURE_PX: Final = 1024
+FULL_DB: Final = 6.0  # full colour of the picture
+BRIGHTER, DARKER, STILL = np.array([40, 90, 200.0]), np.array([200, 40, 40.0]), np.array([245, 245, 245.0])
+
+
+def write_radar(found: RadarChange, grid: Grid, marks: Path, asked: RadarAsked) -> RadarChange:
+    """The same with the paths of the files that were written; `change_db.tif` lies there already."""
+    assert asked.out_dir is not None
+    out = asked.out_dir
+    with Layer(marks, grid) as layer, writing_geotiff(out / FILES["prob"], grid, "uint8", nodata=NODATA) as write:
+        for box in strips(grid):
+            write(layer.read_steps(*box), *box[:2])
+    bounds = _draw(found, grid, out)
+    found = replace(found, outputs={**{name: str(out / file) for name, file in FILES.items()}, "bounds": bounds})
+    features = [{"type": "Feature", "geometry": one.geometry, "properties": one.tell()} for one in found.outlines]
+    write_json(out / FILES["geojson"], {"type": "FeatureCollection", "features": features})
+    write_json(out / FILES["run"], found.tell())
+    return found
+
+
+def _draw(found: RadarChange, grid: Grid, out: Path) -> list[float]:
+    """Change from red (darker) over white to blue (brighter); outlines black; coherence that fell in red alone."""
+    small = lonlat_frame(grid, PICTURE_PX)
+    layers = []
+    for index in (1, 2, 3):
+        with Layer(out / FILES["change"], small, index) as layer:
+            layers.append(layer.read(0, 0, small.width, small.height))
+    (ratio, seen), (was, one), (crossed, other) = layers
+    coherent = one & other
+    share = np.where(seen, np.clip(ratio / FULL_DB, -1, 1), np.where(coherent, np.clip(crossed - was, -1, 0), 0.0))
+    colours = np.where(
+        share[..., None] > 0,
+        STILL + (BRIGHTER - STILL) * share[..., None],
+        STILL + (DARKER - STILL) * -share[..., None],
+    )
+    image = np.zeros((4, small.height, small.width), np.uint8)
+    image[:3] = np.moveaxis(colours, -1, 0).astype(np.uint8)
+    image[3] = (seen | coherent) * np.uint8(255)
+    for outline in shapes_of([one.geometry for one in found.outlines]):
+        draw_outline(image, outline, small, np.zeros(3, np.uint8))
+    write_png(out / FILES["preview"], image)
+    return bounds_of(small)

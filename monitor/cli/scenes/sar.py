@@ -1,0 +1,92 @@
+"""`slopeward scenes sar`: where ground changed between radar images of two times, offline, through clouds."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from detection.imagery.change.radar_records import RadarAsked, RadarChange
+from monitor.cli.scenes.local import SiteFile, placing_by_file
+from monitor.cli.session import NOTHING, JsonOption, print_json, say, tell_progress
+
+EXAMPLE = "Example: slopeward scenes sar --before 20260501_VV.tif --after 20260513_VV.tif --out ./change --json"
+SHOWN = 12
+
+
+def sar(
+    before: Annotated[list[Path] | None, typer.Option(help="Calibrated backscatter, several dates too.")] = None,
+    after: Annotated[list[Path] | None, typer.Option(help="The same of after; the first one gives the grid.")] = None,
+    coherence_before: Annotated[Path | None, typer.Option(help="Coherence of a pair before the event.")] = None,
+    coherence_across: Annotated[Path | None, typer.Option(help="Coherence of a pair across the event.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None,
+    incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of before, degrees.")] = None,
+    incidence_after: Annotated[Path | None, typer.Option(help="The same of after; where they differ, is said.")] = None,
+    band: Annotated[int, typer.Option(min=1, max=65_535, help="Number of the band.")] = 1,
+    units: Annotated[
+        Literal["power", "db", "amplitude"] | None, typer.Option(help="Of the backscatter; else said or found.")
+    ] = None,
+    multilook: Annotated[int, typer.Option(min=1, max=64, help="Pixels along a side of a cell.")] = 3,
+    false_alarms: Annotated[
+        float, typer.Option(min=1e-12, max=0.1, help="Chance of an unchanged cell to be called changed.")
+    ] = 1e-4,
+    looks: Annotated[
+        float | None, typer.Option(min=0.3, max=2000.0, help="Equivalent number of looks of a cell; else estimated.")
+    ] = None,
+    minimum_area_m2: Annotated[
+        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest outline, true m².")
+    ] = 5000.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines, picture and record.")] = None,
+    site: SiteFile = None,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Change of radar backscatter, coherence or both, at a stated rate of false alarms; exit 4: nothing in common."""
+    from detection.imagery.change.radar import find_radar_change
+    from detection.imagery.errors import NoValidPixelsError
+
+    if (coherence_before is None) != (coherence_across is None):
+        raise typer.BadParameter("--coherence-before and --coherence-across belong together")
+    if (incidence_before is None) != (incidence_after is None):
+        raise typer.BadParameter("--incidence-before and --incidence-after belong together")
+    if bool(before) != bool(after) or not (before or coherence_before):
+        raise typer.BadParameter("give --before and --after, or a pair of coherences, or all of them")
+    asked = RadarAsked(
+        before=tuple(before or ()), after=tuple(after or ()), mask=mask, band=band, multilook=multilook,
+        coherence=(coherence_before, coherence_across) if coherence_before and coherence_across else None,
+        incidence=(incidence_before, incidence_after) if incidence_before and incidence_after else None,
+        false_alarms=false_alarms, minimum_area_m2=minimum_area_m2, looks=looks, units=units, out_dir=out,
+    )  # fmt: skip
+    try:
+        with placing_by_file(site):
+            found = find_radar_change(asked, tell_progress())
+    except NoValidPixelsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if as_json:
+        print_json(found.tell())
+    else:
+        _show(found)
+
+
+def _show(found: RadarChange) -> None:
+    for path, unit in found.units.items():
+        print(f"{Path(path).name}: {unit}")
+    if found.looks is not None and found.threshold_db is not None:
+        print(
+            f"{found.looks[0]:.1f} looks a cell; changed beyond {found.threshold_db[0]:.1f} dB "
+            f"and {found.threshold_db[1]:+.1f} dB; {found.offset_db:+.1f} dB of all ground taken away"
+        )
+    if found.threshold_coherence is not None:
+        print(f"coherence: changed where its normalised difference is above {found.threshold_coherence:.2f}")
+    area_m2 = sum(one.area_m2 for one in found.outlines)
+    print(
+        f"{len(found.outlines)} outlines, {area_m2:,.0f} m², on {found.valid_share:.0%} of the ground; about "
+        f"{round(found.expected_false_cells)} single cells by chance"
+    )
+    for one in found.outlines[:SHOWN]:
+        parts = [] if one.change_db is None else [f"{one.change_db:+.1f} dB"]
+        if one.coherence_was is not None and one.coherence_is is not None:
+            parts.append(f"coherence {one.coherence_was:.2f} to {one.coherence_is:.2f}")
+        parts += ["uncertain: the incidence differs"] if one.uncertain else []
+        print(f"{one.area_m2:,.0f} m² by {one.by}: {', '.join(parts)}")
