@@ -1,7 +1,6 @@
 """Scoring trained weights on a labelled set, beside the simple maps when asked for."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation
 from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.worst_cases import draw_sheet
 
 Maps = Iterator[tuple[str, NDArray[np.floating], NDArray[np.uint8]]]
@@ -43,14 +43,15 @@ def score_weights(
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
         index, logistic (their reports) and `beside` (paired differences of F1), and next to it `patches_sha256` and
-        `fitted_on` (how many of the patches were trained on as well). Of weights that draw boxes: ap50 with
-        its interval over the images, images and boxes.
+        `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Of weights that draw boxes:
+        ap50 with its interval over the images, images and boxes. Always `trained_on`: how many of the pictures the
+        weights were trained on; None where they keep no digests of these.
 
     Raises:
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
         RecipeError: absent data.
     """
-    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.neural.checkpoint import load_model, weights_path
     from detection.imagery.registry import DETECTORS, find_entry
 
     model = load_model(weights, ungated=True)
@@ -66,6 +67,7 @@ def score_weights(
     facts = {
         "weights": str(card["name"]), "model_hash": model.model_hash, "data": table,
         "seeds": [int(card["training"]["seed"])], "note": card["data"]["note"],
+        "trained_on": count_seen(weights_path(weights), test),
     }  # fmt: skip
     if boxes:
         return facts | _score_boxes(model, test, resize_px)
@@ -73,7 +75,7 @@ def score_weights(
     answer: dict[str, Any] = facts | scored.report
     if simple:
         answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
-        answer |= _find_fitted(train, test, card)
+        answer |= _find_fitted(train, test, card, facts["trained_on"] or 0)
     if sheet:
         _draw_worst(scored, model, test, at, resize_px, sheet)
         answer["sheet"] = str(sheet)
@@ -116,12 +118,12 @@ def _beside(
     }
 
 
-def _find_fitted(train: Patches, test: Patches, card: dict[str, Any]) -> dict[str, Any]:
-    """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on."""
+def _find_fitted(train: Patches, test: Patches, card: dict[str, Any], trained_on: int) -> dict[str, Any]:
+    """What was scored, as a digest, and how many of it the weights or the simple maps were fitted on at least."""
     digest = test.fingerprint()
-    seen = {sha256(patch.image.tobytes()).digest() for patch in train}
-    again = sum(sha256(patch.image.tobytes()).digest() in seen for patch in test)
-    return {"patches_sha256": digest, "fitted_on": len(test) if digest == card["data"].get("train_sha256") else again}
+    again = int(np.isin(digest_pictures(test), digest_pictures(train)).sum())
+    whole = digest == card["data"].get("train_sha256")
+    return {"patches_sha256": digest, "fitted_on": len(test) if whole else max(again, trained_on)}
 
 
 def _draw_worst(

@@ -14,6 +14,7 @@ from detection.imagery.errors import ImageryError, RecipeError
 from detection.imagery.registry import CLASSIFIERS, DETECTORS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
+from detection.imagery.training.seen import write_seen
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -46,7 +47,7 @@ def run_recipe(
     Returns:
         The JSON card.
     """
-    from detection.imagery.neural.checkpoint import save_model
+    from detection.imagery.neural.checkpoint import save_model, weights_path
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
@@ -99,6 +100,7 @@ def run_recipe(
         facts["test"] = evaluate(trained, test, resize_px)
     card = make_card(recipe, settings, trained, facts)
     save_model(out, trained.network, card)
+    write_seen(out, native, None if begun is None else weights_path(settings.start))
     if recipe.text:  # what the card names must be there, wherever the weights go
         kept.write_text(recipe.text, encoding="utf-8")
     out.with_suffix(".md").write_text(render_card(card), encoding="utf-8")

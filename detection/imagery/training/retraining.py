@@ -17,6 +17,7 @@ from detection.imagery.data.patches import IGNORED, Patches, hold_arrays, join
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation, render_card
 from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.seen import write_seen
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -71,7 +72,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         SceneError: a scene of a review cannot be read any more.
     """
     from detection.imagery.data.splits import split
-    from detection.imagery.neural.checkpoint import load_model, save_model
+    from detection.imagery.neural.checkpoint import load_model, save_model, weights_path
     from detection.imagery.neural.learner import Settings
     from detection.imagery.neural.training import train_patches
 
@@ -116,6 +117,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         "metrics": {**card["metrics"], "note": "of the weights it was trained on from; not scored on test"},
     }  # fmt: skip
     save_model(out, candidate.network, new_card)
+    write_seen(out, used, weights_path(str(payload["weights"])))
     out.with_suffix(".md").write_text(render_card(new_card), encoding="utf-8")
     log.info("candidate %s: %s", out, "; ".join(gate["reasons"]))
     return {"weights": str(out), "gate": gate, "reviews": facts}

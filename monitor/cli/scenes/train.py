@@ -137,6 +137,9 @@ def score(
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
+    seen = answer["trained_on"]
+    told = "nobody knows how many" if seen is None else str(seen)
+    print(f"{told} of {answer['images']} pictures were trained on")
     if "boxes" in answer:
         low, high = answer["interval"]
         print(f"{answer['images']} images, {answer['boxes']} boxes: AP50 {_say(answer['ap50'])} ({low} to {high})")

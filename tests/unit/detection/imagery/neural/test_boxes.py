@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detection.imagery.data.boxes import ap50, box_map, compare_boxes, draw_ap50, find_boxes, match, overlap
+from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import hold_arrays
 from detection.imagery.errors import ModelError, RecipeError
 from detection.imagery.neural.box_training import begin_from, predict_boxes, train_boxes
@@ -20,6 +21,7 @@ from detection.imagery.training.evaluation import score_weights
 from detection.imagery.training.explain import explain_patch
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import read_recipe
+from detection.imagery.training.seen import count_seen, write_seen
 from tests.data.tiny_recipe import tiny
 
 
@@ -143,7 +145,18 @@ def test_a_recipe_of_boxes_makes_weights_that_can_be_scored_but_draw_no_map(tmp_
     assert "accuracy" not in (tmp_path / "tiny.md").read_text()
     told = score_weights(str(tmp_path / "tiny.safetensors"), None)
     assert told["ap50"] == pytest.approx(card["metrics"]["test"]["ap50"], abs=1e-4)
-    assert told["images"] == 6
+    assert (told["images"], told["trained_on"]) == (6, 0)
+    train, test = open_data(card["data"]["recipe"], tuple(card["bands"]), card["training"]["seed"], None)
+    images = np.stack([patch.image for patch in [*train.take([3, 1]), *test]])
+    copies = hold_arrays(images, np.zeros((8, *images.shape[2:]), np.uint8))
+    assert count_seen(tmp_path / "tiny.safetensors", copies) == 2, "whatever their file and name"
+    write_seen(tmp_path / "next.safetensors", test.take([0]), tmp_path / "tiny.safetensors")
+    assert count_seen(tmp_path / "next.safetensors", copies) == 3, "and what those saw that they began from"
+    (tmp_path / "next.seen.npy").write_bytes(b"torn")
+    with pytest.raises(ModelError, match="no digests of pictures"):
+        count_seen(tmp_path / "next.safetensors", copies)
+    (tmp_path / "next.seen.npy").unlink()
+    assert count_seen(tmp_path / "next.safetensors", copies) is None
     with pytest.raises(ModelError, match="draws boxes and no map"):
         find_entry(card["network"]["name"])
     with pytest.raises(ModelError, match="draws boxes and no map"):
