@@ -32,6 +32,7 @@ from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, inspect
+from detection.imagery.raster.rational import using_heights
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import set_aside_borders
@@ -103,7 +104,11 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     facts = _facts(scene, model, plan, options, asked)
     if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
         return known
-    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
+    with (
+        using_heights(scene.dem),
+        open_workplace(options.out_dir) as work,
+        _open(scene, model.bands, options, work) as opened,
+    ):
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         rim = read_rim(opened.reader)
@@ -191,7 +196,11 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
     scene = _find_scene(options)
     model = load_model(options.weights)
     plan = plan_tiles(model, options)
-    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+    with (
+        using_heights(scene.dem),
+        open_workplace(None) as work,
+        _open(scene, model.bands, options, work) as opened,
+    ):
         grid = opened.reader.grid
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)

@@ -165,9 +165,7 @@ def explain_no_place(source: Any) -> str:
             f"{fit.pixel_m:.3g} m; correct or remove the wrong point"
         )
     if source.rpcs is not None:
-        return (
-            "placed by RPC only, and no height is known; write an ortho image first: gdalwarp -rpc -to RPC_DEM=dem.tif"
-        )
+        return "its RPC give no place (not on the globe, or not to be inverted); write an ortho image first"
     return "no coordinate reference system, so neither place nor area can be given"
 
 

@@ -13,6 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from detection.imagery.errors import ForbiddenSourceError, NotARasterError, TooLargeError
 from detection.imagery.raster.control_points import place_by_points
 from detection.imagery.raster.local_grid import place_locally
+from detection.imagery.raster.rational import find_spread, place_by_rpc
 from detection.imagery.raster.vrt import list_sources, read_vrt, rebuild
 
 # What a file begins with -> the only driver that may read it.
@@ -65,8 +66,9 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
     """Open a raster for reading, with no more rights than reading needs.
 
     GeoTIFF, VRT (mosaics and stacks of files below its own folder) and JPEG 2000 are read, each by its own driver
-    alone; files beside it (masks, statistics, overviews) are not. A raster that only control points place is given on
-    a grid of its own (`control_points`), one of a local system on that which the site says (`local_grid`).
+    alone; files beside it (masks, statistics, overviews) are not. A raster that only control points or RPC place is
+    given on a grid of its own (`control_points`, `rational`), one of a local system on that which the site says
+    (`local_grid`).
 
     Args:
         path: the file.
@@ -101,9 +103,17 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            placed = place_locally(place_by_points(source, stack), stack)
+            placed = place_locally(_place(source, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed
+
+
+def _place(source: Any, stack: ExitStack, limits: Limits) -> Any:
+    """An open raster on the grid that control points or RPC give it, where nothing else places it."""
+    placed = place_by_points(source, stack)
+    if source.rpcs is None or placed is not source:
+        return placed
+    return place_by_rpc(source, stack, find_spread(source.rpcs, lambda dem: open_raster(dem, limits)))
 
 
 def find_driver(path: Path) -> str:

@@ -643,25 +643,55 @@ def test_control_points_that_give_no_place_are_refused_in_one_line(tmp_path, cap
     assert (code, answer["crs"]) == (0, "pixels")
 
 
-@pytest.mark.parametrize("transform", [None, PLAIN])
-def test_rpc_alone_is_refused_and_beside_a_transform_it_is_said(tmp_path, capsys, drawn, transform):
+LEAN = 0.3  # metres that a place moves for a metre of height
+
+
+def place_by_rpc(path: Path, bands: np.ndarray, transform: Affine | None, lat_deg: float = 42.7) -> Path:
+    """The bands with RPC: north up, leaning to the east; 0.001 degrees for 9.6 pixels."""
     ones = [1.0, *[0.0] * 19]
+    lean = LEAN * 500 / (111_195 * np.cos(np.radians(lat_deg))) / 0.005
     rpc = RPC(
-        height_off=200, height_scale=500, lat_off=42.7, lat_scale=0.01, long_off=141, long_scale=0.01, line_off=48,
+        height_off=200, height_scale=500, lat_off=lat_deg, lat_scale=0.005, long_off=141, long_scale=0.005, line_off=48,
         line_scale=48, samp_off=48, samp_scale=48, line_num_coeff=[0, 0, -1, *[0] * 17], line_den_coeff=ones,
-        samp_num_coeff=[0, 1, *[0] * 18], samp_den_coeff=ones,
+        samp_num_coeff=[0, 1, 0, lean, *[0] * 16], samp_den_coeff=ones, err_bias=3.0, err_rand=4.0,
     )  # fmt: skip
-    path = tmp_path / "a.tif"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        write(path, drawn, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
+        return write(path, bands, transform=transform, crs="EPSG:32654" if transform else None, rpcs=rpc)
+
+
+def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, capsys, drawn):
+    path = place_by_rpc(tmp_path / "a.tif", drawn, None)
     code, answers, err = detect(path, capsys)
-    if transform is None:
-        assert (code, answers, err.count("\n")) == (1, [], 1)
-        assert "placed by RPC only, and no height is known; write an ortho image first: gdalwarp -rpc" in err
-    else:
-        assert code == 0
-        assert "carries RPC beside its transform, so it may be no ortho image" in err
+    assert code == 0
+    assert answers[0]["polygons"]
+    assert "placed by RPC at an assumed height of 200 m: where the ground lies 100 m higher or lower" in err
+    assert "places are off by 30" in err
+    assert "the RPC themselves are off by 5 m" in err
+    dem = tmp_path / "dem.tif"
+    with rasterio.open(
+        dem, "w", driver="GTiff", width=60, height=60, count=1, dtype="float32", crs="EPSG:4326",
+        transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
+    ) as target:  # fmt: skip
+        target.write(np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32))
+    code, higher, err = detect(path, capsys, "--dem", str(dem))
+    assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
+    assert re.search(r"between 694 m and 706 m \(5 to 95 %\), so places are off by up to 1\.\d+ m", err)
+    lon, other = (answer["polygons"][0]["centroid"][0] for answer in (answers[0], higher[0]))
+    assert (lon - other) * 111_195 * np.cos(np.radians(42.7)) == pytest.approx(LEAN * 500, abs=15)
+
+
+@pytest.mark.parametrize(
+    ("transform", "lat_deg", "code", "said"),
+    [(PLAIN, 42.7, 0, "carries RPC beside its transform, so it may be no ortho image"),
+     (None, 142.7, 1, "its RPC give no place (not on the globe")],
+)  # fmt: skip
+def test_rpc_beside_a_transform_are_said_and_those_off_the_globe_refused(
+    tmp_path, capsys, drawn, transform, lat_deg, code, said
+):
+    got, _, err = detect(place_by_rpc(tmp_path / "a.tif", drawn, transform, lat_deg), capsys)
+    assert got == code
+    assert said in err
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32654", "EPSG:3857", "EPSG:2056"])
