@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from forecasting.data.series import Floats
-from forecasting.decomposition.emd import first_mode, peel
+from forecasting.decomposition.emd import first_modes, has_mode, peel
 
 COPIES = 20
 NOISE = 0.2
@@ -13,10 +13,14 @@ SEED = 7
 
 
 @lru_cache(maxsize=64)
-def _grains(rows: int) -> tuple[Floats, tuple[Floats, ...]]:
-    """The noise for a record of some length and its modes: drawn from the seed and the length alone."""
+def _grains(rows: int) -> tuple[Floats, ...]:
+    """The noise for a record of some length, then its modes, each (copies, rows): drawn from seed and length alone."""
     noise = np.random.default_rng(SEED).normal(size=(COPIES, rows))
-    return noise, tuple(peel(one) for one in noise)
+    peeled = [peel(one) for one in noise]
+    modes = np.zeros((max(map(len, peeled)), COPIES, rows))
+    for i, waves in enumerate(peeled):
+        modes[: len(waves), i] = waves
+    return noise, *modes
 
 
 def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
@@ -28,17 +32,14 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
     size = float(values.std())
     if size == 0.0:
         return ("trend",), values[None].copy()
-    noise, waves = _grains(values.size)
+    grains = _grains(values.size)
     left, modes = values / size, []
     for k in range(max(1, int(np.log2(values.size)) - 1)):
         strength = NOISE if k == 0 else NOISE * float(left.std())
-        drawn = []
-        for one, peeled in zip(noise, waves, strict=True):
-            grain = one if k == 0 else peeled[k - 1] if k - 1 < len(peeled) else np.zeros(values.size)
-            mode = first_mode(left + strength * grain)
-            drawn.append(np.zeros(values.size) if mode is None else mode)
-        mean = np.mean(drawn, axis=0)
-        if first_mode(left) is None or not np.any(mean):
+        grain = grains[k] if k < len(grains) else np.zeros((COPIES, values.size))
+        drawn, _ = first_modes(left + strength * grain)
+        mean = drawn.mean(axis=0)
+        if not has_mode(left) or not np.any(mean):
             break
         modes.append(mean)
         left = left - mean

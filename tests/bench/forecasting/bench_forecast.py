@@ -1,13 +1,13 @@
 """Forecast models against persistence and the best simple baseline, by rolling origin on the benchmark records.
 
     python -m tests.bench.forecasting.bench_forecast [--core S,SK,G,K] [--seeds 7,8,9] [--rest SK] [--only tft]
-        [--report]
+        [--rest-seeds 1] [--report]
 
-The three core networks with every seed on the records of --core, every other network with the first seed on those of
---rest. MAE in mm per horizon, mean of three folds, median and range of the seeds; `gated` is what the service would
-have shown. Each (record, model, seed) is kept in build/, so that a killed run goes on where it was; --report only
-writes down what is there. A row stays as recorded, with the day on which it was measured, until as many seeds of it
-have been run again.
+The three core networks with every seed on the records of --core, every other network with the first --rest-seeds of
+them on those of --rest; what is for tables alone is run where --only names it. MAE in mm per horizon, mean of three
+folds, median and range of the seeds; `gated` is what the service would have shown. Each (record, model, seed) is kept
+in build/, so that a killed run goes on where it was; --report only writes down what is there. A row stays as recorded,
+with the day on which it was measured, until as many seeds of it have been run again.
 """
 
 import argparse
@@ -16,13 +16,16 @@ import os
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from forecasting.data.series import DAY_S, read_long_csv
+from forecasting.data.series import DAY_S, Floats, read_long_csv
+from forecasting.decomposition import windows
+from forecasting.decomposition.components import Components
 from forecasting.evaluation.backtest import run_trials
 from forecasting.evaluation.scoring import score_all, spell_horizon
 from forecasting.registry import COMPARISONS, NETWORKS, TABLES_ONLY
@@ -40,18 +43,34 @@ STRIDE = {"G": 2, "K": 2}
 Job = tuple[str, str, int]
 
 
-def plan(core: list[str], seeds: list[int], rest: list[str]) -> list[Job]:
-    """What is to be run: what is shared by the networks of a record is fitted once, so records go one by one."""
+def plan(core: list[str], seeds: list[int], rest: list[str], rest_seeds: int = 1) -> list[Job]:
+    """What may be run: what is shared by the networks of a record is fitted once, so records go one by one."""
     jobs: list[Job] = []
     for name in core:
         jobs += [(name, "simple", 0), *((name, model, seed) for seed in seeds for model in CORE)]
     jobs += [(name, "more", 0) for name in rest]
-    return jobs + [(name, model, seeds[0]) for name in rest for model in NETWORKS if model not in {*CORE, *TABLES_ONLY}]
+    others = [model for model in NETWORKS if model not in CORE]
+    return jobs + [(name, model, seed) for name in rest for seed in seeds[:rest_seeds] for model in others]
+
+
+def remember(decompose: Callable[..., Components]) -> Callable[..., Components]:
+    """The same decomposition, made once for each window: tests that overlap ask for the same ones again."""
+    made: dict[tuple[str, bytes], Components] = {}
+
+    def ask(series: Floats, until: int, *, method: str, period: int) -> Components:
+        key = method, series[:until].tobytes()
+        if key not in made:
+            made[key] = decompose(series, until, method=method, period=period)
+        return made[key]
+
+    return ask
 
 
 def run(job: Job) -> list[dict[str, Any]]:
     """Scores over all stations, fold by fold."""
     name, model, seed = job
+    if model in TABLES_ONLY:
+        windows.decompose = remember(windows.decompose)
     panel = read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
     models = {"simple": SIMPLE, "more": MORE}.get(model, (model,))
     training = {"stride": STRIDE.get(name, 1)}
@@ -126,13 +145,15 @@ def main() -> None:
     options.add_argument("--core", default="SK,S,G,K")
     options.add_argument("--seeds", default="7,8,9")
     options.add_argument("--rest", default="SK")
+    options.add_argument("--rest-seeds", type=int, default=1)
     options.add_argument("--only", default="")
     options.add_argument("--report", action="store_true")
     given = options.parse_args()
     torch.set_num_threads(1)
     seeds = [int(s) for s in given.seeds.split(",")]
-    jobs = plan([s for s in given.core.split(",") if s], seeds, [s for s in given.rest.split(",") if s])
-    jobs = [job for job in jobs if not given.only or job[1] in given.only.split(",")]
+    core, rest = ([s for s in names.split(",") if s] for names in (given.core, given.rest))
+    wanted = set(given.only.split(",")) if given.only else {"simple", "more", *NETWORKS} - TABLES_ONLY
+    jobs = [job for job in plan(core, seeds, rest, given.rest_seeds) if job[1] in wanted]
     KEPT.mkdir(parents=True, exist_ok=True)
     for job in [] if given.report else jobs:
         if not path_of(job).exists():
@@ -145,7 +166,7 @@ def main() -> None:
     path = FOLDER / "forecast.json"
     recorded = json.loads(path.read_text()) if path.exists() else {}
     rows = add_days(recorded, collect(jobs))
-    whole = len(plan(["SK", "S", "G", "K"], seeds, ["SK"]))
+    whole = sum(job[1] not in TABLES_ONLY for job in plan(["SK", "S", "G", "K"], seeds, ["SK"]))
     figures = {
         "unit": "MAE mm, mean of 3 folds, median and range of seeds",
         "done": f"{count_newest(rows)} of {whole} trainings are of the newest day; each row has its own",
