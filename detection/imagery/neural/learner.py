@@ -16,13 +16,16 @@ from detection.imagery.data.augment import Augmentation, mix, vary
 from detection.imagery.data.negatives import POOL, draw_negative
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import RecipeError, TrainingPausedError
-from detection.imagery.neural.losses import Loss, make_loss
+from detection.imagery.neural.device import PROCESSOR
+from detection.imagery.neural.losses import Loss, make_loss, soft_loss
 from detection.imagery.neural.training_state import below, read_place, write_place
 from detection.imagery.registry import build
 
 Normalisation = tuple[NDArray[np.float32], NDArray[np.float32]]
 Judge = Callable[[torch.nn.Module], tuple[float, float]]
 """From the network to (score on the held part, threshold)."""
+Teacher = Callable[[torch.Tensor], torch.Tensor]
+"""From normalised images to the log odds of landslide that a network learns beside the truth."""
 # A run of default length: so many steps, within so many passes.
 STEPS_LEAST = 400
 EPOCHS_LEAST, EPOCHS_MOST = 13, 60
@@ -149,7 +152,8 @@ class Learner:
     """A network in training.
 
     Batches, their order and their variation follow from (seed, epoch, step) alone, so that a place needs no state of
-    them; the generator of torch (drop-out) is kept with the place.
+    them; the generator of torch (drop-out) is kept with the place. On an accelerator a few sums have no fixed order:
+    there the same seed gives nearly the same weights.
     """
 
     def __init__(
@@ -162,16 +166,18 @@ class Learner:
         judge: Judge,
         network: torch.nn.Module | None = None,
         loss: Loss | None = None,
+        device: torch.device = PROCESSOR,
+        teacher: Teacher | None = None,
     ) -> None:
         torch.manual_seed(settings.seed)
-        torch.use_deterministic_algorithms(mode=True)
+        torch.use_deterministic_algorithms(mode=True, warn_only=device != PROCESSOR)
         self.patches, self.fit, self.normalisation = patches, fit, normalisation
         self.settings = settings = settings.fitted(len(fit))
-        self.judge = judge
+        self.judge, self.device, self.teacher = judge, device, teacher
         self.negatives: dict[int, NDArray[np.float32]] = {}
         self.epoch, self.step = 1, 0
         self.network = network or build(settings.network, len(patches.bands), 2, settings.width, **settings.options)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = loss or make_loss(settings.loss, landslide_share)
         self.optimiser = _make_optimiser(self.network, settings)
         self.steps_per_epoch = len(self._cuts())
@@ -278,12 +284,14 @@ class Learner:
         done = (self.epoch - 1) * self.steps_per_epoch + self.step
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * self._rate(done)
-        images, truth = self._batch(chosen)
+        images, truth = (part.to(self.device) for part in self._batch(chosen))
         self.optimiser.zero_grad(set_to_none=True)
         logits = self.network(images)
         if logits.ndim == 2:  # a network that judges whole patches
             truth = (truth == 1).flatten(1).any(dim=1).long()
         loss = self.loss(logits, truth)
+        if self.teacher:
+            loss = loss + soft_loss(logits, self.teacher(images), truth)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()

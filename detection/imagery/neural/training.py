@@ -1,6 +1,6 @@
 """Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,9 @@ from detection.imagery.data.metrics import Confusion, count, score
 from detection.imagery.data.patches import IGNORED, Patches, as_values, hold_arrays, resize_bands
 from detection.imagery.data.splits import Parts, split, split_held
 from detection.imagery.neural.calibration import Calibration, choose_threshold, fit_temperature, gather
-from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings
-from detection.imagery.neural.losses import segmentation_loss
+from detection.imagery.neural.device import PROCESSOR, pick_device, place_of
+from detection.imagery.neural.learner import Hooks, Learner, Normalisation, Settings, Teacher
+from detection.imagery.neural.losses import log_odds, segmentation_loss
 
 __all__ = [
     "Settings", "Trained", "evaluate", "predict_maps", "predict_patches", "segmentation_loss", "split_held",
@@ -60,11 +61,13 @@ def train_patches(
     parts: Parts | None = None,
     network: torch.nn.Module | None = None,
     normalisation: Normalisation | None = None,
+    teachers: Sequence[torch.nn.Module] = (),
 ) -> Trained:
-    """Train on patches of one size.
+    """Train on patches of one size, on the device that SLOPEWARD_DEVICE names.
 
     Statistics for the normalisation come from the fit part; epoch, temperature and threshold from the held part.
-    Nothing else is looked at. The same input and settings give the same weights to the last bit on one machine.
+    Nothing else is looked at. The same input and settings give the same weights to the last bit on one machine, if it
+    is the processor that learns.
 
     Args:
         patches: the train part.
@@ -73,7 +76,12 @@ def train_patches(
         parts: positions fitted and held; by `settings.split` when None.
         network: weights to go on from; fresh ones when None.
         normalisation: mean and std per band; measured on the fit part when None.
+        teachers: networks of the same bands and normalisation whose mean log odds are learnt beside the truth.
+
+    Raises:
+        RecipeError: too few patches, or no such device.
     """
+    device = pick_device()
     fit, held = parts or split(patches, settings.split, settings.held_share, settings.seed)
     mean, std, value_range, share = measure_statistics(patches, fit)
     if settings.clip:
@@ -85,11 +93,13 @@ def train_patches(
         threshold, f1 = choose_threshold(held_odds(network, patches, held, (mean, std)))
         return f1, threshold
 
-    learner = Learner(patches, fit, settings, (mean, std), share, judge, network)
+    learner = Learner(
+        patches, fit, settings, (mean, std), share, judge, network, device=device, teacher=_join(teachers, device)
+    )
     learner.run(hooks or Hooks())
     assert learner.best is not None
     learner.network.load_state_dict(learner.best[3])
-    trained = learner.network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    trained = learner.network.to(PROCESSOR, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     pixels = sum(patches.read(int(position)).mask.size for position in held)
     calibration = fit_temperature(*gather(held_odds(trained, patches, held, (mean, std)), pixels))
     threshold, held_f1 = choose_threshold(held_odds(trained, patches, held, (mean, std)), calibration.temperature)
@@ -107,6 +117,18 @@ def train_patches(
         cpu_s=learner.cpu_s,
         clipped=settings.clip,
     )
+
+
+def _join(networks: Sequence[torch.nn.Module], device: torch.device) -> Teacher | None:
+    """One teacher of several: the mean of their log odds."""
+    for network in networks:
+        network.to(device).eval()
+
+    def teach(images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.stack([log_odds(network(images)) for network in networks]).mean(dim=0)
+
+    return teach if networks else None
 
 
 def held_odds(
@@ -127,7 +149,7 @@ def predict_odds(
     batch: int = 16,
 ) -> Iterator[NDArray[np.float32]]:
     """Log odds of landslide H x W, patch by patch; patches of one size go through the network together."""
-    mean, std = normalisation
+    (mean, std), place = normalisation, place_of(network)
     network.eval()
     waiting: list[NDArray[np.float32]] = []
 
@@ -135,10 +157,7 @@ def predict_odds(
         if waiting:
             with torch.inference_mode():
                 tensor = torch.from_numpy(np.stack(waiting)).contiguous(memory_format=torch.channels_last)
-                logits = network(tensor)
-                # of landslide against all other classes together
-                others = torch.cat([logits[:, :1], logits[:, 2:]], dim=1).logsumexp(dim=1)
-                yield from (logits[:, 1] - others).numpy()
+                yield from log_odds(network(tensor.to(place))).cpu().numpy()
             waiting.clear()
 
     for position in positions:

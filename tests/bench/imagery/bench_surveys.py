@@ -82,7 +82,7 @@ def vectors(folder: Path, seed: int, noise: float) -> Facts:
     )
     still, slid = still_and_slid(*at.T)
     with rasterio.open(older) as source:
-        contrast, pixel_m = float(source.read(1).std()), float(source.transform.a)
+        contrast, pixel_m = float(np.sqrt(source.read(1).var() - noise**2)), float(source.transform.a)
     error = np.concatenate([moved[still], moved[slid] - SLID_M])
     limits = np.concatenate([stated[still], stated[slid]])
     return {
