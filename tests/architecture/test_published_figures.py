@@ -84,3 +84,44 @@ def test_the_table_of_short_records_is_the_stored_one():
             None if w is None else True for w in wanted
         ], length
         assert opened == f"{100 * found['served']:.0f} %"
+
+
+def test_drawn_surveys_and_landscapes_are_told_as_stored():
+    """The tables of change.md and susceptibility.md, and the sentence about images."""
+    surveys, drawn = (
+        json.loads((ROOT / f"docs/benchmarks/{name}.json").read_text())["figures"]
+        for name in ("surveys", "susceptibility")
+    )
+    change, susceptibility = (
+        (ROOT / f"docs/explanation/{name}.md").read_text() for name in ("change", "susceptibility")
+    )
+    for label, name, few in (
+        ("median, cells of 0.5 m", "heights, median", 3), ("tin", "heights, tin", 3), ("idw", "heights, idw", 3),
+        ("M3C2, radius 0.75 m", "M3C2", 5),
+    ):  # fmt: skip
+        cells = []
+        for per_m2 in (few, 30):
+            one = surveys[f"{name}, {per_m2} points/m²"]
+            held, low, high = (f"{100 * share:.0f}" for share in (one["held_95"], *one["held_95_range"]))
+            cells.append(f"{held} % ({low} to {high})")
+        assert f"| {label} | {' | '.join(cells)} |" in change
+    assert (
+        surveys["cloth, 35 degrees with trees"] | {"ground_kept": 1.0, "trees_kept": 0.0}
+        == surveys["cloth, 35 degrees with trees"]
+    )
+    calm, noisy = (surveys[f"vectors, noise {noise}"] for noise in (2, 10))
+    assert (
+        f"errors were {calm['error_px']:.3f} pixels with noise of {100 * calm['noise_to_contrast']:.0f} % of the "
+        f"contrast, and {noisy['error_px']:.3f} pixels with {100 * noisy['noise_to_contrast']:.0f} %. The stated 95 % "
+        f"held for {100 * calm['held_95']:.0f} and {100 * noisy['held_95']:.0f} % of the windows"
+    ) in re.sub(r"\s+", " ", change)
+    for name, one in drawn.items():
+        if name != "pixels":
+            row_of = re.search(rf"^\| {name} \|(.*)\|$", susceptibility, re.MULTILINE).group(1)
+            assert [float(cell) for cell in re.findall(r"\d*\.\d+", row_of)] == [
+                round(value, 3)
+                for value in (
+                    one["auc_of_the_truth"], one["auc_left_out_blocks"], *one["auc_left_out_blocks_range"],
+                    one["auc_random_cells"], *one["auc_random_cells_range"], one["said_to_observed"],
+                )
+            ], name  # fmt: skip

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from detection.imagery.training.stability import PLAIN, list_stretches, score_stretched
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
 from detection.imagery.data.patches import Patches, as_values
@@ -37,6 +36,7 @@ from detection.imagery.training.model_card import make_card
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_logistic, score_simple
+from detection.imagery.training.stability import PLAIN, list_stretches, score_stretched
 from tests.bench.record import record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
