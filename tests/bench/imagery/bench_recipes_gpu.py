@@ -23,16 +23,14 @@ from typing import Any
 
 import torch
 
-from detection.imagery.data.catalogue import SOURCES, find_pixel_size, open_data
+from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.errors import ImageryError
-from detection.imagery.neural.checkpoint import Model, load_model, save_model
+from detection.imagery.neural.checkpoint import Model, load_model
 from detection.imagery.neural.learner import Hooks, Progress, Settings
-from detection.imagery.neural.training import evaluate, train_patches
-from detection.imagery.training.domain import describe
 from detection.imagery.training.evaluation import map_patches
-from detection.imagery.training.model_card import make_card
+from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_logistic, score_simple
@@ -80,11 +78,9 @@ class Plan:
 class Opened:
     """One set in memory: what networks see of train, the test part at native sizes, and the parts of train."""
 
-    native: Patches
     seen: Patches
     test: Patches
     parts: Parts
-    resize_px: int | None
 
 
 def plans() -> dict[str, Plan]:
@@ -118,7 +114,7 @@ def open_plan(plan: Plan) -> Opened:
     resize_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
     seen = (native.resize(int(resize_px)) if resize_px else native).remember()
     parts = split_held(len(native), Settings().held_share, recipe.seed)
-    return Opened(native, seen, test.remember(), parts, resize_px)
+    return Opened(seen, test.remember(), parts)
 
 
 def learn(
@@ -126,23 +122,11 @@ def learn(
 ) -> Model:
     """Train what is not there yet, and write it as every recipe does."""
     if not path.is_file():
-        recipe = replace(plan.recipe, seed=seed, training={**plan.training, "network": network, "width": width})
-        settings = recipe.settings().fitted(len(opened.parts[0]))
-        hooks = Hooks(_say(path.stem), place=path.with_suffix(".place"), resume=True)
-        trained = train_patches(
-            opened.seen, settings, hooks, opened.parts, teachers=[model.network for model in taught]
+        recipe = replace(
+            plan.recipe, seed=seed, training={**plan.training, "network": network, "width": width}, text=""
         )
-        pixel_size_m = find_pixel_size(recipe.data, opened.native)
-        facts = {
-            "train_patches": len(opened.native), "train_sha256": opened.native.fingerprint(),
-            "test_patches": len(opened.test), "tile_px": opened.seen.read(0).mask.shape[0],
-            "resize_px": opened.resize_px, "pixel_size_m": pixel_size_m, "recipe_file": None, "begun_from": None,
-            "domain": describe(opened.seen, pixel_size_m, SOURCES[recipe.data["source"]].undated),
-            "test": evaluate(trained, opened.test, opened.resize_px),
-        }  # fmt: skip
-        card = make_card(recipe, settings, trained, facts) | {"taught_by": [model.model_hash for model in taught]}
-        save_model(path, trained.network, card)
-        path.with_suffix(".place").unlink(missing_ok=True)
+        hooks = Hooks(_say(path.stem), resume=True)
+        run_recipe(recipe, path, DATA, hooks=hooks, parts=opened.parts, teachers=taught)
     return load_model(str(path))
 
 

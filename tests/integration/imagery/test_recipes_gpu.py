@@ -22,7 +22,7 @@ def test_the_whole_way_on_the_processor_and_again_without_training(tmp_path, mon
     card = json.loads((tmp_path / "drawn/student.json").read_text())
     assert len(card["taught_by"]) == 2
     assert not list(tmp_path.rglob("*.place"))
-    monkeypatch.setattr(bench_recipes_gpu, "train_patches", None)
+    monkeypatch.setattr(bench_recipes_gpu, "run_recipe", None)
     (tmp_path / "smoke.json").unlink()
     assert main(["--smoke", "--kept", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "smoke.json").read_text())["drawn"] == found
