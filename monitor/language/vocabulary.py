@@ -75,7 +75,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("command"), N_("token"), N_("viewer"), N_("operator"),
     N_("admin"), N_("read"), N_("act"), N_("witness"), N_("part"),
     # what changed on a scene; what was reported
-    N_("new"), N_("known"), N_("grown"), N_("single"), N_("vanished"), N_("crack"), N_("rockfall"),
+    N_("new"), N_("known"), N_("grown"), N_("single"), N_("vanished"), N_("crack"), N_("rockfall"), N_("disturbance"),
     N_("road damage"), N_("water"), N_("sound"), N_("verification"), N_("other"), N_("landslide"), N_("blast"),
     N_("event"), N_("weather"), N_("work"), N_("instrument"), N_("movement"), N_("maintenance"),
     # sides of bounds

@@ -269,8 +269,8 @@ def find_radar_change(asked: RadarAsked, on_progress: Callable[[str, float], Non
             raise NoValidPixelsError("no cell is shown by all images")
         if changed > MUCH * compared:
             warnings.append(
-                f"{changed / compared:.0%} of the ground changed: rain, snow, harvest or another processing; single "
-                "outlines mean little"
+                f"{100 * changed / compared:.0f} % of the ground changed (rain, snow, harvest or another processing), "
+                "so single outlines mean little"
             )
         outlines, small = _list_outlines(source, marks, change, asked)
         found = _answer(source, rules, (compared, changed), outlines, small, warnings)

@@ -62,8 +62,12 @@ class RadarDate:
     said: Mapping[str, Any]
 
 
-def read_radar(path: Path, band: int = 1) -> RadarDate:
+def read_radar(path: Path, band: int | None = None) -> RadarDate:
     """Read what a radar image is: a raster with tags, or a folder whose `scene.toml` has bands such as VV.
+
+    Args:
+        path: raster or folder.
+        band: of a raster with several; None: by the descriptions of its bands, else the first.
 
     Raises:
         SceneError: no such band, or something is said of it that cannot be.
@@ -71,13 +75,15 @@ def read_radar(path: Path, band: int = 1) -> RadarDate:
     if path.is_dir():
         return of_scene(read_scene(path))
     facts = inspect(path)
+    names = [(text or "").strip().upper()[:2] for text in facts.descriptions]
+    if band is None:
+        band = next((names.index(name) + 1 for name in POLARISATIONS if name in names), 1)
     if not 1 <= band <= facts.count:
         raise BandMissingError(f"{path}: band {band} was asked for, the file has {facts.count}")
     tags = {key.upper(): value for key, value in facts.tags.items()}
     told = {key: tags[name] for key, names in TAGS.items() for name in reversed(names) if name in tags}
-    named = (facts.descriptions[band - 1] or "").strip().upper()[:2]
-    if named in POLARISATIONS:
-        told["polarisation"] = named
+    if names[band - 1] in POLARISATIONS:
+        told["polarisation"] = names[band - 1]
     return RadarDate(path, path, band, find_date(path, facts.tags), _read_said(path, told, path.name))
 
 

@@ -21,7 +21,7 @@ class RadarAsked:
         coherence: of a pair before the event, and of one across it.
         mask: raster that is not 0 in layover and radar shadow.
         incidence: angles of before and of after, degrees: outlines where they differ are uncertain.
-        band: of files that hold several.
+        band: of files that hold several; None: by its polarisation, else the first.
         multilook: pixels along a side of a cell.
         false_alarms: chance of one unchanged cell to be called changed.
         minimum_area_m2: smaller outlines are left out.
@@ -36,7 +36,7 @@ class RadarAsked:
     coherence: tuple[Path, Path] | None = None
     mask: Path | None = None
     incidence: tuple[Path, Path] | None = None
-    band: int = 1
+    band: int | None = None
     multilook: int = 3
     false_alarms: float = 1e-4
     minimum_area_m2: float = 5000.0

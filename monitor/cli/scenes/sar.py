@@ -21,7 +21,7 @@ def sar(
     mask: Annotated[Path | None, typer.Option(help="Raster that is not 0 in layover and radar shadow.")] = None,
     incidence_before: Annotated[Path | None, typer.Option(help="Incidence angles of before, degrees.")] = None,
     incidence_after: Annotated[Path | None, typer.Option(help="The same of after; where they differ, is said.")] = None,
-    band: Annotated[int, typer.Option(min=1, max=65_535, help="Number of the band.")] = 1,
+    band: Annotated[int | None, typer.Option(min=1, max=65_535, help="Number of the band; else by its name.")] = None,
     units: Annotated[
         Literal["power", "db", "amplitude"] | None, typer.Option(help="Of the backscatter; else said or found.")
     ] = None,

@@ -76,6 +76,7 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
                 unseen=tuple(map(tuple, run.get("unseen") or ())),
                 doubtful=tuple(map(tuple, run.get("doubtful") or ())), doubts=tuple(run.get("doubts") or ()),
                 prints=tuple(print_ for _, print_ in list_names(row)), polygons=outlines.get(row.scene_hash),
+                valid_share=row.valid_share,
             )
         )  # fmt: skip
     return found

@@ -27,12 +27,14 @@ class KnownDate(KeptDate):
         model_hash: of the weights it was read by.
         out_dir: where its files are kept.
         prints: marks of its files as they came.
+        valid_share: of its pixels, what was looked at; None: not known.
     """
 
     name: str
     model_hash: str
     out_dir: str
     prints: tuple[str, ...]
+    valid_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

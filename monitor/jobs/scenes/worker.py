@@ -8,6 +8,7 @@ from typing import Final
 
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
+from detection.imagery.change.radar_dates import is_radar
 from detection.imagery.change.records import (
     Change,
     Comparison,
@@ -26,6 +27,7 @@ from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
+from monitor.jobs.scenes.radar import list_before, read_radar_scene
 from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAnswer, SceneAsked
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
@@ -72,6 +74,10 @@ def _read_one(asked: SceneAsked) -> ReadScene:
     try:
         if reason := find_missing(Path(asked.scene_path)):
             raise _WaitingError(reason, comes=True)
+        if is_radar(scene := read_scene(Path(asked.scene_path))):
+            if any(date.polygons is None for date, _ in list_before(scene, asked.dates)):
+                raise _LacksError
+            return read_radar_scene(asked, scene)
         prior, unmapped = _show_prior(asked)
         answer = detect({
             "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,

@@ -1,0 +1,195 @@
+"""What a spawned worker does with a scene of radar: where the ground changed since the last ones of its orbit."""
+
+import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.change.radar import find_radar_change
+from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
+from detection.imagery.change.radar_outputs import FILES
+from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
+from detection.imagery.change.records import Change, Outline, join_cautions, open_geometry
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.places import COHERENCE, measure_places
+from detection.imagery.footprints.preview import write_preview
+from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.raster.areas import pixel_area_m2
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.overlay import strips
+from detection.imagery.raster.raster import read_grid, writing_geotiff
+from detection.imagery.scene.scene import Scene, read_scene, scene_hash
+from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAsked
+
+BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
+OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
+FALSE_ALARMS: Final = 1e-4
+MULTILOOK: Final = 3
+CLASS: Final = "disturbance"
+ADVICE: Final = "change by radar is advice only"
+SAME_SHARE: Final = 0.5  # of the smaller outline: then it is one that was seen before
+WEEK: Final = timedelta(days=7)
+HIDDEN_SHARE: Final = 0.3  # of the optical scene of that week: then it is said
+CARD: Final[dict[str, Any]] = {
+    "name": METHOD, "method": "log-ratio of mean backscatter against Fisher's F, and fall of coherence", "version": 1,
+    "false_alarms": FALSE_ALARMS, "multilook": MULTILOOK, "before_most": BEFORE_MOST,
+    "limits": ["Advice only: rain, snow, harvest and works change backscatter too."],
+}  # fmt: skip
+MODEL_HASH: Final = hashlib.sha256(json.dumps(CARD, sort_keys=True).encode()).hexdigest()
+
+
+def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> list[tuple[KnownDate, Scene]]:
+    """Earlier radar scenes of one geometry, the newest first; those whose files are gone cannot be compared."""
+    own, found = of_scene(scene), []
+    for date in sorted(dates, key=lambda one: one.acquired_at, reverse=True):
+        if date.model_hash != MODEL_HASH or not scene.acquired_at - OLDEST <= date.acquired_at < scene.acquired_at:
+            continue
+        try:
+            other = read_scene(Path(date.scene_path), date.acquired_at)
+            if is_radar(other) and find_difference(own, of_scene(other)) is None:
+                found.append((date, other))
+        except ImageryError:
+            continue
+        if len(found) == BEFORE_MOST:
+            break
+    return found
+
+
+def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
+    """Compare a radar scene with the last ones of its orbit; of the first one there is nothing to say."""
+    own_hash = scene_hash(scene, asked.owner)
+    before = list_before(scene, asked.dates)
+    asked.out_dir.mkdir(parents=True, exist_ok=True)
+    cautions = [ADVICE, *_tell_hidden(scene, asked.dates)]
+    found = None
+    if before:
+        found = find_radar_change(_ask(asked, scene, before, own_hash))
+        warnings, outputs = found.warnings, dict(found.outputs)
+    else:
+        why = f"no earlier radar scene of this orbit within {OLDEST.days} days: the next one is compared with this one"
+        warnings, outputs = (why,), _write_first(scene, asked.out_dir)
+    grid = read_grid(of_scene(scene).file)
+    changes = {} if found is None else _judge(scene, own_hash, found, before, cautions)
+    outlines = tuple(map(_outline, found.outlines if found else ()))
+    return ReadScene(
+        scene_hash=own_hash, model=METHOD, model_hash=MODEL_HASH, acquired_at=scene.acquired_at, role=scene.role,
+        crs=grid.crs_name, pixel_area_m2=round(pixel_area_m2(grid), 4),
+        valid_share=1.0 if found is None else found.valid_share, classes=(CLASS,), threshold=0.5,
+        minimum_area_m2=_least_area_m2(asked), warnings=(*scene.remarks, *warnings, *cautions[1:]), outputs=outputs,
+        polygons=outlines, weights_path="", card=CARD,
+        judgements=(Judgement(own_hash, changes, (), _tell_compared(found, before)),),
+        series=_list_coherence(scene, Path(outputs["prob"]), asked),
+        replaced=tuple(sorted(v.scene_hash for v in asked.versions
+                              if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
+    )  # fmt: skip
+
+
+def _least_area_m2(asked: SceneAsked) -> float:
+    return RadarAsked().minimum_area_m2 if asked.minimum_area_m2 is None else asked.minimum_area_m2
+
+
+def _ask(
+    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+) -> RadarAsked:  # fmt: skip
+    newest, own = _find_coherence(before[0][1]), _find_coherence(scene)
+    return RadarAsked(
+        before=tuple(other.path for _, other in reversed(before)), after=(scene.path,), mask=scene.shadow,
+        coherence=(newest, own) if newest and own else None, multilook=MULTILOOK, false_alarms=FALSE_ALARMS,
+        minimum_area_m2=_least_area_m2(asked), out_dir=asked.out_dir, identity=f"{own_hash}:{MODEL_HASH}",
+    )  # fmt: skip
+
+
+def _find_coherence(scene: Scene) -> Path | None:
+    """The coherence of the pair that ends with a scene, where the scene brings it in a file of its own."""
+    bands = (scene.bands[name] for name in COHERENCE if name in scene.bands)
+    return next((band.path for band in bands if band.index == 1), None)
+
+
+def _tell_hidden(scene: Scene, dates: tuple[KnownDate, ...]) -> list[str]:
+    """Where the optical scene of the week hides much, that is said: it is why radar is looked at."""
+    near = [
+        date for date in dates
+        if date.model_hash != MODEL_HASH and date.valid_share is not None
+        and abs(date.acquired_at - scene.acquired_at) <= WEEK
+    ]  # fmt: skip
+    if not near:
+        return []
+    best = max(near, key=lambda date: date.valid_share or 0.0)
+    hidden = 1.0 - (best.valid_share or 0.0)
+    if hidden < HIDDEN_SHARE:
+        return []
+    day = f"{best.acquired_at:%Y-%m-%d}"
+    return [f"optical scene of {day} is {100 * hidden:.0f} % cloud or without data, so radar of the same week is used"]
+
+
+def _outline(one: RadarOutline) -> Outline:
+    """As it is stored; radar gives no probability, so it is 0."""
+    return Outline(one.polygon_id, CLASS, one.geometry, one.bbox, one.area_m2, 0.0)
+
+
+def _judge(
+    scene: Scene, own_hash: str, found: RadarChange, before: list[tuple[KnownDate, Scene]], cautions: list[str]
+) -> dict[str, Change]:
+    """New, or seen before on one of the images that it is compared with; always with a caution."""
+    known = [
+        (shape_of(open_geometry(one).geometry), one, date)
+        for date, _ in before
+        for one in date.outlines
+        if not one.is_gone
+    ]
+    changes = {}
+    for outline in found.outlines:
+        body = shape_of(outline.geometry)
+        parent = next(
+            ((one, date) for other, one, date in known
+             if body.intersection(other).area >= SAME_SHARE * min(body.area, other.area)), None,
+        )  # fmt: skip
+        caution = join_cautions(*cautions, "the incidence of the radar differs" if outline.uncertain else None)
+        first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at
+        changes[outline.polygon_id] = Change(
+            change="new" if parent is None else "known", parent_id=None if parent is None else parent[0].polygon_id,
+            grown_m2=None, since_at=before[0][0].acquired_at,
+            root_id=outline.polygon_id if parent is None else parent[0].root_id or parent[0].polygon_id,
+            first_seen_at=first, anchor_scene=own_hash, caution=caution,
+        )  # fmt: skip
+    return changes
+
+
+def _tell_compared(found: RadarChange | None, before: list[tuple[KnownDate, Scene]]) -> dict[str, Any]:
+    """What was measured, as it is kept beside the words (JSON)."""
+    if found is None:
+        return {"compared": [], "warnings": [], "outputs": {}, "method": METHOD}
+    told = found.tell()
+    told.pop("outlines")
+    compared = [
+        {"scene_hash": date.scene_hash, "acquired_at": date.acquired_at.isoformat(), "cautions": []}
+        for date, _ in before
+    ]  # fmt: skip
+    return {**told, "compared": compared, "warnings": list(found.warnings),
+            "outputs": {"change": found.outputs["change"], "picture": found.outputs["preview"]}}  # fmt: skip
+
+
+def _write_first(scene: Scene, out: Path) -> dict[str, Any]:
+    """Of a scene that is compared with nothing: its picture, and a map in which nothing is known."""
+    grid = read_grid(of_scene(scene).file)
+    with writing_geotiff(out / FILES["prob"], grid, "uint8", nodata=NODATA) as write:
+        for column, row, width, height in strips(grid):
+            write(np.full((height, width), NODATA, np.uint8), column, row)
+    bounds = write_preview(scene, [], out / FILES["preview"], grid)
+    return {"prob": str(out / FILES["prob"]), "preview": str(out / FILES["preview"]), "bounds": bounds}
+
+
+def _list_coherence(scene: Scene, prob: Path, asked: SceneAsked) -> tuple[PlaceValue, ...]:
+    """Mean coherence around the stations, where the scene brings it; radar has no probability for them."""
+    if _find_coherence(scene) is None:
+        return ()
+    places = [Place(name, Circle(lon, lat, asked.near_m)) for name, (lon, lat) in asked.stations.items()]
+    means = measure_places(prob, scene, places)
+    return tuple(
+        PlaceValue(name, "coherence", scene.acquired_at, found["coherence"])
+        for name, found in means.items() if "coherence" in found
+    )  # fmt: skip

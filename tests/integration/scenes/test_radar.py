@@ -1,0 +1,68 @@
+"""Radar scenes in the watched folder: footprints as advice, against the last one of their orbit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes.radar import ADVICE
+from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
+from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
+from tests.data.surveys.radar import Ground
+
+SLIDE = (80.0, 70.0, 14.0, 6.0)
+PLACED = SITE.replace("42.7285", "46.0").replace("141.9525", "11.0")
+
+
+def put(config, ground, day, discs, orbit="descending"):
+    """A folder of one radar image with its manifest."""
+    folder = Path(config.paths.inbox) / "bench" / f"sar-{day:02d}-{orbit}"
+    folder.mkdir(parents=True)
+    ground.write(folder / "VV.tif", 10 * np.log10(ground.draw(discs)))
+    (folder / "scene.toml").write_text(
+        f'acquired_at = {may(day).isoformat()}\ncomplete = true\n[bands]\nVV = "VV.tif"\n[sar]\norbit = "{orbit}"\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def site(database, monkeypatch):
+    work_here(monkeypatch)
+    return add_site(database, PLACED)
+
+
+def test_change_since_the_last_image_of_the_orbit_is_advice(database, database_url, tmp_path, site):
+    config = make_config(tmp_path, database_url)
+    ground = Ground(180)
+    cloudy = SceneRow(
+        "c" * 64, "bench", "optical", may(14), "single", "optical", may(14), "done", None, 0.2, "EPSG:32632", 100.0,
+        str(tmp_path), {"model_hash": "m" * 64, "outputs": {"prob": "p"}, "threshold": 0.5, "minimum_area_m2": 900.0},
+    )  # fmt: skip
+    with database.write() as c:
+        save_scene(c, cloudy, [], may(14))
+    first = put(config, ground, 1, ())
+    said = inbox.detect_scene(database, config, site, first, may(2))
+    assert said == "0 footprints, 0 new or grown, 0 values of places"
+    put(config, ground, 7, (), "ascending")
+    assert "0 footprints" in inbox.run(database, config, site, may(8))
+    second = put(config, ground, 13, (SLIDE,))
+    assert inbox.detect_scene(database, config, site, second, may(14)).startswith("1 footprints, 1 new")
+    (row,) = polygons(database)
+    assert (row["model"], row["method"], row["class"], row["change"]) == ("sar", "sar", "disturbance", "new")
+    assert row["since_at"] in {may(1), "2026-05-01T10:00:00.000000Z"}
+    assert row["caution"] == (
+        f"{ADVICE}; optical scene of 2026-05-14 is 80 % cloud or without data, so radar of the same week is used"
+    )
+    assert row["area_m2"] == pytest.approx(np.pi * 140**2, rel=0.3)
+    assert row["nearest_station"] == "G1"
+    # on the next image it is the same one
+    put(config, ground, 25, (SLIDE,))
+    inbox.run(database, config, site, may(26))
+    later = [one for one in polygons(database) if one["scene"] == "sar-25-descending"]
+    assert {one["change"] for one in later} <= {"known"}
+    with database.read() as c:
+        rows = {one.name: one for one in load_scenes(c, "bench")}
+    assert "no earlier radar scene of this orbit" in rows["sar-07-ascending"].run["warnings"][0]
+    assert rows["sar-13-descending"].run["change"]["method"] == "sar"
+    assert rows["sar-13-descending"].run["outputs"]["bounds"]
