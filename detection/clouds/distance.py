@@ -21,7 +21,7 @@ from detection.clouds.errors import CloudError, NoPointsError
 from detection.clouds.grid import NODATA, list_warnings, read_ground
 from detection.clouds.ground import choose_rule
 from detection.clouds.spool import Points, Progress, Spool, cell_of, find_place, plan_grid, spooling
-from detection.imagery.change.surface import warn_of_heights
+from detection.imagery.change.surface import DOUBTED, warn_of_heights
 from detection.imagery.errors import AoiError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.raster.aoi import read_outlines
@@ -45,8 +45,10 @@ STABLE_LEAST: Final = 100
 # A normal has two ends. It is turned towards the sky, or between the sky and where the face looks; at right angles to
 # that (within 20 degrees) nobody knows which end is out.
 TURN_LEAST: Final = 0.34
-# A shift beyond the level of detection at more places than this is a claim that stable ground has to bear out.
-DOUBTED: Final = 0.05
+# Two surfaces lie over each other in a cell where its points stand in two groups, this many in each, apart by more than
+# the radius of normals and by most of their height.
+APART: Final = 0.5
+OVERLAID: Final = "two surfaces lie over each other (a cave, a deep overhang, a tree): the sign may be wrong"
 BANDS: Final = ("distance_m", "level_of_detection_m", "significant_distance_m")
 FILES: Final = {"raster": "m3c2.tif", "points": "m3c2.gpkg", "zones": "m3c2.geojson", "run": "m3c2.json"}
 COLUMNS: Final = {
@@ -103,6 +105,7 @@ class Zone:
         mean_m: distance; of an area over all its places.
         mean_error_m: one sigma; the error of the registration is not averaged away.
         most_m: the distance farthest from 0.
+        caution: one sentence where gain may be loss; empty else.
         geometry: GeoJSON, longitude and latitude.
     """
 
@@ -114,6 +117,7 @@ class Zone:
     mean_m: float
     mean_error_m: float
     most_m: float
+    caution: str
     geometry: dict[str, Any]
 
 
@@ -125,6 +129,7 @@ class Compared:
         places: where a distance was measured.
         asked: places of the older cloud.
         steep: places left out because nobody knows on which side of them the air is.
+        overlaid: places where two surfaces lie over each other: of one of them the normal points inwards.
         shift_m: east, north and up by which the newer cloud lay off; it was taken away.
         registration_m: error of that, one sigma.
         registration_from: `given`, `stable ground`, or `what differs as a whole` where no stable ground was named.
@@ -141,6 +146,7 @@ class Compared:
     places: int
     asked: int
     steep: int
+    overlaid: int
     shift_m: tuple[float, float, float]
     registration_m: float
     registration_from: str
@@ -156,7 +162,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """At n places: columns, rows and heights; normals (east, north, up); distances, errors, and counts of points."""
+    """At n places: columns, rows and heights; normals (east, north, up); distances, errors, counts of points."""
 
     at: Points
     normals: Points
@@ -164,6 +170,7 @@ class _Measured:
     sigma: NDArray[np.float64]
     quantile: NDArray[np.float64]
     counts: NDArray[np.int64]
+    overlaid: NDArray[np.bool_]
 
 
 def compare_clouds(
@@ -250,6 +257,21 @@ def _choose_places(points: Points, square: tuple[int, int], spool: Spool) -> Poi
     return np.asarray(points[order[first]])
 
 
+def _find_overlaid(core: Points, points: Points, apart_m: float) -> NDArray[np.bool_]:
+    """Whether the points in the cell of each place stand in two groups, one over the other."""
+    cells = np.floor(points[:, :2]).astype(np.int64)
+    order = np.lexsort((points[:, 2], cells[:, 0], cells[:, 1]))
+    cells, height = cells[order], points[order, 2]
+    begins = np.flatnonzero(np.r_[True, (np.diff(cells, axis=0) != 0).any(axis=1)])
+    ends = np.r_[begins[1:], len(cells)]
+    found = set()
+    for begin, end in zip(begins, ends, strict=True):
+        steps = np.diff(height[begin:end])[SAMPLES_LEAST - 1 : -(SAMPLES_LEAST - 1)]
+        if len(steps) and steps.max() > max(apart_m, APART * (height[end - 1] - height[begin])):
+            found.add((int(cells[begin, 0]), int(cells[begin, 1])))
+    return np.array([cell in found for cell in map(tuple, np.floor(core[:, :2]).astype(int).tolist())], bool)
+
+
 def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: DistanceAsked) -> _Measured:
     library = _load_library()
     turn = np.array([cell_m, -cell_m, 1.0])  # rows count southwards
@@ -269,7 +291,8 @@ def _measure(core: Points, older: Points, newer: Points, cell_m: float, asked: D
     freedom = total**2 / np.maximum((parts**2 / (counts - 1)).sum(axis=1), 1e-30)  # Welch and Satterthwaite
     quantile = stats.t.ppf(0.975, np.maximum(freedom, 1.0))
     normals = np.asarray(run.corepoint_normals, np.float64)[enough]
-    return _Measured(core[enough], normals, distance, np.sqrt(total), quantile, counts)
+    overlaid = _find_overlaid(core[enough], older, asked.normal_m)
+    return _Measured(core[enough], normals, distance, np.sqrt(total), quantile, counts, overlaid)
 
 
 def _load_library() -> Any:
@@ -315,16 +338,18 @@ def _sum_up(
     column, row = measured.at[:, 0].astype(np.int64), measured.at[:, 1].astype(np.int64)
     fields = np.full((3, grid.height, grid.width), np.nan)
     fields[:, row, column] = distance, limit, np.where(significant, distance, np.nan)
-    sigma = np.full((grid.height, grid.width), np.nan)
-    sigma[row, column] = measured.sigma
-    zones = _find_zones(fields, sigma, registration_m, grid, asked)
+    sides = np.full((2, grid.height, grid.width), np.nan)
+    sides[:, row, column] = measured.sigma, measured.overlaid
+    zones = _find_zones(fields, sides, registration_m, grid, asked)
+    if overlaid := int(measured.overlaid.sum()):
+        warnings.append(f"at {overlaid:,} of {len(measured.at):,} places {OVERLAID}")
     if len(measured.at) + steep < 0.5 * count:
         warnings.append(
             f"{1 - (len(measured.at) + steep) / count:.0%} of the places have fewer than {SAMPLES_LEAST} points of "
             "both dates in the cylinder: take a wider --radius or a longer --depth"
         )
     found = Compared(
-        places=len(measured.at), asked=count, steep=steep,
+        places=len(measured.at), asked=count, steep=steep, overlaid=overlaid,
         shift_m=tuple(round(float(one), 4) for one in shift),  # type: ignore[arg-type]
         registration_m=round(registration_m, 4),
         registration_from=(
@@ -382,9 +407,13 @@ def _fit_shift(
 
 
 def _find_zones(
-    fields: NDArray[np.float64], sigma: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked
+    fields: NDArray[np.float64], sides: NDArray[np.float64], registration_m: float, grid: Grid, asked: DistanceAsked
 ) -> list[Zone]:
-    """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name."""
+    """Connected ground with significant distances of one sign, the largest first; and the areas asked for by name.
+
+    Of each cell `fields` holds distance, limit, and the distance where it is significant; `sides` the error of the
+    distance, and 1 where two surfaces lie over each other.
+    """
     found, named = [], []
     for kind, beyond in (("loss", fields[2] < 0), ("gain", fields[2] > 0)):
         labels, _ = ndimage.label(beyond, structure=EIGHT)
@@ -393,23 +422,25 @@ def _find_zones(
             if body.sum() * asked.spacing_m**2 >= asked.minimum_area_m2:
                 outline = shapely.union_all(outline_pixels(body))
                 outline = shapely.affinity.translate(outline, place[1].start, place[0].start)
-                values = fields[(slice(None), *place)][:, body], sigma[place][body]
+                values = (one[(slice(None), *place)][:, body] for one in (fields, sides))
                 found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
     for name, outline in [] if asked.places is None else read_outlines(asked.places):
         pixels = to_pixels(outline, grid)
         inside = burn(pixels, (0, 0, grid.width, grid.height)) & np.isfinite(fields[0])
         if inside.any():
-            named.append(_describe(name, "area", pixels, fields[:, inside], sigma[inside], registration_m, grid, asked))
+            named.append(
+                _describe(name, "area", pixels, fields[:, inside], sides[:, inside], registration_m, grid, asked)
+            )
     if asked.places is not None and not named:
         raise AoiError(f"{asked.places}: no area of it has a distance")
     return [*sorted(found, key=lambda zone: -zone.area_m2), *named]
 
 
 def _describe(
-    name: str, kind: str, outline: Any, fields: NDArray[np.float64], sigma: NDArray[np.float64],
+    name: str, kind: str, outline: Any, fields: NDArray[np.float64], sides: NDArray[np.float64],
     registration_m: float, grid: Grid, asked: DistanceAsked,
 ) -> Zone:  # fmt: skip
-    distance = fields[0]
+    distance, (sigma, overlaid) = fields[0], sides
     # cylinders of neighbouring places share points: so many of them are independent
     share = min(1.0, asked.spacing_m**2 / (np.pi * asked.radius_m**2))
     error = np.sqrt(np.mean(sigma**2) / max(1.0, share * len(distance)) + registration_m**2)
@@ -419,6 +450,7 @@ def _describe(
         significant_share=round(float(np.isfinite(fields[2]).mean()), 4),
         mean_m=round(float(distance.mean()), 4), mean_error_m=round(float(error), 4),
         most_m=round(float(distance[np.argmax(np.abs(distance))]), 4),
+        caution=f"at {overlaid.mean():.0%} of its places {OVERLAID}" if overlaid.any() else "",
         geometry=mapping(shapely.normalize(shapely.set_precision(lonlat, 1e-7))),
     )  # fmt: skip
 

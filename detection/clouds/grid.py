@@ -21,9 +21,8 @@ from detection.clouds.spool import (
     plan_grid,
     spooling,
 )
-from detection.imagery.change.surface import VERTICAL_TAG
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.raster import read_grid, write_cog, writing_geotiff
+from detection.imagery.raster.raster import VERTICAL_TAG, read_grid, write_cog, writing_geotiff
 from detection.whole_file import replacing, write_json
 
 NODATA = -9999.0
@@ -136,7 +135,9 @@ def grid_clouds(files: Sequence[Path], out: Path, asked: GridAsked, progress: Pr
             raise NoPointsError(f"{files[0]}: no ground was found; look at it with --ground all")
         tags = {VERTICAL_TAG: place.vertical} if place.vertical else {}
         with replacing(out) as partial:
-            write_cog(loose, partial, overviews="average", tags=tags, descriptions=BANDS)
+            write_cog(
+                loose, partial, overviews="average", tags=tags, descriptions=BANDS, vertical_wkt=place.vertical_wkt
+            )
         sigma_m, per_m2, spread_m = np.median(np.concatenate(told, axis=1), axis=1)
         found = Gridded(
             points=spool.points, ground_points=used, ground_rule=rule, cell_m=round(cell_m, 6), width=grid.width,

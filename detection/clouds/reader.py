@@ -36,12 +36,14 @@ class CloudPlace:
         unit_m: metres in one unit of x and y.
         height_m: metres in one unit of z.
         vertical: the system of heights, such as `EGM2008 height`; empty where nobody says it.
+        vertical_wkt: the same where it is in metres and a part of a compound system can be made of it.
     """
 
     crs_wkt: str
     unit_m: float
     height_m: float
     vertical: str = ""
+    vertical_wkt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,16 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
         raise NoPlaceError(f"height unit {height_unit!r}: expected one of {', '.join(METRES)}")
     with _open(path) as reader:
         said = _read_crs(path, reader)
-        by_key, vertical_by_key = _read_height_key(reader), _read_vertical_key(reader)
+        by_key, (vertical_by_key, key_wkt) = _read_height_key(reader), _read_vertical_key(reader)
     if said is None and crs is None:
         raise NoPlaceError(f"{path}: does not say its coordinate reference system; give --crs EPSG:CODE")
     given = None if crs is None else _know(crs)
     if said is None:
         assert given is not None
         said = given
-    flat, height, vertical = _split(path, said)
+    flat, height, vertical, wkt = _split(path, said)
     if given is not None and not vertical:
-        vertical = _split(path, given)[2]
+        vertical, wkt = _split(path, given)[2:]
     if given is not None and not flat.equals(_split(path, given)[0], ignore_axis_order=True):
         raise NoPlaceError(f"{path}: its header says {flat.name}, --crs says {given.name}; leave --crs out")
     if not flat.is_projected:
@@ -97,7 +99,7 @@ def read_place(path: Path, crs: str | None = None, height_unit: str | None = Non
                 "m, ft or us-ft"
             )
         told = 1.0
-    return CloudPlace(flat.to_wkt(), unit, told, vertical or vertical_by_key)
+    return CloudPlace(flat.to_wkt(), unit, told, vertical or vertical_by_key, wkt if vertical else key_wkt)
 
 
 def _know(crs: str) -> pyproj.CRS:
@@ -124,29 +126,37 @@ def _read_height_key(reader: Any) -> float | None:
     return None
 
 
-def _read_vertical_key(reader: Any) -> str:
-    """The system of heights as GeoTIFF keys name it by its number; empty where they do not."""
+def _read_vertical_key(reader: Any) -> tuple[str, str]:
+    """The system of heights as GeoTIFF keys name it by its number, and its WKT; empty where they do not."""
     for record in reader.header.vlrs:
         for key in getattr(record, "geo_keys", ()):
             if key.id == VERTICAL_KEY and key.value_offset in VERTICAL_CODES:
                 try:
-                    return str(pyproj.CRS.from_epsg(key.value_offset).name)
+                    found = pyproj.CRS.from_epsg(key.value_offset)
+                    return str(found.name), _spell_metric(found)
                 except CRSError:
-                    return f"EPSG:{key.value_offset}"
-    return ""
+                    return f"EPSG:{key.value_offset}", ""
+    return "", ""
 
 
-def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str]:
-    """The system of x and y, metres in a unit of height, and the system of heights, where it says so."""
+def _spell_metric(height: pyproj.CRS) -> str:
+    """A system of heights as WKT; empty where it is not one of metres upwards, as heights are written."""
+    axis = height.axis_info[0] if height.is_vertical else None
+    fits = axis is not None and axis.direction == "up" and abs(axis.unit_conversion_factor - 1.0) < 1e-12
+    return str(height.to_wkt()) if fits else ""
+
+
+def _split(path: Path, crs: pyproj.CRS) -> tuple[pyproj.CRS, float | None, str, str]:
+    """The system of x and y, metres in a unit of height, the system of heights and its WKT, where it says so."""
     if crs.is_compound:
         flat, height = crs.sub_crs_list[0], crs.sub_crs_list[1]
-        return flat, float(height.axis_info[0].unit_conversion_factor), str(height.name)
+        return flat, float(height.axis_info[0].unit_conversion_factor), str(height.name), _spell_metric(height)
     if crs.is_geocentric:
         raise NoPlaceError(f"{path}: {crs.name} is geocentric: bring the cloud into a projected system first")
     height_axis = crs.axis_info[2:3]
     if height_axis:
-        return crs.to_2d(), float(height_axis[0].unit_conversion_factor), ELLIPSOID
-    return crs.to_2d(), None, ""
+        return crs.to_2d(), float(height_axis[0].unit_conversion_factor), ELLIPSOID, ""
+    return crs.to_2d(), None, "", ""
 
 
 def read_parts(path: Path, height_m: float) -> Iterator[Part]:

@@ -188,11 +188,12 @@ def find_place(files: Sequence[Path], crs: str | None, height_unit: str | None) 
     for file, place in zip(files, places, strict=True):
         if not pyproj.CRS(place.crs_wkt).equals(pyproj.CRS(places[0].crs_wkt), ignore_axis_order=True):
             raise NoPlaceError(f"{file}: in another coordinate reference system than {files[0]}")
-    said = {place.vertical: file for file, place in zip(files, places, strict=True) if place.vertical}
+    said = {place.vertical: (file, place) for file, place in zip(files, places, strict=True) if place.vertical}
     if len(said) > 1:
-        (one, first), (other, second) = list(said.items())[:2]
+        (one, (first, _)), (other, (second, _)) = list(said.items())[:2]
         raise NoPlaceError(f"{second}: its heights are {other}, those of {first} are {one}")
-    return replace(places[0], vertical=next(iter(said), ""))
+    told = next((place for _, place in said.values()), places[0])
+    return replace(places[0], vertical=told.vertical, vertical_wkt=told.vertical_wkt)
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from detection.imagery.raster.overlay import Layer, spacing_m
 from detection.imagery.raster.raster import inspect, read_grid, write_geotiff
 from detection.whole_file import write_json
 
-VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 # The two surfaces and their difference lie in memory: about 2 GB at this many pixels, 3 GB with errors by cell.
 PIXELS_MOST = 60_000_000
 # The band that holds the error of each cell, as point clouds are gridded.
@@ -36,6 +35,8 @@ SHIFT_WARN_PX = 0.5
 # Pixels that a fit of the displacement needs, and how far the steps between pixels may lie below the scatter.
 FIT_LEAST = 200
 FLATNESS = 10.0
+# An offset beyond the limit of detection at more of the ground than this is a claim that stable ground has to bear out.
+DOUBTED: Final = 0.05
 # Stable ground must be at least this share of what both surfaces show, else the offset rests on too little.
 STABLE_LEAST = 0.2
 FILES = {"difference": "difference.tif", "geojson": "difference.geojson", "run": "difference.json"}
@@ -69,9 +70,10 @@ class Difference:
     """What a newer surface has lost and gained.
 
     Attributes:
-        offset_m: between the surfaces, which was taken away.
+        offset_m: between the surfaces, which was taken away; 0 where nobody knows whether it is movement.
         sigma_m: of a height of the difference; where errors are known by cell, their median.
-        sigma_from: `given`, `cells` (the surfaces bring the error of each cell), or `stable ground`.
+        sigma_from: `given`, `cells` (the surfaces bring the error of each cell), `stable ground`, or `what differs as a
+            whole` where that counts as error.
         limit_of_detection_m: at 95 %; where errors are known by cell, its median.
         correlation_range_m: how far errors hang together.
         stable_share: of what both surfaces show.
@@ -127,7 +129,9 @@ def subtract(
 ) -> Difference:
     """Subtract an older surface from a newer one, on the grid of the newer one.
 
-    The vertical offset between the surfaces is the median over stable ground, and is taken away. The limit of detection
+    The vertical offset between the surfaces is the median over stable ground, and is taken away. Without named stable
+    ground one beyond the limit of detection is not: either the surface lay off or all of it moved, so it counts as
+    error of heights that nobody gave, and of volumes. The limit of detection
     is 1.96 * sqrt(s1² + s2²) of the given errors, else of the errors of each cell (Wheaton et al. 2010) where both
     surfaces have a band `sigma_m`, as `slopeward clouds grid` writes it, else 1.96 times the NMAD over stable ground
     (Höhle and Höhle 2009). Errors by cell are raised to what stable ground shows, where that is more.
@@ -153,7 +157,7 @@ def subtract(
     grid = read_grid(newer)
     if grid.width * grid.height > PIXELS_MOST:
         raise SceneError(f"{newer}: {grid.width} x {grid.height} pixels are too many at once; cut out the slope")
-    said = [inspect(path).tags.get(VERTICAL_TAG) for path in (older, newer)]
+    said = [inspect(path).vertical for path in (older, newer)]
     warnings = warn_of_heights(*said)
     box = (0, 0, grid.width, grid.height)
     with Layer(newer, grid) as now, Layer(older, grid) as then:
@@ -180,9 +184,21 @@ def subtract(
     if cells is not None:
         errors = cells * _raise_errors(difference[ground] / cells[ground], warnings)
         sigma = float(np.median(errors[valid]))
+    trusted = stable is not None or float((abs(offset) > CONFIDENCE * errors[valid]).mean()) <= DOUBTED
+    off_m = 0.0 if trusted else abs(offset)
+    if not trusted:
+        warnings.append(
+            f"the newer surface differs by {offset:+.3f} m as a whole: either it lay off or this ground moved; nothing "
+            "was taken away: give --stable"
+        )
+        difference += offset
+        offset = 0.0
+        if given is None:
+            errors = np.hypot(errors, off_m)
+            sigma = float(np.hypot(sigma, off_m))
     pixel_m2 = _pixel_areas(grid)
     range_m = _correlation_range_m(difference, ground, spacing_m(grid, grid.width / 2, grid.height / 2))
-    offset_error = _mean_error(scatter, float((ground * pixel_m2).sum()), range_m)
+    offset_error = float(np.hypot(_mean_error(scatter, float((ground * pixel_m2).sum()), range_m), off_m))
 
     def err(area_m2: float, sigma_m: float = sigma) -> float:
         return _volume_error(sigma_m, area_m2, range_m, offset_error)
@@ -190,7 +206,8 @@ def subtract(
     bodies = _list_bodies(difference, errors, grid, pixel_m2, minimum_area_m2, err)
     loss, gain = (_sum_up([body for body in bodies if body.kind == kind], err) for kind in ("loss", "gain"))
     shift_px = _shift(new, difference, ground, warnings)
-    source = "given" if given is not None else "stable ground" if cells is None else "cells"
+    unknown = "stable ground" if trusted else "what differs as a whole"
+    source = "given" if given is not None else unknown if cells is None or not trusted else "cells"
     found = Difference(
         offset_m=round(offset, 4), sigma_m=round(sigma, 4), sigma_from=source,
         limit_of_detection_m=round(CONFIDENCE * sigma, 4), correlation_range_m=round(range_m, 2),

@@ -89,6 +89,13 @@ class Grid:
 
 
 @lru_cache(maxsize=32)
+def flatten(wkt: str) -> str:
+    """Return the system of x and y of a compound one, as WKT; heights are no part of a grid."""
+    if not wkt.startswith(("COMPD_CS", "COMPOUNDCRS")):
+        return wkt
+    return str(pyproj.CRS(wkt).sub_crs_list[0].to_wkt())
+
+
 def _read_crs(wkt: str) -> pyproj.CRS:
     return pyproj.CRS.from_wkt(wkt)
 

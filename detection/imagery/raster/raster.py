@@ -1,16 +1,19 @@
 """Rasters in and out: what a header says, and files written whole or window by window."""
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pyproj
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from pyproj.crs import CompoundCRS
 from pyproj.exceptions import CRSError as ProjectionError
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning
@@ -20,10 +23,12 @@ from rasterio.windows import Window
 
 from detection.imagery.errors import ImpossibleCrsError, NoCrsError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
-from detection.imagery.raster.grid import Grid, check_place
+from detection.imagery.raster.grid import Grid, check_place, flatten
 from detection.imagery.raster.local_grid import spell_local
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
+
+VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class RasterFacts:
     offsets: tuple[float, ...]
     placing: tuple[str, ...] = ()  # what one must know of its place
     placed_by: str = ""  # the affine of the site's local grid, where that places it
+    vertical: str = ""  # the system of its heights, from its tag or its compound system; empty where nobody says it
 
 
 def inspect(path: Path) -> RasterFacts:
@@ -57,7 +63,18 @@ def inspect(path: Path) -> RasterFacts:
             offsets=tuple(source.offsets),
             placing=tuple(list_placing(placed)),
             placed_by=spell_local(placed),
+            vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),
         )
+
+
+def _name_vertical(crs: Any) -> str:
+    """The system of heights in a compound system; empty where there is none, or none that can be understood."""
+    if crs is None:
+        return ""
+    with contextlib.suppress(CRSError, ProjectionError):
+        parts = pyproj.CRS(crs.to_wkt()).sub_crs_list
+        return str(parts[1].name) if len(parts) == 2 else ""
+    return ""
 
 
 def read_grid(path: Path) -> Grid:
@@ -76,7 +93,7 @@ def grid_of(source: Any, path: Path) -> Grid:
     if source.crs is None or source.transform.is_identity:
         raise NoCrsError(f"{path}: {explain_no_place(source)}")
     try:
-        grid = Grid(source.transform, source.crs.to_wkt(), source.width, source.height)
+        grid = Grid(source.transform, flatten(source.crs.to_wkt()), source.width, source.height)
         check_place(grid, path)
     except (CRSError, ProjectionError):
         raise ImpossibleCrsError(f"{path}: the coordinate reference system cannot be understood") from None
@@ -202,6 +219,7 @@ def write_cog(
     tags: Mapping[str, str],
     descriptions: tuple[str, ...] = (),
     level: int = 6,
+    vertical_wkt: str = "",
 ) -> None:
     """Copy a GeoTIFF to a cloud-optimised one, without time stamp.
 
@@ -212,10 +230,14 @@ def write_cog(
         tags: what the file says of itself.
         descriptions: names of the bands.
         level: of compression, 1 (fast) to 9.
+        vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
     with rasterio.Env(**SETTINGS), _quiet():
         with rasterio.open(source, "r+", driver="GTiff") as edited:
             edited.update_tags(**tags)
+            if vertical_wkt:
+                flat, heights = pyproj.CRS(edited.crs.to_wkt()), pyproj.CRS(vertical_wkt)
+                edited.crs = CompoundCRS(f"{flat.name} + {heights.name}", [flat, heights]).to_wkt()
             for index, name in enumerate(descriptions, start=1):
                 edited.set_band_description(index, name)
         with rasterio.open(source, driver="GTiff") as finished:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from affine import Affine
@@ -12,7 +13,7 @@ from detection.clouds.errors import CloudError, NoPlaceError, NoPointsError
 from detection.clouds.grid import GridAsked, grid_clouds
 from detection.imagery.change.surface import subtract
 from detection.imagery.raster.grid import Grid, grid_around
-from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.raster.raster import VERTICAL_TAG, inspect, read_grid, write_geotiff
 from tests.data.surveys.clouds import ORIGIN, draw, ground, write_cloud
 
 
@@ -70,7 +71,13 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     newer = write_cloud(tmp_path / "b.laz", draw(rng, noise_m=0.05, raised=slide)[0] + [0, 0, 0.15])
     grid_clouds([older], tmp_path / "a.tif", GridAsked(ground="all"))
     grid_clouds([newer], tmp_path / "b.tif", GridAsked(ground="all", like=tmp_path / "a.tif"))
-    found = subtract(tmp_path / "a.tif", tmp_path / "b.tif", minimum_area_m2=5.0, out_dir=tmp_path / "out")
+    _, x, y = read(tmp_path / "a.tif")
+    still = (np.hypot(x - 20, y - 20) > 9)[None].astype(np.uint8)
+    write_geotiff(tmp_path / "still.tif", still, read_grid(tmp_path / "a.tif"))
+    found = subtract(
+        tmp_path / "a.tif", tmp_path / "b.tif", stable=tmp_path / "still.tif", minimum_area_m2=5.0,
+        out_dir=tmp_path / "out",
+    )  # fmt: skip
     assert found.sigma_from == "cells"
     assert found.offset_m == pytest.approx(0.15, abs=0.005)
     assert found.loss.volume_m3 == pytest.approx(np.pi * 8**2 * 0.2, rel=0.03)
@@ -78,7 +85,6 @@ def test_change_between_two_clouds_with_errors_of_cells(tmp_path):
     assert not any("warped" in line for line in found.warnings)
     with rasterio.open(tmp_path / "out" / "difference.tif") as source:
         difference, limit = source.read(masked=True).filled(np.nan)
-    _, x, y = read(tmp_path / "a.tif")
     still = np.isfinite(difference) & (np.hypot(x - 20, y - 20) > 9)
     assert 0.93 < (np.abs(difference) < limit)[still].mean() < 0.98
 
@@ -188,7 +194,14 @@ def test_systems_of_heights_are_kept_and_not_mixed(tmp_path):
     for name, files in (("a", [old, bare]), ("b", [new])):
         grid_clouds(files, tmp_path / f"{name}.tif", GridAsked(cell_m=1.0, ground="all"))
     assert json.loads((tmp_path / "a.json").read_text())["vertical"] == "EGM96 height"
+    with rasterio.open(tmp_path / "a.tif") as source:
+        said = pyproj.CRS(source.crs.to_wkt())
+        source_tags = source.tags()
+    assert [part.to_epsg() for part in said.sub_crs_list] == [32632, 5773], "any program knows the system of heights"
+    assert source_tags[VERTICAL_TAG] == inspect(tmp_path / "a.tif").vertical == "EGM96 height"
+    assert read_grid(tmp_path / "a.tif").crs_name == "EPSG:32632", "a grid has x and y alone"
     found = subtract(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert not any("warped" in line for line in found.warnings)
     compared = compare_clouds([old], [new], DistanceAsked(ground="all"))
     for warnings in (found.warnings, compared.warnings):
         assert any("EGM96 height" in line and "EGM2008 height" in line for line in warnings)

@@ -40,6 +40,7 @@ def pair(tmp_path):
     fan = paraboloid(SIZE, PIXEL_M, (280, 270), 80, 3)
     older = write(tmp_path / "older.tif", ground + rng.normal(0, 0.10, ground.shape))
     newer = write(tmp_path / "newer.tif", ground - pit + fan + 0.7 + rng.normal(0, 0.15, ground.shape))
+    write(tmp_path / "still.tif", (pit + fan == 0).astype(float), nodata=None)
     return older, newer
 
 
@@ -48,7 +49,7 @@ LOSS, GAIN = np.pi * 60**2 * 8 / 2, np.pi * 80**2 * 3 / 2
 
 @pytest.mark.parametrize("given", [{}, {"sigma_older_m": 0.10, "sigma_newer_m": 0.15}])
 def test_volumes_of_loss_and_gain(pair, given, tmp_path):
-    found = subtract(*pair, **given, minimum_area_m2=100.0, out_dir=tmp_path / "out")
+    found = subtract(*pair, **given, stable=tmp_path / "still.tif", minimum_area_m2=100.0, out_dir=tmp_path / "out")
     assert found.offset_m == pytest.approx(0.7, abs=0.01)
     assert found.sigma_m == pytest.approx(np.hypot(0.10, 0.15), rel=0.05)
     assert found.limit_of_detection_m == pytest.approx(1.96 * np.hypot(0.10, 0.15), rel=0.05)
@@ -82,9 +83,28 @@ def test_noise_alone_is_neither_loss_nor_gain(tmp_path):
     rng = np.random.default_rng(5)
     older = write(tmp_path / "a.tif", hill() + rng.normal(0, 0.1, (SIZE, SIZE)))
     newer = write(tmp_path / "b.tif", hill() - 2.0 + rng.normal(0, 0.1, (SIZE, SIZE)))
-    found = subtract(older, newer, minimum_area_m2=40.0)
+    still = write(tmp_path / "still.tif", np.ones((SIZE, SIZE)), nodata=None)
+    found = subtract(older, newer, stable=still, minimum_area_m2=40.0)
     assert found.offset_m == pytest.approx(-2.0, abs=0.01)
     assert found.polygons == (), "ten pixels beyond 1.96 sigma side by side do not happen"
+
+
+@pytest.mark.parametrize("given", [{}, {"sigma_older_m": 0.10, "sigma_newer_m": 0.10}])
+def test_without_stable_ground_a_slope_that_sank_as_a_whole_is_not_taken_for_still(tmp_path, given):
+    rng = np.random.default_rng(6)
+    ground, moved = hill(), np.ones((SIZE, SIZE)) * (np.arange(SIZE) > 60)  # seven tenths of the picture sank by 2 m
+    older = write(tmp_path / "a.tif", ground + rng.normal(0, 0.1, ground.shape))
+    newer = write(tmp_path / "b.tif", ground - 2.0 * moved + rng.normal(0, 0.1, ground.shape))
+    found = subtract(older, newer, **given, minimum_area_m2=100.0)
+    assert found.offset_m == 0.0
+    assert any("differs by -" in w and "--stable" in w for w in found.warnings)
+    assert not found.gain.bodies, "still ground did not rise"
+    if given:
+        assert found.loss.volume_m3 == pytest.approx(2.0 * moved.sum() * PIXEL_M**2, rel=0.01)
+        assert found.loss.volume_error_m3 == pytest.approx(found.loss.volume_m3, rel=0.02), "or the surface lay off"
+    else:
+        assert (found.sigma_from, found.loss.bodies) == ("what differs as a whole", 0)
+        assert found.sigma_m == pytest.approx(2.0, abs=0.02)
 
 
 def test_another_grid_is_warped_and_areas_are_true(tmp_path):
@@ -128,7 +148,7 @@ def test_nodata_is_compared_with_nothing(pair, tmp_path):
         values = file.read(1)
         values[:, :100] = -9999.0
         file.write(values, 1)
-    found = subtract(*pair, minimum_area_m2=100.0)
+    found = subtract(*pair, stable=tmp_path / "still.tif", minimum_area_m2=100.0)
     assert found.compared_share == pytest.approx(0.5)
     assert found.loss.volume_m3 < 0.2 * LOSS
 
