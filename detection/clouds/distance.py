@@ -422,7 +422,8 @@ def _find_zones(
             if body.sum() * asked.spacing_m**2 >= asked.minimum_area_m2:
                 outline = shapely.union_all(outline_pixels(body))
                 outline = shapely.affinity.translate(outline, place[1].start, place[0].start)
-                values = (one[(slice(None), *place)][:, body] for one in (fields, sides))
+                here = (slice(None), *place)
+                values = fields[here][:, body], sides[here][:, body]
                 found.append(_describe("", kind, outline, *values, registration_m, grid, asked))
     for name, outline in [] if asked.places is None else read_outlines(asked.places):
         pixels = to_pixels(outline, grid)
