@@ -82,7 +82,7 @@ COMPARISONS = {
 
 
 TABLES_ONLY = frozenset({"ceemdan-gru"})
-"""Networks that cost too much to be served: 73 ms of a processor for each station and issue, in training as well."""
+"""Networks that cost too much to be served: 13 ms of a processor for each station and issue, in training as well."""
 SERVED = (*SIMPLE, *(name for name in NETWORKS if name not in TABLES_ONLY))
 """What a site may ask for."""
 

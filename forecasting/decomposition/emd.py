@@ -57,30 +57,37 @@ def first_modes(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     Returns:
         The waves (C, n), and which there are: 0 where a series has fewer than two extremes of a kind.
     """
-    modes = values.copy()
-    there = rows = np.arange(len(values))
-    for sift in range(SIFTS):
-        middle, known = _middles(modes[rows])
-        rows = rows[known]
-        if sift == 0:
-            there = rows
+    middles, found = _middles(values)
+    modes, rows = np.zeros_like(values), np.flatnonzero(found)
+    left = values[found] - middles
+    for _ in range(SIFTS - 1):
         if not rows.size:
             break
-        modes[rows] -= middle
-    found = np.isin(np.arange(len(values)), there)
-    modes[~found] = 0.0
+        middles, known = _middles(left)
+        if not known.all():
+            modes[rows[~known]] = left[~known]
+            left, rows = left[known], rows[known]
+        left = left - middles
+    modes[rows] = left
     return modes, found
 
 
 def _middles(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """Means of the upper and the lower envelope of those series that have both, and which have."""
-    both = np.stack([values, -values])
+    both = np.concatenate([values, -values])
     peaks = np.zeros(both.shape, dtype=bool)
-    inner = both[..., 1:-1]
-    peaks[..., 1:-1] = (inner > both[..., :-2]) & (inner >= both[..., 2:])
-    known = (peaks.sum(axis=-1) >= MIRRORED).all(axis=0)
-    upper, lower = np.split(_envelopes(*(a[:, known].reshape(-1, values.shape[1]) for a in (both, peaks))), 2)
-    return 0.5 * (upper - lower), known
+    inner = both[:, 1:-1]
+    peaks[:, 1:-1] = (inner > both[:, :-2]) & (inner >= both[:, 2:])
+    enough = peaks.sum(axis=1) >= MIRRORED
+    known = enough[: len(values)] & enough[len(values) :]
+    if not known.any():
+        return values[:0], known
+    if not known.all():
+        twice = np.concatenate([known, known])
+        both, peaks = both[twice], peaks[twice]
+    envelopes = _envelopes(both, peaks)
+    half = len(envelopes) // 2
+    return 0.5 * (envelopes[:half] - envelopes[half:]), known
 
 
 def _envelopes(values: Floats, peaks: NDArray[np.bool_]) -> Floats:
@@ -88,15 +95,13 @@ def _envelopes(values: Floats, peaks: NDArray[np.bool_]) -> Floats:
 
     The knots of all series stand one after the other, so that one call solves for them all.
     """
-    count = peaks.sum(axis=1)
-    if not count.size:
-        return values
-    first = np.concatenate([[0], np.cumsum(count + 2 * MIRRORED)[:-1]])
+    knots = peaks.sum(axis=1) + 2 * MIRRORED
+    end = np.cumsum(knots) - 1
+    first, last = end - knots + 1, values.shape[1] - 1
     row, place = np.nonzero(peaks)
-    x, y = np.zeros((2, int((count + 2 * MIRRORED).sum())))
+    x, y = np.zeros((2, int(end[-1]) + 1))
     own = np.arange(place.size) + MIRRORED * (2 * row + 1)
     x[own], y[own] = place, values[row, place]
-    end, last = first + count + 2 * MIRRORED - 1, values.shape[1] - 1
     for i in range(MIRRORED):
         inside = first + 2 * MIRRORED - 1 - i
         x[first + i], y[first + i] = -x[inside], y[inside]

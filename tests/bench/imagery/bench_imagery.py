@@ -27,7 +27,7 @@ from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, split_held
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import Scored, compare, score_maps
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_imagery"
@@ -242,6 +242,7 @@ def main() -> None:
         if given.record != "imagery":
             command = f"python -m tests.bench.imagery.bench_imagery --sets {given.sets} --seeds {given.seeds}"
             command += f" --only {given.only} --record {given.record}"
+            figures = (read_figures(given.record) or {}) | figures  # sets that were not run again stay
         print(record(given.record, command, figures | collect(jobs, given)))
 
 

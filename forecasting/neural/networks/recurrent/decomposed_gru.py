@@ -15,7 +15,7 @@ class EmdGru(StationNetwork):
 
     The head is linear in the states, so that the median is the sum of one forecast for each part. Papers decompose the
     whole record first, and so know the future; here the newest 120 rows are decomposed at every issue. That costs about
-    a millisecond of a processor for each station and issue with EMD and VMD, and 73 with CEEMDAN.
+    a millisecond of a processor for each station and issue with EMD and VMD, and 13 with CEEMDAN.
     """
 
     decomposes = "emd"
