@@ -61,7 +61,8 @@ def test_wrong_use_is_status_2_with_one_line_that_names_it(verb, capsys):
     assert "Traceback" not in said
 
 
-def test_every_number_of_the_command_line_is_bounded():
+def list_numbers(kind):
+    """Every option and argument that takes a number, with its bounds."""
     import typer
 
     def walk(command, path):
@@ -69,15 +70,31 @@ def test_every_number_of_the_command_line_is_bounded():
             yield from walk(one, f"{path} {name}")
         yield from ((path, p) for p in command.params if hasattr(p, "type_descriptor"))
 
-    every = [
+    every = (
         each
         for verb, (module, _) in VERBS.items()
         for each in walk(typer.main.get_command(importlib.import_module(module).app), verb)
-    ]
-    numbers = {f"{path} {p.name}": (p.min, p.max) for path, p in every if p.type_descriptor.annotation is int}
+    )
+    return [(path, p) for path, p in every if p.type_descriptor.annotation is kind]
+
+
+def test_every_number_of_the_command_line_is_bounded():
+    numbers = {f"{path} {p.name}": (p.min, p.max) for path, p in list_numbers(int)}
     assert len(numbers) > 50
     assert not {name: ends for name, ends in numbers.items() if None in ends}
     assert max(top for _, top in numbers.values()) < 2**63  # what a column of the database holds
+
+
+def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
+    """Not a number, endless and huge ones: one line and status 2, before anything is opened."""
+    decimals = list_numbers(float)
+    assert len(decimals) > 40
+    assert not {f"{path} {p.name}" for path, p in decimals if None in (p.min, p.max)}
+    for path, p in decimals:
+        for value in ("nan", "inf", "1e308", "-1e308"):
+            said = [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", *["x"] * (p.nargs - 1), value]
+            assert run_verb([*path.split(), *said]) == 2, (path, said)
+            assert "Input should be" in capsys.readouterr().err, (path, said)
 
 
 @pytest.mark.parametrize(

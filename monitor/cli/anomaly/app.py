@@ -108,7 +108,8 @@ def bench(
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The record of this site in the database.")] = None,
     budget: Annotated[
-        float | None, typer.Option(help="False alarms per sensor-month; default .1, or that of the site.")
+        float | None,
+        typer.Option(min=0.0001, max=1000.0, help="False alarms per sensor-month; default .1, or that of the site."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000)] = 1,
     detector: Annotated[list[str] | None, typer.Option(help="One or more instead of those that are usual.")] = None,

@@ -45,7 +45,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_runs(
     site: SiteOption,
-    days: Annotated[float, typer.Option(min=0.01, help="How many days back.")] = 14.0,
+    days: Annotated[float, typer.Option(min=0.01, max=36525.0, help="How many days back.")] = 14.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -200,7 +200,10 @@ def spell_budget(one: Measured) -> dict[str, Any]:
 def set_factor(
     site: Annotated[str, typer.Argument(metavar="SITE", help="Site")],
     detector: Annotated[str, typer.Argument(metavar="DETECTOR", help="Detector, see `slopeward anomalies budget`")],
-    factor: Annotated[float, typer.Argument(metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most")],
+    factor: Annotated[
+        float,
+        typer.Argument(min=0.01, max=100.0, metavar="FACTOR", help="1 = the threshold as it was counted; 1.5 at most"),
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why")],
     by: Annotated[str | None, typer.Option("--by", help="Who; else the account of the OS user")] = None,
     config: ConfigOption = None,

@@ -43,7 +43,7 @@ def watch(
     interval: Annotated[
         str | None, typer.Option(help="Nominal sampling interval; else the usual one of the start.")
     ] = None,
-    sigma: Annotated[float, typer.Option(min=0.0, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
+    sigma: Annotated[float, typer.Option(min=0.0, max=1e6, help="Stated noise of one epoch, mm: a floor.")] = 0.0,
     backwards: Annotated[bool, typer.Option("--backwards", help="The values fall along the movement.")] = False,
     as_json: JsonOption = False,
 ) -> None:

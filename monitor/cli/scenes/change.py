@@ -21,7 +21,8 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, outlines and pictures of each date.")] = None,
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0)] = None,
     minimum_area_m2: Annotated[
-        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+        float | None,
+        typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
     ] = None,
     match: Annotated[
         bool, typer.Option("--match", help="Stretch the older images to the newest, band by band.")

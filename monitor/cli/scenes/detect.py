@@ -31,7 +31,8 @@ def detect(
         float | None, typer.Option(min=0.0, max=1.0, help="Probability from which a pixel counts; else the model's.")
     ] = None,
     minimum_area_m2: Annotated[
-        float | None, typer.Option("--mmu", min=0.0, help="Smallest footprint, true m²; else the model's, else 900.")
+        float | None,
+        typer.Option("--mmu", min=0.0, max=1e12, help="Smallest footprint, true m²; else the model's, else 900."),
     ] = None,
     slope_gate_deg: Annotated[
         float | None, typer.Option("--slope-gate", min=0.0, max=90.0, help="Leave out flatter ground; needs --dem.")
@@ -54,14 +55,18 @@ def detect(
     ] = None,
     site: SiteFile = None,
     scale: Annotated[
-        float | None, typer.Option(help="Factor from counts to the model's values.", rich_help_panel=INPUT)
+        float | None,
+        typer.Option(min=-1e9, max=1e9, help="Factor from counts to the model's values.", rich_help_panel=INPUT),
     ] = None,
     offset: Annotated[
-        float | None, typer.Option(help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT)
+        float | None,
+        typer.Option(min=-1e9, max=1e9, help="Added to the counts, -1000 for Sentinel-2.", rich_help_panel=INPUT),
     ] = None,
     resample_to_m: Annotated[
         float | None,
-        typer.Option("--resample-to", min=0.01, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT),
+        typer.Option(
+            "--resample-to", min=0.01, max=1e5, help="Bring the scene to pixels of so many m.", rich_help_panel=INPUT
+        ),
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Vector files to write: gpkg, geojson.", rich_help_panel=OUTPUT)

@@ -23,9 +23,11 @@ LOS: Final = "los-towards"  # what a positive value means, in the words of point
 def rates(
     stack: Annotated[Path, typer.Argument(help="Folder with stack.toml, or rasters that name two dates each.")],
     reference: Annotated[str | None, typer.Option(help="Still ground: LON,LAT,RADIUS_M.")] = None,
-    k_sigma: Annotated[float, typer.Option(min=0.0, help="A zone moves beyond so many sigma.")] = 3.0,
+    k_sigma: Annotated[float, typer.Option(min=0.0, max=1000.0, help="A zone moves beyond so many sigma.")] = 3.0,
     coherence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Lower coherence is not used.")] = 0.3,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest zone, true m².")] = 40_000.0,
+    minimum_area_m2: Annotated[
+        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest zone, true m².")
+    ] = 40_000.0,
     every: Annotated[int, typer.Option(min=1, max=10_000, help="Points of every n-th row and column.")] = 1,
     network: Annotated[str | None, typer.Option(help="Unvalidated hint by a network: phase/generated-phase.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for rasters, zones, picture and record.")] = None,

@@ -16,10 +16,10 @@ EXAMPLE = "Example: slopeward scenes dod 2025.tif 2026.tif --sigma-older-m 0.10 
 def dod(
     older: Annotated[Path, typer.Argument(help="Heights in metres, the older surface.")],
     newer: Annotated[Path, typer.Argument(help="Heights in metres, the newer surface; gives the grid.")],
-    sigma_older_m: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation.")] = None,
-    sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation.")] = None,
+    sigma_older_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
+    sigma_newer_m: Annotated[float | None, typer.Option(min=0.0, max=1000.0, help="Its standard deviation.")] = None,
     stable: Annotated[Path | None, typer.Option(help="Raster that is not 0 on ground known to be stable.")] = None,
-    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, help="Smallest body, true m².")] = 100.0,
+    minimum_area_m2: Annotated[float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest body, true m².")] = 100.0,
     out: Annotated[Path | None, typer.Option(help="Folder for the difference, outlines and record.")] = None,
     site: SiteFile = None,
     as_json: JsonOption = False,

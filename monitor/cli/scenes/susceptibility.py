@@ -20,7 +20,7 @@ def train(
         str, typer.Option(help="To choose from: logistic, boosting, cnn (this one needs minutes and PyTorch).")
     ] = "logistic,boosting",
     block_m: Annotated[
-        float | None, typer.Option(min=1.0, help="Side of the blocks, m; else a hundred cover the area.")
+        float | None, typer.Option(min=1.0, max=1e7, help="Side of the blocks, m; else a hundred cover the area.")
     ] = None,
     classes: Annotated[
         str, typer.Option(help="Five classes by the share of the `landslides` in them, or of the `area`.")

@@ -32,7 +32,8 @@ def drill(
         str, typer.Option("--scenario", help="collapse (simulated), or a file of readings in the long form")
     ] = COLLAPSE,
     speed: Annotated[
-        float | None, typer.Option("--speed", min=0.001, help="Simulated seconds per second; else ten minutes in all")
+        float | None,
+        typer.Option("--speed", min=0.001, max=1e9, help="Simulated seconds per second; else ten minutes in all"),
     ] = None,
     by: Annotated[str | None, typer.Option("--by", help="Who holds or ends it")] = None,
     hold: Annotated[

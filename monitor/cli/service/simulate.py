@@ -25,9 +25,9 @@ app = typer.Typer()
 def simulate(
     broker: Annotated[str, typer.Option("--broker", help="Where to publish.")] = "mqtt://127.0.0.1:1883",
     speed: Annotated[
-        float, typer.Option("--speed", min=0.001, help="Simulated seconds per second, live part.")
+        float, typer.Option("--speed", min=0.001, max=1e9, help="Simulated seconds per second, live part.")
     ] = 900.0,
-    days: Annotated[float, typer.Option("--days", min=1.0, help="Length of the history.")] = 45.0,
+    days: Annotated[float, typer.Option("--days", min=1.0, max=36525.0, help="Length of the history.")] = 45.0,
     seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Same seed, same slope.")] = 1,
     stations: Annotated[int, typer.Option("--stations", min=1, max=1000, help="GNSS stations on the mass.")] = 6,
     step: Annotated[str, typer.Option("--step", help="Sampling interval.")] = "20m",

@@ -28,7 +28,7 @@ _ALERTS = 12  # lines, so that one screen holds all
 
 @app.command("top")
 def top(
-    every: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between two looks")] = 2.0,
+    every: Annotated[float, typer.Option("--every", min=0.5, max=86400.0, help="Seconds between two looks")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One look, then end; so without a terminal")] = False,
     utc: UtcOption = False, config: ConfigOption = None,
 ) -> None:  # fmt: skip

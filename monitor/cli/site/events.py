@@ -58,7 +58,9 @@ def add(
     to: Annotated[str | None, typer.Option("--to", help="End, with zone; the begin when not given")] = None,
     value: Annotated[
         float | None,
-        typer.Option("--value", help="A size; of an earthquake the peak ground acceleration at the site in g"),
+        typer.Option(
+            "--value", min=-1e9, max=1e9, help="A size; of an earthquake the peak ground acceleration at the site in g"
+        ),
     ] = None,
     known_from: Annotated[
         str | None, typer.Option("--known-from", help="Since when people knew it, with zone; a replay goes by it")

@@ -67,10 +67,10 @@ def ingest(
     variable: Annotated[str | None, typer.Option("--variable", help="Which grid of a netCDF file")] = None,
     window: Annotated[
         float | None,
-        typer.Option("--window", help="Mean of cells within so many metres; else the nearest"),
+        typer.Option("--window", min=0.0, max=1e6, help="Mean of cells within so many metres; else the nearest"),
     ] = None,
     within: Annotated[
-        float | None, typer.Option("--within", help="Only pixels within so many metres of a station")
+        float | None, typer.Option("--within", min=0.0, max=1e6, help="Only pixels within so many metres of a station")
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Read the quarantine again")] = False,
     forget_epoch0: Annotated[

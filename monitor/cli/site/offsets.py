@@ -27,7 +27,7 @@ def add(
     station: Annotated[str, typer.Option(help="Station")],
     quantity: Annotated[str, typer.Option(help="Quantity, such as displacement_east")],
     at: Annotated[str, typer.Option(help="First epoch that carries the jump, with zone: 2026-03-01T06:00:00Z")],
-    size: Annotated[float, typer.Option(help="The jump as raw shows it")],
+    size: Annotated[float, typer.Option(min=-1e9, max=1e9, help="The jump as raw shows it")],
     unit: Annotated[str, typer.Option(help="Unit of the size")],
     reason: Annotated[str, typer.Option(help="Why")],
     kind: Annotated[str, typer.Option(help=f"One of {', '.join(offsets.KINDS)}")] = "other",

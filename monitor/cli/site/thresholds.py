@@ -41,8 +41,10 @@ def learn(
     data: DataOption,
     rain: RainOption,
     movement: Annotated[str, typer.Option("--movement", help="Series of displacement, STATION.quantity")],
-    fast: Annotated[float | None, typer.Option("--fast", help="mm/day from which movement is an event; else the 95 % "
-                                                              "quantile of the rates, never below their noise")] = None,
+    fast: Annotated[float | None, typer.Option(
+        "--fast", min=0.0, max=1e6,
+        help="mm/day from which movement is an event; else the 95 % quantile of the rates, never below their noise",
+    )] = None,
     rate_window: Annotated[str, typer.Option("--rate-window", help="Over which a rate is taken")] = "7d",
     windows: Annotated[str, typer.Option("--windows", help="Windows of rain to choose from")] = "1d,3d,7d,15d,30d",
     lags: Annotated[str, typer.Option("--lags", help="Lags to choose from")] = "1d,3d,7d",
