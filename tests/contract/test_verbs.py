@@ -92,7 +92,7 @@ def test_every_decimal_of_the_command_line_refuses_what_is_no_measure(capsys):
     assert not {f"{path} {p.name}" for path, p in decimals if None in (p.min, p.max)}
     for path, p in decimals:
         for value in ("nan", "inf", "1e308", "-1e308"):
-            said = [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", *["x"] * (p.nargs - 1), value]
+            said = [f"{p.opts[0]}={value}"] if p.opts[0].startswith("--") else ["--", "x", "x", value]  # the third
             assert run_verb([*path.split(), *said]) == 2, (path, said)
             assert "Input should be" in capsys.readouterr().err, (path, said)
 
