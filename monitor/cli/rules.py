@@ -23,7 +23,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
          "anomalies score",
-         "anomalies train", "anomalies bench", "scenes add", "scenes rates", "scenes track"),
+         "anomalies train", "anomalies bench", "scenes add", "scenes rates", "scenes track", "scenes velocity"),
         SERVES,
     ),
     **dict.fromkeys(
@@ -50,7 +50,7 @@ RULES: Final[dict[str, str]] = {
         READS,
     ),
     **dict.fromkeys(
-        ("scenes detect", "scenes compare", "scenes dod", "scenes export", "scenes train", "scenes score",
+        ("scenes detect", "scenes compare", "scenes sar", "scenes dod", "scenes export", "scenes train", "scenes score",
          "scenes explain", "scenes models", "scenes review list", "scenes review retrain", "clouds grid",
          "clouds compare"),
         READS,

@@ -169,6 +169,10 @@ class PathsSection(Section):
         """Where the picture of the site's susceptibility map lies, once it was drawn; its facts beside it as JSON."""
         return self.inbox.parent / "scenes" / site / ".susceptibility.png"
 
+    def velocity_of(self, site: str) -> Path:
+        """Where the zones of the site's newest map of velocities lie, GeoJSON features with name and end."""
+        return self.inbox.parent / "scenes" / site / ".velocity.json"
+
 
 class WebSection(Section):
     """[web]."""

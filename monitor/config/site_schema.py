@@ -78,7 +78,7 @@ class SeriesTable(Section):
     may_fall: float | None = Field(default=None, ge=0.0)
     may_rise: float | None = Field(default=None, ge=0.0)
     by_hand: bool = False
-    source: Literal["", "image correlation"] = ""
+    source: Literal["", "image correlation", "velocity map"] = ""
 
 
 class OriginTable(Section):

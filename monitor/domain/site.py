@@ -32,7 +32,7 @@ class SeriesSpec:
     may_fall: float | None = None  # how far below or above its newest reading a value can come, else as the quantity
     may_rise: float | None = None
     by_hand: bool = False  # a person reads it and types the value
-    source: str = ""  # `IMAGE_CORRELATION`: `slopeward scenes track` writes it
+    source: str = ""  # `IMAGE_CORRELATION`: `slopeward scenes track` writes it; `VELOCITY_MAP`: `velocity`
 
     @property
     def walls(self) -> Walls:
@@ -46,6 +46,7 @@ class SeriesSpec:
 
 
 IMAGE_CORRELATION: Final = "image correlation"
+VELOCITY_MAP: Final = "velocity map"
 SIREN: Final = "siren:"  # begins channels that order and bring no words
 VOICE: Final = "voice:"  # begins channels that ring a telephone: alarms alone do
 PLACEHOLDERS: Final = ("{station}", "{quantity}")  # of the topics of a decoder

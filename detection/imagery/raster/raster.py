@@ -43,6 +43,7 @@ class RasterFacts:
     tags: Mapping[str, str]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    units: tuple[str | None, ...] = ()  # of the bands
     placing: tuple[str, ...] = ()  # what one must know of its place
     placed_by: str = ""  # the affine of the site's local grid, where that places it
     vertical: str = ""  # the system of its heights, from its tag or its compound system; empty where nobody says it
@@ -61,6 +62,7 @@ def inspect(path: Path) -> RasterFacts:
             tags=dict(source.tags()),
             scales=tuple(source.scales),
             offsets=tuple(source.offsets),
+            units=tuple(source.units),
             placing=tuple(list_placing(placed)),
             placed_by=spell_local(placed),
             vertical=source.tags().get(VERTICAL_TAG) or _name_vertical(source.crs),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes import change, detect, export, models, review, sar, stack, surface, track, train
+from monitor.cli.scenes import change, detect, export, models, review, sar, stack, surface, track, train, velocity
 from monitor.cli.session import (
     ConfigOption,
     JsonOption,
@@ -116,6 +116,7 @@ app.command(epilog=surface.EXAMPLE)(surface.dod)
 app.command(epilog=stack.EXAMPLE)(stack.rates)
 app.command(epilog=track.EXAMPLE)(track.track)
 app.command(epilog=sar.EXAMPLE)(sar.sar)
+app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
 app.command(epilog=models.EXAMPLE)(models.models)
 app.command(epilog=export.EXAMPLE)(export.export)
 

@@ -21,6 +21,8 @@ _UNITS: Final = {
     "millimeter": "mm", "millimeters": "mm",
     "mm": "mm", "cm": "cm", "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
     "mm/yr": "mm/yr", "mm/year": "mm/yr", "mm yr-1": "mm/yr", "mm year-1": "mm/yr", "mm/a": "mm/yr",
+    "mm/d": "mm/day", "cm/yr": "cm/yr", "cm/year": "cm/yr", "cm year-1": "cm/yr", "m/yr": "m/yr", "m/year": "m/yr",
+    "m year-1": "m/yr",
     "mm/day": "mm/day", "mm day-1": "mm/day", "mm d-1": "mm/day", "m/day": "m/day", "m day-1": "m/day",
     "k": "K", "degc": "degC", "celsius": "degC", "degree_celsius": "degC", "%": "%", "1": "1",
 }  # fmt: skip

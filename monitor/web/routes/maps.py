@@ -17,7 +17,7 @@ from monitor.store.readings.point_rates import Box, load_rates
 from monitor.web.context import Context, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.ranges import NAME, list_files, send_range
-from monitor.web.parts.zones import draw_zones
+from monitor.web.parts.zones import draw_zones, read_velocity_zones
 
 router = APIRouter(prefix="/api/v1", tags=["maps"])
 GEOJSON: Final = "application/geo+json"
@@ -38,6 +38,7 @@ def map_zones(request: Request, site: str) -> JSONResponse:
     with context.db.read() as c:
         declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
     features = [] if declared is None else draw_zones(declared)
+    features += read_velocity_zones(context.config.paths.velocity_of(site))
     return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)
 
 

@@ -59,8 +59,8 @@
     };
     const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
     layers.push(
-      { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed"]]], paint: { "fill-color": ["match", ["get", "kind"], "exposed", danger, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
-      { id: "zones-line", type: "line", source: "zones", paint: { "line-color": text, "line-opacity": 0.6, "line-width": 1.2, "line-dasharray": [2, 3] } },
+      { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed", "velocity"]]], paint: { "fill-color": ["match", ["get", "kind"], ["exposed", "velocity"], danger, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
+      { id: "zones-line", type: "line", source: "zones", paint: { "line-color": ["match", ["get", "kind"], "velocity", danger, text], "line-opacity": ["match", ["get", "kind"], "velocity", 1, 0.6], "line-width": ["match", ["get", "kind"], "velocity", 2.4, 1.2], "line-dasharray": [2, 3] } },
       { id: "foot-area", type: "fill", source: "footprints", filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]], paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 } },
       { id: "foot-halo", type: "line", source: "footprints", paint: { "line-color": M.css("--panel"), "line-width": 5 } },
       ...CHANGES.map((change) => ({ id: `foot-${change}`, type: "line", source: "footprints", filter: ["==", ["get", "change"], change], paint: { "line-color": lines[change][0], "line-width": 2.4, ...(lines[change][1].length > 1 ? { "line-dasharray": lines[change][1] } : {}) } })),
@@ -210,6 +210,11 @@
         [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.mean_probability || null)],
         [tr("Susceptibility"), p.susceptibility === undefined || p.susceptibility === null ? "" : show(p.susceptibility)],
         [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
+      ]);
+    } else if (p.kind === "velocity") {
+      tell(tr("Moving zone of {name}", { name: p.name }), [
+        [tr("Mean"), `${show(p.mean_mm_per_year)} ${tr("mm/year")}`], [tr("Slower than (95 %)"), `${show(p.p95_mm_per_year)} ${tr("mm/year")}`],
+        [tr("Error"), `${show(p.sigma_mm_per_year)} ${tr("mm/year")}`], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Until"), spell(p.until)],
       ]);
     } else tell(p.kind === "exposed" ? tr("In danger: {name}", { name: p.name }) : p.kind === "area" ? tr("Area {name}", { name: p.name }) : tr("Radar zone of {name}: {radius} m", { name: p.name, radius: Math.round(p.radius_m) }), []);
   }

@@ -1,0 +1,440 @@
+"""A map of velocities that somebody else made: zones that move beyond their error, and the velocity at places.
+
+It is read by strips, so a country at 10 m fits. A zone of one component moves where its rate lies beyond k sigma; one
+of three where the rates together do, at the same chance (chi squared with three degrees of freedom).
+"""
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from shapely.geometry import shape as shape_of
+
+from detection.imagery.errors import NoValidPixelsError, RadiometryError, SceneError
+from detection.imagery.footprints.places import SEEN_SHARE, outline_of
+from detection.imagery.footprints.polygons import STEPS, find_footprints
+from detection.imagery.footprints.preview import draw_outline
+from detection.imagery.footprints.records import Place
+from detection.imagery.insar.outputs import AWAY, STILL, TOWARD
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid, lonlat_frame
+from detection.imagery.raster.overlay import Layer, burn, shapes_of, strips, to_pixels, window_around
+from detection.imagery.raster.raster import ByteRaster, inspect, read_grid, write_png
+from detection.whole_file import write_json
+
+# What a positive value means, and what a negative one does; the names of point sets.
+KINDS: Final = {
+    "los-towards": ("toward", "away"), "los-away": ("away", "toward"), "east": ("east", "west"),
+    "north": ("north", "south"), "up": ("up", "down"),
+}  # fmt: skip
+ENU: Final = "enu"
+COMPONENTS: Final = (*KINDS, ENU)
+AXES: Final = (("e", "east", "ve", "v_east"), ("n", "north", "vn", "v_north"), ("u", "up", "vu", "v_up"))
+TAGS: Final = ("COMPONENT", "DIRECTION")
+NMAD: Final = 1.4826
+SAMPLE_STRIPS: Final = 24
+SAMPLE_ROWS: Final = 32
+SAMPLE_PX: Final = 400_000  # of a zone, at most
+EMPTY_SHARE: Final = 0.01
+FAR: Final = 3.0
+FASTEST_MM_PER_YEAR: Final = 1e8  # 100 km a year: another unit
+FILES: Final = {"zones": "velocity.geojson", "picture": "velocity.png", "run": "velocity.json"}
+PICTURE_PX: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityAsked:
+    """What is asked of a map of velocities.
+
+    Attributes:
+        files: one raster, or three of east, north and up.
+        component: a name of `COMPONENTS`; None: as the bands or tags say.
+        factor: by which a value becomes mm/year.
+        sigma_files: rasters of one sigma in the same unit, as many as components; none: `sigma`, or the scatter.
+        sigma: one sigma of every value, in the same unit.
+        k_sigma: a zone moves beyond so many of them.
+        minimum_area_m2: smaller zones are left out.
+        places: where velocities are taken.
+        out_dir: for the files.
+    """
+
+    files: tuple[Path, ...]
+    component: str | None = None
+    factor: float
+    sigma_files: tuple[Path, ...] = ()
+    sigma: float | None = None
+    k_sigma: float = 3.0
+    minimum_area_m2: float = 10_000.0
+    places: tuple[Place, ...] = ()
+    out_dir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityZone:
+    """Ground that moves beyond its error; rates in mm/year.
+
+    Attributes:
+        kind: the way of one component; `moving` of three.
+        area_m2: true.
+        mean_mm_per_year: of one component signed as in the file, of three the mean speed.
+        p95_mm_per_year: 95 % of it are slower.
+        sigma_mm_per_year: the median error of a pixel.
+        azimuth_deg: whereto it moves on the map, from three components.
+        down_deg: how steeply it sinks, from three components; negative where it rises.
+        geometry: GeoJSON, longitude and latitude.
+    """
+
+    kind: str
+    area_m2: float
+    mean_mm_per_year: float
+    p95_mm_per_year: float
+    sigma_mm_per_year: float
+    azimuth_deg: float | None
+    down_deg: float | None
+    geometry: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceVelocity:
+    """Velocity of a place and the error of one pixel there, mm/year: neighbours err together, so no mean is better."""
+
+    name: str
+    values: tuple[float, ...]
+    sigma: tuple[float, ...]
+
+    @property
+    def speed(self) -> float:
+        """Of one component its value, of three their length."""
+        return self.values[0] if len(self.values) == 1 else float(np.linalg.norm(self.values))
+
+    @property
+    def speed_sigma(self) -> float:
+        """One sigma of that; of three that of the component along the movement."""
+        if len(self.values) == 1:
+            return self.sigma[0]
+        length = float(np.linalg.norm(self.values))
+        along = np.array(self.values) / length if length else np.full(3, 3**-0.5)
+        return float(np.sqrt(np.sum((along * np.array(self.sigma)) ** 2)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VelocityMap:
+    """What a map of velocities says.
+
+    Attributes:
+        component: a name of `COMPONENTS`.
+        crs: of the map.
+        valid_share: of its pixels, that have a value.
+        noise_mm_per_year: by how much the whole map scatters, a number for each component.
+        sigma_from: `file`, `given`, or `scatter`.
+        zones: the fastest first.
+        places: that have a value.
+        lost_places: name -> why it has none.
+        too_small: zones left out.
+        warnings: one sentence each.
+        outputs: name to path.
+    """
+
+    component: str
+    crs: str
+    valid_share: float
+    noise_mm_per_year: tuple[float, ...]
+    sigma_from: str
+    zones: tuple[VelocityZone, ...]
+    places: tuple[PlaceVelocity, ...]
+    lost_places: dict[str, str]
+    too_small: int
+    warnings: tuple[str, ...]
+    outputs: dict[str, str]
+
+    def tell(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+class Source:
+    """The components and their errors on one grid; what is opened is closed with the stack."""
+
+    def __init__(self, asked: VelocityAsked, stack: ExitStack) -> None:
+        bands, self.component = find_components(asked.files, asked.component)
+        self.grid: Grid = read_grid(bands[0][0])
+        self.factor = asked.factor
+        self.layers = [stack.enter_context(Layer(path, self.grid, index)) for path, index in bands]
+        errors = [(path, 1) for path in asked.sigma_files]
+        if len(errors) == 1:  # a file with a band for each component
+            errors = [(asked.sigma_files[0], k) for k in range(1, len(bands) + 1)]
+        if errors and len(errors) != len(bands):
+            raise SceneError(f"{len(errors)} files of errors for {len(bands)} components")
+        self._errors = [stack.enter_context(Layer(path, self.grid, index)) for path, index in errors]
+        self.empty: float | None = None  # a value that means nothing, where no tag says so
+        self.sigma_from = "file" if errors else "given" if asked.sigma is not None else "scatter"
+        self.fixed = np.full(len(bands), 0.0 if asked.sigma is None else asked.sigma * asked.factor)
+        self.warnings = [
+            f"{layer.path.name} was warped onto the grid of the first file" for layer in (*self.layers, *self._errors)
+            if layer.warped
+        ]  # fmt: skip
+
+    def read(self, *box: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Velocities and one sigma, mm/year, components x rows x columns; and where all are known."""
+        known = np.ones((box[3], box[2]), bool)
+        values = np.empty((len(self.layers), box[3], box[2]))
+        sigma = np.broadcast_to(self.fixed[:, None, None], values.shape).copy()
+        for k, layer in enumerate(self.layers):
+            found, valid = layer.read(*box)
+            values[k] = found.astype(np.float64) * self.factor
+            known &= valid if self.empty is None else valid & (found != np.float32(self.empty))
+        for k, layer in enumerate(self._errors):
+            found, valid = layer.read(*box)
+            sigma[k] = found.astype(np.float64) * self.factor
+            known &= valid & (found > 0)
+        return values, sigma, known
+
+
+def find_components(files: tuple[Path, ...], said: str | None) -> tuple[list[tuple[Path, int]], str]:
+    """The bands of the components and what they are; nothing is guessed.
+
+    Raises:
+        SceneError: nobody says it, or it contradicts the files.
+    """
+    if len(files) not in {1, 3}:
+        raise SceneError(f"{len(files)} files: give one, or three of east, north and up")
+    if len(files) == 3:
+        if said not in {None, ENU}:
+            raise SceneError(f"three files are east, north and up, not {said}")
+        return [(path, 1) for path in files], ENU
+    facts = inspect(files[0])
+    named = [(text or "").strip().lower().split(" ")[0] for text in facts.descriptions]
+    axes = [next((named.index(name) + 1 for name in names if name in named), 0) for names in AXES]
+    tags = {key.upper(): value.strip().lower() for key, value in facts.tags.items()}
+    tagged = next((tags[tag] for tag in TAGS if tags.get(tag) in COMPONENTS), None)
+    if said is None:
+        said = ENU if all(axes) else tagged
+    if said is None:
+        raise SceneError(f"{files[0]}: what is a positive velocity? give --component: {', '.join(COMPONENTS)}")
+    if tagged not in {None, said}:
+        raise SceneError(f"{files[0]}: its tag says {tagged}, not {said}")
+    if said != ENU:
+        return [(files[0], 1)], said
+    if facts.count < 3:
+        raise SceneError(f"{files[0]}: {facts.count} bands; east, north and up are needed")
+    return [(files[0], index if all(axes) else k) for k, index in enumerate(axes, start=1)], ENU
+
+
+def measure_velocity(asked: VelocityAsked) -> VelocityMap:
+    """Find the zones that move, and the velocities of places.
+
+    Raises:
+        NoValidPixelsError: no pixel has a value.
+        SceneError: a file that cannot be meant.
+    """
+    with ExitStack() as stack:
+        source = Source(asked, stack)
+        noise = _measure_noise(source)
+        warnings = source.warnings
+        if source.sigma_from == "scatter":
+            source.fixed = noise
+            warnings.append(
+                "no error is given: the scatter of the whole map is taken, which is too large where much of it moves"
+            )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slopeward-velocity-")))
+        kinds = ("moving",) if source.component == ENU else KINDS[source.component]
+        steps = ByteRaster(folder / "steps.tif", source.grid, count=len(kinds))
+        share = _write_steps(source, steps, asked.k_sigma)
+        zones, small = _list_zones(source, steps, kinds, asked.minimum_area_m2)
+        places, lost = _measure_places(source, asked.places)
+        found = VelocityMap(
+            component=source.component, crs=source.grid.crs_name, valid_share=round(share, 4),
+            noise_mm_per_year=tuple(round(float(one), 2) for one in noise), sigma_from=source.sigma_from,
+            zones=tuple(zones), places=tuple(places), lost_places=lost, too_small=small, warnings=tuple(warnings),
+            outputs={},
+        )  # fmt: skip
+        return found if asked.out_dir is None else _write(found, source, asked.out_dir)
+
+
+def _measure_noise(source: Source) -> NDArray[np.float64]:
+    """Scatter of each component over rows spread over the map: the median absolute deviation as a sigma."""
+    _find_empty(source)
+    rows = min(SAMPLE_ROWS, source.grid.height)
+    every = max(1, source.grid.width * rows * SAMPLE_STRIPS // (1 << 22))
+    samples = []
+    for top in np.unique(np.linspace(0, source.grid.height - rows, SAMPLE_STRIPS).astype(int)):
+        values, _, known = source.read(0, int(top), source.grid.width, rows)
+        samples.append(values[:, known][:, ::every])
+    every_one = np.concatenate(samples, axis=1)
+    if not every_one.size:
+        raise NoValidPixelsError(f"{source.component}: no pixel of the sample has a velocity")
+    if (most := float(np.abs(every_one).max())) > FASTEST_MM_PER_YEAR:
+        raise RadiometryError(f"a velocity of {most:.3g} mm/year: is the unit right, or a value for nodata not said?")
+    middle = np.median(every_one, axis=1)
+    return np.asarray(np.maximum(NMAD * np.median(np.abs(every_one - middle[:, None]), axis=1), 1e-6))
+
+
+def _find_empty(source: Source) -> None:
+    """A value that stands again and again, and is 0 or lies far off all others, means nothing: it is set aside."""
+    layer, grid = source.layers[0], source.grid
+    rows = min(SAMPLE_ROWS, grid.height)
+    tops = np.unique(np.linspace(0, grid.height - rows, 4).astype(int))
+    parts = [layer.read(0, int(top), grid.width, rows) for top in tops]
+    sample = np.concatenate([values[valid] for values, valid in parts])
+    if not sample.size:
+        return
+    values, counts = np.unique(sample, return_counts=True)
+    most = int(np.argmax(counts))
+    others = sample[sample != values[most]]
+    if counts[most] < EMPTY_SHARE * sample.size or not others.size:
+        return
+    far = float(np.abs(values[most])) > FAR * max(float(np.percentile(np.abs(others), 99)), 1e-9)
+    if values[most] == 0 or far:
+        source.empty = float(values[most])
+        share = 100 * counts[most] / sample.size
+        source.warnings.append(f"{values[most]:g} stands in {share:.0f} % of the pixels and is taken as no value")
+
+
+def _write_steps(source: Source, steps: ByteRaster, k_sigma: float) -> float:
+    """Mark what moves, strip by strip; the share of pixels that have a value."""
+    limit = float(np.sqrt(stats.chi2.isf(2 * stats.norm.sf(k_sigma), 3)))
+    seen = 0
+    with steps.writing() as write:
+        for box in strips(source.grid):
+            values, sigma, known = source.read(*box)
+            seen += int(known.sum())
+            ratio = values / np.maximum(sigma, 1e-9)
+            if len(values) == 1:
+                moves = [ratio[0] > k_sigma, ratio[0] < -k_sigma]
+            else:
+                moves = [np.sqrt((ratio**2).sum(axis=0)) > limit]
+            marks = [np.where(known, np.where(one, STEPS, 0), NODATA).astype(np.uint8) for one in moves]
+            write(np.stack(marks), box[0], box[1])
+    if not seen:
+        raise NoValidPixelsError("no pixel has a velocity and an error")
+    return seen / (source.grid.width * source.grid.height)
+
+
+def _list_zones(
+    source: Source, steps: ByteRaster, kinds: tuple[str, ...], minimum_area_m2: float
+) -> tuple[list[VelocityZone], int]:
+    zones: list[VelocityZone] = []
+    small = 0
+
+    def count() -> None:
+        nonlocal small
+        small += 1
+
+    with steps.reading() as read:
+        for band, kind in enumerate(kinds, start=1):
+            zones += [
+                _describe(source, kind, float(one.area_m2 or 0.0), one.geometry)
+                for one in find_footprints(
+                lambda *box, number=band: read(*box, number), source.grid, threshold=0.5,
+                minimum_area_m2=minimum_area_m2, minimum_hole_m2=0.0, identity="velocity", kind=kind, on_small=count,
+                )
+            ]  # fmt: skip
+    return sorted(zones, key=lambda zone: (-abs(zone.p95_mm_per_year), -zone.area_m2)), small
+
+
+def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
+    values, sigma = _gather(source, to_pixels(shape_of(geometry), source.grid))
+    if source.component != ENU:
+        size = np.abs(values[0])
+        sign = 1.0 if kind == KINDS[source.component][0] else -1.0
+        return VelocityZone(
+            kind=kind, area_m2=area_m2, mean_mm_per_year=round(float(values[0].mean()), 2),
+            p95_mm_per_year=round(sign * float(np.percentile(size, 95)), 2),
+            sigma_mm_per_year=round(float(np.median(sigma[0])), 2), azimuth_deg=None, down_deg=None, geometry=geometry,
+        )  # fmt: skip
+    speed = np.linalg.norm(values, axis=0)
+    east, north, up = values.mean(axis=1)
+    return VelocityZone(
+        kind=kind, area_m2=area_m2, mean_mm_per_year=round(float(speed.mean()), 2),
+        p95_mm_per_year=round(float(np.percentile(speed, 95)), 2),
+        sigma_mm_per_year=round(float(np.median(np.linalg.norm(sigma, axis=0) / 3**0.5)), 2),
+        azimuth_deg=round(float(np.degrees(np.arctan2(east, north)) % 360), 1),
+        down_deg=round(float(np.degrees(np.arctan2(-up, np.hypot(east, north)))), 1), geometry=geometry,
+    )  # fmt: skip
+
+
+def _gather(source: Source, outline: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and errors beneath an outline, components x pixels; of a large one an even share, strip by strip."""
+    box = window_around(outline, source.grid, 0)
+    assert box is not None
+    column, row, width, height = box
+    every = max(1, round(float(outline.area)) // SAMPLE_PX)
+    rows = max(1, (1 << 22) // width)
+    values, sigmas = [], []
+    for top in range(row, row + height, rows):
+        part = (column, top, width, min(rows, row + height - top))
+        found, sigma, known = source.read(*part)
+        body = known & burn(outline, part)
+        values.append(found[:, body][:, ::every])
+        sigmas.append(sigma[:, body][:, ::every])
+    return np.concatenate(values, axis=1), np.concatenate(sigmas, axis=1)
+
+
+def _measure_places(source: Source, places: tuple[Place, ...]) -> tuple[list[PlaceVelocity], dict[str, str]]:
+    """Mean velocity over places; of one that lies off the map or shows little of it, why there is none."""
+    found, lost = [], {}
+    for place in places:
+        outline = outline_of(place, source.grid)
+        box = window_around(outline, source.grid, 1)
+        if box is None:
+            lost[place.name] = "off the map"
+            continue
+        values, sigma, known = source.read(*box)
+        shown = known & burn(outline, box)
+        if shown.sum() < max(1.0, SEEN_SHARE * float(outline.area)):
+            lost[place.name] = "less than half of its ground has a velocity"
+            continue
+        found.append(
+            PlaceVelocity(
+                place.name, tuple(round(float(one), 3) for one in values[:, shown].mean(axis=1)),
+                tuple(round(float(one), 3) for one in np.median(sigma[:, shown], axis=1)),
+            )
+        )  # fmt: skip
+    return found, lost
+
+
+def _write(found: VelocityMap, source: Source, out: Path) -> VelocityMap:
+    """The same with the paths of the files that were written."""
+    out.mkdir(parents=True, exist_ok=True)
+    _draw(found, source, out / FILES["picture"])
+    found = replace(found, outputs={name: str(out / file) for name, file in FILES.items()})
+    write_json(out / FILES["zones"], {"type": "FeatureCollection", "features": list_features(found)})
+    write_json(out / FILES["run"], found.tell())
+    return found
+
+
+def list_features(found: VelocityMap) -> list[dict[str, Any]]:
+    """The zones as GeoJSON features."""
+    features = []
+    for zone in found.zones:
+        told = asdict(zone)
+        features.append({"type": "Feature", "geometry": told.pop("geometry"), "properties": told})
+    return features
+
+
+def _draw(found: VelocityMap, source: Source, path: Path) -> None:
+    """Signed rates from red over white to blue, speeds from white to red; zones outlined black."""
+    frame = lonlat_frame(source.grid, PICTURE_PX)
+    layers = []
+    for layer in source.layers:
+        with Layer(layer.path, frame, layer.index, nearest=True) as small:
+            layers.append(small.read(0, 0, frame.width, frame.height))
+    known = np.all([valid for _, valid in layers], axis=0)
+    values = np.stack([value.astype(np.float64) * source.factor for value, _ in layers])
+    rate = values[0] if len(values) == 1 else -np.linalg.norm(values, axis=0)
+    if found.component == "los-away":
+        rate = -rate
+    most = max(1e-6, float(np.percentile(np.abs(rate[known]), 98))) if known.any() else 1.0
+    share = np.clip(np.where(known, rate, 0.0) / most, -1, 1)[..., None]
+    colours = STILL + (np.where(share > 0, TOWARD, AWAY) - STILL) * np.abs(share)
+    image = np.zeros((4, frame.height, frame.width), np.uint8)
+    image[:3] = np.moveaxis(colours, -1, 0).astype(np.uint8)
+    image[3] = known * np.uint8(255)
+    for outline in shapes_of([zone.geometry for zone in found.zones]):
+        draw_outline(image, outline, frame, np.zeros(3, np.uint8))
+    write_png(path, image)

@@ -1,0 +1,174 @@
+"""`slopeward scenes velocity`: a map of velocities becomes moving zones, readings of stations, a layer of the map."""
+
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from detection.whole_file import write_json
+from monitor.cli.identity import name_helper
+from monitor.cli.scenes.local import placing_by
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.config.service import ServiceConfig
+from monitor.domain.instants import spell
+from monitor.domain.quantities import UNITS
+from monitor.domain.site import Site
+from monitor.errors import SlopewardError
+from monitor.ingest.files.recording import record_file
+from monitor.ingest.files.velocity import Velocity, list_velocity_places, store_velocities
+from monitor.ingest.pipeline import Pipeline
+from monitor.store.database.engine import Database
+
+if TYPE_CHECKING:
+    from detection.imagery.insar.velocity import VelocityMap
+
+EXAMPLE = (
+    "Example: slopeward scenes velocity los.tif --unit mm/year --component los-towards --until 2026-06-30 "
+    "--site north-bench"
+)
+DAYS_PER_YEAR: Final = 365.25
+SHOWN: Final = 12
+ZONES_MOST: Final = 500  # on the map of the page, the fastest
+
+
+def velocity(
+    file: Annotated[list[Path], typer.Argument(help="GeoTIFF, or three (east, north, up); or points as CSV or GPKG.")],
+    unit: Annotated[str | None, typer.Option(help="mm/year, mm/day, cm/year, m/year; else as the file says.")] = None,
+    component: Annotated[
+        Literal["los-towards", "los-away", "east", "north", "up", "enu"] | None,
+        typer.Option(help="What a positive value means; else as bands or tags say."),
+    ] = None,
+    sigma_file: Annotated[
+        list[Path] | None, typer.Option(help="Errors, one sigma: a file, or one a component.")
+    ] = None,
+    sigma: Annotated[
+        float | None, typer.Option(min=1e-9, max=1e9, help="One error for all values, in the same unit.")
+    ] = None,
+    k_sigma: Annotated[float, typer.Option(min=0.1, max=100.0, help="A zone moves beyond so many sigma.")] = 3.0,
+    minimum_area_m2: Annotated[
+        float, typer.Option("--mmu", min=0.0, max=1e12, help="Smallest zone, true m².")
+    ] = 10_000.0,
+    cell: Annotated[float, typer.Option(min=0.1, max=100_000.0, help="Side of a cell for points, m.")] = 50.0,
+    until: Annotated[str | None, typer.Option(help="End of the time that the map shows; needed with --site.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for zones, picture and record.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Whose stations and map get it.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
+    from detection.imagery.errors import NoValidPixelsError
+    from detection.imagery.footprints.records import Circle, Place
+    from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+
+    ends_at = _read_end(until, site)
+    service, db = open_service(config) if site is not None else (None, None)
+    target = None if service is None or site is None else pick_site(service, site)
+    stations = {} if target is None else list_velocity_places(target)
+    near_m = 0.0 if target is None else target.scenes.near_m
+    places = tuple(Place(name, Circle(lon, lat, near_m)) for name, (lon, lat) in stations.items())
+    try:
+        with placing_by(target), tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder:
+            files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
+            asked = VelocityAsked(
+                files=files, component=component, factor=_find_factor(file[0], files[0], unit), sigma_files=errors,
+                sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, places=places, out_dir=out,
+            )  # fmt: skip
+            found = measure_velocity(asked)
+    except NoValidPixelsError as error:
+        say(str(error))
+        raise typer.Exit(NOTHING) from None
+    found = replace(found, warnings=(*warnings, *found.warnings))
+    stored = None
+    if target is not None and service is not None and db is not None and ends_at is not None:
+        stored = _store(service, db, target, found, ends_at, file[0].name)
+    _show(found, stored, as_json=as_json)
+    if found.lost_places:
+        raise typer.Exit(3)
+
+
+def _read_end(until: str | None, site: str | None) -> datetime | None:
+    if site is None:
+        return None
+    try:
+        at = datetime.fromisoformat(until or "")
+    except ValueError:
+        raise typer.BadParameter("--site needs --until, the last day or instant that the map shows") from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _open(
+    files: list[Path], errors: tuple[Path, ...], cell_m: float, folder: Path
+) -> tuple[tuple[Path, ...], tuple[Path, ...], list[str]]:
+    """The rasters to be read: points are brought onto one first."""
+    from detection.imagery.insar.velocity_points import grid_points, is_points
+
+    if not is_points(files[0]):
+        return tuple(files), errors, []
+    if len(files) > 1:
+        raise SlopewardError(f"{files[0].name}: points come in one file")
+    values, sigma, warnings = grid_points(files[0], cell_m, folder)
+    return (values,), errors or ((sigma,) if sigma else ()), warnings
+
+
+def _find_factor(named: Path, raster: Path, said: str | None) -> float:
+    """By how much a value is multiplied to be mm/year; the unit is said by the file or a person, never guessed."""
+    from detection.imagery.raster.raster import inspect
+    from monitor.ingest.grids.cf import choose_unit, read_unit
+
+    facts = inspect(raster)
+    tags = {key.upper(): value for key, value in facts.tags.items()}
+    units = {text for text in facts.units if text} or {tags[key] for key in ("UNITS", "UNIT") if key in tags}
+    if len(units) > 1:
+        raise SlopewardError(f"{named.name}: bands in different units: {', '.join(sorted(units))}")
+    unit = choose_unit(units.pop() if units else "", None if said is None else read_unit(said), named.name)
+    canonical, factor, _ = UNITS.get(unit, ("", 0.0, 0.0))
+    if canonical != "mm/day":
+        raise SlopewardError(f"{named.name}: {unit!r} is no unit of velocity; expected mm/year, mm/day or m/year")
+    return factor * DAYS_PER_YEAR
+
+
+def _store(
+    service: ServiceConfig, db: Database, site: Site, found: "VelocityMap", until: datetime, name: str
+) -> dict[str, Any]:
+    """Readings of stations, and the zones for the map of the page."""
+    from detection.imagery.insar.velocity import list_features
+
+    now = datetime.now(UTC)
+    pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
+    rows = [
+        Velocity(one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR) for one in found.places
+    ]  # fmt: skip
+    result = store_velocities(pipeline, site, rows, until, name, now)
+    record_file(db, name_helper(), result, now)
+    path = service.paths.velocity_of(site.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = list_features(found)[:ZONES_MOST]
+    write_json(path, {"name": name, "component": found.component, "until": spell(until), "features": shown})
+    return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
+
+
+def _show(found: "VelocityMap", stored: dict[str, Any] | None, *, as_json: bool) -> None:
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for name, why in found.lost_places.items():
+        say(f"{name}: no velocity ({why})")
+    if as_json:
+        print_json({**found.tell(), "stored": stored})
+        return
+    noise = ", ".join(f"{one:.1f} mm/year" for one in found.noise_mm_per_year)
+    print(
+        f"{len(found.zones)} moving zones; the whole map scatters by {noise}; {found.valid_share:.0%} of it has values"
+    )
+    for zone in found.zones[:SHOWN]:
+        way = "" if zone.azimuth_deg is None else f", toward {zone.azimuth_deg:.0f}°, down {zone.down_deg:.0f}°"
+        print(
+            f"{zone.kind}: mean {zone.mean_mm_per_year:.1f} mm/year, 95 % {zone.p95_mm_per_year:.1f} mm/year, error "
+            f"{zone.sigma_mm_per_year:.1f} mm/year, {zone.area_m2:,.0f} m²{way}"
+        )
+    for one in found.places:
+        print(f"{one.name}: {one.speed:+.1f} mm/year ± {one.speed_sigma:.1f} mm/year")
+    if stored is not None:
+        print(f"{stored['readings']} readings stored, {stored['known']} known before; {stored['zones']} zones mapped")

@@ -1,0 +1,136 @@
+"""Drawn maps of velocities: zones, errors and places from one component, from three, and from points."""
+
+import csv
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
+from detection.imagery.footprints.geopackage import write_geopackage
+from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
+from detection.imagery.insar.velocity_points import grid_points
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.raster.raster import write_geotiff
+
+GRID = grid_around(11.0, 46.0, 200, 20.0)
+ROWS, COLUMNS = np.mgrid[:200, :200]
+SLIDE = (COLUMNS - 80) ** 2 + (ROWS - 120) ** 2 < 20**2
+AREA_M2 = np.pi * 400.0**2
+PLACES = (Place("G1", Circle(*(float(v[0]) for v in GRID.to_lonlat(*GRID.to_crs(np.array([80.0]), np.array([120.0])))),
+                             100.0)), Place("far", Circle(12.0, 46.0, 100.0)))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return np.random.default_rng(4).normal(size=(3, 200, 200))
+
+
+def write(path, values, names=()):
+    write_geotiff(path, values.astype(np.float32), GRID, nodata=np.nan, descriptions=names)
+    return path
+
+
+def test_a_zone_along_the_line_of_sight(tmp_path, noise):
+    values = 2.0 * noise[:1] - 40.0 * SLIDE
+    path = write(tmp_path / "los.tif", values)
+    found = measure_velocity(
+        VelocityAsked(files=(path,), component="los-towards", factor=1.0, places=PLACES, out_dir=tmp_path / "out")
+    )
+    (zone,) = found.zones
+    assert zone.kind == "away"
+    assert zone.area_m2 == pytest.approx(AREA_M2, rel=0.05)
+    assert zone.mean_mm_per_year == pytest.approx(-40, abs=0.5)
+    assert zone.p95_mm_per_year == pytest.approx(-43.3, abs=0.6)
+    assert found.noise_mm_per_year[0] == pytest.approx(2.0, rel=0.1)
+    assert (found.sigma_from, "no error is given" in found.warnings[0]) == ("scatter", True)
+    assert found.lost_places == {"far": "off the map"}
+    assert found.places[0].speed == pytest.approx(-40, abs=1)
+    assert found.places[0].speed_sigma == pytest.approx(2, rel=0.1)
+    assert len(json.loads((tmp_path / "out" / "velocity.geojson").read_text())["features"]) == 1
+    per_day = measure_velocity(
+        VelocityAsked(files=(write(tmp_path / "day.tif", values / 365.25),), component="los-away", factor=365.25)
+    )
+    assert [one.kind for one in per_day.zones] == ["toward"]
+    assert per_day.zones[0].mean_mm_per_year == pytest.approx(-40, abs=0.5)
+
+
+def test_three_components_give_speed_and_way(tmp_path, noise):
+    moved = np.array([12.0, 0.0, -9.0])[:, None, None] * SLIDE
+    path = write(tmp_path / "enu.tif", noise + moved, ("east", "north", "up"))
+    sigma = write(tmp_path / "sigma.tif", np.ones((3, 200, 200)))
+    found = measure_velocity(VelocityAsked(files=(path,), factor=1.0, sigma_files=(sigma,), places=PLACES))
+    (zone,) = found.zones
+    assert (found.component, found.sigma_from, found.warnings) == ("enu", "file", ())
+    assert zone.mean_mm_per_year == pytest.approx(15, abs=0.3)
+    assert zone.azimuth_deg == pytest.approx(90, abs=2)
+    assert zone.down_deg == pytest.approx(36.9, abs=2)
+    assert found.places[0].speed == pytest.approx(15, abs=0.6)
+    assert found.places[0].speed_sigma == pytest.approx(1)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".gpkg"])
+def test_points_are_brought_onto_cells(tmp_path, noise, suffix):
+    path = tmp_path / f"points{suffix}"
+    every = (slice(None, None, 3),) * 2
+    columns, rows = (axis[every].ravel() + 0.5 for axis in (COLUMNS, ROWS))
+    lon, lat = GRID.to_lonlat(*GRID.to_crs(columns, rows))
+    velocity = (2 * noise[0] + 30 * SLIDE)[every].ravel()
+    if suffix == ".csv":
+        with path.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["Longitude", "Latitude", "mean_velocity", "mean_velocity_std"])
+            table.writerows([*zip(lon, lat, velocity, np.full(len(lon), 2.0), strict=True), ["x", "y", "", ""]])
+    else:
+        features = [
+            {"geometry": {"type": "Point", "coordinates": [x, y]}, "velocity": v}
+            for x, y, v in zip(lon, lat, velocity, strict=True)
+        ]
+        at = datetime(2026, 5, 1, tzinfo=UTC)
+        write_geopackage(path, features, {"velocity": "REAL"}, table="points", changed_at=at, kind="POINT")
+    raster, sigma, warnings = grid_points(path, 80.0, tmp_path)
+    assert (sigma is None, len(warnings)) == (suffix == ".gpkg", int(suffix == ".csv"))
+    found = measure_velocity(
+        VelocityAsked(files=(raster,), component="up", factor=1.0, sigma_files=(sigma,) if sigma else ())
+    )
+    assert found.zones[0].kind == "up"
+    assert found.zones[0].area_m2 == pytest.approx(AREA_M2, rel=0.2)
+    assert found.zones[0].mean_mm_per_year == pytest.approx(30, abs=2)
+
+
+def test_untagged_nodata_is_set_aside(tmp_path, noise):
+    values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
+    found = measure_velocity(
+        VelocityAsked(files=(write(tmp_path / "a.tif", values[None]),), component="up", factor=1.0)
+    )
+    assert found.warnings[0] == "-9999 stands in 30 % of the pixels and is taken as no value"
+    assert found.valid_share == pytest.approx(0.7)
+    assert [zone.kind for zone in found.zones] == ["up"]
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "error", "why"),
+    [
+        (np.ones((1, 200, 200)), {}, SceneError, "what is a positive velocity"),
+        (np.ones((1, 200, 200)), {"component": "enu"}, SceneError, "1 bands; east, north and up"),
+        (np.full((1, 200, 200), np.nan), {"component": "up"}, NoValidPixelsError, "no pixel"),
+        (np.full((1, 200, 200), 1e12), {"component": "up"}, RadiometryError, "is the unit right"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, error, why):
+    with pytest.raises(error, match=why) as told:
+        measure_velocity(VelocityAsked(files=(write(tmp_path / "a.tif", values),), factor=1.0, **asked))
+    assert isinstance(told.value, ImageryError)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [("a.csv", b"lon,lat\n1,2\n", "no column velocity"), ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV|no column"),
+     ("a.gpkg", b"no database", "cannot be read as a GeoPackage"), ("a.csv", b"lon,lat,vel\n", "no point has")],
+)  # fmt: skip
+def test_files_that_hold_no_points(tmp_path, name, content, why):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageryError, match=why):
+        grid_points(tmp_path / name, 50.0, tmp_path)
