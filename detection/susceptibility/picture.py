@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.errors import ImageryError, NoValidPixelsError
+from detection.imagery.errors import ImageryError, NoValidPixelsError, SceneError
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.raster.grid import lonlat_frame
 from detection.imagery.raster.local_grid import placing
@@ -73,15 +73,26 @@ def draw_picture(path: Path, out: Path) -> dict[str, Any]:
     }
 
 
-def show_map(path: Path, out: Path) -> dict[str, Any]:
+def show_map(path: Path, out: Path, *, anew: bool = False) -> dict[str, Any]:
     """Draw a map for the page, and write what was drawn beside it; the same map as before is left as it lies.
 
+    Args:
+        path: the raster.
+        out: the PNG.
+        anew: a person takes what lies at `path` now, whatever lay there.
+
     Raises:
+        SceneError: another map lies where the one that was drawn lay.
         ImageryError: as `draw_picture`.
     """
-    known = read_shown(out)
-    if known is not None and (known["path"], known["sha256"]) == (str(path), describe_prior(path)["sha256"]):
-        return known
+    known = None if anew else read_shown(out)
+    if known is not None and known["path"] == str(path):
+        if (sha256 := describe_prior(path)["sha256"]) == known["sha256"]:
+            return known
+        raise SceneError(
+            f"{path}: another map than the one in use (sha256 {sha256[:12]}, it was {str(known['sha256'])[:12]}); "
+            "`slopeward map susceptibility SITE` takes it"
+        )
     drawn = {"path": str(path), **draw_picture(path, out)}
     with replacing(out.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(drawn, ensure_ascii=False), encoding="utf-8")
@@ -93,7 +104,7 @@ def show(asked: PictureAsked) -> PictureDrawn:
     local = {"into": asked.into, "affine": asked.affine} if asked.into else None
     try:
         with placing(local):
-            drawn = show_map(asked.prior, asked.out)
+            drawn = show_map(asked.prior, asked.out, anew=True)
     except ImageryError as error:
         return PictureDrawn(error=str(error))
     return PictureDrawn(drawn["sha256"], tuple(drawn["bounds"]))

@@ -10,10 +10,12 @@ from sqlalchemy import select
 from sqlalchemy import text as text_of
 
 from detection.imagery.data.generate import write_scene
+from detection.imagery.errors import SceneError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
 from detection.imagery.scene.scene import hash_file, read_scene, scene_hash
-from detection.susceptibility.records import read_shown
+from detection.susceptibility.picture import show, show_map
+from detection.susceptibility.records import PictureAsked, read_shown
 from monitor.config.service import parse_site
 from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
@@ -148,6 +150,13 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     west, south, east, north = shown["bounds"]
     assert west < 141.951 < east
     assert south < 42.7305 < north
+    # another map under the same name is not taken until a person does
+    write_geotiff(prior, 1 - values, grid_around(141.951, 42.7305, 300, 20.0), nodata=-1)
+    with pytest.raises(SceneError, match=f"another map than the one in use .* it was {sha256[:12]}"):
+        show_map(prior, picture)
+    assert read_shown(picture) == shown
+    assert show(PictureAsked(prior, picture)).sha256 == hash_file(prior)
+    assert show_map(prior, picture)["sha256"] == hash_file(prior)
     # the same image without a map is the same scene
     assert read_scene_hash(drawn / "b", "bench") == run.scene_hash
 
