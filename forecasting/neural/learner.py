@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ Progress = Callable[[int, int, float], None]
 MINIMUM_ORIGINS = 30
 MOST_WINDOWS = 8192
 """Issue times x stations of one step: the memory of a step grows with them, and not with the stations alone."""
+SAMPLE = 16
+"""Issue times by which the time of judging is told."""
 ROOM_BYTES = 2**28
 """Examples of a training that are kept between its passes; what does not fit is made anew in each."""
 
@@ -138,7 +141,7 @@ class Learner:
         self.levels = torch.tensor(QUANTILES, dtype=torch.float32)
         self._made: dict[tuple[int, Block], tuple[Ints, Examples] | None] = {}
         self._room = ROOM_BYTES
-        self._judging_s = 0.0
+        self._judging_s = self._after_s = 0.0
 
     def run(self, begun: float, progress: Progress | None, work: str | Path | None = None) -> tuple[list[float], str]:
         """Passes over the fit blocks; leaves the best weights in the network, on the processor.
@@ -152,7 +155,8 @@ class Learner:
             Early-stop loss before training and after each pass, and why it ended.
 
         Raises:
-            ForecastingError: Half of the time is over before the early-stop blocks are read once.
+            ForecastingError: Half of the time is over before the early-stop blocks are read once, or it will go into
+                judging what was learnt.
         """
         settings, network = self.settings, self.network
         kept = None if work is None else Unfinished.of(work, self._name())
@@ -167,7 +171,7 @@ class Learner:
             losses, best, bad = list(place.losses), place.best, place.bad
             self._return_to(place, optimiser, order)
             begun -= place.spent_s
-        late = False
+        self._after_s, late = self._time_judging(), False
         while len(losses) <= settings.epochs and bad < settings.patience and not late:
             late = self._pass(optimiser, learns, order, begun)
             losses.append(self.validate())
@@ -189,10 +193,10 @@ class Learner:
     def _pass(
         self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
     ) -> bool:
-        """One pass; True where the time is up before its end, less what judging it takes."""
+        """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
         self.network.train()
         for member, origins in self._batches(order):
-            if time.monotonic() - begun > self.settings.time_limit_s - self._judging_s:
+            if time.monotonic() - begun > self.settings.time_limit_s - self._judging_s - self._after_s:
                 return True
             loss = self.loss(member, member.parts.fit, origins)
             optimiser.zero_grad()
@@ -200,6 +204,31 @@ class Learner:
             nn.utils.clip_grad_norm_(learns, 1.0)
             optimiser.step()
         return False
+
+    def _time_judging(self) -> float:
+        """Seconds that reading the early-stop and calibration rows anew will take when the training is over.
+
+        Nothing of it is kept from the passes, and of a network that decomposes its windows it is most of the work.
+        """
+        self.network.eval()
+        total_s = 0.0
+        for member in self.judges:
+            early, size = member.parts.early_stop, _issues_at_once(SAMPLE, member)
+            at = member.origins(early)[:size]
+            begun = time.monotonic()
+            with torch.inference_mode():
+                ask(self.network, *make_examples(member.recipe, member.values, member.drivers, early, at).inputs)
+            rows = early.origins.size + member.parts.calibration.origins.size
+            total_s += (time.monotonic() - begun) * rows / at.size
+        if total_s > max(self.settings.time_limit_s / 2, 1.0):
+            self._refuse(self.judges[-1])
+        return total_s
+
+    def _refuse(self, member: Member) -> NoReturn:
+        raise ForecastingError(
+            f"{member.recipe.model} needs more than half of the {self.settings.time_limit_s:.0f} s to "
+            f"read {member.values.shape[1]} stations once: give it more time or fewer stations"
+        )
 
     def _name(self) -> str:
         """A hash of settings, recipes, blocks, values and first weights: what is trained on what."""
@@ -294,10 +323,7 @@ class Learner:
                 losses: list[float] = []
                 for part in parts:
                     if losses and time.monotonic() > until_s:
-                        raise ForecastingError(
-                            f"{member.recipe.model} needs more than half of the {self.settings.time_limit_s:.0f} s to "
-                            f"read {member.values.shape[1]} stations once: give it more time or fewer stations"
-                        )
+                        self._refuse(member)
                     losses.append(float(self.loss(member, early, part)))
                 found.append(float(np.mean(losses)))
         self._judging_s = time.monotonic() - begun

@@ -14,6 +14,7 @@ from forecasting.data.series import DAY_S, Panel
 from forecasting.data.splits import split
 from forecasting.errors import CheckpointError, ForecastingError, HorizonError, NotEnoughDataError
 from forecasting.neural.checkpoint import model_hash, read, to_bytes, write
+from forecasting.neural.examples import make_examples
 from forecasting.neural.forecaster import NeuralForecaster, build_network
 from forecasting.neural.graph import directed_supports, supports
 from forecasting.neural.head import QuantileHead
@@ -259,6 +260,27 @@ def test_many_stations_are_read_in_small_steps_and_within_the_time():
     assert max(size for stations, size in sizes if stations == 128) == small.batch, "no other steps up to 128 stations"
     with pytest.raises(ForecastingError, match=r"gru needs more than half of the 0 s to read 900 stations once"):
         learner.run(time.monotonic(), None)
+
+
+def test_the_time_of_judging_is_kept_from_that_of_learning(monkeypatch):
+    """A network that decomposes its windows reads them anew when it is judged, after the last pass."""
+    settings = replace(QUICK, time_limit_s=1000.0)
+    made = Member(prepare("emd-gru", PANEL, PARTS, HORIZONS, settings), PANEL.values, PARTS)
+    learner = Learner(build_network(made.recipe), [made], settings)
+
+    def slow(*asked):
+        time.sleep(0.1)
+        return make_examples(*asked)
+
+    monkeypatch.setattr("forecasting.neural.learner.make_examples", slow)
+    judged = PARTS.early_stop.origins.size + PARTS.calibration.origins.size
+    assert learner._time_judging() >= 0.1 * judged / 16
+    learner.settings = replace(settings, time_limit_s=1.0)
+    with pytest.raises(ForecastingError, match="emd-gru needs more than half of the 1 s"):
+        learner.run(time.monotonic(), None)
+    learner.settings = settings
+    monkeypatch.setattr(learner, "_time_judging", lambda: 1000.0)
+    assert learner.run(time.monotonic(), None)[1] == "time limit"
 
 
 def pulsing(rows=500, stations=3, seed=5):
