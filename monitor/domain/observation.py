@@ -1,9 +1,12 @@
 """What an instrument said: the record that travels from decoder to store to decision."""
 
+from array import array
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+Timed = tuple["array[float]", "array[float]"]
+"""Times in seconds and values of a series, as a worker is given them."""
 BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, where the series had readings before
 
 # flags that say something about the way of a value, not against it; any other flag makes it unusable

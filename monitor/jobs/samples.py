@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Reading
+from monitor.domain.observation import Reading, Timed
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.store.readings.observations import load_series, stream_readings
 
@@ -28,8 +28,6 @@ UNFIT = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad"
 EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
 PARTS_OF_STEP: Final = 36
-
-Timed = tuple["array[float]", "array[float]"]
 
 
 @dataclass(frozen=True, slots=True)

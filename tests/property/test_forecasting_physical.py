@@ -18,7 +18,8 @@ from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES
 from monitor.errors import ConfigError
 from monitor.jobs.forecasts.drivers import Driving
-from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked, make_record
+from monitor.jobs.forecasts.read_site import make_record
+from monitor.jobs.forecasts.tasks import AskedModel, SiteForecastAsked
 from monitor.jobs.forecasts.worker import forecast_site
 from monitor.jobs.samples import Samples
 from tests.bench.forecasting.motion_scenes import crack

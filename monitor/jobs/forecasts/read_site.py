@@ -7,10 +7,20 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from forecasting.serving.records import Limits
+from monitor.domain.instants import epoch_s
 from monitor.domain.site import Site
-from monitor.jobs.forecasts.drivers import load_driving
-from monitor.jobs.forecasts.tasks import SiteRecord, make_record
-from monitor.jobs.samples import Samples, grid_step_s, history_since, load_displacements, step_s
+from monitor.jobs.forecasts.drivers import Driving, describe_stations, load_driving
+from monitor.jobs.forecasts.tasks import SiteRecord
+from monitor.jobs.samples import (
+    Samples,
+    grid_step_s,
+    heights_m,
+    history_since,
+    load_displacements,
+    plan_xy_m,
+    step_s,
+)
 
 HISTORY_STEPS: Final = 1200
 PROBE_STEPS: Final = 4  # of the grid: one more than after which the lane calls a series stale
@@ -39,6 +49,18 @@ def read_site(c: Connection, site: Site, now: datetime, models: Collection[str])
         return None
     driving = load_driving(c, site, since, now, models)
     return SiteRead(samples, make_record(site, samples, step, now, driving))
+
+
+def make_record(
+    site: Site, samples: list[Samples], step_s: float, now: datetime, driving: Driving
+) -> SiteRecord:  # fmt: skip
+    """What is known of a site at `now`, for one grid of `step_s`."""
+    return SiteRecord(
+        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
+        driving.measured, driving.expected, driving.season,
+        describe_stations(site, samples) if driving.stations else {},
+        {s.label: Limits(*s.spec.walls) for s in samples},
+    )  # fmt: skip
 
 
 def _intervals(site: Site) -> list[float]:

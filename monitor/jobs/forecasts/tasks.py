@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from detection.anomaly.records import DetectorTraining
@@ -11,10 +10,7 @@ from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
 from forecasting.serving.records import Forecast, Limits, Training, Withheld
 from forecasting.simple.night_fit import NightFit, Refits
-from monitor.domain.instants import epoch_s
-from monitor.domain.site import Site
-from monitor.jobs.forecasts.drivers import Driving, describe_stations
-from monitor.jobs.samples import Samples, Timed, heights_m, plan_xy_m
+from monitor.domain.observation import Timed
 from monitor.worker.records import Task
 
 _T = TypeVar("_T")
@@ -197,15 +193,3 @@ SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 REFIT: Final = Task(f"{_ROOM}:refit_site", RefitAsked, Refits)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
-
-
-def make_record(
-    site: Site, samples: list[Samples], step_s: float, now: datetime, driving: Driving
-) -> SiteRecord:  # fmt: skip
-    """What is known of a site at `now`, for one grid of `step_s`."""
-    return SiteRecord(
-        {s.label: s.timed for s in samples}, step_s, epoch_s(now), plan_xy_m(site, samples), heights_m(samples),
-        driving.measured, driving.expected, driving.season,
-        describe_stations(site, samples) if driving.stations else {},
-        {s.label: Limits(*s.spec.walls) for s in samples},
-    )  # fmt: skip

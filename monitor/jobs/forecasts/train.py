@@ -24,7 +24,8 @@ from monitor.jobs.anomaly_proof import is_untested, keep_test, prove_fans
 from monitor.jobs.forecasts import training_state
 from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
-from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAsked, make_record
+from monitor.jobs.forecasts.read_site import make_record
+from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAsked
 from monitor.jobs.samples import grid_step_s, history_since, load_displacements, slope_azimuth_deg, step_s
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
