@@ -305,6 +305,14 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+DATABASES = ["sqlite", "postgresql"] if os.environ.get("SLOPEWARD_SOAK") else ["sqlite"]
+ON_SQLITE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+"""For a test of what is decided outside of SQL: what it asks of the store its neighbours hold on both databases.
+
+`make soak` (SLOPEWARD_SOAK) runs it on both.
+"""
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """An open database with the schema, on SQLite and on PostgreSQL."""

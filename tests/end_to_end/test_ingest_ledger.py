@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests.bench.record import record
-from tests.conftest import wait_for
+from tests.conftest import ON_SQLITE, wait_for
 from tests.data.running import Service
 from tests.data.site_text import FOUR, head, series, station
 
@@ -187,6 +187,7 @@ def database_says(database, statement):
         return c.execute(statement).scalar()
 
 
+@ON_SQLITE
 def test_ten_thousand_unreadable_messages_do_not_slow_the_live_ones(mosquitto, database_url):
     database = Database(database_url)
     service = start_service(database_url, mosquitto.port)

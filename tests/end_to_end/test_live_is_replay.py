@@ -34,6 +34,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, alert_event, evaluation, observation_flag
+from tests.conftest import ON_SQLITE
 
 STEP = timedelta(hours=4)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -211,8 +212,9 @@ def replayed(db: Database, site: Site, terms: Terms) -> tuple[Run, list[tuple[da
     return run, sorted((t.at, a.ledger, a.key, t.level, t.reason) for a in run.alerts for t in a.turns)
 
 
+@ON_SQLITE
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
     live = Live(database, make_model())
     live.run()

@@ -33,6 +33,7 @@ from monitor.store.schema.tables import (
     scene_footprint,
     series,
 )
+from tests.conftest import ON_SQLITE
 from tests.data.measured import SITES, read_baijiabao, read_cascadia, read_outang
 from tests.data.playing import Clock, Listener, Player, deliver_all
 
@@ -105,6 +106,7 @@ def assert_told(database: Database, listener: Listener) -> None:
         assert json.loads(one.evidence)["view"]
 
 
+@ON_SQLITE
 def test_outang_climbs_in_autumn_2017(
     database: Database, mosquitto: Any, listener: Listener, measured: Callable[[str], Path]
 ) -> None:

@@ -21,7 +21,7 @@ from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification, observation
 from monitor.store.upkeep.clock_steps import set_back
 from monitor.worker import compute
-from tests.conftest import MosquittoServer, free_port, wait_for
+from tests.conftest import ON_SQLITE, MosquittoServer, free_port, wait_for
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, move, receiver
 
@@ -94,6 +94,7 @@ def state(database_url: str) -> dict[str, Any]:
         db.close()
 
 
+@ON_SQLITE
 def test_an_hour_behind_while_the_slope_runs_to_red(
     database_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from monitor.store.alerting.proposals import load_proposal, load_proposals
 from monitor.store.database.audit import verify_chain
 from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -218,6 +219,7 @@ ONE_LEVEL = TWO_LEVELS.replace(TWO_LEVELS[TWO_LEVELS.index('[[criterion]]\nkind 
                                           TWO_LEVELS.rindex('[[criterion]]\nkind = "level"')], "")  # fmt: skip
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("by", ["file", "proposal"])
 def test_a_criterion_that_takes_over_a_name_inherits_neither_vote_nor_level(database, tmp_path, by):
     bench = WatchedSlope(database, TWO_LEVELS)

@@ -17,6 +17,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.tables import audit_entry, decision
+from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope
 
 FALL = {"G1": 150.0, "G2": 140.0}
@@ -52,6 +53,7 @@ def quiet(database):
     return slope
 
 
+@ON_SQLITE
 def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_slope_green(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -116,6 +118,7 @@ def test_a_correction_by_mqtt_needs_two_people_as_well(quiet):
     assert json.loads(logged[0].detail)["quantities"] == ["crack_opening"]
 
 
+@ON_SQLITE
 def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -123,6 +126,7 @@ def test_an_instrument_that_seems_stuck_by_corrections_goes_on_counting(quiet):
     assert seen.level == RED
 
 
+@ON_SQLITE
 def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
     """A wrong scale for three hours: the question stays, the level does not."""
     quiet.position["G1"] += 60.0
@@ -151,6 +155,7 @@ def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quie
     assert levels[-1] >= RED - 1, levels
 
 
+@ON_SQLITE
 def test_a_larger_error_hides_no_movement(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)
@@ -179,6 +184,7 @@ def invent(slope, count, value):
     return look(slope)
 
 
+@ON_SQLITE
 def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_falling_slope_green(quiet):
     for _ in range(HOURS):
         quiet.live(1, FALL)

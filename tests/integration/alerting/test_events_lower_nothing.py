@@ -24,6 +24,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import downgrade, upgrade
 from monitor.store.upkeep.verify import verify
+from tests.conftest import ON_SQLITE
 from tests.integration.alerting.test_scenes import ADA, BO, HOUR, Slope, make_site
 
 JUMP = {"G1": 200.0, "G2": 180.0}
@@ -71,6 +72,7 @@ def log_of(slope, action):
     return [(r.actor, r.actor_kind, json.loads(r.detail)) for r in rows]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("people", "level"), [((ADA,), 3), ((ADA, BO), 0)])
 def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     publish_event(slope, slope.now + HOUR / 2)

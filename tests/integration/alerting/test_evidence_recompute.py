@@ -37,6 +37,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep.backup import back_up, restore
 from monitor.store.upkeep.prune import Limits, Sweep
 from monitor.store.upkeep.verify import verify
+from tests.conftest import DATABASES
 from tests.data.seized import without_keys
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope, write_service
 
@@ -47,6 +48,10 @@ def fail(database):
     slope = WatchedSlope(database)
     assert slope.fail().level == 3
     return slope
+
+
+# rows that somebody altered in SQL are found on both databases by tests/integration/store/test_seals.py
+ON_SQLITE = pytest.mark.parametrize("bench", DATABASES, indirect=True)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
@@ -154,6 +159,7 @@ def alter(bench, table, **values):
         c.execute(update(table).values(**values))
 
 
+@ON_SQLITE
 def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
     alert, row = hazard(bench)
     words = [
@@ -216,6 +222,7 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
     assert said not in again(row.evidence.replace("over 80 mm/day in", "over 81 mm/day in"))
 
 
+@ON_SQLITE
 def test_an_altered_threshold_or_event_is_found(bench, tmp_path, capsys):
     alert, row = hazard(bench)
     words = [
@@ -259,6 +266,7 @@ def test_what_a_person_decided_is_recomputed_as_well(bench):
     assert len(recompute_all(bench.database, alert)) >= 2
 
 
+@ON_SQLITE
 def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
     alert, row = hazard(bench)
     config = str(write_service(tmp_path, bench.database))
@@ -375,6 +383,7 @@ EDITS = (  # what somebody with the database open might try, and the row that mu
 )  # fmt: skip
 
 
+@ON_SQLITE
 def test_each_plausible_edit_is_named_by_verify_explain_and_the_pack(bench):
     """Who acknowledged, when it rose, what decided, who was told: no edit in plain SQL passes any of the three."""
     pack(bench)

@@ -18,6 +18,7 @@ from monitor.store.alerting.offsets import add_offset, confirm_offset, load_offs
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.readings.observations import find_series_id
 from monitor.store.schema.tables import alert, audit_entry, decision, notification
+from tests.conftest import ON_SQLITE
 from tests.integration.alerting.test_scenes import HOUR, Slope, site_text
 
 ADA, BO = Actor("Ada"), Actor("Bo")
@@ -61,6 +62,7 @@ def test_a_rule_of_the_site_file_raises_is_explained_and_recomputes(database):
     assert "orange: rule both, G1: velocity" in lines
 
 
+@ON_SQLITE
 def test_a_station_that_moves_alone_is_asked_about_and_answered_with_a_cause(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -171,6 +173,7 @@ def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_
         assert (look.decision.memory.steps == {}, offset_notice(look) == "") == (gone, gone)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("second", "level"), [(None, 3), (BO, 0)], ids=["one person", "two"])
 def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, second, level):
     """Each offset is as large as the movement of its hour, so that no rate crosses its bound where it counts."""

@@ -21,6 +21,7 @@ from monitor.jobs.forecasts.drivers import load_drivers
 from monitor.jobs.samples import load_displacements
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings, stream_readings
+from tests.conftest import ON_SQLITE
 
 START = datetime(2026, 3, 1, 6, tzinfo=UTC)
 NAMES = ("A", "B")
@@ -67,6 +68,7 @@ class Stream:
             self.evaluator(self.database, SITE, self.now, "data")
 
 
+@ON_SQLITE
 def test_memory_stands_still_once_the_windows_are_full(database):
     """Blocks of the interpreter, counted where the windows stand at the same place of their grid."""
     evaluator = Evaluator()

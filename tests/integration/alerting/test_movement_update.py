@@ -27,6 +27,7 @@ from monitor.store.models.movement import find_stage, load_failure_facts
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 
 T0 = parse("2026-01-01T00:00:00Z")
 DAY = timedelta(days=1)
@@ -177,6 +178,7 @@ def spell_day(day):
     return at(day).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+@ON_SQLITE
 def test_what_was_missed_while_nothing_ran_is_made_up_for(database, tmp_path, sqlite_template):
     """The same rows after a stop of nine days and a fresh process as in a service that never stopped."""
     import shutil
@@ -257,6 +259,7 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
 
 
+@ON_SQLITE
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
@@ -287,6 +290,7 @@ def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing
     assert after[-1]["velocity_mm_per_day"] > before[-1]["velocity_mm_per_day"] + 0.3
 
 
+@ON_SQLITE
 def test_a_window_that_contains_the_present_stands_until_its_late_edge(database, monkeypatch):
     # towards a failure on day 120, but from day 117 on the slope keeps its velocity: no look sees a failure any more
     days = np.arange(0.0, 200.0)

@@ -30,6 +30,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 
 T0 = parse("2026-03-01T00:00:00Z")
 HOUR = timedelta(hours=1)
@@ -212,6 +213,7 @@ def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
     assert slope.open_keys() == {}
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("others", [{"H1": "B1", "H2": "B2"}, {}], ids=["others can speak", "nobody else"])
 def test_twenty_rovers_of_a_dead_base_are_one_notification_and_change_no_hazard(database, others):
     names = [f"G{n:02}" for n in range(20)]
@@ -233,6 +235,7 @@ def test_twenty_rovers_of_a_dead_base_are_one_notification_and_change_no_hazard(
     assert not any(votes[name] for name in names), "what is silent does not vote"
 
 
+@ON_SQLITE
 def test_dependent_stations_never_make_red(slope):
     result = slope.live(24, {"G2": 150.0, "G3": 110.0})
     assert result.level == 2
@@ -295,6 +298,7 @@ def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):
         set_level(slope.database, slope.site, 1, ADA, " ", slope.now)
 
 
+@ON_SQLITE
 def test_late_data_count_from_their_arrival_and_leave_past_events_alone(slope):
     slope.live(24, {"G1": 150.0, "G2": 130.0})
     with slope.database.read() as c:
@@ -368,6 +372,7 @@ def test_a_variant_in_which_one_person_may_hide_it_is_caught(slope, monkeypatch)
         check_two_people_are_needed_to_hide_a_grave_alert(slope)
 
 
+@ON_SQLITE
 def test_acknowledged_alerts_close_when_over_and_unacknowledged_ones_wait_for_a_person(slope):
     slope.live(16, {"G1": 10.0})
     with slope.database.write() as c:

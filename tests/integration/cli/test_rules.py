@@ -32,6 +32,7 @@ from monitor.store.readings.observations import find_series_id
 from monitor.store.readings.sources import save_poll
 from monitor.store.report_issues import Issue, add_issue
 from monitor.store.schema.tables import metadata, user_account
+from tests.conftest import ON_SQLITE
 from tests.data.watched_slope import SITE_TEXT, WatchedSlope, write_service
 
 CLI = Path(rules.__file__).parent
@@ -251,6 +252,7 @@ def test_lists_show_a_bound_user_of_the_system_the_own_sites(bench, monkeypatch,
             assert call(command, "--site", "bench")[0] == 1, command
 
 
+@ON_SQLITE
 @pytest.mark.usefixtures("things")
 def test_no_command_acts_for_a_person_who_did_not_prove_to_be_it(bench, files, monkeypatch, capsys):
     """The walk: by nobody, by a name that is only written, by who may only look, and by who is for other sites."""

@@ -43,6 +43,7 @@ from monitor.store.schema.tables import forecast as forecast_table
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
 from monitor.worker.records import Task
+from tests.conftest import ON_SQLITE
 from tests.data.forecast_rows import row
 
 pytestmark = pytest.mark.filterwarnings("default::ResourceWarning")
@@ -232,6 +233,7 @@ def test_weights_of_an_earlier_version_are_retired_and_the_others_forecast(
         assert train._why_train(c, site, "pretrained-lstm", now) == "first training"
 
 
+@ON_SQLITE
 def test_a_silent_site_gets_no_forecast_and_the_reason_is_kept(
     database: Database, config: ServiceConfig, site: Site
 ) -> None:

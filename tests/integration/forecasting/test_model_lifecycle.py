@@ -30,6 +30,7 @@ from monitor.store.pages import load_rolled
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.worker import compute
+from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.integration.forecasting.test_jobs_forecast import SITE, fill
 
@@ -173,6 +174,7 @@ def test_what_does_not_earn_it_stays_in_the_shadow(slope: Slope, verdict, record
     assert why in reason
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("record", "why"), [({"error": 1.5}, "is not below"), ({"error": 0.5, "inside": False}, "held")]
 )
@@ -357,6 +359,7 @@ def issue(slope: Slope, now: datetime):
     return newest, {r["model"] for r in rows if r["shown"] and r["horizon_s"] == 86400.0 and r["issued_at"] == newest}
 
 
+@ON_SQLITE
 def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slope: Slope, in_process) -> None:
     now = fill(slope.database, slope.site, 200)
     with slope.database.write() as c:

@@ -18,6 +18,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 from tests.integration.forecasting.test_jobs_forecast import SITE, START
 
 DAY = timedelta(days=1)
@@ -66,6 +67,7 @@ def site(database: Database) -> Site:
     return replace(parsed, anomaly=replace(parsed.anomaly, detectors=detectors))
 
 
+@ON_SQLITE
 def test_run_after_run_finds_what_one_look_finds(
     database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

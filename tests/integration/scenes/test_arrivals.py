@@ -22,6 +22,7 @@ from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import make_config, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
@@ -97,6 +98,7 @@ def test_one_image_serves_two_sites(database, config, drawn):
     assert facts(database, north, now) == seen["north"]
 
 
+@ON_SQLITE
 def test_many_large_outlines_do_not_crowd_out_the_one_beside_a_station(database, config, drawn, monkeypatch):
     site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
     for name in ("a", "b"):

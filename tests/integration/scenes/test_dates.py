@@ -14,6 +14,7 @@ from monitor.jobs.scenes import inbox
 from monitor.store.alerting.decisions import load_decision, load_footprint_facts
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, prove_outlines, work_here
 
@@ -60,6 +61,7 @@ def counts(database):
         return {x.name: c.execute(select(func.count()).select_from(x)).scalar() for x in tables}
 
 
+@ON_SQLITE
 def test_a_slope_that_fails_further_from_date_to_date(database, config, site, drawn, in_this_process):
     truth = drawn[1]
     for name, at in (("a", MAY_7), ("b", MAY_12), ("c", MAY_17)):
@@ -101,6 +103,7 @@ def assert_recomputes(database):
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == ()
 
 
+@ON_SQLITE
 def test_order_of_acquisition_counts_not_of_arrival(database, config, site, drawn, in_this_process):
     """The date before comes last: what stands is judged again, and what was known before can still be told."""
     arrive(config, drawn, "c")
@@ -129,6 +132,7 @@ def test_order_of_acquisition_counts_not_of_arrival(database, config, site, draw
     assert changes["c"]["parent_id"] == changes["b"]["polygon_id"]
 
 
+@ON_SQLITE
 def test_a_later_scene_whose_kept_files_are_gone_stays_as_it_was_judged(database, config, site, drawn, in_this_process):
     arrive(config, drawn, "c")
     inbox.run(database, config, site, MAY_17 + timedelta(hours=3))
@@ -158,6 +162,7 @@ def test_what_is_gone_is_vanished_and_withdrawn_when_a_later_truth_says_so(
     assert vanished["parent_id"] == next(p["polygon_id"] for p in shown if p["change"] == "grown")
 
 
+@ON_SQLITE
 def test_places_become_ordinary_series(database, config, site, drawn, in_this_process):
     for name, at in (("a", MAY_7), ("b", MAY_12)):
         arrive(config, drawn, name)

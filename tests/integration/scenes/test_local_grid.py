@@ -20,6 +20,7 @@ from monitor.jobs.scenes import inbox
 from monitor.store.scenes.arrivals import Footprint, SceneRow, load_scenes, save_scene
 from monitor.store.scenes.reviews import add_review
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, work_here
 
 SIZE = 96
@@ -160,6 +161,7 @@ def test_every_verb_that_takes_rasters_places_them(tmp_path, capsys, drawn):
     assert json.loads(capsys.readouterr().out)["loss"]["area_m2"] == pytest.approx(400 * 99.99, rel=0.1)
 
 
+@ON_SQLITE
 def test_reviews_of_a_scene_in_the_mines_grid_are_cut_where_it_lies(tmp_path, database, database_url, capsys, drawn):
     make_config(tmp_path, database_url)
     add_site(database, SITE + CRS)

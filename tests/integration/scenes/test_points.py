@@ -19,6 +19,7 @@ from monitor.jobs.scenes.stack_series import store_coherence
 from monitor.store.alerting.alerts import load_alerts
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.points import load_point_facts
+from tests.conftest import ON_SQLITE
 
 # rates are judged as known now: the stack ends a few days ago
 LAST = datetime.now(UTC).replace(hour=6, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -64,6 +65,7 @@ def valley(tmp_path, database_url, database, monkeypatch):
     return tmp_path / "stack", load_site(file), truth
 
 
+@ON_SQLITE
 def test_the_criterion_sees_the_zone_around_its_station(valley, database, capsys):
     stack, site, truth = valley
     assert run_verb(["scenes", "rates", str(stack), "--site", "valley", "--set", "track-5", "--json"]) == 0
@@ -125,6 +127,7 @@ def coherence_of(database, station):
         return [tuple(r) for r in rows]
 
 
+@ON_SQLITE
 def test_coherence_becomes_series_and_its_loss_advice(valley, database, capsys):
     stack, site, _ = valley
     file = stack.parent / "sites" / "valley.toml"

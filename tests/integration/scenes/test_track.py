@@ -12,6 +12,7 @@ from monitor.config.service import load_sites
 from monitor.ingest.files.vectors import Moved, store_vectors
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.readings.observations import load_readings, load_series
+from tests.conftest import ON_SQLITE
 from tests.data.surveys.images import PLACE, SLID_M, write_pair, write_still
 from tests.data.watched_slope import SITE_TEXT, write_service
 
@@ -89,6 +90,7 @@ def test_stations_get_series_with_errors_and_chains_add_up(database, track, imag
     assert all(r.sigma > np.sqrt(1.1) * one for (_, r), one in zip(rows, single, strict=True))
 
 
+@ON_SQLITE
 def test_what_cannot_be_stored_is_one_line(database, track, images, monkeypatch):
     first, second, third = images
     stations = ["--site", "bench", "--at", "stations"]

@@ -23,6 +23,7 @@ from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
 from monitor.store.scenes.reviews import add_review, load_reviewed
+from tests.conftest import ON_SQLITE
 from tests.data.tiny_recipe import tiny
 
 NOW = datetime(2026, 5, 2, 9, tzinfo=UTC)
@@ -187,6 +188,7 @@ def test_only_what_was_looked_at_is_known():
     assert moved[4, 4] == 0
 
 
+@ON_SQLITE
 def test_a_word_needs_a_person_a_verdict_and_one_footprint(database, found):
     ring = mapping(box(8.9, 46.2, 8.901, 46.201))
     with database.write() as c:
