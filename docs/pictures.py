@@ -36,6 +36,7 @@ from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.data import filled
+from tests.data.drawable import ADDRESS, make_drawable
 from tests.data.watched_slope import WalkedSlope
 
 IMAGES = Path(__file__).parent / "images"
@@ -121,6 +122,19 @@ def draw_chart(page: Page) -> None:
     page.locator("#chart[data-drawn]").wait_for(timeout=60_000)
 
 
+def draw_outline(page: Page) -> None:
+    """Draw around the scar, up to where it can be stored."""
+    page.locator(".mapview[data-drawn]").wait_for(timeout=120_000)
+    page.get_by_role("button", name="Draw an outline").click()
+    view = page.locator(".mapview").bounding_box()
+    assert view is not None
+    x, y = view["x"] + view["width"] / 2, view["y"] + view["height"] / 2
+    for across, down in ((40, -200), (120, -100), (170, 40), (150, 190), (60, 235), (-30, 190), (-50, 40), (-20, -120)):
+        page.mouse.click(x + across, y + down)
+    page.get_by_role("button", name="Close the outline").click()
+    page.get_by_label("Note").fill("fresh scar, above the road")
+
+
 PICTURES = (
     Picture("overview-phone", "/", 390, 844),
     Picture("alert-phone", "ALERT", 390, 844),
@@ -128,6 +142,7 @@ PICTURES = (
     Picture("page", SITE, 1200, 1180, before=draw_chart),
     Picture("page-dark", f"{SITE}?span=7d", 1200, 1180, scheme="dark", before=draw_chart),
     Picture("map", SITE, 1200, 900, before=draw_map, part="section:has(> #h-map)"),
+    Picture("outlines", ADDRESS, 1200, 1300, before=draw_outline, part="section:has(> #h-draw)"),
     Picture("movement", f"{SITE}/movement", 1360, 820, before=show_windows),
     Picture("duty", f"{SITE}/duty", 390, 1000),
     Picture("hand-over", f"{SITE}/duty", 390, 844, by="ada", part="section:has(> #h-over)"),
@@ -169,6 +184,7 @@ def fill(db: Database, folder: Path) -> int:
     """The story of the tests, and a slope that fails in half an hour; returns the number of its alert."""
     upgrade(db)
     filled.fill(db)
+    make_drawable(db, folder)
 
     def write(model: object) -> str:
         text = write_story_site(model).replace('timezone = "UTC"', 'timezone = "Europe/Zurich"', 1)  # type: ignore[arg-type]

@@ -51,8 +51,8 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("scenes detect", "scenes compare", "scenes sar", "scenes dod", "scenes export", "scenes train", "scenes score",
-         "scenes explain", "scenes models", "scenes review list", "scenes review retrain", "clouds grid",
-         "clouds compare"),
+         "scenes explain", "scenes models", "scenes outlines", "scenes review list", "scenes review retrain",
+         "clouds grid", "clouds compare"),
         READS,
     ),
     **dict.fromkeys(("susceptibility train", "susceptibility map", "map susceptibility"), READS),

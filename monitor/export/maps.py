@@ -1,4 +1,4 @@
-"""Stations and footprints as features of GeoJSON (RFC 7946), and as layers of a GeoPackage."""
+"""Stations, footprints and outlines as features of GeoJSON (RFC 7946), and as layers of a GeoPackage."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,8 @@ _STATION: Final = (
 _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "instant": "TEXT", "text": "TEXT"}
 STATIONS: Final = "stations"
 SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
-LAYERS: Final = (STATIONS, "footprints")
+OUTLINES: Final = "outlines"
+LAYERS: Final = (STATIONS, "footprints", OUTLINES)
 FORMATS: Final = ("geojson", "gpkg")
 
 
@@ -118,11 +119,23 @@ def list_footprints(
         yield _feature(row["polygon_id"], json.loads(row["geometry"]), rest)
 
 
+def list_outlines(
+    c: Connection, site: str, scene_hash: str | None = None, *, from_at: datetime | None = None,
+    to_at: datetime | None = None,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Outlines that people drew on the scenes of a site, or on one, and that stand, as polygons in WGS 84."""
+    for row in read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at):
+        if row["withdrawn_at"] is None and scene_hash in {None, row["scene_hash"]}:
+            left = ("geometry", "withdrawn_at", "withdrawn_by")
+            rest = {k: v for k, v in row.items() if k not in left}
+            yield _feature(str(row["outline_id"]), json.loads(row["geometry"]), rest)
+
+
 def write_map(
     c: Connection, name: str, site: str, path: Path, kind: str, now: datetime, *,
     from_at: datetime | None = None, to_at: datetime | None = None, most: int | None = None,
 ) -> int:  # fmt: skip
-    """Stations or footprints of a site as a file; returns how many have a place, and writes none where that is 0.
+    """A layer of a site as a file; returns how many of it have a place, and writes none where that is 0.
 
     Args:
         c: a read transaction.
@@ -131,8 +144,8 @@ def write_map(
         path: a new file.
         kind: geojson or gpkg.
         now: kept as the last change of a GeoPackage.
-        from_at: footprints on images after this instant.
-        to_at: footprints on images up to this instant.
+        from_at: what is seen on images after this instant.
+        to_at: on images up to this instant.
         most: features at most; None: all.
 
     Raises:
@@ -143,7 +156,13 @@ def write_map(
         raise NotFoundError(f"{name}.{kind} is no file to export: {', '.join(LAYERS)} come as {', '.join(FORMATS)}")
     if name == STATIONS and (from_at or to_at):
         raise RefusedError("stations are as of now: they take no --from and no --to")
-    found = list_stations(c, site, now) if name == STATIONS else list_footprints(c, site, from_at=from_at, to_at=to_at)
+    found: Iterable[dict[str, Any]]
+    if name == STATIONS:
+        found = list_stations(c, site, now)
+    elif name == OUTLINES:
+        found = list_outlines(c, site, from_at=from_at, to_at=to_at)
+    else:
+        found = list_footprints(c, site, from_at=from_at, to_at=to_at)
     placed: list[dict[str, Any]] = []
     for one in found:
         if one["geometry"] is None:

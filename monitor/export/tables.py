@@ -51,6 +51,7 @@ TABLES: Final[dict[str, Table]] = {
     "instruments": Table("instrument_health", "", ("instrument",)),
     "availability": Table("instrument_availability", "", ("instrument", "month")),
     "footprints": Table("scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")),
+    "outlines": Table("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
     "insar-points": Table("insar_points", "newest_at", ("point_set", "pid")),
 }
 FORMATS: Final = ("csv", "parquet")
@@ -60,7 +61,7 @@ _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("revision", "n", "n_filters", "n_agree", "level", "peak_level", "sequence", "from_level",
          "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
-         "parent_alert_id", "asks", "top_level"),
+         "outline_id", "parent_alert_id", "asks", "top_level"),
         "integer",
     ),
     **dict.fromkeys(("shown", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",

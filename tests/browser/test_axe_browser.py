@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
 from tests.browser.test_web_browser import chromium, served, story, watch
+from tests.data.drawable import SCENE, make_drawable
 
 __all__ = ("chromium", "served", "watch")  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -26,8 +27,9 @@ def list_pages():
 
 
 @pytest.mark.parametrize("view", sorted(VIEWS))
-def test_every_page_can_be_used_by_everybody(served, watch, view):
+def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
     address, db, _ids, _ = served
+    make_drawable(db, tmp_path)
     width, scheme = VIEWS[view]
     with db.read() as c:
         alert = c.exec_driver_sql("SELECT max(id) FROM alert WHERE site = 'north-bench'").scalar()
@@ -47,6 +49,7 @@ def test_every_page_can_be_used_by_everybody(served, watch, view):
                 "station": "G1",
                 "name": "weekly",
                 "form": "html",
+                "scene_hash": SCENE,
             }.get(m[1], "1"),
             path,
         )

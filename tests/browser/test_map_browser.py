@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from detection.imagery.tiles.records import ReliefAsked
@@ -14,9 +15,12 @@ from monitor.domain.decision import Memory, Vote
 from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.store.database.engine import Database
+from monitor.store.scenes.outlines import load_outlines
 from monitor.store.schema.tables import site, site_state
 from monitor.store.service_state import stamp
+from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
+from tests.data.drawable import ADDRESS, make_drawable
 from tests.integration.web.test_page import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -204,3 +208,53 @@ def test_all_sites_stand_on_the_overview_and_a_group_hides_no_level(served, watc
     phone.page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
     assert phone.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert w.complaints == phone.complaints == []
+
+
+def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqlite_url, tmp_path, watch):
+    db = Database(filled_sqlite_url)
+    make_drawable(db, tmp_path)
+    with db.write() as c:
+        stamp(c, "core", {"state": "running", "version": "x", "degraded": []}, story.NOW + timedelta(hours=1))
+    with serving(db, story.NOW + timedelta(minutes=5)) as client:
+        w = watch(width=390, height=1500)
+        page, base = w.page, str(client.base_url).rstrip("/")
+        page.goto(f"{base}/login?to={ADDRESS}")
+        page.fill("[name=name]", "bo")
+        page.fill("[name=password]", story.PASSWORD)
+        page.click("main form button")
+        page.locator(".mapview[data-drawn]").wait_for(timeout=DRAWN)
+        view, said = page.locator(".mapview"), page.locator("#drawing .trouble")
+        page.get_by_role("button", name="Draw an outline").click()
+        at = view.bounding_box()
+        x, y = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
+        for dx, dy in ((-60, 40), (60, 40), (300, 40)):
+            page.mouse.click(x + min(dx, 80), y + dy)
+        page.get_by_role("button", name="Undo").click()
+        expect(said).to_have_text("2 corners")
+        page.locator(".mapview canvas").focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("Enter")  # the third corner, below the cross
+        expect(said).to_have_text("3 corners")
+        page.mouse.click(x - 60, y + 50)  # the first one, which the map moved down: it closes the outline
+        expect(said).to_contain_text("drag them")
+        page.mouse.move(x, y + 50)  # the point between the first two becomes a corner
+        page.mouse.down()
+        page.mouse.move(x, y + 80, steps=3)
+        page.mouse.up()
+        expect(said).to_contain_text("4 corners")
+        assert run_axe(Axe(), page) == []
+        page.get_by_label("Note").fill("fresh scar")
+        page.get_by_role("button", name="Store as bo").click()
+        expect(said).to_contain_text("is stored")
+        expect(page.locator("#drawn")).to_contain_text("fresh scar")
+        page.get_by_role("button", name="Correct footprint p2").click()
+        page.get_by_role("radio", name="no landslide, but looks like one").check()
+        page.get_by_role("button", name="Store as bo").click()
+        expect(page.locator("#found")).to_contain_text("dismissed: bo")
+        with db.read() as c:
+            corrected, drawn, _ = load_outlines(c, "north-bench")
+        assert (corrected.kind, corrected.from_polygon_id) == ("not_landslide", "p2")
+        assert (drawn.kind, drawn.by, len(drawn.geometry["coordinates"][0])) == ("landslide", "bo", 5)
+        assert w.complaints == []
+        assert w.hosts == {"127.0.0.1"}
+    db.close()

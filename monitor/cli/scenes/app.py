@@ -119,6 +119,7 @@ app.command(epilog=sar.EXAMPLE)(sar.sar)
 app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
 app.command(epilog=models.EXAMPLE)(models.models)
 app.command(epilog=export.EXAMPLE)(export.export)
+app.command(epilog=export.OUTLINES_EXAMPLE)(export.outlines)
 
 
 for verb, example in (

@@ -1,4 +1,4 @@
-"""`slopeward scenes export`: the footprints of a site, as outlines or as boxes."""
+"""`slopeward scenes export`, `outlines`: footprints of a site as outlines or boxes; what people outlined."""
 
 import json
 from enum import StrEnum
@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, check_site, open_service, print_json, say
+from monitor.cli.session import (
+    NOTHING,
+    ConfigOption,
+    JsonOption,
+    SiteOption,
+    check_site,
+    open_service,
+    print_json,
+    say,
+    show,
+)
 from monitor.errors import SlopewardError
 
 if TYPE_CHECKING:
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
     from monitor.store.scenes.arrivals import SceneRow
 
 EXAMPLE = "Example: slopeward scenes export --site north-bench > footprints.geojson"
+OUTLINES_EXAMPLE = "Example: slopeward scenes outlines --site north-bench --output outlines.geojson"
 PARTIAL = 3
 
 
@@ -64,6 +75,40 @@ def export(
     features = [{"type": "Feature", "properties": facts, "geometry": geometry} for facts, geometry in found]
     for one in features if as_json else [{"type": "FeatureCollection", "features": features}]:
         print_json(one)
+
+
+def outlines(
+    site: SiteOption,
+    output: Annotated[Path | None, typer.Option("--output", help="GeoJSON file; else it is printed.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what people outlined on the scenes of a site as GeoJSON; exit 4 when there is nothing.
+
+    With --json each outline is a GeoJSON Feature on a line of its own, or the file is named with the number of them.
+    """
+    from detection.whole_file import replacing
+    from monitor.export.maps import list_outlines
+
+    _, db = open_service(config)
+    with db.read() as c:
+        features = list(list_outlines(c, site))
+        if not features:
+            check_site(c, config, site)
+    if not features:
+        say(f"nothing is outlined on the scenes of {site}")
+        raise typer.Exit(NOTHING)
+    collection = {"type": "FeatureCollection", "features": features}
+    if output is None:
+        for one in features if as_json else [collection]:
+            print_json(one)
+        return
+    try:
+        with replacing(output) as partial:
+            partial.write_text(json.dumps(collection, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SlopewardError(f"{output}: cannot be written ({error.strerror})") from None
+    show({"file": str(output), "outlines": len(features)}, f"{len(features)} outlines in {output}", as_json)
 
 
 def _read_outline(row: "Mapping[Any, Any]") -> dict[str, Any]:

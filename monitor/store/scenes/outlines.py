@@ -23,6 +23,7 @@ KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
 MOST_CORNERS: Final = 2000  # of one outline
 MOST_OF_SCENE: Final = 2000  # that stand
 LONGEST_NOTE: Final = 500
+_ROUNDED: Final = 1e-6  # deg: so far may a corner on the rim of a scene lie outside
 _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
 
 Bounds = tuple[float, float, float, float]
@@ -80,14 +81,17 @@ class Unsure:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A tile that nobody has looked at since it was named; `tile` is its place on the scene, 0 the least sure."""
+    """A tile that a model is unsure of; `tile` is its place on the scene, 0 the least sure.
+
+    `is_seen`: somebody drew or looked there since it was named.
+    """
 
     scene_hash: str
     scene: str
     tile: int
     box: Bounds
     doubt: float
-    made_at: datetime
+    is_seen: bool
 
 
 # ---- outlines --------------------------------------------------------------------------------------------------
@@ -108,13 +112,14 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
         raise RefusedError("an outline has no holes: outline the inside apart, as not_landslide")
     if len(rings[0]) > MOST_CORNERS + 1:
         raise RefusedError(f"the outline has {len(rings[0]) - 1} corners; {MOST_CORNERS} are the most")
+    west, south, east, north = bounds
     corners: list[tuple[int, int]] = []
     for corner in rings[0]:
         # a bool is a number to Python; a height is left out
         if not isinstance(corner, list) or len(corner) < 2 or any(type(x) not in {int, float} for x in corner[:2]):
             raise RefusedError("a corner is two numbers: longitude, latitude")
         lon, lat = corner[:2]
-        if not (bounds[0] <= lon <= bounds[2] and bounds[1] <= lat <= bounds[3]):
+        if not (west - _ROUNDED <= lon <= east + _ROUNDED and south - _ROUNDED <= lat <= north + _ROUNDED):
             where = f"{lon!s:.10}, {lat!s:.10}"
             raise RefusedError(f"a corner at {where} (longitude, latitude) lies outside of the scene")
         place = round(lon * _STEPS), round(lat * _STEPS)
@@ -192,8 +197,8 @@ def add_outline(
 
 def withdraw_outline(
     c: Connection, site: str, number: int, actor: Actor, now: datetime, *, scene_hash: str | None = None
-) -> None:
-    """Take an outline back; it stays on record.
+) -> str:
+    """Take an outline back; it stays on record. Returns the hash of its scene.
 
     Raises:
         NotFoundError: the site (or the scene, where one is named) has no such outline.
@@ -202,13 +207,14 @@ def withdraw_outline(
     require_person(actor, "withdrawn")
     o = scene_outline.c
     where = [o.id == number, o.site == site, *([] if scene_hash is None else [o.scene_hash == scene_hash])]
-    found = c.execute(select(o.withdrawn_at).where(*where).with_for_update()).one_or_none()
+    found = c.execute(select(o.withdrawn_at, o.scene_hash).where(*where).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(f"there is no outline {number} here")
     if found.withdrawn_at is not None:
         raise RefusedError(f"outline {number} is withdrawn already")
     c.execute(update(scene_outline).where(o.id == number).values(withdrawn_at=now, withdrawn_by=actor.name))
     add_audit(c, actor, "outline.withdraw", f"outline:{number}", {"site": site}, now)
+    return str(found.scene_hash)
 
 
 def load_outlines(
@@ -306,7 +312,7 @@ def save_unsure(
 
 
 def load_unsure(c: Connection, site: str) -> list[Waiting]:
-    """Tiles of scenes that count on which nobody drew or looked since they were named, the least sure first."""
+    """Tiles that models are unsure of, on scenes that count, the least sure first."""
     u = scene_unsure.c
     rows = c.execute(
         select(scene_unsure, scene.c.name.label("scene"))
@@ -318,10 +324,10 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
     for one in load_outlines(c, site) if rows else ():
         drawn.setdefault(one.scene_hash, []).append((one.at, frame(one.geometry)))
     return [
-        Waiting(row.scene_hash, row.scene, row.tile, box, row.doubt, row.made_at)
+        Waiting(row.scene_hash, row.scene, row.tile, box, row.doubt, is_seen)
         for row in rows
         for box in [(row.min_lon, row.min_lat, row.max_lon, row.max_lat)]
-        if not any(at >= row.made_at and _overlap(box, own) for at, own in drawn.get(row.scene_hash, ()))
+        for is_seen in [any(at >= row.made_at and _overlap(box, own) for at, own in drawn.get(row.scene_hash, ()))]
     ]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, insert, select
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
+from monitor.store.database.audit import add_audit
 from monitor.store.schema.tables import footprint_review, scene, scene_footprint, scene_outline
 
 VERDICTS: Final = ("accept", "reject", "redraw")
@@ -48,8 +49,13 @@ class Reviewed:
         return self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
 
 
-def load_reviewed(c: Connection, site: str, *, model_hash: str | None = None) -> list[Reviewed]:
-    """All footprints of a site with the newest word on each, the least sure first; withdrawn ones are left out."""
+def load_reviewed(
+    c: Connection, site: str, *, model_hash: str | None = None, scene_hash: str | None = None
+) -> list[Reviewed]:  # fmt: skip
+    """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
+
+    Withdrawn ones are left out.
+    """
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
     query = (
@@ -64,6 +70,8 @@ def load_reviewed(c: Connection, site: str, *, model_hash: str | None = None) ->
     )  # fmt: skip
     if model_hash is not None:
         query = query.where(g.model_hash == model_hash)
+    if scene_hash is not None:
+        query = query.where(g.scene_hash == scene_hash)
     found: dict[tuple[str, str, str], Reviewed] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
@@ -142,4 +150,6 @@ def add_review(
             by=actor.name, note=note, geometry=None if geometry is None else dict(geometry),
         )
     )  # fmt: skip
+    detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
+    add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
     return next(r for r in load_reviewed(c, site) if r.polygon_id == one.polygon_id and r.scene_hash == one.scene_hash)

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.errors import NotAllowedError
 
 LARGEST_BODY: Final = 64 * 1024
-LARGEST_PART: Final = 512 * 1024  # of an uploaded file
-_PART: Final = re.compile(r"/files/[0-9a-f]{16}/part")
+LARGEST_PART: Final = 512 * 1024  # of an uploaded file, or outlines
+_PART: Final = re.compile(r"/files/[0-9a-f]{16}/part|/sites/[^/]{1,64}/scenes/[^/]{1,64}/outlines(?:/file)?")
 LARGEST_PHOTO: Final = 16 * 1024 * 1024
 _PHOTO: Final = re.compile(r"/(?:alerts|sites/[^/]{1,64}/reports)/[0-9]{1,19}/photos")
 POLICY: Final = (

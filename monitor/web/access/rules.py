@@ -47,6 +47,10 @@ _SHELF: Final = (
     "POST /alerts/{alert_id}/shelve", "POST /alerts/{alert_id}/unshelve", "POST /alerts/{alert_id}/take-out",
     "POST /alerts/{alert_id}/put-back",
 )  # fmt: skip
+_OUTLINES: Final = (
+    "POST /sites/{site}/scenes/{scene_hash}/outlines", "POST /sites/{site}/scenes/{scene_hash}/outlines/file",
+    "POST /sites/{site}/scenes/{scene_hash}/footprints", "POST /sites/{site}/outlines/{number}/withdraw",
+)  # fmt: skip
 _DUTY: Final = (
     "POST /sites/{site}/duty/plan", "POST /sites/{site}/duty/swap", "POST /sites/{site}/duty/handover",
     "POST /sites/{site}/duty/changes/{number}/withdraw", "POST /sites/{site}/duty/handovers/{number}/sign",
@@ -66,6 +70,8 @@ RULES: Final[dict[str, str]] = {
         ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/photos/{photo_id}/{size}",
          "GET /sites/{site}/movement", "GET /sites/{site}/reports", "GET /sites/{site}/reports/{name}.{form}",
          "GET /sites/{site}/instruments", "GET /alerts",
+         "GET /sites/{site}/outlines", "GET /sites/{site}/outlines/next",
+         "GET /sites/{site}/scenes/{scene_hash}/outlines",
          "GET /alerts/{alert_id}", "GET /notifications"),
         READ,
     ),
@@ -87,7 +93,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
-            "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/change.png",
+            "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/outlines.geojson",
+            "scenes/{scene_hash}/change.png",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
             "chart/{station}/{quantity}", "panes/{station}/{quantity}", "compare/{quantity}",
             "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",
@@ -103,7 +110,8 @@ RULES: Final[dict[str, str]] = {
          "POST /alerts/{alert_id}/verify/withdraw", "POST /sites/{site}/report",
          "POST /sites/{site}/events/{event_id}/confirm", "POST /sites/{site}/offsets/{offset_id}/confirm",
          "POST /sites/{site}/stations/{station}/reference", "POST /sites/{site}/anomalies/label",
-         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY, *_SHELF),
+         "POST /sites/{site}/anomalies/factor", *_READINGS, *_DRILLS, *_CHANGES, *_FILES, *_DUTY, *_SHELF,
+         *_OUTLINES),
         OPERATOR,
     ),
     # telephone numbers of people
@@ -132,6 +140,7 @@ IN_PERSON: Final = frozenset(
         "POST /sites/{site}/anomalies/label",
         "POST /sites/{site}/anomalies/factor",
         *_CHANGES,
+        *_OUTLINES,
         *_READINGS,
         *_DRILLS,
         *_DUTY,

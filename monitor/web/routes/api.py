@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, JSONResponse
 
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
+from monitor.export.maps import list_outlines
 from monitor.store import pages
 from monitor.store.schema.views import load_view
 from monitor.web.access.rules import narrow
@@ -168,6 +169,15 @@ def get_footprints(request: Request, site: str, scene_hash: str) -> dict[str, An
             for row in rows
         ],
     }
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/outlines.geojson", tags=["scenes"], response_class=JSONResponse)
+def get_outlines(request: Request, site: str, scene_hash: str) -> JSONResponse:
+    """Outlines that people drew on one scene and that stand."""
+    with context_of(request).db.read() as c:
+        _find_scene(c, site, scene_hash)
+        features = list(list_outlines(c, site, scene_hash))
+    return JSONResponse({"type": "FeatureCollection", "features": features}, media_type="application/geo+json")
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/preview.png", tags=["scenes"], response_class=FileResponse)

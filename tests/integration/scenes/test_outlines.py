@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import pytest
 
+from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.scenes import outlines
-from monitor.store.scenes.arrivals import Footprint, SceneRow, load_scenes, save_scene
+from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
 from monitor.store.scenes.outlines import Unsure, add_outline, load_labels, load_outlines, read_ring, withdraw_outline
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
@@ -166,6 +167,10 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 
 
+def tiles_of(c):
+    return [(one.tile, one.doubt, one.is_seen) for one in outlines.load_unsure(c, "bench")]
+
+
 def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
     tiles = [Unsure(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
     with site.write() as c:
@@ -174,9 +179,29 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
         )  # before the tiles were named
         outlines.save_unsure(c, "bench", "one", "m" * 64, tiles, NOW)
     with site.write() as c:
-        assert [(w.tile, w.doubt) for w in outlines.load_unsure(c, "bench")] == [(0, 0.7), (1, 0.6), (2, 0.5)]
+        assert tiles_of(c) == [(0, 0.7, False), (1, 0.6, False), (2, 0.5, False)]
         add_outline(c, "bench", "one", "nothing", square(8.9041, 46.2101), ADA, NOW + HOUR)
-        assert [w.tile for w in outlines.load_unsure(c, "bench")] == [1, 2]
+        assert tiles_of(c) == [(0, 0.7, True), (1, 0.6, False), (2, 0.5, False)]
         outlines.save_unsure(c, "bench", "one", "n" * 64, tiles[:1], NOW + 2 * HOUR)
-        assert [w.tile for w in outlines.load_unsure(c, "bench")] == [0]
-        assert load_scenes(c, "bench")[0].state == "done"
+        assert tiles_of(c) == [(0, 0.5, False)]
+
+
+def test_the_command_line_prints_and_writes_what_stands(site, database_url, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    with site.write() as c:
+        gone = add_outline(c, "bench", "one", "landslide", square(8.91, 46.21), ADA, NOW)
+        kept = add_outline(c, "bench", "one", "nothing", square(8.905, 46.21), BO, NOW, note="a meadow")
+    with site.write() as c:
+        withdraw_outline(c, "bench", gone, ADA, NOW)
+    call = ["scenes", "outlines", "--site", "bench"]
+    assert run_verb([*call, "--json"]) == 0
+    (feature,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (feature["id"], feature["properties"]["kind"], feature["properties"]["note"]) == (
+        str(kept),
+        "nothing",
+        "a meadow",
+    )
+    assert run_verb([*call, "--output", "o.geojson"]) == 0
+    assert json.loads((tmp_path / "o.geojson").read_text()) == {"type": "FeatureCollection", "features": [feature]}
+    assert run_verb([*call, "--output", "no/o.geojson"]) == 1

@@ -1,0 +1,162 @@
+"""Outlines that people draw on scenes: the page to draw them on, what was drawn, and where to look next."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from monitor.domain.alert import Actor
+from monitor.errors import NotFoundError, RefusedError
+from monitor.store import pages
+from monitor.store.scenes import outlines as store
+from monitor.store.scenes.reviews import add_review, load_reviewed
+from monitor.web.access.callers import actor_of
+from monitor.web.access.told import go_back
+from monitor.web.context import NO_NUL, AlertId, Context, context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+from monitor.web.uploads.outlines import read_collection
+
+router = APIRouter(include_in_schema=False)
+LISTED: Final = 100  # rows of a table
+SCENES: Final = 24
+WAITING: Final = 20
+LARGEST_FILE: Final = 500 * 1024
+Kind = Annotated[str, Form(max_length=40, pattern=NO_NUL)]
+Note = Annotated[str, Form(max_length=store.LONGEST_NOTE, pattern=NO_NUL)]
+Polygon = Annotated[str, Form(max_length=64, pattern=NO_NUL)]
+
+
+@router.get("/sites/{site}/outlines", response_class=HTMLResponse)
+def show_outlines(request: Request, site: str) -> HTMLResponse:
+    """What was outlined on the scenes of a site, where to look next, and which scenes there are."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        found = store.load_outlines(c, site)
+        waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
+        scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
+    return render(
+        request, "outlines.html", card=card, outlines=found[:LISTED], total=len(found), scenes=scenes,
+        waiting=waiting[:WAITING], waiting_total=len(waiting),
+    )  # fmt: skip
+
+
+@router.get("/sites/{site}/outlines/next")
+def go_to_next(request: Request, site: str, after: str = "") -> Response:
+    """The least sure tile that nobody looked at; with `after` (scene.tile) the one behind that tile."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        tiles = store.load_unsure(c, site)
+    keys = [f"{one.scene_hash}.{one.tile}" for one in tiles]
+    behind = tiles[keys.index(after) + 1 :] if after in keys else tiles
+    found = next((one for one in behind if not one.is_seen), None)
+    if found is None:
+        return RedirectResponse(f"/sites/{site}/outlines", status_code=303)
+    return RedirectResponse(f"/sites/{site}/scenes/{found.scene_hash}/outlines?tile={found.tile}", status_code=303)
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}/outlines", response_class=HTMLResponse)
+def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> HTMLResponse:
+    """One scene to draw on, with what was drawn and found on it; `tile` is one that the model is unsure of."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        scene = next(iter(pages.load_read_scenes(c, site, 1, scene_hash)), None)
+        if scene is None:
+            raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+        found = store.load_outlines(c, site, scene_hash=scene_hash)
+        footprints = load_reviewed(c, site, scene_hash=scene_hash)
+        tiles = store.load_unsure(c, site)
+    bounds = pages.preview_bounds(scene)
+    shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
+    return render(
+        request, "outline.html", card=card, scene=scene, bounds=bounds, outlines=found[:LISTED], total=len(found),
+        footprints=footprints[:LISTED], footprints_total=len(footprints), tile=shown,
+        left=sum(not one.is_seen for one in tiles), kinds=store.KINDS,
+        tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),
+    )  # fmt: skip
+
+
+@router.post("/sites/{site}/scenes/{scene_hash}/outlines")
+def draw(
+    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], kind: Kind = "",
+    geometry: Annotated[str, Form(max_length=LARGEST_FILE)] = "", note: Note = "", from_polygon: Polygon = "",
+    instead_of: Annotated[int | None, Form(ge=1, lt=1 << 63)] = None,
+    tile: Annotated[int | None, Form(ge=0, lt=1 << 31)] = None,
+) -> Response:  # fmt: skip
+    """Keep one outline; a program that says so is answered with its number, and `tile` leads to the next one."""
+    actor, context = _enter(request, site, scene_hash, csrf)
+    (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
+    if more:
+        raise RefusedError("one outline is kept at a time")
+    with context.db.write() as c:
+        number = store.add_outline(
+            c, site, scene_hash, kind, polygon, actor, context.clock(), note=" ".join(note.split()),
+            from_polygon=from_polygon or None, instead_of=instead_of,
+        )  # fmt: skip
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"outline": number}, status_code=201)
+    if tile is not None:
+        return RedirectResponse(f"/sites/{site}/outlines/next?after={scene_hash}.{tile}", status_code=303)
+    return _back(request, site, scene_hash, "the outline is stored")
+
+
+@router.post("/sites/{site}/scenes/{scene_hash}/outlines/file")
+def bring(
+    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], kind: Kind = "",
+    file: Annotated[UploadFile | None, File()] = None,
+) -> Response:  # fmt: skip
+    """Keep the outlines of a GeoJSON file, all or none."""
+    actor, context = _enter(request, site, scene_hash, csrf)
+    brought = read_collection(b"" if file is None else file.file.read(LARGEST_FILE), kind)
+    with context.db.write() as c:
+        for number, (own, polygon, note) in enumerate(brought, 1):
+            try:
+                store.add_outline(c, site, scene_hash, own, polygon, actor, context.clock(), note=note)
+            except RefusedError as error:
+                raise RefusedError(f"outline {number} of the file: {error}; none is stored") from None
+    return _back(request, site, scene_hash, f"{len(brought)} outlines are stored")
+
+
+@router.post("/sites/{site}/scenes/{scene_hash}/footprints")
+def judge(
+    request: Request, site: str, scene_hash: str, csrf: Annotated[str, Form()], polygon: Polygon = "",
+    verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
+) -> Response:  # fmt: skip
+    """Say that a footprint is a landslide as it is outlined, or none."""
+    actor, context = _enter(request, site, scene_hash, csrf)
+    with context.db.write() as c:
+        if all(one.polygon_id != polygon for one in load_reviewed(c, site, scene_hash=scene_hash)):
+            raise NotFoundError(f"the scene has no footprint {polygon[:12]!r}")
+        add_review(c, site, polygon, verdict, actor, context.clock())
+    return _back(request, site, scene_hash, "stored")
+
+
+@router.post("/sites/{site}/outlines/{number}/withdraw")
+def withdraw(request: Request, site: str, number: AlertId, csrf: Annotated[str, Form()]) -> Response:
+    """Take an outline back; it stays on record."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.write() as c:
+        scene_hash = store.withdraw_outline(c, site, number, actor, context.clock())
+    return _back(request, site, scene_hash, f"outline {number} is withdrawn")
+
+
+def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Actor, Context]:
+    """Who acts on a scene of the site; raises NotFoundError where the scene is of another one."""
+    actor, context = actor_of(request, csrf), context_of(request)
+    with context.db.read() as c:
+        store.find_bounds(c, site, scene_hash)
+    return actor, context
+
+
+def _back(request: Request, site: str, scene_hash: str, told: str) -> Response:
+    return go_back(request, f"/sites/{site}/scenes/{scene_hash}/outlines", told)
+
+
+def _clip(box: store.Bounds, bounds: store.Bounds) -> Mapping[str, Any]:
+    """A tile as a polygon within its scene."""
+    west, south = max(box[0], bounds[0]), max(box[1], bounds[1])
+    east, north = min(box[2], bounds[2]), min(box[3], bounds[3])
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}

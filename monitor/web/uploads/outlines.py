@@ -1,0 +1,56 @@
+"""Outlines that people bring as a GeoJSON file: features with their kind, before anybody believes their corners."""
+
+import json
+from typing import Any, Final
+
+from monitor.errors import RefusedError
+
+MOST_FEATURES: Final = 500
+MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
+
+Brought = tuple[str, dict[str, Any], str]
+"""Kind, GeoJSON Polygon, note."""
+
+
+def read_collection(content: bytes, kind: str) -> list[Brought]:
+    """The outlines of a file: a FeatureCollection, a Feature or a geometry; parts of a MultiPolygon one by one.
+
+    Args:
+        content: the file.
+        kind: of features that have no property `kind`.
+
+    Raises:
+        RefusedError: it is no GeoJSON of polygons, or too long.
+
+    >>> read_collection(b'{"type": "Polygon", "coordinates": [[[8, 46], [9, 46], [9, 47]]]}', "nothing")
+    [('nothing', {'type': 'Polygon', 'coordinates': [[[8, 46], [9, 46], [9, 47]]]}, '')]
+    """
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        raise RefusedError("the file is no GeoJSON") from None
+    features = said.get("features") if isinstance(said, dict) else None
+    found: list[Brought] = []
+    for number, one in enumerate(features if isinstance(features, list) else [said], 1):
+        geometry = one.get("geometry", one) if isinstance(one, dict) else None
+        facts = one.get("properties") if isinstance(one, dict) else None
+        facts = facts if isinstance(facts, dict) else {}
+        form = geometry.get("type") if isinstance(geometry, dict) else None
+        parts = geometry.get("coordinates") if isinstance(geometry, dict) else None
+        if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
+            raise RefusedError(f"feature {number}: expected a Polygon or MultiPolygon in longitude and latitude")
+        own, note = facts.get("kind", kind), facts.get("note") or ""
+        every = parts if form == "MultiPolygon" else [parts]
+        found += [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, str(note)) for rings in every]
+    if not found:
+        raise RefusedError("the file holds no outline")
+    if len(found) > MOST_FEATURES:
+        raise RefusedError(f"the file holds {len(found)} outlines; bring {MOST_FEATURES} at a time")
+    corners = sum(len(g["coordinates"][0]) for _, g, _ in found if _has_ring(g["coordinates"]))
+    if corners > MOST_CORNERS:
+        raise RefusedError(f"the outlines have {corners} corners; bring {MOST_CORNERS} at a time")
+    return found
+
+
+def _has_ring(rings: Any) -> bool:
+    return isinstance(rings, list) and bool(rings) and isinstance(rings[0], list)

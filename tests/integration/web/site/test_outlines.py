@@ -1,0 +1,112 @@
+"""The page to outline landslides on: what it keeps, brings and withdraws without a script, and where it leads next."""
+
+import json
+import re
+
+import pytest
+
+from monitor.store.scenes.outlines import load_outlines, load_unsure
+from monitor.store.scenes.reviews import load_reviewed
+from monitor.web.uploads import outlines as uploads
+from tests.data.drawable import ADDRESS, SCENE, make_drawable
+from tests.integration.scenes.test_outlines import square
+from tests.integration.web.test_page import client, database, filled, log_in, token  # noqa: F401 - fixtures
+
+SITE = "/sites/north-bench"
+
+
+@pytest.fixture
+def page(client, database, tmp_path):  # noqa: F811
+    make_drawable(database, tmp_path)
+    log_in(client)
+    return client
+
+
+def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database):  # noqa: F811
+    csrf = token(page, ADDRESS)
+    given = {"csrf": csrf, "kind": "landslide", "note": " a  scar ", "geometry": json.dumps(square(8.9, 46.2))}
+    assert page.post(ADDRESS, data=given).headers["location"].startswith(ADDRESS)
+    made = page.post(ADDRESS, data=given | {"from_polygon": "p1"}, headers={"Accept": "application/json"})
+    assert made.status_code == 201
+    text = page.get(ADDRESS).text
+    assert "a scar" in text
+    assert "corrects footprint p1" in text
+    pair = [square(west, 46.2)["coordinates"] for west in (8.907, 8.91)]
+    features = [
+        {"type": "Feature", "properties": {"kind": "not_landslide", "note": "a road"}, "geometry": square(8.905, 46.2)},
+        {"type": "Feature", "properties": None, "geometry": {"type": "MultiPolygon", "coordinates": pair}},
+    ]
+    brought = {"file": ("a.geojson", json.dumps({"type": "FeatureCollection", "features": features}))}
+    assert page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "nothing"}, files=brought).status_code == 303
+    told = page.post(
+        f"/sites/north-bench/scenes/{SCENE}/footprints", data={"csrf": csrf, "polygon": "p2", "verdict": "accept"}
+    )
+    assert told.status_code == 303
+    number = made.json()["outline"]
+    assert page.post(f"{SITE}/outlines/{number}/withdraw", data={"csrf": csrf}).status_code == 303
+    with database.read() as c:
+        kinds = [(one.kind, one.by) for one in load_outlines(c, "north-bench")]
+        verdicts = {one.polygon_id: one.verdict for one in load_reviewed(c, "north-bench", scene_hash=SCENE)}
+    assert kinds == [("nothing", "bo")] * 2 + [("not_landslide", "bo"), ("landslide", "bo"), ("landslide", "R. Mori")]
+    assert verdicts == {"p1": None, "p2": "accept", "p3": None}
+    api = page.get(f"/api/v1{SITE}/scenes/{SCENE}/outlines.geojson").json()["features"]
+    everything = page.get(f"/api/v1{SITE}/export/outlines.geojson").json()["features"]
+    assert len(api) == len(everything) == 5
+    assert everything[1]["properties"]["kind"] == "landslide"
+
+
+REFUSED = [
+    (b"{", "the file is no GeoJSON"),
+    (b"[" * 100_000, "the file is no GeoJSON"),
+    (b"[1" + b"0" * 5000 + b"]", "the file is no GeoJSON"),
+    (b"null", "feature 1: expected"),
+    (b'{"features": []}', "holds no outline"),
+    (b'{"type": "MultiPolygon", "coordinates": [7]}', "outline 1 of the file: an outline is a GeoJSON Polygon"),
+    (json.dumps(square(10.0, 50.0)).encode(), "lies outside of the scene"),
+    (json.dumps({"features": [square(8.9, 46.2), square(8.9, 50.0)]}).encode(), "outline 2 of the file"),
+    (json.dumps({"properties": {"kind": "road"}, "geometry": square(8.9, 46.2)}).encode(), "none of landslide"),
+    (json.dumps({"features": [square(8.9, 46.2)] * 501}).encode(), "500 at a time"),
+]
+
+
+def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
+    csrf = token(page, ADDRESS)
+    for content, said in REFUSED:
+        sent = {"file": ("a.json", content)}
+        answer = page.post(f"{ADDRESS}/file", data={"csrf": csrf, "kind": "landslide"}, files=sent)
+        assert answer.status_code == 409, said
+        assert said in answer.text
+    with database.read() as c:
+        assert len(load_outlines(c, "north-bench")) == 1
+
+
+def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_CORNERS", 9)
+    with pytest.raises(Exception, match="10 corners"):
+        uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}).encode(), "landslide")
+
+
+def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(page, database):  # noqa: F811
+    assert "tile 1 of 2026-02-25" in page.get(f"{SITE}/outlines").text
+    first = page.get(f"{SITE}/outlines/next").headers["location"]
+    assert first == f"{ADDRESS}?tile=0"
+    text = page.get(first).text
+    assert "doubt 0.93 of 1" in text
+    polygon = json.loads(re.search(r'name="geometry" value="([^"]+)"', text)[1].replace("&#34;", '"'))
+    assert polygon["coordinates"][0][0] == [8.898, 46.2]  # cut at the rim of the scene
+    given = {"csrf": token(page, first), "kind": "nothing", "geometry": json.dumps(polygon), "tile": "0"}
+    leads = page.post(ADDRESS, data=given).headers["location"]
+    assert page.get(leads).headers["location"] == f"{ADDRESS}?tile=1"
+    assert page.get(f"{SITE}/outlines/next?after={SCENE}.1").headers["location"] == f"{SITE}/outlines"
+    with database.read() as c:
+        assert [one.is_seen for one in load_unsure(c, "north-bench")] == [True, False]
+
+
+def test_only_who_may_act_on_the_site_is_shown_forms(client, database, tmp_path):  # noqa: F811
+    make_drawable(database, tmp_path)
+    text = client.get(ADDRESS).text
+    assert 'id="drawing"' not in text
+    assert "Log in</a> as operator to draw" in text
+    log_in(client, "cy")
+    assert 'id="drawing"' not in client.get(ADDRESS).text
+    assert client.post(ADDRESS, data={"kind": "nothing", "geometry": "{}", "csrf": ""}).status_code == 403
