@@ -110,6 +110,8 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.anomaly.bench_anomaly_scale
 	$(BIN)/python -m tests.bench.imagery.bench_scenes
 	$(BIN)/python -m tests.bench.imagery.bench_drops
+	$(BIN)/python -m tests.bench.imagery.bench_surveys
+	$(BIN)/python -m tests.bench.imagery.bench_susceptibility
 
 bench-forecast: setup ## Forecast models against the best simple baseline on measured series (SLOPEWARD_DATA)
 	$(BIN)/python -m tests.bench.forecasting.bench_forecast $(BENCH_FLAGS)

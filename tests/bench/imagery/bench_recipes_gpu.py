@@ -121,7 +121,7 @@ def learn(
     plan: Plan, opened: Opened, network: str, width: float, seed: int, path: Path, taught: Sequence[Model] = ()
 ) -> Model:
     """Train what is not there yet, and write it as every recipe does."""
-    if not path.is_file():
+    if not path.with_suffix(".json").is_file():  # written after the weights
         recipe = replace(
             plan.recipe, seed=seed, training={**plan.training, "network": network, "width": width}, text=""
         )
