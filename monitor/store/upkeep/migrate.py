@@ -68,6 +68,8 @@ def downgrade(db: Database, revision: str) -> None:
 
 def current(db: Database) -> str:
     """The revision the database is at; an empty text where it holds no schema."""
+    if _is_missing(db):
+        return ""
     with db.read() as connection:
         return _current(connection)
 
@@ -85,10 +87,11 @@ def require_current(db: Database) -> None:
     Raises:
         StoreError: it does not; the text names the command to run.
     """
-    needed = head()
-    with db.read() as connection:
-        found = _current(connection)
-        fits = found == needed and views_are_current(connection)
+    needed, found, fits = head(), "", False
+    if not _is_missing(db):
+        with db.read() as connection:
+            found = _current(connection)
+            fits = found == needed and views_are_current(connection)
     if fits:
         return
     if not found:
@@ -97,6 +100,12 @@ def require_current(db: Database) -> None:
         _refuse_newer(found)
         raise StoreError(f"the database is at revision {found}, {needed} is needed; run `slopeward db upgrade`")
     raise StoreError("the views of the database are of another version; run `slopeward db upgrade`")
+
+
+def _is_missing(db: Database) -> bool:
+    """Whether the file of a SQLite database is not there: whoever opens it to read would leave an empty one."""
+    name = db.url.database
+    return db.is_sqlite and bool(name) and name != ":memory:" and not Path(str(name)).exists()
 
 
 def make_config(connection: Connection | None = None) -> Any:

@@ -18,7 +18,7 @@ from monitor.store.database.engine import Database
 from monitor.store.readings import observations
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
-from monitor.store.upkeep import backup, prune
+from monitor.store.upkeep import backup, migrate, prune
 from monitor.store.upkeep.migrate import upgrade
 from monitor.store.upkeep.verify import verify
 from tests.data.filled import NOW, days
@@ -330,6 +330,9 @@ def test_an_evening_with_the_verbs(empty_database_url, tmp_path, client_programs
 
     code, _, said = run("users", "list")
     assert (code, said.strip()) == (1, "the database holds no schema yet; run `slopeward db upgrade`")
+    assert run("db", "current")[:2] == (1, f"at no revision, this version needs {migrate.head()}\n")
+    assert run("sites", "list")[0] in {1, 4}
+    assert not list(tmp_path.glob("*.db*")), "a verb that only reads leaves no file behind"
     code, out, _ = run("db", "upgrade", "--json")
     assert (code, json.loads(out)["before"]) == (0, "")
     assert run("users", "list")[0] == 4
