@@ -36,7 +36,6 @@ from monitor.store.service_state import stamp
 from monitor.store.upkeep.migrate import upgrade
 from monitor.web.app import build
 from tests.data import filled
-from tests.data.drawable import ADDRESS, make_drawable
 from tests.data.watched_slope import WalkedSlope
 
 IMAGES = Path(__file__).parent / "images"
@@ -142,7 +141,7 @@ PICTURES = (
     Picture("page", SITE, 1200, 1180, before=draw_chart),
     Picture("page-dark", f"{SITE}?span=7d", 1200, 1180, scheme="dark", before=draw_chart),
     Picture("map", SITE, 1200, 900, before=draw_map, part="section:has(> #h-map)"),
-    Picture("outlines", ADDRESS, 1200, 1300, before=draw_outline, part="section:has(> #h-draw)"),
+    Picture("outlines", filled.DRAWN, 1200, 1300, before=draw_outline, part="section:has(> #h-draw)"),
     Picture("movement", f"{SITE}/movement", 1360, 820, before=show_windows),
     Picture("duty", f"{SITE}/duty", 390, 1000),
     Picture("hand-over", f"{SITE}/duty", 390, 844, by="ada", part="section:has(> #h-over)"),
@@ -184,7 +183,7 @@ def fill(db: Database, folder: Path) -> int:
     """The story of the tests, and a slope that fails in half an hour; returns the number of its alert."""
     upgrade(db)
     filled.fill(db)
-    make_drawable(db, folder)
+    filled.make_drawable(db, folder)
 
     def write(model: object) -> str:
         text = write_story_site(model).replace('timezone = "UTC"', 'timezone = "Europe/Zurich"', 1)  # type: ignore[arg-type]

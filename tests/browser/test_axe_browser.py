@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from monitor.web.access.rules import list_addresses
 from monitor.web.app import PAGES
 from tests.browser.test_web_browser import chromium, served, story, watch
-from tests.data.drawable import SCENE, make_drawable
+from tests.data.filled import HASHES, make_drawable
 
 __all__ = ("chromium", "served", "watch")  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -49,7 +49,7 @@ def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
                 "station": "G1",
                 "name": "weekly",
                 "form": "html",
-                "scene_hash": SCENE,
+                "scene_hash": HASHES["scene"],
             }.get(m[1], "1"),
             path,
         )

@@ -20,7 +20,8 @@ from monitor.store.schema.tables import site, site_state
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
-from tests.data.drawable import ADDRESS, make_drawable
+from tests.data.filled import DRAWN as ADDRESS
+from tests.data.filled import make_drawable
 from tests.integration.web.test_page import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

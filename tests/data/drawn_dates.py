@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.neural import checkpoint
 from detection.imagery.raster.grid import grid_around
@@ -64,9 +65,17 @@ def detect(payload):
     }  # fmt: skip
 
 
+def read_drawn(path, acquired_at=None):
+    """A drawing is no scene of radar, and has no bands to measure."""
+    if acquired_at is not None:
+        raise ImageryError(f"{path}: drawn by hand")
+    return SimpleNamespace(sar={}, bands={}, dem=None)
+
+
 def detect_by_hand(monkeypatch) -> None:
     """Let the worker read drawings; there are no images, so the guards on them are off."""
     monkeypatch.setattr(worker, "detect", detect)
+    monkeypatch.setattr(worker, "read_scene", read_drawn)
     monkeypatch.setattr(checkpoint, "load_model", lambda _: SimpleNamespace(card={"name": "drawn"}))
     monkeypatch.setattr("detection.imagery.change.compare._guard", lambda *_: None)
 

@@ -6,6 +6,8 @@ fixed, so both databases hold the same rows.
 """
 
 import math
+import struct
+import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, proofs, seasons
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, photos, points
+from monitor.store.scenes.outlines import Unsure, save_unsure
 from monitor.store.schema import tables as t
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -592,3 +595,35 @@ def _fill_records(c: Connection) -> None:
         site="north-bench", started_at=NOW - days(9), ended_at=NOW - days(9) + STEP, by="bo", scenario="collapse", state="done",
         outcome={"peak_level": 3},
     ))  # fmt: skip
+
+
+DRAWN = f"/sites/north-bench/scenes/{HASHES['scene']}/outlines"
+DRAWN_BOUNDS = (8.898, 46.198, 8.912, 46.208)
+
+
+def write_png(path, wide=210, high=150):
+    """A slope of woods and gullies with a bare scar."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    def pixel(x, y):
+        light = 24 * math.sin(x / 9 + math.sin(y / 17)) + 14 * math.sin(y / 5 + x / 31) + (x * 7 + y * 13) % 11
+        is_scar = math.hypot((x - 118) / (14 + y / 9), (y - 75) / 52) < 1
+        return bytes(round(k + light) for k in ((165, 145, 118) if is_scar else (62, 98, 58)))
+
+    rows = b"".join(b"\0" + b"".join(pixel(x, y) for x in range(wide)) for y in range(high))
+    head = struct.pack(">IIBBBBB", wide, high, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def make_drawable(db, folder):
+    """Give the newest scene of the story a picture in `folder`, and two tiles that its model is unsure of."""
+    write_png(folder / "preview.png")
+    run = {"threshold": 0.5, "outputs": {"preview": "preview.png", "bounds": list(DRAWN_BOUNDS)}}
+    with db.write() as c:
+        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run, out_dir=str(folder)))
+        tiles = [Unsure(8.8975, 46.2, 8.9, 46.2025, 0.93), Unsure(8.907, 46.2, 8.9095, 46.2025, 0.7)]
+        save_unsure(c, "north-bench", HASHES["scene"], HASHES["unet"], tiles, NOW)

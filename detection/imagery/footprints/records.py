@@ -1,4 +1,4 @@
-"""Footprints, places that a scene is asked about, boxes and windows; no library is loaded for them."""
+"""Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -22,6 +22,14 @@ class Place:
 
     name: str
     ground: Circle | dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulTile:
+    """Ground that a model is unsure of; `doubt` is 0 where it is sure and 1 at its threshold."""
+
+    box: Box
+    doubt: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from monitor.jobs.scenes.rows import (
     list_footprints,
     list_names,
     list_places,
+    list_unsure,
     load_dates,
     mark_dates,
     name_of,
@@ -41,6 +42,7 @@ from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
+from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
 from monitor.worker import compute
 
@@ -209,6 +211,7 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
             added = save_scene(c, row, list_footprints(answer, site), now)
             _, changed = save_judgements(c, answer, site, now)
             values = save_series(c, site, answer, now, version)
+            save_unsure(c, site.id, answer.scene_hash, answer.model_hash, list_unsure(answer), now)
             clear(c, site, name, now)
         read = next((old for old in same if old.state == "done"), None)
         if read is not None and not (added or changed or values or withdrawn):

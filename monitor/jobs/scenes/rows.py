@@ -27,6 +27,7 @@ from monitor.store.scenes.arrivals import (
     save_changes,
     save_comparison,
 )
+from monitor.store.scenes.outlines import Unsure
 from monitor.store.scenes.versions import name_origin
 
 # Scenes of a site that a worker is given, the newest by acquisition.
@@ -131,6 +132,11 @@ def save_series(c: Connection, site: Site, answer: ReadScene, now: datetime, ver
         for row in answer.series
     ]  # fmt: skip
     return add_observations(c, rows, now).stored
+
+
+def list_unsure(answer: ReadScene) -> list[Unsure]:
+    """The tiles of a scene that wait for somebody to look."""
+    return [Unsure(*one.box, one.doubt) for one in answer.doubtful_tiles]
 
 
 def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], version: int = 1) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from detection.imagery.change.records import Change, KeptDate, KnownOutline, Outline
-from detection.imagery.footprints.records import Box, Window
+from detection.imagery.footprints.records import Box, DoubtfulTile, Window
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import LocalGrid
 from monitor.jobs.scenes.proximity import Place
@@ -117,7 +117,8 @@ class ReadScene:
     """A scene that was read; `outputs` and `card` are kept as they are (JSON).
 
     `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces;
-    `prior` is the susceptibility map below it (see `describe_prior`), `priors` the mean of it by polygon_id.
+    `prior` is the susceptibility map below it (see `describe_prior`), `priors` the mean of it by polygon_id;
+    `doubtful_tiles` are those that the model is least sure of.
     """
 
     scene_hash: str
@@ -144,6 +145,7 @@ class ReadScene:
     replaced: tuple[str, ...] = ()
     prior: dict[str, Any] | None = None
     priors: dict[str, float] = field(default_factory=dict)
+    doubtful_tiles: tuple[DoubtfulTile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from detection.imagery.change.records import (
 )
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import Circle, Place
 from detection.imagery.raster.local_grid import placing
@@ -121,6 +122,7 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         series=tuple(_list_series(own, judgements[0][1], same, asked)),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
+        doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
     )  # fmt: skip
 
 

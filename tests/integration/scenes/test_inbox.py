@@ -15,6 +15,7 @@ from monitor.jobs.scenes import rows
 from monitor.jobs.scenes.sweep import sweep
 from monitor.jobs.scenes.tasks import Judgement, PlaceValue
 from monitor.store.alerting.decisions import load_footprint_facts
+from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema import tables as t
 from tests.data.crossing import cross
 from tests.data.drawn_dates import watch_by_hand, write_date
@@ -58,6 +59,8 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
     assert [(p["scene"], p["change"]) for p in polygons(database)] == [
         ("latest", "new"), ("late", "known"), ("latest", "grown"),
     ]  # fmt: skip
+    with database.read() as c:  # where the model is least sure: of the larger scar, for the other is 2 % of doubt
+        assert [(one.scene, one.tile) for one in load_unsure(c, site.id)] == [("latest", 0)]
 
 
 def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, monkeypatch):

@@ -88,7 +88,7 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
     monkeypatch.setattr(exports, "MOST_ROWS", 10)
     for path, status, word in (
         ("export/passwords.csv", 404, "there are: observations"),
-        ("export/observations.xml", 404, "stations, footprints come as geojson, gpkg"),
+        ("export/observations.xml", 404, "stations, footprints, outlines come as geojson, gpkg"),
         ("export/observations.csv?from=yesterday", 409, "range:"),
         ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
         ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "as of now"),

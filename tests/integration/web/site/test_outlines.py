@@ -8,7 +8,8 @@ import pytest
 from monitor.store.scenes.outlines import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
 from monitor.web.uploads import outlines as uploads
-from tests.data.drawable import ADDRESS, SCENE, make_drawable
+from tests.data.filled import DRAWN as ADDRESS
+from tests.data.filled import HASHES, make_drawable
 from tests.integration.scenes.test_outlines import square
 from tests.integration.web.test_page import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
@@ -55,6 +56,7 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
     assert everything[1]["properties"]["kind"] == "landslide"
 
 
+SCENE = HASHES["scene"]
 REFUSED = [
     (b"{", "the file is no GeoJSON"),
     (b"[" * 100_000, "the file is no GeoJSON"),

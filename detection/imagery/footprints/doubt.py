@@ -1,0 +1,84 @@
+"""Tiles of a scene that its model is least sure of: there the look of a person teaches it most."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.footprints.records import DoubtfulTile
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Layer
+from detection.imagery.raster.raster import read_grid
+
+SIDE_PX: Final = 64
+MOST: Final = 20
+LEAST: Final = 0.02  # mean doubt of a tile; below it the model is sure
+SEEN_SHARE: Final = 0.5  # of a tile that must be valid
+
+
+def find_doubtful(prob: Path, threshold: float, classes: int = 1, most: int = MOST) -> tuple[DoubtfulTile, ...]:
+    """The tiles of a scene with the greatest mean doubt, no two of them side by side, the least sure first.
+
+    The doubt of a pixel is 1 at the threshold and falls in a straight line to 0 where the probability is 0 or 1
+    (margin sampling: Lewis and Gale 1994). With several classes the likeliest one counts.
+
+    Args:
+        prob: kept probabilities (0 to 200, 255 nodata), one band a class.
+        threshold: from which a pixel is a landslide, between 0 and 1.
+        classes: how many bands there are.
+        most: so many tiles at most.
+    """
+    grid = read_grid(prob)
+    doubts = np.zeros((-(-grid.height // SIDE_PX), -(-grid.width // SIDE_PX)))
+    with ExitStack() as stack:
+        layers = [stack.enter_context(Layer(prob, grid, k, nodata=NODATA)) for k in range(1, classes + 1)]
+        for down in range(doubts.shape[0]):
+            top = down * SIDE_PX
+            read = [layer.read(0, top, grid.width, min(SIDE_PX, grid.height - top)) for layer in layers]
+            likeliest = np.max([values for values, _ in read], axis=0) / STEPS
+            doubts[down] = _average(measure_doubt(likeliest, threshold), read[0][1])
+    return tuple(DoubtfulTile(_frame(grid, *place), round(float(doubts[place]), 4)) for place in _spread(doubts, most))
+
+
+def measure_doubt(probability: NDArray[Any], threshold: float) -> NDArray[np.floating]:
+    """How near each probability lies to the threshold, 0 to 1.
+
+    >>> measure_doubt(np.array([0.0, 0.2, 0.4, 0.7, 1.0]), 0.4).round(6).tolist()
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    low, high = max(threshold, 1e-6), max(1.0 - threshold, 1e-6)
+    return np.clip(np.where(probability < threshold, probability / low, (1.0 - probability) / high), 0.0, 1.0)
+
+
+def _average(doubt: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The mean of each tile along a row of them; 0 where too little of a tile is valid."""
+    starts = np.arange(0, doubt.shape[1], SIDE_PX)
+    sums = np.add.reduceat(np.where(valid, doubt, 0.0).sum(axis=0, dtype=np.float64), starts)
+    counts = np.add.reduceat(valid.sum(axis=0), starts)
+    enough = counts >= SEEN_SHARE * SIDE_PX**2
+    return np.where(enough, sums / np.maximum(counts, 1), 0.0)
+
+
+def _spread(doubts: NDArray[np.float64], most: int) -> list[tuple[int, int]]:
+    """The places of the greatest doubts, none beside another."""
+    left, found = doubts.copy(), list[tuple[int, int]]()
+    while len(found) < most:
+        down, across = divmod(int(left.argmax()), left.shape[1])
+        if left[down, across] < LEAST:
+            break
+        found.append((down, across))
+        left[max(0, down - 1) : down + 2, max(0, across - 1) : across + 2] = 0.0
+    return found
+
+
+def _frame(grid: Grid, down: int, across: int) -> tuple[float, float, float, float]:
+    """The box around a tile: least longitude and latitude, greatest."""
+    columns = np.array([across, across + 1, across + 1, across]) * SIDE_PX
+    rows = np.array([down, down, down + 1, down + 1]) * SIDE_PX
+    x, y = grid.to_crs(np.minimum(columns, grid.width), np.minimum(rows, grid.height))
+    lon, lat = grid.to_lonlat(x, y)
+    return tuple(round(float(k), 7) for k in (lon.min(), lat.min(), lon.max(), lat.max()))  # type: ignore[return-value]
