@@ -84,6 +84,7 @@ JOBS: Final = (
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
         watched=lambda config, site: Path(config.paths.inbox) / site.id,
     ),
+    Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0),
     Job(
         "sources", "monitor.ingest.sources.poll:run", lambda _: 60.0, 20.0, polls=True,
         watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,

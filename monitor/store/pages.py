@@ -161,6 +161,15 @@ def load_read_scenes(c: Connection, site: str, limit: int, scene_hash: str | Non
     return _load_scenes(c, which, (s.received_at.desc(), s.scene_hash), limit)
 
 
+def find_scene_folder(c: Connection, site: str, scene_hash: str) -> str | None:
+    """Where the results of a scene of an active site lie; None where there is no such scene, or it was not read."""
+    s = t.scene.c
+    query = select(s.out_dir).join(t.site, t.site.c.id == s.site)
+    found = c.execute(query.where(s.scene_hash == scene_hash, s.site == site, s.state == "done", t.site.c.active))
+    folder: str | None = found.scalar()
+    return folder
+
+
 def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
     """The newest image that was read, whenever it arrived; None where none was."""
     s = t.scene.c

@@ -65,6 +65,7 @@ from monitor.web.routes.site import (
     rain,
     readings,
     reports,
+    scene_tiles,
     thresholds,
 )
 from monitor.web.uploads.work import Workshop
@@ -101,7 +102,7 @@ PAGES: Final = (
     offline,
     gateway,
 )
-ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, probes))
+ROUTERS: Final = tuple(m.router for m in (*PAGES, api, cap, charts, panes, exports, maps, scene_tiles, probes))
 
 
 class LastingFiles(StaticFiles):

@@ -61,10 +61,22 @@ def write_preview(
 
 def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
     """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
-    names = ("B4", "B3", "B2") if {"B4", "B3", "B2"} <= set(scene.bands) else (next(iter(scene.bands)),) * 3
-    places = tuple((scene.bands[name].path, scene.bands[name].index) for name in names)
+    names = show_bands(scene)
+    places = tuple(scene.choose(names).values()) * (3 // len(names))
     grid = _small_grid(scene_grid, longest_px)
     return _paint(places, grid, tuple(path.stat().st_mtime_ns for path, _ in places)).copy(), grid
+
+
+def show_bands(scene: Scene) -> tuple[str, ...]:
+    """The bands that a picture shows: red, green and blue; the first one, as grey, where one of them lacks."""
+    names = ("B4", "B3", "B2")
+    return names if set(names) <= set(scene.bands) else (next(iter(scene.bands)),)
+
+
+def measure_stretch(scene: Scene, scene_grid: Grid, longest_px: int = 1024) -> list[tuple[float, float]]:
+    """The 2nd and 98th percentile of each band that a picture shows, over the whole scene, as its preview has them."""
+    places = tuple(scene.choose(show_bands(scene)).values())
+    return _find_stretch(*_read_overview(places, _small_grid(scene_grid, longest_px)))
 
 
 @lru_cache(maxsize=1)
@@ -72,14 +84,20 @@ def _paint(places: tuple[tuple[Path, int], ...], grid: Grid, _: tuple[int, ...])
     """Kept, for the picture of a scene is followed by that of its change; the times say that it is the same scene."""
     values, valid = _read_overview(places, grid)
     image = np.zeros((4, *valid.shape), np.uint8)
-    step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
-    sample = valid[::step, ::step]
-    for position, band in enumerate(values):
-        low, high = np.percentile(band[::step, ::step][sample], [2, 98]) if sample.any() else (0.0, 1.0)
+    for position, (band, (low, high)) in enumerate(zip(values, _find_stretch(values, valid), strict=True)):
         shown = (band - np.float32(low)) * np.float32(255 / max(high - low, 1e-9))
         image[position] = np.where(valid, np.clip(shown, 0, 255, out=shown), 0)
     image[3] = valid * np.uint8(255)
     return image
+
+
+def _find_stretch(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> list[tuple[float, float]]:
+    step = SAMPLED if valid[::SAMPLED, ::SAMPLED].any() else 1
+    sample = valid[::step, ::step]
+    if not sample.any():
+        return [(0.0, 1.0)] * len(values)
+    found = (np.percentile(band[::step, ::step][sample], [2, 98]) for band in values)
+    return [(float(low), float(high)) for low, high in found]
 
 
 def bounds_of(grid: Grid) -> list[float]:

@@ -1,7 +1,11 @@
 """What a worker is asked for map tiles, and what it answers; read without any library of rasters."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Final
+
+SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +14,18 @@ class ReliefAsked:
 
     dem: Path
     out: Path
+    into: str = ""
+    affine: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SceneTilesAsked:
+    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefAsked` for the local system."""
+
+    scene: Path
+    acquired_at: datetime
+    prob: Path
+    out_dir: Path
     into: str = ""
     affine: tuple[float, ...] = ()
 

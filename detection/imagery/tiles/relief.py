@@ -1,9 +1,7 @@
 """Shaded relief of an elevation model as map tiles: what the ground looks like below stations and footprints."""
 
 import warnings
-from collections.abc import Iterator
-from itertools import islice
-from math import atan, ceil, cos, floor, log2, pi, radians, sin, sinh
+from math import cos, radians, sin
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,19 +12,24 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import transform_bounds
 
-from detection.imagery.errors import ImageryError, NoCrsError, NoValidPixelsError, TruncatedRasterError
+from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import grid_of
 from detection.imagery.raster.terrain import NODATA, derive_terrain
 from detection.imagery.raster.untrusted import open_raster
 from detection.imagery.tiles.archive import About, number_tile, write_archive
 from detection.imagery.tiles.records import ReliefAsked, Tiles
+from detection.imagery.tiles.web_grid import (
+    SIDE_PX,
+    WEB,
+    choose_zooms,
+    find_extent,
+    frame_tile,
+    list_tiles,
+    to_lonlat,
+)
 
-WEB: Final = "EPSG:3857"  # the grid of web maps
-HALF_M: Final = 20_037_508.342789244  # of its side
-SIDE_PX: Final = 512
 MOST_TILES: Final = 4096  # of the finest zoom: 32 km at 1 m
 FINEST: Final = 18
 AROUND: Final = 3  # zooms at which the model is a part of the view
@@ -51,60 +54,31 @@ def draw_relief(dem: Path, out: Path, most: int = MOST_TILES) -> Tiles:
         TruncatedRasterError: a block of it cannot be read.
     """
     with open_raster(dem) as source:
-        grid_of(source, dem)
-        west, south, east, north, step_m = _find_extent(source, dem)
-        span_m = max(east - west, north - south)
-        finest = min(FINEST, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * step_m)) - 0.25)))
-        while sum(1 for _ in islice(_list_tiles(finest, (west, south, east, north)), most + 1)) > most:
-            finest -= 1
-        coarsest = max(0, min(finest, floor(log2(2 * HALF_M / span_m))) - AROUND)
+        extent = find_extent(grid_of(source, dem), dem)
+        coarsest, finest = choose_zooms(extent, most, finest=FINEST, around=AROUND)
         numbered = [
             (number_tile(zoom, column, row), zoom, column, row)
             for zoom in range(coarsest, finest + 1)
-            for column, row in _list_tiles(zoom, (west, south, east, north))
+            for column, row in list_tiles(zoom, extent)
         ]
-        lonlat = (*_to_lonlat(west, south), *_to_lonlat(east, north))
-        about = About("png", lonlat, (coarsest, finest), zipped=False, metadata={"name": "relief", "type": "overlay"})
+        about = About(
+            "png", extent.lonlat, (coarsest, finest), zipped=False, metadata={"name": "relief", "type": "overlay"}
+        )
         drawn = (
             (number, tile)
             for number, zoom, column, row in sorted(numbered)
-            if (tile := _draw_tile(source, dem, step_m, zoom, column, row)) is not None
+            if (tile := _draw_tile(source, dem, extent.step_m, zoom, column, row)) is not None
         )
         tiles = write_archive(out, drawn, about)
         if not tiles:
             out.unlink()
             raise NoValidPixelsError(f"{dem}: no pixel has a height")
-    return Tiles(tiles, "png", (coarsest, finest), lonlat)
-
-
-def _find_extent(source: Any, path: Path) -> tuple[float, float, float, float, float]:
-    """West, south, east, north and the size of a pixel on the grid of web maps."""
-    try:
-        west, south, east, north = transform_bounds(source.crs, WEB, *source.bounds)
-    except RasterioError:
-        raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
-    if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
-        raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
-    step_m = ((east - west) * (north - south) / (source.width * source.height)) ** 0.5
-    return west, south, east, north, step_m
-
-
-def _list_tiles(zoom: int, extent: tuple[float, float, float, float]) -> Iterator[tuple[int, int]]:
-    side_m = 2 * HALF_M / 2**zoom
-    west, south, east, north = extent
-    for column in range(floor((west + HALF_M) / side_m), ceil((east + HALF_M) / side_m)):
-        for row in range(floor((HALF_M - north) / side_m), ceil((HALF_M - south) / side_m)):
-            yield column, row
-
-
-def _to_lonlat(x: float, y: float) -> tuple[float, float]:
-    return x / HALF_M * 180.0, atan(sinh(y / HALF_M * pi)) * 180.0 / pi
+    return Tiles(tiles, "png", (coarsest, finest), extent.lonlat)
 
 
 def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, row: int) -> bytes | None:
     """One tile as a PNG in grey with transparency; None where nothing of it has a height."""
-    pixel_m = 2 * HALF_M / 2**zoom / SIDE_PX
-    left, top = column * SIDE_PX * pixel_m - HALF_M, HALF_M - row * SIDE_PX * pixel_m
+    pixel_m, _, left, _, _, top = frame_tile(zoom, column, row)[:6]
     frame = Affine(pixel_m, 0, left - pixel_m, 0, -pixel_m, top + pixel_m)
     way = Resampling.average if pixel_m > 2 * step_m else Resampling.cubic
     try:
@@ -118,7 +92,7 @@ def _draw_tile(source: Any, path: Path, step_m: float, zoom: int, column: int, r
     heights[(heights == NODATA) | ~np.isfinite(heights)] = np.nan
     if np.isnan(heights).all():
         return None
-    latitude = radians(_to_lonlat(0.0, top - SIDE_PX * pixel_m / 2)[1])
+    latitude = radians(to_lonlat(0.0, top - SIDE_PX * pixel_m / 2)[1])
     shade = shade_heights(_continue(heights), pixel_m * cos(latitude))
     known = np.isfinite(shade)
     if not known.any():

@@ -52,7 +52,7 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
         site: its id.
         everything: with the footprints of all; else of the newest by each model, and of those on which these rest.
     """
-    rows = _list_done(c, site)
+    rows = list_done(c, site)
     outlines: dict[str, tuple[KnownOutline, ...]] = {}
     taken: Counter[str] = Counter()
     for row in rows:
@@ -89,10 +89,11 @@ def _load_outlines(c: Connection, row: SceneRow) -> tuple[KnownOutline, ...]:
 
 def mark_dates(c: Connection, site: str) -> frozenset[str]:
     """Which scenes are done: when that has changed while a worker ran, its judgement is out of date."""
-    return frozenset(row.scene_hash for row in _list_done(c, site))
+    return frozenset(row.scene_hash for row in list_done(c, site))
 
 
-def _list_done(c: Connection, site: str) -> list[SceneRow]:
+def list_done(c: Connection, site: str) -> list[SceneRow]:
+    """The newest scenes of a site that were read, by acquisition, newest first: those that others are compared with."""
     rows = [
         r for r in load_scenes(c, site)
         if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})

@@ -94,7 +94,8 @@ RULES: Final[dict[str, str]] = {
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/outlines.geojson",
-            "scenes/{scene_hash}/change.png",
+            "scenes/{scene_hash}/change.png", "scenes/{scene_hash}/map",
+            "scenes/{scene_hash}/tiles/{z}/{x}/{y}", "scenes/{scene_hash}/probability/{z}/{x}/{y}",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
             "chart/{station}/{quantity}", "panes/{station}/{quantity}", "compare/{quantity}",
             "stations.geojson", "export", "export/{table}.{form}", "maintenance.ics",

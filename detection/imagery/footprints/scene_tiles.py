@@ -1,0 +1,233 @@
+"""A scene at its own resolution, and its probabilities, as tiles of web maps: what a person zooms into."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.warp import reproject, transform
+from rasterio.windows import Window
+
+from detection.imagery.errors import ImageryError, TruncatedRasterError
+from detection.imagery.footprints.polygons import STEPS
+from detection.imagery.footprints.preview import measure_stretch, show_bands
+from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid, apply_affine
+from detection.imagery.raster.local_grid import placing
+from detection.imagery.raster.raster import grid_of
+from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
+from detection.imagery.scene.reader import BandReader, read_block
+from detection.imagery.scene.scene import read_scene
+from detection.imagery.tiles.pyramid import Look, Tile, write_pyramid
+from detection.imagery.tiles.records import SCENE_FILES, SceneTilesAsked, Tiles
+from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
+
+FINEST: Final = 21
+MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
+EDGE_POINTS: Final = 21  # of each side of a tile, where it is looked for in the scene
+MARGIN_PX: Final = 3
+HELD_BYTES: Final = 256 << 20  # of a file in rows, so much is kept for the tiles side by side
+CHUNK_PX: Final = 2048
+QUALITY: Final = 80
+# Probabilities from faint to certain (Matplotlib's inferno, cut where it is too dark or too pale for a picture below).
+RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
+SHOWN_FROM: Final = 0.05
+
+Read = Callable[[int, int, int, int], NDArray[np.uint8]]
+"""Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
+
+
+def make_tiles(asked: SceneTilesAsked) -> Tiles:
+    """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none."""
+    local = {"into": asked.into, "affine": asked.affine} if asked.into else None
+    try:
+        with placing(local):
+            draw_probability(asked.prob, asked.out_dir / SCENE_FILES["probability"])
+            return draw_scene(asked)
+    except (ImageryError, OSError) as error:
+        return Tiles(error=str(error))
+
+
+def draw_scene(asked: SceneTilesAsked) -> Tiles:
+    """Write the tiles of a scene: red, green and blue or grey, stretched as its preview is, nodata transparent.
+
+    Clouds and shadows are shown: whoever looks wants to see why nothing was found there.
+
+    Raises:
+        NoCrsError: the scene has no place on the grid of web maps.
+        TruncatedRasterError: a block of it cannot be read.
+    """
+    scene = read_scene(asked.scene, asked.acquired_at)
+    names = show_bands(scene)
+    with BandReader(scene.choose(names), limits=NO_LIMITS) as reader:
+        stretch = measure_stretch(scene, reader.grid)
+        lows = np.array([low for low, _ in stretch], np.float32)[:, None, None]
+        steps = np.array([254 / max(high - low, 1e-9) for low, high in stretch], np.float32)[:, None, None]
+
+        def read(column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
+            values, valid = reader.read(column, row, width, height)
+            shown = np.clip((values - lows) * steps, 0, 254).astype(np.uint8) + np.uint8(1)  # 0 is nothing
+            return np.where(valid, shown, np.uint8(0))
+
+        about = {"name": "scene", "type": "overlay", "bands": names, "stretch": [list(pair) for pair in stretch]}
+        source = _Source(read, reader.grid, len(names), in_rows=not reader.in_tiles)
+        look = Look("webp", _fold_picture, _encode_picture)
+        return _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
+
+
+def draw_probability(prob: Path, out: Path) -> Tiles:
+    """Write the tiles of kept probabilities, of several classes the highest; a coarser tile has the highest of four.
+
+    So a small landslide is seen from afar too.
+    """
+    with open_raster(prob, NO_LIMITS) as raster:
+
+        def read(column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
+            window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
+            bands = [read_block(raster.read, index, window, prob) for index in raster.indexes]
+            return np.asarray(np.where(np.stack(bands) == NODATA, 0, np.stack(bands)).max(axis=0)[None], np.uint8)
+
+        source = _Source(read, grid_of(raster, prob), 1, in_rows=False)
+        about = {"name": "probability", "type": "overlay", "steps_per_unit": STEPS}
+        return _write(source, prob, out, Look("webp", _fold_highest, _encode_probability), about)
+
+
+def _write(source: "_Source", path: Path, out: Path, look: Look, about: dict[str, Any]) -> Tiles:
+    extent = find_extent(source.grid, path)
+    zooms = choose_zooms(extent, MOST_TILES, finest=FINEST)
+    columns, _ = span_tiles(zooms[1], extent)
+
+    def draw(zoom: int, column: int, row: int) -> Tile | None:
+        coarse = frame_tile(zoom, column, row).a > 2 * extent.step_m
+        return source.draw(zoom, column, row, columns, coarse=coarse, path=path)
+
+    return write_pyramid(out, extent, zooms, draw, look, about)
+
+
+class _Source:
+    """A raster whose windows become tiles; of one that lies in rows those of a row of tiles are kept meanwhile."""
+
+    def __init__(self, read: Read, grid: Grid, bands: int, *, in_rows: bool) -> None:
+        self.grid, self._read, self._bands, self._in_rows = grid, read, bands, in_rows
+        self._held: tuple[int, int, NDArray[np.uint8]] | None = None  # row of tiles, first row of pixels, pixels
+
+    def draw(self, zoom: int, column: int, row: int, columns: range, *, coarse: bool, path: Path) -> Tile | None:
+        """One tile: bands x 512 x 512; None where the raster has nothing."""
+        window = self._find_window(zoom, column, row, 1)
+        if window is None:
+            return None
+        pixels = self._take(zoom, row, columns, window)
+        if not pixels.any():
+            return None
+        tile = np.zeros((self._bands, SIDE_PX, SIDE_PX), np.uint8)
+        try:
+            reproject(
+                pixels, tile, src_transform=self.grid.moved(window[0], window[1]), src_crs=self.grid.crs_wkt,
+                src_nodata=0, dst_transform=frame_tile(zoom, column, row), dst_crs=WEB, dst_nodata=0,
+                resampling=Resampling.average if coarse else Resampling.bilinear,
+            )  # fmt: skip
+        except RasterioError:
+            raise TruncatedRasterError(f"{path}: cannot be brought onto the grid of web maps") from None
+        return tile if tile.any() else None
+
+    def _take(self, zoom: int, row: int, columns: range, window: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+        if not self._in_rows:
+            return self._read(*window)
+        if self._held is None or self._held[0] != row:
+            self._held = self._hold(zoom, row, columns)
+        if self._held is None:
+            return self._read(*window)
+        left, top, width, height = window
+        _, first, pixels = self._held
+        return pixels[:, top - first : top - first + height, left : left + width]
+
+    def _hold(self, zoom: int, row: int, columns: range) -> tuple[int, int, NDArray[np.uint8]] | None:
+        """The rows of pixels below a row of tiles, each decoded once; None where they would be too many."""
+        found = self._find_window(zoom, columns[0], row, len(columns))
+        if found is None or self._bands * self.grid.width * found[3] > HELD_BYTES:
+            return None
+        _, top, _, height = found
+        pixels = np.empty((self._bands, height, self.grid.width), np.uint8)
+        for left in range(0, self.grid.width, CHUNK_PX):
+            width = min(CHUNK_PX, self.grid.width - left)
+            pixels[:, :, left : left + width] = self._read(left, top, width, height)
+        return row, top, pixels
+
+    def _find_window(self, zoom: int, column: int, row: int, count: int) -> tuple[int, int, int, int] | None:
+        """Column, row, width and height of the pixels that lie below some tiles side by side."""
+        frame = frame_tile(zoom, column, row)
+        x, y = _walk_around(frame, SIDE_PX * count, SIDE_PX)
+        try:
+            own = transform(WEB, self.grid.crs_wkt, x, y)
+        except RasterioError:
+            return None
+        columns, rows = apply_affine(~self.grid.transform, np.asarray(own[0]), np.asarray(own[1]))
+        if not (np.isfinite(columns).all() and np.isfinite(rows).all()):
+            return None
+        left, top = max(0, int(columns.min()) - MARGIN_PX), max(0, int(rows.min()) - MARGIN_PX)
+        right = min(self.grid.width, int(columns.max()) + 1 + MARGIN_PX)
+        bottom = min(self.grid.height, int(rows.max()) + 1 + MARGIN_PX)
+        return (left, top, right - left, bottom - top) if left < right and top < bottom else None
+
+
+def _walk_around(frame: Affine, width: int, height: int) -> tuple[list[float], list[float]]:
+    """Points along the four sides of a frame, in its metres."""
+    along = np.linspace(0, 1, EDGE_POINTS)
+    columns = np.concatenate([along, along, np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS)]) * width
+    rows = np.concatenate([np.zeros(EDGE_POINTS), np.ones(EDGE_POINTS), along, along]) * height
+    x, y = apply_affine(frame, columns, rows)
+    return x.tolist(), y.tolist()
+
+
+def _as_picture(tile: Tile) -> Image.Image:
+    """Colours with what is not nothing opaque."""
+    colours = tile if len(tile) == 3 else np.repeat(tile, 3, axis=0)
+    alpha = np.where(tile.any(axis=0), np.uint8(255), np.uint8(0))
+    return Image.fromarray(np.dstack([*colours, alpha]), "RGBA")
+
+
+def _fold_picture(tile: Tile) -> Tile:
+    """The means of four pixels each, of those that are there."""
+    parts = tile.reshape(len(tile), SIDE_PX // 2, 2, SIDE_PX // 2, 2).astype(np.uint16)
+    sums, there = parts.sum(axis=(2, 4)), (parts > 0).sum(axis=(2, 4))
+    return np.asarray(sums // np.maximum(there, 1), np.uint8)
+
+
+def _fold_highest(tile: Tile) -> Tile:
+    return np.asarray(tile.reshape(len(tile), SIDE_PX // 2, 2, SIDE_PX // 2, 2).max(axis=(2, 4)))
+
+
+def _encode_picture(tile: Tile) -> bytes | None:
+    content = io.BytesIO()
+    picture = _as_picture(tile)
+    (picture.convert("RGB") if tile.all() else picture).save(content, "webp", quality=QUALITY, method=1)
+    return content.getvalue()
+
+
+def _encode_probability(tile: Tile) -> bytes | None:
+    """Colours of `RAMP`; what is less probable than `SHOWN_FROM` is not drawn."""
+    steps = tile[0]
+    if not (steps >= SHOWN_FROM * STEPS).any():
+        return None
+    content = io.BytesIO()
+    Image.fromarray(_COLOURS[steps], "RGBA").save(content, "webp", lossless=True, quality=0, method=0, exact=False)
+    return content.getvalue()
+
+
+def _list_colours() -> NDArray[np.uint8]:
+    """The colour of each stored step, of which every fifth is drawn as those before it: that packs well."""
+    found = np.zeros((256, 4), np.uint8)
+    shares = np.minimum(np.arange(256) // 5 * 5 / STEPS, 1.0)
+    for band in range(3):
+        found[:, band] = np.interp(shares, np.linspace(0, 1, len(RAMP)), [colour[band] for colour in RAMP])
+    found[:, 3] = np.where(shares >= SHOWN_FROM, 255, 0)
+    return found
+
+
+_COLOURS: Final = _list_colours()

@@ -1,0 +1,98 @@
+"""A raster as tiles of web maps, in one pass from north to south: coarser tiles are folded of finer ones."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.records import Tiles
+from detection.imagery.tiles.web_grid import SIDE_PX, Extent, span_tiles
+
+Tile = NDArray[np.uint8]  # bands x 512 x 512
+Draw = Callable[[int, int, int], Tile | None]
+"""The tile at a zoom, column and row; None where there is nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How tiles look.
+
+    Attributes:
+        kind: of their files, see `archive.KINDS`.
+        fold: a tile at half its size.
+        encode: its file; None where it shows nothing.
+    """
+
+    kind: str
+    fold: Callable[[Tile], Tile]
+    encode: Callable[[Tile], bytes | None]
+
+
+@dataclass(slots=True)
+class _Pyramid:
+    """Tiles as far as they are drawn: encoded ones in a file, of coarser zooms what the finer rows have filled."""
+
+    look: Look
+    lowest: int
+    data: IO[bytes]
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    begun: dict[tuple[int, int], dict[int, Tile]] = field(default_factory=dict)  # zoom, row -> column -> tile
+
+    def add(self, zoom: int, column: int, row: int, tile: Tile) -> None:
+        content = self.look.encode(tile)
+        if content is not None:
+            self.places[number_tile(zoom, column, row)] = (self.data.tell(), len(content))
+            self.data.write(content)
+        if zoom == self.lowest:
+            return
+        half = SIDE_PX // 2
+        above = self.begun.setdefault((zoom - 1, row // 2), {})
+        if column // 2 not in above:
+            above[column // 2] = np.zeros_like(tile)
+        top, left = row % 2 * half, column % 2 * half
+        above[column // 2][:, top : top + half, left : left + half] = self.look.fold(tile)
+
+    def end_row(self, zoom: int, row: int, last: int) -> None:
+        """After the last tile of a row: the coarser row above is whole when it has all of its rows."""
+        if zoom == self.lowest or not (row % 2 or row == last):
+            return
+        for column, tile in sorted(self.begun.pop((zoom - 1, row // 2), {}).items()):
+            self.add(zoom - 1, column, row // 2, tile)
+        self.end_row(zoom - 1, row // 2, last // 2)
+
+    def read(self) -> Iterator[tuple[int, bytes]]:
+        for number, (offset, length) in sorted(self.places.items()):
+            self.data.seek(offset)
+            yield number, self.data.read(length)
+
+
+def write_pyramid(
+    out: Path, extent: Extent, zooms: tuple[int, int], draw: Draw, look: Look, metadata: Mapping[str, Any]
+) -> Tiles:
+    """Draw the tiles of the highest zoom, fold those of the others, and write all into one file.
+
+    Args:
+        out: the file.
+        extent: of the raster.
+        zooms: lowest, highest.
+        draw: asked for the tiles of the highest zoom alone, row by row from west to east.
+        look: how they look.
+        metadata: what the file says of itself.
+    """
+    lowest, highest = zooms
+    columns, rows = span_tiles(highest, extent)
+    with tempfile.TemporaryFile(dir=out.parent) as data:
+        pyramid = _Pyramid(look, lowest, data)
+        for row in rows:
+            for column in columns:
+                if (tile := draw(highest, column, row)) is not None:
+                    pyramid.add(highest, column, row, tile)
+            pyramid.end_row(highest, row, rows[-1])
+        about = About(look.kind, extent.lonlat, zooms, zipped=False, metadata=metadata)
+        tiles = write_archive(out, pyramid.read(), about)
+    return Tiles(tiles, look.kind, zooms, extent.lonlat)

@@ -1,0 +1,98 @@
+"""The grid of web maps: where its tiles lie, and which of them a raster covers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import atan, ceil, floor, log2, pi, sinh
+from pathlib import Path
+from typing import Final
+
+from affine import Affine
+from rasterio.errors import RasterioError
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
+
+from detection.imagery.errors import NoCrsError
+from detection.imagery.raster.grid import Grid
+
+WEB: Final = "EPSG:3857"
+HALF_M: Final = 20_037_508.342789244  # of its side
+SIDE_PX: Final = 512
+WIDEST: Final = 256  # tiles side by side: a row of them is held in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a raster lies on the grid of web maps, in its metres, and the size of a pixel there."""
+
+    west: float
+    south: float
+    east: float
+    north: float
+    step_m: float
+
+    @property
+    def lonlat(self) -> tuple[float, float, float, float]:
+        """West, south, east, north in degrees."""
+        return (*to_lonlat(self.west, self.south), *to_lonlat(self.east, self.north))
+
+
+def find_extent(grid: Grid, path: Path) -> Extent:
+    """Where a grid lies on that of web maps.
+
+    Raises:
+        NoCrsError: it has no place there.
+    """
+    if not grid.placed:
+        raise NoCrsError(f"{path}: has no place on the ground")
+    try:
+        own = array_bounds(grid.height, grid.width, grid.transform)
+        west, south, east, north = transform_bounds(grid.crs_wkt, WEB, *own)
+    except RasterioError:
+        raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
+    if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
+        raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
+    return Extent(west, south, east, north, ((east - west) * (north - south) / (grid.width * grid.height)) ** 0.5)
+
+
+def choose_zooms(extent: Extent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:
+    """Lowest and highest zoom: the raster in one or two tiles, and its own resolution or what `most` tiles can show.
+
+    Args:
+        extent: of the raster.
+        most: tiles of the highest zoom.
+        finest: highest zoom of all.
+        around: zooms below the lowest, at which the raster is a part of the view.
+    """
+    high = min(finest, max(0, ceil(log2(2 * HALF_M / (SIDE_PX * extent.step_m)) - 0.25)))
+    while _is_too_much(*span_tiles(high, extent), most):
+        high -= 1
+    span_m = max(extent.east - extent.west, extent.north - extent.south)
+    return max(0, min(high, floor(log2(2 * HALF_M / span_m))) - around), high
+
+
+def _is_too_much(columns: range, rows: range, most: int) -> bool:
+    return len(columns) > WIDEST or len(columns) * len(rows) > most
+
+
+def span_tiles(zoom: int, extent: Extent) -> tuple[range, range]:
+    """Columns and rows of the tiles of a zoom that a raster covers."""
+    side_m = 2 * HALF_M / 2**zoom
+    columns = range(floor((extent.west + HALF_M) / side_m), ceil((extent.east + HALF_M) / side_m))
+    return columns, range(floor((HALF_M - extent.north) / side_m), ceil((HALF_M - extent.south) / side_m))
+
+
+def list_tiles(zoom: int, extent: Extent) -> Iterator[tuple[int, int]]:
+    """Column and row of each of these tiles."""
+    columns, rows = span_tiles(zoom, extent)
+    return ((column, row) for column in columns for row in rows)
+
+
+def frame_tile(zoom: int, column: int, row: int) -> Affine:
+    """The affine of the pixels of a tile."""
+    pixel_m = 2 * HALF_M / 2**zoom / SIDE_PX
+    return Affine(pixel_m, 0, column * SIDE_PX * pixel_m - HALF_M, 0, -pixel_m, HALF_M - row * SIDE_PX * pixel_m)
+
+
+def to_lonlat(x: float, y: float) -> tuple[float, float]:
+    """Degrees of a place on the grid of web maps."""
+    return x / HALF_M * 180.0, atan(sinh(y / HALF_M * pi)) * 180.0 / pi

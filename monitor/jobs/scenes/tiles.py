@@ -1,0 +1,108 @@
+"""Tiles of scenes for the page, cut once the rows are stored: one scene a run, the newest first, of the newest."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from detection.imagery.tiles.records import SCENE_FILES, SceneTilesAsked, Tiles
+from detection.whole_file import write_json
+from monitor.config.service import ServiceConfig
+from monitor.domain.site import Site
+from monitor.errors import JobError
+from monitor.jobs.scenes.inbox import fingerprint
+from monitor.jobs.scenes.rows import list_done, list_names
+from monitor.jobs.worker import run_in_worker
+from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
+from monitor.store.scenes.arrivals import SceneRow, load_scenes
+from monitor.worker import compute
+from monitor.worker.records import Task
+
+CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
+    "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesAsked, Tiles
+)
+SAID: Final = "tiles.json"  # beside the tiles: of what they were cut, or why there are none
+AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
+REPLACED: Final = "its file is no more there as it was read"
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Cut the tiles of one scene that has none yet, and remove those of scenes that are no more among the newest.
+
+    A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
+    """
+    with db.read() as c:
+        newest = list_done(c, site.id)
+    due = next((row for row in newest if not _is_cut(row, now)), None)
+    if due is None:
+        return IDLE
+    said = _cut(config, site, due)
+    with db.read() as c:
+        _remove(load_scenes(c, site.id), {row.out_dir for row in newest})
+    return f"{due.name}: {said}"
+
+
+def _is_cut(row: SceneRow, now: datetime) -> bool:
+    """Whether the tiles that lie there are of this scene as it was read last; one whose results are gone has none."""
+    folder = Path(row.out_dir or "")
+    said = read_said(folder)
+    if not folder.is_dir():
+        return True
+    if said is None or said.get("of") != _mark(row):
+        return False
+    return not said.get("error") or now.timestamp() - (folder / SAID).stat().st_mtime < AGAIN_S
+
+
+def read_said(folder: Path) -> dict[str, Any] | None:
+    """What was said of the tiles of a folder; None where they were not cut."""
+    try:
+        found = json.loads((folder / SAID).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _mark(row: SceneRow) -> list[str]:
+    return [row.scene_hash, str((row.run or {})["model_hash"])]
+
+
+def _cut(config: ServiceConfig, site: Site, row: SceneRow) -> str:
+    folder = Path(row.out_dir or "")
+    found = _ask(config, site, row, folder)
+    if found.error:
+        _unlink(folder)
+    write_json(folder / SAID, {"of": _mark(row), "tiles": found.tiles, "error": found.error})
+    return f"no tiles: {found.error}" if found.error else f"{found.tiles} tiles"
+
+
+def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
+    """What the worker answers; one that fails costs the tiles alone, unless the service is stopping."""
+    scene, local = Path(row.path), site.scenes.local
+    try:
+        if fingerprint(scene) not in {print_ for _, print_ in list_names(row)}:
+            return Tiles(error=REPLACED)
+    except OSError:
+        return Tiles(error=REPLACED)
+    assert row.acquired_at is not None
+    prob = folder / Path((row.run or {})["outputs"]["prob"]).name
+    placed = () if local is None else (local.into, tuple(local.affine))
+    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, prob.absolute(), folder.absolute(), *placed)
+    try:
+        return run_in_worker(config.compute, CUT, asked, reads=[scene.absolute().parent], writes=[folder.absolute()])
+    except JobError as error:
+        if compute.is_stopping():
+            raise
+        return Tiles(error=str(error))
+
+
+def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:
+    for row in rows:
+        if row.out_dir and row.out_dir not in kept:
+            _unlink(Path(row.out_dir))
+
+
+def _unlink(folder: Path) -> None:
+    for name in (*SCENE_FILES.values(), SAID):
+        (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""The job that cuts tiles of scenes: each once, again when the scene was read anew, never for a file that changed."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from detection.imagery.tiles.lookup import open_archive
+from detection.imagery.tiles.records import SCENE_FILES
+from monitor.config.service import parse_site
+from monitor.errors import JobError
+from monitor.jobs.scenes import rows, tiles
+from monitor.jobs.scenes.inbox import fingerprint
+from monitor.store.job_runs import IDLE
+from monitor.store.schema import tables as t
+from tests.data.crossing import cross
+from tests.data.drawn_scenes import SITE, add_site, make_config, may
+
+NOW = may(20)
+PLACE = {"crs": "EPSG:32654", "transform": Affine(10, 0, 414_000, 0, -10, 4_731_000), "height": 64, "width": 64}
+
+
+def draw(folder, day):
+    """A scene of a day with the probabilities of its results."""
+    results = folder / "results" / str(day)
+    results.mkdir(parents=True)
+    image = folder / f"202605{day:02}.tif"
+    with rasterio.open(image, "w", driver="GTiff", count=1, dtype="uint8", **PLACE) as file:
+        file.write(np.arange(64 * 64, dtype=np.uint8).reshape(1, 64, 64))
+        file.set_band_description(1, "red")
+    with rasterio.open(results / "prob.tif", "w", driver="GTiff", count=1, dtype="uint8", nodata=255, **PLACE) as file:
+        file.write(np.full((1, 64, 64), 150, np.uint8))
+    return image, results
+
+
+@pytest.fixture
+def told(database, tmp_path, monkeypatch):
+    """Scenes of four days; a function that runs the job, and where the results lie."""
+    add_site(database)
+    monkeypatch.setattr(tiles.compute, "run", cross)
+    monkeypatch.setattr(rows, "DATES_MOST", 3)
+    config, site = (
+        make_config(tmp_path, "sqlite://"),
+        parse_site(SITE, "x"),
+    )
+    folders = {}
+    with database.write() as c:
+        for day in (1, 2, 3):
+            image, results = draw(tmp_path, day)
+            folders[day] = results
+            run = {"fingerprint": fingerprint(image), "outputs": {"prob": "prob.tif"}, "model_hash": "m" * 64}
+            c.execute(t.scene.insert().values(
+                scene_hash=str(day) * 64, site="bench", name=image.name, acquired_at=may(day), role="single",
+                path=str(image), received_at=may(day), state="done", out_dir=str(results), run=run,
+            ))  # fmt: skip
+    return lambda at=NOW: tiles.run(database, config, site, at), folders
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(told, database, tmp_path, monkeypatch):
+    run, folders = told
+    assert [run().split(":")[0] for _ in range(3)] == ["20260503.tif", "20260502.tif", "20260501.tif"]
+    assert run() == IDLE
+    for folder in folders.values():
+        assert all(open_archive(folder / name).type == "image/webp" for name in SCENE_FILES.values())
+    # other weights read it: its probabilities are others
+    with database.write() as c:
+        (row,) = (r for r in rows.list_done(c, "bench") if r.name == "20260502.tif")
+        c.execute(
+            t.scene.update()
+            .where(t.scene.c.scene_hash == row.scene_hash)
+            .values(run=dict(row.run) | {"model_hash": "n" * 64})
+        )
+    assert run().startswith("20260502.tif: ")
+    assert run() == IDLE
+    # one more date: the oldest is no more among the newest, and its tiles go
+    image, folders[4] = draw(tmp_path, 4)
+    with database.write() as c:
+        values = {**{f: getattr(row, f) for f in type(row).__slots__}, "scene_hash": "4" * 64, "name": image.name}
+        values |= {"acquired_at": may(4), "path": str(image), "out_dir": str(folders[4])}
+        c.execute(t.scene.insert().values(**values | {"run": dict(row.run) | {"fingerprint": fingerprint(image)}}))
+    assert run().startswith("20260504.tif: ")
+    assert not list(folders[1].glob("*tiles*"))
+    assert (folders[2] / SCENE_FILES["scene"]).exists()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, tmp_path, monkeypatch):
+    run, folders = told
+    (tmp_path / "20260503.tif").write_bytes(b"another file")
+    assert run() == f"20260503.tif: no tiles: {tiles.REPLACED}"
+    assert tiles.read_said(folders[3])["error"] == tiles.REPLACED
+
+    def fail(*_args, **_kwargs):
+        raise JobError("the worker took more than 4 GiB")
+
+    with monkeypatch.context() as m:
+        m.setattr(tiles.compute, "run", fail)
+        assert run().endswith("no tiles: the worker took more than 4 GiB")
+        m.setattr(tiles.compute, "is_stopping", lambda: True)
+        with pytest.raises(JobError):
+            run()
+    assert run().startswith("20260501.tif: ")
+    assert run() == IDLE
+    assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
+    (folders[3] / tiles.SAID).write_text("[")
+    assert run().startswith("20260503.tif")

@@ -1,0 +1,68 @@
+"""Tiles of a scene as the page sends them: with their mark, none beside the scene, none of a torn file, few at once."""
+
+import threading
+from contextlib import ExitStack
+from datetime import timedelta
+
+import pytest
+
+from detection.imagery.tiles.archive import About, number_tile, write_archive
+from detection.imagery.tiles.records import SCENE_FILES
+from monitor.store.schema import tables as t
+from monitor.web.routes.site import scene_tiles
+from tests.data.filled import HASHES, NOW
+from tests.integration.web.test_page import serving
+
+SCENE = f"/api/v1/sites/north-bench/scenes/{HASHES['scene']}"
+BOUNDS = (8.9, 46.19, 8.92, 46.21)
+pytestmark = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def folder(filled_database, tmp_path):
+    """Results of the scene of the story, with two tiles of the image."""
+    with filled_database.write() as c:
+        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(out_dir=str(tmp_path)))
+    content = [(number_tile(0, 0, 0), b"all"), (number_tile(1, 1, 0), b"north-east")]
+    write_archive(tmp_path / SCENE_FILES["scene"], content, About("webp", BOUNDS, (0, 1), zipped=False, metadata={}))
+    return tmp_path
+
+
+@pytest.fixture
+def client(filled_database, folder):
+    with serving(filled_database, NOW + timedelta(minutes=5)) as c:
+        yield c
+
+
+def test_a_tile_comes_with_its_mark_and_nothing_lies_beside_the_scene(client, folder):
+    told = client.get(f"{SCENE}/map").json()
+    assert told["probability"] is None
+    assert {k: told["tiles"][k] for k in ("zooms", "tile_size")} == {"zooms": [0, 1], "tile_size": 512}
+    assert told["tiles"]["bounds"] == list(BOUNDS)
+    address = told["tiles"]["url"].format(z=1, x=1, y=0)
+    tile = client.get(address)
+    assert (tile.status_code, tile.headers["content-type"], tile.content) == (200, "image/webp", b"north-east")
+    assert "private" in tile.headers["cache-control"]
+    again = client.get(address, headers={"if-none-match": tile.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    for beside in ("tiles/1/0/0", "tiles/9/1/0", "tiles/1/2/0", "tiles/1/-1/0", "probability/0/0/0"):
+        assert client.get(f"{SCENE}/{beside}").status_code == 404, beside
+    elsewhere = f"/api/v1/sites/lake-slope/scenes/{HASHES['scene']}/tiles/0/0/0"
+    assert client.get(elsewhere).status_code == 404, "of another site"
+    path = folder / SCENE_FILES["scene"]
+    path.write_bytes(path.read_bytes()[:-6])
+    assert client.get(address).status_code == 404
+    path.write_bytes(b"torn")
+    assert client.get(address).status_code == 404
+    assert client.get(f"{SCENE}/map").json() == {"tiles": None, "probability": None}
+
+
+def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch):
+    monkeypatch.setattr(scene_tiles, "WAITS_S", 0.02)
+    with ExitStack() as stack:
+        for _ in range(scene_tiles.AT_ONCE):
+            stack.enter_context(scene_tiles._turn())
+        assert client.get(f"{SCENE}/tiles/0/0/0").status_code == 503
+        threading.Timer(0.1, stack.pop_all().close).start()
+        monkeypatch.setattr(scene_tiles, "WAITS_S", 5.0)
+        assert client.get(f"{SCENE}/tiles/0/0/0").content == b"all", "whoever waits a moment gets it"

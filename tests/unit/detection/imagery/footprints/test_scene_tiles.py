@@ -1,0 +1,140 @@
+"""Tiles of a scene show each pixel where it lies, what is not there not at all, and small probabilities from afar."""
+
+import io
+import math
+import re
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+from pyproj import Transformer
+
+from detection.imagery.footprints.scene_tiles import make_tiles
+from detection.imagery.tiles.lookup import find_tile, open_archive
+from detection.imagery.tiles.records import SceneTilesAsked
+
+AT = datetime(2026, 5, 12, tzinfo=UTC)
+UTM = "EPSG:32632"
+PLACE = Affine(10, 0, 480_000, 0, -10, 5_120_000)
+
+
+def write(path, bands, **options):
+    """A GeoTIFF of bands x rows x columns."""
+    _, height, width = bands.shape
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": len(bands), "dtype": bands.dtype,
+               "crs": UTM, "transform": PLACE} | options  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(bands)
+        for index, name in enumerate(("red", "green", "blue")[: len(bands)], start=1):
+            file.set_band_description(index, name)
+    return path
+
+
+@pytest.fixture
+def cut(tmp_path):
+    """Cut a scene and its probabilities."""
+
+    def make(bands, steps=None, **options):
+        steps = np.zeros(bands.shape[1:], np.uint8) if steps is None else steps
+        scene = write(tmp_path / "20260512.tif", bands, **options)
+        place = {key: options[key] for key in ("crs", "transform") if key in options}
+        prob = write(tmp_path / "prob.tif", steps[None], nodata=255, **place)
+        return make_tiles(SceneTilesAsked(scene, AT, prob, tmp_path)), tmp_path
+
+    return make
+
+
+def look(path, lon, lat, zoom):
+    """The colours of the pixel of a tile that lies at a place, clear where there is no tile."""
+    side = 2**zoom
+    x = (lon + 180) / 360 * side
+    y = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * side
+    tile = find_tile(open_archive(path), zoom, int(x), int(y))
+    if tile is None:
+        return (0, 0, 0, 0)
+    picture = Image.open(io.BytesIO(tile)).convert("RGBA")
+    return picture.getpixel((int(x % 1 * 512), int(y % 1 * 512)))
+
+
+def lonlat(column, row):
+    """The middle of a pixel of the drawn scene."""
+    x, y = 480_000 + 10 * (column + 0.5), 5_120_000 - 10 * (row + 0.5)
+    return Transformer.from_crs(UTM, 4326, always_xy=True).transform(x, y)
+
+
+def checkers(size=600):
+    """A dark ground with a bright square in its red band, and nodata along the left side."""
+    bands = np.full((3, size, size), 1000, np.uint16)
+    bands += (np.arange(size) // 40 % 2 * 200).astype(np.uint16)
+    bands[0, 300:340, 400:440] = 3000
+    bands[:, :, :50] = 0
+    return bands
+
+
+@pytest.mark.parametrize("layout", [{"blockysize": 16}, {"tiled": True, "blockxsize": 128, "blockysize": 128}])
+def test_a_pixel_lies_where_the_scene_has_it_at_every_zoom(cut, layout):
+    told, out = cut(checkers(), nodata=0, **layout)
+    assert told.error == ""
+    assert told.kind == "webp"
+    low, high = told.zooms
+    scene = out / "scene.pmtiles"
+    for zoom in range(low, high + 1):
+        red, green, _, alpha = look(scene, *lonlat(420, 320), zoom)
+        assert alpha == 255
+        assert red > green + 40, f"zoom {zoom}: the square is red"
+        assert look(scene, *lonlat(20, 300), zoom)[3] == 0, "nodata is transparent"
+        assert look(scene, *lonlat(60, 300), zoom)[3] == 255
+    beside = [look(scene, *lonlat(column, 320), high) for column in (397, 402, 437, 442)]
+    assert [red > green + 40 for red, green, _, _ in beside] == [False, True, True, False]
+
+
+def test_a_pixel_of_a_landslide_is_seen_from_afar(cut):
+    steps = np.zeros((600, 600), np.uint8)
+    steps[320, 420], steps[:, :50] = 190, 255
+    told, out = cut(checkers(), steps)
+    assert told.error == ""
+    probability = out / "probability.pmtiles"
+    low, high = open_archive(probability).zooms
+    lon, lat = lonlat(420, 320)
+    assert look(probability, lon, lat, high)[3] == 255
+    size = 2 * 20037508.34 / 2**low / 512
+    around = [
+        look(probability, lon + k * size / 111_320, lat + n * size / 111_320, low)
+        for k in (-1, 0, 1)
+        for n in (-1, 0, 1)
+    ]
+    assert max(colour[3] for colour in around) == 255
+    assert look(probability, *lonlat(20, 300), high)[3] == 0
+
+
+def test_one_band_is_grey_and_another_grid_is_no_matter(cut):
+    told, out = cut(checkers()[:1], crs="EPSG:4326", transform=Affine(1e-4, 0, 8.7, 0, -1e-4, 46.2))
+    assert told.error == ""
+    red, green, blue, alpha = look(out / "scene.pmtiles", 8.7 + 420.5e-4, 46.2 - 320.5e-4, told.zooms[1])
+    assert max(red, green, blue) - min(red, green, blue) < 12
+    assert (red > 200, alpha) == (True, 255)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"crs": None}, "no CRS|no place|no coordinate"),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 10, 0, -1e-4, 89.9)}, "85 degrees"),
+    ],
+)
+def test_what_has_no_place_on_a_web_map_is_one_line(cut, options, said):
+    told, out = cut(checkers(64), **options)
+    assert re.search(said, told.error), told.error
+    assert not (out / "scene.pmtiles").exists()
+
+
+def test_a_torn_scene_is_one_line(cut, tmp_path):
+    told, _ = cut(checkers(), nodata=0)
+    scene = tmp_path / "20260512.tif"
+    scene.write_bytes(scene.read_bytes()[:200_000])
+    told = make_tiles(SceneTilesAsked(scene, AT, tmp_path / "prob.tif", tmp_path))
+    assert "\n" not in told.error
+    assert told.error
