@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
@@ -175,6 +176,11 @@ def find_shown_scene(c: Connection, site: str) -> dict[str, Any] | None:
     s = t.scene.c
     found = _load_scenes(c, (s.site == site, s.state == "done"), (s.acquired_at.desc(), s.scene_hash.desc()), 1)
     return found[0] if found else None
+
+
+def folder_of(scene: Mapping[str, Any]) -> Path:
+    """Where the results of a scene lie."""
+    return Path(scene["out_dir"] or "")
 
 
 def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:

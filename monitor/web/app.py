@@ -66,6 +66,7 @@ from monitor.web.routes.site import (
     readings,
     reports,
     scene_tiles,
+    scenes,
     thresholds,
 )
 from monitor.web.uploads.work import Workshop
@@ -95,6 +96,7 @@ PAGES: Final = (
     readings,
     outlines,
     reports,
+    scenes,
     acts,
     files,
     live,

@@ -16,7 +16,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.store.database.engine import Database
 from monitor.store.scenes.outlines import load_outlines
-from monitor.store.schema.tables import site, site_state
+from monitor.store.schema.tables import scene, site, site_state
 from monitor.store.service_state import stamp
 from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
@@ -259,3 +259,83 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         assert w.complaints == []
         assert w.hosts == {"127.0.0.1"}
     db.close()
+
+
+def lay_scenes(db, folder):
+    """Images of both scenes of the story with their tiles: the earlier one blue, the later one red."""
+    import numpy as np
+    import rasterio
+    from affine import Affine
+
+    from detection.imagery.footprints.scene_tiles import make_tiles
+    from detection.imagery.tiles.records import SceneTilesAsked
+
+    place = {"driver": "GTiff", "crs": "EPSG:4326", "transform": Affine(1e-4, 0, 8.89, 0, -1e-4, 46.215)}
+    place |= {"dtype": "uint8", "width": 256, "height": 256}
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    none = np.zeros_like(ramp)
+    none[0, :20] = 1  # a band that is the same everywhere cannot be stretched
+    for name, bands in (("before", (none, none, ramp)), ("scene", (ramp, none, none))):
+        out = folder / f"results-{name}"
+        out.mkdir()
+        image = out / "20260225.tif"
+        with rasterio.open(image, "w", count=3, **place) as file:
+            file.write(np.stack(bands))
+            for index, band in enumerate(("red", "green", "blue"), start=1):
+                file.set_band_description(index, band)
+        with rasterio.open(out / "prob.tif", "w", count=1, **place) as file:
+            file.write(np.full((1, 256, 256), 180, np.uint8))
+        assert make_tiles(SceneTilesAsked(image, story.NOW, out / "prob.tif", out)).error == ""
+        with db.write() as c:
+            c.execute(scene.update().where(scene.c.scene_hash == story.HASHES[name]).values(
+                out_dir=str(out), run={"threshold": 0.5, "outputs": {"bounds": [8.89, 46.1894, 8.9156, 46.215]}}
+            ))  # fmt: skip
+
+
+def colour_at(page, share):
+    """The colour of the map low down, at a share of its width."""
+    import io
+
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(page.locator(".swipe").screenshot())).convert("RGB")
+    return picture.getpixel((int(picture.width * share), int(picture.height * 0.85)))
+
+
+def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served, watch, tmp_path):
+    base, db = served
+    lay_scenes(db, tmp_path)
+    w = watch(height=1200)
+    open_map(w, f"{base}/sites/north-bench/scenes/{story.HASHES['scene']}")
+    w.page.wait_for_load_state("networkidle")
+    slider = w.page.get_by_label("Earlier image on the left")
+    slider.focus()
+    for _ in range(10):  # by the keyboard
+        slider.press("ArrowRight")
+    assert w.page.locator(".swipebar").evaluate("bar => bar.style.left") == "60%"
+    w.page.wait_for_timeout(600)
+    assert max(colour_at(w.page, 0.52)) == colour_at(w.page, 0.52)[2], "the earlier image, left of the handle"
+    assert max(colour_at(w.page, 0.68)) == colour_at(w.page, 0.68)[0], "this image, right of it"
+    bar = w.page.locator(".swipebar").bounding_box()
+    view = w.page.locator(".swipe").bounding_box()
+    w.page.mouse.move(bar["x"] + bar["width"] / 2, bar["y"] + bar["height"] / 2)
+    w.page.mouse.down()
+    w.page.mouse.move(view["x"] + view["width"] * 0.2, bar["y"] + bar["height"] / 2, steps=4)
+    w.page.mouse.up()
+    assert slider.input_value() == "20"
+    asked = {found[1] for url in w.requests if (found := re.search(r"/scenes/(\w+)/tiles/\d", url))}
+    assert asked == {story.HASHES["scene"], story.HASHES["before"]}
+    assert not [url for url in w.requests if "/probability/" in url], "what is not shown is not asked for"
+    opacity = w.page.get_by_label("Opacity of the probability")
+    with w.page.expect_response(re.compile("/probability/")):
+        opacity.fill("60")
+    assert all(url.startswith((base, "data:", "blob:" + base)) for url in w.requests)
+    w.page.get_by_label("Landslides shown").select_option("gone")
+    drawn = "SlopewardScene.map.getStyle().layers.map(l => l.id).filter(id => id.startsWith('age-'))"
+    assert w.page.evaluate(drawn) == ["age-area", "age-halo", "age-gone"]
+    assert "probability of a landslide (0 to 1)" in w.page.locator(".mapkey").inner_text()
+    bare = watch(bare=True)
+    bare.page.goto(f"{base}/sites/north-bench/scenes/{story.HASHES['scene']}")
+    bare.page.wait_for_timeout(300)
+    assert bare.page.locator("figcaption").count() == 2
+    expect(bare.page.locator("#part-map")).to_be_visible()

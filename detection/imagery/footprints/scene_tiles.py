@@ -25,19 +25,17 @@ from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
 from detection.imagery.scene.reader import BandReader, read_block
 from detection.imagery.scene.scene import read_scene
 from detection.imagery.tiles.pyramid import Look, Tile, write_pyramid
-from detection.imagery.tiles.records import SCENE_FILES, SceneTilesAsked, Tiles
+from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesAsked, Tiles
 from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
 
 FINEST: Final = 21
+AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a telephone
 MOST_TILES: Final = 4096  # of the highest zoom: a gigapixel
 EDGE_POINTS: Final = 21  # of each side of a tile, where it is looked for in the scene
 MARGIN_PX: Final = 3
 HELD_BYTES: Final = 256 << 20  # of a file in rows, so much is kept for the tiles side by side
 CHUNK_PX: Final = 2048
 QUALITY: Final = 80
-# Probabilities from faint to certain (Matplotlib's inferno, cut where it is too dark or too pale for a picture below).
-RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
-SHOWN_FROM: Final = 0.05
 
 Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 """Pixels of a window (column, row, width, height): bands x height x width, 0 where there is nothing."""
@@ -100,7 +98,7 @@ def draw_probability(prob: Path, out: Path) -> Tiles:
 
 def _write(source: "_Source", path: Path, out: Path, look: Look, about: dict[str, Any]) -> Tiles:
     extent = find_extent(source.grid, path)
-    zooms = choose_zooms(extent, MOST_TILES, finest=FINEST)
+    zooms = choose_zooms(extent, MOST_TILES, finest=FINEST, around=AROUND)
     columns, _ = span_tiles(zooms[1], extent)
 
     def draw(zoom: int, column: int, row: int) -> Tile | None:
@@ -192,15 +190,23 @@ def _as_picture(tile: Tile) -> Image.Image:
     return Image.fromarray(np.dstack([*colours, alpha]), "RGBA")
 
 
+def _quarter(tile: Tile) -> list[Tile]:
+    """The four pixels of each square of two by two, at half the size."""
+    return [tile[:, down::2, right::2] for down in (0, 1) for right in (0, 1)]
+
+
 def _fold_picture(tile: Tile) -> Tile:
     """The means of four pixels each, of those that are there."""
-    parts = tile.reshape(len(tile), SIDE_PX // 2, 2, SIDE_PX // 2, 2).astype(np.uint16)
-    sums, there = parts.sum(axis=(2, 4)), (parts > 0).sum(axis=(2, 4))
+    sums = np.zeros((len(tile), SIDE_PX // 2, SIDE_PX // 2), np.uint16)
+    there = np.zeros_like(sums)
+    for part in _quarter(tile):
+        sums += part
+        there += part > 0
     return np.asarray(sums // np.maximum(there, 1), np.uint8)
 
 
 def _fold_highest(tile: Tile) -> Tile:
-    return np.asarray(tile.reshape(len(tile), SIDE_PX // 2, 2, SIDE_PX // 2, 2).max(axis=(2, 4)))
+    return np.asarray(np.maximum.reduce(_quarter(tile)))
 
 
 def _encode_picture(tile: Tile) -> bytes | None:

@@ -5,6 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+# Colours of probabilities, faint to certain: Matplotlib's inferno, without what is too dark or too pale on an image.
+RAMP: Final = ((87, 16, 110), (136, 34, 106), (186, 54, 85), (227, 89, 51), (249, 140, 10), (249, 201, 50))
+SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
 SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 

@@ -69,7 +69,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("GET /", "GET /sites/{site}", "GET /sites/{site}/forecasts", "GET /sites/{site}/photos/{photo_id}/{size}",
          "GET /sites/{site}/movement", "GET /sites/{site}/reports", "GET /sites/{site}/reports/{name}.{form}",
-         "GET /sites/{site}/instruments", "GET /alerts",
+         "GET /sites/{site}/instruments", "GET /alerts", "GET /sites/{site}/scenes/{scene_hash}",
          "GET /sites/{site}/outlines", "GET /sites/{site}/outlines/next",
          "GET /sites/{site}/scenes/{scene_hash}/outlines",
          "GET /alerts/{alert_id}", "GET /notifications"),
@@ -94,7 +94,7 @@ RULES: Final[dict[str, str]] = {
         [f"GET /api/v1/sites/{{site}}/{rest}" for rest in (
             "stations", "instruments", "forecasts", "forecasts/{station}/{quantity}/history", "anomalies", "scenes",
             "scenes/{scene_hash}", "scenes/{scene_hash}/preview.png", "scenes/{scene_hash}/outlines.geojson",
-            "scenes/{scene_hash}/change.png", "scenes/{scene_hash}/map",
+            "scenes/{scene_hash}/change.png", "scenes/{scene_hash}/landslides.geojson", "scenes/{scene_hash}/map",
             "scenes/{scene_hash}/tiles/{z}/{x}/{y}", "scenes/{scene_hash}/probability/{z}/{x}/{y}",
             "ribbon", "movement/{station}", "season/{station}", "rain", "series/{station}/{quantity}",
             "chart/{station}/{quantity}", "panes/{station}/{quantity}", "compare/{quantity}",

@@ -13,7 +13,7 @@
     labels: ["station-names", "station-asks"], arrows: ["arrows"], footprints: ["foot-area", "foot-halo", ...CHANGES.map((k) => `foot-${k}`)],
     scene: ["scene"], susceptibility: ["susceptibility"], points: ["points"], zones: ["zones-area", "zones-line"],
   };
-  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, at: null, hidden: new Set(), susceptibility: null, scale: 10, set: null, picked: null, unplaced: [] };
+  const state = { stations: M.NOTHING, footprints: M.NOTHING, points: M.NOTHING, zones: M.NOTHING, scenes: [], scene: null, layers: null, at: null, hidden: new Set(), susceptibility: null, scale: 10, set: null, picked: null, unplaced: [] };
   let map = null, grounds = [], values = null, newest = 0;
 
   const make = (tag, attributes = {}, ...children) => { const node = Object.assign(document.createElement(tag), attributes); node.append(...children); return node; };
@@ -50,7 +50,7 @@
     }
     const box = state.scene?.bounds;
     if (box) {
-      sources.scene = { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: corners(box) };
+      sources.scene = M.tiled(state.layers?.tiles) ?? { type: "image", url: `${api}/scenes/${state.scene.scene_hash}/preview.png`, coordinates: corners(box) };
       layers.push({ id: "scene", type: "raster", source: "scene", paint: { "raster-opacity": 0.7, "raster-fade-duration": 0 } });
     }
     const names = {
@@ -90,9 +90,11 @@
     const asked = state.at, at = asked ?? Infinity;
     const shown = state.scenes.find((scene) => Date.parse(scene.acquired_at) <= at && Date.parse(scene.received_at) <= at) ?? null;
     if (shown?.scene_hash === state.scene?.scene_hash) return false;
-    const footprints = shown === null ? M.NOTHING : await M.load(`${api}/scenes/${shown.scene_hash}`);
+    const asks = shown === null ? [M.NOTHING, null] : [M.load(`${api}/scenes/${shown.scene_hash}`), M.load(`${api}/scenes/${shown.scene_hash}/map`)];
+    const [footprints, layers] = await Promise.all(asks);
     if (asked !== state.at) return false;  // another time was chosen meanwhile
     state.scene = shown;
+    state.layers = layers;
     state.footprints = footprints;
     return true;
   }

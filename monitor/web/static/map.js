@@ -187,9 +187,9 @@ window.SlopewardMap = (() => {
    * Opens a map in `view`.
    *
    * `aside`: pixels left and right of `bounds`, for names; `ground`: what the server has for below it; `bounds`: first view; `about`: what a screen reader says of it;
-   * `style()`: sources and layers above the ground, and `hides(id)`: which are left out; both asked again when the theme changes.
+   * `maxZoom`: nearest view; `style()`: sources and layers above the ground, and `hides(id)`: which are left out; both asked again when the theme changes.
    */
-  async function open(view, { ground, bounds, about, style, hides = () => false, aside = 44 }) {
+  async function open(view, { ground, bounds, about, style, hides = () => false, aside = 44, maxZoom = 20 }) {
     await fetchLibrary(ground.tiles.length > 0 || ground.relief);
     const grounds = tileReader ? await readGround(ground) : [];
     let graticule = NOTHING;
@@ -203,7 +203,7 @@ window.SlopewardMap = (() => {
       };
     };
     const map = new maplibregl.Map({
-      container: view, style: build(), bounds, fitBoundsOptions: { padding: { top: 44, bottom: 44, left: aside, right: aside }, maxZoom: 17 }, maxZoom: 20, attributionControl: false,
+      container: view, style: build(), bounds, fitBoundsOptions: { padding: { top: 44, bottom: 44, left: aside, right: aside }, maxZoom: 17 }, maxZoom, attributionControl: false,
       dragRotate: false, pitchWithRotate: false, touchPitch: false, maxPitch: 0, cooperativeGestures: true, fadeDuration: 0,
       locale: {
         "Map.Title": about, "NavigationControl.ZoomIn": tr("Zoom in"), "NavigationControl.ZoomOut": tr("Zoom out"),
@@ -242,5 +242,8 @@ window.SlopewardMap = (() => {
     return { map, grounds, restyle };
   }
 
-  return { canDraw, start, open, load, css, levelClass, NOTHING, FONT };
+  // tiles of a scene as the server describes them; null where there are none
+  const tiled = (layer) => layer ? { type: "raster", tiles: [location.origin + layer.url], tileSize: layer.tile_size, minzoom: layer.zooms[0], maxzoom: layer.zooms[1], bounds: layer.bounds } : null;
+
+  return { canDraw, tiled, start, open, load, css, levelClass, NOTHING, FONT };
 })();

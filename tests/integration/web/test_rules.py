@@ -57,7 +57,7 @@ def places(filled_database):
         "site": "north-bench", "station": "G1", "quantity": "displacement_east", "scene_hash": scene,
         "alert_id": str(alert), "event_id": "2", "offset_id": "1",
         "name": "dee", "number": "1", "table": "movement", "form": "csv", "path": "Things('G1')", "upload": "0" * 16,
-        "draft": "0" * 16, "photo_id": "1", "report_id": "1", "size": "small.jpg",
+        "draft": "0" * 16, "photo_id": "1", "report_id": "1", "size": "small.jpg", "z": "0", "x": "0", "y": "0",
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.lookup import Archive, find_tile, open_archive
-from detection.imagery.tiles.records import SCENE_FILES
+from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM
 from monitor.errors import NotFoundError, StoreBusyError
 from monitor.store import pages
 from monitor.web.context import context_of
@@ -37,7 +37,9 @@ def describe_layer(site: str, scene_hash: str, folder: Path, layer: str) -> dict
     if found is None:
         return None
     url = f"/api/v1/sites/{site}/scenes/{scene_hash}/{layer}/{{z}}/{{x}}/{{y}}?of={found.mark}"
-    return {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
+    about = {"url": url, "zooms": list(found.zooms), "bounds": list(found.bounds), "tile_size": SIDE_PX}
+    key = {"colours": ["#{:02x}{:02x}{:02x}".format(*colour) for colour in RAMP], "shown_from": SHOWN_FROM}
+    return about | (key if layer == "probability" else {})
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/tiles/{z}/{x}/{y}", response_class=Response)

@@ -1,0 +1,101 @@
+"""One scene: its image before and after, the landslides on it with their age, and what was found out about it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from sqlalchemy import Connection
+
+from monitor.domain.instants import spell
+from monitor.errors import NotFoundError
+from monitor.jobs.scenes.tiles import read_said
+from monitor.store import pages
+from monitor.store.scenes.lines import load_lines
+from monitor.web.context import context_of
+from monitor.web.parts.collect import find_card
+from monitor.web.parts.templating import render
+
+router = APIRouter()
+OFFERED: Final = 100  # other dates to compare with
+LISTED: Final = 25  # landslides in the table
+# name of an age -> how long before the image a landslide was seen first, at most
+AGES: Final = (("here", timedelta(0)), ("month", timedelta(days=30)), ("year", timedelta(days=365)))
+Before = Annotated[str | None, Query(description="hash of the scene to compare with")]
+
+
+@router.get("/sites/{site}/scenes/{scene_hash}", response_class=HTMLResponse, include_in_schema=False)
+def show_scene(request: Request, site: str, scene_hash: str, before: Before = None) -> HTMLResponse:
+    """One scene beside another date of the same ground."""
+    with context_of(request).db.read() as c:
+        card = find_card(c, site)
+        scene = find_scene(c, site, scene_hash)
+        others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s["scene_hash"] != scene_hash]
+        lines, total = load_lines(c, site, scene["acquired_at"], _model_of(scene))
+    others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
+    chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
+    said = read_said(pages.folder_of(scene)) or {}
+    return render(
+        request, "scene.html", card=card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
+        lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total, no_tiles=said.get("error", ""),
+    )  # fmt: skip
+
+
+@router.get("/api/v1/sites/{site}/scenes/{scene_hash}/landslides.geojson", tags=["scenes"])
+def map_landslides(request: Request, site: str, scene_hash: str) -> JSONResponse:
+    """Landslides known when a scene was taken: newest outline, seen first, confirmed last, on how many dates."""
+    with context_of(request).db.read() as c:
+        scene = find_scene(c, site, scene_hash)
+        lines, total = load_lines(c, site, scene["acquired_at"], _model_of(scene))
+    features = [
+        {
+            "type": "Feature", "id": number, "geometry": line["geometry"],
+            "properties": {k: v for k, v in describe_line(line, scene).items() if k != "geometry"},
+        }
+        for number, line in enumerate(lines)
+    ]  # fmt: skip
+    content = {"type": "FeatureCollection", "of": total, "features": features}
+    return JSONResponse(content, media_type="application/geo+json")
+
+
+def find_scene(c: Connection, site: str, scene_hash: str) -> dict[str, Any]:
+    """A scene of an active site that was read.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if pages.find_ladder(c, site) is not None and (found := pages.load_read_scenes(c, site, 1, scene_hash)):
+        return found[0]
+    raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
+
+
+def choose_before(scene: Mapping[str, Any], others: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The last image before a scene that covers some of its ground, else the first one after it; None without one."""
+    near = [s for s in others if _overlap(pages.preview_bounds(dict(scene)), pages.preview_bounds(s))]
+    earlier = [s for s in near if s["acquired_at"] < scene["acquired_at"]]
+    return earlier[0] if earlier else near[-1] if near else None
+
+
+def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> bool:
+    """Whether two boxes share ground; where one is not known, nothing speaks against it."""
+    if one is None or other is None:
+        return True
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str, Any]:
+    """A landslide as a scene sees it: its age then, and whether the scene shows it."""
+    taken, first = scene["acquired_at"], line["first_seen_at"]
+    confirmed = line["last_confirmed_at"] == taken
+    age = next((name for name, most in AGES if taken - first <= most), "older")
+    told = {name: spell(value) if isinstance(value, datetime) else value for name, value in line.items()}
+    return told | {
+        "confirmed": confirmed, "age": age if confirmed else "gone",
+        "age_days": round((taken - first).total_seconds() / 86400, 1),
+        "change": line["change"] if confirmed else "vanished" if line["vanished_at"] else "unseen",
+    }  # fmt: skip
+
+
+def _model_of(scene: Mapping[str, Any]) -> str | None:
+    return (scene["run"] or {}).get("model_hash")
