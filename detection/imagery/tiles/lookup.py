@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import stat
 import zlib
@@ -10,10 +11,11 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from detection.imagery.errors import ImageryError
 from detection.imagery.tiles.archive import FIRST_BYTES, HEADER, KINDS, MAGIC, VERSION, number_tile
+from detection.imagery.tiles.records import SAID
 
 LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
@@ -179,3 +181,12 @@ def _read_numbers(content: bytes) -> list[int]:
         elif shift > 63:
             return []
     return found
+
+
+def read_said(folder: Path) -> dict[str, Any] | None:
+    """What was said of the tiles of a folder; None where they were not cut."""
+    try:
+        found = json.loads((folder / SAID).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -11,6 +11,9 @@ SHOWN_FROM: Final = 0.05  # what is less probable is not drawn
 SCENE_FILES: Final = {"scene": "scene.pmtiles", "probability": "probability.pmtiles"}  # beside the results of a scene
 
 
+SAID: Final = "tiles.json"  # beside them: of what they were cut, or why there are none
+
+
 @dataclass(frozen=True, slots=True)
 class ReliefAsked:
     """Which elevation model becomes which file of tiles; `into` and `affine` place one in a local system."""

@@ -1,12 +1,12 @@
 """Tiles of scenes for the page, cut once the rows are stored: one scene a run, the newest first, of the newest."""
 
-import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from detection.imagery.tiles.records import SCENE_FILES, SceneTilesAsked, Tiles
+from detection.imagery.tiles.lookup import read_said
+from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesAsked, Tiles
 from detection.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
@@ -23,7 +23,6 @@ from monitor.worker.records import Task
 CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesAsked, Tiles
 )
-SAID: Final = "tiles.json"  # beside the tiles: of what they were cut, or why there are none
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 REPLACED: Final = "its file is no more there as it was read"
 
@@ -53,15 +52,6 @@ def _is_cut(row: SceneRow, now: datetime) -> bool:
     if said is None or said.get("of") != _mark(row):
         return False
     return not said.get("error") or now.timestamp() - (folder / SAID).stat().st_mtime < AGAIN_S
-
-
-def read_said(folder: Path) -> dict[str, Any] | None:
-    """What was said of the tiles of a folder; None where they were not cut."""
-    try:
-        found = json.loads((folder / SAID).read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _mark(row: SceneRow) -> list[str]:

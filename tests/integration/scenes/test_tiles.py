@@ -7,8 +7,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from detection.imagery.tiles.lookup import open_archive
-from detection.imagery.tiles.records import SCENE_FILES
+from detection.imagery.tiles.lookup import open_archive, read_said
+from detection.imagery.tiles.records import SAID, SCENE_FILES
 from monitor.config.service import parse_site
 from monitor.errors import JobError
 from monitor.jobs.scenes import rows, tiles
@@ -91,7 +91,7 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, tmp_p
     run, folders = told
     (tmp_path / "20260503.tif").write_bytes(b"another file")
     assert run() == f"20260503.tif: no tiles: {tiles.REPLACED}"
-    assert tiles.read_said(folders[3])["error"] == tiles.REPLACED
+    assert read_said(folders[3])["error"] == tiles.REPLACED
 
     def fail(*_args, **_kwargs):
         raise JobError("the worker took more than 4 GiB")
@@ -105,5 +105,5 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, tmp_p
     assert run().startswith("20260501.tif: ")
     assert run() == IDLE
     assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
-    (folders[3] / tiles.SAID).write_text("[")
+    (folders[3] / SAID).write_text("[")
     assert run().startswith("20260503.tif")

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy import Connection
 
+from detection.imagery.tiles.lookup import read_said
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
-from monitor.jobs.scenes.tiles import read_said
 from monitor.store import pages
 from monitor.store.scenes.lines import load_lines
 from monitor.web.context import context_of
