@@ -47,7 +47,6 @@ def test_every_page_can_be_used_by_everybody(served, watch, tmp_path, view):
                 "site": "north-bench",
                 "alert_id": str(alert),
                 "station": "G1",
-                "scene_hash": story.HASHES["scene"],
                 "name": "weekly",
                 "form": "html",
                 "scene_hash": HASHES["scene"],
