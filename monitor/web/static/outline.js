@@ -216,15 +216,15 @@
   }
 
   // ---- together -------------------------------------------------------------------------------------------------------
-  function findPicture() {
+  function findPicture(tiles) {
     const [west, south, east, north] = bounds, paint = { "raster-fade-duration": 0, "raster-resampling": "nearest" };
-    const source = { type: "image", url: `${api}/preview.png`, coordinates: [[west, north], [east, north], [east, south], [west, south]] };
+    const source = M.tiled(tiles) ?? { type: "image", url: `${api}/preview.png`, coordinates: [[west, north], [east, north], [east, south], [west, south]] };
     return { sources: { scene: source }, layers: [{ id: "scene", type: "raster", source: "scene", paint }] };
   }
   async function start() {
     await load();
     const image = holder.querySelector("img");
-    state.picture = findPicture();
+    state.picture = findPicture((await M.load(`${api}/map`)).tiles);
     image.before(view);
     const first = holder.dataset.tile ? numbers(holder.dataset.tile) : bounds;
     try {
