@@ -26,6 +26,9 @@
   const boundsOf = (one) => one.tiles?.bounds ?? one.box;
 
   // ---- what is drawn --------------------------------------------------------------------------------------------------
+  const visible = (shown) => shown ? "visible" : "none";
+  const isShown = (age) => state.shown === "all" || state.shown === age;
+  const filterAges = () => ["in", ["get", "age"], ["literal", AGES.filter(isShown)]];
   function styleOf(one) {
     const sources = { landslides: { type: "geojson", data: one.landslides } }, layers = [];
     const plain = { "raster-fade-duration": 0 };
@@ -35,19 +38,18 @@
       sources.scene = { type: "image", url: `${api}/scenes/${one.hash}/preview.png`, coordinates: [[west, north], [east, north], [east, south], [west, south]] };
     }
     if (sources.scene) layers.push({ id: "scene", type: "raster", source: "scene", paint: plain });
-    if (one.probability && state.opacity > 0) {
+    if (one.probability) {  // what is hidden is not loaded
       sources.probability = M.tiled(one.probability);
-      layers.push({ id: "probability", type: "raster", source: "probability", paint: { ...plain, "raster-opacity": state.opacity } });
+      layers.push({ id: "probability", type: "raster", source: "probability", layout: { visibility: visible(state.opacity > 0) }, paint: { ...plain, "raster-opacity": state.opacity } });
     }
     const danger = M.css("--lv-3"), advice = M.css("--advice"), text = M.css("--text"), muted = M.css("--muted");
     const lines = { here: [danger, 3, null], month: [danger, 2.4, [4, 2]], year: [advice, 2.4, [3, 2]], older: [text, 2.2, [1.5, 1.5]], gone: [muted, 2, [0.6, 2]] };
-    const shown = state.shown === "all" ? AGES : [state.shown];
-    const wanted = ["in", ["get", "age"], ["literal", shown]];
+    const wanted = filterAges();
     layers.push(
       { id: "age-area", type: "fill", source: "landslides", filter: wanted, paint: { "fill-color": danger, "fill-opacity": ["match", ["get", "age"], "here", 0.18, 0.01] } },
       { id: "age-halo", type: "line", source: "landslides", filter: wanted, paint: { "line-color": M.css("--panel"), "line-width": 5, "line-opacity": 0.8 } },
-      ...shown.map((age) => ({
-        id: `age-${age}`, type: "line", source: "landslides", filter: ["==", ["get", "age"], age],
+      ...AGES.map((age) => ({
+        id: `age-${age}`, type: "line", source: "landslides", filter: ["==", ["get", "age"], age], layout: { visibility: visible(isShown(age)) },
         paint: { "line-color": lines[age][0], "line-width": lines[age][1], ...(lines[age][2] ? { "line-dasharray": lines[age][2] } : {}) },
       })),
     );
@@ -67,9 +69,13 @@
     return { version: 8, sources, layers: [{ id: "ground", type: "background", paint: { "background-color": M.css("--ground") } }, ...layers] };
   };
   function draw() {
-    restyle();
-    below?.setStyle(styleBelow(), { diff: true });
-    explain();
+    for (const one of [map, below].filter(Boolean)) {
+      for (const id of ["age-area", "age-halo"]) one.setFilter(id, filterAges());
+      for (const age of AGES) one.setLayoutProperty(`age-${age}`, "visibility", visible(isShown(age)));
+      if (!one.getLayer("probability")) continue;
+      one.setLayoutProperty("probability", "visibility", visible(state.opacity > 0));
+      one.setPaintProperty("probability", "raster-opacity", state.opacity);
+    }
   }
 
   // ---- before and after -------------------------------------------------------------------------------------------------
@@ -148,11 +154,9 @@
     if (state.now.probability) {
       const opacity = make("input", { type: "range", min: 0, max: 100, step: 5, value: 0 });
       opacity.addEventListener("input", () => {
-        const was = state.opacity;
         state.opacity = Number(opacity.value) / 100;
         opacity.setAttribute("aria-valuetext", `${opacity.value} %`);
-        if ((was > 0) !== (state.opacity > 0)) { draw(); return; }
-        for (const one of [map, below]) if (one?.getLayer("probability")) one.setPaintProperty("probability", "raster-opacity", state.opacity);
+        draw();
       });
       fields.append(make("label", { className: "grows" }, tr("Opacity of the probability"), " ", opacity));
     }
