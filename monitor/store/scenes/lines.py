@@ -1,6 +1,6 @@
 """Landslides over the images of a site: each with its newest outline, when it was seen first and when last."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -63,10 +63,10 @@ def load_lines(c: Connection, site: str, until: datetime, model_hash: str | None
 def _add_outlines(c: Connection, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same with what their newest rows say; `geometry` is GeoJSON."""
     g = scene_footprint.c
-    rows: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     ids = sorted({line["polygon_id"] for line in lines})
     for begin in range(0, len(ids), CHUNK):
         query = select(*(g[name] for name in _SHOWN)).where(g.polygon_id.in_(ids[begin : begin + CHUNK]))
         for row in c.execute(query).mappings():
-            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = row
-    return [line | dict(rows[line["scene_hash"], line["model_hash"], line["polygon_id"]]) for line in lines]
+            rows[row["scene_hash"], row["model_hash"], row["polygon_id"]] = dict(row)
+    return [line | rows[line["scene_hash"], line["model_hash"], line["polygon_id"]] for line in lines]
