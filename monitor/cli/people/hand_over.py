@@ -1,12 +1,13 @@
 """`slopeward duty hand-over`: who goes writes what is open and signs, who comes reads it and signs as well."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
+from sqlalchemy import Connection
 
 from monitor.cli.identity import prove, require_readable
 from monitor.cli.people.teams import By, SiteName, TeamOption, find_site, pick_team
@@ -33,7 +34,7 @@ def show_(site: SiteName, config: ConfigOption = None, as_json: JsonOption = Fal
     with closing(open_database(config)) as db, db.read() as c:
         require_readable(c, site)
         zone = find_site(c, site, config).timezone
-        items, every = store.gather_open(c, site, now), store.load_handovers(c, site)
+        items, every = store.gather_open(c, site, now, _tell_sentences), store.load_handovers(c, site)
     waiting = [one for one in every if one.signed_at is None]
     signed = [one for one in every if one.signed_at is not None][:SHOWN]
     facts = {
@@ -69,7 +70,7 @@ def write(
         who, now = prove(db, by, site), datetime.now(UTC)
         with db.write() as c:
             crew = pick_team(find_site(c, site, config), team)
-            number = store.sign_out(c, crew, who, text.strip(), now)
+            number = store.sign_out(c, crew, who, text.strip(), now, _tell_sentences)
     line = f"hand-over {number} of {crew.name} is signed by {who.name}; who comes signs as well"
     show({"handover_id": number, "team": crew.name, "outgoing": who.name}, line, as_json)
 
@@ -114,6 +115,13 @@ def _tell(one: Handover) -> dict[str, Any]:
         "outgoing": one.outgoing, "notes": one.notes, "open": one.open_items,
         "signed_at": one.signed_at and spell(one.signed_at), "incoming": one.incoming, "remark": one.remark,
     }  # fmt: skip
+
+
+def _tell_sentences(c: Connection, alerts: Sequence[Mapping[str, Any]]) -> Mapping[int, str]:
+    """What the page says of each alert; loaded late."""
+    from monitor.web.parts.headline import tell_sentences
+
+    return tell_sentences(c, alerts, at_once=store.MOST)
 
 
 def _list_items(items: Mapping[str, Any], zone: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Hand-overs of the watch: what was open, what who goes says of it, and the signatures of both."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -22,6 +23,8 @@ MOST: Final = 50  # of each kind of what is open
 LONGEST_NOTES: Final = 4000
 FIRST_LOOK: Final = timedelta(days=1)  # reports shown where no hand-over was ever signed
 WELL: Final = ("ok", "unknown")
+Tell = Callable[[Connection, Sequence[Mapping[str, Any]]], Mapping[int, str]]
+"""One sentence for each of some alerts, by their id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,23 @@ class Handover:
     withdrawn_at: datetime | None
 
 
-def gather_open(c: Connection, site: str, now: datetime) -> dict[str, Any]:
-    """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over."""
+def gather_open(c: Connection, site: str, now: datetime, tell: Tell) -> dict[str, Any]:
+    """What who comes must know: level, open alerts, sick instruments, work, and reports since the last hand-over.
+
+    The reason of an alert is the sentence that `tell` has of it, else its own.
+    """
     last = c.execute(select(func.max(t.duty_handover.c.signed_at)).where(t.duty_handover.c.site == site)).scalar()
     since = last or now - FIRST_LOOK
     status = load_view(c, "site_status", site=site)
-    alerts = [
-        {key: row[key] for key in ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")}
-        for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
+    rows = [
+        row for row in load_view(c, "active_alerts", order_by=("-level", "-alert_id"), without="evidence", site=site)
         if not row["exercise"] and row["ledger"] != "advice"
-    ]
+    ]  # fmt: skip
+    told = tell(c, rows[:MOST])
+    kept = ("alert_id", "ledger", "level", "level_name", "state", "reason", "raised_at")
+    alerts = [
+        {key: row[key] for key in kept} | {"reason": told.get(row["alert_id"], row["reason"])} for row in rows
+    ]  # fmt: skip
     sick = [
         {key: row[key] for key in ("instrument", "state", "reason", "since")}
         for row in load_view(c, "instrument_health", order_by=("instrument",), site=site)
@@ -81,7 +91,7 @@ def gather_open(c: Connection, site: str, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime) -> int:
+def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime, tell: Tell) -> int:
     """Who goes says what is open and signs; returns the number of the hand-over, which waits for who comes.
 
     Args:
@@ -90,6 +100,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime)
         actor: a person who may act on the site.
         notes: what who comes must know.
         now: wall time.
+        tell: one sentence for each of some alerts.
 
     Raises:
         RefusedError: no person or no notes, too long ones, or another hand-over of the team waits.
@@ -105,7 +116,7 @@ def sign_out(c: Connection, team: Team, actor: Actor, notes: str, now: datetime)
         raise RefusedError(
             f"hand-over {waiting.id} by {waiting.outgoing} waits for who comes; it is signed or withdrawn first"
         )
-    items = gather_open(c, team.site, now)
+    items = gather_open(c, team.site, now, tell)
     number = inserted_id(
         c.execute(
             insert(t.duty_handover).values(

@@ -34,13 +34,23 @@ CALM: Final = "creep"  # the stage that is nothing to wake anybody for
 _sentences: Final[dict[tuple[str, int], Headline | None]] = {}  # by the hash of the evidence, and level
 
 
-def find_headlines(c: Connection, hazards: Iterable[Mapping[str, Any]]) -> dict[int, Headline]:
+def tell_sentences(
+    c: Connection, alerts: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
+) -> dict[int, str]:  # fmt: skip
+    """What is behind the level of each alert of hazard, by its id: one sentence."""
+    hazards = [alert for alert in alerts if alert["ledger"] == Ledger.HAZARD]
+    return {number: one.sentence for number, one in find_headlines(c, hazards, at_once).items()}
+
+
+def find_headlines(
+    c: Connection, hazards: Iterable[Mapping[str, Any]], at_once: int = READ_AT_ONCE
+) -> dict[int, Headline]:  # fmt: skip
     """What is behind the level of each of some alerts, by its id, as messages say it.
 
     Frozen evidence never changes, so it is read once by this process. It may be megabytes: of many alerts at once a
     few are read, the others show their reason until the page asks again.
     """
-    found, left = {}, READ_AT_ONCE
+    found, left = {}, at_once
     for alert in hazards:
         key = (str(alert["evidence_sha256"]), int(alert["level"]))
         if key not in _sentences and left:

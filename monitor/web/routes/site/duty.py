@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -22,7 +23,7 @@ from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, AlertId, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.duty import describe_team, list_calls
-from monitor.web.parts.headline import find_hazards, find_headlines
+from monitor.web.parts.headline import find_hazards, find_headlines, tell_sentences
 from monitor.web.parts.templating import render
 from monitor.web.routes.site.readings import LATER
 
@@ -52,7 +53,7 @@ def show_duty(request: Request, site: str) -> HTMLResponse:
         past = duty.load_days(c, site, now - duty.PAST, now)
         signed = handovers.load_handovers(c, site)
         plans = {team.name: next(iter(duty.load_plans(c, site, team.name)), None) for team in declared.teams}
-        changes, items = duty.load_changes(c, site, now), handovers.gather_open(c, site, now)
+        changes, items = duty.load_changes(c, site, now), handovers.gather_open(c, site, now, tell_sentences)
     mine = answers.get(hazard["alert_id"], Answers()) if hazard else Answers()
     teams = [
         describe_team(team, rosters[site, team.name], past, signed, now) | {"plan": plans[team.name]}
@@ -135,7 +136,7 @@ def hand_over(
     """Who goes signs: what is open is frozen with the notes."""
 
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
-        handovers.sign_out(c, crew, actor, notes.strip(), now)
+        handovers.sign_out(c, crew, actor, notes.strip(), now, partial(tell_sentences, at_once=handovers.MOST))
 
     return _act(request, site, team, csrf, do, "signed; who comes signs as well")
 

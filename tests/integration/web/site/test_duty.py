@@ -16,7 +16,7 @@ from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
 from monitor.store.alerting.answers import load_answers
 from monitor.store.alerting.duty import add_plan, load_changes
-from monitor.store.alerting.handovers import load_handovers
+from monitor.store.alerting.handovers import gather_open, load_handovers
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
@@ -24,6 +24,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
+from monitor.web.parts.headline import tell_sentences
 from tests.integration.notify.test_duty import ADA, CREW, DAY, PLAN, SITE, T0, raise_alert
 from tests.integration.web.test_door import serving as serving_at
 
@@ -342,3 +343,17 @@ def test_an_alert_is_shelved_on_the_page_with_limit_and_reason_listed_and_brough
         assert ada.send("/alerts/2/put-back", reason="it stands again").status_code == 409
         cy = Browser(client, "cy")
         assert "/alerts/1/shelve" not in cy.read("/alerts/1")
+
+
+def test_a_hand_over_keeps_the_plain_sentence_of_an_alert(filled_database):
+    def tell(_, alerts):
+        return {a["alert_id"]: "moving 3 mm/day" for a in alerts if a["ledger"] == "hazard"}
+
+    with filled_database.read() as c:
+        raw = {a["alert_id"]: a["reason"] for a in load_view(c, "active_alerts", site="north-bench")}
+        items = gather_open(c, "north-bench", parse("2026-03-05T12:00:00Z"), tell)
+        assert tell_sentences(c, [{"ledger": "health"}]) == {}, "the evidence of a health alert is about a level"
+    for alert in items["alerts"]:
+        plain = "moving 3 mm/day" if alert["ledger"] == "hazard" else raw[alert["alert_id"]]
+        assert alert["reason"] == plain
+    assert "moving 3 mm/day" in {alert["reason"] for alert in items["alerts"]}
