@@ -15,6 +15,7 @@ from monitor.store.alerting.asks import find_asks, find_asks_at
 from monitor.store.alerting.timeline import load_newest_movement, load_ribbon
 from monitor.store.pages import SiteCard, load_cards, load_stations
 from monitor.store.readings.headings import find_headings
+from monitor.store.schema.views import stream_view
 
 _STATION: Final = (
     "site", "station", "state", "reason", "newest_at", "stage", "trend", "velocity_mm_per_day",
@@ -124,8 +125,11 @@ def list_outlines(
     to_at: datetime | None = None,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Outlines that people drew on the scenes of a site, or on one, and that stand, as polygons in WGS 84."""
-    for row in read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at):
-        if row["withdrawn_at"] is None and scene_hash in {None, row["scene_hash"]}:
+    rows = read_rows(c, OUTLINES, site, from_at=from_at, to_at=to_at)
+    if scene_hash is not None:
+        rows = stream_view(c, "scene_outlines", order_by=("outline_id",), site=site, scene_hash=scene_hash)
+    for row in rows:
+        if row["withdrawn_at"] is None:
             left = ("geometry", "withdrawn_at", "withdrawn_by")
             rest = {k: v for k, v in row.items() if k not in left}
             yield _feature(str(row["outline_id"]), json.loads(row["geometry"]), rest)

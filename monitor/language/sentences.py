@@ -461,7 +461,7 @@ SENTENCES: Final = (
     N_("an outline has no holes: outline the inside apart, as not_landslide"), N_("the outline crosses or touches itself"),
     N_("the outline has {n} corners; {n2} are the most"), N_("a corner is two numbers: longitude, latitude"),
     N_("a corner at {place} (longitude, latitude) lies outside of the scene"),
-    N_("the scene has {n} outlines; more are not kept"), N_("there is no outline {n} here"),
+    N_("a note has {n} characters at most"), N_("the scene has {n} outlines; more are not kept"), N_("there is no outline {n} here"),
     N_("the scene has no footprint '{name}'"), N_("outline {n} is withdrawn already"), N_("outline {n} of the file: {text}; none is stored"),
     N_("scene {name} has no picture with a place on the ground: nothing can be outlined on it"),
     N_("the file is no GeoJSON"), N_("the file holds no outline"),

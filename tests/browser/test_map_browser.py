@@ -231,18 +231,18 @@ def test_an_outline_is_drawn_by_clicks_and_keys_corrected_and_stored(filled_sqli
         for dx, dy in ((-60, 40), (60, 40), (300, 40)):
             page.mouse.click(x + min(dx, 80), y + dy)
         page.get_by_role("button", name="Undo").click()
-        expect(said).to_have_text("2 corners")
+        expect(said).to_have_text("Corners: 2")
         page.locator(".mapview canvas").focus()
         page.keyboard.press("ArrowUp")
         page.keyboard.press("Enter")  # the third corner, below the cross
-        expect(said).to_have_text("3 corners")
+        expect(said).to_have_text("Corners: 3")
         page.mouse.click(x - 60, y + 50)  # the first one, which the map moved down: it closes the outline
-        expect(said).to_contain_text("drag them")
+        expect(said).to_contain_text("Drag them")
         page.mouse.move(x, y + 50)  # the point between the first two becomes a corner
         page.mouse.down()
         page.mouse.move(x, y + 80, steps=3)
         page.mouse.up()
-        expect(said).to_contain_text("4 corners")
+        expect(said).to_contain_text("Corners: 4")
         assert run_axe(Axe(), page) == []
         page.get_by_label("Note").fill("fresh scar")
         page.get_by_role("button", name="Store as bo").click()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, select, type_coerce, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.ground import crosses_itself, measure_area_m2
@@ -22,6 +22,7 @@ NOTHING: Final = "nothing"  # all of it was looked at: no landslide
 KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
 MOST_CORNERS: Final = 2000  # of one outline
 MOST_OF_SCENE: Final = 2000  # that stand
+MOST_TEXT: Final = 4 << 20  # characters of their geometries: what is sent to whoever looks at the scene
 LONGEST_NOTE: Final = 500
 _ROUNDED: Final = 1e-6  # deg: so far may a corner on the rim of a scene lie outside
 _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and compared as whole numbers
@@ -162,7 +163,8 @@ def add_outline(
     require_person(actor, kind)
     if kind not in KINDS:
         raise RefusedError(f"kind {kind!r} is none of {', '.join(KINDS)}")
-    if len(note) > LONGEST_NOTE or "\0" in note:
+    note = " ".join(note.replace("\0", " ").split())
+    if len(note) > LONGEST_NOTE:
         raise RefusedError(f"a note has {LONGEST_NOTE} characters at most")
     ring = read_ring(geometry, find_bounds(c, site, scene_hash))
     o, g = scene_outline.c, scene_footprint.c
@@ -175,9 +177,11 @@ def add_outline(
             raise NotFoundError(f"the scene has no footprint {from_polygon[:12]!r}")
     if instead_of is not None:
         withdraw_outline(c, site, instead_of, actor, now, scene_hash=scene_hash)
-    stand = select(func.count()).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
-    if c.execute(stand).scalar_one() >= MOST_OF_SCENE:
-        raise RefusedError(f"the scene has {MOST_OF_SCENE} outlines; more are not kept")
+    size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
+    stand = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
+    count, characters = c.execute(stand).one()
+    if count >= MOST_OF_SCENE or characters >= MOST_TEXT:
+        raise RefusedError(f"the scene has {count} outlines; more are not kept")
     number = inserted_id(
         c.execute(
             insert(scene_outline).values(
@@ -218,21 +222,41 @@ def withdraw_outline(
 
 
 def load_outlines(
-    c: Connection, site: str, *, scene_hash: str | None = None, everything: bool = False
+    c: Connection, site: str, *, scene_hash: str | None = None, since: datetime | None = None, limit: int | None = None,
+    everything: bool = False,
 ) -> list[Outline]:  # fmt: skip
-    """Outlines of a site or of one of its scenes, the newest first; those withdrawn where asked for."""
+    """Outlines of a site or of one of its scenes, the newest first.
+
+    Args:
+        c: any transaction.
+        site: its site.
+        scene_hash: of this scene alone.
+        since: drawn at this instant or later.
+        limit: at most so many.
+        everything: those withdrawn as well.
+    """
     o = scene_outline.c
     query = (
         select(scene_outline, scene.c.name.label("scene"))
         .join(scene, scene.c.scene_hash == o.scene_hash)
-        .where(o.site == site)
+        .where(*_which(site, scene_hash, everything=everything))
         .order_by(o.id.desc())
+        .limit(limit)
     )
-    if scene_hash is not None:
-        query = query.where(o.scene_hash == scene_hash)
-    if not everything:
-        query = query.where(o.withdrawn_at.is_(None))
+    if since is not None:
+        query = query.where(o.at >= since)
     return [Outline(**{f: getattr(row, f) for f in Outline.__slots__}) for row in c.execute(query)]
+
+
+def count_outlines(c: Connection, site: str, scene_hash: str | None = None) -> int:
+    """How many outlines of a site, or of one of its scenes, stand."""
+    return int(c.execute(select(func.count()).where(*_which(site, scene_hash))).scalar_one())
+
+
+def _which(site: str, scene_hash: str | None, *, everything: bool = False) -> list[ColumnElement[bool]]:
+    o = scene_outline.c
+    of_scene = [] if scene_hash is None else [o.scene_hash == scene_hash]
+    return [o.site == site, *of_scene, *([] if everything else [o.withdrawn_at.is_(None)])]
 
 
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
@@ -321,7 +345,7 @@ def load_unsure(c: Connection, site: str) -> list[Waiting]:
         .order_by(u.doubt.desc(), u.scene_hash, u.tile)
     ).all()
     drawn: dict[str, list[tuple[datetime, Bounds]]] = {}
-    for one in load_outlines(c, site) if rows else ():
+    for one in load_outlines(c, site, since=min(row.made_at for row in rows)) if rows else ():
         drawn.setdefault(one.scene_hash, []).append((one.at, frame(one.geometry)))
     return [
         Waiting(row.scene_hash, row.scene, row.tile, box, row.doubt, is_seen)

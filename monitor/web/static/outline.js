@@ -48,7 +48,7 @@
     form.dataset.state = now;
     for (const part of form.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== now;
     view.classList.toggle("is-drawing", now !== "idle");
-    const count = { closed: tr("{count} corners; drag them, or store the outline", { count: state.ring.length }), open: state.ring.length ? tr("{count} corners", { count: state.ring.length }) : tr("Click or tap the first corner."), idle: "" };
+    const count = { closed: tr("Corners: {count}. Drag them, or store the outline.", { count: state.ring.length }), open: state.ring.length ? tr("Corners: {count}", { count: state.ring.length }) : tr("Click or tap the first corner."), idle: "" };
     if (now !== "idle") trouble.textContent = count[now];
   }
 
@@ -83,6 +83,7 @@
     form.querySelector(`[name="kind"][value="${kind}"]`).checked = true;
     form.dataset.state = "open";
     show();
+    view.scrollIntoView({ block: "nearest" });
     map.getCanvas().focus({ preventScroll: true });
   }
   const end = () => { Object.assign(state, { ring: [], isClosed: false, picked: null, past: [] }); form.dataset.state = "idle"; show(); };
@@ -209,8 +210,7 @@
     if (!feature) { if (trouble) trouble.textContent = tr("Only the 500 largest footprints are drawn."); return; }
     const ring = ringOf(feature);
     map.fitBounds(frame(ring), { padding: 60, maxZoom: 18, duration: 0 });
-    view.scrollIntoView({ block: "nearest" });
-    if (shown) return;
+    if (shown) { view.scrollIntoView({ block: "nearest" }); return; }
     begin(thin(ring).map(within), take ? { from: take } : { instead: correct, from: feature.properties.from_polygon ?? "", kind: feature.properties.kind });
     form.elements.note.value = correct ? feature.properties.note : "";
   }

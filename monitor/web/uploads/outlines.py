@@ -39,9 +39,9 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
         parts = geometry.get("coordinates") if isinstance(geometry, dict) else None
         if form not in {"Polygon", "MultiPolygon"} or not isinstance(parts, list):
             raise RefusedError(f"feature {number}: expected a Polygon or MultiPolygon in longitude and latitude")
-        own, note = facts.get("kind", kind), facts.get("note") or ""
+        own, note = facts.get("kind", kind), str(facts.get("note") or "").encode("utf-8", "replace").decode()
         every = parts if form == "MultiPolygon" else [parts]
-        found += [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, str(note)) for rings in every]
+        found += [(str(own)[:40], {"type": "Polygon", "coordinates": rings}, note) for rings in every]
     if not found:
         raise RefusedError("the file holds no outline")
     if len(found) > MOST_FEATURES:

@@ -125,7 +125,6 @@ def test_a_ring_comes_out_closed_and_counter_clockwise_without_doubled_corners()
 
 
 def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
-    monkeypatch.setattr(outlines, "MOST_OF_SCENE", 1)
     tries = [
         ("one", "landslide", Actor("core", "service"), {}, "a person"),
         ("one", "road", ADA, {}, "kind 'road'"),
@@ -142,8 +141,11 @@ def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
             add_outline(c, "bench", scene_hash, kind, square(8.91, 46.21), actor, NOW, **more)
     with site.write() as c:
         add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
-    with pytest.raises(RefusedError, match="has 1 outlines"), site.write() as c:
-        add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
+    for most, characters in ((1, 1 << 20), (9, 99)):
+        monkeypatch.setattr(outlines, "MOST_OF_SCENE", most)
+        monkeypatch.setattr(outlines, "MOST_TEXT", characters)
+        with pytest.raises(RefusedError, match="has 1 outlines"), site.write() as c:
+            add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW)
 
 
 def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(site):

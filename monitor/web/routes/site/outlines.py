@@ -34,11 +34,11 @@ def show_outlines(request: Request, site: str) -> HTMLResponse:
     """What was outlined on the scenes of a site, where to look next, and which scenes there are."""
     with context_of(request).db.read() as c:
         card = find_card(c, site)
-        found = store.load_outlines(c, site)
+        found, total = store.load_outlines(c, site, limit=LISTED), store.count_outlines(c, site)
         waiting = [one for one in store.load_unsure(c, site) if not one.is_seen]
         scenes = [one for one in pages.load_read_scenes(c, site, SCENES) if pages.preview_bounds(one) is not None]
     return render(
-        request, "outlines.html", card=card, outlines=found[:LISTED], total=len(found), scenes=scenes,
+        request, "outlines.html", card=card, outlines=found, total=total, scenes=scenes,
         waiting=waiting[:WAITING], waiting_total=len(waiting),
     )  # fmt: skip
 
@@ -65,13 +65,14 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         scene = next(iter(pages.load_read_scenes(c, site, 1, scene_hash)), None)
         if scene is None:
             raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
-        found = store.load_outlines(c, site, scene_hash=scene_hash)
+        found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)
+        total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
         tiles = store.load_unsure(c, site)
     bounds = pages.preview_bounds(scene)
     shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
     return render(
-        request, "outline.html", card=card, scene=scene, bounds=bounds, outlines=found[:LISTED], total=len(found),
+        request, "outline.html", card=card, scene=scene, bounds=bounds, outlines=found, total=total,
         footprints=footprints[:LISTED], footprints_total=len(footprints), tile=shown,
         left=sum(not one.is_seen for one in tiles), kinds=store.KINDS,
         tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),
@@ -92,7 +93,7 @@ def draw(
         raise RefusedError("one outline is kept at a time")
     with context.db.write() as c:
         number = store.add_outline(
-            c, site, scene_hash, kind, polygon, actor, context.clock(), note=" ".join(note.split()),
+            c, site, scene_hash, kind, polygon, actor, context.clock(), note=note,
             from_polygon=from_polygon or None, instead_of=instead_of,
         )  # fmt: skip
     if "application/json" in request.headers.get("accept", ""):
