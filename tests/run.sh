@@ -8,8 +8,13 @@ cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE
 failed=.pytest_cache/v/cache/lastfailed
 rm -f "$failed"
-# Once for all workers, which load the result: to rewrite the assertions of all modules costs each of them as much again.
-.venv/bin/python -m pytest "$@" -n 0 --collect-only -qq > /dev/null 2>&1
+# Modules that changed, once for all workers, which load the result: to rewrite the assertions of all costs each as much again.
+stamp=.pytest_cache/rewritten
+[ -e "$stamp" ] && since=(-newer "$stamp") || since=()
+mkdir -p .pytest_cache && touch "$stamp.next"
+mapfile -t changed < <(find tests -name 'test_*.py' "${since[@]}")
+[ "${#changed[@]}" -eq 0 ] || .venv/bin/python -m pytest -n 0 --collect-only -qq "${changed[@]}" > /dev/null 2>&1
+mv "$stamp.next" "$stamp"
 .venv/bin/python -m pytest "$@"
 status=$?
 [ "$status" -eq 1 ] && [ -s "$failed" ] || exit "$status"

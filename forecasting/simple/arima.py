@@ -7,6 +7,7 @@ Ours for the speed of many stations; its likelihood is within .05 of the best of
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
-from forecasting.simple.least_squares import minimise, read_params, spell_params
+from forecasting.simple.least_squares import FITS_KEPT, minimise, read_params, spell_params
 from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 20
@@ -142,13 +143,21 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
     Where a station has fewer than 20 observations its parameters are NaN and it gets no forecast of this model.
     """
     values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
-    rows = np.diff(values, axis=0)
+    params, unsettled = _search(values.astype(np.float64).tobytes(), *values.shape)
+    return Arima("arima", tuple(steps), params, unsettled)
+
+
+@lru_cache(maxsize=FITS_KEPT)
+def _search(content: bytes, rows: int, stations: int) -> tuple[tuple[tuple[float, float, float, float], ...], int]:
+    """Parameters per station and how many fits ended early: found once, for every average asks for the same."""
+    values = np.frombuffer(content).reshape(rows, stations)
+    moves = np.diff(values, axis=0)
     enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
     params = np.full((values.shape[1], 4), np.nan)
     unsettled = 0
     if enough.any():
         chosen = values[:, enough]
-        unit = _unit(rows[:, enough])
+        unit = _unit(moves[:, enough])
         centred = (chosen - _first(chosen)) / unit
         mean = _mean_step(centred)
         start = np.column_stack([np.full(mean.shape, 0.2), np.zeros(mean.shape), np.full(mean.shape, -0.6), mean])
@@ -156,8 +165,7 @@ def fit_arima(panel: Panel, calibration: Block, steps: Sequence[int]) -> Arima:
         unsettled = int((~found.settled).sum())
         p1, p2, q, c = natural(found.params)
         params[enough] = np.stack([p1, p2, q, c * unit], axis=-1)
-    plain = tuple((float(a), float(b), float(e), float(d)) for a, b, e, d in params)
-    return Arima("arima", tuple(steps), plain, unsettled)
+    return tuple((float(a), float(b), float(e), float(d)) for a, b, e, d in params), unsettled
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:

@@ -7,6 +7,7 @@ are within 2 % of its own (`test_statistics.py`).
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block
 from forecasting.data.windows import last_value
-from forecasting.simple.least_squares import minimise, read_params, spell_params
+from forecasting.simple.least_squares import FITS_KEPT, minimise, read_params, spell_params
 from forecasting.simple.rows import Pick, run
 
 MINIMUM_ROWS = 12
@@ -100,6 +101,14 @@ def _smooth(
 def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing:
     """Least squares of the one-step errors per station on the rows before the end of `calibration`."""
     values = panel.values[max(0, calibration.end - FIT_ROWS) : calibration.end]
+    params, unsettled = _search(values.astype(np.float64).tobytes(), *values.shape)
+    return Smoothing("ets", tuple(steps), params, unsettled)
+
+
+@lru_cache(maxsize=FITS_KEPT)
+def _search(content: bytes, rows: int, stations: int) -> tuple[tuple[tuple[float, float, float, float], ...], int]:
+    """Parameters per station and how many fits ended early: found once, for every average asks for the same."""
+    values = np.frombuffer(content).reshape(rows, stations)
     enough = np.isfinite(values).sum(axis=0) >= MINIMUM_ROWS
     params = np.full((values.shape[1], 4), np.nan)
     unsettled = 0
@@ -116,8 +125,7 @@ def fit_ets(panel: Panel, calibration: Block, steps: Sequence[int]) -> Smoothing
         unsettled = int((~found.settled).sum())
         a, g, p, b = natural(found.params)
         params[enough] = np.stack([a, g, p, b * unit], axis=-1)
-    plain = tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params)
-    return Smoothing("ets", tuple(steps), plain, unsettled)
+    return tuple((float(a), float(g), float(p), float(b)) for a, g, p, b in params), unsettled
 
 
 def natural(raw: Floats) -> tuple[Floats, Floats, Floats, Floats]:

@@ -13,6 +13,9 @@ ROUNDS = 40
 GAIN = 1e-6  # of the sum of squares in one accepted step: less is the end of the way
 SMALLEST = 1e-4  # step of any parameter; rejected ones shrink down to it
 
+FITS_KEPT = 4
+"""Fits of a model that are remembered by their rows: each average of a fold asks for the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Minimum:

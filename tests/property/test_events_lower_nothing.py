@@ -11,7 +11,7 @@ from monitor.domain.decision import EventFact
 from monitor.domain.site import Criterion, Threshold
 from tests.property.alerting_histories import DAY_S, SITE, START, STEP_S, levels, quiet, run, seeded
 
-SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 18
+SEEDS = 400 if os.environ.get("SLOPEWARD_SOAK") else 12
 T0 = START.timestamp()
 SHAKEN = Criterion("q", KINDS["earthquake"], (), "", (Threshold(1, over=0.1),), role="advice", valid_for_s=2 * DAY_S,
                    params=(("lower_to", 0.5), ("lower_for_s", 3 * DAY_S)))  # fmt: skip

@@ -15,7 +15,7 @@ from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.domain.site import Criterion, Level, SeriesSpec, Site, Station, Threshold
 
-HISTORIES = 10_000 if os.environ.get("SLOPEWARD_SOAK") else 1_000
+HISTORIES = 10_000 if os.environ.get("SLOPEWARD_SOAK") else 500
 T0 = seconds(parse("2026-01-01T00:00:00Z"))
 H = 3600.0
 STEPS, EVERY = 60, 6

@@ -86,6 +86,7 @@ def judge(values: Floats, rows: int) -> dict[str, Any]:
     for name, (module, fit) in FITS.items():
         for how, solver in (("early", end_early), ("now", minimise)):
             module.minimise = solver  # type: ignore[attr-defined]
+            module._search.cache_clear()
             begun = time.perf_counter()
             fitted = fit(panel, Block(rows // 2, rows), STEPS)
             seconds = time.perf_counter() - begun
