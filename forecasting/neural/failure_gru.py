@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from forecasting.data.series import DAY_S, Floats
 from forecasting.decomposition.components import fill_forward
 from forecasting.decomposition.emd import first_mode
+from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import ask
 from forecasting.neural.training import deterministic
 
@@ -109,7 +110,7 @@ def fit_failure_gru(curves: Sequence[tuple[Floats, float]], *, seed: int = 7) ->
         network = LeadGru()
         with torch.no_grad():
             network.head.bias[0] = float(y.mean())
-        optimiser = torch.optim.AdamW(network.parameters(), lr=5e-3)
+        optimiser = AdamW(network.parameters(), 5e-3)
         for _ in range(EPOCHS):
             for rows in np.array_split(order.permutation(y.shape[0]), max(1, y.shape[0] // BATCH)):
                 error = y[rows] - network(x[rows])

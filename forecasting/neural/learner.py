@@ -18,6 +18,7 @@ from forecasting.data.features import scale_lag
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Block, Split
 from forecasting.errors import ForecastingError, NotEnoughDataError
+from forecasting.neural.adamw import AdamW
 from forecasting.neural.device import ask, pick_device
 from forecasting.neural.examples import Examples, make_examples
 from forecasting.neural.forecaster import Recipe
@@ -162,7 +163,7 @@ class Learner:
         kept = None if work is None else Unfinished.of(work, self._name())
         network.to(pick_device())
         learns = [p for p in network.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(learns, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimiser = AdamW(learns, settings.learning_rate, settings.weight_decay)
         order = np.random.default_rng(settings.seed)
         place = None if kept is None else kept.load()
         if place is None:
@@ -190,9 +191,7 @@ class Learner:
         network.to("cpu").eval()
         return losses, "time limit" if late else "patience" if bad >= settings.patience else "epochs"
 
-    def _pass(
-        self, optimiser: torch.optim.Optimizer, learns: list[nn.Parameter], order: np.random.Generator, begun: float
-    ) -> bool:
+    def _pass(self, optimiser: AdamW, learns: list[nn.Parameter], order: np.random.Generator, begun: float) -> bool:
         """One pass; True where the time is up before its end, less what judging it and the whole training takes."""
         self.network.train()
         for member, origins in self._batches(order):
@@ -232,7 +231,9 @@ class Learner:
 
     def _name(self) -> str:
         """A hash of settings, recipes, blocks, values and first weights: what is trained on what."""
-        digest = hashlib.sha256(f"{torch.__version__} {sorted(asdict(self.settings).items())}".encode())
+        digest = hashlib.sha256(
+            f"{torch.__version__} {AdamW.__module__} {sorted(asdict(self.settings).items())}".encode()
+        )
         for member in (*self.members, *self.judges):
             facts = json.dumps([member.recipe.to_json(), asdict(member.parts), member.stride], sort_keys=True)
             digest.update(facts.encode() + np.ascontiguousarray(member.values).tobytes())
@@ -242,7 +243,7 @@ class Learner:
             digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:32]
 
-    def _return_to(self, place: Place, optimiser: torch.optim.Optimizer, order: np.random.Generator) -> None:
+    def _return_to(self, place: Place, optimiser: AdamW, order: np.random.Generator) -> None:
         """Weights, optimiser and generators as they were."""
         self.network.load_state_dict(place.weights)
         optimiser.load_state_dict(place.optimiser)

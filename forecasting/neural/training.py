@@ -47,16 +47,16 @@ class Training:
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """One thread, deterministic algorithms and a private random state; what was set before is put back."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(mode=True)
+        torch.set_deterministic_debug_mode("error")  # what `use_deterministic_algorithms` does, without the compiler
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(mode=strict)
+            torch.set_deterministic_debug_mode(strict)
 
 
 def prepare(
