@@ -61,10 +61,13 @@ def _mark(row: SceneRow) -> list[str]:
 def _cut(config: ServiceConfig, site: Site, row: SceneRow) -> str:
     folder = Path(row.out_dir or "")
     found = _ask(config, site, row, folder)
-    if found.error:
+    error = found.error
+    if error:
         _unlink(folder)
-    write_json(folder / SAID, {"of": _mark(row), "tiles": found.tiles, "error": found.error})
-    return f"no tiles: {found.error}" if found.error else f"{found.tiles} tiles"
+        for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business
+            error = error.replace(f"{place}/", "")
+    write_json(folder / SAID, {"of": _mark(row), "tiles": found.tiles, "error": error})
+    return f"no tiles: {error}" if error else f"{found.tiles} tiles"
 
 
 def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:

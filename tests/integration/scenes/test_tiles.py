@@ -87,7 +87,7 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, tmp_path, monkeypatch):
+def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, database, tmp_path, monkeypatch):
     run, folders = told
     (tmp_path / "20260503.tif").write_bytes(b"another file")
     assert run() == f"20260503.tif: no tiles: {tiles.REPLACED}"
@@ -102,7 +102,12 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, tmp_p
         m.setattr(tiles.compute, "is_stopping", lambda: True)
         with pytest.raises(JobError):
             run()
-    assert run().startswith("20260501.tif: ")
+    image = tmp_path / "20260501.tif"
+    image.write_bytes(image.read_bytes()[:-3000])
+    with database.write() as c:
+        values = {"run": dict(rows.list_done(c, "bench")[-1].run) | {"fingerprint": fingerprint(image)}}
+        c.execute(t.scene.update().where(t.scene.c.name == image.name).values(**values))
+    assert run().startswith("20260501.tif: no tiles: 20260501.tif: not a raster"), "a place of the server is not shown"
     assert run() == IDLE
     assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
     (folders[3] / SAID).write_text("[")

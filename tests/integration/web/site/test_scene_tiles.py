@@ -66,3 +66,39 @@ def test_readers_of_tiles_hold_no_more_threads_than_they_may(client, monkeypatch
         threading.Timer(0.1, stack.pop_all().close).start()
         monkeypatch.setattr(scene_tiles, "WAITS_S", 5.0)
         assert client.get(f"{SCENE}/tiles/0/0/0").content == b"all", "whoever waits a moment gets it"
+
+
+def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
+    """p1 new, p2 and p3 of a line of before; p4 of the earlier image alone; then p2 is seen again on a later one."""
+    with filled_database.write() as c:
+        rows = {row.polygon_id: dict(row._mapping) for row in c.execute(t.scene_footprint.select())}
+        old = dict(c.execute(t.scene.select().where(t.scene.c.scene_hash == HASHES["scene"])).one()._mapping)
+        later = {"scene_hash": "l" * 64, "name": "later", "acquired_at": NOW - timedelta(days=1)}
+        c.execute(t.scene.insert().values(**old | later | {"out_dir": None}))
+        c.execute(
+            t.scene_footprint.insert().values(
+                **rows["p2"] | {"scene_hash": "l" * 64, "polygon_id": "q2", "parent_id": "p2"}
+            )
+        )
+        gone = {"scene_hash": "l" * 64, "polygon_id": "q1", "root_id": "p1", "change": "vanished"}
+        c.execute(t.scene_footprint.insert().values(**rows["p1"] | gone))
+
+    def ages(scene_hash):
+        found = client.get(f"/api/v1/sites/north-bench/scenes/{scene_hash}/landslides.geojson").json()
+        assert found["of"] == len(found["features"])
+        return {f["properties"]["polygon_id"]: f["properties"] for f in found["features"]}
+
+    then, now = ages(HASHES["scene"]), ages("l" * 64)
+    assert {k: (p["age"], p["confirmed"], p["dates"]) for k, p in then.items()} == {
+        "p1": ("here", True, 1), "p2": ("year", True, 1), "p3": ("year", True, 1), "p4": ("gone", False, 1),
+    }  # fmt: skip
+    assert (now["q2"]["age"], now["q2"]["dates"], now["q2"]["age_days"]) == ("year", 2, 39.0)
+    assert now["q2"]["last_confirmed_at"] > then["p2"]["last_confirmed_at"]
+    assert (now["p1"]["age"], now["p1"]["change"], now["p3"]["change"]) == ("gone", "vanished", "unseen")
+    page = client.get(f"/sites/north-bench/scenes/{'l' * 64}")
+    assert page.status_code == 200
+    assert page.text.count('<td><i class="kfoot age-gone">') == 3
+    assert len(page.content) < 60_000
+    for odd in ("x", HASHES["scene"] + "'", "a" * 3000):
+        assert client.get(f"/sites/north-bench/scenes/{odd}").status_code == 404
+    assert client.get(f"/sites/north-bench/scenes/{'l' * 64}?before=nothing").status_code == 200
