@@ -5,7 +5,7 @@
   if (!holder) return;
   const { site, scene, before } = holder.dataset, api = `/api/v1/sites/${site}`;
   const MAX_ZOOM = 22, AGES = ["here", "month", "year", "older", "gone"];
-  const state = { now: null, then: null, opacity: 0, shown: "all", swipe: 50, compares: Boolean(before) };
+  const state = { landslides: null, now: null, then: null, opacity: 0, shown: "all", swipe: 50, compares: Boolean(before) };
   const extras = [];
   let map = null, below = null, restyle = () => {};
 
@@ -17,11 +17,13 @@
   };
 
   // ---- what is asked of the server ------------------------------------------------------------------------------------
-  async function load(hash) {
-    const [layers, landslides, scenes] = await Promise.all([
-      M.load(`${api}/scenes/${hash}/map`), M.load(`${api}/scenes/${hash}/landslides.geojson`), M.load(`${api}/scenes?limit=200`),
+  async function load() {
+    const [ground, scenes, landslides, ...layers] = await Promise.all([
+      M.load(`${api}/map`), M.load(`${api}/scenes?limit=200`), M.load(`${api}/scenes/${scene}/landslides.geojson`),
+      ...[scene, before].filter(Boolean).map((hash) => M.load(`${api}/scenes/${hash}/map`)),
     ]);
-    return { hash, ...layers, landslides, box: scenes.find((one) => one.scene_hash === hash)?.bounds ?? null };
+    const [now, then = null] = [scene, before].filter(Boolean).map((hash, k) => ({ hash, ...layers[k], box: scenes.find((one) => one.scene_hash === hash)?.bounds ?? null }));
+    return { ground, landslides, now, then };
   }
   const boundsOf = (one) => one.tiles?.bounds ?? one.box;
 
@@ -30,7 +32,8 @@
   const isShown = (age) => state.shown === "all" || state.shown === age;
   const filterAges = () => ["in", ["get", "age"], ["literal", AGES.filter(isShown)]];
   function styleOf(one) {
-    const sources = { landslides: { type: "geojson", data: one.landslides } }, layers = [];
+    // those of this image lie on both: so the ground before is seen inside of them
+    const sources = { landslides: { type: "geojson", data: state.landslides } }, layers = [];
     const plain = { "raster-fade-duration": 0 };
     if (one.tiles) sources.scene = M.tiled(one.tiles);
     else if (one.box) {
@@ -119,7 +122,7 @@
   // ---- below the map -----------------------------------------------------------------------------------------------------
   const key = make("ul", { className: "legend mapkey" }), chosen = make("div", { className: "mapchosen", role: "status" });
   function explain() {
-    const found = new Set(state.now.landslides.features.map((f) => f.properties.age));
+    const found = new Set(state.landslides.features.map((f) => f.properties.age));
     const items = AGES.filter((age) => found.has(age)).map((age) => make("li", {}, make("i", { className: `kfoot age-${age}` }), names[age]));
     const layer = state.now.probability;
     if (layer) {
@@ -128,7 +131,7 @@
       const threshold = holder.dataset.threshold ? `; ${tr("footprints from {threshold} on", { threshold: holder.dataset.threshold })}` : "";
       items.push(make("li", {}, tr("probability of a landslide (0 to 1):"), ` ${layer.shown_from} `, ramp, ` 1${threshold}`));
     }
-    const { of, features } = state.now.landslides;
+    const { of, features } = state.landslides;
     if (of > features.length) items.push(make("li", {}, tr("{shown} of {all} landslides", { shown: features.length, all: of })));
     key.replaceChildren(...items);
   }
@@ -165,8 +168,8 @@
 
   // ---- together ----------------------------------------------------------------------------------------------------------
   async function begin() {
-    const [ground, now, then] = await Promise.all([M.load(`${api}/map`), load(scene), before ? load(before) : null]);
-    Object.assign(state, { now, then });
+    const { ground, landslides, now, then } = await load();
+    Object.assign(state, { landslides, now, then });
     if (!boundsOf(now)) throw new Error("the image has no place");
     const [west, south, east, north] = boundsOf(now);
     const frame = make("div", { className: "swipe" }), view = make("div", { className: "mapview" });
