@@ -8,6 +8,8 @@ import stat
 import zlib
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,7 @@ LARGEST_TILE: Final = 4 << 20
 LARGEST_DIRECTORY: Final = 4 << 20  # unpacked
 MOST_ENTRIES: Final = 1 << 18
 FINEST: Final = 24
+LONGEST_SAID: Final = 1 << 14
 TYPES: Final = {KINDS["png"]: "image/png", KINDS["jpg"]: "image/jpeg", KINDS["webp"]: "image/webp"}
 
 
@@ -63,6 +66,19 @@ class _Directory:
     offsets: "array[int]"
 
 
+@contextmanager
+def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """A file that is no link, pipe or folder, open for reading; OSError otherwise."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        known = os.fstat(file)
+        if not stat.S_ISREG(known.st_mode):
+            raise FileNotFoundError(path)
+        yield file, known
+    finally:
+        os.close(file)
+
+
 def open_archive(path: Path) -> Archive | None:
     """What a file of tiles is; None where there is no such file.
 
@@ -70,16 +86,11 @@ def open_archive(path: Path) -> Archive | None:
         TornTilesError: it is no file of pictures in tiles.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with _regular(path) as (file, known):
+            mark, head = f"{known.st_mtime_ns:x}-{known.st_size:x}", os.pread(file, HEADER.size, 0)
     except OSError:
         return None
-    try:
-        known = os.fstat(file)
-        if not stat.S_ISREG(known.st_mode):
-            return None
-        return _open(path, f"{known.st_mtime_ns:x}-{known.st_size:x}", os.pread(file, HEADER.size, 0))
-    finally:
-        os.close(file)
+    return _open(path, mark, head)
 
 
 @lru_cache(maxsize=256)
@@ -125,8 +136,8 @@ def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | Non
 
 def _read(archive: Archive, offset: int, length: int) -> bytes:
     try:
-        with archive.path.open("rb") as file:
-            content = os.pread(file.fileno(), length, offset)
+        with _regular(archive.path) as (file, _):
+            content = os.pread(file, length, offset)
     except (OSError, OverflowError):
         raise TornTilesError(f"{archive.path}: cannot be read") from None
     if len(content) != length:
@@ -186,7 +197,8 @@ def _read_numbers(content: bytes) -> list[int]:
 def read_said(folder: Path) -> dict[str, Any] | None:
     """What was said of the tiles of a folder; None where they were not cut."""
     try:
-        found = json.loads((folder / SAID).read_text())
-    except (OSError, ValueError):
+        with _regular(folder / SAID) as (file, _):
+            found = json.loads(os.pread(file, LONGEST_SAID, 0))
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -1,5 +1,6 @@
 """Tiles of scenes for the page, cut once the rows are stored: one scene a run, the newest first, of the newest."""
 
+import shutil
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,7 @@ CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
     "detection.imagery.footprints.scene_tiles:make_tiles", SceneTilesAsked, Tiles
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
+ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
 REPLACED: Final = "its file is no more there as it was read"
 
 
@@ -35,8 +37,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         newest = list_done(c, site.id)
     due = next((row for row in newest if not _is_cut(row, now)), None)
-    if due is None:
-        return IDLE
+    if due is None or shutil.disk_usage(due.out_dir or ".").free < ROOM:
+        return IDLE  # a full disk is an alarm of its own: nothing is added to it for the look of the page
     said = _cut(config, site, due)
     with db.read() as c:
         _remove(load_scenes(c, site.id), {row.out_dir for row in newest})

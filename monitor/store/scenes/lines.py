@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from monitor.store.schema.tables import scene, scene_footprint
 
-ROWS_MOST: Final = 50_000  # outlines of all dates that are looked through, the newest first
+ROWS_MOST: Final = 20_000  # outlines of all dates that are looked through, the newest first
 LINES_MOST: Final = 1000
 CHUNK: Final = 400
 _SHOWN: Final = (

@@ -41,6 +41,7 @@ def told(database, tmp_path, monkeypatch):
     add_site(database)
     monkeypatch.setattr(tiles.compute, "run", cross)
     monkeypatch.setattr(rows, "DATES_MOST", 3)
+    monkeypatch.setattr(tiles, "ROOM", 0)
     config, site = (
         make_config(tmp_path, "sqlite://"),
         parse_site(SITE, "x"),
@@ -61,6 +62,10 @@ def told(database, tmp_path, monkeypatch):
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(told, database, tmp_path, monkeypatch):
     run, folders = told
+    with monkeypatch.context() as full:
+        full.setattr(tiles, "ROOM", 1 << 62)
+        assert run() == IDLE
+        assert not list(folders[3].glob("*.pmtiles"))
     assert [run().split(":")[0] for _ in range(3)] == ["20260503.tif", "20260502.tif", "20260501.tif"]
     assert run() == IDLE
     for folder in folders.values():

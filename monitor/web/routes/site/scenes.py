@@ -38,7 +38,8 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     said = read_said(pages.folder_of(scene)) or {}
     return render(
         request, "scene.html", card=card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
-        lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total, no_tiles=said.get("error", ""),
+        lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
+        no_tiles=str(said.get("error", ""))[:300],
     )  # fmt: skip
 
 
