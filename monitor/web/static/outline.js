@@ -6,7 +6,7 @@
   const form = document.getElementById("drawing"), trouble = form?.querySelector(".trouble");
   const api = `/api/v1/sites/${holder.dataset.site}/scenes/${holder.dataset.scene}`;
   const numbers = (text) => text.split(",").map(Number), bounds = numbers(holder.dataset.bounds);
-  const MOST_TAKEN = 150, STEP_PX = 10;
+  const FEW = 12, MOST_TAKEN = 150, STEP_PX = 10;
   const state = { outlines: M.NOTHING, footprints: M.NOTHING, ring: [], isClosed: false, picked: null, past: [], picture: null };
   const isDrawing = () => state.ring.length > 0 || form?.dataset.state === "open";
   let map = null, dragged = null, endedAt = 0;
@@ -181,8 +181,9 @@
     const rings = geometry.type === "MultiPolygon" ? geometry.coordinates.map((part) => part[0]) : [geometry.coordinates[0]];
     return rings.reduce((best, ring) => ring.length > best.length ? ring : best).slice(0, -1);
   }
-  // with few enough corners to be moved by hand (Douglas and Peucker 1973, coarser until it fits)
+  // with few enough corners to be moved by hand: without the stairs of pixels, and coarser until it fits (Douglas and Peucker 1973)
   function thin(ring) {
+    if (ring.length <= FEW) return ring;
     const away = (p, a, b) => { const dx = b[0] - a[0], dy = b[1] - a[1], size = Math.hypot(dx, dy); return size ? Math.abs(dy * (p[0] - a[0]) - dx * (p[1] - a[1])) / size : Math.hypot(p[0] - a[0], p[1] - a[1]); };
     const walk = (line, least) => {
       const kept = new Set([0, line.length - 1]), open = [[0, line.length - 1]];
@@ -195,7 +196,8 @@
       return line.filter((_, k) => kept.has(k));
     };
     const half = Math.floor(ring.length / 2), turned = [...ring.slice(0, half + 1)], rest = [...ring.slice(half), ring[0]];
-    for (let least = 0; ; least = Math.max(1e-6, 1.6 * least)) {
+    const sides = ring.map((c, k) => Math.hypot(c[0] - ring.at(k - 1)[0], c[1] - ring.at(k - 1)[1])).filter((side) => side > 0);
+    for (let least = 0.75 * Math.min(...sides); ; least *= 1.6) {
       const found = [...walk(turned, least), ...walk(rest, least).slice(1, -1)];
       if (found.length <= MOST_TAKEN) return found;
     }
@@ -209,9 +211,9 @@
     const id = shown ?? take ?? correct, feature = [...state.outlines.features, ...state.footprints.features].find((f) => f.id === id);
     if (!feature) { if (trouble) trouble.textContent = tr("Only the 500 largest footprints are drawn."); return; }
     const ring = ringOf(feature);
-    map.fitBounds(frame(ring), { padding: 60, maxZoom: 18, duration: 0 });
+    map.fitBounds(frame(ring), { padding: 40, maxZoom: 18, duration: 0 });
     if (shown) { view.scrollIntoView({ block: "nearest" }); return; }
-    begin(thin(ring).map(within), take ? { from: take } : { instead: correct, from: feature.properties.from_polygon ?? "", kind: feature.properties.kind });
+    begin((take ? thin(ring) : ring).map(within), take ? { from: take } : { instead: correct, from: feature.properties.from_polygon ?? "", kind: feature.properties.kind });
     form.elements.note.value = correct ? feature.properties.note : "";
   }
 

@@ -17,6 +17,7 @@ from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
 from monitor.store.scenes.outlines import Unsure, add_outline, load_labels, load_outlines, read_ring, withdraw_outline
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
+from tests.conftest import ON_SQLITE
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -124,6 +125,7 @@ def test_a_ring_comes_out_closed_and_counter_clockwise_without_doubled_corners()
     assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
 
 
+@ON_SQLITE
 def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
     tries = [
         ("one", "landslide", Actor("core", "service"), {}, "a person"),
@@ -188,6 +190,7 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
         assert tiles_of(c) == [(0, 0.5, False)]
 
 
+@ON_SQLITE
 def test_the_command_line_prints_and_writes_what_stands(site, database_url, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)

@@ -60,6 +60,7 @@ def test_a_form_without_script_draws_brings_judges_and_withdraws(page, database)
     assert everything[1]["properties"]["kind"] == "landslide"
 
 
+ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # where no SQL of its own is asked
 SCENE = HASHES["scene"]
 REFUSED = [
     (b"{", "the file is no GeoJSON"),
@@ -75,6 +76,7 @@ REFUSED = [
 ]
 
 
+@ONCE
 def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
     csrf = token(page, ADDRESS)
     for content, said in REFUSED:
@@ -92,6 +94,7 @@ def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
         uploads.read_collection(json.dumps({"features": [square(8.9, 46.2)] * 2}).encode(), "landslide")
 
 
+@ONCE
 def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(page, database):  # noqa: F811
     assert "tile 1 of 2026-02-25" in page.get(f"{SITE}/outlines").text
     first = page.get(f"{SITE}/outlines/next").headers["location"]
@@ -108,6 +111,7 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
         assert [one.is_seen for one in load_unsure(c, "north-bench")] == [True, False]
 
 
+@ONCE
 def test_only_who_may_act_on_the_site_is_shown_forms(client, database, tmp_path):  # noqa: F811
     make_drawable(database, tmp_path)
     text = client.get(ADDRESS).text
