@@ -38,11 +38,13 @@ class Vectors:
         path: the file.
         shapes: their geometries, none of them empty.
         crs: what their coordinates are.
+        words: what the field that was asked for says of each; None where it says nothing.
     """
 
     path: Path
     shapes: NDArray[Any]
     crs: pyproj.CRS
+    words: tuple[str | None, ...] = ()
 
     def on(self, grid: Grid) -> NDArray[Any]:
         """Return the shapes in (column, row) of a grid; what cannot be brought there is left out."""
@@ -55,8 +57,12 @@ class Vectors:
         return np.asarray(moved[np.isfinite(shapely.bounds(moved)).all(axis=1)])
 
 
-def read_vectors(path: Path) -> Vectors:
+def read_vectors(path: Path, field: str = "") -> Vectors:
     """Read the features of a file; of a GeoPackage those of its first layer.
+
+    Args:
+        path: the file.
+        field: the one property that is read with them; the table beside a shapefile is not looked at.
 
     Raises:
         VectorError: it cannot be read, holds nothing, or does not say where its coordinates lie.
@@ -68,11 +74,12 @@ def read_vectors(path: Path) -> Vectors:
         if size > MOST_BYTES:
             raise VectorError(f"{path}: more than {MOST_BYTES >> 20} MiB")
         if head.startswith(GEOPACKAGE):
-            shapes, crs = _read_geopackage(path)
+            shapes, crs, words = _read_geopackage(path, field)
         elif len(head) == 100 and struct.unpack(">i", head[:4])[0] == SHAPEFILE:
             shapes, crs = _read_shapefile(path)
+            words = [None] * len(shapes)
         elif head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-            shapes, crs = _read_geojson(path)
+            shapes, crs, words = _read_geojson(path, field)
         else:
             raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
     except OSError as error:
@@ -80,7 +87,8 @@ def read_vectors(path: Path) -> Vectors:
     except (struct.error, sqlite3.Error, CRSError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError,
             AttributeError, IndexError, RecursionError) as error:  # fmt: skip
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
-    found = np.array([one for one in shapes if one is not None and not one.is_empty], object)
+    pairs = [pair for pair in zip(shapes, words, strict=True) if pair[0] is not None and not pair[0].is_empty]
+    found = np.array([one for one, _ in pairs], object)
     if not len(found):
         raise VectorError(f"{path}: no feature in it has a place")
     bounds = shapely.total_bounds(found)
@@ -89,7 +97,7 @@ def read_vectors(path: Path) -> Vectors:
     if crs.is_geographic and (np.abs(bounds[[0, 2]]).max() > 360 or np.abs(bounds[[1, 3]]).max() > 90):
         hint = "; GeoJSON is always longitude and latitude: write a GeoPackage" if head.lstrip()[:1] == b"{" else ""
         raise VectorError(f"{path}: coordinates beyond longitude and latitude, which its system has{hint}")
-    return Vectors(path, found, crs)
+    return Vectors(path, found, crs, tuple(None if word is None else str(word)[:100] for _, word in pairs))
 
 
 def _check_count(path: Path, count: int) -> None:
@@ -97,17 +105,18 @@ def _check_count(path: Path, count: int) -> None:
         raise VectorError(f"{path}: more than {MOST_FEATURES:,} features")
 
 
-def _read_geojson(path: Path) -> tuple[list[Any], pyproj.CRS]:
+def _read_geojson(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:
     content = json.loads(path.read_text(encoding="utf-8-sig"))
     features = content["features"] if content.get("type") == "FeatureCollection" else [content]
     _check_count(path, len(features))
     geometries = [one["geometry"] if one.get("type") == "Feature" else one for one in features]
+    words = [(one.get("properties") or {}).get(field) for one in features]
     named = content.get("crs")  # GeoJSON of 2008 names one; that of today has none
     crs = pyproj.CRS.from_user_input(named["properties"]["name"]) if named else LONLAT
-    return [shape(one) for one in geometries if one], crs
+    return [shape(one) if one else None for one in geometries], crs, words
 
 
-def _read_geopackage(path: Path) -> tuple[list[Any], pyproj.CRS]:
+def _read_geopackage(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:
     address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
     with closing(sqlite3.connect(address, uri=True)) as db:
         db.execute("PRAGMA trusted_schema = OFF")
@@ -119,14 +128,16 @@ def _read_geopackage(path: Path) -> tuple[list[Any], pyproj.CRS]:
         if layer is None:
             raise VectorError(f"{path}: no layer with geometries in it")
         table, column = (str(name).replace('"', '""') for name in layer[:2])
-        rows = db.execute(f'SELECT "{column}" FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
+        columns = {str(row[1]) for row in db.execute(f'PRAGMA table_info("{table}")')}
+        said = f'"{field}"' if field in columns and field.isidentifier() else "NULL"
+        rows = db.execute(f'SELECT "{column}", {said} FROM "{table}" LIMIT {MOST_FEATURES + 1}').fetchall()  # noqa: S608 - quoted names
     _check_count(path, len(rows))
     organization, code, definition = layer[2:]
     known = str(organization).upper() == "EPSG"
     if not known and str(definition).strip().lower() in {"", "undefined"}:
         raise VectorError(f"{path}: says no coordinate reference system")
     crs = pyproj.CRS.from_epsg(int(code)) if known else pyproj.CRS.from_user_input(str(definition))
-    return [_open_blob(blob) for (blob,) in rows if blob is not None], crs
+    return [None if blob is None else _open_blob(blob) for blob, _ in rows], crs, [word for _, word in rows]
 
 
 def _open_blob(blob: bytes) -> Any:

@@ -23,7 +23,8 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast season", "forecast refit",
          "anomalies score",
-         "anomalies train", "anomalies bench", "scenes add", "scenes rates", "scenes track", "scenes velocity"),
+         "anomalies train", "anomalies bench", "scenes add", "scenes learn", "scenes rates", "scenes track",
+         "scenes velocity"),
         SERVES,
     ),
     **dict.fromkeys(

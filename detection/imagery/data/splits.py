@@ -1,4 +1,4 @@
-"""Which patches are fitted and which are held: at random, by neighbourhood, or by content, and whether any leaked."""
+"""Which patches are fitted and which are held: by chance, neighbourhood, content or folder, and whether any leaked."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values, resize_bands
 from detection.imagery.errors import RecipeError
 
-KINDS = ("seeded", "blocks", "content")
+KINDS = ("seeded", "blocks", "content", "folders")
 SIDE_PX = 16
 """Patches are compared on a picture of this size."""
 TWIN_CORRELATION = 0.99
@@ -63,6 +63,25 @@ def split_content(patches: Patches, held_share: float, seed: int) -> Parts:
     return np.flatnonzero(~inside), np.flatnonzero(inside)
 
 
+def split_folders(names: Sequence[str], held_share: float, seed: int) -> Parts:
+    """Split positions into (fit, held) so that patches of one folder (`FOLDER/images/NAME`) are on one side.
+
+    >>> fit, held = split_folders(["a/images/1", "a/images/2", "b/images/3", "b/images/4"], 0.5, 0)
+    >>> (held[1] - held[0], len(fit)) == (1, 2)
+    True
+    """
+    folders = np.array([name.rpartition("/images/")[0] for name in names])
+    known = np.unique(folders)
+    if len(known) < 2:
+        raise RecipeError('split "folders" needs patches in two folders at least: FOLDER/images/NAME.tif')
+    order, held = np.random.default_rng(seed).permutation(known), np.zeros(len(names), bool)
+    for folder in order[:-1]:
+        if held.sum() >= max(1, round(len(names) * held_share)):
+            break
+        held |= folders == folder
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
 def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
     """Split by one of `KINDS`; `blocks` takes the number in each patch's name for its place."""
     if kind == "seeded":
@@ -73,6 +92,8 @@ def split(patches: Patches, kind: str, held_share: float, seed: int) -> Parts:
         return split_blocks(original_ids(patches), held_share, seed)
     if kind == "content":
         return split_content(patches, held_share, seed)
+    if kind == "folders":
+        return split_folders(patches.names, held_share, seed)
     raise RecipeError(f"unknown split {kind!r}; known: {', '.join(KINDS)}")
 
 

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.scenes import change, detect, export, models, review, sar, stack, surface, track, train, velocity
+from monitor.cli.scenes import (
+    change,
+    detect,
+    export,
+    learn,
+    models,
+    review,
+    sar,
+    stack,
+    surface,
+    track,
+    train,
+    velocity,
+)
 from monitor.cli.session import (
     ConfigOption,
     JsonOption,
@@ -120,6 +133,7 @@ app.command(epilog=velocity.EXAMPLE)(velocity.velocity)
 app.command(epilog=models.EXAMPLE)(models.models)
 app.command(epilog=export.EXAMPLE)(export.export)
 app.command(epilog=export.OUTLINES_EXAMPLE)(export.outlines)
+app.command(epilog=learn.EXAMPLE)(learn.learn)
 
 
 for verb, example in (

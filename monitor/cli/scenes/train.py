@@ -60,8 +60,8 @@ def train(
         target = out or Path(f"{asked.name}.safetensors")
         if resume and not target.with_suffix(".place").exists():
             typer.echo(f"nothing to resume: no stopped run into {target}; it begins anew", err=True)
-        with _asked_to_stop() as stopped:
-            hooks = Hooks(_show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
+        with asked_to_stop() as stopped:
+            hooks = Hooks(show_progress, lambda: bool(stopped), resume=resume, on_warning=_warn)
             card = run_recipe(asked, target, data, hooks=hooks, folds=folds, tune=tune)
     except TrainingPausedError as pause:
         typer.echo(f"\n{pause}", err=True)
@@ -232,7 +232,7 @@ def _warn(doubt: str) -> None:
     typer.echo(f"warning: {doubt}", err=True)
 
 
-def _show_progress(progress: Any) -> None:
+def show_progress(progress: Any) -> None:
     """One line on stderr, written over itself on a terminal; after an epoch it stays."""
     over = progress.held_score is not None
     if not over and not sys.stderr.isatty():
@@ -246,7 +246,7 @@ def _show_progress(progress: Any) -> None:
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop() -> Iterator[list[int]]:
     """Take the first SIGTERM or Ctrl-C as a wish to stop after the step in hand; the list is then not empty."""
     asked: list[int] = []
 

@@ -1,0 +1,84 @@
+"""Whether a network of one's own is worth using: beside logistic regression and maps that learn nothing, by blocks."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.training.scoring import bootstrap, compare
+
+NOT_WORSE: Final = 0.05
+"""F1 may lie this much below that of logistic regression, at the lower end of the interval."""
+BETTER, AS_GOOD, WORSE, TRIVIAL = "better", "as good", "worse", "trivial"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What maps found on the tiles that were left out: tiles x (tp, fp, fn, tn), and the block of each tile."""
+
+    network: NDArray[np.int64]
+    logistic: NDArray[np.int64]
+    index: NDArray[np.int64]
+    blocks: NDArray[np.int64]
+
+
+def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
+    """Compare a network with the simple maps, drawing whole blocks; `passed` says whether it may be used.
+
+    It passes when its F1 lies above that of logistic regression (lower end of the interval above 0), or at most .05
+    below (lower end), and in either case above that of maps that learn nothing: all is landslide, red less green.
+    """
+    network, logistic, index = (pool_blocks(one, tried.blocks) for one in (tried.network, tried.logistic, tried.index))
+    everything = np.stack([network[:, 0] + network[:, 2], network[:, 1] + network[:, 3]], axis=1)
+    everything = np.concatenate([everything, np.zeros_like(everything)], axis=1)
+    maps = {"network": network, "logistic": logistic, "index": index, "everything": everything}
+    f1 = {name: measure_f1(counts) for name, counts in maps.items()}
+    idle = "index" if f1["index"] >= f1["everything"] else "everything"
+    less_logistic = compare(network, logistic, seed)
+    less_idle = compare(network, index if idle == "index" else everything, seed)
+    verdict = _decide(less_logistic["interval"], less_idle["interval"])
+    return {
+        "passed": verdict in {BETTER, AS_GOOD},
+        "verdict": verdict,
+        "reasons": [_SAID[verdict].format(**{name: f"{value:.3f}" for name, value in f1.items()})],
+        "f1": {name: round(value, 4) for name, value in f1.items()},
+        "interval": bootstrap(network, seed)["f1"],
+        "less_logistic": less_logistic,
+        "less_idle": {"map": idle, **less_idle},
+        "blocks": len(network),
+        "tiles": len(tried.blocks),
+    }
+
+
+_SAID: Final = {
+    BETTER: "the network marks landslides better than logistic regression (F1 {network} against {logistic})",
+    AS_GOOD: "the network is no worse than logistic regression by more than .05, and not shown to be better (F1 "
+    "{network} against {logistic}); more outlines may show more",
+    WORSE: "the network is not shown to be as good as logistic regression (F1 {network} against {logistic}): it is not "
+    "offered; outline more, or stay with what is in use",
+    TRIVIAL: "the network is not shown to be better than a map that learns nothing (F1 {network}; all is landslide "
+    "{everything}, red less green {index}): it is not offered; outline more, and check the outlines",
+}
+
+
+def _decide(less_logistic: list[float] | None, less_idle: list[float] | None) -> str:
+    if less_idle is None or less_idle[0] <= 0:
+        return TRIVIAL
+    if less_logistic is None or less_logistic[0] <= -NOT_WORSE:
+        return WORSE
+    return BETTER if less_logistic[0] > 0 else AS_GOOD
+
+
+def pool_blocks(counts: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum tiles x (tp, fp, fn, tn) by block."""
+    names, places = np.unique(blocks, return_inverse=True)
+    pooled = np.zeros((len(names), 4), np.int64)
+    np.add.at(pooled, places, counts)
+    return pooled
+
+
+def measure_f1(counts: NDArray[np.int64]) -> float:
+    """F1 of all of them together; 0 where there is nothing to find and nothing found."""
+    tp, fp, fn, _ = counts.sum(axis=0)
+    return float(2 * tp / max(1, 2 * tp + fp + fn))

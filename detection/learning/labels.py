@@ -1,0 +1,68 @@
+"""Outlines of landslides as people bring them, brought to longitude and latitude, with what was wrong with them."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyproj
+import shapely
+from numpy.typing import NDArray
+
+from detection.imagery.raster.grid import LONLAT
+from detection.learning.records import KINDS, LANDSLIDE, NOTHING, Label, LearningError
+from detection.susceptibility.vectors import read_vectors
+
+FIELD: Final = "kind"
+MOST_VERTICES: Final = 5_000_000
+POLYGONS: Final = (3, 6)  # of shapely's numbers of types: polygon, multipolygon
+
+
+def read_labels(outlines: Path, looked: Path | None = None) -> tuple[list[Label], list[str]]:
+    """Read outlines (GeoJSON, GeoPackage, shapefile) with the property `kind`, and polygons of what was looked at.
+
+    Returns:
+        The labels; and what was left out or looks wrong, a line each.
+
+    Raises:
+        VectorError: a file that cannot be read, or says not where it lies.
+        LearningError: an unknown kind, no polygon, or too many vertices.
+    """
+    labels, told = _read(outlines, LANDSLIDE)
+    if looked is not None:
+        more, lines = _read(looked, NOTHING)
+        labels, told = [*labels, *(Label(NOTHING, one.shape) for one in more)], [*told, *lines]
+    if not any(one.kind == LANDSLIDE for one in labels):
+        raise LearningError(f"{outlines}: no outline of a landslide in it: nothing can be learnt from one class")
+    return labels, told
+
+
+def _read(path: Path, usual: str) -> tuple[list[Label], list[str]]:
+    found = read_vectors(path, FIELD)
+    kinds = [word or usual for word in found.words]
+    if unknown := sorted(set(kinds) - set(KINDS)):
+        raise LearningError(f"{path}: kind {unknown[0]!r} of an outline; expected: {', '.join(KINDS)}")
+    flat = shapely.force_2d(found.shapes)
+    if (count := int(shapely.get_num_coordinates(flat).sum())) > MOST_VERTICES:
+        raise LearningError(f"{path}: {count:,} vertices; at most {MOST_VERTICES:,} are read: simplify the outlines")
+    west, south, east, north = shapely.bounds(flat).T
+    # an outline that crosses itself may have an area of 0: what turns left is taken from what turns right
+    usable = np.isin(shapely.get_type_id(flat), POLYGONS) & (east > west) & (north > south)
+    into = pyproj.Transformer.from_crs(found.crs, LONLAT, always_xy=True)
+
+    def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+        return into.transform(x, y)
+
+    moved = np.asarray(shapely.transform(flat, move, interleaved=False))  # type: ignore[arg-type]
+    placed = np.isfinite(shapely.bounds(moved)).all(axis=1)
+    told = [
+        f"{path.name}: {count} {why}"
+        for count, why in (
+            (int((~usable).sum()), "features are no polygons with an area and are left out"),
+            (int((usable & ~placed).sum()), "outlines have no place on the earth and are left out"),
+            (int((usable & ~shapely.is_valid(flat)).sum()), "outlines cross themselves; check them"),
+        )
+        if count
+    ]
+    if not (usable & placed).any():
+        raise LearningError(f"{path}: no polygon in it; points and lines do not say what ground moved")
+    return [Label(kinds[k], moved[k]) for k in np.flatnonzero(usable & placed)], told

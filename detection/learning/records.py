@@ -1,0 +1,74 @@
+"""What learning is asked, what it reads as labels, and what it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from detection.imagery.errors import ImageryError
+
+LANDSLIDE, NOT_LANDSLIDE, NOTHING = "landslide", "not_landslide", "nothing"
+KINDS: Final = (LANDSLIDE, NOT_LANDSLIDE, NOTHING)
+"""Of an outline: a landslide; what looks like one and is none; ground that was looked at, all else in it is none."""
+TILE_PX: Final = 128
+
+
+class LearningError(ImageryError):
+    """Scenes and outlines from which nothing can be learnt; one line says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a person said of a piece of ground.
+
+    Attributes:
+        kind: one of `KINDS`.
+        shape: polygon in longitude and latitude (shapely).
+        scene: path of the one scene that it speaks of; empty: of every scene that shows the ground.
+    """
+
+    kind: str
+    shape: Any
+    scene: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be learnt from.
+
+    Attributes:
+        scenes: rasters, folders with `scene.toml`, products.
+        labels: what people said.
+        around: ground around outlines counts as looked at, where nobody says what was: for files of outlines.
+        out: folder of the answer.
+        name: of the model.
+        minutes: of processor time for all of it; the clock says the same where two cores are free.
+        seed: of split and training.
+        told: what was mended or left out before.
+        tile_px: side of the tiles.
+    """
+
+    scenes: tuple[Path, ...]
+    labels: tuple[Label, ...]
+    out: Path
+    name: str
+    around: bool = True
+    minutes: float = 5.0
+    seed: int = 0
+    told: tuple[str, ...] = ()
+    tile_px: int = TILE_PX
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A square tile of a scene: its first pixel and side, and what it frames in degrees (west, south, east, north)."""
+
+    scene: Path
+    column: int
+    row: int
+    side_px: int
+    bounds: tuple[float, float, float, float]
+
+
+Tell = Callable[[str], None]
+"""Called with one line for people."""

@@ -1,0 +1,240 @@
+"""Tiles cut from scenes with what people said of their ground: 1 landslide, 0 none, 255 not known."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from scipy import ndimage
+
+from detection.imagery.data.patches import IGNORED
+from detection.imagery.errors import ImageryError
+from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat
+from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.scene import Scene
+from detection.learning.records import LANDSLIDE, NOT_LANDSLIDE, NOTHING, Label, LearningError, Tell, Window
+from detection.learning.scenes import BYTES_MOST, UNKNOWN, Readable
+
+RING_PX: Final = 4  # around an outline, where people said of a few places what they are
+LEAST_KNOWN_PX: Final = 64
+MOST_TILES: Final = 1_500
+MOST_OTHERS: Final = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A tile that was written: images/NAME.tif, masks/NAME.tif."""
+
+    name: str
+    window: Window
+    landslide_px: int
+    known_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """All tiles of a set of scenes.
+
+    Attributes:
+        tiles: of which something is known.
+        others: of which nothing is.
+        told: what was left out, and why.
+    """
+
+    tiles: tuple[Tile, ...]
+    others: tuple[Window, ...]
+    told: tuple[str, ...]
+
+
+class _Outlines:
+    """What is known of one scene, in its pixels: outlines with their kinds, and what was looked at as a whole."""
+
+    def __init__(self, shapes: list[Any], kinds: list[str]) -> None:
+        self._shapes, self._kinds = shapes, kinds
+        self._tree = shapely.STRtree(shapes)
+
+    def near(self, window: Window) -> list[tuple[Any, str]]:
+        """Those that reach into the frame of a tile."""
+        column, row, side = window.column, window.row, window.side_px
+        frame = shapely.box(column, row, column + side, row + side)
+        return [(self._shapes[k], self._kinds[k]) for k in self._tree.query(frame)]
+
+
+def cut_tiles(
+    readable: Readable, labels: Sequence[Label], folder: Path, side_px: int, *, around: bool, tell: Tell
+) -> Cut:
+    """Write every tile of which something is known below `folder`, and list the others.
+
+    Args:
+        readable: the scenes.
+        labels: what people said.
+        folder: gets `images` and `masks`.
+        side_px: of the tiles.
+        around: where nobody says what was looked at, it is the box around the outlines of a scene and a tile more.
+        tell: told how far it is.
+
+    Raises:
+        LearningError: no outline lies on a scene, or one class alone is known.
+    """
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    shapes = np.array([label.shape for label in labels], object)
+    tiles: list[Tile] = []
+    others: list[Window] = []
+    told, used = [], np.zeros(len(labels), bool)
+    for number, scene in enumerate(readable.scenes):
+        begun = len(tiles)
+        try:
+            with open_scene(scene, readable.bands) as reader:
+                found = _place(scene, reader.grid, labels, shapes, used, side_px if around else 0)
+                for window in _list_windows(scene, reader.grid, side_px):
+                    if len(tiles) == MOST_TILES:
+                        break
+                    told_px = _cut(reader, window, found, readable, folder, f"{len(tiles):05d}", scene)
+                    if told_px is None:
+                        others.append(window)
+                    elif told_px[1]:
+                        tiles.append(Tile(_name(f"{len(tiles):05d}", scene), window, *told_px))
+        except ImageryError as error:
+            told.append(f"left out: {error}")
+            for tile in tiles[begun:]:
+                for kind in ("images", "masks"):
+                    (folder / kind / f"{tile.name}.tif").unlink()
+            del tiles[begun:]
+        if number % 20 == 19:
+            tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
+    if len(tiles) == MOST_TILES:
+        told.append(f"only the first {MOST_TILES:,} labelled tiles are used")
+    if missed := int((~used).sum()):
+        told.append(f"{missed} of {len(labels)} outlines lie on no scene")
+    _check(tiles, labels, told, readable)
+    return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
+
+
+def _check(tiles: list[Tile], labels: Sequence[Label], told: list[str], readable: Readable) -> None:
+    if not tiles:
+        why = next((line for line in told if line.startswith("left out: ")), "")
+        raise LearningError(
+            why.removeprefix("left out: ")
+            or f"none of the {len(labels)} outlines lies on one of the "
+            f"{len(readable.scenes)} scenes: check the coordinate system of both"
+        )
+    landslide = sum(tile.landslide_px for tile in tiles)
+    if landslide == 0:
+        raise LearningError("no pixel lies in an outline of a landslide: nothing can be learnt from one class")
+    if landslide == sum(tile.known_px for tile in tiles):
+        raise LearningError("all that is known is landslide: outline ground that was looked at too (kind nothing)")
+
+
+def _place(
+    scene: Scene, grid: Grid, labels: Sequence[Label], shapes: NDArray[Any], used: NDArray[np.bool_], around_px: int
+) -> _Outlines:
+    """The labels that speak of a scene, in its pixels; they are marked as used.
+
+    Where nobody says what was looked at, it is the box around them and `around_px` more; none where that is 0.
+    """
+    own = np.array([not label.scene or Path(label.scene) == scene.path for label in labels], bool)
+
+    def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
+        return apply_affine(~grid.transform, *map(np.asarray, from_lonlat(grid, x, y)))
+
+    lonlat = _frame(grid, 0, 0, grid.width, grid.height)
+    bounds = shapely.bounds(shapes)
+    near = own & (bounds[:, 0] <= lonlat[2]) & (bounds[:, 2] >= lonlat[0])
+    near &= (bounds[:, 1] <= lonlat[3]) & (bounds[:, 3] >= lonlat[1])
+    moved = np.asarray(shapely.transform(shapes[near], move, interleaved=False))  # type: ignore[arg-type]
+    box = shapely.bounds(moved)
+    here = np.isfinite(box).all(axis=1)
+    here &= (box[:, 0] < grid.width) & (box[:, 2] > 0) & (box[:, 1] < grid.height) & (box[:, 3] > 0)
+    places = np.flatnonzero(near)[here]
+    used[places] = True
+    kinds = [labels[int(place)].kind for place in places]
+    found = list(moved[here])
+    if around_px and found and NOTHING not in kinds:
+        left, top, right, bottom = shapely.total_bounds(np.array(found, object))
+        found.append(shapely.box(left - around_px, top - around_px, right + around_px, bottom + around_px))
+        kinds.append(NOTHING)
+    return _Outlines(found, kinds)
+
+
+def _list_windows(scene: Scene, grid: Grid, side: int) -> Iterator[Window]:
+    """Windows that cover a scene, the last of a row or column moved back into it."""
+    for row in _list_starts(grid.height, side):
+        for column in _list_starts(grid.width, side):
+            yield Window(scene.path, column, row, side, _frame(grid, column, row, side, side))
+
+
+def _list_starts(length: int, side: int) -> list[int]:
+    """Where tiles begin; a rest of less than an eighth of a tile is left.
+
+    >>> _list_starts(100, 128), _list_starts(256, 128), _list_starts(300, 128), _list_starts(130, 128)
+    ([0], [0, 128], [0, 128, 172], [0])
+    """
+    starts = list(range(0, max(1, length - side + 1), side))
+    rest = length - starts[-1] - side
+    return [*starts, length - side] if rest > side // 8 else starts
+
+
+def _frame(grid: Grid, column: int, row: int, width: int, height: int) -> tuple[float, float, float, float]:
+    columns, rows = np.array([0, 1, 1, 0]) * width + column, np.array([0, 0, 1, 1]) * height + row
+    lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
+def _name(number: str, scene: Scene) -> str:
+    """With the day, by which readers of tiles know the season."""
+    return number if scene.acquired_at == UNKNOWN else f"{number}_{scene.acquired_at:%Y%m%d}"
+
+
+def _cut(
+    reader: BandReader, window: Window, found: _Outlines, readable: Readable, folder: Path, number: str, scene: Scene
+) -> tuple[int, int] | None:
+    """Write one tile; landslide and known pixels, (0, 0) where too few are known, None where nothing is."""
+    column, row, side = window.column, window.row, window.side_px
+    if not (near := found.near(window)):
+        return None
+    mask = paint(near, (column, row), side)
+    size = min(side, reader.grid.width - column), min(side, reader.grid.height - row)
+    values, valid = reader.read(column, row, *size)
+    whole = np.zeros((side, side), bool)
+    whole[: size[1], : size[0]] = valid
+    mask[~whole] = IGNORED
+    known = int((mask != IGNORED).sum())
+    if known < LEAST_KNOWN_PX:
+        return 0, 0
+    image = np.zeros((len(readable.bands), side, side), np.float32)
+    image[:, : size[1], : size[0]] = values
+    image[:, ~whole] = values[:, valid].mean(axis=1)[:, None]  # as a network sees what it does not know
+    picture = readable.scale == 1 / BYTES_MOST
+    grid = Grid(reader.grid.moved(column, row), reader.grid.crs_wkt, side, side)
+    name = _name(number, scene)
+    tile = np.rint(image).astype(np.uint8) if picture else image * np.float32(readable.scale)
+    write_geotiff(folder / "images" / f"{name}.tif", tile, grid, descriptions=readable.bands)
+    write_geotiff(folder / "masks" / f"{name}.tif", mask[None], grid)
+    return int((mask == 1).sum()), known
+
+
+def paint(outlines: list[tuple[Any, str]], corner: tuple[int, int], side: int) -> NDArray[np.uint8]:
+    """Mask of a window, from (outline in pixels of the scene, kind); what crosses itself is filled by even and odd.
+
+    Around an outline a ring counts as what the outline says it is not.
+    """
+    truth = _fill([one for one, kind in outlines if kind == LANDSLIDE], corner, side)
+    outlined = truth | _fill([one for one, kind in outlines if kind == NOT_LANDSLIDE], corner, side)
+    looked = _fill([one for one, kind in outlines if kind == NOTHING], corner, side)
+    mask = np.full(truth.shape, IGNORED, np.uint8)
+    mask[looked | ndimage.binary_dilation(outlined, iterations=RING_PX)] = 0
+    mask[truth] = 1
+    return mask
+
+
+def _fill(shapes: list[Any], corner: tuple[int, int], side: int) -> NDArray[np.bool_]:
+    if not shapes:
+        return np.zeros((side, side), bool)
+    return np.asarray(rasterize(shapes, (side, side), transform=Affine.translation(*corner), dtype="uint8") == 1)

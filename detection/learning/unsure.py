@@ -1,0 +1,103 @@
+"""The tiles that a network is least sure of: where a look of a person would teach it most."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.errors import ImageryError
+from detection.imagery.neural.checkpoint import Model
+from detection.imagery.neural.inference import Segmenter
+from detection.imagery.scene.reader import open_scene
+from detection.imagery.scene.scene import Scene
+from detection.learning.records import Window
+from detection.whole_file import replacing
+
+LISTED: Final = 30
+LOOKED_AT: Final = 600
+CORE: Final = 0.01  # of a tile: so much of it, where the network is least sure, says how unsure the tile is
+LEAST_VALID: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class UnsureTile:
+    """A tile, and how unsure the network is of it: 1 at the threshold, 0 where it is certain."""
+
+    window: Window
+    doubt: float
+
+
+def list_unsure(
+    model: Model, scenes: Sequence[Scene], windows: Sequence[Window], seconds: float
+) -> tuple[UnsureTile, ...]:
+    """Look at tiles of which nobody said anything; the least sure first.
+
+    Args:
+        model: the network; its card says how values are brought to it.
+        scenes: that the tiles are of.
+        windows: the tiles.
+        seconds: of processor time; after these no further tile is looked at.
+    """
+    until = time.process_time() + seconds
+    segmenter, threshold = Segmenter(model), float(model.card["threshold"])
+    scale = np.float32(model.card["radiometry"]["scale"])
+    chosen = list(windows[:: max(1, -(-len(windows) // LOOKED_AT))])
+    found: list[UnsureTile] = []
+    for scene in scenes:
+        own = [one for one in chosen if one.scene == scene.path]
+        if not own or time.process_time() > until:
+            continue
+        try:
+            with open_scene(scene, model.bands) as reader:
+                for window in own:
+                    size = (
+                        min(window.side_px, reader.grid.width - window.column),
+                        min(window.side_px, reader.grid.height - window.row),
+                    )  # fmt: skip
+                    values, valid = reader.read(window.column, window.row, *size)
+                    if valid.mean() < LEAST_VALID or min(size) < window.side_px // 4:
+                        continue
+                    probabilities = segmenter.probabilities(values * scale, valid)
+                    found.append(UnsureTile(window, measure_doubt(probabilities[valid], threshold)))
+                    if time.process_time() > until:
+                        break
+        except ImageryError:
+            continue  # said when the tiles were cut
+    return tuple(sorted(found, key=lambda one: (-one.doubt, str(one.window.scene), one.window.row, one.window.column)))[
+        :LISTED
+    ]
+
+
+def measure_doubt(probabilities: NDArray[np.floating], threshold: float) -> float:
+    """How near the probabilities of a tile come to the threshold: the mean of the nearest hundredth.
+
+    >>> measure_doubt(np.array([0.0, 0.4, 1.0]), 0.4), measure_doubt(np.array([0.0, 1.0]), 0.4)
+    (1.0, 0.0)
+    """
+    low, high = max(threshold, 1e-6), max(1 - threshold, 1e-6)
+    near = np.minimum(probabilities / low, (1 - probabilities) / high).clip(0, 1)
+    kept = max(1, round(CORE * near.size))
+    return round(float(np.partition(near, near.size - kept)[-kept:].mean()), 4)
+
+
+def write_unsure(path: Path, tiles: Sequence[UnsureTile], root: Path) -> None:
+    """Write the tiles as GeoJSON in longitude and latitude, the least sure first."""
+    features = []
+    for rank, tile in enumerate(tiles, start=1):
+        west, south, east, north = (round(value, 7) for value in tile.window.bounds)
+        scene = tile.window.scene
+        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        name = scene.relative_to(root).as_posix() if scene.is_relative_to(root) else scene.name
+        features.append({
+            "type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]},
+            "properties": {"rank": rank, "doubt": tile.doubt, "scene": name},
+        })  # fmt: skip
+    with replacing(path) as partial:
+        partial.write_text(
+            json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n", encoding="utf-8"
+        )

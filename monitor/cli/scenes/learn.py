@@ -1,0 +1,212 @@
+"""`slopeward scenes learn`: from scenes and outlines to a network of one's own, tried before it is offered."""
+
+import re
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from monitor.cli.scenes.local import placing_by
+from monitor.cli.scenes.train import asked_to_stop, show_progress
+from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json, say
+from monitor.errors import SlopewardError
+from monitor.store.models.registry import add_model
+from monitor.store.scenes.arrivals import SceneRow, load_scenes
+from monitor.store.scenes.outlines import Labelled, Unsure, load_labels, save_unsure
+
+if TYPE_CHECKING:
+    from detection.learning.records import Label
+    from detection.learning.run import Learnt
+    from monitor.domain.site import Site
+    from monitor.store.database.engine import Database
+
+EXAMPLE: Final = "Example: slopeward scenes learn ./scenes --outlines landslides.geojson --site north-bench"
+NOT_OFFERED: Final = 3  # exit status
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """The site that learns: where its models lie, its scenes that were read, what people said of them."""
+
+    site: "Site"
+    db: "Database"
+    models: Path
+    scenes: list[SceneRow]
+    labels: list[Labelled]
+
+
+def learn(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Scenes: GeoTIFFs, folders with scene.toml, products; else those of --site.")
+    ] = None,
+    outlines: Annotated[
+        Path | None, typer.Option(help="Polygons of landslides: GeoJSON, GeoPackage or shapefile.")
+    ] = None,
+    looked: Annotated[
+        Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
+    ] = None,
+    from_page: Annotated[
+        bool, typer.Option("--from-page", help="Learn from what people drew and judged on the page of --site.")
+    ] = False,
+    site: Annotated[str | None, typer.Option("--site", help="Site that the network is for.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the answer; a run that was cut off goes on in it.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.01, max=1440.0, help="Processor time of each of two processes.")
+    ] = 5.0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn a network from scenes and outlines, and try it on images that were left out; exit 3: it is not offered.
+
+    It is offered when it marks landslides better than logistic regression on the same tiles, or is not much worse and
+    better than no knowledge. Weights that are not offered are kept, and refused by every detector.
+    """
+    from detection.imagery.errors import ImageryError, TrainingPausedError
+    from detection.imagery.neural.learner import Hooks
+    from detection.learning.records import Asked
+    from detection.learning.run import learn as run_learning
+    from detection.learning.scenes import find_scenes
+
+    _check_words(folder, outlines, site, from_page=from_page)
+    with ExitStack() as stack:
+        owner = None if site is None else _open_owner(config, site, stack)
+        target = out or _name_folder(folder, owner)
+        name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
+        try:
+            labels, told = _read_labels(outlines, looked, owner)
+            scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
+            asked = Asked(
+                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told)
+            )
+            stopped = stack.enter_context(asked_to_stop())
+            learnt = run_learning(asked, say, Hooks(show_progress, lambda: bool(stopped)))
+        except TrainingPausedError:
+            say(f"stopped; the same command goes on in {target}")
+            return
+        except ImageryError as error:
+            raise SlopewardError(str(error)) from None
+        answer = learnt.answer | ({} if owner is None else _keep(owner, learnt))
+    if as_json:
+        print_json(answer)
+    else:
+        _show(answer, target, site)
+    if not answer["offered"]:
+        raise typer.Exit(NOT_OFFERED)
+
+
+def _check_words(folder: Path | None, outlines: Path | None, site: str | None, *, from_page: bool) -> None:
+    if from_page == (outlines is not None):
+        raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if from_page and site is None:
+        raise typer.BadParameter("takes the page of a site", param_hint="--site")
+    if folder is None and site is None:
+        raise typer.BadParameter("name the folder of the scenes, or the --site whose scenes they are")
+
+
+def _open_owner(config: Path | None, name: str, stack: ExitStack) -> _Owner:
+    service, db = open_service(config)
+    stack.enter_context(closing(db))
+    site = pick_site(service, name)
+    stack.enter_context(placing_by(site))
+    with db.read() as c:
+        scenes = [row for row in load_scenes(c, name) if row.state == "done"]
+        return _Owner(site, db, Path(service.paths.models) / "scenes" / name, scenes, load_labels(c, name))
+
+
+def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
+    """Of a site a new folder each time, for weights in use never change below their name; a run cut off goes on."""
+    from detection.learning.run import ANSWER
+
+    if owner is None:
+        assert folder is not None
+        return Path(f"{folder.resolve().name}-learnt")
+    known = sorted(one for one in owner.models.glob("[0-9]*") if one.is_dir())
+    if known and not (known[-1] / ANSWER).is_file():
+        return known[-1]
+    return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _read_labels(outlines: Path | None, looked: Path | None, owner: _Owner | None) -> "tuple[list[Label], list[str]]":
+    from shapely.geometry import shape
+
+    from detection.learning.labels import read_labels
+    from detection.learning.records import Label
+
+    if outlines is not None:
+        return read_labels(outlines, looked)
+    assert owner is not None
+    labels = [Label(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
+    if not any(one.kind == "landslide" for one in labels):
+        raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
+    return labels, []
+
+
+def _list_paths(owner: _Owner | None) -> list[Path]:
+    """The scenes of a site that were read and are still there."""
+    assert owner is not None
+    found = [path for path in dict.fromkeys(Path(row.path) for row in owner.scenes) if path.exists()]
+    if not found:
+        raise SlopewardError(f"no scene of {owner.site.id} that was read is still there; name a folder")
+    return found
+
+
+def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
+    """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
+    import json
+
+    answer, now = learnt.answer, datetime.now(UTC)
+    weights = Path(answer["weights"]).resolve()
+    hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
+    waiting: dict[str, list[Unsure]] = {}
+    for tile in learnt.unsure:
+        if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
+            waiting.setdefault(scene_hash, []).append(Unsure(*tile.window.bounds, tile.doubt))
+    with owner.db.write() as c:
+        for scene_hash, tiles in waiting.items():
+            save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now)
+        if answer["offered"]:
+            card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+            add_model(
+                c, answer["model_hash"], kind=card["name"], task="scene", site=owner.site.id, path=str(weights),
+                card=card, now=now, reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
+            )  # fmt: skip
+    return {"on_page": sum(map(len, waiting.values()))}
+
+
+def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
+    from detection.learning.run import UNSURE
+
+    gate, tiles = answer["gate"], answer["tiles"]
+    for line in answer["told"]:
+        print(f"note: {line}")
+    f1, less = gate["f1"], gate["less_logistic"]
+    print(
+        f"{tiles['left_out']} tiles left out, {gate['blocks']} images or blocks: F1 of the network {f1['network']:.3f} "
+        f"({_span(gate['interval'])}), of logistic regression {f1['logistic']:.3f}, "
+        f"difference {_signed(less['difference'])} ({_span(less['interval'])})"
+    )
+    print(f"{'offered' if answer['offered'] else 'not offered'}: {gate['reasons'][0]}")
+    print(answer["curve"]["said"])
+    more = f", {answer['on_page']} of them on the page of {site}" if site else ""
+    print(f"where a look would help most: {target / UNSURE} ({answer['least_sure']} tiles{more})")
+    weights = Path(answer["weights"]).resolve()
+    print(f"weights: {weights}")
+    if answer["offered"] and site:
+        print(f'to use them: weights = "{weights}" in [scenes] of the site file of {site}')
+        print(f"to let them vote: slopeward scenes score --site {site} --data {target} --layout folder --folder tiles")
+    elif answer["offered"]:
+        print(f"to try them: slopeward scenes detect SCENE --model {weights}")
+
+
+def _span(interval: list[float] | None) -> str:
+    return "no interval" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:+.3f}"

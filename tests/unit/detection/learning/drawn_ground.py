@@ -1,0 +1,54 @@
+"""Pictures of bare scars on green ground with the outlines that a person drew, as files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import shapely
+from affine import Affine
+from scipy import ndimage
+
+from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.outlines import outline_pixels
+from detection.imagery.raster.raster import write_geotiff
+
+BANDS = ("B4", "B3", "B2")
+UTM = "EPSG:32632"
+
+
+def draw_picture(seed: int, side_px: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Counts bands x H x W, and where the scar is: brighter in all bands; a field beside it is darker."""
+    rng = np.random.default_rng(seed)
+    rough = ndimage.gaussian_filter(rng.normal(0, 700, (3, side_px, side_px)), (0, 1, 1))
+    image = np.array([900, 1200, 700])[:, None, None] + rough
+    truth = np.zeros((side_px, side_px), bool)
+    x, y = np.meshgrid(np.arange(side_px), np.arange(side_px))
+    for scar in (True, False):
+        column, row = rng.uniform(0.2 * side_px, 0.8 * side_px, 2)
+        inside = (x - column) ** 2 + ((y - row) / 1.6) ** 2 < (0.14 * side_px) ** 2
+        image[:, inside] += 500 if scar else -250
+        truth |= inside & scar
+    return np.clip(image, 1, None).astype(np.uint16), truth
+
+
+def write_pictures(folder: Path, count: int, side_px: int = 32, bands: tuple[str, ...] = BANDS) -> Path:
+    """Write pictures 1 km from each other and `outlines.geojson` (in UTM); returns this file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    features = []
+    for number in range(count):
+        image, truth = draw_picture(number, side_px)
+        grid = Grid(Affine(10, 0, 600_000 + 1000 * number, 0, -10, 5_100_000), UTM, side_px, side_px)
+        write_geotiff(folder / f"{number:03d}_20240506.tif", image[: len(bands)], grid, descriptions=bands)
+        features += [
+            {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(map_outline(one, grid.to_crs))}
+            for one in outline_pixels(truth)
+        ]
+    return write_outlines(folder / "outlines.geojson", features)
+
+
+def write_outlines(path: Path, features: list) -> Path:
+    """Write features in UTM."""
+    crs = {"type": "name", "properties": {"name": UTM}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": features}))
+    return path

@@ -1,0 +1,145 @@
+"""What can be learnt from and what is refused in a line; what is left out; the gate; what more outlines bring."""
+
+import sqlite3
+
+import numpy as np
+import pytest
+import shapely
+
+from detection.imagery.errors import ImageryError
+from detection.learning import run
+from detection.learning.blocks import find_blocks, leave_out
+from detection.learning.curve import tell_curve
+from detection.learning.gate import Tried, judge
+from detection.learning.labels import read_labels
+from detection.learning.records import NOTHING, Asked, Label, Window
+from detection.learning.scenes import find_scenes, read_scenes
+from tests.unit.detection.learning.drawn_ground import BANDS, write_outlines, write_pictures
+
+
+def ask(folder, outlines, out, **more):
+    labels, told = read_labels(outlines)
+    settings = {"minutes": 0.01, "tile_px": 32, **more}
+    return Asked(find_scenes(folder), tuple(labels), out, "mine", told=tuple(told), **settings)
+
+
+def refuse(folder, outlines, out, **more):
+    with pytest.raises(ImageryError) as caught:
+        run.learn(ask(folder, outlines, out, **more), lambda _: None, workers=1)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_teach_is_refused_in_one_line(tmp_path):
+    folder, out = tmp_path / "scenes", tmp_path / "out"
+    outlines = write_pictures(folder, 6)
+    assert "6 labelled tiles; 16 are needed" in refuse(folder, outlines, out)
+    assert not list(out.iterdir())
+    far = {"type": "Feature", "properties": None, "geometry": shapely.geometry.mapping(shapely.box(0, 0, 9, 9))}
+    assert "lies on one of the 6 scenes" in refuse(folder, write_outlines(tmp_path / "far.geojson", [far]), out)
+    odd = {**far, "properties": {"kind": "rockfall"}}
+    assert "kind 'rockfall'" in refuse(folder, write_outlines(tmp_path / "odd.geojson", [odd]), out)
+    none = {**far, "properties": {"kind": NOTHING}}
+    assert "from one class" in refuse(folder, write_outlines(tmp_path / "none.geojson", [none]), out)
+    line = {**far, "geometry": shapely.geometry.mapping(shapely.LineString([(0, 0), (9, 9)]))}
+    assert "no polygon in it" in refuse(folder, write_outlines(tmp_path / "line.geojson", [line]), out)
+    empty = tmp_path / "empty.geojson"
+    empty.write_text('{"type": "FeatureCollection", "features": []}')
+    assert "no feature in it has a place" in refuse(folder, empty, out)
+    (out / "kept.txt").write_text("of somebody")
+    assert "holds other files" in refuse(folder, outlines, out)
+    assert "no scene in it" in refuse(out, outlines, tmp_path / "other")
+
+
+def test_scenes_of_different_bands_or_units_are_told(tmp_path):
+    folder = tmp_path / "scenes"
+    write_pictures(folder, 2)
+    write_pictures(tmp_path / "two", 1, bands=("B4", "B3"))
+    (tmp_path / "two/000_20240506.tif").rename(folder / "two.tif")
+    (folder / "torn.tif").write_bytes((folder / "two.tif").read_bytes()[:300])
+    found = read_scenes(find_scenes(folder))
+    assert (found.bands, found.scale) == (("B4", "B3"), 1e-4)
+    assert [line.partition("/")[0] for line in found.told] == ["left out: ", found.told[1]]
+    assert "torn.tif: not a raster" in found.told[0]
+    assert found.told[1] == "bands B2 are not used: not every scene has them"
+    write_pictures(tmp_path / "one", 1, bands=("B8",))
+    (tmp_path / "one/000_20240506.tif").rename(folder / "one.tif")
+    with pytest.raises(ImageryError, match=r"share 0 of the bands.*one\.tif has B8"):
+        read_scenes(find_scenes(folder))
+
+
+def test_many_vertices_and_outlines_that_cross_themselves_are_read(tmp_path):
+    angle = np.linspace(0, 2 * np.pi, 200_000)
+    ring = np.stack([600_160 + 90 * np.cos(angle), 5_099_840 + 90 * np.sin(angle)], axis=1)
+    bow = shapely.Polygon([(600_000, 5_100_000), (600_300, 5_099_700), (600_300, 5_100_000), (600_000, 5_099_700)])
+    blobs = [(shapely.to_wkb(shape), None) for shape in (shapely.Polygon(ring), bow)]
+    path = tmp_path / "many.gpkg"
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            "CREATE TABLE gpkg_spatial_ref_sys (srs_id, organization, organization_coordsys_id, definition);"
+            "INSERT INTO gpkg_spatial_ref_sys VALUES (32632, 'EPSG', 32632, '');"
+            "CREATE TABLE gpkg_geometry_columns (table_name, column_name, srs_id);"
+            "INSERT INTO gpkg_geometry_columns VALUES ('slides', 'geom', 32632);"
+            "CREATE TABLE slides (geom BLOB, kind TEXT);"
+        )
+        head = b"GP\0\1" + (32632).to_bytes(4, "little")
+        db.executemany("INSERT INTO slides VALUES (?, ?)", [(head + blob, kind) for blob, kind in blobs])
+        db.execute("UPDATE slides SET kind = 'not_landslide' WHERE rowid = 2")
+    labels, told = read_labels(path)
+    assert [label.kind for label in labels] == ["landslide", "not_landslide"]
+    assert told == ["many.gpkg: 1 outlines cross themselves; check them"]
+    assert labels[0].shape.centroid.x == pytest.approx(10.29, abs=0.05)
+
+
+def test_one_large_scene_is_divided_into_blocks_of_ground():
+    windows = [
+        Window("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
+        for k in range(20) for j in range(10)
+    ]  # fmt: skip
+    blocks = find_blocks(windows)
+    assert np.bincount(blocks).tolist() == [4] * 50
+    left_out = leave_out(blocks, np.ones(200, int), seed=1)
+    assert abs(left_out.mean() - 0.25) < 0.05
+    assert not set(blocks[left_out]) & set(blocks[~left_out])
+    with pytest.raises(ImageryError, match="four with landslides are needed"):
+        leave_out(blocks, (blocks < 3).astype(int), seed=1)
+
+
+def counts(f1, tiles=40, spread=0, seed=0):
+    """Tiles x (tp, fp, fn, tn) of about an F1, more or less of it from tile to tile."""
+    rng = np.random.default_rng(seed)
+    hits = np.clip(np.round(100 * f1 + rng.normal(0, spread, tiles)), 0, 100).astype(int)
+    return np.stack([hits, 100 - hits, 100 - hits, 9800 + hits], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("network", "logistic", "verdict"),
+    [(0.7, 0.6, "better"), (0.6, 0.6, "as good"), (0.57, 0.6, "as good"), (0.5, 0.6, "worse"), (0.05, 0.01, "trivial")],
+)
+def test_the_gate_passes_what_is_better_or_as_good(network, logistic, verdict):
+    blocks = np.arange(40) // 2
+    gate = judge(Tried(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks))
+    assert (gate["verdict"], gate["blocks"]) == (verdict, 20)
+    assert gate["passed"] is (verdict in {"better", "as good"})
+
+
+@pytest.mark.parametrize(
+    ("half", "spread", "said"),
+    [(0.5, 2, "are worth their work"), (0.6, 1, "less than 0.03"), (0.58, 45, "cannot be said")],
+)
+def test_the_curve_says_what_more_outlines_bring_or_that_it_cannot(half, spread, said):
+    points = [{"share": 0.5, "counts": counts(half, spread=spread, seed=2).tolist()}]
+    told = tell_curve(points, counts(0.6, spread=spread), np.arange(40), 120)
+    assert said in told["said"]
+    assert told["points"][-1]["share"] == 1.0
+    assert "no time" in tell_curve([], counts(0.6), np.arange(40), 120)["said"]
+
+
+def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
+    outlines = write_pictures(tmp_path / "scenes", 1)
+    scenes = find_scenes(tmp_path / "scenes")
+    labels = [Label(one.kind, one.shape, "elsewhere.tif") for one in read_labels(outlines)[0]]
+    asked = Asked(scenes, tuple(labels), tmp_path / "out", "mine", tile_px=32)
+    with pytest.raises(ImageryError, match="none of the 1 outlines lies on one of the 1 scenes"):
+        run.learn(asked, lambda _: None, workers=1)
+    assert BANDS[0] == "B4"
