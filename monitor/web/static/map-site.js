@@ -59,8 +59,8 @@
     };
     const lines = { new: [danger, [1]], grown: [danger, [1]], known: [danger, [3, 2]], single: [advice, [1]], vanished: [muted, [1, 2]], withdrawn: [muted, [1, 2]] };
     layers.push(
-      { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed", "velocity"]]], paint: { "fill-color": ["match", ["get", "kind"], ["exposed", "velocity"], danger, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
-      { id: "zones-line", type: "line", source: "zones", paint: { "line-color": ["match", ["get", "kind"], "velocity", danger, text], "line-opacity": ["match", ["get", "kind"], "velocity", 1, 0.6], "line-width": ["match", ["get", "kind"], "velocity", 2.4, 1.2], "line-dasharray": [2, 3] } },
+      { id: "zones-area", type: "fill", source: "zones", filter: ["in", ["get", "kind"], ["literal", ["area", "exposed", "velocity"]]], paint: { "fill-color": ["match", ["get", "kind"], "exposed", danger, "velocity", advice, text], "fill-opacity": ["match", ["get", "kind"], "exposed", 0.12, 0.05] } },
+      { id: "zones-line", type: "line", source: "zones", paint: { "line-color": ["match", ["get", "kind"], "velocity", advice, text], "line-opacity": ["match", ["get", "kind"], "velocity", 1, 0.6], "line-width": ["match", ["get", "kind"], "velocity", 2.4, 1.2], "line-dasharray": [2, 3] } },
       { id: "foot-area", type: "fill", source: "footprints", filter: ["in", ["get", "change"], ["literal", ["new", "grown", "single"]]], paint: { "fill-color": ["match", ["get", "change"], "single", advice, danger], "fill-opacity": 0.22 } },
       { id: "foot-halo", type: "line", source: "footprints", paint: { "line-color": M.css("--panel"), "line-width": 5 } },
       ...CHANGES.map((change) => ({ id: `foot-${change}`, type: "line", source: "footprints", filter: ["==", ["get", "change"], change], paint: { "line-color": lines[change][0], "line-width": 2.4, ...(lines[change][1].length > 1 ? { "line-dasharray": lines[change][1] } : {}) } })),
@@ -155,6 +155,8 @@
       items.push(make("li", {}, tr("susceptibility (where, not when):"), " ", tr("very low"), " ", ramp, " ", tr("very high"), below.made_on ? `, ${tr("map of {day}", { day: below.made_on })}` : ""));
       if (below.made_on) items.push(make("li", {}, tr("hatched: unlike the ground of the training")));
     }
+    if (state.zones.features.some((f) => f.properties.kind === "velocity") && !state.hidden.has("zones"))
+      items.push(swatch({ border: `2px dashed ${M.css("--advice")}`, borderRadius: "2px" }, tr("moving zone of a map of velocities: advice")));
     const said = state.pointsSaid;
     if (said?.features.length && !state.hidden.has("points")) {
       const bounds = breaks(), ramp = make("span", { className: "kramp" });
