@@ -65,10 +65,23 @@ def test_one_span_and_nothing_chosen_on_what_is_reported():
     assert f"R² on increments is {month['r2_movement']:.2f}," in text
     assert f"36 months of Bazimen give {100 * SEEDS['bazimen']['r2_of_persistence_36']:.1f} %" in text
     assert SEEDS["stored"]["bijie"]["best"]["model"] not in PAGE
-    vae = SEEDS["stored"]["vae-gru on SK"]["7d"]["coverage_80"]
-    assert ("`vae-gru` is not measured" in row("VAE-GRU")[4]) == (vae is None)
     seven = [one["mae_mm"] for one in SEEDS["lamosano"]["network"].values()]
     assert f"about {100 * (max(seven) / min(seven) - 1):.0f} % of each other" in text
+
+
+def test_the_intervals_of_vae_gru_are_the_stored_ones():
+    intervals = SEEDS["intervals of vae-gru on SK"]
+    kinds = [intervals[kind] for kind in ("vae-gru, drawn", "vae-gru, calibrated", "auto, calibrated")]
+    for horizon in ("1 d", "7 d", "30 d"):
+        cells = (
+            f"{100 * one[horizon]['coverage_80']:.1f} % | {one[horizon]['width_80_mm']:.2f} | "
+            f"{one[horizon]['winkler_80_mm']:.2f}"
+            for one in kinds
+        )
+        assert f"| {horizon} | {' | '.join(cells)} |" in PAGE
+    assert all(kinds[2][h]["winkler_80_mm"] < one[h]["winkler_80_mm"] for one in kinds[:2] for h in one)
+    for one in kinds:
+        assert f"{100 * one['7 d']['coverage_80']:.1f} % at {one['7 d']['width_80_mm']:.2f} mm" in row("VAE-GRU")[4]
 
 
 def test_the_table_of_short_records_is_the_stored_one():

@@ -9,9 +9,11 @@ anew and keeps the others as stored; --report prints what is stored.
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ SEVEN = ("mlp", "lstm", "gru", "cnn", "lstm2", "bilstm", "conv-lstm")
 """The seven of Nava et al. 2023; their Conv-LSTM is a convolution before an LSTM, here `cnn-lstm`."""
 METHODS = ("trailing", "polynomial", "stl", "emd", "ceemdan", "vmd")
 LAST_SHARE = 0.2
+KEPT = Path(__file__).resolve().parents[2] / "build" / "bench_seeds"
 WINDOW = 12
 BIJIE = {
     "scdnn": "82.14", "deeplabv3plus-resnet50": "76.4 or 77.2", "deeplabv3plus-mobilenetv2": "76.4 or 77.2",
@@ -166,35 +169,50 @@ def drawn_intervals(seeds: Sequence[int]) -> dict[str, Any]:
     """Intervals of VAE-GRU on SK, three tests: as its draws say, and after the calibration that `auto` has beside it.
 
     Coverage and width of 80 and 95 % intervals, and the Winkler score of the narrower one; medians of the seeds with
-    the range of coverage.
+    the range of coverage. Each training is kept in build/, so that a killed run goes on where it was.
     """
     panel = read_long_csv(DATA / "timeseries" / "benchmarks" / "SK.csv")
-    steps = tuple(panel.steps(h) for h in HORIZONS_S)
-    found: dict[tuple[str, int], dict[int, list[dict[str, float]]]] = {}
-    for cut in rolling_folds(panel.values.shape[0], 3):
-        known = panel.head(cut.test.end)
-        origins = np.arange(cut.early_stop.first, cut.test.end, dtype=np.int64)
-        test = origins >= cut.test.first
-        made = {("auto", 0): simple_fans(fit_auto(known, cut.calibration, steps), known.values, origins)}
-        for seed in seeds:
-            network = train_network("vae-gru", known, cut, HORIZONS_S, Settings(seed=seed, covariates=())).forecaster
-            made["vae-gru", seed] = list(np.moveaxis(network.quantiles(known.values, origins), 2, 0))
-        for (name, seed), fans in made.items():
-            for i, fan in enumerate(fans):
-                came = cut.test.targets(known.values, origins[test], steps[i])
-                calibrated = widen(fan, conform(fan, known.values, origins, steps[i]).margins)
-                said = {"drawn": fan, "calibrated": calibrated} if name == "vae-gru" else {"calibrated": calibrated}
-                for way, one in said.items():
-                    by_seed = found.setdefault((f"{name}, {way}", i), {})
-                    by_seed.setdefault(seed, []).append(_hold(one[test], came))
+    found: dict[tuple[str, str], dict[int, list[dict[str, float]]]] = {}
+    for fold, cut in enumerate(rolling_folds(panel.values.shape[0], 3)):
+        for name, seed in (("auto", 0), *(("vae-gru", seed) for seed in seeds)):
+            path = KEPT / f"{name}-{seed}-{fold}.json"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = path.with_suffix(".part")
+                beside.write_text(json.dumps(_measure_fans(panel.head(cut.test.end), cut, name, seed)))
+                beside.replace(path)
+            for label, by_horizon in json.loads(path.read_text()).items():
+                for horizon, held in by_horizon.items():
+                    found.setdefault((label, horizon), {}).setdefault(seed, []).append(held)
     out: dict[str, Any] = {}
-    for (label, i), by_seed in found.items():
+    for (label, horizon), by_seed in found.items():
         own = [{key: statistics.fmean(f[key] for f in folds) for key in folds[0]} for folds in by_seed.values()]
         row = {key: round(statistics.median(one[key] for one in own), 3) for key in own[0]}
-        held = [round(one["coverage_80"], 3) for one in own]
-        out.setdefault(label, {})[f"{HORIZONS_S[i] / DAY_S:g} d"] = row | {
-            "coverage_80_range": [min(held), max(held)], "seeds": len(own),
+        held_80 = [round(one["coverage_80"], 3) for one in own]
+        out.setdefault(label, {})[horizon] = row | {
+            "coverage_80_range": [min(held_80), max(held_80)], "seeds": len(own),
         }  # fmt: skip
+    return out
+
+
+def _measure_fans(known: Panel, cut: Split, name: str, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+    """What the fans of one model hold in one test: way of making them to horizon to figures."""
+    steps = tuple(known.steps(h) for h in HORIZONS_S)
+    origins = np.arange(cut.early_stop.first, cut.test.end, dtype=np.int64)
+    test = origins >= cut.test.first
+    if name == "auto":
+        fans = simple_fans(fit_auto(known, cut.calibration, steps), known.values, origins)
+    else:
+        network = train_network(name, known, cut, HORIZONS_S, Settings(seed=seed, covariates=())).forecaster
+        fans = list(np.moveaxis(network.quantiles(known.values, origins), 2, 0))
+    out: dict[str, dict[str, dict[str, float]]] = {}
+    for horizon_s, step, fan in zip(HORIZONS_S, steps, fans, strict=True):
+        came = cut.test.targets(known.values, origins[test], step)
+        ways = {"calibrated": widen(fan, conform(fan, known.values, origins, step).margins)}
+        if name != "auto":
+            ways["drawn"] = fan
+        for way, one in ways.items():
+            out.setdefault(f"{name}, {way}", {})[f"{horizon_s / DAY_S:g} d"] = _hold(one[test], came)
     return out
 
 
