@@ -49,6 +49,10 @@ class DomainError(SceneError):
     """The scene cannot mean anything to this network: noise, no contrast, another unit, far other pixels."""
 
 
+class UnfitError(DomainError):
+    """The scene is unlike the training of weights that nobody named for it."""
+
+
 class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 

@@ -263,7 +263,7 @@ class AnomalyPlanTable(Section):
 class ScenesTable(Section):
     """[scenes]."""
 
-    weights: str = "generated"
+    weights: str = "auto"
     minimum_area_m2: float = Field(default=900.0, ge=0.0)
     near_m: float = Field(default=500.0, gt=0.0)
     triage: bool = False

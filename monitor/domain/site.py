@@ -216,7 +216,7 @@ class LocalGrid:
 class ScenePlan:
     """Which segmentation runs on scenes of the site."""
 
-    weights: str = "generated"
+    weights: str = "auto"
     minimum_area_m2: float = 900.0
     near_m: float = 500.0  # a footprint within this distance of a station is named in the advice
     triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing

@@ -634,6 +634,9 @@ SENTENCES: Final = (
     N_("is still being written"),
     N_("outside of the training of {model}: {text}"),
     N_("unlike the training: {text}"),
+    N_("no network fits this image"), N_("no network was used"),
+    N_("{model} does not fit: {text}"),
+    N_("pixels of {n} m, trained on {n2} m"),
     N_("compared with {scene}: {text}"),
     N_("not compared with {scene}: {text}"),
     # ---- changes of the site file -----------------------------------------------------------------------------

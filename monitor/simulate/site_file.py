@@ -119,6 +119,9 @@ detectors = ["persistence-z", "ae"]
 budget_per_sensor_month = 0.1
 every = "1h"
 
+[scenes]
+weights = "generated"
+
 [forecast]
 models = ["auto", "gru"]
 horizons = ["1d", "7d", "30d"]

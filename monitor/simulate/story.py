@@ -64,6 +64,9 @@ every = "15s"
 top_needs = 2
 hold_when_missing = "3d"
 
+[scenes]
+weights = "generated"
+
 [forecast]
 models = ["auto", "gru", "lstm", "graph-gru"]
 horizons = ["6h", "1d", "7d"]

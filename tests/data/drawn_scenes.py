@@ -76,9 +76,17 @@ def work_here(monkeypatch) -> None:
     monkeypatch.setattr(inbox.compute, "warm", lambda _: None)
 
 
+def of_drawings(source: str) -> str:
+    """A site file that names the weights for drawn scenes, where it names none."""
+    if "weights" in source:
+        return source
+    named = '[scenes]\nweights = "generated"\n'
+    return source.replace("[scenes]\n", named) if "[scenes]\n" in source else source + named
+
+
 def add_site(database, source: str = SITE):
     """Store the site that the scenes are of."""
-    one = parse_site(source, "bench.toml")
+    one = parse_site(of_drawings(source), "bench.toml")
     with database.write() as c:
         save_site(c, one, "test", "test", may(1))
     return one

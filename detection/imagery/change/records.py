@@ -211,12 +211,16 @@ def _spell_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def spell_outline(one: Outline) -> dict[str, Any]:
+    """An outline, as JSON has it."""
+    told = spell(one)
+    return {**{key: told[key] for key in ("polygon_id", "geometry", "bbox", "area_m2", "mean_probability")},
+            "class": one.kind}  # fmt: skip
+
+
 def spell_vanished(one: Vanished) -> dict[str, Any]:
     """A footprint that is gone, as JSON has it."""
-    told = spell(one.outline)
-    return {**{key: told[key] for key in ("geometry", "bbox", "area_m2")}, "class": one.outline.kind,
-            **spell(one.word), "polygon_id": one.outline.polygon_id,
-            "mean_probability": one.outline.mean_probability}  # fmt: skip
+    return {**spell(one.word), **spell_outline(one.outline)}
 
 
 def remember(date: KeptDate, changes: Mapping[str, Change]) -> KeptDate:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
@@ -28,8 +29,11 @@ def list_cautions(
         result: the result of the lane, but for its warnings.
         left_out: how many outlines were left out, by reason: `hugging` nodata, too `flat`.
     """
-    grid, found = reader.grid, [f"outside of the training of {card['name']}: {why}" for why in result["doubts"]]
-    if card.get("domain") is None:
+    grid, by_index = reader.grid, card["name"] == INDEX
+    found = [f"outside of the training of {card['name']}: {why}" for why in result["doubts"]]
+    if by_index:
+        found = [f"{'; '.join(result['doubts'])}; change of an index between dates goes on alone, as advice"]
+    elif card.get("domain") is None:
         found.append(f"nobody knows whether {card['name']} was trained on scenes like this: its card does not say")
     filled = "in every band fills the edge of the scene and is declared nowhere: taken as nodata"
     aside = [border["colour"] for border in result["borders"] if border["share"]]
@@ -64,7 +68,7 @@ def list_cautions(
             f"{grid.crs_name} is not true to scale here: its lengths are off by {error / 2:+.2%}, its areas by "
             f"{error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
-    if grid.placed:
+    if grid.placed and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
             trained_m = f"{card['pixel_size_m']:g}"
@@ -72,7 +76,7 @@ def list_cautions(
                 f"pixels of {pixel_m:.3g} m, the model was trained at {trained_m} m; --resample-to {trained_m} brings "
                 "the scene to them"
             )
-    if season := find_season(card.get("domain") or {}, scene.acquired_at.month, _latitude(grid)):
+    if not by_index and (season := find_season(card.get("domain") or {}, scene.acquired_at.month, _latitude(grid))):
         found.append(season)
     if result["valid_share"] < 1:
         found.append(f"{1 - result['valid_share']:.1%} of the pixels are nodata or cloud; nothing is said about them")

@@ -20,12 +20,22 @@ from detection.imagery.errors import (
     TooLargeError,
 )
 from detection.imagery.footprints.cautions import list_cautions
+from detection.imagery.footprints.choose import Refusal, check_doubts, check_pixels, choose_weights, spell_refusals
+from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
+from detection.imagery.footprints.index_map import IndexModel, NoNetwork
 from detection.imagery.footprints.options import Options, read_options
 from detection.imagery.footprints.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
 from detection.imagery.footprints.polygons import find_footprints, threshold_steps
 from detection.imagery.footprints.prior import describe_prior
-from detection.imagery.footprints.probabilities import Plan, make_plan, map_scene, measure_flips, name_classes
-from detection.imagery.footprints.records import Footprint
+from detection.imagery.footprints.probabilities import (
+    Classifier,
+    Plan,
+    make_plan,
+    map_scene,
+    measure_flips,
+    name_classes,
+)
+from detection.imagery.footprints.records import AUTO, INDEX, Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
@@ -38,11 +48,11 @@ from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
-from detection.imagery.scene.radiometry import measure_stretch, sample_pixels
+from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash
-from detection.imagery.training.domain import find_doubts
+from detection.imagery.training.domain import check_ground, find_doubts
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -82,7 +92,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         progress: told the stage and the share of it that is done.
 
     Returns:
-        scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
+        weights (those that were used), refused (`auto`: weights that do not fit, and why), scene_hash, model,
+        model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
         is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes, threshold,
         blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
@@ -93,16 +104,26 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         ImageryError: a subclass for each cause, with one clear line.
         TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
-    from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.neural.inference import Segmenter
-
     options = read_options(payload)
     scene = _find_scene(options)
-    model = load_model(options.weights)
+
+    def attempt(weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
+        return _detect(scene, weights, refused, options, progress)
+
+    return choose_weights(options, attempt)
+
+
+def _detect(
+    scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options, progress: Progress
+) -> dict[str, Any]:
+    """Find landslides by one set of weights, after others were refused."""
+    model = _load(weights)
     plan = plan_tiles(model, options)
-    asked = ask_for(options.triage, options.known)
+    asked = ask_for(options.triage, options.known) if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
-    if options.out_dir and not options.force and (known := read_run(options.out_dir, facts)):
+    strict = options.weights == AUTO and weights != INDEX
+    known = read_run(options.out_dir, facts) if options.out_dir and not options.force else None
+    if known is not None and not (strict and known["doubts"]):
         return known
     with (
         using_heights(scene.dem),
@@ -114,15 +135,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         rim = read_rim(opened.reader)
         fills = set_aside_fills(opened.reader, rim, work)
         borders = set_aside_borders(opened.reader, rim, work, fills)
-        try:
-            stretch = measure_stretch(opened.reader, model.card, options.scale, partial(progress, BRIGHTNESS))
-            doubts = find_doubts(opened.reader, stretch, model.card)
-        except NoValidPixelsError as error:
-            raise NoValidPixelsError(f"{scene.path}: {error}") from None
-        except (DomainError, RadiometryError) as error:
-            hint = _name_product(opened.reader, scene)
-            raise type(error)(f"{scene.path}: refused by {model.card['name']}: {error}{hint}") from None
-        segmenter = Segmenter(model)
+        stretch, doubts = _measure(opened, model, refused, options, partial(progress, BRIGHTNESS))
+        segmenter = _make_segmenter(model)
         passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
         with steps.writing() as write:
@@ -144,6 +158,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
         result = {
             **facts,
+            "weights": weights,
+            "refused": [one._asdict() for one in refused],
             "crs": grid.crs_name,
             "width": grid.width,
             "height": grid.height,
@@ -171,6 +187,54 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     return with_paths(result, options.out_dir)
 
 
+def _load(weights: str) -> "Model | IndexModel":
+    if weights == INDEX:
+        return INDEX_MODEL
+    from detection.imagery.neural.checkpoint import load_model
+
+    return load_model(weights)
+
+
+def _make_segmenter(model: "Model | IndexModel") -> Classifier:
+    if isinstance(model, IndexModel):
+        return NoNetwork()
+    from detection.imagery.neural.inference import Segmenter
+
+    return Segmenter(model)
+
+
+def _measure(
+    opened: Opened, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
+    progress: Callable[[float], None] = lambda _: None,
+) -> tuple[Stretch, list[str]]:  # fmt: skip
+    """The stretch of a scene, and why it lies outside of the training.
+
+    Raises:
+        NoValidPixelsError: there is nothing to look at.
+        DomainError, RadiometryError: it cannot mean anything to these weights, or they do not fit and nobody named
+            them.
+    """
+    reader, scene, name = opened.reader, opened.scene, model.card["name"]
+    strict = options.weights == AUTO and not isinstance(model, IndexModel)
+    if strict:
+        check_pixels(reader.grid, model.card)
+    try:
+        stretch = measure_stretch(reader, model.card, options.scale, progress)
+        if isinstance(model, IndexModel):
+            check_ground(reader, stretch, model.card)
+            return stretch, spell_refusals(refused)
+        doubts = find_doubts(reader, stretch, model.card)
+    except NoValidPixelsError as error:
+        raise NoValidPixelsError(f"{scene.path}: {error}") from None
+    except (DomainError, RadiometryError) as error:
+        hint = _name_product(reader, scene)
+        said = "" if options.weights == AUTO else f"refused by {name}: "
+        raise type(error)(f"{scene.path}: {said}{error}{hint}") from None
+    if strict:
+        check_doubts(doubts, model.card)
+    return stretch, doubts
+
+
 def _name_product(reader: BandReader, scene: Scene) -> str:
     """Of which product the counts of a refused scene may be, and what to do; empty where nothing says so."""
     if scene.calibration:
@@ -187,14 +251,19 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
 
     The seconds come from one tile of zeros through the network, here and now.
     """
-    import time
-
-    from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.neural.inference import Segmenter
-
     options = read_options(payload)
     scene = _find_scene(options)
-    model = load_model(options.weights)
+
+    def attempt(weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
+        return _survey(scene, weights, refused, options)
+
+    return choose_weights(options, attempt)
+
+
+def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options) -> dict[str, Any]:
+    import time
+
+    model = _load(weights)
     plan = plan_tiles(model, options)
     with (
         using_heights(scene.dem),
@@ -202,9 +271,10 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
         _open(scene, model.bands, options, work) as opened,
     ):
         grid = opened.reader.grid
+        doubts = _measure(opened, model, refused, options)[1] if options.weights == AUTO else []
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
-        segmenter = Segmenter(model)
+        segmenter = _make_segmenter(model)
         segmenter.class_probabilities(sample, valid)
         begun = time.process_time()
         segmenter.class_probabilities(sample, valid)
@@ -216,6 +286,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
             "acquired_at": scene.acquired_at.isoformat(),
+            "model": str(model.card["name"]),
             "crs": grid.crs_name,
             "width": grid.width,
             "height": grid.height,
@@ -228,7 +299,7 @@ def survey(payload: dict[str, Any]) -> dict[str, Any]:
             "tiles": tiles,
             "estimated_cpu_s": round(per_pixel * read_px * 1.2 + 1, 1),
             "estimated_memory_mib": round(450 + _estimate_bytes(model, *sides) / 2**20),
-            "warnings": list(opened.warnings),
+            "warnings": [*opened.warnings, *doubts],
         }
 
 
@@ -267,23 +338,28 @@ def _find_prior(scene: Scene, options: Options) -> Path | None:
     return options.prior or scene.prior
 
 
-def plan_tiles(model: "Model", options: Options) -> Plan:
+def plan_tiles(model: "Model | IndexModel", options: Options) -> Plan:
     """Return how a scene is cut for a model: as asked, else tiles as large as its width and triage let them be."""
+    if isinstance(model, IndexModel):  # a pixel by itself
+        return Plan("crop", options.tile or TILES_PX[0], 0, 1)
     entry = find_entry(model.card["network"]["name"])
     small, large = TILES_PX
     fits = not options.triage and _estimate_bytes(model, large + 2 * entry.halo_px) <= TILE_BYTES
     return make_plan(model.card, entry, options.tile, options.halo, large if fits else small)
 
 
-def _estimate_bytes(model: "Model", side: int, other: int | None = None) -> int:
+def _estimate_bytes(model: "Model | IndexModel", side: int, other: int | None = None) -> int:
     """What a tile takes: about six maps of the first level are alive at once, beside the libraries themselves."""
-    widest = 64 * float(model.card["network"]["width"])
+    widest = 64 * float(model.card["network"].get("width", 0.0))
     return round(6 * widest * 4 * side * (other or side))
 
 
-def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: Asked | None) -> dict[str, Any]:
+def _facts(
+    scene: Scene, model: "Model | IndexModel", plan: Plan, options: Options, asked: Asked | None
+) -> dict[str, Any]:
     """Everything that the result depends on: a stored result with the same facts is this one."""
     prior = _find_prior(scene, options)
+    threshold = None if isinstance(model, IndexModel) else options.threshold  # a probability; an index has none
     return {
         "scene_hash": scene_hash(scene, options.owner),
         "model": str(model.card["name"]),
@@ -291,7 +367,7 @@ def _facts(scene: Scene, model: "Model", plan: Plan, options: Options, asked: As
         "acquired_at": scene.acquired_at.isoformat(),
         "role": scene.role,
         "classes": list(name_classes(model.card)),
-        "threshold": float(model.card["threshold"] if options.threshold is None else options.threshold),
+        "threshold": float(model.card["threshold"] if threshold is None else threshold),
         "minimum_area_m2": _least_area_m2(model.card, options),
         "blend": plan.blend,
         "tile": plan.tile,

@@ -17,7 +17,9 @@ class Options:
 
     Attributes:
         scene_path: raster, or folder with `scene.toml`.
-        weights: name of shipped weights, or path of a .safetensors file with its card beside it.
+        weights: name of shipped weights, or path of a .safetensors file with its card beside it; `auto`: the first
+            that fit the scene, see `choose`; `index`: no network.
+        own: paths of weights made for this ground, which `auto` tries before the shipped ones.
         out_dir: where to write; None: nothing is kept.
         threshold: probability from which a pixel counts; None: the card's.
         minimum_area_m2: smallest footprint on the ground, and the limit below which holes are filled; None: the
@@ -47,7 +49,8 @@ class Options:
     """
 
     scene_path: Path
-    weights: str = "generated"
+    weights: str = "auto"
+    own: tuple[str, ...] = ()
     out_dir: Path | None = None
     threshold: float | None = None
     minimum_area_m2: float | None = None
@@ -92,6 +95,8 @@ def read_options(payload: Mapping[str, Any]) -> Options:
     for key in ("scene_path", "out_dir", "dem", "prior", "aoi"):
         if key in given:
             given[key] = Path(given[key])
+    if "own" in given:
+        given["own"] = tuple(map(str, given["own"]))
     if "known" in given:
         given["known"] = tuple(tuple(box) for box in given["known"])
     if "acquired_at" in given:

@@ -1,10 +1,13 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Final
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height
+# In place of the name of weights: those that fit a scene (see `choose`), or none: change of an index between dates.
+AUTO: Final = "auto"
+INDEX: Final = "index"
 
 
 @dataclass(frozen=True, slots=True)

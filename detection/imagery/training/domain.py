@@ -135,6 +135,30 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     if domain is None:
         return []
     _check_pixels(reader, domain)
+    looks, missing = _check_ground(reader, stretch, card, domain)
+    if not looks:
+        return []
+    return [*([missing] if missing else []), *_list_outside(looks, domain)]
+
+
+def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
+    """Refuse what no map can be made of, by a network or not: noise, no contrast, decibels, clouds, one grey image.
+
+    Args:
+        reader: the bands of the map, in its order.
+        stretch: of this scene.
+        card: of the map; it needs no `domain`.
+
+    Raises:
+        DomainError: the values are no image of ground; one line with the figure.
+    """
+    _check_ground(reader, stretch, card, None)
+
+
+def _check_ground(
+    reader: BandReader, stretch: Stretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
+) -> tuple[list[Look], str | None]:
+    """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours]
@@ -147,15 +171,15 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
         negative.append(float((found[:, valid] < 0).mean()))
         counts.append(found[:, valid][:, ::7])
     every = np.concatenate(counts, axis=1) if looks else None
-    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
     if looks:
-        _refuse(looks, negative, domain)
+        _refuse_nonsense(looks, negative)
+        if domain is not None:
+            _refuse_others(looks, domain)
+    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
         why = "cloud, snow, a grey image, or counts whose offset is missing"
         raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
-    if not looks:
-        return []
-    return [*([missing] if missing else []), *_list_outside(looks, domain)]
+    return looks, missing
 
 
 def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -> str | None:
@@ -240,26 +264,37 @@ def _check_pixels(reader: BandReader, domain: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse(looks: list[Look], negative: list[float], domain: Mapping[str, Any]) -> None:
-    """Refuse what no network can read: noise, no contrast, negative values, another unit, other bands."""
-    least = float(domain["correlation_least"]) - CORRELATION_DROP
-    medians = np.array([look.median for look in looks])
-    low, high = np.array(domain["median"]).T
+def _refuse_nonsense(looks: list[Look], negative: list[float]) -> None:
+    """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
     contrast = np.array([(look.spread / np.maximum(abs(look.median), 1e-12)).max() for look in looks])
     smoothness = np.array([look.smoothness for look in looks])
     correlation = np.array([look.correlation for look in looks])
-    below = np.array(negative)
-    darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
-    typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
-    trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
-    for wrong, why in (
+    below, many = np.array(negative), len(looks[0].median) > 1
+    _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
         (contrast < CONTRAST_LEAST, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
         (smoothness < SMOOTHNESS_LEAST, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
+        ((correlation > SAME) & many, "all bands hold the same: one grey image, not the bands named"),
+    )
+
+
+def _refuse_others(looks: list[Look], domain: Mapping[str, Any]) -> None:
+    """Refuse what these weights cannot read: another unit, other bands."""
+    least = float(domain["correlation_least"]) - CORRELATION_DROP
+    medians = np.array([look.median for look in looks])
+    low, high = np.array(domain["median"]).T
+    correlation = np.array([look.correlation for look in looks])
+    darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
+    typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
+    trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
+    _refuse(
         (darker | brighter, f"values of another unit (medians {typical}; trained on {trained}); give --scale"),
-        ((correlation > SAME) & (len(low) > 1), "all bands hold the same: one grey image, not the bands named"),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
-    ):
+    )
+
+
+def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
+    for wrong, why in found:
         if np.mean(wrong) >= REFUSED_SHARE:
             raise DomainError(why)
 

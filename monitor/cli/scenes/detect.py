@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from detection.imagery.footprints.records import INDEX
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, JsonOption, print_json, say
@@ -23,7 +24,10 @@ def detect(
         list[Path],
         typer.Argument(metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, or products."),
     ],
-    model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "generated",
+    model: Annotated[
+        str,
+        typer.Option(help="Shipped weights, a .safetensors file; auto: those that fit; index: none."),
+    ] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results; a folder of its own in it for each of several scenes.")
     ] = None,
@@ -94,8 +98,8 @@ def detect(
 ) -> None:
     """Find footprints on scenes; needs no database and no site.
 
-    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid
-    (with --pre also: none of the scene before, so that nothing could be compared).
+    Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid, or
+    no network fits and there is no scene before (with --pre also: no pixel of that one is valid).
     """
     if pre is not None and (len(scenes) > 1 or out is None):
         raise typer.BadParameter("--pre goes with one scene and --out")
@@ -135,7 +139,8 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         return 0
     if pre is None:
         written = _written_ns(payload)
-        answer, codes = run_detect(payload, _progress(scene.name)), []
+        answer = run_detect(payload, _progress(scene.name))
+        codes = [NOTHING] if answer["model"] == INDEX else []
         if written is not None and written == _written_ns(payload):
             say(f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again")
         _warn(answer, scene)
@@ -145,10 +150,13 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         earlier = detect_before(payload, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
+        if earlier is not None and earlier["model_hash"] != answer["model_hash"]:
+            payload = {**payload, "weights": INDEX}  # no network fits both
+            earlier, answer = detect_before(payload, pre), run_detect(payload)
         _warn({"warnings": not_alone(answer["warnings"])}, scene)
         answer["change"] = None
         if earlier is not None:
-            answer["change"], since = compare_with(answer, earlier, payload, pre)
+            answer, answer["change"], since = compare_with(answer, earlier, payload, pre)
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
         print_json({"scene": str(scene), **answer})
@@ -224,7 +232,10 @@ def _progress(name: str) -> Callable[[str, float], None]:
 
 
 def _tell(answer: dict[str, Any], since: str) -> str:
-    lines = [f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid"]
+    lines = [
+        f"{answer['width']} x {answer['height']} px, {answer['crs']}, {answer['valid_share']:.1%} valid, "
+        + ("read by no network" if answer["model"] == INDEX else f"read by {answer['model']}")
+    ]
     found = answer["polygons"]
     for kind in answer["classes"]:
         own = [footprint for footprint in found if footprint["class"] == kind]
@@ -244,7 +255,7 @@ def _tell_plan(plan: dict[str, Any]) -> str:
     area = "no area" if plan["pixel_area_m2"] is None else f"pixel {plan['pixel_area_m2']} m²"
     return (
         f"{plan['scene']}: {plan['width']} x {plan['height']} px, {plan['crs']}, {area}\n"
-        f"bands {', '.join(plan['bands'])}; {plan['tiles']} tiles of {plan['tile']} px, "
+        f"read by {plan['model']}; bands {', '.join(plan['bands'])}; {plan['tiles']} tiles of {plan['tile']} px, "
         f"{'halo ' + str(plan['halo']) + ' px' if plan['blend'] == 'crop' else 'blended half over each other'}\n"
         f"about {plan['estimated_cpu_s']:.0f} s of one processor and {plan['estimated_memory_mib']} MiB"
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detection.imagery.footprints.records import INDEX
 from monitor.cli.session import say
 from monitor.domain.instants import FUTURE_TOLERANCE
 
@@ -55,7 +56,7 @@ def not_alone(warnings: Iterable[str]) -> list[str]:
 
 
 def detect_before(
-    payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None]
+    payload: Mapping[str, Any], pre: Path, progress: Callable[[str, float], None] = lambda *_: None
 ) -> dict[str, Any] | None:
     """Find footprints on the scene before with the same weights and limits; None where none of its pixels is valid."""
     from detection.imagery.errors import NoValidPixelsError
@@ -73,17 +74,25 @@ def detect_before(
 
 
 def compare_with(
-    answer: Mapping[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path
-) -> tuple[dict[str, Any], str]:
-    """What changed since the scene before, as JSON has it and in one line; `change.tif` and its like are written."""
-    from detection.imagery.change.compare import as_date, compare
-    from detection.imagery.change.records import spell_comparison
+    answer: dict[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
-    own = as_date(answer, payload["scene_path"], payload.get("dem"))
-    found = compare(own, [as_date(earlier, pre)], Path(payload["out_dir"]))
+    Files of the change are written. Where no network was used, the answer gets the outlines that the index found.
+    """
+    from detection.imagery.change.by_index import compare_by_index
+    from detection.imagery.change.compare import as_date, compare
+    from detection.imagery.change.records import spell_comparison, spell_outline
+
+    own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre)
+    if answer["model"] == INDEX:
+        own, found = compare_by_index(own, [before], Path(payload["out_dir"]))
+        answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}
+    else:
+        found = compare(own, [before], Path(payload["out_dir"]))
     for warning in found.warnings:
         say(f"warning: {warning}")
-    return spell_comparison(found), spell_change(own, found)
+    return answer, spell_comparison(found), spell_change(own, found)
 
 
 def spell_change(date: "KeptDate", found: "Comparison") -> str:

@@ -26,6 +26,7 @@ from monitor.cli.session import (
 )
 from monitor.domain.instants import spell
 from monitor.errors import SlopewardError
+from monitor.store.models.scene_weights import find_weights
 from monitor.store.scenes import reviews as store
 
 OUTLINE_BYTES = 16 << 20
@@ -110,7 +111,8 @@ def retrain(
     torch.set_num_threads(1)
     service, db = open_service(config)
     owner = pick_site(service, site)
-    in_use = weights or owner.scenes.weights
+    with db.read() as c:
+        in_use = weights or find_weights(c, owner, datetime.now(UTC))
     try:
         model_hash = load_model(in_use).model_hash
         with closing(db), db.read() as c:

@@ -17,6 +17,7 @@ from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_ser
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
 from monitor.errors import SlopewardError
 from monitor.store.models.proofs import Proof, add_proof
+from monitor.store.models.scene_weights import find_weights
 from monitor.store.scenes.reviews import load_reviewed
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def score(
         raise typer.BadParameter("a proof is of the weights and threshold in use; name neither", param_hint="--site")
     asked = None if site is None else _ask_for(site, by, config)
     if asked is not None:
-        weights, beside = asked[1].scenes.weights, "simple"
+        with asked[0].read() as c:
+            weights, beside = find_weights(c, asked[1], datetime.now(UTC)), "simple"
     assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":

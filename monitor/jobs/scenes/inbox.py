@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from detection.imagery.footprints.records import Box
+from detection.imagery.footprints.records import AUTO, Box
 from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
@@ -41,6 +41,7 @@ from monitor.jobs.scenes.waiting import (
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
+from monitor.store.models.scene_weights import load_own_weights
 from monitor.store.scenes.arrivals import SceneRow, load_boxes, load_scenes, save_scene
 from monitor.store.scenes.outlines import save_unsure
 from monitor.store.scenes.versions import SUPERSEDED, WAITING
@@ -51,6 +52,7 @@ log = logging.getLogger(__name__)
 STILL_WRITTEN = "is still being written"
 ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
 CLOUD = "a point cloud: `slopeward clouds grid` makes a raster of it, `slopeward clouds compare` finds change"
+CHOSEN, NAMED = "weights chosen for a scene", "weights named by the site file"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 CLOUDS = frozenset({".las", ".laz"})
@@ -180,11 +182,12 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
     everything = False  # most scenes are newer than all others, and need the footprints of few
     for _ in range(ATTEMPTS):
         with db.read() as c:
+            own = load_own_weights(c, site.id) if site.scenes.weights == AUTO else []
             dates = [_mark_replaced(date) for date in load_dates(c, site.id, everything=everything)]
             mark = mark_dates(c, site.id)
             versions = list_versions(c, site.id, entry)
             known = load_boxes(c, site.id) if site.scenes.triage else []
-        told = _ask(config, site, entry, out_dir, dates, versions, known)
+        told = _ask(config, site, entry, out_dir, dates, versions, known, own)
         if told.lacks and not everything:
             everything = True
             continue
@@ -200,7 +203,7 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
                 continue  # another scene was stored meanwhile: what changed must be judged with it
             add_model(
                 c, answer.model_hash, kind=answer.model, task="scene", site=None, path=answer.weights_path,
-                card=answer.card, now=now, reason="weights named by the site file",
+                card=answer.card, now=now, reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
             )  # fmt: skip
             same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
             copies = dict(pair for old in same for pair in list_names(old))
@@ -223,7 +226,7 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
 
 def _ask(
     config: ServiceConfig, site: Site, entry: Path, out_dir: Path, dates: list[KnownDate],
-    versions: list[KnownVersion], known: list[Box],
+    versions: list[KnownVersion], known: list[Box], own_weights: list[str],
 ) -> SceneAnswer:  # fmt: skip
     """What the worker answers; a worker that fails is the scene's failure, unless the service is stopping."""
     plan, relief = site.scenes, config.paths.relief_of(site.id).absolute()
@@ -232,12 +235,12 @@ def _ask(
         owner=site.id, triage="triage" if plan.triage else None, known=tuple(known), dates=tuple(dates),
         versions=tuple(versions), stations=list_places(site), near_m=plan.near_m, local=plan.local,
         relief=None if relief.exists() else relief, prior=Path(plan.prior).absolute() if plan.prior else None,
-        prior_picture=config.paths.susceptibility_of(site.id).absolute(),
+        prior_picture=config.paths.susceptibility_of(site.id).absolute(), own=tuple(own_weights),
     )  # fmt: skip
     own: tuple[str | Path, ...] = (
         entry.parent,
         *([asked.prior] if asked.prior else ()),
-        *list_checkpoint(plan.weights),
+        *(file for weights in (plan.weights, *own_weights) for file in list_checkpoint(weights)),
         *(date.out_dir for date in dates),
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id

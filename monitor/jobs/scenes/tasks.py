@@ -52,7 +52,8 @@ class SceneAsked:
 
     Attributes:
         scene_path: raster, or folder with `scene.toml`.
-        weights: name or path.
+        weights: name or path; `auto`: those that fit the scene.
+        own: weights made for this ground, which `auto` tries first.
         out_dir: where its files are written.
         minimum_area_m2: of footprints; None: as the weights say.
         owner: the site.
@@ -83,6 +84,7 @@ class SceneAsked:
     relief: Path | None = None
     prior: Path | None = None
     prior_picture: Path | None = None
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from detection.imagery.change.by_index import compare_by_index
 from detection.imagery.change.compare import as_date, choose_before, compare
 from detection.imagery.change.lineage import keep_lines
 from detection.imagery.change.radar_dates import is_radar
@@ -21,20 +22,30 @@ from detection.imagery.change.records import (
 from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
+from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
-from detection.imagery.footprints.records import Circle, Place
+from detection.imagery.footprints.records import INDEX, Circle, Place
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
-from monitor.jobs.scenes.tasks import Judgement, KnownDate, PlaceValue, ReadScene, SceneAnswer, SceneAsked
+from monitor.jobs.scenes.tasks import (
+    Judgement,
+    KnownDate,
+    KnownVersion,
+    PlaceValue,
+    ReadScene,
+    SceneAnswer,
+    SceneAsked,
+)
 
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
 # Of the ground of a map: half a minute at most, for the scene must not wait for it.
 RELIEF_TILES: Final = 256
+PROBABILITY: Final = "scene_probability"  # of a place; only a network has one
 # Later dates that are judged again when a scene comes late.
 AGAIN_MOST: Final = 5
 
@@ -83,13 +94,15 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         answer = detect({
             "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
             "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
-            "known": asked.known,
+            "known": asked.known, "own": asked.own,
         })  # fmt: skip
         own = as_date(answer, asked.scene_path)
         replaced = [
             v for v in asked.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
         ]  # fmt: skip
         gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
+        if answer["model"] == INDEX:
+            return _read_by_index(answer, own, asked, replaced, unmapped)
         same = [d for d in asked.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
         # where later dates are judged again, each is laid beside dates of its own
         is_late = any(d.acquired_at > own.acquired_at for d in same)
@@ -107,6 +120,32 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         raise _WaitingError(missing, comes=False) from error
     from detection.imagery.neural.checkpoint import load_model, weights_path
 
+    used = answer.get("weights", asked.weights)
+    judged = [_judgement(*one) for one in judgements]
+    series = _list_series(own, judgements[0][1], same, asked)
+    read = _tell(answer, own, asked, judged, series, replaced, unmapped)
+    return replace(
+        read, weights_path=str(weights_path(used)), card=load_model(used).card,
+        doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
+    )  # fmt: skip
+
+
+def _read_by_index(
+    answer: dict[str, Any], own: KeptDate, asked: SceneAsked, replaced: Sequence[KnownVersion],
+    unmapped: tuple[str, ...],
+) -> ReadScene:  # fmt: skip
+    """A scene that no network fits: what became bare since the date before, as advice."""
+    gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
+    date, found = compare_by_index(own, [d for d in asked.dates if d.scene_hash not in gone], asked.out_dir)
+    series = [row for row in _list_series(date, found, (), asked) if row.quantity != PROBABILITY]
+    return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, unmapped)
+
+
+def _tell(
+    answer: dict[str, Any], own: KeptDate, asked: SceneAsked, judged: Sequence[Judgement],
+    series: Sequence[PlaceValue], replaced: Sequence[KnownVersion], unmapped: tuple[str, ...],
+) -> ReadScene:  # fmt: skip
+    """All that is kept of a scene, but for the weights that read it."""
     undrawn = () if asked.relief is None else _draw_relief(Path(asked.scene_path), asked.relief)
     return ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
@@ -116,13 +155,10 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *unmapped, *undrawn),
         doubts=own.doubts, unseen=own.unseen,
         doubtful=own.doubtful, outputs=answer["outputs"],
-        polygons=tuple(map(_outline, own.outlines)),
-        weights_path=str(weights_path(asked.weights)), card=load_model(asked.weights).card,
-        judgements=tuple(_judgement(*one) for one in judgements),
-        series=tuple(_list_series(own, judgements[0][1], same, asked)),
+        polygons=tuple(map(_outline, own.outlines)), weights_path="", card=dict(CARD),
+        judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
-        doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
     )  # fmt: skip
 
 

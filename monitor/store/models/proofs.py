@@ -15,7 +15,8 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
-from monitor.store.schema.tables import model, model_proof, model_transition, scene, scene_footprint
+from monitor.store.models.scene_weights import find_newest
+from monitor.store.schema.tables import model, model_proof, model_transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,7 @@ def weights_in_use(c: Connection, site: Site, criterion: Criterion, subject: str
             )
             .order_by(m.created_at.desc()).limit(1)
         ).scalar() or ""  # fmt: skip
-    return c.execute(
-        select(scene_footprint.c.model_hash)
-        .join(scene, scene.c.scene_hash == scene_footprint.c.scene_hash)
-        .where(scene.c.site == site.id, scene_footprint.c.detected_at <= now)
-        .order_by(scene_footprint.c.detected_at.desc(), scene_footprint.c.model_hash)
-        .limit(1)
-    ).scalar()
+    return find_newest(c, site.id, now)
 
 
 def find_shown_since(c: Connection, site: str, horizon_s: float, now: datetime) -> datetime | None:

@@ -28,7 +28,7 @@ def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monke
     assert json.loads((tmp_path / "map/map.json").read_text()) == record
     assert record["peak_memory_mib"] > 50
     write_scene(tmp_path / "scene", 7, center_lon=12.0, center_lat=46.0, size_px=96)
-    detect = ["scenes", "detect", "scene", "--out", "found", "--json"]
+    detect = ["scenes", "detect", "--model", "generated", "scene", "--out", "found", "--json"]
     assert run_verb([*detect, "--prior", "map/susceptibility.tif"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["prior"]["sha256"] == record["sha256"]

@@ -69,7 +69,7 @@ def _rewrite(path: Path, changes: dict) -> None:
 def run_detect(scene: Path, out: Path, capsys, *more: str) -> tuple[int, str, dict | None]:
     """Exit status, lines of the error, and the answer where there is one."""
     capsys.readouterr()
-    code = run_verb(["scenes", "detect", str(scene), "--out", str(out), "--json", *more])
+    code = run_verb(["scenes", "detect", "--model", "generated", str(scene), "--out", str(out), "--json", *more])
     said = capsys.readouterr()
     lines = [line for line in said.err.splitlines() if not line.startswith("warning:") and not line.endswith(" %")]
     assert "Traceback" not in said.err
@@ -334,7 +334,7 @@ def test_a_header_that_claims_what_nobody_can_hold(folder, tmp_path, capsys):
 def test_wrong_usage(folder, tmp_path, capsys):
     out = tmp_path / "out"
     for more in (["--tile", "100"], ["--format", "shp"], ["--threshold", "2"], ["--scale", "-1"], ["--pre", "x"] * 1):
-        words = ["scenes", "detect", str(folder), *more]
+        words = ["scenes", "detect", "--model", "generated", str(folder), *more]
         assert run_verb(words if "--pre" in more else [*words, "--out", str(out)]) == 2
     assert not out.exists()
     assert "Traceback" not in capsys.readouterr().err
@@ -353,7 +353,9 @@ def test_several_scenes_go_on_after_a_bad_one(folder, tmp_path, capsys):
     bad = tmp_path / "bad"
     shutil.copytree(folder, bad)
     (bad / "B4.tif").write_bytes(b"")
-    code = run_verb(["scenes", "detect", str(bad), str(folder), "--out", str(tmp_path / "out"), "--json"])
+    code = run_verb(
+        ["scenes", "detect", "--model", "generated", str(bad), str(folder), "--out", str(tmp_path / "out"), "--json"]
+    )
     said = capsys.readouterr()
     assert code == 1
     assert "0 bytes" in said.err

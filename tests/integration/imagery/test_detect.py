@@ -61,7 +61,7 @@ def test_the_simulators_scar_becomes_a_footprint_in_its_place(tmp_path, geograph
         tmp_path / "scene", 5, center_lon=141.95, center_lat=42.73, acquired_at=taken_at, scar_lonlat=place,
         geographic=geographic,
     )  # fmt: skip
-    result = detect({"scene_path": str(tmp_path / "scene")})
+    result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene")})
     scar = shape(truth["scars"][0]["geometry"])
     assert scar.distance(shapely.Point(place)) < 0.0005
     best = max(result["polygons"], key=lambda item: shape(item["geometry"]).intersection(scar).area)
@@ -81,7 +81,7 @@ def test_the_same_ground_without_a_scar_has_no_footprint_there(tmp_path):
     scar = shape(with_scar["scars"][0]["geometry"])
 
     def covered(name):
-        found = detect({"scene_path": str(tmp_path / name)})["polygons"]
+        found = detect({"weights": "generated", "scene_path": str(tmp_path / name)})["polygons"]
         return shapely.union_all([shape(item["geometry"]) for item in found]).intersection(scar).area / scar.area
 
     assert covered("with") > 0.6
@@ -90,20 +90,23 @@ def test_the_same_ground_without_a_scar_has_no_footprint_there(tmp_path):
 
 def test_a_second_run_gives_the_same_bytes_and_a_third_does_nothing(tmp_path, monkeypatch):
     write_scene(tmp_path / "scene", 5, size_px=200)
-    results = [detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / out)}) for out in ("a", "b")]
+    results = [
+        detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / out)})
+        for out in ("a", "b")
+    ]
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == OUTPUTS
     for name in OUTPUTS:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert results[0]["polygons"]
     assert results[0]["outputs"]["prob"] == str(tmp_path / "a" / "prob.tif")
     monkeypatch.setattr(detecting, "measure_stretch", lambda *_: pytest.fail("the work was done again"))
-    again = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "a")})
+    again = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "a")})
     assert json.dumps(again, sort_keys=True) == json.dumps(results[0], sort_keys=True)
 
 
 def test_other_options_are_another_run(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=200)
-    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
     assert detect(payload)["polygons"]
     assert detect({**payload, "minimum_area_m2": 1e9})["polygons"] == []
     assert detect({**payload, "threshold": 0.9})["threshold"] == 0.9
@@ -111,7 +114,7 @@ def test_other_options_are_another_run(tmp_path):
 
 def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
     write_scene(tmp_path / "scene", 5, size_px=96)
-    payload = {"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}
     detect(payload)
     before = {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 
@@ -163,7 +166,7 @@ def test_a_killed_run_is_mended_by_the_next(tmp_path):
     """Killed at five places: what the next run leaves has the same bytes as a run that nobody disturbed."""
     torch.set_num_threads(1)
     write_scene(tmp_path / "scene", 5, size_px=96)
-    payload = {"scene_path": str(tmp_path / "scene"), "threshold": 0.4}
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "threshold": 0.4}
     detect({**payload, "out_dir": str(tmp_path / "clean")})
     clean = {name: (tmp_path / "clean" / name).read_bytes() for name in OUTPUTS}
     for place in PLACES:
@@ -179,12 +182,14 @@ def test_a_place_that_cannot_be_written(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=96)
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match="cannot write the results"):
-        detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "file" / "out")})
+        detect(
+            {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "file" / "out")}
+        )
 
 
 def test_the_files_say_what_the_result_says(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=200)
-    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
     collection = json.loads((tmp_path / "out" / "landslides.geojson").read_text())
     assert [feature["id"] for feature in collection["features"]] == [item["polygon_id"] for item in result["polygons"]]
     assert collection["features"][0]["properties"]["area_m2"] == result["polygons"][0]["area_m2"]
@@ -199,7 +204,7 @@ def test_the_files_say_what_the_result_says(tmp_path):
 
 def test_the_preview_shows_the_footprints_in_their_place(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=200)
-    result = detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
+    result = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")})
     left, bottom, right, top = result["outputs"]["bounds"]
     image = decode_png((tmp_path / "out" / "preview.png").read_bytes())
     assert image.shape[0] == 4
@@ -247,7 +252,7 @@ def test_progress_names_what_is_done_and_ends_when_the_files_are_there(tmp_path)
     def tell(stage, share):
         told.append((stage, share, (tmp_path / "out" / "run.json").exists()))
 
-    detect({"scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}, tell)
+    detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(tmp_path / "out")}, tell)
     assert list(dict.fromkeys(stage for stage, *_ in told)) == ["map", "outlines", "files"]
     for stage in ("map", "outlines", "files"):
         shares = [share for one, share, _ in told if one == stage]
@@ -377,7 +382,9 @@ def test_the_measured_scene_end_to_end(hokkaido, measured, tmp_path):
     """After the Hokkaido earthquake of 2018 slides cover the hills; before it there are none to speak of."""
     found = {}
     for date in ("pre", "post"):
-        result = detect({"scene_path": str(hokkaido(date)), "out_dir": str(tmp_path / f"o{date}")})
+        result = detect(
+            {"weights": "generated", "scene_path": str(hokkaido(date)), "out_dir": str(tmp_path / f"o{date}")}
+        )
         found[date] = result["polygons"]
         assert result["crs"] == "EPSG:4326"
         assert result["pixel_area_m2"] == pytest.approx(73.4, abs=0.1)

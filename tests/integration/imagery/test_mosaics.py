@@ -101,7 +101,7 @@ def test_a_mosaic_of_whole_files_is_read(scene):
 def test_a_scene_of_a_damaged_mosaic(scene, tmp_path, capsys):
     """Refused in one line; with --partial the ground of the block is nodata, is said to be, and the exit is 3."""
     spoil(scene / "B3-right.tif", 1, 2)
-    words = ["scenes", "detect", str(scene), "--out", str(tmp_path / "out"), "--json"]
+    words = ["scenes", "detect", "--model", "generated", str(scene), "--out", str(tmp_path / "out"), "--json"]
     assert run_verb(words) == 1
     assert "B3.vrt: a block of B3-right.tif over row 32 is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

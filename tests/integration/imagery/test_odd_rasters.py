@@ -52,7 +52,7 @@ def write(path: Path, bands: np.ndarray, **profile) -> Path:
 
 def detect(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, list[dict], str]:
     """Exit status, answers and what was said on stderr."""
-    code = run_verb(["scenes", "detect", str(path), "--json", *more])
+    code = run_verb(["scenes", "detect", "--model", "generated", str(path), "--json", *more])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return code, [json.loads(line) for line in out.splitlines()], err
@@ -168,17 +168,52 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+@pytest.mark.parametrize("weights", ["generated", "auto"])
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_mean_anything_is_refused_in_one_line(tmp_path, capsys, drawn, case, weights):
     make, words = REFUSED[case]
-    if (case, weights) == ("thousandths", "landslide4sense"):
-        pytest.skip("these weights look at ratios: the unit does not matter to them")
+    if (case, weights) == ("thousandths", "auto"):
+        pytest.skip("landslide4sense looks at ratios: the unit does not matter to it")
     path = write(tmp_path / "a.tif", make(drawn), nodata=None)
     code, answers, err = detect(path, capsys, "--model", weights)
     assert (code in {1, 4}, answers) == (True, []), err
     assert len(err.splitlines()) == 1
     assert re.search(words, err), err
+    assert "landslide4sense does not fit: " in err or weights != "auto" or "white sheet" in case
+
+
+@pytest.mark.parametrize(
+    ("make", "pixel_m", "used", "words"),
+    [
+        (lambda d: d, 10.0, "landslide4sense", ""),
+        (
+            lambda d: d,
+            900.0,
+            "index",
+            r"landslide4sense does not fit: pixels of 900 m, trained on 10 m; bijie",
+        ),
+        (
+            lambda d: d,
+            3.0,
+            "index",
+            "landslide4sense does not fit: pixels of 3 m, trained on 10 m; bijie",
+        ),
+        (lambda d: (d / 48).clip(1, 255).astype(np.uint8), 1.0, "bijie|index", ""),
+        (lambda d: d[::-1], 10.0, "index", "red and blue may be exchanged"),
+        (lambda d: d * 3 // 4 + np.uint16(1000), 10.0, "index", "offset of Sentinel-2 products since 2022"),
+    ],
+)
+def test_weights_that_fit_are_chosen_and_named_else_none_finds_anything(
+    tmp_path, capsys, drawn, make, pixel_m, used, words
+):
+    path = write(tmp_path / "a.tif", make(drawn), transform=Affine(pixel_m, 0, 500_000, 0, -pixel_m, 4_730_000))
+    code, (answer,), err = detect(path, capsys, "--model", "auto")
+    assert re.fullmatch(used, answer["model"])
+    assert code == (4 if answer["model"] == "index" else 0)
+    if answer["model"] == "index":
+        assert answer["polygons"] == []
+        (line,) = [line for line in err.splitlines() if "no network fits this image" in line]
+        assert words in line
 
 
 @pytest.mark.parametrize(("pixel_m", "mend"), [(900.0, "use a finer image"), (0.5, "--resample-to 10 brings")])
@@ -486,7 +521,7 @@ def test_every_line_of_a_batch_names_its_scene(tmp_path, capsys, drawn):
     write(future, drawn)
     with rasterio.open(future, "r+") as target:
         target.update_tags(ACQUIRED_AT="2999-01-01T00:00:00Z")
-    code = run_verb(["scenes", "detect", str(grey), str(future), str(good), "--json"])
+    code = run_verb(["scenes", "detect", "--model", "generated", str(grey), str(future), str(good), "--json"])
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
     assert code == 1
@@ -510,7 +545,7 @@ def bright_cloud(base: float, amplitude: float) -> np.ndarray:
     return np.stack(bands).astype(np.uint16)
 
 
-@pytest.mark.parametrize("weights", ["generated", "landslide4sense"])
+@pytest.mark.parametrize("weights", ["generated", "auto"])
 @pytest.mark.parametrize(("base", "amplitude"), [(6000, 2500), (9000, 1500), (12_000, 800), (9_800, 60)])
 def test_a_sheet_of_bright_cloud_gives_no_footprint(tmp_path, capsys, base, amplitude, weights):
     cloud = write(tmp_path / "cloud.tif", bright_cloud(base, amplitude))

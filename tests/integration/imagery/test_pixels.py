@@ -42,7 +42,7 @@ def write_folder(folder, drawn, grid, times=1, blank=()):
 
 def run(capsys, *words):
     capsys.readouterr()
-    code = run_verb(["scenes", "detect", *map(str, words), "--json"])
+    code = run_verb(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
     said = capsys.readouterr()
     return code, said.err, [json.loads(line) for line in said.out.splitlines()]
 

@@ -23,7 +23,7 @@ from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
-from tests.data.drawn_scenes import make_config, work_here
+from tests.data.drawn_scenes import make_config, of_drawings, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
 SITE = """
@@ -65,7 +65,7 @@ def read_scene_hash(folder, owner):
 
 
 def make_site(database, name, station="G1"):
-    one = parse_site(SITE.format(id=name, station=station), f"{name}.toml")
+    one = parse_site(of_drawings(SITE.format(id=name, station=station)), f"{name}.toml")
     with database.write() as c:
         save_site(c, one, "test", "test", MAY_7)
     return one
@@ -132,7 +132,7 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
     values = np.linspace(0.1, 0.9, 300, dtype=np.float32)[None, None].repeat(300, axis=1)
     write_geotiff(prior, values, grid_around(141.951, 42.7305, 300, 20.0), nodata=-1)
     text = SITE.format(id="bench", station="G1") + f'[scenes]\nprior = "{prior}"\n'
-    site = parse_site(text, "bench.toml")
+    site = parse_site(of_drawings(text), "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", MAY_7)
     arrive(config, drawn / "b", site, "b")
@@ -165,7 +165,9 @@ def test_a_susceptibility_map_stays_with_footprints_and_is_drawn_for_the_page(da
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_susceptibility_map_that_is_gone_holds_no_scene_back(database, config, drawn):
-    site = parse_site(SITE.format(id="bench", station="G1") + '[scenes]\nprior = "gone.tif"\n', "bench.toml")
+    site = parse_site(
+        of_drawings(SITE.format(id="bench", station="G1") + '[scenes]\nprior = "gone.tif"\n'), "bench.toml"
+    )
     with database.write() as c:
         save_site(c, site, "test", "test", MAY_7)
     arrive(config, drawn / "b", site, "b")

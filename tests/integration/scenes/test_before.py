@@ -32,7 +32,20 @@ def dates(tmp_path_factory):
 
 
 def detect(dates, out, scene, pre, *more):
-    return run_verb(["scenes", "detect", str(dates / scene), "--pre", str(dates / pre), "--out", str(out), *more])
+    return run_verb(
+        [
+            "scenes",
+            "detect",
+            "--model",
+            "generated",
+            str(dates / scene),
+            "--pre",
+            str(dates / pre),
+            "--out",
+            str(out),
+            *more,
+        ]
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +93,18 @@ def test_the_given_elevation_gates_change_on_flat_ground(dates, tmp_path, capsys
     (bare / "scene.toml").write_text(f"complete = true\n{text}")
     with rasterio.open(bare / "dem.tif", "r+") as raster:
         raster.write(np.full_like(raster.read(1), 250.0), 1)
-    words = ["scenes", "detect", str(bare), "--pre", str(dates / "bare"), "--out", str(tmp_path / "out"), "--json"]
+    words = [
+        "scenes",
+        "detect",
+        "--model",
+        "generated",
+        str(bare),
+        "--pre",
+        str(dates / "bare"),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     assert run_verb(words) == 0
     (word,) = json.loads(capsys.readouterr().out)["change"]["changes"].values()
     assert (word["change"], word["caution"]) == ("new", None)

@@ -13,7 +13,7 @@ from monitor.jobs.scenes.rows import list_footprints, load_dates, row_of, run_of
 from monitor.jobs.scenes.tasks import Judgement, ReadScene, SceneAnswer
 from monitor.store.alerting.sites import save_site
 from monitor.store.scenes.arrivals import save_scene
-from tests.data.drawn_scenes import SITE
+from tests.data.drawn_scenes import SITE, of_drawings
 
 TAKEN = datetime(2026, 5, 12, 10, tzinfo=UTC)
 
@@ -40,7 +40,7 @@ def answer():
 
 
 def test_rows_hold_the_class_of_the_model(database, answer):
-    site = parse_site(SITE, "bench.toml")
+    site = parse_site(of_drawings(SITE), "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", TAKEN)
         run = run_of(answer, "print", {})
@@ -67,7 +67,7 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
     scene = tmp_path / "inbox" / "bench" / "next"
     scene.mkdir(parents=True)
     (scene / "scene.toml").write_text("")
-    site = parse_site(SITE + ("[scenes]\ntriage = true\n" if triage else ""), "bench.toml")
+    site = parse_site(of_drawings(SITE + ("[scenes]\ntriage = true\n" if triage else "")), "bench.toml")
     with database.write() as c:
         save_site(c, site, "test", "test", TAKEN)
         row = row_of(answer, site, "scene", "inbox/scene", "scenes/scene", TAKEN)
@@ -87,7 +87,7 @@ def test_triage_is_told_of_all_ground_that_ever_held_a_footprint(
 
 def test_a_scene_that_an_older_version_stored_is_still_a_date(database, answer):
     """It knew no classes, windows nobody looked at, doubts, copies and versions."""
-    site = parse_site(SITE, "bench.toml")
+    site = parse_site(of_drawings(SITE), "bench.toml")
     old = {
         k: v
         for k, v in run_of(answer, "print", {}).items()

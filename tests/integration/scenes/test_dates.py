@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, select, text
 
 from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
@@ -16,7 +16,7 @@ from monitor.store.alerting.sites import load_site_source
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import add_site, draw, make_config, may, polygons, prove_outlines, work_here
+from tests.data.drawn_scenes import SITE, add_site, draw, make_config, may, polygons, prove_outlines, work_here
 
 MAY_7, MAY_12, MAY_17, MAY_22 = (may(day) for day in (7, 12, 17, 22))
 
@@ -224,3 +224,26 @@ def test_a_scene_stored_meanwhile_is_judged_with(database, config, site, drawn, 
     inbox.detect_scene(database, config, site, Path(config.paths.inbox) / "bench" / "b", MAY_12 + timedelta(hours=3))
     assert calls == [[], [], ["a"]]
     assert [p["change"] for p in polygons(database)] == ["new"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_where_no_network_reads_a_scene_the_index_finds_change_that_never_counts(database, config, drawn):
+    """Also against a date that a network has read; and the network's test stands as it stood."""
+    site = add_site(database)
+    arrive(config, drawn, "a")
+    inbox.run(database, config, site, MAY_7)
+    site = add_site(database, SITE + '[scenes]\nweights = "index"\n')
+    arrive(config, drawn, "b")
+    assert "1 new or grown" in inbox.run(database, config, site, MAY_12)
+    (found,) = polygons(database)
+    assert (found["model"], found["change"], found["caution"]) == ("index", "new", "no network was used")
+    with database.read() as c:
+        (run,) = c.execute(select(t.scene.c.run).where(t.scene.c.name == "b")).scalars()
+        taken = and_(t.observation.c.series_id == t.series.c.id, t.observation.c.observed_at == MAY_12)
+        quantities = set(c.execute(select(t.series.c.quantity).join(t.observation, taken)).scalars())
+    assert run["doubts"] == ["no network was used"]
+    assert any("change of an index between dates goes on alone, as advice" in line for line in run["warnings"])
+    assert quantities == {"ndvi"}
+    prove_outlines(database, site, MAY_12)
+    decided = evaluate_site(database, site, MAY_12 + timedelta(hours=1), "tick")
+    assert decided.level == 0

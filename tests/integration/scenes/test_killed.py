@@ -16,6 +16,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 from tests.data.crossing import cross
+from tests.data.drawn_scenes import of_drawings
 
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
 SITE = """
@@ -54,7 +55,7 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     (root / "slopeward.toml").write_text(
         f'[database]\nurl = "{url}"\n[paths]\nsites = "{root}/sites"\ninbox = "{root}/inbox"\n'
     )
-    site = parse_site(SITE, "bench.toml")
+    site = parse_site(of_drawings(SITE), "bench.toml")
     patch = pytest.MonkeyPatch()
     patch.setattr(scene_inbox.compute, "run", cross)
     if die_at is not None:

@@ -53,7 +53,7 @@ def write(path: Path, bands, day: int = 6, *, crs=MINE, transform=AT_MINE) -> Pa
 
 
 def detect(capsys, *words):
-    code = run_verb(["scenes", "detect", *map(str, words), "--json"])
+    code = run_verb(["scenes", "detect", "--model", "generated", *map(str, words), "--json"])
     out, err = capsys.readouterr()
     return code, [json.loads(line) for line in out.splitlines()], err
 
@@ -142,7 +142,7 @@ def test_every_verb_that_takes_rasters_places_them(tmp_path, capsys, drawn):
     site = tmp_path / "bench.toml"
     site.write_text(SITE + CRS)
     one, other = (write(tmp_path / f"{day}.tif", drawn, day) for day in (6, 8))
-    words = ["scenes", "compare", str(one), str(other), "--json"]
+    words = ["scenes", "compare", "--model", "generated", str(one), str(other), "--json"]
     assert run_verb(words) == 1
     assert "[crs] local of the site file (--site)" in capsys.readouterr().err
     assert run_verb([*words, "--site", str(site)]) == 0

@@ -25,11 +25,41 @@ def dates(tmp_path_factory):
 
 def test_compare_puts_dates_in_order_and_tells_each(dates, tmp_path, capsys):
     paths = [str(dates / name) for name in ("c", "a", "b")]
-    assert run_verb(["scenes", "compare", *paths, "--out", str(tmp_path), "--json"]) == 0
+    assert run_verb(["scenes", "compare", "--model", "generated", *paths, "--out", str(tmp_path), "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [t["acquired_at"][:10] for t in told] == ["2026-05-07", "2026-05-12", "2026-05-17"]
     assert [[p["change"] for p in t["footprints"]] for t in told] == [[], ["new"], ["grown"]]
     assert (tmp_path / "2-20260517T000000" / "change.png").is_file()
+
+
+def test_without_a_network_change_of_an_index_goes_on_alone_as_advice(dates, tmp_path, capsys):
+    paths = [str(dates / name) for name in ("b", "a")]
+    assert run_verb(["scenes", "compare", "--model", "index", *paths, "--out", str(tmp_path), "--json"]) == 0
+    first, second = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (first["model"], first["footprints"]) == ("index", [])
+    (found,) = second["footprints"]
+    assert (found["change"], found["caution"]) == ("new", "no network was used")
+    assert second["pixels"]["new_m2"] == pytest.approx(found["area_m2"])
+    words = [
+        "scenes",
+        "detect",
+        "--model",
+        "index",
+        paths[0],
+        "--pre",
+        paths[1],
+        "--out",
+        str(tmp_path / "o"),
+        "--json",
+    ]
+    assert run_verb(words) == 0
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert [one["polygon_id"] for one in answer["polygons"]] == [found["polygon_id"]]
+    assert "no network was used; change of an index between dates goes on alone, as advice" in said.err
+    features = json.loads((tmp_path / "o" / "change.geojson").read_text())["features"]
+    assert [one["properties"]["change"] for one in features] == ["new"]
+    assert run_verb([*words[:4], paths[1]]) == 4
 
 
 def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
@@ -51,7 +81,7 @@ def test_match_lays_a_dimmed_image_on_the_newer_one(dates, tmp_path, capsys):
     assert factors["B4"]["gain"] == pytest.approx(2.0, rel=0.1)  # the scar itself lies in the upper percentile
     with rasterio.open(matched / "B4.tif") as one, rasterio.open(dates / "a" / "B4.tif") as other:
         assert float(np.abs(one.read(1).astype(float) - other.read(1)).mean()) < 0.05 * float(other.read(1).mean())
-    assert run_verb(["scenes", "compare", str(dim), str(dates / "b"), "--match", "--json"]) == 0
+    assert run_verb(["scenes", "compare", "--model", "generated", str(dim), str(dates / "b"), "--match", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [p["change"] for p in told[1]["footprints"]] == ["new"]
     assert told[1]["footprints"][0]["caution"] is None
@@ -68,7 +98,7 @@ def test_a_scene_that_was_read_with_the_same_settings_is_said_to_be_known(dates,
 
 
 def test_wrong_input_is_one_line(dates, tmp_path, capsys):
-    assert run_verb(["scenes", "compare", str(dates / "a")]) == 1
+    assert run_verb(["scenes", "compare", "--model", "generated", str(dates / "a")]) == 1
     assert capsys.readouterr().err.strip() == "compare needs two scenes at least"
     assert run_verb(["scenes", "dod", str(tmp_path / "none.tif"), str(tmp_path / "none.tif")]) == 1
     assert capsys.readouterr().err.count("\n") == 1

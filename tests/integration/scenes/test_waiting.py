@@ -14,7 +14,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
 from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
-from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, polygons, work_here
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -186,7 +186,7 @@ def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
 def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, config, drawn, tmp_path, capsys):
     add_site(database)
     (tmp_path / "sites").mkdir()
-    (tmp_path / "sites" / "bench.toml").write_text(SITE)
+    (tmp_path / "sites" / "bench.toml").write_text(of_drawings(SITE))
     one, other = tmp_path / "first" / "b", tmp_path / "second" / "b"
     for source, target in (("b", one), ("a", other)):
         shutil.copytree(drawn / source, target)

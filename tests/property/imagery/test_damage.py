@@ -84,7 +84,7 @@ def test_damaged_files_are_refused_or_say_nothing_false(tmp_path, whole):
         path.write_bytes(content)
         answer, line = None, ""
         try:
-            answer = detect({"scene_path": str(path), "out_dir": str(out)})
+            answer = detect({"weights": "generated", "scene_path": str(path), "out_dir": str(out)})
         except ImageryError as error:
             line = str(error)
         if answer is None:
@@ -115,7 +115,7 @@ def test_a_manifest_with_checksums_catches_what_a_format_without_one_cannot(tmp_
         (folder / "a.tif").write_bytes(content)
         if content != whole["plain"]:
             with pytest.raises(IncompleteSceneError, match=r"a\.tif"):
-                detect({"scene_path": str(folder)})
+                detect({"weights": "generated", "scene_path": str(folder)})
 
 
 def test_the_whole_file_is_read_and_shows_nothing(tmp_path, whole):
@@ -123,5 +123,5 @@ def test_the_whole_file_is_read_and_shows_nothing(tmp_path, whole):
         path = tmp_path / layout / "20240506.tif"
         path.parent.mkdir()
         path.write_bytes(content)
-        answer = detect({"scene_path": str(path)})
+        answer = detect({"weights": "generated", "scene_path": str(path)})
         assert (answer["polygons"], answer["valid_share"]) == ([], 1.0)

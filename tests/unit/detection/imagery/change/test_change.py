@@ -359,7 +359,9 @@ def drawn(tmp_path_factory):
     dates = []
     for name, day, scar in (("before", 1, False), ("after", 9, True)):
         write_scene(folder / name, 5, with_scar=scar, size_px=128, acquired_at=datetime(2026, 5, day, tzinfo=UTC))
-        result = detect({"scene_path": str(folder / name), "out_dir": str(folder / f"{name}-out")})
+        result = detect(
+            {"weights": "generated", "scene_path": str(folder / name), "out_dir": str(folder / f"{name}-out")}
+        )
         dates.append(as_date(result, folder / name))
     return folder, dates
 

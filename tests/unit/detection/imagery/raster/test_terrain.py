@@ -133,7 +133,7 @@ def test_footprints_know_their_ground(tmp_path):
     write_geotiff(tmp_path / "scene" / "shadow.tif", np.ones((1, 160, 160), np.uint8), grid)
     manifest = tmp_path / "scene" / "scene.toml"
     manifest.write_text('prior = "prior.tif"\nshadow = "shadow.tif"\n' + manifest.read_text())
-    payload = {"scene_path": str(tmp_path / "scene")}
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene")}
     found = detect(payload)["polygons"]
     assert found
     for footprint in found:

@@ -34,7 +34,7 @@ def refused(path: Path, out: Path, cause: type[Exception], *words: str, **payloa
     out.mkdir(exist_ok=True)
     (out / "old.txt").write_text("kept")
     with pytest.raises(cause) as caught:
-        detect({"scene_path": str(path), "out_dir": str(out), **payload})
+        detect({"weights": "generated", "scene_path": str(path), "out_dir": str(out), **payload})
     line = str(caught.value)
     assert type(caught.value) is cause
     assert "\n" not in line
@@ -144,7 +144,7 @@ def test_values_of_another_unit(folder, tmp_path, factor):
         with rasterio.open(folder / f"{name}.tif", "w", **{**profile, "dtype": "float32", "predictor": 3}) as target:
             target.write((data * factor).astype(np.float32))
     refused(folder, tmp_path / "out", errors.RadiometryError, "median", "give `scale`")
-    assert detect({"scene_path": str(folder), "scale": 1e-4 / factor})["valid_share"] == 1.0
+    assert detect({"weights": "generated", "scene_path": str(folder), "scale": 1e-4 / factor})["valid_share"] == 1.0
 
 
 def test_weights_that_are_not_there(folder, tmp_path):

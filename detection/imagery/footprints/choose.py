@@ -1,0 +1,98 @@
+"""Which weights read a scene: those that were named, or the first of several whose training looks like the scene."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from detection.imagery.errors import BandMissingError, DomainError, ModelError, RadiometryError, UnfitError
+from detection.imagery.footprints.options import Options
+from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.grid import Grid
+
+SHIPPED: Final = ("landslide4sense", "bijie")
+# Beyond this the pixels of a scene are others than those of the training, and weights that nobody named are not used.
+PIXEL_RATIO_MOST: Final = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class Refusal(NamedTuple):
+    """Weights that were not used, and why."""
+
+    weights: str
+    why: str
+
+
+def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]], Answer]) -> Answer:
+    """Return the answer of the weights that were named; of `auto`, that of the first that fit, else of the index.
+
+    The weights of one's own come first, then the shipped ones: a better one for this ground than for all ground.
+
+    Args:
+        options: `weights`, and `own` where that is `auto`.
+        attempt: reads the scene by weights, knowing which were refused before; raises what `REFUSES` holds where they
+            do not fit.
+
+    Raises:
+        DomainError: no weights fit and the values are no image of ground: one line that says why each was refused.
+    """
+    if options.weights != AUTO:
+        return attempt(options.weights, ())
+    refused: list[Refusal] = []
+    for weights in (*options.own, *SHIPPED):
+        try:
+            return attempt(weights, tuple(refused))
+        except REFUSES as error:
+            refused.append(Refusal(weights, _strip(str(error), options)))
+    try:
+        return attempt(INDEX, tuple(refused))
+    except (DomainError, RadiometryError) as error:
+        said = [*spell_refusals(refused), f"nor can dates be compared: {_strip(str(error), options)}"]
+        raise type(error)(f"{options.scene_path}: {'; '.join(said)}") from None
+
+
+REFUSES: Final = (BandMissingError, DomainError, ModelError, RadiometryError)
+
+
+def spell_refusals(refused: Sequence[Refusal]) -> list[str]:
+    """Why no network was used, and why each does not fit.
+
+    >>> spell_refusals([Refusal("bijie", "pixels of 10 m, trained on 1.2 m")])
+    ['no network fits this image', 'bijie does not fit: pixels of 10 m, trained on 1.2 m']
+    >>> spell_refusals([])
+    ['no network was used']
+    """
+    if not refused:
+        return ["no network was used"]
+    return ["no network fits this image", *(f"{one.weights} does not fit: {one.why}" for one in refused)]
+
+
+def check_pixels(grid: Grid, card: Mapping[str, Any]) -> None:
+    """Refuse weights that nobody named for pixels of another size than they were trained on.
+
+    Raises:
+        UnfitError: they are, or nobody knows it.
+    """
+    trained_m = float(card["pixel_size_m"])
+    if not grid.placed:
+        raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
+    pixel_m = geodesic_pixel_m2(grid) ** 0.5
+    if not 1 / PIXEL_RATIO_MOST <= pixel_m / trained_m <= PIXEL_RATIO_MOST:
+        raise UnfitError(f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m")
+
+
+def check_doubts(doubts: Sequence[str], card: Mapping[str, Any]) -> None:
+    """Refuse weights that nobody named for a scene unlike their training.
+
+    Raises:
+        UnfitError: `doubts` is not empty, or the card does not say what the training looked like.
+    """
+    if card.get("domain") is None:
+        raise UnfitError("its card does not say what it was trained on")
+    if doubts:
+        raise UnfitError("; ".join(doubts))
+
+
+def _strip(why: str, options: Options) -> str:
+    """A reason without the path of the scene, which is said once."""
+    return why.removeprefix(f"{options.scene_path}: ")

@@ -1,0 +1,52 @@
+"""Where no network is used: which pixels of a scene can be compared with another date, by an index of its colours."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.imagery.footprints.records import INDEX
+
+BANDS: Final = ("B4", "B3", "B2")  # red and green for the index, blue to tell clouds
+SMALL: Final = 1e-6
+
+CARD: Final[Mapping[str, Any]] = {
+    "name": INDEX, "network": {"name": INDEX, "classes": 2}, "classes": ["landslide"], "bands": list(BANDS),
+    "radiometry": {"stretch": "local-max", "block_px": 128}, "threshold": 0.5, "tile_px": 128,
+    "index": "(red - green) / (red + green), its change between two dates beyond that of the whole scene",
+    "limits": ["No network: bare soil of any kind. One date says nothing; change between dates is advice."],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class IndexModel:
+    """Stands where a loaded network does (`neural.checkpoint.Model`); needs no PyTorch."""
+
+    card: Mapping[str, Any]
+    model_hash: str
+    bands: tuple[str, ...] = BANDS
+
+
+MODEL: Final = IndexModel(CARD, hashlib.sha256(json.dumps(CARD, sort_keys=True).encode()).hexdigest())
+
+
+class NoNetwork:
+    """Stands where a segmenter does: one date alone says nothing, so nothing is likely anywhere."""
+
+    def class_probabilities(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:  # noqa: ARG002
+        """Map bands x H x W to 1 x H x W of zeros; `valid` says where the scene can be compared."""
+        return np.zeros((1, *valid.shape), np.float32)
+
+
+def measure_index(bands: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (red - green) / (red + green) of values whose first two bands these are; light and gain do not matter.
+
+    >>> measure_index(np.array([[300.0], [100.0], [90.0]])).tolist()
+    [0.5]
+    """
+    red, green = bands[0].astype(np.float64), bands[1].astype(np.float64)
+    return np.asarray((red - green) / np.maximum(red + green, SMALL))

@@ -1,0 +1,45 @@
+"""Which weights serve the scenes of a site: those made for it, and those that read its newest scene."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from detection.imagery.change.radar_records import METHOD as RADAR
+from detection.imagery.footprints.records import AUTO, INDEX
+from monitor.domain.site import Site
+from monitor.errors import NotFoundError
+from monitor.store.models.registry import find_model, load_models
+from monitor.store.schema.tables import scene, scene_footprint
+
+NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
+
+
+def load_own_weights(c: Connection, site: str) -> list[str]:
+    """Paths of weights that were made for a site and are in use there, the newest first."""
+    return [row.path for row in load_models(c, task="scene", site=site) if row.state == "active"]
+
+
+def find_newest(c: Connection, site: str, now: datetime) -> str | None:
+    """The network whose footprint is the newest of a site as known at `now`, by its hash; None before the first."""
+    g = scene_footprint.c
+    return c.execute(
+        select(g.model_hash)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(scene.c.site == site, g.detected_at <= now, g.model.not_in(NO_NETWORKS))
+        .order_by(g.detected_at.desc(), g.model_hash)
+        .limit(1)
+    ).scalar()
+
+
+def find_weights(c: Connection, site: Site, now: datetime) -> str:
+    """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
+
+    Raises:
+        NotFoundError: they are chosen scene by scene, and no network has found anything yet.
+    """
+    if site.scenes.weights not in {AUTO, INDEX}:
+        return site.scenes.weights
+    if (newest := find_newest(c, site.id, now)) is None:
+        raise NotFoundError(f"{site.id}: weights are chosen scene by scene, and none has found anything yet: name them")
+    return find_model(c, newest).path
