@@ -30,6 +30,7 @@ CONFIG: Final = "mosquitto.conf"
 _ROOT: Final = "slopeward/v1"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,130}")  # no sign that a topic filter or a file of Mosquitto could misread
 _OF_PROCESS: Final = re.compile(r"-\d+of\d+(-backfill|-rest)?$")  # what a process of ingest adds to the client id
+SESSIONS: Final = tuple(f"{SERVICE_USER}-{part}" for part in ("backfill", "rest"))  # of the service, by client id
 _ROUNDS: Final = 101  # Mosquitto's own; a secret of 128 random bits needs no slow hash
 HOW_TO_CLOSE: Final = (
     "give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]"
@@ -81,7 +82,7 @@ class LoginBook:
         for word in filter(None, (site, station, name)):
             if not _NAME.fullmatch(word):
                 raise RefusedError(f"{word!r}: expected letters, digits, dot, dash and underscore, at most 130")
-        if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, f"{SERVICE_USER}-backfill", *reserved}:
+        if _OF_PROCESS.sub("", name) in {SERVICE_USER, DOCTOR, *SESSIONS, *reserved}:
             raise RefusedError(f"{name}: this name belongs to the service; choose another by --name")
         password = secrets.token_hex(16)
         made_at = spell(datetime.now(UTC))

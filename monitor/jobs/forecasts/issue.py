@@ -70,7 +70,14 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
     if strange := {*(r.station for r in answer.rows), *(w.station for w in answer.withheld)} - set(by_label):
         raise JobError(f"the answer of the worker names {min(strange)[:60]!r}, which is no part of the question")
     as_of = max(s.newest_received_at for s in samples)
-    rows = [_row(one, by_label[one.station], now, as_of, stages) for one in answer.rows]
+    # a candidate that failed in one piece of a large site is judged on none
+    unfit = {
+        s.row.model_hash for s in standings
+        if s.row.state == "candidate" and name_intervals(s.row.kind, s.row.model_hash) in answer.failed
+    }  # fmt: skip
+    rows = [
+        _row(one, by_label[one.station], now, as_of, stages) for one in answer.rows if one.model_hash not in unfit
+    ]  # fmt: skip
     untrained = [m for m in models if m in NETWORKS and m not in trained]
     # a Dask worker may have what this machine lacks
     able = bool(config.compute.dask) or is_installed("torch")
@@ -87,7 +94,7 @@ def issue_forecasts(db: Database, config: ServiceConfig, site: Site, now: dateti
             if name in answer.outdated:
                 retire(c, site, standing.row, answer.failed[name], SERVICE, now)
                 continue
-            if standing.row.state == "candidate" and mine and name not in answer.failed:  # it may fail in one piece
+            if standing.row.state == "candidate" and mine:
                 reason = (
                     f"in shadow: its first {len(mine)} forecasts are stored, computed in {mine[0].latency_ms:.0f} ms"
                 )

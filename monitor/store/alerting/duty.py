@@ -1,6 +1,8 @@
 """Who is on duty: plans of teams and what people changed of them, read for every message, kept day by day."""
 
 import logging
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -39,9 +41,11 @@ LAID_OUT: Final = timedelta(days=35)  # so far ahead the view `duty` goes
 LONGEST: Final = timedelta(days=92)  # of one change; a longer one is another plan
 GRACE: Final = timedelta(minutes=1)
 PAST: Final = timedelta(days=7)  # so far back shifts are shown, and looked for the begin of the one that runs
+SAY_EVERY_S: Final = 3600.0  # that a plan cannot be read
 MOST_PLANS: Final = 20  # of a team, the newest: what was in force before them no message asks for
 
 Key = tuple[str, str]  # site and team
+_told: Final[dict[int, float]] = {}  # plans that could not be read: when the log said so, monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,10 @@ def _read_rota(row: Row[Any]) -> Rota:
         weeks, turns = _read_kept(row.plan)
         return Rota(ZoneInfo(row.zone).key, weeks, date.fromisoformat(row.begins), turns, row.valid_from)
     except Exception as error:  # whatever stands in the row, it stops no alarm
-        _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
+        now_s = time.monotonic()
+        if now_s - _told.get(row.id, -math.inf) >= SAY_EVERY_S:  # it is read every few seconds
+            _told[row.id] = now_s
+            _LOG.error("plan %s of team %s cannot be read: %s", row.id, row.team, error)
         return Rota("UTC", 1, date.min, (), row.valid_from)
 
 

@@ -13,12 +13,14 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from forecasting.serving import jobs
+from forecasting.serving.records import Forecast
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
 from monitor.domain.instants import from_epoch_s
 from monitor.errors import NotFoundError, RefusedError
-from monitor.jobs.forecasts import promotion, rescore, run, train
+from monitor.jobs.forecasts import promotion, rescore, run, tasks, train
+from monitor.jobs.forecasts.issue import issue_forecasts
 from monitor.jobs.forecasts.model_acts import promote, retire_model
 from monitor.store.alerting.decisions import load_forecast_facts
 from monitor.store.alerting.sites import save_site
@@ -538,3 +540,35 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     code, out, _ = call("retire", B[:6], "--site", "jobs", "--reason", "enough", "--by", "Bo")
     assert code == 0
     assert "is retired; no recent displacement readings" in out
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is kept of an answer, whatever the database
+def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
+    now = fill(slope.database, slope.site, 60)
+    slope.register(A)
+    why = {"it": "no memory"}
+
+    def answer(_compute, _task, pieces, **_more):
+        (name,) = [one.name for one in pieces[0].models if one.checkpoint]
+        at = now.timestamp()
+        made = Forecast(
+            station=next(iter(pieces[0].record.samples)), model="gru", model_hash=A, horizon_s=86400.0, issued_s=at,
+            target_s=at + 86400.0, data_until_s=at, data_value=0.0, q025=-2.0, q10=-1.0, q50=0.0, q90=1.0, q975=2.0,
+            margins={}, baseline="lld", baseline_q50=0.1, shown=False, reason="in shadow",
+        )  # fmt: skip
+        failed = {name: why["it"]} if why else {}
+        return [tasks.SiteForecast((made,), (), {}, {}), tasks.SiteForecast((), (), {}, failed)]
+
+    monkeypatch.setattr("monitor.jobs.forecasts.issue.run_all_in_workers", answer)
+
+    def count():
+        with slope.database.read() as c:
+            return c.execute(select(func.count()).where(t.forecast.c.model_hash == A)).scalar_one()
+
+    assert "no memory" in issue_forecasts(slope.database, slope.config, slope.site, now)
+    with slope.database.read() as c:
+        assert (count(), find_model(c, A).state) == (0, "candidate")
+    why.clear()
+    issue_forecasts(slope.database, slope.config, slope.site, now)
+    with slope.database.read() as c:
+        assert (count(), find_model(c, A).state) == (1, "shadow")

@@ -245,7 +245,8 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
 
 
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
-def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong):
+def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
+    monkeypatch.setattr("monitor.store.alerting.duty._told", {})
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
         c.execute(update(t.duty_rota).values(**wrong))
@@ -255,6 +256,7 @@ def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong):
         rosters = load_rosters(c, [CREW], T0)
     reasons = [k.reason for k in Conditions.of_duty([CREW], rosters, T0) if k.is_true]
     assert "the plan of team geologists of bench cannot be read: put a new one in force" in reasons
+    assert sum("cannot be read" in r.getMessage() for r in caplog.records) == 1, "it is read every few seconds"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
