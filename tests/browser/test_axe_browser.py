@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 VIEWS = {"telephone, light": (390, "light"), "wide, dark": (1360, "dark")}
 IS_NO_PAGE = re.compile(
-    r"/(live|api/|login/oidc|files/\{|push|manifest|photos/\{|sites/\{site\}/photos/|sw\.js)"
+    r"/(live|api/|login/oidc|files/\{|push|manifest|photos/\{|sites/\{site\}/photos/|sw\.js|sites/\{site\}/outlines/next)"
     r"|\.(js|webmanifest|json|pdf|ics|atom|xml)$|/state$|\{draft\}"
 )
 
