@@ -334,6 +334,12 @@ def test_two_dates_lie_under_one_handle_and_nothing_comes_from_elsewhere(served,
     drawn = "SlopewardScene.map.getStyle().layers.filter(l => /^age/.test(l.id) && l.layout?.visibility === 'visible')"
     assert w.page.evaluate(f"{drawn}.map(l => l.id)") == ["age-gone"]
     assert "probability of a landslide (0 to 1)" in w.page.locator(".mapkey").inner_text()
+    for width, scheme in ((390, "dark"), (1360, "light")):
+        w.page.emulate_media(color_scheme=scheme)
+        w.page.set_viewport_size({"width": width, "height": 900})
+        w.page.wait_for_timeout(300)
+        assert run_axe(Axe(), w.page) == []
+        assert w.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 1
     bare = watch(bare=True)
     bare.page.goto(f"{base}/sites/north-bench/scenes/{story.HASHES['scene']}")
     bare.page.wait_for_timeout(300)

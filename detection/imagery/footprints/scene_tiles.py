@@ -14,7 +14,7 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject, transform
 from rasterio.windows import Window
 
-from detection.imagery.errors import ImageryError, TruncatedRasterError
+from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.preview import measure_stretch, show_bands
 from detection.imagery.raster.components import NODATA
@@ -59,6 +59,7 @@ def draw_scene(asked: SceneTilesAsked) -> Tiles:
 
     Raises:
         NoCrsError: the scene has no place on the grid of web maps.
+        NoValidPixelsError: nothing of it is valid.
         TruncatedRasterError: a block of it cannot be read.
     """
     scene = read_scene(asked.scene, asked.acquired_at)
@@ -76,7 +77,10 @@ def draw_scene(asked: SceneTilesAsked) -> Tiles:
         about = {"name": "scene", "type": "overlay", "bands": names, "stretch": [list(pair) for pair in stretch]}
         source = _Source(read, reader.grid, len(names), in_rows=not reader.in_tiles)
         look = Look("webp", _fold_picture, _encode_picture)
-        return _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
+        found = _write(source, asked.scene, asked.out_dir / SCENE_FILES["scene"], look, about)
+        if not found.tiles:
+            raise NoValidPixelsError(f"{asked.scene}: no pixel shows anything")
+        return found
 
 
 def draw_probability(prob: Path, out: Path) -> Tiles:

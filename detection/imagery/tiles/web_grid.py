@@ -6,10 +6,10 @@ from math import atan, ceil, floor, log2, pi, sinh
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from affine import Affine
 from rasterio.errors import RasterioError
-from rasterio.transform import array_bounds
-from rasterio.warp import transform_bounds
+from rasterio.warp import transform, transform_bounds
 
 from detection.imagery.errors import NoCrsError
 from detection.imagery.raster.grid import Grid
@@ -45,13 +45,23 @@ def find_extent(grid: Grid, path: Path) -> Extent:
     if not grid.placed:
         raise NoCrsError(f"{path}: has no place on the ground")
     try:
-        own = array_bounds(grid.height, grid.width, grid.transform)
-        west, south, east, north = transform_bounds(grid.crs_wkt, WEB, *own)
+        x, y = grid.to_crs(np.array([0, grid.width, 0, grid.width]), np.array([0, 0, grid.height, grid.height]))
+        west, south, east, north = transform_bounds(grid.crs_wkt, WEB, x.min(), y.min(), x.max(), y.max())
     except RasterioError:
         raise NoCrsError(f"{path}: cannot be brought onto the grid of web maps") from None
     if not (-HALF_M <= west < east <= HALF_M and -HALF_M <= south < north <= HALF_M):
         raise NoCrsError(f"{path}: lies beyond the grid of web maps (85 degrees north or south)")
-    return Extent(west, south, east, north, ((east - west) * (north - south) / (grid.width * grid.height)) ** 0.5)
+    if east - west > HALF_M:
+        raise NoCrsError(f"{path}: crosses the date line, or is wider than half of the world")
+    return Extent(west, south, east, north, _measure_pixel(grid))
+
+
+def _measure_pixel(grid: Grid) -> float:
+    """The side of the pixel in the middle of a grid, in metres of web maps; a turned grid does not fill its box."""
+    column, row = grid.width / 2, grid.height / 2
+    own = grid.to_crs(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
+    x, y = (np.asarray(axis) for axis in transform(grid.crs_wkt, WEB, own[0].tolist(), own[1].tolist()))
+    return float(abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])) ** 0.5)
 
 
 def choose_zooms(extent: Extent, most: int, *, finest: int, around: int = 0) -> tuple[int, int]:

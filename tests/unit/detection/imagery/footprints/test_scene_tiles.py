@@ -123,12 +123,21 @@ def test_one_band_is_grey_and_another_grid_is_no_matter(cut):
     [
         ({"crs": None}, "no CRS|no place|no coordinate"),
         ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 10, 0, -1e-4, 89.9)}, "85 degrees"),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-3, 0, 179.98, 0, -1e-3, 10)}, "date line"),
     ],
 )
 def test_what_has_no_place_on_a_web_map_is_one_line(cut, options, said):
     told, out = cut(checkers(64), **options)
     assert re.search(said, told.error), told.error
     assert not (out / "scene.pmtiles").exists()
+
+
+def test_a_turned_scene_keeps_its_resolution_and_one_without_pixels_has_no_tiles(cut):
+    upright, _ = cut(checkers(64))
+    turned, _ = cut(checkers(64), transform=Affine(8, 6, 480_000, 6, -8, 5_120_000))
+    assert turned.zooms[1] == upright.zooms[1]
+    told, _ = cut(np.zeros((3, 64, 64), np.uint16), nodata=0)
+    assert "no pixel" in told.error
 
 
 def test_a_torn_scene_is_one_line(cut, tmp_path):
