@@ -34,7 +34,7 @@ MINIMUM_ORIGINS = 30
 MOST_WINDOWS = 8192
 """Issue times x stations of one step: the memory of a step grows with them, and not with the stations alone."""
 SAMPLE = 16
-"""Issue times by which the time of judging is told."""
+"""Issue times from which the time of judging is estimated."""
 ROOM_BYTES = 2**28
 """Examples of a training that are kept between its passes; what does not fit is made anew in each."""
 
