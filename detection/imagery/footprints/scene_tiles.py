@@ -46,7 +46,11 @@ def make_tiles(asked: SceneTilesAsked) -> Tiles:
     local = {"into": asked.into, "affine": asked.affine} if asked.into else None
     try:
         with placing(local):
-            draw_probability(asked.prob, asked.out_dir / SCENE_FILES["probability"])
+            probability = asked.out_dir / SCENE_FILES["probability"]
+            if asked.prob is None:
+                probability.unlink(missing_ok=True)
+            else:
+                draw_probability(asked.prob, probability)
             return draw_scene(asked)
     except (ImageryError, OSError) as error:
         return Tiles(error=str(error))

@@ -26,11 +26,14 @@ class ReliefAsked:
 
 @dataclass(frozen=True, slots=True)
 class SceneTilesAsked:
-    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefAsked` for the local system."""
+    """Which scene, and which of its results, become tiles in `out_dir`; see `ReliefAsked` for the local system.
+
+    `prob` is None where there are no probabilities: radar marks what changed.
+    """
 
     scene: Path
     acquired_at: datetime
-    prob: Path
+    prob: Path | None
     out_dir: Path
     into: str = ""
     affine: tuple[float, ...] = ()

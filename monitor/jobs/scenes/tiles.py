@@ -81,9 +81,11 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tile
     except OSError:
         return Tiles(error=REPLACED)
     assert row.acquired_at is not None
-    prob = folder / Path((row.run or {})["outputs"]["prob"]).name
+    run = row.run or {}
+    prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
+    kept = None if prob is None else folder.absolute() / Path(prob).name
     placed = () if local is None else (local.into, tuple(local.affine))
-    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, prob.absolute(), folder.absolute(), *placed)
+    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *placed)
     try:
         return run_in_worker(config.compute, CUT, asked, reads=[scene.absolute().parent], writes=[folder.absolute()])
     except JobError as error:

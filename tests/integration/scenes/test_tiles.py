@@ -80,6 +80,12 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
         )
     assert run().startswith("20260502.tif: ")
     assert run() == IDLE
+    # radar has no probabilities
+    with database.write() as c:
+        radar = dict(row.run) | {"model_hash": "r" * 64, "change": {"method": "sar"}}
+        c.execute(t.scene.update().where(t.scene.c.scene_hash == row.scene_hash).values(run=radar))
+    assert run().startswith("20260502.tif: ")
+    assert [(folders[2] / name).exists() for name in SCENE_FILES.values()] == [True, False]
     # one more date: the oldest is no more among the newest, and its tiles go
     image, folders[4] = draw(tmp_path, 4)
     with database.write() as c:
