@@ -15,7 +15,7 @@ GRIDS: Final = "monitor.ingest.grids.read"
 GRID_SUFFIXES: Final = (".nc", ".nc4", ".cdf", ".tif", ".tiff", ".vrt")
 
 READERS: Final[dict[str, Reader]] = {
-    LONG: Reader(f"{ROOM}.lines:open_long", "time,station,quantity,value"),
+    LONG: Reader(f"{ROOM}.lines:open_long", "time, station, quantity, value"),
     WIDE: Reader(
         f"{ROOM}.lines:open_wide", "any table, explained by a mapping", suffixes=WIDE_SUFFIXES, needs=("--mapping",)
     ),
@@ -32,7 +32,7 @@ READERS: Final[dict[str, Reader]] = {
         suffixes=(*SUFFIXES, ".zip"), takes=("--set", "--direction"),
     ),
     "insar-points": Reader(
-        f"{ROOM}.point_rows:open_points", "InSAR points as time,point,latitude,longitude,value", Content.POINTS,
+        f"{ROOM}.point_rows:open_points", "InSAR points as time, point, latitude, longitude, value", Content.POINTS,
         suffixes=(*SUFFIXES, ".zip"), needs=("--set", "--direction", "--unit"),
     ),
     "grid": Reader(
