@@ -147,17 +147,21 @@ def split_points(asked: SiteForecastAsked) -> list[SiteForecastAsked]:
     labels = list(asked.record.samples)
     if len(labels) <= POINTS_AT_ONCE:
         return [asked]
+    of_label: dict[str, list[tuple[str, str, ConformalState]]] = {}
+    for name, known in asked.conformal.items():
+        for key, state in known.items():
+            of_label.setdefault(key.rsplit("|", 2)[0], []).append((name, key, state))
     pieces = []
     for first in range(0, len(labels), POINTS_AT_ONCE):
-        mine = set(labels[first : first + POINTS_AT_ONCE])
+        mine = labels[first : first + POINTS_AT_ONCE]  # looked up one by one: pieces of a million points are many
         record = replace(
             asked.record, samples=_pick(asked.record.samples, mine), xy_m=_only(asked.record.xy_m, mine),
             heights_m=_only(asked.record.heights_m, mine), facts=_pick(asked.record.facts, mine),
         )  # fmt: skip
-        states = {
-            name: {key: state for key, state in known.items() if key.rsplit("|", 2)[0] in mine}
-            for name, known in asked.conformal.items()
-        }
+        states: dict[str, dict[str, ConformalState]] = {name: {} for name in asked.conformal}
+        for label in mine:
+            for name, key, state in of_label.get(label, ()):
+                states[name][key] = state
         pieces.append(replace(asked, record=record, conformal=states))
     return pieces
 
@@ -184,7 +188,7 @@ def _only(known: Mapping[str, _T] | None, names: Collection[str]) -> dict[str, _
 
 
 def _pick(known: Mapping[str, _T], names: Collection[str]) -> dict[str, _T]:
-    return {name: value for name, value in known.items() if name in names}
+    return {name: known[name] for name in names if name in known}
 
 
 _ROOM: Final = "monitor.jobs.forecasts.worker"
