@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.radar_dates import RadarDate, check_geometry, find_units, read_radar, to_power
+from detection.imagery.change.radar_dates import (
+    RadarDate,
+    check_geometry,
+    check_order,
+    find_units,
+    read_radar,
+    to_power,
+)
 from detection.imagery.change.radar_outputs import FILES, write_radar
 from detection.imagery.change.radar_records import RadarAsked, RadarChange, RadarOutline
 from detection.imagery.change.speckle import Law, fit_law, to_decibel
@@ -104,6 +111,7 @@ class Source:
         asked = self.asked
         dates = [date for group in self.dates for date in group]
         if dates:
+            check_order(*self.dates)
             self.warnings += check_geometry(dates)
         self._images = [[self._open_image(date) for date in group] for group in self.dates]
         self._coherences = [self._layer(path) for path in asked.coherence or ()]

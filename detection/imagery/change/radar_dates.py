@@ -175,6 +175,18 @@ def check_geometry(dates: Sequence[RadarDate]) -> list[str]:
     return []
 
 
+def check_order(before: Sequence[RadarDate], after: Sequence[RadarDate]) -> None:
+    """Refuse an image of before that was taken later than one of after, as far as both times are known.
+
+    Raises:
+        SceneError: the order is wrong.
+    """
+    for one in before:
+        for other in after:
+            if one.at is not None and other.at is not None and one.at > other.at:
+                raise SceneError(f"{one.path} was taken after {other.path}: exchange before and after")
+
+
 def find_units(date: RadarDate, values: NDArray[np.floating], asked: str | None = None) -> tuple[str, str]:
     """In which unit backscatter is, and why: said, else found by its sign and size.
 

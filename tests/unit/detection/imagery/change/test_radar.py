@@ -132,6 +132,12 @@ def test_other_geometries_are_refused(images, tmp_path, tags, name, why):
         find_radar_change(RadarAsked(before=(paths["before"],), after=(other,)))
 
 
+def test_before_lies_before(images):
+    _, paths = images
+    with pytest.raises(SceneError, match="exchange before and after"):
+        find_radar_change(RadarAsked(before=(paths["after"],), after=(paths["before"],)))
+
+
 def test_the_track_is_read_from_the_name_of_a_product(tmp_path):
     ground = Ground(30)
     names = (
