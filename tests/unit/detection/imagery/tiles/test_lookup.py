@@ -59,7 +59,7 @@ def test_any_byte_may_lie(archive, tmp_path):
     """Header and root are changed byte by byte: a tile, nothing or one error, and never more than a tile in memory."""
     path, _, _ = archive
     whole, draw = path.read_bytes(), random.Random(3)
-    for turn in range(300):
+    for turn in range(150):
         content = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
             content[draw.randrange(FIRST_BYTES // 8 if turn % 2 else HEADER.size)] = draw.randrange(256)
