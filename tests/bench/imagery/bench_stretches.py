@@ -1,0 +1,65 @@
+"""Weights beside those that they go on from: held-out patches as they are, in other light, stretched, at other sizes.
+
+    python -m tests.bench.imagery.bench_stretches [--only landslide4sense]
+
+Each recipe is trained once into build/bench_stretches and kept. It may be shipped where plain F1 is not worse and none
+of the others is, by the paired interval over the images, and at least one is better.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from detection.imagery.data.catalogue import open_data
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.neural.learner import Hooks
+from detection.imagery.training.recipe import run_recipe
+from detection.imagery.training.recipe_file import find_recipe, read_recipe
+from detection.imagery.training.scoring import compare
+from detection.imagery.training.stability import PLAIN, score_stretched
+from tests.bench.record import read_figures, record
+
+DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_stretches"
+PAIRS = {"landslide4sense": "landslide4sense-steady", "bijie": "bijie-steady"}
+
+
+def run(shipped: str, recipe: str) -> dict[str, Any]:
+    """Train what is not there; F1 of both under each change, and their paired difference."""
+    path = KEPT / f"{recipe}.safetensors"
+    if not path.exists():
+        run_recipe(read_recipe(find_recipe(recipe)), path, DATA, hooks=Hooks(resume=True))
+    models = load_model(shipped), load_model(str(path))
+    _, test = open_data(models[0].card["data"]["recipe"], models[0].bands, models[0].card["training"]["seed"], DATA)
+    one, other = (score_stretched(model, test, sizes=True) for model in models)
+    rows = {
+        name: {
+            shipped: round(one[name].report["f1"], 4), recipe: round(other[name].report["f1"], 4),
+            **compare(other[name].confusions, one[name].confusions),
+        }
+        for name in one
+    }  # fmt: skip
+    worse = [name for name, row in rows.items() if row["carries"] and row["difference"] < 0]
+    better = [name for name, row in rows.items() if row["carries"] and row["difference"] > 0]
+    return {
+        "images": len(test), "cpu_s": models[1].card["training"]["cpu_s"], "rows": rows, "worse": worse,
+        "better": better, "ship": bool(better) and not worse and rows[PLAIN]["interval"] is not None,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run, print and write docs/benchmarks/stretches.json."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(PAIRS), help="names joined by commas")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    figures = read_figures("stretches") or {}
+    figures |= {name: run(name, PAIRS[name]) for name in given.only.split(",")}
+    print(record("stretches", "python -m tests.bench.imagery.bench_stretches", figures))
+
+
+if __name__ == "__main__":
+    main()
