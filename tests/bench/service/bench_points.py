@@ -46,11 +46,12 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=12.0)
     asked = parser.parse_args()
+    terms = f" --dask --points {asked.points} --minutes {asked.minutes:g}" if asked.dask else ""
     if asked.dask:
         name, found = "points-dask", run_on_dask(asked.points, asked.minutes * 60.0)
     else:
         name, found = "points", run_here(asked.pieces)
-    record(name, f"python -m tests.bench.service.bench_points{' --dask' * asked.dask}", found)
+    record(name, f"python -m tests.bench.service.bench_points{terms}", found)
     print(found)
 
 
@@ -89,7 +90,7 @@ def run_on_dask(points: int, limit_s: float) -> dict[str, Any]:
         answers.close()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "points_asked": points, "points_forecast": rows, "acquisitions": SPARSE_ROWS, "model": "persistence",
+        "points_asked": points, "points_forecast": ended * tasks.POINTS_AT_ONCE, "rows": rows, "acquisitions": SPARSE_ROWS, "model": "persistence",
         "pieces": len(pieces), "pieces_ended": ended, "wall_s": round(wall_s), "workers": 1, "threads": 1,
         "worker_cpu_s_per_piece": round((used.ru_utime + used.ru_stime) / max(ended, 1), 2),
         "service_cpu_s_per_piece": round(service_s / max(ended, 1), 2),
