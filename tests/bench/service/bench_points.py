@@ -90,7 +90,8 @@ def run_on_dask(points: int, limit_s: float) -> dict[str, Any]:
         answers.close()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "points_asked": points, "points_forecast": ended * tasks.POINTS_AT_ONCE, "rows": rows, "acquisitions": SPARSE_ROWS, "model": "persistence",
+        "points_asked": points, "points_forecast": ended * tasks.POINTS_AT_ONCE, "rows": rows,
+        "acquisitions": SPARSE_ROWS, "model": "persistence",
         "pieces": len(pieces), "pieces_ended": ended, "wall_s": round(wall_s), "workers": 1, "threads": 1,
         "worker_cpu_s_per_piece": round((used.ru_utime + used.ru_stime) / max(ended, 1), 2),
         "service_cpu_s_per_piece": round(service_s / max(ended, 1), 2),
