@@ -124,10 +124,10 @@ def tell_curve(
     low, high = gain["interval"] or (-1.0, 1.0)
     one, other = f"{measure_f1(halves):.3f}", f"{measure_f1(whole):.3f}"
     begun = f"With half of the {tiles} tiles F1 is {one}, with all of them {other}"
-    if low > 0:
-        said = f"{begun} ({low:.3f} to {high:.3f} more): more outlines are worth their work."
-    elif high < LITTLE:
+    if high < LITTLE:
         said = f"{begun}: twice as many outlines of this kind would bring less than {LITTLE}."
+    elif low > 0:
+        said = f"{begun} ({low:.3f} to {high:.3f} more): more outlines are worth their work."
     else:
         said = f"{begun}: what more outlines would bring cannot be said ({low:+.3f} to {high:+.3f})."
     return {"points": rows, "half_to_whole": gain, "said": said}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, find_twins, split
+from detection.imagery.errors import TrainingPausedError
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.learner import Hooks, Progress, Settings
 from detection.imagery.neural.training import train_patches
@@ -108,7 +110,10 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         tried = _try(work, train, test, parts)
         if both:
             tell("curve of learning: training with fewer outlines")
-            child.join()
+            while child.is_alive():
+                child.join(0.5)
+                if hooks.should_stop():
+                    raise TrainingPausedError("stopped while the curve of learning was made")
         else:
             trace(train, test, parts, settings, pace, left() - kept_s, work)
     finally:
@@ -143,6 +148,7 @@ def _count_down(seconds: float) -> Callable[[], float]:
 def _trace(out: Path, settings: Settings, pace: Pace, seconds: float) -> None:
     """What the second process does."""
     os.nice(5)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the first process ends this one
     torch.set_num_threads(1)
     train, test, parts = _open_tiles(out, json.loads((out / PLAN).read_text(encoding="utf-8")))
     trace(train, test, parts, settings, pace, seconds, out / "work")
@@ -151,7 +157,10 @@ def _trace(out: Path, settings: Settings, pace: Pace, seconds: float) -> None:
 def _prepare(asked: Asked, tell: Tell) -> Prepared:
     """Cut the tiles and deal them out, or find that this was done."""
     path = asked.out / PLAN
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        raise LearningError(f"{path}: not a plan of this command; name an empty folder with --out") from None
     if asked.out.exists() and known is None and any(one.name != STAGE for one in asked.out.iterdir()):
         raise LearningError(f"{asked.out}: holds other files; name an empty folder with --out")
     readable = read_scenes(asked.scenes)
