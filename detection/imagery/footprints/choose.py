@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from detection.imagery.errors import BandMissingError, DomainError, ModelError, RadiometryError, UnfitError
+from detection.imagery.footprints.cautions import PIXEL_RATIO
 from detection.imagery.footprints.options import Options
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 
 SHIPPED: Final = ("landslide4sense", "bijie")
-# Beyond this the pixels of a scene are others than those of the training, and weights that nobody named are not used.
-PIXEL_RATIO_MOST: Final = 2.0
 
 Answer = TypeVar("Answer")
 
@@ -77,7 +76,7 @@ def check_pixels(grid: Grid, card: Mapping[str, Any]) -> None:
     if not grid.placed:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
-    if not 1 / PIXEL_RATIO_MOST <= pixel_m / trained_m <= PIXEL_RATIO_MOST:
+    if not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
         raise UnfitError(f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m")
 
 
