@@ -1,7 +1,7 @@
 """What decisions need from the database and leave in it: ladder memory, evaluations, frozen inputs, advice rows."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -237,8 +237,10 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
     return found
 
 
-def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[ForecastFact, ...]:
-    """The newest shown issue of each series."""
+def load_forecast_facts(
+    c: Connection, site: str, now: datetime, horizons_s: Collection[float]
+) -> tuple[ForecastFact, ...]:
+    """The newest shown issue of each series, at these horizons: those that a criterion asks for, of all series."""
     f, s = t.forecast.c, t.series.c
     newest = (
         select(f.series_id, func.max(f.issued_at).label("at"))
@@ -251,9 +253,8 @@ def load_forecast_facts(c: Connection, site: str, now: datetime) -> tuple[Foreca
         select(t.forecast, s.station, s.quantity)
         .join(t.series, s.id == f.series_id)
         .join(newest, and_(newest.c.series_id == f.series_id, newest.c.at == f.issued_at))
-        .where(f.shown)
+        .where(f.shown, f.horizon_s.in_(sorted(horizons_s)))
         .order_by(s.station, s.quantity, f.target_at, f.model)
-        .limit(ADVICE_LIMIT)
     )
     return tuple(
         ForecastFact(

@@ -8,7 +8,7 @@ from monitor.alerting.audit.recompute import recompute
 from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.domain.observation import Observation
 from monitor.store.alerting.alerts import load_alerts
-from monitor.store.alerting.decisions import load_decision
+from monitor.store.alerting.decisions import load_decision, load_forecast_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.models.forecasts import ForecastRow, add_forecasts
 from monitor.store.readings.observations import add_observations, find_series_id
@@ -65,3 +65,19 @@ def test_a_likely_crossing_is_advised_seen_in_sql_and_recomputed(database):
     ) in told
     # its target has passed: nobody knows any more, and the row goes
     assert look(25) == []
+
+
+def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", START)
+        add_observations(c, [Observation("slope", "G1", "displacement", "mm", START, START, 5.0)], START)
+        series_id = find_series_id(c, "slope", "G1", "displacement")
+        add_forecasts(c, [
+            ForecastRow(
+                series_id, START, START, START, START + timedelta(seconds=horizon_s), horizon_s, *[5.0] * 5, "auto", "",
+                "persistence", 5.0, 5.0, shown=True, reason="",
+            )
+            for horizon_s in [*(60.0 * k for k in range(1, 601)), DAY]
+        ])  # fmt: skip
+    with database.read() as c:
+        assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {DAY})] == [DAY]
