@@ -142,7 +142,8 @@ def load_facts(
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
-    horizons_s = {t.window_s for x in site.criteria if x.kind.facts == "forecasts" for t in x.thresholds}
+    asked = (t.window_s for x in site.criteria if x.kind.facts == "forecasts" for t in x.thresholds)
+    horizons_s = {one for one in asked if one is not None}
     return {
         "forecasts": load_forecast_facts(c, site.id, now, horizons_s) if horizons_s else (),
         "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomalies" in reads else (),
