@@ -22,6 +22,7 @@ VELOCITY: Final = ("velocity", "mean_velocity", "vel", "rate")
 SIGMA: Final = ("velocity_std", "mean_velocity_std", "sigma", "vel_std", "std")
 POINTS_MOST: Final = 5_000_000
 SIDE_MOST: Final = 20_000
+CELLS_MOST: Final = 50_000_000  # 200 MB for each raster
 NODATA: Final = -9999.0
 LONLAT_SRS: Final = 4326
 # Bytes of the envelope by its kind (OGC 12-128r18, clause 2.1.3).
@@ -59,7 +60,7 @@ def grid_points(path: Path, cell_m: float, out: Path) -> tuple[Path, Path | None
     left, top = float(np.floor(x.min() / cell_m)) * cell_m, float(np.ceil(y.max() / cell_m)) * cell_m
     columns, lines = ((x - left) // cell_m).astype(int), ((top - y) // cell_m).astype(int)
     width, height = int(columns.max()) + 1, int(lines.max()) + 1
-    if max(width, height) > SIDE_MOST:
+    if max(width, height) > SIDE_MOST or width * height > CELLS_MOST:
         raise TooLargeError(
             f"{path}: {width} x {height} cells of {cell_m:g} m; take larger cells, or points of one place"
         )

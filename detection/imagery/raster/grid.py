@@ -88,7 +88,6 @@ class Grid:
         return float(column), float(row)
 
 
-@lru_cache(maxsize=32)
 def flatten(wkt: str) -> str:
     """Return the system of x and y of a compound one, as WKT; heights are no part of a grid."""
     if not wkt.startswith(("COMPD_CS", "COMPOUNDCRS")):
@@ -96,6 +95,7 @@ def flatten(wkt: str) -> str:
     return str(pyproj.CRS(wkt).sub_crs_list[0].to_wkt())
 
 
+@lru_cache(maxsize=32)
 def _read_crs(wkt: str) -> pyproj.CRS:
     return pyproj.CRS.from_wkt(wkt)
 

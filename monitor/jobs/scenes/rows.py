@@ -30,9 +30,9 @@ from monitor.store.scenes.arrivals import (
 from monitor.store.scenes.outlines import Unsure
 from monitor.store.scenes.versions import name_origin
 
-# Scenes of a site that a worker is given, the newest by acquisition.
+# Scenes of a site by one model that a worker is given, the newest by acquisition: radar must not crowd out others.
 DATES_MOST: Final = 24
-# Of them so many by a model come with their footprints, which a scene newer than all of them is compared with.
+# Of them so many come with their footprints, which a scene newer than all of them is compared with.
 NEAR_MOST: Final = 5
 NAME_MOST: Final = 200
 
@@ -93,12 +93,19 @@ def mark_dates(c: Connection, site: str) -> frozenset[str]:
 
 
 def list_done(c: Connection, site: str) -> list[SceneRow]:
-    """The newest scenes of a site that were read, by acquisition, newest first: those that others are compared with."""
+    """The newest scenes of a site by each model, by acquisition, newest first: those that others are compared with."""
     rows = [
         r for r in load_scenes(c, site)
         if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
     ]  # fmt: skip
-    return sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True)[:DATES_MOST]
+    taken: Counter[str] = Counter()
+    found = []
+    for row in sorted(rows, key=lambda r: (r.acquired_at, r.scene_hash), reverse=True):
+        model_hash = (row.run or {})["model_hash"]
+        taken[model_hash] += 1
+        if taken[model_hash] <= DATES_MOST:
+            found.append(row)
+    return found
 
 
 def list_footprints(answer: ReadScene, site: Site) -> list[Footprint]:

@@ -30,6 +30,7 @@ from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
+from monitor.jobs.scenes.radar import MODEL_HASH as RADAR
 from monitor.jobs.scenes.radar import list_before, read_radar_scene
 from monitor.jobs.scenes.tasks import (
     Judgement,
@@ -136,7 +137,8 @@ def _read_by_index(
 ) -> ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
     gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
-    date, found = compare_by_index(own, [d for d in asked.dates if d.scene_hash not in gone], asked.out_dir)
+    optical = [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
+    date, found = compare_by_index(own, optical, asked.out_dir)
     series = [row for row in _list_series(date, found, (), asked) if row.quantity != PROBABILITY]
     return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, unmapped)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes import inbox, rows
 from monitor.jobs.scenes.radar import ADVICE
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
@@ -24,6 +24,16 @@ def put(config, ground, day, discs, orbit="descending"):
         f'acquired_at = {may(day).isoformat()}\ncomplete = true\n[bands]\nVV = "VV.tif"\n[sar]\norbit = "{orbit}"\n'
     )
     return folder
+
+
+def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
+    kept = [("optical", may(1), "network"), *((f"sar{n:02}", may(n), "sar") for n in range(2, 31))]
+    monkeypatch.setattr(rows, "load_scenes", lambda *_: [
+        SceneRow(name, "bench", name, at, "single", "x", at, "done", out_dir="x", run={"model_hash": model})
+        for name, at, model in kept
+    ])  # fmt: skip
+    names = [row.name for row in rows.list_done(None, "bench")]
+    assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
 
 
 @pytest.fixture

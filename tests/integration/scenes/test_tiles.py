@@ -87,6 +87,7 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     assert run().startswith("20260502.tif: ")
     assert [(folders[2] / name).exists() for name in SCENE_FILES.values()] == [True, False]
     # one more date: the oldest is no more among the newest, and its tiles go
+    monkeypatch.setattr(rows, "DATES_MOST", 2)
     image, folders[4] = draw(tmp_path, 4)
     with database.write() as c:
         values = {**{f: getattr(row, f) for f in type(row).__slots__}, "scene_hash": "4" * 64, "name": image.name}

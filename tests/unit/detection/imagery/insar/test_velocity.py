@@ -100,6 +100,10 @@ def test_points_are_brought_onto_cells(tmp_path, noise, suffix):
     assert found.zones[0].mean_mm_per_year == pytest.approx(30, abs=2)
 
 
+def test_a_grid_reads_its_system_once():
+    assert GRID.crs is GRID.crs
+
+
 def test_untagged_nodata_is_set_aside(tmp_path, noise):
     values = np.where(COLUMNS < 60, -9999.0, noise[0] + 20 * SLIDE)
     found = measure_velocity(
@@ -128,7 +132,8 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, er
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [("a.csv", b"lon,lat\n1,2\n", "no column velocity"), ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV|no column"),
-     ("a.gpkg", b"no database", "cannot be read as a GeoPackage"), ("a.csv", b"lon,lat,vel\n", "no point has")],
+     ("a.gpkg", b"no database", "cannot be read as a GeoPackage"), ("a.csv", b"lon,lat,vel\n", "no point has"),
+     ("a.csv", b"lon,lat,vel\n7,44,1\n15,49,1\n", "take larger cells")],
 )  # fmt: skip
 def test_files_that_hold_no_points(tmp_path, name, content, why):
     (tmp_path / name).write_bytes(content)
