@@ -81,6 +81,7 @@ class FootprintFact:
     caution: str | None = None  # why its change is advice only
     near: tuple[tuple[str, float], ...] = ()  # all stations within reach and how far they are, nearest first
     kind: str = "landslide"  # the model's class
+    model_hash: str = ""  # the weights that found it; empty: a version froze it that did not name them
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,11 @@ class ProofFact:
     settings: str = ""  # digest of what the site file said of it
     weights_now: str = ""
     settings_now: str = ""
+
+    def holds(self, now_s: float) -> bool:
+        """Whether it was passed, by what is in use, and still speaks for it."""
+        same = (self.weights, self.settings) == (self.weights_now, self.settings_now)
+        return self.tested_s is not None and self.passed and same and now_s <= self.until_s
 
 
 @dataclass(frozen=True, slots=True)

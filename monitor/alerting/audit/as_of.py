@@ -151,7 +151,8 @@ def find_departures(then: View, today: View) -> Iterator[Departure]:
         # frozen before it was kept who stands behind an event, and what proved who sent a report
         if name == "events" and any(x.via == OLD_RULE for x in before):
             after = tuple(replace(x, id=0, via=OLD_RULE, confirmed_by=()) for x in after)
-        if name == "anomalies" and not any(x.model_hash for x in before):  # frozen before it was named
+        # frozen before it was named
+        if name in {"anomalies", "footprints"} and not any(x.model_hash for x in before):
             after = tuple(replace(x, model_hash="") for x in after)
         if name == "reports" and any(x.credential is None for x in before):
             after = tuple(replace(x, credential=None) for x in after)

@@ -10,11 +10,15 @@ from monitor.domain.site import Site, once_per_site
 
 
 def find_unproven(facts: Sequence[ProofFact] | None, now_s: float) -> dict[str, str]:
-    """Why criteria are advice whatever the site file says, by id; facts of None ask for no proof."""
+    """Why criteria are advice whatever the site file says, by id; facts of None ask for no proof.
+
+    Of several facts on one subject, each of other weights, one is enough: the rule hears its weights alone.
+    """
     found: dict[str, str] = {}
+    held = {(fact.criterion, fact.name) for fact in facts or () if fact.holds(now_s)}
     for fact in facts or ():
         why = explain_fact(fact, now_s)
-        if why is not None:
+        if why is not None and (fact.criterion, fact.name) not in held:
             found.setdefault(fact.criterion, why)
     return found
 
@@ -67,7 +71,12 @@ def list_unproven(site: Site, facts: Sequence[ProofFact] | None, now_s: float) -
         for name, why in unproven.items() if name in commands
     }  # fmt: skip
     for fact in facts:
-        if fact.criterion in commands and fact.criterion not in unproven and now_s > fact.until_s - WARN_S:
+        if fact.criterion not in commands or fact.criterion in unproven:
+            continue
+        if (why := explain_fact(fact, now_s)) is not None:
+            text = f"{fact.criterion} does not hear all weights in use: {why}; the test: {commands[fact.criterion]}"
+            found.setdefault(f"health:{fact.criterion}:unproven", Condition("health", 1, now_s, text))
+        elif now_s > fact.until_s - WARN_S:
             text = (
                 f"{fact.criterion} will count as advice from {_day(fact.until_s)} on: its test of {fact.name} is valid "
                 f"until then; the test: {commands[fact.criterion]}"

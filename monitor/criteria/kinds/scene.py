@@ -39,7 +39,10 @@ class SceneTable(CriterionTable):
 
 @dataclass(frozen=True, slots=True)
 class SceneRule:
-    """A footprint near a station; only change between two dates, and that without a caution, can be a witness."""
+    """A footprint near a station; only change between two dates, and that without a caution, can be a witness.
+
+    As witness or part it hears those weights alone that a test of this site speaks for.
+    """
 
     criterion: Criterion
 
@@ -47,11 +50,13 @@ class SceneRule:
         """One answer for all footprints: images are one witness."""
         criterion = self.criterion
         witness = criterion.role != "advice"
+        tested = self._list_tested(windows) if witness else None
         rows = [
             (f, near) for f in windows.view.footprints
             if f.area_m2 >= windows.site.scenes.minimum_area_m2
             and (f.change in CHANGED or (f.change == "single" and not witness))
             and not (witness and f.caution)
+            and (tested is None or f.model_hash in tested)
             and 0.0 <= windows.now_s - f.acquired_s <= criterion.valid_for_s
             and (near := self._list_near(f, windows))
         ]  # fmt: skip
@@ -66,6 +71,12 @@ class SceneRule:
                        facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
                               "count": len(rows)}),
         )  # fmt: skip
+
+    def _list_tested(self, windows: Windows) -> set[str] | None:
+        """Weights that may vote; None where nothing asks for a test. What names none was frozen, and heard, before."""
+        if (proofs := windows.view.proofs) is None:
+            return None
+        return {"", *(f.weights for f in proofs if f.criterion == self.criterion.id and f.holds(windows.now_s))}
 
     def _list_near(self, fact: FootprintFact, windows: Windows) -> list[tuple[str, float]]:
         """The criterion's stations that a footprint speaks for, nearest first."""

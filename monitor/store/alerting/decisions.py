@@ -336,7 +336,7 @@ def load_footprint_facts(c: Connection, site: str, since: datetime, now: datetim
             FootprintFact(
                 r.name, seconds(r.acquired_at), r.polygon_id, change, r.area_m2, r.nearest_station, r.distance_m,
                 seconds(known_at), grown_m2, parent, None if since_at is None else seconds(since_at), caution,
-                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind,
+                tuple((station, away_m) for station, away_m in r.near_stations or ()), r.kind, r.model_hash,
             )
         )  # fmt: skip
         if len(found) == ADVICE_LIMIT:

@@ -15,7 +15,7 @@ from monitor.domain.decision import ProofFact
 from monitor.domain.instants import epoch_s
 from monitor.domain.site import Criterion, Site
 from monitor.store.database.audit import add_audit
-from monitor.store.models.scene_weights import find_newest
+from monitor.store.models.scene_weights import find_newest, list_in_use
 from monitor.store.schema.tables import model, model_proof, model_transition
 
 
@@ -69,6 +69,7 @@ def add_proof(c: Connection, site: Site, criterion: Criterion, proof: Proof, act
 def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFact, ...]:
     """The newest test of all that the criteria of a site rest on, beside what is in use, as known at `now`.
 
+    Of scenes, that several networks may have read, each network has a fact of its own.
     What was never tested has its fact as well, so that nothing is taken for proven because a row is missing.
     """
     p = model_proof.c
@@ -79,23 +80,32 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
         if not subjects:
             found.append(ProofFact(criterion.id, ""))
         for subject, name in subjects.items():
-            row = c.execute(
+            rows = c.execute(
                 select(model_proof)
                 .where(p.site == site.id, p.kind == criterion.kind.id, p.subject == subject, p.tested_at <= now)
                 .order_by(p.tested_at.desc(), p.id.desc())
-                .limit(1)
-            ).first()
-            if row is None:
+            ).all()  # fmt: skip
+            if not rows:
                 found.append(ProofFact(criterion.id, name))
                 continue
-            in_use = weights_in_use(c, site, criterion, subject, now)
-            found.append(
-                ProofFact(
-                    criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed), row.reasons,
-                    row.weights, row.settings, row.weights if in_use is None else in_use, settings,
-                )
-            )  # fmt: skip
+            for in_use in _list_in_use(c, site, criterion, subject, now):
+                row = rows[0]
+                if criterion.kind.facts == "footprints":
+                    row = next((one for one in rows if one.weights == in_use), row)
+                found.append(
+                    ProofFact(
+                        criterion.id, name, epoch_s(row.tested_at), epoch_s(row.valid_until), bool(row.passed),
+                        row.reasons, row.weights, row.settings, row.weights if in_use is None else in_use, settings,
+                    )
+                )  # fmt: skip
     return tuple(found)
+
+
+def _list_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> list[str | None]:
+    """What serves a subject; of scenes all weights whose outlines may still count."""
+    if criterion.kind.facts != "footprints":
+        return [weights_in_use(c, site, criterion, subject, now)]
+    return [*list_in_use(c, site.id, now - timedelta(seconds=criterion.valid_for_s), now)] or [None]
 
 
 def digest_forecasters(c: Connection, site: str, now: datetime) -> str:

@@ -32,6 +32,23 @@ def find_newest(c: Connection, site: str, now: datetime) -> str | None:
     ).scalar()
 
 
+def list_in_use(c: Connection, site: str, since: datetime, now: datetime) -> list[str]:
+    """Hashes of the networks whose footprints on images since then are known at `now`; else of the newest one."""
+    g = scene_footprint.c
+    found = c.execute(
+        select(g.model_hash)
+        .join(scene, scene.c.scene_hash == g.scene_hash)
+        .where(
+            scene.c.site == site, scene.c.acquired_at > since, scene.c.acquired_at <= now, g.detected_at <= now,
+            g.model.not_in(NO_NETWORKS),
+        )
+        .distinct()
+        .order_by(g.model_hash)
+    ).scalars().all()  # fmt: skip
+    newest = None if found else find_newest(c, site, now)
+    return list(found) if newest is None else [newest]
+
+
 def find_weights(c: Connection, site: Site, now: datetime) -> str:
     """Name or path of the weights that serve a site: as its file names them, else those of its newest footprint.
 

@@ -215,6 +215,32 @@ def test_a_single_image_is_no_part_of_a_rule_either():
         assert word.raise_level == level, role
 
 
+def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(slope):
+    def see(name, model, at, change="new"):
+        with slope.write() as c:
+            c.execute(t.scene.insert().values(
+                scene_hash=name, site="bench", name=name, acquired_at=at, role="post", path="x", received_at=at,
+                state="done"))  # fmt: skip
+            c.execute(t.scene_footprint.insert().values(
+                scene_hash=name, model_hash=model, polygon_id=name, model=model, change=change, area_m2=4000.0,
+                mean_probability=0.9, geometry={}, min_lon=8.0, min_lat=46.0, max_lon=8.0, max_lat=46.0,
+                nearest_station="G1", distance_m=40.0, detected_at=at))  # fmt: skip
+
+    see("old", "tested", T0 - 2 * DAY, "single")
+    prove_outlines(slope, SITE, T0 - DAY)
+    see("drone", "others", T0)
+    assert evaluate_site(slope, SITE, T0 + DAY / 8, "tick").level == 0
+    see("next", "tested", T0 + DAY / 4, "single")
+    result = evaluate_site(slope, SITE, T0 + DAY / 2, "tick")
+    assert result.level == 0, "an outline of tested weights does not speak for those of others"
+    assert "does not hear all weights" in result.decision.memory.conditions["health:image:unproven"].reason
+    see("slide", "tested", T0 + DAY)
+    see("drone again", "others", T0 + DAY * 5 / 4)
+    result = evaluate_site(slope, SITE, T0 + DAY * 3 / 2, "tick")
+    assert result.level == 1, "nor does one of others take their vote away"
+    assert "and 1 more" not in result.decision.evidence["words"][-1]["reason"]
+
+
 @pytest.mark.parametrize(("change", "level"), [("new", 1), ("grown", 1), ("single", 0), ("gone", 0)])
 def test_only_change_on_an_image_is_a_witness_and_it_is_as_old_as_the_image(slope, change, level):
     with slope.write() as c:
