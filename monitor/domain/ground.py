@@ -1,7 +1,7 @@
 """Places on the ground: distances, hulls, rings, and the European grid that products of satellites come on."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from math import asin, atan2, cos, degrees, hypot, log, radians, sin, sqrt
 from typing import Final
 
@@ -105,7 +105,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 def crosses_itself(ring: Sequence[tuple[float, float]]) -> bool:
     """Whether two edges of a closed ring cross or touch; neighbours may share their corner, and nothing more.
 
-    Edges are compared from the least first coordinate on, as long as they overlap in it.
+    A line sweeps over the edges (Shamos and Hoey 1976): only those that follow each other along it are compared.
 
     >>> crosses_itself([(0, 0), (0, 1), (1, 1), (1, 0)]), crosses_itself([(0, 0), (1, 1), (0, 1), (1, 0)])
     (False, True)
@@ -113,21 +113,37 @@ def crosses_itself(ring: Sequence[tuple[float, float]]) -> bool:
     True
     """
     count = len(ring)
-    edges = [(ring[k], ring[(k + 1) % count]) for k in range(count)]
-    for k, (a, b) in enumerate(edges):
-        c = edges[(k + 1) % count][1]
+    for k in range(count):
+        a, b, c = ring[k - 1], ring[k], ring[(k + 1) % count]
         if _turn(a, b, c) == 0 and (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) <= 0:
             return True  # the next edge turns back, or has no length
-    spans = sorted(
-        (min(a[0], b[0]), max(a[0], b[0]), min(a[1], b[1]), max(a[1], b[1]), k) for k, (a, b) in enumerate(edges)
-    )
-    for place, (_, right, low, high, k) in enumerate(spans):
-        for left, _, bottom, top, j in islice(spans, place + 1, None):
-            if left > right:
-                break
-            apart = bottom > high or top < low or (j - k) % count in {1, count - 1}
-            if not apart and _meet(*edges[k], *edges[j]):
+    if len(set(ring)) < count:
+        return True
+    edges = [(min(a, b), max(a, b)) for a, b in zip(ring, [*ring[1:], ring[0]], strict=True)]
+    begins = [(edge[0], True, k) for k, edge in enumerate(edges)]
+    ends = [(edge[1], False, k) for k, edge in enumerate(edges)]
+    line: list[int] = []  # edges that it crosses now, from below
+
+    def is_hit(low: int, high: int) -> bool:
+        if low < 0 or high >= len(line) or (line[high] - line[low]) % count in {1, count - 1}:
+            return False
+        return _meet(*edges[line[low]], *edges[line[high]])
+
+    for at, begun, k in sorted(begins + ends):  # at one place ends come first
+        if not begun:
+            place = line.index(k)
+            del line[place]
+            if is_hit(place - 1, place):
                 return True
+            continue
+        place = bisect_left(line, True, key=lambda j: _turn(*edges[j], at) <= 0)
+        if place < len(line) and _turn(*(near := edges[line[place]]), at) == 0:
+            if near[0] != at:
+                return True  # on another edge
+            place += _turn(*near, edges[k][1]) > 0
+        line.insert(place, k)
+        if is_hit(place - 1, place) or is_hit(place, place + 1):
+            return True
     return False
 
 

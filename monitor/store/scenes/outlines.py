@@ -1,5 +1,6 @@
 """Outlines that people draw on scenes, all that people said of the ground as labels, and tiles that wait for a look."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,15 @@ _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and comp
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
 Ring = list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An outline that was checked; `ring` is closed."""
+
+    kind: str
+    ring: Ring
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +148,49 @@ def read_ring(geometry: Any, bounds: Bounds) -> Ring:
     return [[x / _STEPS, y / _STEPS] for x, y in [*corners, corners[0]]]
 
 
-def add_outline(
-    c: Connection, site: str, scene_hash: str, kind: str, geometry: Any, actor: Actor, now: datetime, *,
-    note: str = "", from_polygon: str | None = None, instead_of: int | None = None,
-) -> int:  # fmt: skip
-    """Keep an outline of a person; returns its number.
+def read_outline(kind: str, geometry: Any, bounds: Bounds, note: str = "") -> Drawn:
+    """What somebody sent as an outline, checked before anything is written: a ring takes its time.
 
     Args:
-        c: a write transaction.
-        site: its site.
-        scene_hash: the scene that was looked at, one that was read.
         kind: one of `KINDS`.
         geometry: GeoJSON Polygon, see `read_ring`.
-        actor: a person.
-        now: wall time.
+        bounds: of the scene that was looked at.
         note: what they say of it.
-        from_polygon: the footprint of this scene that it corrects.
-        instead_of: the outline of this scene that it corrects: that one is withdrawn.
 
     Raises:
-        NotFoundError: no such scene, footprint or outline.
-        RefusedError: no person, an unknown kind, no plain polygon, or too many.
+        RefusedError: an unknown kind, no plain polygon, or a note that is too long.
     """
-    require_person(actor, kind)
     if kind not in KINDS:
         raise RefusedError(f"kind {kind!r} is none of {', '.join(KINDS)}")
     note = " ".join(note.replace("\0", " ").split())
     if len(note) > LONGEST_NOTE:
         raise RefusedError(f"a note has {LONGEST_NOTE} characters at most")
-    ring = read_ring(geometry, find_bounds(c, site, scene_hash))
+    return Drawn(kind, read_ring(geometry, bounds), note)
+
+
+def add_outlines(
+    c: Connection, site: str, scene_hash: str, drawn: Sequence[Drawn], actor: Actor, now: datetime, *,
+    from_polygon: str | None = None, instead_of: int | None = None,
+) -> list[int]:  # fmt: skip
+    """Keep outlines of a person, all or none; returns their numbers.
+
+    Args:
+        c: a write transaction.
+        site: its site.
+        scene_hash: the scene that was looked at, one that was read.
+        drawn: what `read_outline` gave.
+        actor: a person.
+        now: wall time.
+        from_polygon: the footprint of this scene that they correct.
+        instead_of: the outline of this scene that they correct: that one is withdrawn.
+
+    Raises:
+        NotFoundError: no such scene, footprint or outline.
+        RefusedError: no person, a scene that nothing is outlined on, or too many.
+    """
+    for one in drawn:
+        require_person(actor, one.kind)
+    find_bounds(c, site, scene_hash)
     o, g = scene_outline.c, scene_footprint.c
     model_hash = None
     if from_polygon is not None:
@@ -180,23 +204,28 @@ def add_outline(
     size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
     stand = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
     count, characters = c.execute(stand).one()
-    if count >= MOST_OF_SCENE or characters >= MOST_TEXT:
-        raise RefusedError(f"the scene has {count} outlines; more are not kept")
-    number = inserted_id(
-        c.execute(
-            insert(scene_outline).values(
-                site=site, scene_hash=scene_hash, kind=kind, geometry={"type": "Polygon", "coordinates": [ring]},
-                area_m2=round(measure_area_m2([(lon, lat) for lon, lat in ring[:-1]]), 1), from_model_hash=model_hash,
-                from_polygon_id=from_polygon, note=note, at=now, by=actor.name,
+    numbers = []
+    for k, one in enumerate(drawn):
+        if count + k >= MOST_OF_SCENE or characters >= MOST_TEXT:
+            raise RefusedError(f"the scene has {count + k} outlines; more are not kept")
+        geometry = {"type": "Polygon", "coordinates": [one.ring]}
+        characters += len(json.dumps(geometry))
+        number = inserted_id(
+            c.execute(
+                insert(scene_outline).values(
+                    site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
+                    area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1),
+                    from_model_hash=model_hash, from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
+                )
             )
-        )
-    )  # fmt: skip
-    detail = {
-        "site": site, "scene": scene_hash, "kind": kind, "corners": len(ring) - 1, "footprint": from_polygon,
-        "instead_of": instead_of, "note": note,
-    }  # fmt: skip
-    add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
-    return number
+        )  # fmt: skip
+        detail = {
+            "site": site, "scene": scene_hash, "kind": one.kind, "corners": len(one.ring) - 1,
+            "footprint": from_polygon, "instead_of": instead_of, "note": one.note,
+        }  # fmt: skip
+        add_audit(c, actor, "outline.add", f"outline:{number}", detail, now)
+        numbers.append(number)
+    return numbers
 
 
 def withdraw_outline(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
 
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
@@ -50,11 +50,12 @@ class Reviewed:
 
 
 def load_reviewed(
-    c: Connection, site: str, *, model_hash: str | None = None, scene_hash: str | None = None
+    c: Connection, site: str, *, model_hash: str | None = None, scene_hash: str | None = None,
+    polygon_id: str | None = None,
 ) -> list[Reviewed]:  # fmt: skip
     """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
 
-    Withdrawn ones are left out.
+    `polygon_id`: those alone whose id begins so. Withdrawn ones are left out.
     """
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
@@ -72,6 +73,8 @@ def load_reviewed(
         query = query.where(g.model_hash == model_hash)
     if scene_hash is not None:
         query = query.where(g.scene_hash == scene_hash)
+    if polygon_id is not None:
+        query = query.where(_begins(g.polygon_id, polygon_id))
     found: dict[tuple[str, str, str], Reviewed] = {}
     for row in c.execute(query):
         threshold = float((row.run or {}).get("threshold", 0.5))
@@ -80,16 +83,26 @@ def load_reviewed(
             row.area_m2, row.change, row.geometry, row.path, row.acquired_at, row.verdict, row.by, row.note,
             row.redrawn, row.at,
         )  # fmt: skip
-    for key, words in _load_corrections(c, site).items():
+    for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
         if key in found:
             found[key] = _correct(found[key], words)
     return sorted(found.values(), key=lambda one: (one.mean_probability, one.polygon_id))
 
 
-def _load_corrections(c: Connection, site: str) -> dict[tuple[str, str, str], list[Any]]:
+def _begins(name: ColumnElement[str], with_: str) -> ColumnElement[bool]:
+    return func.substr(name, 1, len(with_)) == with_
+
+
+def _load_corrections(
+    c: Connection, site: str, scene_hash: str | None, polygon_id: str | None
+) -> dict[tuple[str, str, str], list[Any]]:
     """Outlines that stand, by the footprint that each corrects, the oldest first."""
     o = scene_outline.c
     query = select(scene_outline).where(o.site == site, o.from_polygon_id.is_not(None), o.withdrawn_at.is_(None))
+    if scene_hash is not None:
+        query = query.where(o.scene_hash == scene_hash)
+    if polygon_id is not None:
+        query = query.where(_begins(o.from_polygon_id, polygon_id))
     found: dict[tuple[str, str, str], list[Any]] = {}
     for row in c.execute(query.order_by(o.id)):
         found.setdefault((row.scene_hash, row.from_model_hash, row.from_polygon_id), []).append(row)
@@ -111,7 +124,7 @@ def _correct(one: Reviewed, words: Sequence[Any]) -> Reviewed:
 
 def add_review(
     c: Connection, site: str, polygon_id: str, verdict: str, actor: Actor, now: datetime, *,
-    note: str | None = None, geometry: Mapping[str, Any] | None = None,
+    note: str | None = None, geometry: Mapping[str, Any] | None = None, scene_hash: str | None = None,
 ) -> Reviewed:  # fmt: skip
     """Keep what a person says of a footprint.
 
@@ -124,6 +137,7 @@ def add_review(
         now: wall time.
         note: why.
         geometry: of `redraw`: the outline in lon/lat, a GeoJSON Polygon or MultiPolygon.
+        scene_hash: its scene; None: any of the site.
 
     Returns:
         The footprint as it stands now.
@@ -140,7 +154,7 @@ def add_review(
         raise RefusedError("redraw, and it alone, comes with an outline")
     if geometry is not None and geometry.get("type") not in {"Polygon", "MultiPolygon"}:
         raise RefusedError(f"the outline is a {geometry.get('type')}, not a GeoJSON Polygon or MultiPolygon")
-    matching = [one for one in load_reviewed(c, site) if one.polygon_id.startswith(polygon_id)]
+    matching = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon_id)
     if len(matching) != 1:
         raise NotFoundError(f"{len(matching)} footprints of {site} begin with {polygon_id!r}; one is needed")
     one = matching[0]
@@ -152,4 +166,5 @@ def add_review(
     )  # fmt: skip
     detail = {"site": site, "scene": one.scene_hash, "verdict": verdict, "note": note}
     add_audit(c, actor, "footprint.review", f"footprint:{one.polygon_id}", detail, now)
-    return next(r for r in load_reviewed(c, site) if r.polygon_id == one.polygon_id and r.scene_hash == one.scene_hash)
+    (stands,) = load_reviewed(c, site, model_hash=one.model_hash, scene_hash=one.scene_hash, polygon_id=one.polygon_id)
+    return stands

@@ -23,10 +23,11 @@ from monitor.domain.alert import Actor
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
 from monitor.store.scenes.arrivals import SceneRow, save_scene
-from monitor.store.scenes.outlines import add_outline, load_unsure
+from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema.views import load_view
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
+from tests.integration.scenes.test_outlines import add_outline
 from tests.unit.detection.learning.drawn_ground import draw_picture, write_pictures
 
 NOW = datetime(2026, 5, 6, tzinfo=UTC)

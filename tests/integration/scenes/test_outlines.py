@@ -1,6 +1,7 @@
 """Outlines of people: what is kept, what is refused, which labels they make, and which tiles wait for a look."""
 
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,13 +9,23 @@ from itertools import pairwise
 import pytest
 
 from monitor.cli.main import run_verb
+from monitor.domain import ground
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.scenes import outlines
 from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
-from monitor.store.scenes.outlines import Unsure, add_outline, load_labels, load_outlines, read_ring, withdraw_outline
+from monitor.store.scenes.outlines import (
+    Unsure,
+    add_outlines,
+    find_bounds,
+    load_labels,
+    load_outlines,
+    read_outline,
+    read_ring,
+    withdraw_outline,
+)
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
 from tests.conftest import ON_SQLITE
@@ -28,6 +39,12 @@ ADA, BO = Actor("Ada"), Actor("Bo")
 def square(west, south, side=0.001):
     ring = [(west, south), (west + side, south), (west + side, south + side), (west, south + side), (west, south)]
     return {"type": "Polygon", "coordinates": [[[round(x, 7), round(y, 7)] for x, y in ring]]}
+
+
+def add_outline(c, site, scene_hash, kind, geometry, actor, now, *, note="", **more):
+    """One outline, read and kept at once; its number."""
+    drawn = read_outline(kind, geometry, find_bounds(c, site, scene_hash), note)
+    return add_outlines(c, site, scene_hash, [drawn], actor, now, **more)[0]
 
 
 def scene(scene_hash, bounds=BOX, **other):
@@ -125,6 +142,16 @@ def test_a_ring_comes_out_closed_and_counter_clockwise_without_doubled_corners()
     assert sum(a[0] * b[1] - b[0] * a[1] for a, b in pairwise(ring)) > 0
 
 
+def test_a_star_of_the_most_corners_is_tried_without_comparing_all_its_edges(monkeypatch):
+    meet, count = ground._meet, []
+    monkeypatch.setattr(ground, "_meet", lambda *edges: count.append(1) or meet(*edges))
+    turns = [(k, math.tau * k / outlines.MOST_CORNERS) for k in range(outlines.MOST_CORNERS)]
+    radii = [(0.009 / (1 + 99 * (k % 2)), at) for k, at in turns]
+    star = [[8.91 + radius * math.cos(at), 46.21 + radius * math.sin(at)] for radius, at in radii]
+    assert len(read_ring({"type": "Polygon", "coordinates": [star]}, BOX)) == outlines.MOST_CORNERS + 1
+    assert len(count) < 4 * outlines.MOST_CORNERS
+
+
 @ON_SQLITE
 def test_acts_need_a_person_a_scene_with_a_place_and_room(site, monkeypatch):
     tries = [
@@ -159,10 +186,12 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         add_review(c, "bench", "p2", "reject", ADA, NOW + HOUR)
         found = sorted((x.kind, x.origin, json.dumps(x.geometry)) for x in load_labels(c, "bench"))
         known = {one.polygon_id: (one.verdict, one.by, one.by_outline) for one in load_reviewed(c, "bench")}
+        alone = load_reviewed(c, "bench", scene_hash="one", polygon_id="p1")
     assert [(kind, origin) for kind, origin, _ in found] == [
         ("landslide", "footprint"), ("landslide", "outline"), ("not_landslide", "footprint")
     ]  # fmt: skip
     assert "8.9045" in found[1][2]
+    assert [(one.polygon_id, one.verdict) for one in alone] == [("p1", "redraw")]
     with site.write() as c:  # reviews go with their footprints; what people drew is said of the version that counts
         save_scene(c, scene("two", name="one.tif"), [], NOW + HOUR)
         supersede_scene(c, "one", "two", NOW + HOUR)

@@ -87,14 +87,15 @@ def draw(
     tile: Annotated[int | None, Form(ge=0, lt=1 << 31)] = None,
 ) -> Response:  # fmt: skip
     """Keep one outline; a program that says so is answered with its number, and `tile` leads to the next one."""
-    actor, context = _enter(request, site, scene_hash, csrf)
+    actor, context, bounds = _enter(request, site, scene_hash, csrf)
     (_, polygon, _), *more = read_collection(geometry.encode("utf-8", "replace"), kind)
     if more:
         raise RefusedError("one outline is kept at a time")
+    drawn = [store.read_outline(kind, polygon, bounds, note)]
     with context.db.write() as c:
-        number = store.add_outline(
-            c, site, scene_hash, kind, polygon, actor, context.clock(), note=note,
-            from_polygon=from_polygon or None, instead_of=instead_of,
+        (number,) = store.add_outlines(
+            c, site, scene_hash, drawn, actor, context.clock(), from_polygon=from_polygon or None,
+            instead_of=instead_of,
         )  # fmt: skip
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"outline": number}, status_code=201)
@@ -109,15 +110,19 @@ def bring(
     file: Annotated[UploadFile | None, File()] = None,
 ) -> Response:  # fmt: skip
     """Keep the outlines of a GeoJSON file, all or none."""
-    actor, context = _enter(request, site, scene_hash, csrf)
-    brought = read_collection(b"" if file is None else file.file.read(LARGEST_FILE), kind)
+    actor, context, bounds = _enter(request, site, scene_hash, csrf)
+    content = b"" if file is None else file.file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise RefusedError(f"the file is larger than {LARGEST_FILE // 1024} KiB")
+    drawn = []
+    for number, (own, polygon, note) in enumerate(read_collection(content, kind), 1):
+        try:
+            drawn.append(store.read_outline(own, polygon, bounds, note))
+        except RefusedError as error:
+            raise RefusedError(f"outline {number} of the file: {error}; none is stored") from None
     with context.db.write() as c:
-        for number, (own, polygon, note) in enumerate(brought, 1):
-            try:
-                store.add_outline(c, site, scene_hash, own, polygon, actor, context.clock(), note=note)
-            except RefusedError as error:
-                raise RefusedError(f"outline {number} of the file: {error}; none is stored") from None
-    return _back(request, site, scene_hash, f"{len(brought)} outlines are stored")
+        store.add_outlines(c, site, scene_hash, drawn, actor, context.clock())
+    return _back(request, site, scene_hash, f"{len(drawn)} outlines are stored")
 
 
 @router.post("/sites/{site}/scenes/{scene_hash}/footprints")
@@ -126,11 +131,12 @@ def judge(
     verdict: Annotated[Literal["", "accept", "reject"], Form()] = "",
 ) -> Response:  # fmt: skip
     """Say that a footprint is a landslide as it is outlined, or none."""
-    actor, context = _enter(request, site, scene_hash, csrf)
+    actor, context, _ = _enter(request, site, scene_hash, csrf)
     with context.db.write() as c:
-        if all(one.polygon_id != polygon for one in load_reviewed(c, site, scene_hash=scene_hash)):
+        known = load_reviewed(c, site, scene_hash=scene_hash, polygon_id=polygon)
+        if all(one.polygon_id != polygon for one in known):
             raise NotFoundError(f"the scene has no footprint {polygon[:12]!r}")
-        add_review(c, site, polygon, verdict, actor, context.clock())
+        add_review(c, site, polygon, verdict, actor, context.clock(), scene_hash=scene_hash)
     return _back(request, site, scene_hash, "stored")
 
 
@@ -143,12 +149,12 @@ def withdraw(request: Request, site: str, number: AlertId, csrf: Annotated[str, 
     return _back(request, site, scene_hash, f"outline {number} is withdrawn")
 
 
-def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Actor, Context]:
-    """Who acts on a scene of the site; raises NotFoundError where the scene is of another one."""
+def _enter(request: Request, site: str, scene_hash: str, csrf: str) -> tuple[Actor, Context, store.Bounds]:
+    """Who acts on a scene of the site, and where that lies; raises NotFoundError where the scene is of another one."""
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.read() as c:
-        store.find_bounds(c, site, scene_hash)
-    return actor, context
+        bounds = store.find_bounds(c, site, scene_hash)
+    return actor, context, bounds
 
 
 def _back(request: Request, site: str, scene_hash: str, told: str) -> Response:

@@ -72,6 +72,7 @@ REFUSED = [
     (json.dumps(square(10.0, 50.0)).encode(), "lies outside of the scene"),
     (json.dumps({"features": [square(8.9, 46.2), square(8.9, 50.0)]}).encode(), "outline 2 of the file"),
     (json.dumps({"properties": {"kind": "road"}, "geometry": square(8.9, 46.2)}).encode(), "none of landslide"),
+    (json.dumps(square(8.9, 46.2) | {"name": "x" * 505 * 1024}).encode(), "the file is larger than 500 KiB"),
     (json.dumps({"features": [square(8.9, 46.2)] * 501}).encode(), "500 at a time"),
 ]
 
@@ -86,6 +87,19 @@ def test_a_file_that_is_none_is_refused_whole(page, database):  # noqa: F811
         assert said in answer.text
     with database.read() as c:
         assert len(load_outlines(c, "north-bench")) == 1
+
+
+@ONCE
+def test_rings_are_read_before_the_database_is_held(page, database, monkeypatch):  # noqa: F811
+    def look(_):
+        with database.write():  # as the core does meanwhile
+            return False
+
+    monkeypatch.setattr("monitor.store.scenes.outlines.crosses_itself", look)
+    given = {"csrf": token(page, ADDRESS), "kind": "nothing"}
+    file = {"file": ("a.json", json.dumps(square(8.9, 46.2)))}
+    assert page.post(f"{ADDRESS}/file", data=given, files=file).status_code == 303
+    assert page.post(ADDRESS, data=given | {"geometry": json.dumps(square(8.9, 46.2))}).status_code == 303
 
 
 def test_many_corners_are_refused_before_they_are_tried(monkeypatch):
