@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.imagery.training.scoring import bootstrap, compare
+from detection.learning.blocks import LEAST_BLOCKS
 
 NOT_WORSE: Final = 0.05
 """F1 may lie this much below that of logistic regression, at the lower end of the interval."""
-BETTER, AS_GOOD, WORSE, TRIVIAL = "better", "as good", "worse", "trivial"
+BETTER, AS_GOOD, WORSE, TRIVIAL, UNSAID = "better", "as good", "worse", "trivial", "cannot be said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
 
     It passes when its F1 lies above that of logistic regression (lower end of the interval above 0), or at most .05
     below (lower end), and in either case above that of maps that learn nothing: all is landslide, red less green.
+    Of fewer than `LEAST_BLOCKS` blocks that hold landslides nothing can be told: an interval drawn from them is too
+    narrow. Such a network is not offered.
     """
     network, logistic, index = (pool_blocks(one, tried.blocks) for one in (tried.network, tried.logistic, tried.index))
     everything = np.stack([network[:, 0] + network[:, 2], network[:, 1] + network[:, 3]], axis=1)
@@ -37,16 +40,20 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
     idle = "index" if f1["index"] >= f1["everything"] else "everything"
     less_logistic = compare(network, logistic, seed)
     less_idle = compare(network, index if idle == "index" else everything, seed)
-    verdict = _decide(less_logistic["interval"], less_idle["interval"])
+    holding = int((network[:, 0] + network[:, 2] > 0).sum())
+    enough = holding >= LEAST_BLOCKS
+    verdict = _decide(less_logistic["interval"], less_idle["interval"]) if enough else UNSAID
+    figures = {name: f"{value:.3f}" for name, value in f1.items()}
     return {
         "passed": verdict in {BETTER, AS_GOOD},
         "verdict": verdict,
-        "reasons": [_SAID[verdict].format(**{name: f"{value:.3f}" for name, value in f1.items()})],
+        "reasons": [_SAID[verdict].format(holding=holding, least=LEAST_BLOCKS, **figures)],
         "f1": {name: round(value, 4) for name, value in f1.items()},
         "interval": bootstrap(network, seed)["f1"],
         "less_logistic": less_logistic,
         "less_idle": {"map": idle, **less_idle},
         "blocks": len(network),
+        "blocks_with_landslides": holding,
         "tiles": len(tried.blocks),
     }
 
@@ -59,6 +66,8 @@ _SAID: Final = {
     "offered; outline more, or stay with what is in use",
     TRIVIAL: "the network is not shown to be better than a map that learns nothing (F1 {network}; all is landslide "
     "{everything}, red less green {index}): it is not offered; outline more, and check the outlines",
+    UNSAID: "whether the network is good enough cannot be said: {holding} of the images or blocks that were left out "
+    "hold landslides, and {least} are needed (F1 {network} against {logistic}): it is not offered; outline in more places",
 }
 
 

@@ -31,7 +31,7 @@ from detection.imagery.training.recipe_file import Recipe, read_recipe
 from detection.imagery.training.scoring import score_maps
 from detection.imagery.training.seen import SUFFIX
 from detection.imagery.training.simple_maps import fit_index, fit_logistic, score_simple
-from detection.learning.blocks import find_blocks, leave_out, list_overlaps
+from detection.learning.blocks import Pairs, find_blocks, find_touched, leave_out, list_touching, part_train
 from detection.learning.curve import Pace, read_points, tell_curve, trace
 from detection.learning.gate import Tried, judge
 from detection.learning.records import Asked, LearningError, Tell, Window
@@ -47,7 +47,6 @@ LEARN_SHARE: Final = (
 )
 LOOK_SHARE: Final = 0.08
 PACE_STEPS: Final = 4
-TRIED_SEEDS: Final = 50
 STAGE: Final = ".cut"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
@@ -191,22 +190,28 @@ def _deal(asked: Asked, readable: Readable, stage: Path, tell: Tell) -> tuple[di
     if len(cut.tiles) < LEAST_TILES:
         raise LearningError(f"{len(cut.tiles)} labelled tiles; {LEAST_TILES} are needed at least: outline more")
     windows = [tile.window for tile in cut.tiles]
-    blocks, landslide = find_blocks(windows), np.array([tile.landslide_px for tile in cut.tiles])
-    left_out = leave_out(blocks, landslide, asked.seed)
-    dropped = _find_leaks(stage / "cut", windows, left_out)
+    landslide, pairs = np.array([tile.landslide_px for tile in cut.tiles]), list_touching(windows, windows)
+    blocks = find_blocks(windows, pairs)
+    left_out = leave_out(blocks, landslide, asked.seed, pairs)
+    gone = left_out | find_touched(left_out, pairs)
+    gone[_find_twins(stage / "cut", left_out)] = True
+    train = np.flatnonzero(~gone)
+    seed, lost = part_train(blocks[train], landslide[train], _renumber(pairs, train), HELD_SHARE, asked.seed)
+    kept = left_out.copy()
+    kept[train[~lost]] = True
     for number, tile in enumerate(cut.tiles):
         part = "validation" if left_out[number] else "train"
         for kind in ("images", "masks"):
             target = stage / "tiles" / part / f"b{blocks[number]:04d}" / kind / f"{tile.name}.tif"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if number not in dropped:
+            if kept[number]:
+                target.parent.mkdir(parents=True, exist_ok=True)
                 (stage / "cut" / kind / f"{tile.name}.tif").replace(target)
     known_px = sum(tile.known_px for tile in cut.tiles)
     plan = {
         "bands": list(readable.bands), "scale": readable.scale, "left_out": int(left_out.sum()),
-        "train": int((~left_out).sum()) - len(dropped), "dropped": len(dropped),
+        "train": int(kept.sum() - left_out.sum()), "dropped": int((~kept).sum()),
         "blocks": len(np.unique(blocks)), "landslide_share": round(int(landslide.sum()) / known_px, 4),
-        "seed": _find_seed(stage / "tiles", asked.seed), "told": [*asked.told, *readable.told, *cut.told],
+        "seed": seed, "told": [*asked.told, *readable.told, *cut.told],
         "others": [[str(one.scene), one.column, one.row, one.side_px, list(one.bounds)] for one in cut.others],
     }  # fmt: skip
     return plan, cut.others
@@ -224,34 +229,23 @@ def _mark(asked: Asked, readable: Readable) -> str:
     return digest.hexdigest()
 
 
-def _find_leaks(cut: Path, windows: Sequence[Window], left_out: NDArray[np.bool_]) -> set[int]:
-    """Tiles to learn from that show what a tile shows that is left out: the same ground, or the same picture."""
-    inside, outside = np.flatnonzero(left_out), np.flatnonzero(~left_out)
-    pairs = list_overlaps([windows[int(k)] for k in outside], [windows[int(k)] for k in inside])
-    found = {int(outside[one]) for one, _ in pairs}
+def _find_twins(cut: Path, left_out: NDArray[np.bool_]) -> list[int]:
+    """Tiles to learn from that show the same picture as one that is left out."""
     patches = tile_folder.read(cut, "train")
     places = {name: number for number, name in enumerate(patches.names)}
-    twins = find_twins(patches.take(outside), patches.take(inside))
-    return found | {places[one] for one, _, _ in twins}
+    twins = find_twins(patches.take(np.flatnonzero(~left_out)), patches.take(np.flatnonzero(left_out)))
+    return [places[one] for one, _, _ in twins]
+
+
+def _renumber(pairs: Pairs, kept: NDArray[np.int64]) -> Pairs:
+    """The pairs among some tiles, by their positions in `kept` (sorted)."""
+    return np.searchsorted(kept, pairs[:, np.isin(pairs, kept).all(axis=0)])
 
 
 def _open_tiles(out: Path, plan: dict[str, Any]) -> tuple[Patches, Patches, Parts]:
     bands = tuple(plan["bands"])
     train, test = (tile_folder.read(out / "tiles", part, bands=bands).remember() for part in ("train", "validation"))
     return train, test, split(train, "folders", HELD_SHARE, plan["seed"])
-
-
-def _find_seed(tiles: Path, first: int) -> int:
-    """The first seed from the one asked for whose held part holds about its share of the landslides."""
-    train = tile_folder.read(tiles, "train")
-    share = np.array([int((train.read(k).mask == 1).sum()) for k in range(len(train))])
-    if not share.any():
-        raise LearningError("no landslide is left to learn from: outline more")
-    for seed in range(first, first + TRIED_SEEDS):
-        fit, held = split(train, "folders", HELD_SHARE, seed)
-        if share[fit].any() and 0.5 * HELD_SHARE <= share[held].sum() / share.sum() <= 2 * HELD_SHARE:
-            return seed
-    raise LearningError("landslides lie in too few images or blocks of ground to choose by: outline more")
 
 
 def _plan_training(

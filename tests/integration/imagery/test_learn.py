@@ -33,7 +33,7 @@ from tests.unit.detection.learning.drawn_ground import draw_picture, write_pictu
 NOW = datetime(2026, 5, 6, tzinfo=UTC)
 ADA = Actor("ada")
 LABELLED, OTHERS = 20, 2
-LEFT_OUT = 5
+LEFT_OUT = 8
 
 
 def outline_on_page(database, folder) -> None:

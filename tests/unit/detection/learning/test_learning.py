@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import shapely
 
+from detection.imagery.data.splits import split_folders
 from detection.imagery.errors import ImageryError
 from detection.learning import run
-from detection.learning.blocks import find_blocks, leave_out
+from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching, part_train
 from detection.learning.curve import tell_curve
 from detection.learning.gate import Tried, judge
 from detection.learning.labels import read_labels
@@ -91,18 +92,41 @@ def test_many_vertices_and_outlines_that_cross_themselves_are_read(tmp_path):
     assert labels[0].shape.centroid.x == pytest.approx(10.29, abs=0.05)
 
 
-def test_one_large_scene_is_divided_into_blocks_of_ground():
-    windows = [
+def lay_tiles(side):
+    """Tiles of one scene, side by side."""
+    return [
         Window("one.tif", 128 * k, 128 * j, 128, (k * 0.01, j * 0.01, k * 0.01 + 0.01, j * 0.01 + 0.01))
-        for k in range(20) for j in range(10)
+        for k in range(side) for j in range(side)
     ]  # fmt: skip
-    blocks = find_blocks(windows)
-    assert np.bincount(blocks).tolist() == [4] * 50
-    left_out = leave_out(blocks, np.ones(200, int), seed=1)
-    assert abs(left_out.mean() - 0.25) < 0.05
+
+
+@pytest.mark.parametrize("side", [10, 20])
+def test_of_one_large_scene_no_tile_learnt_from_touches_one_left_out_or_held(side):
+    windows = lay_tiles(side)
+    pairs, landslide_px = list_touching(windows, windows), np.ones(side * side, int)
+    blocks = find_blocks(windows, pairs)
+    assert np.bincount(blocks).max() == 9
+    left_out = leave_out(blocks, landslide_px, 1, pairs)
+    assert len(np.unique(blocks[left_out])) >= 8
     assert not set(blocks[left_out]) & set(blocks[~left_out])
+    train = np.flatnonzero(~(left_out | find_touched(left_out, pairs)))
+    inner = list_touching([windows[k] for k in train], [windows[k] for k in train])
+    seed, lost = part_train(blocks[train], landslide_px[train], inner, 0.2, 1)
+    kept = train[~lost]
+    fit, held = split_folders([f"{b}/images/" for b in blocks[kept]], 0.2, seed)
+    assert len(fit) > len(held) > 0
+    for some, others in ((kept, np.flatnonzero(left_out)), (kept[fit], kept[held])):
+        assert list_touching([windows[k] for k in some], [windows[k] for k in others]).size == 0
     with pytest.raises(ImageryError, match="four with landslides are needed"):
-        leave_out(blocks, (blocks < 3).astype(int), seed=1)
+        leave_out(blocks, (blocks < 3).astype(int), 1, pairs)
+
+
+def test_of_few_images_so_many_are_left_out_that_something_can_be_told():
+    assert leave_out(np.arange(20), np.ones(20, int), 0).sum() == 8
+    assert leave_out(np.arange(12), np.ones(12, int), 0).sum() == 3  # as many would not remain
+    gate = judge(Tried(counts(0.7), counts(0.5), counts(0.2), np.arange(40) // 6))
+    assert (gate["verdict"], gate["passed"], gate["blocks_with_landslides"]) == ("cannot be said", False, 7)
+    assert "7 of the images or blocks that were left out hold landslides, and 8 are needed" in gate["reasons"][0]
 
 
 def counts(f1, tiles=40, spread=0, seed=0):
