@@ -45,7 +45,7 @@ def find_blocks(windows: Sequence[Window], pairs: Pairs) -> NDArray[np.int64]:
     count, groups = connected_components(joined, directed=False)
     own = np.asarray(groups, np.int64)[image]
     if count >= 2 * LEAST_BLOCKS and np.bincount(own).max() <= LEFT_OUT * len(own):
-        return own
+        return np.asarray(own)
     bounds = np.array([w.bounds for w in windows])
     x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
     east = (x - x.min()) * METRES * np.cos(np.radians(y.mean()))

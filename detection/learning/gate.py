@@ -67,7 +67,8 @@ _SAID: Final = {
     TRIVIAL: "the network is not shown to be better than a map that learns nothing (F1 {network}; all is landslide "
     "{everything}, red less green {index}): it is not offered; outline more, and check the outlines",
     UNSAID: "whether the network is good enough cannot be said: {holding} of the images or blocks that were left out "
-    "hold landslides, and {least} are needed (F1 {network} against {logistic}): it is not offered; outline in more places",
+    "hold landslides, and {least} are needed (F1 {network} against {logistic}): it is not offered; "
+    "outline in more places",
 }
 
 
