@@ -22,12 +22,17 @@ from monitor.domain.names import is_same_person
 from monitor.domain.observation import BROUGHT_BY, Observation, Reading
 from monitor.domain.quantities import convert_difference
 from monitor.errors import StoreError
+from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert
 from monitor.store.schema.tables import observation, observation_flag, offset_entry, series, station
 
 SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
+_COLUMNS: Final = {
+    "series_id": "bigint", "observed_at": "text", "revision": "int", "received_at": "text", "value_raw": "float8",
+    "sigma": "float8", "solution": "text", "flags": "text", "extra": "text",
+}  # fmt: skip
 _CHUNK: Final = 2000
 _STREAM: Final = 500  # rows of a stream in memory at once
 _BEGINNING: Final = datetime(1, 1, 2, tzinfo=UTC)  # before any epoch
@@ -159,7 +164,7 @@ def add_observations(
             best = latest.get(series_id)
             if best is None or (at, rank(item.solution), revision) >= (best[1], rank(best[6]), best[2]):
                 latest[series_id] = rows[-1][:8]
-    _insert(connection, rows)
+    insert_rows(connection, "observation", _COLUMNS, rows)
     _renew_latest(connection, list(latest.values()))
     return AddResult(len(rows), duplicates, len(revised), frozenset(sites), tuple(revised))
 
@@ -257,21 +262,6 @@ def _existing(
 def in_chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
     """Parts of a list that one statement can take."""
     return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
-
-
-def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    columns = "series_id, observed_at, revision, received_at, value_raw, sigma, solution, flags, extra"
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"INSERT INTO observation ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)  # noqa: S608
-        return
-    types = ("bigint", "text", "int", "text", "float8", "float8", "text", "text", "text")
-    arrays = ", ".join(f"%s::{t}[]" for t in types)
-    connection.exec_driver_sql(  # one statement whatever the size of the batch
-        f"INSERT INTO observation ({columns}) SELECT * FROM unnest({arrays})",  # noqa: S608
-        tuple(list(column) for column in zip(*rows, strict=True)),
-    )
 
 
 def _renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:

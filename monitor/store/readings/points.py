@@ -10,9 +10,11 @@ from sqlalchemy import Connection, Select, insert, select
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
+from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
+from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
 from monitor.store.schema import tables as t
 
@@ -20,6 +22,10 @@ POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphe
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
 ROUNDS: Final = 20
 CHUNK: Final = 500
+_COLUMNS: Final = {
+    "point_id": "bigint", "observed_at": "text", "revision": "int", "received_at": "text", "value_raw": "float8",
+    "sigma": "float8",
+}  # fmt: skip
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
 Values = Mapping[int, Mapping[float, float]]  # point -> instant -> mm
 
@@ -120,7 +126,8 @@ def add_point_values(
     o = t.point_observation.c
     known: dict[tuple[int, datetime], Any] = {}
     wanted = sorted({ids[v.pid] for v in values})
-    span = min(v.observed_at for v in values), max(v.observed_at for v in values)
+    received, spelled = spell(received_at), {at: spell(at) for at in {v.observed_at for v in values}}
+    span = min(spelled), max(spelled)
     for begin in range(0, len(wanted), CHUNK):
         for r in c.execute(
             select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
@@ -128,7 +135,7 @@ def add_point_values(
             .order_by(o.point_id, o.observed_at, o.revision)
         ):
             known[r.point_id, r.observed_at] = r
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     contradicted = []
     duplicates = revisions = 0
     for v in values:
@@ -139,12 +146,9 @@ def add_point_values(
             contradicted.append(v)
         else:
             revisions += before is not None
-            rows.append(
-                {"point_id": ids[v.pid], "observed_at": v.observed_at, "received_at": received_at, "value_raw": v.value,
-                 "sigma": v.sigma, "revision": 0 if before is None else before.revision + 1}
-            )  # fmt: skip
-    if rows:
-        c.execute(insert(t.point_observation), rows)
+            revision = 0 if before is None else before.revision + 1
+            rows.append((ids[v.pid], spelled[v.observed_at], revision, received, v.value, v.sigma))
+    insert_rows(c, "point_observation", _COLUMNS, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
 
 

@@ -1,0 +1,48 @@
+"""Many rows into one table by the driver itself: spelled once, one statement whatever their number."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+MANY: Final = 1000  # rows from which on COPY costs less than arrays
+
+
+def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows whose values are spelled as the database keeps them; none is nothing.
+
+    Args:
+        c: a write transaction.
+        table: name of the table, of our own code.
+        columns: their names and PostgreSQL types, in the order of a row.
+        rows: what goes in; an instant is its text.
+    """
+    if not rows:
+        return
+    names = ", ".join(columns)
+    if c.dialect.name == "sqlite":
+        marks = ",".join("?" * len(columns))
+        c.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))  # noqa: S608 - names of ours
+        return
+    if len(rows) >= MANY:
+        _copy(c, f"COPY {table} ({names}) FROM STDIN", rows)
+        return
+    arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
+    c.exec_driver_sql(
+        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})",  # noqa: S608 - names of ours
+        tuple(list(column) for column in zip(*rows, strict=True)),
+    )
+
+
+def _copy(c: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Stream rows to PostgreSQL in the transaction of `c`; errors are those that any statement raises."""
+    import psycopg
+
+    driver: Any = c.connection.driver_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as error:
+        raise DBAPIError.instance(statement, (), error, psycopg.Error, dialect=c.dialect) from error
