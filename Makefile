@@ -104,6 +104,7 @@ bench: setup servers ## Figures of the service, as ratios measured in the same r
 	$(BIN)/python -m tests.bench.service.bench_ingest_processes
 	$(BIN)/python -m tests.bench.service.bench_views --rows 5000000
 	$(BIN)/python -m tests.bench.service.bench_points
+	$(BIN)/python -m tests.bench.service.bench_points_import
 	$(BIN)/python -m tests.bench.forecasting.bench_backtest
 	$(BIN)/python -m tests.bench.service.bench_decisions
 	$(BIN)/python -m tests.bench.service.bench_questions

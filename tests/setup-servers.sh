@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the servers that tests start (Mosquitto, PostgreSQL, Chromium, sshd, gammu-smsd, pdftotext), only what is missing, from Debian packages;
-# with names as arguments only those. Without root or sudo it says what to install and goes on: on a laptop those tests
-# are skipped, with CI set they fail; a demonstration takes a broker that forgets.
+# with names as arguments only those. Ends with 1 where a program is not found after it was installed. Without root or sudo it says what to
+# install and goes on: on a laptop those tests are skipped, with CI set they fail; a demonstration takes a broker that forgets.
 set -euo pipefail
 
 wanted=("$@")

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from monitor.alerting.audit.recompute import parse_frozen_site, read_view
 from monitor.alerting.decision.decide import decide
-from monitor.alerting.decision.evaluate import load_facts
+from monitor.alerting.decision.evaluate import list_asked_forecasts, load_facts
 from monitor.criteria.scope import anchor_at, wanted_series
-from monitor.domain.decision import OLD_RULE, Decision, Memory, Newest, View, seconds
+from monitor.domain.decision import OLD_RULE, AnomalyFact, Decision, Memory, Newest, View, seconds
 from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.domain.site import Site
@@ -92,7 +92,8 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
     site = parse_frozen_site(row, source)
     today = load_view_as_of(c, site, then, now, known_at or now)
     decision = decide(site, Memory.read(frozen["memory"]), today, now)
-    return AsOf(known_at or now, tuple(find_departures(then, today)), decision, int(frozen["outcome"]["level"]))
+    departures = tuple(find_departures(_reduce(then, site), today))
+    return AsOf(known_at or now, departures, decision, int(frozen["outcome"]["level"]))
 
 
 def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
@@ -128,7 +129,7 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
     if known_at <= now:
         return facts
     now_s = seconds(now)
-    for name, later in load_facts(c, site, known_at).items():
+    for name, later in load_facts(c, site, known_at, scored_until=now).items():
         if name == "offsets":  # readings have those that are known by then
             facts[name] = later
         at = LATE.get(name)
@@ -139,6 +140,21 @@ def _load_besides(c: Connection, site: Site, now: datetime, known_at: datetime) 
             known = (x for x in facts[name] if name != "events" or x.id not in anew)
             facts[name] = tuple(sorted((*known, *late), key=at, reverse=True))  # newest first, as loaded
     return facts
+
+
+def _reduce(then: View, site: Site) -> View:
+    """Without what earlier versions froze and no rule reads: other horizons, older scores of the same."""
+    stations, horizons_s = list_asked_forecasts(site)
+    newest: dict[tuple[str, str, str, str], AnomalyFact] = {}
+    for one in then.anomalies:
+        key = (one.station, one.quantity, one.detector, one.model_hash)
+        if key not in newest or one.at_s > newest[key].at_s:
+            newest[key] = one
+    return replace(
+        then,
+        forecasts=tuple(x for x in then.forecasts if x.station in stations and x.horizon_s in horizons_s),
+        anomalies=tuple(x for x in then.anomalies if x in newest.values()),
+    )
 
 
 # ---- differences -----------------------------------------------------------------------------------------------

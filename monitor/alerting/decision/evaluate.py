@@ -132,21 +132,23 @@ def load_view(
 
 
 def load_facts(
-    c: Connection, site: Site, now: datetime, *, as_said: bool = False, proofs: Sequence[ProofFact] | None = None
-) -> dict[str, Any]:
+    c: Connection, site: Site, now: datetime, *, as_said: bool = False, proofs: Sequence[ProofFact] | None = None,
+    scored_until: datetime | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """What a view holds besides readings, by the name of its field, as known at `now`; a replay asks the same.
 
     With `as_said` events count from when people said that they knew them, which only a replay asks for. So it
     does of `proofs` that are not those stored here; where they are empty, no criterion has to prove that it may count.
+    Anomalies are those until `scored_until`, as known at `now`: who looks back asks for what came late of a time.
     """
     proofs = load_proof_facts(c, site, now) if proofs is None else tuple(proofs)
     since = now - timedelta(seconds=max((x.valid_for_s for x in site.criteria), default=86400.0))
     reads = {x.kind.facts for x in site.criteria}
-    asked = (t.window_s for x in site.criteria if x.kind.facts == "forecasts" for t in x.thresholds)
-    horizons_s = {one for one in asked if one is not None}
+    stations, horizons_s = list_asked_forecasts(site)
+    scored_until = scored_until or now
     return {
-        "forecasts": load_forecast_facts(c, site.id, now, horizons_s) if horizons_s else (),
-        "anomalies": load_anomaly_facts(c, site.id, since, now) if "anomalies" in reads else (),
+        "forecasts": load_forecast_facts(c, site.id, now, stations, horizons_s) if stations else (),
+        "anomalies": (load_anomaly_facts(c, site.id, since, scored_until, now) if "anomalies" in reads else ()),
         "footprints": load_footprint_facts(c, site.id, since, now) if "footprints" in reads else (),
         "reports": load_report_facts(c, site.id, since, now) if "reports" in reads else (),
         "events": load_event_facts(
@@ -163,6 +165,13 @@ def load_facts(
         "failures": load_failure_facts(c, site.id, now) if "failures" in reads else (),
         **({"proofs": proofs} if proofs else {}),
     }
+
+
+def list_asked_forecasts(site: Site) -> tuple[set[str], set[float]]:
+    """Stations and horizons (s) whose forecasts a criterion of the site reads."""
+    asking = [x for x in site.criteria if x.kind.facts == "forecasts"]
+    horizons_s = {t.window_s for x in asking for t in x.thresholds if t.window_s is not None}
+    return {station for x in asking for station in x.stations}, horizons_s
 
 
 def events_reach_s(site: Site) -> float:

@@ -238,14 +238,14 @@ def load_newest(c: Connection, site: str, known_at: datetime) -> dict[str, Newes
 
 
 def load_forecast_facts(
-    c: Connection, site: str, now: datetime, horizons_s: Collection[float]
+    c: Connection, site: str, now: datetime, stations: Collection[str], horizons_s: Collection[float]
 ) -> tuple[ForecastFact, ...]:
-    """The newest shown issue of each series, at these horizons: those that a criterion asks for, of all series."""
+    """The newest shown issue of each series of these stations, at these horizons: all that criteria ask for."""
     f, s = t.forecast.c, t.series.c
     newest = (
         select(f.series_id, func.max(f.issued_at).label("at"))
         .join(t.series, s.id == f.series_id)
-        .where(s.site == site, f.issued_at <= now, f.shown)
+        .where(s.site == site, s.station.in_(sorted(stations)), f.issued_at <= now, f.shown)
         .group_by(f.series_id)
         .subquery()
     )
@@ -265,12 +265,15 @@ def load_forecast_facts(
     )  # fmt: skip
 
 
-def load_anomaly_facts(c: Connection, site: str, since: datetime, now: datetime) -> tuple[AnomalyFact, ...]:
+def load_anomaly_facts(
+    c: Connection, site: str, since: datetime, until: datetime, known_at: datetime
+) -> tuple[AnomalyFact, ...]:
     """The newest score beyond its threshold of each series by each detector and its weights in a time.
 
-    What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out.
+    What was scored before it decides nothing. The limit is of each detector, so that one crowds no other out. What was
+    scored after `known_at` is not read: a score may come late.
     """
-    asked = {"site_id": site, "since": since, "now": now, "most": ADVICE_LIMIT}
+    asked = {"site_id": site, "since": since, "until": until, "known_at": known_at, "most": ADVICE_LIMIT}
     rows = c.execute(_plan_anomaly_facts(), asked)
     return tuple(
         AnomalyFact(
@@ -291,8 +294,8 @@ def _plan_anomaly_facts() -> Select[Any]:
             s.site == bindparam("site_id"),
             a.alerted,
             a.at > bindparam("since"),
-            a.at <= bindparam("now"),
-            a.scored_at <= bindparam("now"),
+            a.at <= bindparam("until"),
+            a.scored_at <= bindparam("known_at"),
         )
         .group_by(a.series_id, a.detector, a.model_hash)
         .subquery()

@@ -81,7 +81,10 @@ def open_both(kind: str) -> Iterator[tuple[Database, Database]]:
         Path(folder).chmod(0o755)
         server = PostgresServer(Path(folder), durable=True) if kind == "postgresql" else None
         try:
-            urls = [server.url(server.copy("template1", name)) if server else f"sqlite:///{folder}/{name}.db" for name in ("ours", "bare")]
+            urls = [
+                server.url(server.copy("template1", name)) if server else f"sqlite:///{folder}/{name}.db"
+                for name in ("ours", "bare")
+            ]
             for url in urls:
                 create_schema(url)
             with Database(urls[0]) as ours, Database(urls[1]) as bare:

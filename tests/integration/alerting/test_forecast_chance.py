@@ -80,4 +80,4 @@ def test_forecasts_that_nobody_asks_for_crowd_no_criterion_out(database):
             for horizon_s in [*(60.0 * k for k in range(1, 601)), DAY]
         ])  # fmt: skip
     with database.read() as c:
-        assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {DAY})] == [DAY]
+        assert [x.horizon_s for x in load_forecast_facts(c, "slope", START, {"G1"}, {DAY})] == [DAY]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
+from monitor.alerting.decision.evaluate import load_facts
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.criteria.kinds.anomaly import AnomalyRule
 from monitor.domain.alert import Actor
@@ -158,7 +159,26 @@ def test_scores_of_one_detector_crowd_out_no_other(database: Database, monkeypat
         ]  # fmt: skip
         tested = row | {"series_id": ids[0], "at": now - DAY, "detector": "ae", "model_hash": "b"}
         c.execute(insert(t.anomaly), [*loud, tested, tested | {"at": now - 2 * DAY}])
-        found = decisions.load_anomaly_facts(c, site.id, now - 3 * DAY, now)
+        found = decisions.load_anomaly_facts(c, site.id, now - 3 * DAY, now, now)
     assert [f.detector for f in found] == ["rules", "rules", "ae"]
     assert len({(f.station, f.quantity) for f in found}) == 2
     assert found[-1].at_s == epoch_s(now - DAY), "the newest of each series"
+
+
+def test_a_score_that_came_late_is_seen_as_of_later_whatever_was_scored_since(database: Database) -> None:
+    site = parse_site(TEXT, "jobs.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    now = fill(database, site, 3)
+    hour = DAY / 24
+    with database.write() as c:
+        first = select(t.series.c.id).where(t.series.c.site == site.id, t.series.c.quantity != "rain")
+        row = {
+            "series_id": c.execute(first).scalars().first(), "score": 2.0, "threshold": 1.0, "budget": 0.1,
+            "kind": "movement", "alerted": True, "detector": "rules", "model_hash": "a",
+        }  # fmt: skip
+        late, since = {"at": now - 2 * hour, "scored_at": now + hour}, {"at": now + hour, "scored_at": now + hour}
+        c.execute(insert(t.anomaly), [row | late, row | since])
+        assert load_facts(c, site, now)["anomalies"] == ()
+        (seen,) = load_facts(c, site, now + 3 * hour, scored_until=now)["anomalies"]
+    assert seen.at_s == epoch_s(now - 2 * hour)

@@ -373,7 +373,7 @@ def test_the_simple_forecast_is_back_in_the_cycle_in_which_the_network_fell(slop
         assert find_model(c, A).state == "shadow"
         f = t.forecast.c
         kept = c.execute(select(func.count()).where(f.model_hash == A, ~f.shown)).scalar()
-        facts = load_forecast_facts(c, "jobs", now, {86400.0})
+        facts = load_forecast_facts(c, "jobs", now, {"G0", "G1", "G2"}, {86400.0})
     assert kept == 6, "stored at every horizon and station, shown nowhere"
     assert {x.model for x in facts} == {"auto"}, "criteria see what is shown"
     assert all(x.q025 <= x.q10 <= x.q50 <= x.q90 <= x.q975 for x in facts)
