@@ -46,7 +46,8 @@ class Job:
 
     `at_stage` gives the pause at a stage of movement instead of `every_s`; the entry follows the site's stage. A
     `light` job computes here and briefly: it has a thread of its own and waits for no training; one that `polls` waits
-    for servers, in threads of its own. A job that watches a
+    for servers, in threads of its own. What is for `show` alone has one thread as well: it takes none from a forecast
+    or a scene. A job that watches a
     folder also runs as soon as something arrived in it, or in a folder of it. A job with an `hour` runs once a day at
     that hour of the site's own clock, and once after a start.
     """
@@ -59,8 +60,14 @@ class Job:
     at_stage: Callable[[Site, str | None], float] | None = None
     light: bool = False
     polls: bool = False
+    show: bool = False
     watched: Callable[[ServiceConfig, Site], Path] | None = None
     hour: int | None = None
+
+    @property
+    def lane(self) -> str:
+        """The threads that it runs in."""
+        return next((name for name in ("light", "polls", "show") if getattr(self, name)), "default")
 
     def pause_s(self, site: Site | None, stage: str | None) -> float:
         """Seconds between two runs."""
@@ -84,7 +91,7 @@ JOBS: Final = (
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
         watched=lambda config, site: Path(config.paths.inbox) / site.id,
     ),
-    Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0),
+    Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job(
         "sources", "monitor.ingest.sources.poll:run", lambda _: 60.0, 20.0, polls=True,
         watched=lambda config, site: Path(config.paths.inbox) / "series" / site.id,
@@ -151,7 +158,7 @@ class Schedule:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
-        threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS}
+        threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
         executors = {name: ThreadPoolExecutor(count) for name, count in threads.items()}
         self._scheduler = BackgroundScheduler(executors=executors, timezone="UTC")
         self._scheduler.add_listener(self._note_missed, EVENT_JOB_MISSED)
@@ -170,7 +177,7 @@ class Schedule:
         self._entries[key] = (job, site)
         self._scheduler.add_job(
             self.run_now, trigger_of(job, site, every_s), (key,), id=key, max_instances=1, coalesce=True,
-            executor="light" if job.light else "polls" if job.polls else "default",
+            executor=job.lane,
             misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
         )  # fmt: skip

@@ -66,6 +66,10 @@ class _Directory:
     offsets: "array[int]"
 
 
+def _mark(known: os.stat_result) -> str:
+    return f"{known.st_mtime_ns:x}-{known.st_size:x}"
+
+
 @contextmanager
 def _regular(path: Path) -> Iterator[tuple[int, os.stat_result]]:
     """A file that is no link, pipe or folder, open for reading; OSError otherwise."""
@@ -87,7 +91,7 @@ def open_archive(path: Path) -> Archive | None:
     """
     try:
         with _regular(path) as (file, known):
-            mark, head = f"{known.st_mtime_ns:x}-{known.st_size:x}", os.pread(file, HEADER.size, 0)
+            mark, head = _mark(known), os.pread(file, HEADER.size, 0)
     except OSError:
         return None
     return _open(path, mark, head)
@@ -136,10 +140,12 @@ def find_tile(archive: Archive, zoom: int, column: int, row: int) -> bytes | Non
 
 def _read(archive: Archive, offset: int, length: int) -> bytes:
     try:
-        with _regular(archive.path) as (file, _):
-            content = os.pread(file, length, offset)
+        with _regular(archive.path) as (file, known):
+            mark, content = _mark(known), os.pread(file, length, offset)
     except (OSError, OverflowError):
         raise TornTilesError(f"{archive.path}: cannot be read") from None
+    if mark != archive.mark:
+        raise TornTilesError(f"{archive.path}: another file by now")
     if len(content) != length:
         raise TornTilesError(f"{archive.path}: shorter than it says")
     return content

@@ -26,6 +26,7 @@ CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
 )
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
+NO_ROOM: Final = "no room for tiles"
 REPLACED: Final = "its file is no more there as it was read"
 
 
@@ -37,12 +38,25 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         newest = list_done(c, site.id)
     due = next((row for row in newest if not _is_cut(row, now)), None)
-    if due is None or shutil.disk_usage(due.out_dir or ".").free < ROOM:
-        return IDLE  # a full disk is an alarm of its own: nothing is added to it for the look of the page
-    said = _cut(config, site, due)
+    if due is None:
+        return IDLE
+    folder = Path(due.out_dir or "")
+    if not _has_room(folder) and _is_told(due, NO_ROOM):
+        return IDLE
     with db.read() as c:
         _remove(load_scenes(c, site.id), {row.out_dir for row in newest})
+    # a full disk is an alarm of its own: nothing is added to it for the look of the page
+    said = _cut(config, site, due) if _has_room(folder) else _say(due, Tiles(error=NO_ROOM))
     return f"{due.name}: {said}"
+
+
+def _has_room(folder: Path) -> bool:
+    return shutil.disk_usage(folder).free >= ROOM
+
+
+def _is_told(row: SceneRow, error: str) -> bool:
+    said = read_said(Path(row.out_dir or "")) or {}
+    return said.get("of") == _mark(row) and said.get("error") == error
 
 
 def _is_cut(row: SceneRow, now: datetime) -> bool:
@@ -53,6 +67,8 @@ def _is_cut(row: SceneRow, now: datetime) -> bool:
         return True
     if said is None or said.get("of") != _mark(row):
         return False
+    if said.get("error") == NO_ROOM:
+        return False
     return not said.get("error") or now.timestamp() - (folder / SAID).stat().st_mtime < AGAIN_S
 
 
@@ -61,9 +77,12 @@ def _mark(row: SceneRow) -> list[str]:
 
 
 def _cut(config: ServiceConfig, site: Site, row: SceneRow) -> str:
-    folder = Path(row.out_dir or "")
-    found = _ask(config, site, row, folder)
-    error = found.error
+    return _say(row, _ask(config, site, row, Path(row.out_dir or "")))
+
+
+def _say(row: SceneRow, found: Tiles) -> str:
+    """Note beside the results what came of it; where tiles failed, those that lay there go."""
+    folder, error = Path(row.out_dir or ""), found.error
     if error:
         _unlink(folder)
         for place in (Path(row.path).absolute().parent, folder.absolute()):  # paths of the server are nobody's business

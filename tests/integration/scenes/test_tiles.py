@@ -64,8 +64,10 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     run, folders = told
     with monkeypatch.context() as full:
         full.setattr(tiles, "ROOM", 1 << 62)
-        assert run() == IDLE
-        assert not list(folders[3].glob("*.pmtiles"))
+        full.setattr(rows, "DATES_MOST", 2)
+        (folders[1] / SCENE_FILES["scene"]).write_bytes(b"of a date that is no more among the newest")
+        assert [run(), run()] == [f"20260503.tif: no tiles: {tiles.NO_ROOM}", IDLE]
+        assert not list(folders[1].glob("*.pmtiles")) + list(folders[3].glob("*.pmtiles"))
     assert [run().split(":")[0] for _ in range(3)] == ["20260503.tif", "20260502.tif", "20260501.tif"]
     assert run() == IDLE
     for folder in folders.values():

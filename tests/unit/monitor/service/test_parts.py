@@ -19,7 +19,7 @@ from monitor.service.children import Keeper
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import DividedIngest
 from monitor.service.intake.process import IngestProcess
-from monitor.service.schedule import Job, Schedule
+from monitor.service.schedule import JOBS, Job, Schedule
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE, load_runs
 from monitor.store.schema.tables import metadata
@@ -477,3 +477,8 @@ def test_a_service_that_cannot_stand_by_is_refused_in_one_line(text, why):
     with pytest.raises(ConfigError, match=why) as error:
         parse_service(text, "x.toml", {"SLOPEWARD_STANDBY__ENABLED": "true"})
     assert "\n" not in str(error.value)
+
+
+def test_what_is_for_show_alone_takes_no_thread_from_scenes_and_forecasts():
+    lanes = {job.name: job.lane for job in JOBS}
+    assert (lanes["tiles"], lanes["scenes"], lanes["forecast"]) == ("show", "default", "default")

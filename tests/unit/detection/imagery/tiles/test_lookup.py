@@ -35,6 +35,17 @@ def test_every_tile_is_found_and_no_other(archive):
         assert find_tile(found, *beside) is None
 
 
+def test_no_tile_of_a_file_that_took_its_place_comes_under_the_old_mark(tmp_path):
+    path = tmp_path / "a.pmtiles"
+    write_archive(path, [(0, b"before")], ABOUT)
+    before = open_archive(path)
+    assert find_tile(before, 0, 0, 0) == b"before"
+    write_archive(tmp_path / "b.pmtiles", [(0, b"as it is now")], ABOUT)
+    os.replace(tmp_path / "b.pmtiles", path)
+    with pytest.raises(TornTilesError, match="another file"):
+        find_tile(before, 0, 0, 0)
+
+
 def test_what_is_no_file_of_tiles_is_none_or_one_error(tmp_path):
     assert open_archive(tmp_path / "absent.pmtiles") is None
     assert open_archive(tmp_path) is None
