@@ -5,8 +5,9 @@ of three where the rates together do, at the same chance (chi squared with three
 """
 
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ SAMPLE_STRIPS: Final = 24
 SAMPLE_ROWS: Final = 32
 SAMPLE_PX: Final = 400_000  # of a zone, at most
 EMPTY_SHARE: Final = 0.01
+FRAME_SHARE: Final = 0.5  # of what is 0
 FAR: Final = 3.0
 FASTEST_MM_PER_YEAR: Final = 1e8  # 100 km a year: another unit
 FILES: Final = {"zones": "velocity.geojson", "picture": "velocity.png", "run": "velocity.json"}
@@ -54,7 +56,8 @@ class VelocityAsked:
     Attributes:
         files: one raster, or three of east, north and up.
         component: a name of `COMPONENTS`; None: as the bands or tags say.
-        factor: by which a value becomes mm/year.
+        factor: by which a value becomes mm/year; of `sigma` too.
+        factors: the same of files in another unit.
         sigma_files: rasters of one sigma in the same unit, as many as components; none: `sigma`, or the scatter.
         sigma: one sigma of every value, in the same unit.
         k_sigma: a zone moves beyond so many of them.
@@ -66,6 +69,7 @@ class VelocityAsked:
     files: tuple[Path, ...]
     component: str | None = None
     factor: float
+    factors: Mapping[Path, float] = field(default_factory=dict)
     sigma_files: tuple[Path, ...] = ()
     sigma: float | None = None
     k_sigma: float = 3.0
@@ -163,14 +167,14 @@ class Source:
     def __init__(self, asked: VelocityAsked, stack: ExitStack) -> None:
         bands, self.component = find_components(asked.files, asked.component)
         self.grid: Grid = read_grid(bands[0][0])
-        self.factor = asked.factor
-        self.layers = [stack.enter_context(Layer(path, self.grid, index)) for path, index in bands]
+        self.layers = [stack.enter_context(Layer(path, self.grid, index, scaled=True)) for path, index in bands]
         errors = [(path, 1) for path in asked.sigma_files]
         if len(errors) == 1:  # a file with a band for each component
             errors = [(asked.sigma_files[0], k) for k in range(1, len(bands) + 1)]
         if errors and len(errors) != len(bands):
             raise SceneError(f"{len(errors)} files of errors for {len(bands)} components")
-        self._errors = [stack.enter_context(Layer(path, self.grid, index)) for path, index in errors]
+        self._errors = [stack.enter_context(Layer(path, self.grid, index, scaled=True)) for path, index in errors]
+        self._asked = asked
         self.empty: float | None = None  # a value that means nothing, where no tag says so
         self.sigma_from = "file" if errors else "given" if asked.sigma is not None else "scatter"
         self.fixed = np.full(len(bands), 0.0 if asked.sigma is None else asked.sigma * asked.factor)
@@ -179,6 +183,10 @@ class Source:
             if layer.warped
         ]  # fmt: skip
 
+    def factor_of(self, layer: Layer) -> float:
+        """By what a value of a layer becomes mm/year."""
+        return self._asked.factors.get(layer.path, self._asked.factor)
+
     def read(self, *box: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Velocities and one sigma, mm/year, components x rows x columns; and where all are known."""
         known = np.ones((box[3], box[2]), bool)
@@ -186,12 +194,12 @@ class Source:
         sigma = np.broadcast_to(self.fixed[:, None, None], values.shape).copy()
         for k, layer in enumerate(self.layers):
             found, valid = layer.read(*box)
-            values[k] = found.astype(np.float64) * self.factor
+            values[k] = found.astype(np.float64) * self.factor_of(layer)
             known &= valid if self.empty is None else valid & (found != np.float32(self.empty))
         for k, layer in enumerate(self._errors):
             found, valid = layer.read(*box)
-            sigma[k] = found.astype(np.float64) * self.factor
-            known &= valid & (found > 0)
+            sigma[k] = found.astype(np.float64) * self.factor_of(layer)
+            known &= valid & (sigma[k] > 0)
         return values, sigma, known
 
 
@@ -257,7 +265,13 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
 
 
 def _measure_noise(source: Source) -> NDArray[np.float64]:
-    """Scatter of each component over rows spread over the map: the median absolute deviation as a sigma."""
+    """Scatter of each component over rows spread over the map: the median absolute deviation as a sigma.
+
+    Rounded values scatter by no less than the step between them.
+
+    Raises:
+        RadiometryError: no velocities; or most are equal, and nothing else says their error.
+    """
     _find_empty(source)
     rows = min(SAMPLE_ROWS, source.grid.height)
     every = max(1, source.grid.width * rows * SAMPLE_STRIPS // (1 << 22))
@@ -271,11 +285,21 @@ def _measure_noise(source: Source) -> NDArray[np.float64]:
     if (most := float(np.abs(every_one).max())) > FASTEST_MM_PER_YEAR:
         raise RadiometryError(f"a velocity of {most:.3g} mm/year: is the unit right, or a value for nodata not said?")
     middle = np.median(every_one, axis=1)
-    return np.asarray(np.maximum(NMAD * np.median(np.abs(every_one - middle[:, None]), axis=1), 1e-6))
+    scatter = NMAD * np.median(np.abs(every_one - middle[:, None]), axis=1)
+    if source.sigma_from == "scatter" and not scatter.all():
+        raise RadiometryError(
+            "half of the values or more are equal, so their scatter is no error: give an error, or say nodata in the "
+            "file where a value means nothing"
+        )
+    steps = [np.diff(np.unique(values)).min(initial=np.inf) for values in every_one]
+    return np.asarray(np.maximum(scatter, np.where(np.isfinite(steps), steps, 1e-6)))
 
 
 def _find_empty(source: Source) -> None:
-    """A value that stands again and again, and is 0 or lies far off all others, means nothing: it is set aside."""
+    """A value that stands again and again and lies far off all others means nothing: it is set aside.
+
+    So is 0 where most of it lies at the edges, as a frame does; rounded velocities are 0 anywhere.
+    """
     layer, grid = source.layers[0], source.grid
     rows = min(SAMPLE_ROWS, grid.height)
     tops = np.unique(np.linspace(0, grid.height - rows, 4).astype(int))
@@ -289,10 +313,27 @@ def _find_empty(source: Source) -> None:
     if counts[most] < EMPTY_SHARE * sample.size or not others.size:
         return
     far = float(np.abs(values[most])) > FAR * max(float(np.percentile(np.abs(others), 99)), 1e-9)
-    if values[most] == 0 or far:
+    is_zero = values[most] == 0
+    stands = f"{values[most]:g} stands in {100 * counts[most] / sample.size:.0f} % of the pixels"
+    if far or (is_zero and _frames([(found == 0) & valid for found, valid in parts])):
         source.empty = float(values[most])
-        share = 100 * counts[most] / sample.size
-        source.warnings.append(f"{values[most]:g} stands in {share:.0f} % of the pixels and is taken as no value")
+        source.warnings.append(f"{stands} and is taken as no value")
+    elif is_zero:
+        source.warnings.append(f"{stands} and is taken as a velocity; say nodata in the file where it means none")
+
+
+def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
+    """Whether most of what is marked hangs together with the left or right edge of its row.
+
+    >>> _frames([np.array([[1, 1, 0, 0], [1, 0, 0, 1]], bool)]), _frames([np.array([[0, 1, 0, 0]], bool)])
+    (True, False)
+    """
+    marked = framed = 0
+    for strip in strips_:
+        left, right = np.logical_and.accumulate(strip, axis=1), np.logical_and.accumulate(strip[:, ::-1], axis=1)
+        marked += int(strip.sum())
+        framed += int((left | right[:, ::-1]).sum())
+    return framed > FRAME_SHARE * marked
 
 
 def _write_steps(source: Source, steps: ByteRaster, k_sigma: float) -> float:
@@ -422,10 +463,13 @@ def _draw(found: VelocityMap, source: Source, path: Path) -> None:
     frame = lonlat_frame(source.grid, PICTURE_PX)
     layers = []
     for layer in source.layers:
-        with Layer(layer.path, frame, layer.index, nearest=True) as small:
+        with Layer(layer.path, frame, layer.index, nearest=True, scaled=True) as small:
             layers.append(small.read(0, 0, frame.width, frame.height))
     known = np.all([valid for _, valid in layers], axis=0)
-    values = np.stack([value.astype(np.float64) * source.factor for value, _ in layers])
+    values = np.stack([
+        value.astype(np.float64) * source.factor_of(layer)
+        for layer, (value, _) in zip(source.layers, layers, strict=True)
+    ])  # fmt: skip
     rate = values[0] if len(values) == 1 else -np.linalg.norm(values, axis=0)
     if found.component == "los-away":
         rate = -rate

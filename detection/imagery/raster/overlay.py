@@ -16,8 +16,9 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.errors import BandMissingError, TruncatedRasterError
+from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
 from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.control_points import original_of
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
 from detection.imagery.raster.raster import has_alpha, read_grid
 from detection.imagery.raster.untrusted import open_raster
@@ -42,20 +43,26 @@ class Layer:
         nearest: warp by nearest neighbour (classes, masks) and not bilinear.
         nodata: the value that means nothing, where the file does not say so itself.
         offset: added to what is valid.
+        scaled: give values as the scale and the offset of the band say, not as they are stored.
+
+    Raises:
+        RadiometryError: a scale that cannot be meant.
     """
 
     def __init__(
         self, path: Path, grid: Grid, index: int = 1, *, nearest: bool = False, nodata: float | None = None,
-        offset: float = 0.0,
+        offset: float = 0.0, scaled: bool = False,
     ) -> None:  # fmt: skip
         self.path, self.grid, self.index, self._said_nodata = path, grid, index, nodata
-        self._offset = np.float32(offset)
+        self._scale, self._offset = np.float32(1), np.float32(offset)
         self._stack = ExitStack()
         try:
             own = read_grid(path)
             source = self._stack.enter_context(open_raster(path))
             if not 1 <= index <= source.count:
                 raise BandMissingError(f"{path}: band {index} was asked for, the file has {source.count}")
+            if scaled:
+                self._read_scale(original_of(source))
             self.tags: dict[str, str] = dict(source.tags())
             self.dtype = np.dtype(source.dtypes[index - 1])
             empty = source.nodata if source.nodata is not None else nodata
@@ -121,9 +128,15 @@ class Layer:
             raise TruncatedRasterError(f"{self.path}: a block from row {row} on cannot be read") from None
         if self._said_nodata is not None:
             valid &= values != self._said_nodata
-        if self._offset:
-            values = values + self._offset
+        if self._scale != 1 or self._offset:
+            values = values * self._scale + self._offset
         return np.where(valid, values, np.float32(0)), valid
+
+    def _read_scale(self, source: Any) -> None:
+        scale, offset = source.scales[self.index - 1], source.offsets[self.index - 1]
+        if not (np.isfinite(scale) and np.isfinite(offset) and scale):
+            raise RadiometryError(f"{self.path}: band {self.index} has the scale {scale:g} and the offset {offset:g}")
+        self._scale, self._offset = np.float32(scale), np.float32(offset)
 
     def read_steps(self, column: int, row: int, width: int, height: int) -> NDArray[np.uint8]:
         """Read a window of kept probabilities as uint8, 255 where nothing is valid.

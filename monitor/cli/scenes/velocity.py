@@ -1,5 +1,6 @@
 """`slopeward scenes velocity`: a map of velocities becomes moving zones, readings of stations, a layer of the map."""
 
+import json
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -72,8 +73,10 @@ def velocity(
     try:
         with placing_by(target), tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder:
             files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
+            factor = _find_factor(file[0].name, files[0], unit)
+            others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
             asked = VelocityAsked(
-                files=files, component=component, factor=_find_factor(file[0], files[0], unit), sigma_files=errors,
+                files=files, component=component, factor=factor, factors=others, sigma_files=errors,
                 sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, places=places, out_dir=out,
             )  # fmt: skip
             found = measure_velocity(asked)
@@ -113,8 +116,11 @@ def _open(
     return (values,), errors or ((sigma,) if sigma else ()), warnings
 
 
-def _find_factor(named: Path, raster: Path, said: str | None) -> float:
-    """By how much a value is multiplied to be mm/year; the unit is said by the file or a person, never guessed."""
+def _find_factor(name: str, raster: Path, said: str | None, silent: float | None = None) -> float:
+    """By how much a value is multiplied to be mm/year; the unit is said by the file or a person, never guessed.
+
+    A file that goes with another and says no unit has that one's factor, `silent`.
+    """
     from detection.imagery.raster.raster import inspect
     from monitor.ingest.grids.cf import choose_unit, read_unit
 
@@ -122,11 +128,13 @@ def _find_factor(named: Path, raster: Path, said: str | None) -> float:
     tags = {key.upper(): value for key, value in facts.tags.items()}
     units = {text for text in facts.units if text} or {tags[key] for key in ("UNITS", "UNIT") if key in tags}
     if len(units) > 1:
-        raise SlopewardError(f"{named.name}: bands in different units: {', '.join(sorted(units))}")
-    unit = choose_unit(units.pop() if units else "", None if said is None else read_unit(said), named.name)
+        raise SlopewardError(f"{name}: bands in different units: {', '.join(sorted(units))}")
+    if not units and silent is not None:
+        return silent
+    unit = choose_unit(units.pop() if units else "", None if said is None else read_unit(said), name)
     canonical, factor, _ = UNITS.get(unit, ("", 0.0, 0.0))
     if canonical != "mm/day":
-        raise SlopewardError(f"{named.name}: {unit!r} is no unit of velocity; expected mm/year, mm/day or m/year")
+        raise SlopewardError(f"{name}: {unit!r} is no unit of velocity; expected mm/year, mm/day or m/year")
     return factor * DAYS_PER_YEAR
 
 
@@ -141,13 +149,32 @@ def _store(
     rows = [
         Velocity(one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR) for one in found.places
     ]  # fmt: skip
+    path = service.paths.velocity_of(site.id)
+    before = _find_component(path)
+    if before not in {None, found.component} and list_velocity_places(site):
+        raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
     result = store_velocities(pipeline, site, rows, until, name, now)
     record_file(db, name_helper(), result, now)
-    path = service.paths.velocity_of(site.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found)[:ZONES_MOST]
-    write_json(path, {"name": name, "component": found.component, "until": spell(until), "features": shown})
+    component = found.component if found.places else before
+    write_json(path, {"name": name, "component": component, "until": spell(until), "features": shown})
     return {"readings": result.stored, "known": result.duplicates, "zones": len(shown)}
+
+
+def _find_component(path: Path) -> str | None:
+    """Of what the stations have readings from maps: another component would give them another sign; None: no reading.
+
+    Raises:
+        SlopewardError: nobody can say it.
+    """
+    try:
+        found: str | None = json.loads(path.read_text(encoding="utf-8"))["component"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SlopewardError(f"{path} cannot be read, so the component of the map before is not known") from None
+    return found
 
 
 def _show(found: "VelocityMap", stored: dict[str, Any] | None, *, as_json: bool) -> None:

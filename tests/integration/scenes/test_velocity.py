@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import rasterio
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
@@ -29,7 +30,8 @@ source = "velocity map"
 SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
 
 
-def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys):
+def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = str(write_service(tmp_path, database, SITE))
     grid = grid_around(11.0, 46.0, 150, 20.0)
     rows, columns = np.mgrid[:150, :150]
@@ -50,6 +52,22 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys)
         assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told["stored"] == {"readings": stored, "known": 1 - stored, "zones": 1}
+    # another component would turn the sign of the series
+    asked[asked.index("up")] = "los-away"
+    assert run_verb([*asked, *ends, "--unit", "mm/year"]) == 1
+    assert "are of up, this map is of los-away" in capsys.readouterr().err
+    # errors in another unit than the velocities
+    asked[asked.index("los-away")] = "up"
+    sigma = tmp_path / "sigma.tif"
+    with rasterio.open(path) as source, rasterio.open(sigma, "w", **source.profile) as target:
+        target.write(np.full((1, 150, 150), 1 / 365.25, np.float32))
+        target.set_band_unit(1, "mm/day")
+    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma), "--unit", "mm/year"]) == 1
+    assert "sigma.tif: the file says the unit 'mm/day', not 'mm/yr'" in capsys.readouterr().err
+    with rasterio.open(path, "r+") as target:
+        target.set_band_unit(1, "mm/year")
+    assert run_verb([*asked[:5], "--json", "--sigma-file", str(sigma)]) == 0
+    assert json.loads(capsys.readouterr().out)["zones"][0]["sigma_mm_per_year"] == pytest.approx(1)
     now = datetime.now(UTC)
     with database.read() as c:
         (series,) = [one for one in load_series(c, "bench") if one.station == "V1"]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+import rasterio
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
 from detection.imagery.footprints.geopackage import write_geopackage
@@ -114,6 +115,32 @@ def test_untagged_nodata_is_set_aside(tmp_path, noise):
     assert [zone.kind for zone in found.zones] == ["up"]
 
 
+def test_stored_integers_are_read_by_scale_and_offset(tmp_path, noise):
+    path = tmp_path / "scaled.tif"
+    write_geotiff(path, np.round((noise[:1] + 40 * SLIDE + 5) * 10).astype(np.int16), GRID)
+    with rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = (0.1,), (-5.0,)
+    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0, places=PLACES, out_dir=tmp_path))
+    assert found.zones[0].mean_mm_per_year == pytest.approx(40, abs=0.2)
+    assert found.places[0].values[0] == pytest.approx(40, abs=0.5)
+    assert found.noise_mm_per_year[0] == pytest.approx(1, rel=0.1)
+    with rasterio.open(path, "r+") as target:
+        target.scales = (0.0,)
+    with pytest.raises(RadiometryError, match="the scale 0"):
+        measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0))
+
+
+def test_rounded_velocities_scatter_by_their_step(tmp_path, noise):
+    path = write(tmp_path / "rounded.tif", np.round(noise[:1] + 40 * SLIDE))
+    found = measure_velocity(VelocityAsked(files=(path,), component="up", factor=1.0))
+    assert found.valid_share == 1.0
+    assert "is taken as a velocity" in found.warnings[0]
+    assert found.noise_mm_per_year[0] >= 1.0
+    framed = write(tmp_path / "framed.tif", np.where(COLUMNS < 60, 0, noise[0] + 20 * SLIDE)[None])
+    found = measure_velocity(VelocityAsked(files=(framed,), component="up", factor=1.0))
+    assert found.warnings[0] == "0 stands in 30 % of the pixels and is taken as no value"
+
+
 @pytest.mark.parametrize(
     ("values", "asked", "error", "why"),
     [
@@ -121,6 +148,7 @@ def test_untagged_nodata_is_set_aside(tmp_path, noise):
         (np.ones((1, 200, 200)), {"component": "enu"}, SceneError, "1 bands; east, north and up"),
         (np.full((1, 200, 200), np.nan), {"component": "up"}, NoValidPixelsError, "no pixel"),
         (np.full((1, 200, 200), 1e12), {"component": "up"}, RadiometryError, "is the unit right"),
+        (10.0 * SLIDE[None], {"component": "up"}, RadiometryError, "half of the values or more are equal"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, values, asked, error, why):
