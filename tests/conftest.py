@@ -311,6 +311,8 @@ ON_SQLITE = pytest.mark.parametrize("database_url", DATABASES, indirect=True)
 
 `make soak` (SLOPEWARD_SOAK) runs it on both.
 """
+STORY_ON_SQLITE = pytest.mark.parametrize("filled_database", DATABASES, indirect=True)
+"""The same for a test over the filled story."""
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ The simulator's messages go through the real gate of ingest; the clock is moved 
 import heapq
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -42,6 +43,7 @@ DAYS = 30
 END = START + timedelta(days=DAYS)
 COALESCE_S = 60.0
 GEOLOGIST = Actor("geologist")
+TERMS = Terms(known=Known("received"), as_then=True, acts=True, coalesce_s=COALESCE_S, tick_s=STEP.total_seconds())
 
 
 def make_model() -> SlopeModel:
@@ -80,8 +82,8 @@ def deliver(model: SlopeModel) -> Iterator[tuple[datetime, str, dict[str, Any]]]
 class Live:
     """The service on a clock of its own: messages as they come, evaluations as its loop orders them."""
 
-    def __init__(self, db: Database, model: SlopeModel) -> None:
-        self.db, self.model = db, model
+    def __init__(self, db: Database, model: SlopeModel, end: datetime = END) -> None:
+        self.db, self.model, self.end = db, model, end
         self.sites = make_sites(model)
         self.site = self.sites[0]
         self.looking = Looking(self.site)
@@ -92,7 +94,7 @@ class Live:
         self.looks = 0
 
     def run(self) -> None:
-        """All thirty days."""
+        """All days until the end."""
         self._load(self.site)
         self._evaluate("start")
         messages = sorted(deliver(self.model), key=lambda m: (m[0], m[1]))
@@ -106,11 +108,11 @@ class Live:
         heapq.heapify(waiting)
         index = 0
         while True:
-            first = messages[index][0] if index < len(messages) else END
-            act_at = waiting[0][0] if waiting else END
-            answer_at = self.answer_at or END
+            first = messages[index][0] if index < len(messages) else self.end
+            act_at = waiting[0][0] if waiting else self.end
+            answer_at = self.answer_at or self.end
             limit = min(act_at, answer_at, *self.due)
-            if min(first, limit) >= END:
+            if min(first, limit) >= self.end:
                 return
             if first <= limit:
                 burst = []
@@ -207,8 +209,10 @@ def live_history(db: Database) -> list[tuple[datetime, str, str, int, str]]:
         return sorted((r.at, r.ledger, r.key, r.to_level, r.reason) for r in c.execute(query))
 
 
-def replayed(db: Database, site: Site, terms: Terms) -> tuple[Run, list[tuple[datetime, str, str, int, str]]]:
-    run = run_backtest(db, site, START, END, terms=terms).runs[0]
+def replayed(
+    db: Database, site: Site, terms: Terms, end: datetime = END
+) -> tuple[Run, list[tuple[datetime, str, str, int, str]]]:
+    run = run_backtest(db, site, START, end, terms=terms).runs[0]
     return run, sorted((t.at, a.ledger, a.key, t.level, t.reason) for a in run.alerts for t in a.turns)
 
 
@@ -223,20 +227,19 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
         stored = c.execute(select(evaluation.c.at)).scalars().all()
     hazards = [(f"{at:%d %H:%M}", level) for at, ledger, _, level, _ in told if ledger == "hazard"]
     print(f"{live.looks} looks, {len(told)} changes of alerts, {hazards}")
-    terms = Terms(known=Known("received"), as_then=True, acts=True, coalesce_s=COALESCE_S, tick_s=STEP.total_seconds())
 
-    run, found = replayed(database, live.site, terms)
+    run, found = replayed(database, live.site, TERMS)
     assert found == told
     assert run.looks >= live.looks, "also when the clock comes to what was stamped in the future"
-    run, found = replayed(database, live.site, replace(terms, stored_instants=True))
+    run, found = replayed(database, live.site, replace(TERMS, stored_instants=True))
     assert found == told
     assert run.looks == len(set(stored))
 
     # the comparison can fail: another rule of knowledge, the first site file all the time, nobody who acts
     others = [
-        (live.site, replace(terms, known=Known("observed"))),
-        (live.sites[0], replace(terms, as_then=False)),
-        (live.site, replace(terms, acts=False)),
+        (live.site, replace(TERMS, known=Known("observed"))),
+        (live.sites[0], replace(TERMS, as_then=False)),
+        (live.site, replace(TERMS, acts=False)),
     ]
     for site, other in others if database.is_sqlite else ():
         assert replayed(database, site, other)[1] != told
@@ -245,3 +248,16 @@ def test_a_replay_decides_what_the_service_decided(database: Database) -> None:
     assert {("hazard", "hazard"), ("health", "verify"), ("health", "stale")} <= kinds, "movement, faults, silence"
     assert max(s.level for s in run.levels) >= 2
     assert any(t.by == "person" for a in run.hazards for t in a.turns)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_replay_on_postgresql_decides_the_first_days_alike(postgresql_url: str) -> None:
+    """Two weeks: late and final readings, a declared offset and a flag, found by the SQL of the other database."""
+    end = START + timedelta(days=14, hours=6)
+    with closing(Database(postgresql_url)) as database:
+        live = Live(database, make_model(), end)
+        live.run()
+        told = live_history(database)
+        assert any(ledger == "hazard" for _, ledger, *_ in told)
+        assert replayed(database, live.site, TERMS, end)[1] == told

@@ -266,7 +266,6 @@ def test_what_a_person_decided_is_recomputed_as_well(bench):
     assert len(recompute_all(bench.database, alert)) >= 2
 
 
-@ON_SQLITE
 def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
     alert, row = hazard(bench)
     config = str(write_service(tmp_path, bench.database))

@@ -542,7 +542,7 @@ def test_the_verbs_list_compare_promote_and_retire(slope: Slope, tmp_path: Path,
     assert "is retired; no recent displacement readings" in out
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is kept of an answer, whatever the database
+@ON_SQLITE
 def test_a_candidate_that_failed_in_one_piece_of_a_large_site_leaves_no_rows(slope: Slope, monkeypatch) -> None:
     now = fill(slope.database, slope.site, 60)
     slope.register(A)

@@ -25,6 +25,7 @@ from monitor.store.models.registry import load_models
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.outlines import load_unsure
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site
 from tests.data.watched_slope import write_service
 from tests.integration.scenes.test_outlines import add_outline
@@ -56,15 +57,16 @@ def place(grid, shape) -> dict:
     return json.loads(json.dumps(shapely.geometry.mapping(placed)))
 
 
+@ON_SQLITE
 @pytest.mark.usefixtures("one_torch_thread")
-def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, monkeypatch, capsys, sqlite_url):
+def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, monkeypatch, capsys, database_url):
     write_pictures(tmp_path / "scenes", LABELLED + OTHERS)
     monkeypatch.setattr("os.cpu_count", lambda: 1)  # no second process: it would load torch again
     monkeypatch.setattr(records, "Asked", partial(records.Asked, tile_px=32))
     monkeypatch.setattr(gate, "NOT_WORSE", 0.9)  # a second of training: what is offered shall be seen
     monkeypatch.chdir(tmp_path)
     asked = ["scenes", "learn", "--from-page", "--site", "bench", "--minutes", "0.04", "--json"]
-    with closing(Database(sqlite_url)) as database:
+    with closing(Database(database_url)) as database:
         site = add_site(database, SITE)
         outline_on_page(database, tmp_path / "scenes")
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))

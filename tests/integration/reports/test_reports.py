@@ -32,14 +32,13 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.report_issues import load_issues, load_mails
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
-from tests.conftest import free_port
+from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, BO, NOW
 from tests.integration.web.test_page import log_in, serving
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")
 WEEK = find_before(WEEKLY, NOW, ZURICH)
-ON_SQLITE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)  # what asks no SQL of its own
 
 
 def add_looks(database):
@@ -116,7 +115,7 @@ def test_a_report_says_what_was_known_at_its_end_whatever_comes_later(database):
         gather(database, Period(SHIFT, NOW, NOW))
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_every_language_says_every_figure_in_local_time(database):
     facts = gather(database)
     digest = digest_of(facts)
@@ -212,7 +211,7 @@ def test_what_is_due_is_made_once_mailed_once_and_tried_again(database, mail):
     ).startswith("0")
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, mail):
     facts = gather(database)
     assert find_state(facts, "en", LATE)["line"] == "ORANGE"
@@ -232,7 +231,7 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
     assert "UNKNOWN (last decision" in mail.mails[0][1]["Subject"]
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
     at = NOW - timedelta(hours=3)
     with database.write() as c:
@@ -270,7 +269,7 @@ def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
     assert (water["last"], water["highest"]) == (5.0, None), "nobody read what lies between"
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
     gather_facts, make_document = issuing.gather_facts, issuing.make_document
 
@@ -299,7 +298,7 @@ def test_one_poisoned_report_stops_no_other(database, mail, monkeypatch):
     assert len(subjects) > 3, "those of the other site went out"
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_a_report_without_pdf_is_better_than_none(database, mail, monkeypatch):
     monkeypatch.setattr(pdf, "is_installed", lambda _name: False)
     issuing.run(database, plan(mail.port, "pdf"), None, NOW + timedelta(minutes=10))
@@ -342,7 +341,7 @@ def test_a_report_shows_few_photos_of_its_time_with_place_and_hour(database):
     assert shown.count == 22
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 @pytest.mark.slow
 def test_a_report_prints_behind_walls_and_loads_nothing(database):
     pytest.importorskip("weasyprint")
@@ -357,7 +356,7 @@ def test_a_report_prints_behind_walls_and_loads_nothing(database):
     assert pdf.make_pdf(ComputeSection(), hostile).startswith(b"%PDF-")
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(database, mail):
     issuing.run(database, plan(mail.port), None, NOW + timedelta(minutes=10))
     with database.read() as c:
@@ -382,7 +381,7 @@ def test_the_page_lists_reports_and_hands_them_out_under_a_strict_policy(databas
         assert "a@b.org" in client.get(f"/sites/{SITE}/reports").text
 
 
-@ON_SQLITE
+@STORY_ON_SQLITE
 def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     url = database.url.render_as_string(hide_password=False)
     service = tmp_path / "slopeward.toml"

@@ -21,8 +21,8 @@ from monitor.jobs.scenes import inbox
 from monitor.store.alerting import decisions
 from monitor.store.alerting.decisions import load_footprint_facts
 from monitor.store.alerting.sites import save_site
+from monitor.store.scenes.arrivals import Change, Footprint, SceneRow, save_changes, save_scene
 from monitor.store.schema import tables as t
-from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import make_config, of_drawings, work_here
 
 MAY_7, MAY_12 = (datetime(2026, 5, day, 10, tzinfo=UTC) for day in (7, 12))
@@ -96,23 +96,6 @@ def test_one_image_serves_two_sites(database, config, drawn):
     assert [(f.change, f.station) for f in seen["south"]] == [("new", "S1")]
     assert inbox.run(database, config, north, now) == "nothing new"
     assert facts(database, north, now) == seen["north"]
-
-
-@ON_SQLITE
-def test_many_large_outlines_do_not_crowd_out_the_one_beside_a_station(database, config, drawn, monkeypatch):
-    site, now = make_site(database, "bench"), MAY_12 + timedelta(hours=3)
-    for name in ("a", "b"):
-        arrive(config, drawn / name, site, name)
-    inbox.run(database, config, site, now)
-    (near,) = facts(database, site, now)
-    with database.write() as c:
-        row = dict(c.execute(select(t.scene_footprint)).mappings().one())
-        far = {"distance_m": 5000.0, "area_m2": 9e6, "change": "single"}
-        c.execute(t.scene_footprint.insert(), [row | far | {"polygon_id": f"far{k}"} for k in range(3)])
-    monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
-    found = facts(database, site, now)
-    assert len(found) == 2
-    assert near in found
 
 
 def test_the_elevation_model_of_a_scene_becomes_the_ground_of_the_map_once(database, config, drawn):
@@ -214,3 +197,26 @@ def test_a_folder_that_may_not_be_read_stops_no_other(database, config, drawn, m
     said = inbox.run(database, config, site, MAY_12 + timedelta(hours=3))
     assert "a: failed: cannot be read (Permission denied); b: 1 footprints" in said
     assert inbox.run(database, config, site, MAY_12 + timedelta(hours=4)) == "nothing new"
+
+
+def test_a_decision_reads_the_nearest_outlines_by_the_newest_judgement_known_then(database, monkeypatch):
+    """Order, limit and the newest of several judgements are SQL: the same on both databases."""
+    site = make_site(database, "bench")
+    row = SceneRow("1" * 64, "bench", "a", MAY_7, "single", "a", MAY_7, "done")
+    away = {"far": 900.0, "near": 5.0, "none": None, "middle": 40.0}
+    outlines = [
+        Footprint(row.scene_hash, "m" * 64, name, "unet", "single", 100.0, 0.9, {}, 0, 0, 1, 1, "G1", metres)
+        for name, metres in away.items()
+    ]
+    days = [MAY_7 + timedelta(days=day) for day in range(4)]
+    with database.write() as c:
+        save_scene(c, row, outlines, MAY_7)
+        # the last of two judgements at one instant is what is known
+        for at, change in ((days[2], "grown"), (days[1], "known"), (days[1], "new"), (days[3], "known")):
+            save_changes(c, row.scene_hash, "m" * 64, [Change("near", change, since_at=MAY_7)], at)
+    monkeypatch.setattr(decisions, "ADVICE_LIMIT", 2)
+    told = [[(f.polygon, f.change) for f in facts(database, site, at)] for at in days]
+    assert told == [
+        [("near", "single"), ("middle", "single")], [("near", "new"), ("middle", "single")],
+        [("near", "grown"), ("middle", "single")], [("middle", "single"), ("far", "single")],
+    ]  # fmt: skip

@@ -15,6 +15,7 @@ from monitor.jobs.scenes import rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.store.job_runs import IDLE
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE, add_site, make_config, may
 
@@ -59,7 +60,7 @@ def told(database, tmp_path, monkeypatch):
     return lambda at=NOW: tiles.run(database, config, site, at), folders
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(told, database, tmp_path, monkeypatch):
     run, folders = told
     with monkeypatch.context() as full:
@@ -100,7 +101,7 @@ def test_each_scene_is_cut_once_newest_first_and_again_when_it_was_read_anew(tol
     assert (folders[2] / SCENE_FILES["scene"]).exists()
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@ON_SQLITE
 def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, database, tmp_path, monkeypatch):
     run, folders = told
     (tmp_path / "20260503.tif").write_bytes(b"another file")
