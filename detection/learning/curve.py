@@ -16,8 +16,8 @@ from detection.imagery.data.splits import Parts
 from detection.imagery.errors import ImageryError, TrainingPausedError
 from detection.imagery.neural.learner import Hooks, Settings
 from detection.imagery.neural.training import Trained, predict_maps, train_patches
-from detection.imagery.training.scoring import compare, score_maps
-from detection.learning.gate import measure_f1, pool_blocks
+from detection.imagery.training.scoring import compare, pool_blocks, score_maps
+from detection.learning.gate import measure_f1
 from detection.whole_file import write_json
 
 SHARES: Final = (0.5, 0.25)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.imagery.training.scoring import bootstrap, compare
+from detection.imagery.training.scoring import bootstrap, compare, pool_blocks
 from detection.learning.blocks import LEAST_BLOCKS
 
 NOT_WORSE: Final = 0.05
@@ -78,14 +78,6 @@ def _decide(less_logistic: list[float] | None, less_idle: list[float] | None) ->
     if less_logistic is None or less_logistic[0] <= -NOT_WORSE:
         return WORSE
     return BETTER if less_logistic[0] > 0 else AS_GOOD
-
-
-def pool_blocks(counts: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum tiles x (tp, fp, fn, tn) by block."""
-    names, places = np.unique(blocks, return_inverse=True)
-    pooled = np.zeros((len(names), 4), np.int64)
-    np.add.at(pooled, places, counts)
-    return pooled
 
 
 def measure_f1(counts: NDArray[np.int64]) -> float:

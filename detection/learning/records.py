@@ -46,6 +46,7 @@ class Asked:
         seed: of split and training.
         told: what was mended or left out before.
         tile_px: side of the tiles.
+        tried: seeds of earlier runs for the same purpose: who tries often enough passes any gate, so the card says it.
     """
 
     scenes: tuple[Path, ...]
@@ -57,6 +58,7 @@ class Asked:
     seed: int = 0
     told: tuple[str, ...] = ()
     tile_px: int = TILE_PX
+    tried: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

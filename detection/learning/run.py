@@ -132,7 +132,7 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         "curve": curve, "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"], "epochs": settings.epochs, "told": prepared.plan["told"],
-        "seconds": round(time.monotonic() - begun, 1),
+        "seed": asked.seed, "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
     return Learnt(answer, unsure)
@@ -325,7 +325,12 @@ def _keep(asked: Asked, prepared: Prepared, gate: dict[str, Any], curve: dict[st
     model = load_model(str(work / "network.safetensors"), ungated=True)
     card = {key: value for key, value in model.card.items() if key not in {"format", "weights_sha256"}}
     facts = {key: prepared.plan[key] for key in ("train", "left_out", "dropped", "blocks", "landslide_share")}
-    card |= {"gate": gate, "learnt": {**facts, "curve": curve}, "recipe_file": f"{asked.name}.recipe.toml"}
+    tries = {"seeds": [*asked.tried, asked.seed], "split_seed": prepared.plan["seed"]}
+    card |= {
+        "gate": gate,
+        "learnt": {**facts, "tries": tries, "curve": curve},
+        "recipe_file": f"{asked.name}.recipe.toml",
+    }
     card["limits"] = [*card["limits"], f"{gate['reasons'][0][0].upper()}{gate['reasons'][0][1:]}.", curve["said"]]
     out = (asked.out / f"{asked.name}.safetensors").resolve()
     save_model(out, model.network, card)

@@ -18,7 +18,7 @@ FEWEST_ISSUES: Final = 30  # scored issue times of a forecast; an interval of 80
 LEAST_COVERAGE: Final = 0.70  # of the 80 % interval
 FEWEST_REVIEWS: Final = 10  # outlines that a person looked at
 LEAST_ACCEPTED: Final = 0.8
-FEWEST_IMAGES: Final = 20  # held-out patches of the site's own ground
+FEWEST_BLOCKS: Final = 20  # held-out images or blocks of the site's own ground
 
 _MADE_BY: Final[Mapping[str, str]] = {
     "anomalies": "slopeward anomalies bench --site {site}",
@@ -109,18 +109,18 @@ def judge_forecasts(
     return found
 
 
-def judge_outlines(images: int, gain_low: float | None, looked: int, accepted: int) -> list[str]:
+def judge_outlines(blocks: int, gain_low: float | None, looked: int, accepted: int) -> list[str]:
     """Why outlines of scenes may not count; empty where they may.
 
     Args:
-        images: held-out patches of the site's own ground.
-        gain_low: lower end of the interval of F1 of the weights less that of logistic regression, on those patches.
+        blocks: held-out images or blocks of the site's own ground; patches of one block are neighbours and count once.
+        gain_low: lower end of the interval of F1 of the weights less that of logistic regression, by these blocks.
         looked: outlines of these weights that a person looked at.
         accepted: those that were accepted as they are.
     """
     found = []
-    if images < FEWEST_IMAGES:
-        found.append(f"{images} held-out patches were scored, {FEWEST_IMAGES} are needed")
+    if blocks < FEWEST_BLOCKS:
+        found.append(f"{blocks} held-out images or blocks of ground were scored, {FEWEST_BLOCKS} are needed")
     if gain_low is None:
         found.append("the weights could not be compared with logistic regression")
     elif gain_low <= 0.0:

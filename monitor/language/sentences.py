@@ -215,7 +215,8 @@ SENTENCES: Final = (
     N_("no event is known that they could have been early for"),
     N_("with them the warning comes no earlier than by velocity alone at equal days of false alarm"),
     N_("with them the warning comes {duration} later than by velocity alone at equal days of false alarm"),
-    N_("{n} held-out patches were scored, {n2} are needed"),
+    N_("{n} held-out patches were scored, {n2} are needed"),  # stored by earlier versions
+    N_("{n} held-out images or blocks of ground were scored, {n2} are needed"),
     N_("the weights could not be compared with logistic regression"),
     N_("F1 of the weights less that of logistic regression is {n} at its lower end"),
     N_("{n} of its outlines were reviewed, {n2} are needed (slopeward scenes review)"),

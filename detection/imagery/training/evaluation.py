@@ -1,6 +1,6 @@
 """Scoring trained weights on a labelled set, beside the simple maps when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation
-from detection.imagery.training.scoring import Scored, compare, score_maps
+from detection.imagery.training.scoring import Scored, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
 from detection.imagery.training.worst_cases import draw_sheet
 
@@ -42,8 +42,9 @@ def score_weights(
 
     Returns:
         The report of `scoring.score_maps`, with weights, model_hash, data, `training_seed`, and with `simple`:
-        index, logistic (their reports) and `beside` (paired differences of F1), and next to it `patches_sha256` and
-        `fitted_on` (how many of the patches the weights or the simple maps were fitted on). Of weights that draw boxes:
+        index, logistic (their reports) and `beside` (paired differences of F1, by `blocks`: the folders of the patches,
+        or the patches where they lie in none), and next to it `patches_sha256` and `fitted_on`
+        (how many of the patches the weights or the simple maps were fitted on). Of weights that draw boxes:
         ap50 with its interval over the images, images and boxes. Always `trained_on`: how many of the pictures the
         weights were trained on; None where they keep no digests of these.
 
@@ -76,6 +77,7 @@ def score_weights(
     if simple:
         answer["simple"] = _beside(scored, train, test, card, resize_px, objects=objects)
         answer |= _find_fitted(train, test, card, facts["trained_on"] or 0)
+        answer |= {"blocks": len(np.unique(_list_blocks(scored.names))), "tries": card.get("learnt", {}).get("tries")}
     if sheet:
         _draw_worst(scored, model, test, at, resize_px, sheet)
         answer["sheet"] = str(sheet)
@@ -113,9 +115,21 @@ def _beside(
     fit, held = split(train, settings.get("split", "seeded"), settings["held_share"], settings["seed"])
     rules = {"index": fit_index(train, held), "logistic": fit_logistic(train, fit, held)}
     found = {name: score_simple(rule, test, objects=objects) for name, rule in rules.items()}
+    blocks = _list_blocks(scored.names)
+    own = pool_blocks(scored.confusions, blocks)
     return {name: one.report for name, one in found.items()} | {
-        "beside": {name: compare(scored.confusions, one.confusions) for name, one in found.items()}
+        "beside": {name: compare(own, pool_blocks(one.confusions, blocks)) for name, one in found.items()}
     }
+
+
+def _list_blocks(names: Sequence[str]) -> NDArray[np.int64]:
+    """Number the blocks of patches: those in one folder (`FOLDER/images/NAME`) are neighbours; else each is its own.
+
+    >>> _list_blocks(["a/images/1", "a/images/2", "b/images/1", "images/1", "images/2"]).tolist()
+    [0, 0, 1, 2, 3]
+    """
+    folders = [name.rpartition("/images/")[0] or name for name in names]
+    return np.asarray(np.unique(folders, return_inverse=True)[1])
 
 
 def _find_fitted(train: Patches, test: Patches, card: dict[str, Any], trained_on: int) -> dict[str, Any]:

@@ -108,6 +108,14 @@ def bootstrap(confusions: NDArray[np.int64], seed: int, draws: int = DRAWS) -> d
     return out
 
 
+def pool_blocks(counts: NDArray[np.int64], blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sum tiles x (tp, fp, fn, tn) by block."""
+    names, places = np.unique(blocks, return_inverse=True)
+    pooled = np.zeros((len(names), 4), np.int64)
+    np.add.at(pooled, places, counts)
+    return pooled
+
+
 def compare(one: NDArray[np.int64], other: NDArray[np.int64], seed: int = 0, draws: int = DRAWS) -> dict[str, Any]:
     """Difference of F1, `one` minus `other`, on the same images: paired bootstrap over images.
 

@@ -1,5 +1,6 @@
 """`slopeward scenes learn`: from scenes and outlines to a network of one's own, tried before it is offered."""
 
+import json
 import re
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -82,8 +83,9 @@ def learn(
             labels, told = _read_labels(outlines, looked, owner)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
             asked = Asked(
-                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told)
-            )
+                scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
+                tried=_list_tried(owner, target),
+            )  # fmt: skip
             stopped = stack.enter_context(asked_to_stop())
             learnt = run_learning(asked, say, Hooks(show_progress, lambda: bool(stopped)))
         except TrainingPausedError:
@@ -132,6 +134,14 @@ def _name_folder(folder: Path | None, owner: _Owner | None) -> Path:
     return owner.models / datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
 
 
+def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
+    """Seeds of the runs for a site that have an answer, this one left out."""
+    from detection.learning.run import ANSWER
+
+    answers = [] if owner is None else sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))
+    return tuple(json.loads(one.read_text(encoding="utf-8")).get("seed", 0) for one in answers if one.parent != target)
+
+
 def _read_labels(outlines: Path | None, looked: Path | None, owner: _Owner | None) -> "tuple[list[Label], list[str]]":
     from shapely.geometry import shape
 
@@ -158,8 +168,6 @@ def _list_paths(owner: _Owner | None) -> list[Path]:
 
 def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
-    import json
-
     answer, now = learnt.answer, datetime.now(UTC)
     weights = Path(answer["weights"]).resolve()
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}

@@ -189,14 +189,16 @@ def _keep_proof(
         looked = [r for r in load_reviewed(c, chosen.id, model_hash=answer["model_hash"]) if r.verdict is not None]
         accepted = sum(r.verdict == "accept" for r in looked)
         low = (logistic.get("interval") or [None])[0]
-        reasons = judge_outlines(int(answer["images"]), low, len(looked), accepted)
+        blocks = int(answer.get("blocks", answer["images"]))
+        reasons = judge_outlines(blocks, low, len(looked), accepted)
         result = {
             "f1": answer.get("f1"), "less_logistic": logistic, "reviewed": len(looked), "accepted": accepted,
             "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
+            "images": answer["images"], "blocks": blocks, "tries": answer.get("tries"),
         }  # fmt: skip
         made_by = f"slopeward scenes score --site {chosen.id} --layout {data['source']} --folder {data['folder']}"
         proof = Proof(
-            "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, int(answer["images"])
+            "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
         )  # fmt: skip
         add_proof(c, chosen, asking, proof, keeper, now)
     return reasons

@@ -93,7 +93,7 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         prove = ["scenes", "score", "--site", "bench", "--data", folder, "--layout", "folder", "--folder", "tiles"]
         assert run_verb([*prove, "--by", "ada"]) == 0
         said = capsys.readouterr().out
-        assert f"bench: outlines are advice: {LEFT_OUT} held-out patches were scored, 20 are needed" in said
+        assert f"outlines are advice: {LEFT_OUT} held-out images or blocks of ground were scored, 20 are needed" in said
         assert f"F1 {answer['gate']['f1']['network']:.4f}" in said
         with database.read() as c:
             (row,) = load_view(c, "model_proofs", site="bench")
@@ -110,6 +110,7 @@ def _check_answer(answer) -> None:
     assert not parts[0] & parts[1]
     card = load_model(answer["weights"]).card
     assert card["gate"] == answer["gate"]
+    assert card["learnt"]["tries"]["seeds"] == [0]
     assert card["domain"]["season"] == [5]
     assert card["pixel_size_m"] == pytest.approx(10, rel=0.01)
     unsure = json.loads((weights.parent / "least-sure.geojson").read_text())["features"]

@@ -164,7 +164,7 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
     for number in range(10):
         part = "train" if number < 6 else "validation"
         for kind, picture in (("images", np.clip(images[number] * 3, 0, 1) * 255), ("masks", masks[number][None])):
-            path = tmp_path / part / kind / f"{number}.png"
+            path = tmp_path / part / f"b{number // 2:04d}" / kind / f"{number}.png"  # two neighbours in a block
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, picture.astype(np.uint8))
     with closing(Database(sqlite_url)) as database:
@@ -173,7 +173,7 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
         ask = ["scenes", "score", "--site", "bench", "--layout", "folder", "--folder", str(tmp_path)]
         assert run_verb([*ask, "--bands", "red,green,blue"]) == 0
         said = capsys.readouterr().out
-        assert "bench: outlines are advice: 4 held-out patches were scored, 20 are needed" in said
+        assert "bench: outlines are advice: 2 held-out images or blocks of ground were scored, 20 are needed" in said
         assert "0 of its outlines were reviewed, 10 are needed" in said
         # neither other weights, nor another threshold, nor patches that were trained on speak of what serves
         for more in (["--weights", "landslide4sense"], ["--threshold", "0.9"]):
@@ -190,7 +190,7 @@ def test_a_score_on_patches_of_a_site_is_kept_as_its_proof(tmp_path, monkeypatch
     assert (result["data"]["test_part"], len(result["patches_sha256"])) == ("validation", 64)
     assert result["threshold"] == load_model("landslide4sense").card["threshold"]
     assert row["made_by"] == f"slopeward scenes score --site bench --layout folder --folder {tmp_path}"
-    assert (row["kind"], row["subject"], row["passed"], row["rows_tested"]) == ("scene", "outlines", False, 4)
+    assert (row["kind"], row["subject"], row["passed"], row["rows_tested"]) == ("scene", "outlines", False, 2)
     assert row["weights"] == load_model("landslide4sense").model_hash
 
 
