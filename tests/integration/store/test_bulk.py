@@ -1,4 +1,4 @@
-"""Many rows by the driver itself: what text holds comes back, and a refused key is the error that any statement raises."""
+"""Many rows by the driver itself: text comes back as it was, and a key twice is the error of any statement."""
 
 import pytest
 from sqlalchemy import select
