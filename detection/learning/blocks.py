@@ -13,7 +13,7 @@ from detection.imagery.data.splits import split_folders
 from detection.learning.records import LearningError, Window
 
 LEAST_BLOCKS: Final = 8
-"""So many blocks that hold landslides are left out, or nothing is told of the network."""
+"""So many blocks that hold landslides are left out, or nothing is said of the network."""
 LEAST_SIDE: Final = 3  # tiles along a block of ground: the one in its midst touches no other block
 BLOCKS: Final = 50  # of ground, about, where there are too few images
 LEFT_OUT: Final = 0.25

@@ -29,7 +29,7 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
 
     It passes when its F1 lies above that of logistic regression (lower end of the interval above 0), or at most .05
     below (lower end), and in either case above that of maps that learn nothing: all is landslide, red less green.
-    Of fewer than `LEAST_BLOCKS` blocks that hold landslides nothing can be told: an interval drawn from them is too
+    Of fewer than `LEAST_BLOCKS` blocks that hold landslides nothing can be said: an interval drawn from them is too
     narrow. Such a network is not offered.
     """
     network, logistic, index = (pool_blocks(one, tried.blocks) for one in (tried.network, tried.logistic, tried.index))

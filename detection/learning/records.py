@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +26,13 @@ class Label:
         kind: one of `KINDS`.
         shape: polygon in longitude and latitude (shapely).
         scene: path of the one scene that it speaks of; empty: of every scene that shows the ground.
+        since: it speaks of no scene that was taken before; None: of scenes of any day.
     """
 
     kind: str
     shape: Any
     scene: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ def _mark(asked: Asked, readable: Readable) -> str:
             facts = file.stat()
             digest.update(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
     for label in asked.labels:
-        digest.update(f"{label.kind}\0{label.scene}\0".encode() + label.shape.wkb)
+        digest.update(f"{label.kind}\0{label.scene}\0{label.since or ''}\0".encode() + label.shape.wkb)
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,12 +88,12 @@ def cut_tiles(
     shapes = np.array([label.shape for label in labels], object)
     tiles: list[Tile] = []
     others: list[Window] = []
-    told, used = [], np.zeros(len(labels), bool)
+    told, days = [], [set[date]() for _ in labels]
     for number, scene in enumerate(readable.scenes):
         begun = len(tiles)
         try:
             with open_scene(scene, readable.bands) as reader:
-                found = _place(scene, reader.grid, labels, shapes, used, side_px if around else 0)
+                found = _place(scene, reader.grid, labels, shapes, days, side_px if around else 0)
                 for window in _list_windows(scene, reader.grid, side_px):
                     if len(tiles) == MOST_TILES:
                         break
@@ -111,7 +112,17 @@ def cut_tiles(
             tell(f"{number + 1} of {len(readable.scenes)} scenes, {len(tiles)} labelled tiles")
     if len(tiles) == MOST_TILES:
         told.append(f"only the first {MOST_TILES:,} labelled tiles are used")
-    if missed := int((~used).sum()):
+    if several := sum(
+        len(own) > 1 and not label.since and label.kind != NOTHING for label, own in zip(labels, days, strict=True)
+    ):
+        told.append(
+            f"{several} of {len(labels)} outlines lie on scenes of several days and count on all of them: where a "
+            "landslide is younger than a scene, say since when it is there (--since)"
+        )
+    undated = sum(scene.acquired_at == UNKNOWN for scene in readable.scenes)
+    if undated and any(label.since for label in labels):
+        told.append(f"{undated} scenes do not say their day: outlines with one do not count on them")
+    if missed := sum(not own for own in days):
         told.append(f"{missed} of {len(labels)} outlines lie on no scene")
     _check(tiles, labels, told, readable)
     return Cut(tuple(tiles), tuple(others[:: max(1, -(-len(others) // MOST_OTHERS))]), tuple(told))
@@ -133,13 +144,20 @@ def _check(tiles: list[Tile], labels: Sequence[Label], told: list[str], readable
 
 
 def _place(
-    scene: Scene, grid: Grid, labels: Sequence[Label], shapes: NDArray[Any], used: NDArray[np.bool_], around_px: int
+    scene: Scene, grid: Grid, labels: Sequence[Label], shapes: NDArray[Any], days: list[set[date]], around_px: int
 ) -> _Outlines:
-    """The labels that speak of a scene, in its pixels; they are marked as used.
+    """The labels that speak of a scene, in its pixels; its day is noted for them.
 
     Where nobody says what was looked at, it is the box around them and `around_px` more; none where that is 0.
     """
-    own = np.array([not label.scene or Path(label.scene) == scene.path for label in labels], bool)
+    own = np.array(
+        [
+            (not label.scene or Path(label.scene) == scene.path)
+            and (label.since is None or scene.acquired_at >= label.since)
+            for label in labels
+        ],
+        bool,
+    )
 
     def move(x: NDArray[Any], y: NDArray[Any]) -> tuple[Any, Any]:
         return apply_affine(~grid.transform, *map(np.asarray, from_lonlat(grid, x, y)))
@@ -153,7 +171,8 @@ def _place(
     here = np.isfinite(box).all(axis=1)
     here &= (box[:, 0] < grid.width) & (box[:, 2] > 0) & (box[:, 1] < grid.height) & (box[:, 3] > 0)
     places = np.flatnonzero(near)[here]
-    used[places] = True
+    for place in places:
+        days[place].add(scene.acquired_at.date())
     kinds = [labels[int(place)].kind for place in places]
     found = list(moved[here])
     if around_px and found and NOTHING not in kinds:

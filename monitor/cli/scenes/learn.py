@@ -3,7 +3,7 @@
 import json
 import re
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -49,6 +49,9 @@ def learn(
     looked: Annotated[
         Path | None, typer.Option(help="Polygons of all that was looked at; else the box around the outlines.")
     ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Outlines do not count on scenes of before this day.")
+    ] = None,
     from_page: Annotated[
         bool, typer.Option("--from-page", help="Learn from what people drew and judged on the page of --site.")
     ] = False,
@@ -74,13 +77,13 @@ def learn(
     from detection.learning.run import learn as run_learning
     from detection.learning.scenes import find_scenes
 
-    _check_words(folder, outlines, site, from_page=from_page)
+    _check_words(folder, outlines, site, since, from_page=from_page)
     with ExitStack() as stack:
         owner = None if site is None else _open_owner(config, site, stack)
         target = out or _name_folder(folder, owner)
         name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
-            labels, told = _read_labels(outlines, looked, owner)
+            labels, told = _read_labels(outlines, looked, owner, since)
             scenes = find_scenes(folder) if folder else tuple(_list_paths(owner))
             asked = Asked(
                 scenes, tuple(labels), target, name, around=not from_page, minutes=minutes, seed=seed, told=tuple(told),
@@ -102,9 +105,13 @@ def learn(
         raise typer.Exit(NOT_OFFERED)
 
 
-def _check_words(folder: Path | None, outlines: Path | None, site: str | None, *, from_page: bool) -> None:
+def _check_words(
+    folder: Path | None, outlines: Path | None, site: str | None, since: datetime | None, *, from_page: bool
+) -> None:
     if from_page == (outlines is not None):
         raise typer.BadParameter("give the outlines as a file, or take those of the page", param_hint="--outlines")
+    if from_page and since:
+        raise typer.BadParameter("outlines of the page are of one scene each", param_hint="--since")
     if from_page and site is None:
         raise typer.BadParameter("takes the page of a site", param_hint="--site")
     if folder is None and site is None:
@@ -142,14 +149,19 @@ def _list_tried(owner: _Owner | None, target: Path) -> tuple[int, ...]:
     return tuple(json.loads(one.read_text(encoding="utf-8")).get("seed", 0) for one in answers if one.parent != target)
 
 
-def _read_labels(outlines: Path | None, looked: Path | None, owner: _Owner | None) -> "tuple[list[Label], list[str]]":
+def _read_labels(
+    outlines: Path | None, looked: Path | None, owner: _Owner | None, since: datetime | None
+) -> "tuple[list[Label], list[str]]":
     from shapely.geometry import shape
 
     from detection.learning.labels import read_labels
-    from detection.learning.records import Label
+    from detection.learning.records import NOTHING, Label
 
     if outlines is not None:
-        return read_labels(outlines, looked)
+        labels, told = read_labels(outlines, looked)
+        # what was looked at was looked at on every day; before this one there is no landslide in it
+        return [one if one.kind == NOTHING or since is None else replace(one, since=since.replace(tzinfo=UTC))
+                for one in labels], told  # fmt: skip
     assert owner is not None
     labels = [Label(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):

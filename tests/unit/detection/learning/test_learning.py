@@ -1,6 +1,9 @@
 """What can be learnt from and what is refused in a line; what is left out; the gate; what more outlines bring."""
 
+import shutil
 import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from detection.learning.gate import Tried, judge
 from detection.learning.labels import read_labels
 from detection.learning.records import NOTHING, Asked, Label, Window
 from detection.learning.scenes import find_scenes, read_scenes
+from detection.learning.tiles import cut_tiles
 from tests.unit.detection.learning.drawn_ground import BANDS, write_outlines, write_pictures
 
 
@@ -157,6 +161,20 @@ def test_the_curve_says_what_more_outlines_bring_or_that_it_cannot(half, spread,
     assert said in told["said"]
     assert told["points"][-1]["share"] == 1.0
     assert "no time" in tell_curve([], counts(0.6), np.arange(40), 120)["said"]
+
+
+def test_an_outline_is_not_painted_on_a_scene_of_before_it(tmp_path):
+    outlines, earlier = write_pictures(tmp_path / "scenes", 1), tmp_path / "scenes/000_20200101.tif"
+    shutil.copy(tmp_path / "scenes/000_20240506.tif", earlier)
+    (label,), _ = read_labels(outlines)
+    readable = read_scenes(find_scenes(tmp_path / "scenes"))
+    cut = cut_tiles(readable, [label], tmp_path / "both", 32, around=True, tell=print)
+    assert len(cut.tiles) == 2
+    assert cut.told[0].startswith("1 of 1 outlines lie on scenes of several days and count on all of them")
+    later = [replace(label, since=datetime(2024, 1, 1, tzinfo=UTC)), Label(NOTHING, label.shape.buffer(0.001))]
+    cut = cut_tiles(readable, later, tmp_path / "later", 32, around=True, tell=print)
+    assert [bool(tile.landslide_px) for tile in cut.tiles] == [False, True]
+    assert cut.told == ()
 
 
 def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
