@@ -47,6 +47,7 @@ SAMPLE_ROWS: Final = 24  # of cells, in each of them
 SHOWN: Final = 0.5  # of a cell's pixels, else it says nothing
 NINE_LEAST: Final = 7  # of nine cells
 SAME_SIDE: Final = 0.2  # how far the cell itself must stray, as a two-sided chance
+COHERENCE_MOST: Final = 1.01  # rounding
 COHERENT: Final = 0.5  # before: below, a fall means nothing
 FALL_LEAST: Final = 0.2
 NMAD: Final = 1.4826
@@ -118,19 +119,20 @@ class Source:
         self._angles = [self._layer(path) for path in asked.incidence or ()]
         self._mask = None if asked.mask is None else self._layer(asked.mask, nearest=True)
 
-    def _layer(self, path: Path, index: int = 1, *, nearest: bool = False) -> Layer:
-        layer = self._stack.enter_context(Layer(path, self.grid, index, nearest=nearest))
+    def _layer(
+        self, path: Path, index: int = 1, *, nearest: bool = False, nodata: float | None = None
+    ) -> Layer:  # fmt: skip
+        layer = self._stack.enter_context(
+            Layer(path, self.grid, index, nearest=nearest, nodata=nodata, scaled=not nearest)
+        )
         if layer.warped and not nearest:
             self.warnings.append(f"{path.name} was warped onto the grid of the newest image, which smooths its speckle")
         return layer
 
     def _open_image(self, date: RadarDate) -> tuple[Layer, str]:
-        layer = self._layer(date.file, date.index)
-        samples = []
-        for row in np.linspace(0, self.grid.height, 5)[:-1].astype(int):
-            values, valid = layer.read(0, int(row), self.grid.width, min(32, self.grid.height - int(row)))
-            samples.append(values[valid & (values != 0)])
-        units, why = find_units(date, np.concatenate(samples), self.asked.units)
+        layer = self._layer(date.file, date.index, nodata=0.0)
+        values, valid = _sample(layer)
+        units, why = find_units(date, values[valid], self.asked.units)
         self.units[str(date.path)] = f"{units} ({why})"
         return layer, units
 
@@ -162,14 +164,38 @@ class Source:
             values, valid = layer.read(*box)
             power = to_power(values, units)
             valid &= ~hidden & np.isfinite(power)
-            if units == "db":
-                valid &= values != 0
             total += average_cells(power, valid, k)
         return total / max(1, len(images))
 
     def _to_cells(self, layer: Layer, box: tuple[int, int, int, int], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
         values, valid = layer.read(*box)
         return average_cells(values, valid & ~hidden, self.asked.multilook)
+
+
+def _sample(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Values of some rows spread over the grid of a layer, and where they are valid."""
+    grid = layer.grid
+    tops = np.linspace(0, grid.height, 5)[:-1].astype(int)
+    parts = [layer.read(0, int(top), grid.width, min(32, grid.height - int(top))) for top in tops]
+    return np.concatenate([values for values, _ in parts]), np.concatenate([valid for _, valid in parts])
+
+
+def check_image(date: RadarDate, ground: RadarDate) -> None:
+    """Refuse an image that cannot be compared on the ground of another one; or by itself, where both are the same.
+
+    Raises:
+        NoValidPixelsError: it shows less than half of what the other one shows.
+        RadiometryError: it is no calibrated backscatter.
+    """
+    grid = read_grid(ground.file)
+    with ExitStack() as stack:
+        layers = [
+            stack.enter_context(Layer(one.file, grid, one.index, nodata=0.0, scaled=True)) for one in (ground, date)
+        ]
+        (_, wanted), (values, valid) = map(_sample, layers)
+    if (valid & wanted).sum() < SHOWN * wanted.sum():
+        raise NoValidPixelsError(f"{date.path}: shows less than half of the same ground")
+    find_units(date, values[valid])
 
 
 def average_cells(values: NDArray[Any], valid: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
@@ -312,6 +338,7 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
     alone: list[NDArray[np.float64]] = []
     nine: list[NDArray[np.float64]] = []
     falls: list[NDArray[np.float64]] = []
+    coherent = 0.0
     rows = min(SAMPLE_ROWS, source.cells.height, source.rows)
     tops = np.unique(np.linspace(0, source.cells.height - rows, SAMPLE_STRIPS).astype(int))
     for top in tops:
@@ -320,6 +347,7 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
         # every third cell: their squares of nine do not overlap
         around = log_ratio(mean_of_nine(cells.before), mean_of_nine(cells.after))
         nine.append(_known(around[1::3, 1::3]))
+        coherent = max(coherent, *(np.nanmax(one, initial=0.0) for one in (cells.was, cells.crossed)))
         falls.append(_known(normalised_fall(cells.was, cells.crossed)[np.nan_to_num(cells.was) >= COHERENT]))
     single, groups, fall = (np.concatenate(one) for one in (alone, nine, falls))
     warnings = []
@@ -338,13 +366,14 @@ def _find_rules(source: Source) -> tuple[Rules, list[str]]:
                 "each other, or most of the ground changed"
             )
     coherence = None
-    if source.asked.coherence is not None:
-        if len(fall) < FEW_CELLS:
-            raise NoValidPixelsError(
-                f"{len(fall)} cells had a coherence of {COHERENT} or more before; {FEW_CELLS} are needed to compare"
-            )
-        if float(np.abs(fall).max()) > 1.0:
-            raise RadiometryError("coherence below 0: it lies between 0 and 1")
+    if coherent > COHERENCE_MOST or (len(fall) and float(np.abs(fall).max()) > 1.0):
+        raise RadiometryError(f"coherence {'above 1' if coherent > COHERENCE_MOST else 'below 0'}: it lies in 0 to 1")
+    if source.asked.coherence is not None and len(fall) < FEW_CELLS:
+        why = f"{len(fall)} cells had a coherence of {COHERENT} or more before; {FEW_CELLS} are needed to compare"
+        if not after:
+            raise NoValidPixelsError(why)
+        warnings.append(f"coherence is not compared: {why}")
+    elif source.asked.coherence is not None:
         middle = float(np.median(fall))
         coherence = middle, max(NMAD * float(np.median(np.abs(fall - middle))), 1e-3)
     return Rules(*laws, coherence, source.asked.false_alarms), warnings

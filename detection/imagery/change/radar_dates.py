@@ -15,6 +15,7 @@ from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.scene import Scene, find_date, read_scene
 
 POLARISATIONS: Final = ("VV", "HH", "VH", "HV")  # the one that is taken where several are there
+BESIDE: Final = ("COHERENCE", "CC", "COH", "ANGLE", "INCIDENCE")  # bands that radar brings too
 UNITS: Final = ("power", "db", "amplitude")
 KEYS: Final = ("orbit", "track", "look", "units", "incidence_deg")
 ORBITS: Final = ("ascending", "descending")
@@ -33,8 +34,10 @@ SPELLED: Final = {
     "asc": "ascending", "desc": "descending", "a": "ascending", "d": "descending", "l": "left", "r": "right",
 }  # fmt: skip
 # Sentinel-1 repeats its 175 orbits; the product's name holds the absolute one.
-SENTINEL1: Final = re.compile(r"S1([AB])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
-FIRST_ORBIT: Final = {"A": 73, "B": 27}
+SENTINEL1: Final = re.compile(r"S1([ABCD])_\w\w_\w{4}_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(\d{6})_")
+FIRST_ORBIT: Final = {"A": 73, "B": 27, "C": 172, "D": 42}
+# Sentinel-1C was moved in June 2026: after this absolute orbit its numbers begin elsewhere.
+MOVED_AFTER, MOVED_FIRST = 8018, 99
 ORBITS_OF_CYCLE: Final = 175
 # Dates of one orbit are taken at one time of the day; of the other direction, half a day away.
 APART_S: Final = 1200.0
@@ -104,8 +107,9 @@ def of_scene(scene: Scene) -> RadarDate:
 
 
 def is_radar(scene: Scene) -> bool:
-    """Whether a scene is one of radar: its manifest says so, or its bands are polarisations."""
-    return bool(scene.sar) or any(name.upper() in POLARISATIONS for name in scene.bands)
+    """Whether a scene is one of radar: its manifest says so, or it has bands of radar only."""
+    names = {name.upper() for name in scene.bands}
+    return bool(scene.sar) or bool(names & {*POLARISATIONS} and names <= {*POLARISATIONS, *BESIDE})
 
 
 def _read_said(path: Path, told: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -130,7 +134,9 @@ def _read_said(path: Path, told: Mapping[str, Any], name: str) -> dict[str, Any]
     if "polarisation" in told:
         found["polarisation"] = str(told["polarisation"]).strip().upper()
     if "track" not in found and (match := SENTINEL1.search(name)):
-        found["track"] = float((int(match[2]) - FIRST_ORBIT[match[1]]) % ORBITS_OF_CYCLE + 1)
+        orbit = int(match[2])
+        moved = match[1] == "C" and orbit > MOVED_AFTER
+        found["track"] = float((orbit - (MOVED_FIRST if moved else FIRST_ORBIT[match[1]])) % ORBITS_OF_CYCLE + 1)
     return found
 
 
@@ -196,14 +202,19 @@ def find_units(date: RadarDate, values: NDArray[np.floating], asked: str | None 
         asked: what a person says.
 
     Raises:
-        RadiometryError: it is no calibrated backscatter.
+        RadiometryError: it is no calibrated backscatter, or not in the unit that is said.
     """
-    if said := asked or date.said.get("units"):
+    said = asked or date.said.get("units")
+    if said and not values.size:
         return said, "as said"
     if not values.size:
         raise RadiometryError(f"{date.path}: no valid value, so its unit cannot be found; say --units")
     below, middle = float(np.mean(values < 0)), float(np.median(values))
     low, high = (float(one) for one in np.percentile(values, [1, 99]))
+    if said:
+        if not (low >= DB_LEAST and high <= DB_MOST if said == "db" else below <= 0.01):
+            raise RadiometryError(f"{date.path}: said to be {said}, but its values go from {low:.4g} to {high:.4g}")
+        return said, "as said"
     if below > 0.5 and low >= DB_LEAST and high <= DB_MOST:
         return "db", f"found: {below:.0%} of the values are below 0, median {middle:.1f}"
     if below <= 0.01 and middle <= POWER_MOST:

@@ -87,7 +87,9 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
             continue
         try:
             offset = 0.0 if role == "coherence" else scene.offset
-            layers[role] = stack.enter_context(Layer(band.path, grid, band.index, offset=offset))
+            layers[role] = stack.enter_context(
+                Layer(band.path, grid, band.index, offset=offset, scaled=role == "coherence")
+            )
         except ImageryError:
             continue  # a date whose files are gone still has its probabilities
     return layers

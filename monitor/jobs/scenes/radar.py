@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from shapely import STRtree
 from shapely.geometry import shape as shape_of
 
-from detection.imagery.change.radar import find_radar_change
+from detection.imagery.change.radar import check_image, find_radar_change
 from detection.imagery.change.radar_dates import find_difference, is_radar, of_scene
 from detection.imagery.change.radar_outputs import FILES
 from detection.imagery.change.radar_records import METHOD, RadarAsked, RadarChange, RadarOutline
@@ -29,6 +31,7 @@ BEFORE_MOST: Final = 3  # earlier images whose mean is the ground before
 OLDEST: Final = timedelta(days=90)  # growth and seasons change backscatter too
 FALSE_ALARMS: Final = 1e-4
 MULTILOOK: Final = 3
+OUTLINES_MOST: Final = 5000  # of one scene, the largest
 CLASS: Final = "disturbance"
 ADVICE: Final = "change by radar is advice only"
 SAME_SHARE: Final = 0.5  # of the smaller outline: then it is one that was seen before
@@ -42,36 +45,46 @@ CARD: Final[dict[str, Any]] = {
 MODEL_HASH: Final = hashlib.sha256(json.dumps(CARD, sort_keys=True).encode()).hexdigest()
 
 
-def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> list[tuple[KnownDate, Scene]]:
-    """Earlier radar scenes of one geometry, the newest first; those whose files are gone cannot be compared."""
-    own, found = of_scene(scene), []
+def list_before(scene: Scene, dates: tuple[KnownDate, ...]) -> tuple[list[tuple[KnownDate, Scene]], list[str]]:
+    """Earlier radar scenes of one geometry, the newest first, and why others cannot be compared."""
+    own, found, unfit = of_scene(scene), [], []
     for date in sorted(dates, key=lambda one: one.acquired_at, reverse=True):
         if date.model_hash != MODEL_HASH or not scene.acquired_at - OLDEST <= date.acquired_at < scene.acquired_at:
             continue
         try:
             other = read_scene(Path(date.scene_path), date.acquired_at)
             if is_radar(other) and find_difference(own, of_scene(other)) is None:
+                check_image(of_scene(other), own)
                 found.append((date, other))
-        except ImageryError:
-            continue
+        except ImageryError as error:
+            unfit.append(_tell_unfit([date], error))
         if len(found) == BEFORE_MOST:
             break
-    return found
+    return found, unfit[:BEFORE_MOST]
+
+
+def _tell_unfit(dates: list[KnownDate], error: ImageryError) -> str:
+    """Why dates were left out, without the folders of the server."""
+    said = str(error)
+    for date in dates:
+        said = said.replace(f"{Path(date.scene_path).parent}/", "")
+    return f"not compared with {', '.join(f'{date.acquired_at:%Y-%m-%d}' for date in dates)}: {said}"
 
 
 def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
     """Compare a radar scene with the last ones of its orbit; of the first one there is nothing to say."""
     own_hash = scene_hash(scene, asked.owner)
-    before = list_before(scene, asked.dates)
+    check_image(of_scene(scene), of_scene(scene))
+    before, unfit = list_before(scene, asked.dates)
     asked.out_dir.mkdir(parents=True, exist_ok=True)
     cautions = [ADVICE, *_tell_hidden(scene, asked.dates)]
-    found = None
-    if before:
-        found = find_radar_change(_ask(asked, scene, before, own_hash))
-        warnings, outputs = found.warnings, dict(found.outputs)
+    found, before, said = _compare(asked, scene, before, own_hash)
+    warnings = [*unfit, *said]
+    if found is not None:
+        warnings, outputs = [*warnings, *found.warnings], dict(found.outputs)
     else:
         why = f"no earlier radar scene of this orbit within {OLDEST.days} days: the next one is compared with this one"
-        warnings, outputs = (why,), _write_first(scene, asked.out_dir)
+        warnings, outputs = warnings or [why], _write_first(scene, asked.out_dir)
     grid = read_grid(of_scene(scene).file)
     changes = {} if found is None else _judge(scene, own_hash, found, before, cautions)
     outlines = tuple(map(_outline, found.outlines if found else ()))
@@ -86,6 +99,37 @@ def read_radar_scene(asked: SceneAsked, scene: Scene) -> ReadScene:
         replaced=tuple(sorted(v.scene_hash for v in asked.versions
                               if v.acquired_at == scene.acquired_at and v.scene_hash != own_hash)),
     )  # fmt: skip
+
+
+def _compare(
+    asked: SceneAsked, scene: Scene, before: list[tuple[KnownDate, Scene]], own_hash: str
+) -> tuple[RadarChange | None, list[tuple[KnownDate, Scene]], list[str]]:
+    """Compare with the mean of the dates before; where that fails without coherence, and then with the newest alone.
+
+    Raises:
+        ImageryError: the scene itself cannot be read.
+    """
+    tries = []
+    if before:
+        whole = _ask(asked, scene, before, own_hash)
+        bare = replace(whole, coherence=None)
+        tries = [(before, whole)]
+        tries += [(before, bare)] if whole.coherence else []
+        tries += [(before[:1], replace(bare, before=bare.before[-1:]))] if before[1:] else []
+    said: list[str] = []
+    for dates, one in tries:
+        try:
+            found = find_radar_change(one)
+        except ImageryError as error:
+            if str(scene.path) in str(error):
+                raise
+            said.append(_tell_unfit([date for date, _ in dates], error))
+        else:
+            most = len(found.outlines)
+            if most > OUTLINES_MOST:
+                said.append(f"the largest {OUTLINES_MOST} of {most} outlines are kept")
+            return replace(found, outlines=found.outlines[:OUTLINES_MOST]), dates, said
+    return None, [], said
 
 
 def _least_area_m2(asked: SceneAsked) -> float:
@@ -135,18 +179,15 @@ def _judge(
     scene: Scene, own_hash: str, found: RadarChange, before: list[tuple[KnownDate, Scene]], cautions: list[str]
 ) -> dict[str, Change]:
     """New, or seen before on one of the images that it is compared with; always with a caution."""
-    known = [
-        (shape_of(open_geometry(one).geometry), one, date)
-        for date, _ in before
-        for one in date.outlines
-        if not one.is_gone
-    ]
+    known = [(one, date) for date, _ in before for one in date.outlines if not one.is_gone]
+    shapes = [shape_of(open_geometry(one).geometry) for one, _ in known]
+    tree = STRtree(shapes)
     changes = {}
     for outline in found.outlines:
         body = shape_of(outline.geometry)
         parent = next(
-            ((one, date) for other, one, date in known
-             if body.intersection(other).area >= SAME_SHARE * min(body.area, other.area)), None,
+            (known[k] for k in sorted(tree.query(body, predicate="intersects"))
+             if body.intersection(shapes[k]).area >= SAME_SHARE * min(body.area, shapes[k].area)), None,
         )  # fmt: skip
         caution = join_cautions(*cautions, "the incidence of the radar differs" if outline.uncertain else None)
         first = scene.acquired_at if parent is None else parent[0].first_seen_at or parent[1].acquired_at

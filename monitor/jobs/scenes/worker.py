@@ -88,7 +88,7 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         if reason := find_missing(Path(asked.scene_path)):
             raise _WaitingError(reason, comes=True)
         if is_radar(scene := read_scene(Path(asked.scene_path))):
-            if any(date.polygons is None for date, _ in list_before(scene, asked.dates)):
+            if any(date.polygons is None for date, _ in list_before(scene, asked.dates)[0]):
                 raise _LacksError
             return read_radar_scene(asked, scene)
         prior, unmapped = _show_prior(asked)

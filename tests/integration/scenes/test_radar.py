@@ -1,12 +1,17 @@
 """Radar scenes in the watched folder: footprints as advice, against the last one of their orbit."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from detection.imagery.errors import RadiometryError
+from detection.imagery.raster.grid import grid_around
+from detection.imagery.scene.scene import read_scene
 from monitor.jobs.scenes import inbox, rows
-from monitor.jobs.scenes.radar import ADVICE
+from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
+from monitor.jobs.scenes.tasks import KnownDate, SceneAsked
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
 from tests.data.drawn_scenes import SITE, add_site, make_config, may, polygons, work_here
 from tests.data.surveys.radar import Ground
@@ -34,6 +39,38 @@ def test_many_dates_of_radar_leave_the_optical_ones_to_be_compared(monkeypatch):
     ])  # fmt: skip
     names = [row.name for row in rows.list_done(None, "bench")]
     assert names == [*(f"sar{n:02}" for n in range(30, 6, -1)), "optical"]
+
+
+def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
+    config = SimpleNamespace(paths=SimpleNamespace(inbox=tmp_path))
+    ground, elsewhere = Ground(120), Ground(120)
+    elsewhere.grid = grid_around(11.5, 46.0, 120, 10.0)
+    slide = (60.0, 60.0, 14.0, 6.0)
+    paths = {day: put(config, where, day, discs) for day, where, discs in (
+        (1, ground, ()), (4, ground, ()), (7, elsewhere, ()), (10, ground, ()), (13, ground, (slide,)))}  # fmt: skip
+    ground.write(paths[4] / "VV.tif", 1e6 * ground.draw())
+    (paths[10] / "scene.toml").unlink()
+    dates = tuple(
+        KnownDate(
+            scene_hash=str(day), name=path.name, acquired_at=may(day), model_hash=MODEL_HASH, out_dir="", prob="",
+            scene_path=str(path), threshold=0.5, minimum_area_m2=5000.0, classes=("disturbance",), unseen=(),
+            doubtful=(), doubts=(), prints=(), polygons=(), valid_share=1.0,
+        )
+        for day, path in paths.items()
+    )  # fmt: skip
+    asked = SceneAsked(
+        scene_path=str(paths[13]), weights="auto", out_dir=tmp_path / "out", minimum_area_m2=None, owner="bench",
+        triage=None, known=(), dates=dates[:4], versions=(), stations={}, near_m=100.0, local=None, relief=None,
+        prior=None, prior_picture=None,
+    )  # fmt: skip
+    found = read_radar_scene(asked, read_scene(paths[13]))
+    assert len(found.polygons) == 1
+    assert [(said[:28], str(tmp_path) in said) for said in found.warnings[:3]] == [
+        (f"not compared with 2026-05-{day}", False) for day in ("10", "07", "04")
+    ]
+    assert "less than half" in found.warnings[1]
+    with pytest.raises(RadiometryError, match="neither calibrated power"):
+        read_radar_scene(asked, read_scene(paths[4]))
 
 
 @pytest.fixture

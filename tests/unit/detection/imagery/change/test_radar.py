@@ -1,16 +1,21 @@
 """Drawn radar images with known change: what is found, how often nothing is called change, and what is refused."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from scipy import stats
 
 from detection.imagery.change.radar import find_radar_change
-from detection.imagery.change.radar_dates import find_difference, read_radar
+from detection.imagery.change.radar_dates import find_difference, is_radar, read_radar
 from detection.imagery.change.radar_records import RadarAsked
 from detection.imagery.change.speckle import fit_law
 from detection.imagery.errors import ImageryError, NoValidPixelsError, RadiometryError, SceneError
+from detection.imagery.scene.scene import Band, Scene
 from tests.data.surveys.radar import Ground
 
 SLIDE = (200.0, 150.0, 20.0, 5.0)
@@ -90,6 +95,44 @@ def test_coherence_alone_and_joined(images, tmp_path):
     assert sorted(one.by for one in joined.outlines) == ["amplitude", "both"]
 
 
+def test_low_coherence_leaves_the_backscatter_and_values_beyond_1_are_refused(images, tmp_path):
+    ground, paths = images
+    low = ground.write(tmp_path / "low.tif", np.full((300, 300), 0.2, np.float32))
+    asked = RadarAsked(before=(paths["before"],), after=(paths["after"],), coherence=(low, low))
+    found = find_radar_change(asked)
+    assert len(found.outlines) == 2
+    assert "coherence is not compared: 0 cells" in found.warnings[0]
+    with pytest.raises(NoValidPixelsError, match="0 cells had a coherence"):
+        find_radar_change(RadarAsked(coherence=(low, low)))
+    high = ground.write(tmp_path / "high.tif", np.full((300, 300), 70.0, np.float32))
+    with pytest.raises(RadiometryError, match="coherence above 1"):
+        find_radar_change(replace(asked, coherence=(high, high)))
+
+
+def test_stored_integers_are_read_by_their_scale(images, tmp_path):
+    ground, _ = images
+    paths = []
+    for name, discs in (("b", ()), ("a", (SLIDE,))):
+        paths.append(ground.write(tmp_path / f"{name}.tif", np.round(1000 * np.log10(ground.draw(discs))), UNITS="dB"))
+    with pytest.raises(RadiometryError, match="said to be db, but its values go from -"):
+        find_radar_change(RadarAsked(before=(paths[0],), after=(paths[1],)))
+    for path in paths:
+        with rasterio.open(path, "r+") as target:
+            target.scales = (0.01,)
+    (outline,) = find_radar_change(RadarAsked(before=(paths[0],), after=(paths[1],))).outlines
+    assert outline.change_db == pytest.approx(5, abs=1.2)
+
+
+def test_an_optical_scene_with_a_band_of_radar_is_no_radar_scene():
+    def scene(*names):
+        return Scene(Path("x"), {name: Band(Path("x")) for name in names}, datetime(2026, 6, 1, tzinfo=UTC))
+
+    assert is_radar(scene("VV", "vh", "coherence"))
+    assert is_radar(replace(scene("gamma"), sar={"orbit": "ascending"}))
+    assert not is_radar(scene("B4", "B8", "VV"))
+    assert not is_radar(scene("coherence"))
+
+
 def test_layover_says_nothing_and_another_incidence_is_doubted(images, tmp_path):
     ground, paths = images
     mask = (np.arange(300)[None, :] > 180).repeat(300, axis=0).astype(np.float32)
@@ -148,6 +191,10 @@ def test_the_track_is_read_from_the_name_of_a_product(tmp_path):
     dates = [read_radar(ground.write(tmp_path / name, ground.draw())) for name in names]
     assert find_difference(dates[0], dates[1]) is None
     assert "track" in find_difference(dates[0], dates[2])
+    tracks = {"S1C": (8018, 147), "S1D": (2389, 73)}
+    for unit, (orbit, track) in {**tracks, "S1C_": (8019, 46)}.items():
+        name = f"{unit[:3]}_IW_GRDH_1SDV_20260501T051230_20260501T051255_{orbit:06}_00E6A1_1234.tif"
+        assert read_radar(ground.write(tmp_path / name, ground.draw())).said["track"] == track
 
 
 @pytest.mark.parametrize(
