@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from tests.bench.imagery.bench_imagery import add_sets
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/explanation/published-figures.md").read_text()
 SEEDS = json.loads((ROOT / "docs/benchmarks/seeds.json").read_text())["figures"]
@@ -138,3 +140,14 @@ def test_drawn_surveys_and_landscapes_are_told_as_stored():
                     one["auc_random_cells"], *one["auc_random_cells_range"], one["said_to_observed"],
                 )
             ], name  # fmt: skip
+
+
+def test_a_record_that_grows_set_by_set_names_what_ran():
+    stored = json.loads((ROOT / "docs/benchmarks/imagery-added.json").read_text())
+    told, figures = stored["command"], stored["figures"]
+    again, kept = add_sets(
+        figures, {"unit": figures["unit"], "width": figures["width"], "seeds": "7"}, {}, "imagery-added"
+    )
+    assert (again, kept) == (told, figures), "asked with another seed, it made nothing"
+    for name in ("bijie", "l4s"):
+        assert f"--sets {name} --seeds 20 --only {','.join(figures[name]['maps'])} --record imagery-added" in told

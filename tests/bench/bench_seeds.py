@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from forecasting.neural.training import train_network
 from forecasting.serving.quantiles import bounds, conform, simple_fans, widen
 from forecasting.simple.auto import fit_auto
 from tests.bench.forecasting.bench_forecast import DATA, HORIZONS_S
-from tests.bench.record import read_figures, record
+from tests.bench.record import digest, read_figures, record
 from tests.data.records import RECIPES
 
 SEVEN = ("mlp", "lstm", "gru", "cnn", "lstm2", "bilstm", "conv-lstm")
@@ -175,7 +176,8 @@ def drawn_intervals(seeds: Sequence[int]) -> dict[str, Any]:
     found: dict[tuple[str, str], dict[int, list[dict[str, float]]]] = {}
     for fold, cut in enumerate(rolling_folds(panel.values.shape[0], 3)):
         for name, seed in (("auto", 0), *(("vae-gru", seed) for seed in seeds)):
-            path = KEPT / f"{name}-{seed}-{fold}.json"
+            asked = asdict(_fan_settings(seed)), HORIZONS_S, cut.test.first, cut.test.end, panel.values.tobytes().hex()
+            path = KEPT / f"{name}-{seed}-{fold}-{digest(*asked)}.json"
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 beside = path.with_suffix(".part")
@@ -195,6 +197,10 @@ def drawn_intervals(seeds: Sequence[int]) -> dict[str, Any]:
     return out
 
 
+def _fan_settings(seed: int) -> Settings:
+    return Settings(seed=seed, covariates=())
+
+
 def _measure_fans(known: Panel, cut: Split, name: str, seed: int) -> dict[str, dict[str, dict[str, float]]]:
     """What the fans of one model hold in one test: way of making them to horizon to figures."""
     steps = tuple(known.steps(h) for h in HORIZONS_S)
@@ -203,7 +209,7 @@ def _measure_fans(known: Panel, cut: Split, name: str, seed: int) -> dict[str, d
     if name == "auto":
         fans = simple_fans(fit_auto(known, cut.calibration, steps), known.values, origins)
     else:
-        network = train_network(name, known, cut, HORIZONS_S, Settings(seed=seed, covariates=())).forecaster
+        network = train_network(name, known, cut, HORIZONS_S, _fan_settings(seed)).forecaster
         fans = list(np.moveaxis(network.quantiles(known.values, origins), 2, 0))
     out: dict[str, dict[str, dict[str, float]]] = {}
     for horizon_s, step, fan in zip(HORIZONS_S, steps, fans, strict=True):

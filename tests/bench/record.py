@@ -1,5 +1,6 @@
 """Where the figures of a benchmark are kept: docs/benchmarks/NAME.json, written by the command that measured them."""
 
+import hashlib
 import json
 import os
 import platform
@@ -23,6 +24,15 @@ def record(name: str, command: str, figures: Any) -> Path:
     }
     path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def digest(*settings: Any) -> str:
+    """Twelve digits of what something was made under: in the name of what is kept, so that other settings make it anew.
+
+    >>> digest({"width": 0.5}) == digest({"width": 0.5}) != digest({"width": 0.25})
+    True
+    """
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 def read_figures(name: str) -> Any:

@@ -32,6 +32,7 @@ from forecasting.registry import COMPARISONS, NETWORKS, TABLES_ONLY
 from tests.bench.record import FOLDER, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+DECOMPOSE = windows.decompose
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_forecast"
 CORE = ("gru", "lstm", "graph-gru")
 SIMPLE = ("auto", "ewa", "mean3", "arima", "ets", "ridge")
@@ -55,10 +56,10 @@ def plan(core: list[str], seeds: list[int], rest: list[str], rest_seeds: int = 1
 
 def remember(decompose: Callable[..., Components]) -> Callable[..., Components]:
     """The same decomposition, made once for each window: tests that overlap ask for the same ones again."""
-    made: dict[tuple[str, bytes], Components] = {}
+    made: dict[tuple[str, int, bytes], Components] = {}
 
     def ask(series: Floats, until: int, *, method: str, period: int) -> Components:
-        key = method, series[:until].tobytes()
+        key = method, period, series[:until].tobytes()
         if key not in made:
             made[key] = decompose(series, until, method=method, period=period)
         return made[key]
@@ -69,8 +70,7 @@ def remember(decompose: Callable[..., Components]) -> Callable[..., Components]:
 def run(job: Job) -> list[dict[str, Any]]:
     """Scores over all stations, fold by fold."""
     name, model, seed = job
-    if model in TABLES_ONLY:
-        windows.decompose = remember(windows.decompose)
+    windows.decompose = remember(DECOMPOSE) if model in TABLES_ONLY else DECOMPOSE  # what one job made goes with it
     panel = read_long_csv(DATA / "timeseries" / "benchmarks" / f"{name}.csv")
     models = {"simple": SIMPLE, "more": MORE}.get(model, (model,))
     training = {"stride": STRIDE.get(name, 1)}

@@ -240,11 +240,24 @@ def main() -> None:
     else:
         command = "make bench-imagery"
         if given.record != "imagery":
-            command = f"python -m tests.bench.imagery.bench_imagery --sets {given.sets} --seeds {given.seeds}"
-            command += f" --only {given.only} --record {given.record}"
-            figures = (read_figures(given.record) or {}) | figures
-            figures["done"] += "; a set without any stays as it was stored before"
-        print(record(given.record, command, figures | collect(jobs, given)))
+            command, figures = add_sets(read_figures(given.record) or {}, figures, collect(jobs, given), given.record)
+            print(record(given.record, command, figures))
+        else:
+            print(record(given.record, command, figures | collect(jobs, given)))
+
+
+def add_sets(
+    stored: dict[str, Any], figures: dict[str, Any], made: dict[str, Any], name: str
+) -> tuple[str, dict[str, Any]]:
+    """What made each set that is there, and the figures: a set of which nothing was made now stays as stored."""
+    sets = {key: {"seeds": stored.get("seeds"), **one} for key, one in stored.items() if isinstance(one, dict)}
+    sets |= {key: {"seeds": figures["seeds"], **one} for key, one in made.items()}
+    commands = [
+        f"python -m tests.bench.imagery.bench_imagery --sets {key} --seeds {one['seeds']} "
+        f"--only {','.join(one['maps'])} --record {name}"
+        for key, one in sets.items()
+    ]
+    return "; ".join(commands), {"unit": figures["unit"], "width": figures["width"], **sets}
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m tests.bench.imagery.bench_stretches [--only landslide4sense]
 
-Each recipe is trained once into build/bench_stretches and kept. It may be shipped where plain F1 is not worse and none
-of the others is, by the paired interval over the images, and at least one is better.
+Each recipe is trained once into build/bench_stretches and kept for as long as neither it nor the shipped weights
+change. It may be shipped where plain F1 is not worse and none of the others is, by the paired interval over the images,
+and at least one is better.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.scoring import compare
 from detection.imagery.training.stability import PLAIN, score_stretched
-from tests.bench.record import read_figures, record
+from tests.bench.record import digest, read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_stretches"
@@ -27,9 +28,10 @@ PAIRS = {"landslide4sense": "landslide4sense-steady", "bijie": "bijie-steady"}
 
 def run(shipped: str, recipe: str) -> dict[str, Any]:
     """Train what is not there; F1 of both under each change, and their paired difference."""
-    path = KEPT / f"{recipe}.safetensors"
+    asked = read_recipe(find_recipe(recipe))
+    path = KEPT / f"{recipe}-{digest(asked.text, load_model(shipped).model_hash)}.safetensors"
     if not path.exists():
-        run_recipe(read_recipe(find_recipe(recipe)), path, DATA, hooks=Hooks(resume=True))
+        run_recipe(asked, path, DATA, hooks=Hooks(resume=True))
     models = load_model(shipped), load_model(str(path))
     _, test = open_data(models[0].card["data"]["recipe"], models[0].bands, models[0].card["training"]["seed"], DATA)
     one, other = (score_stretched(model, test, sizes=True) for model in models)

@@ -23,6 +23,7 @@ from detection.susceptibility.training import Asked, train
 from tests.bench.record import record
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
+CNN_PX = 110
 CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "factors explain all": (("logistic", "boosting"), {}),
     "half of the landslides lie anywhere": (("logistic", "boosting"), {"noise": 0.5}),
@@ -57,22 +58,23 @@ def run(learners: tuple[str, ...], law: dict[str, Any], seeds: Sequence[int], si
 
 
 def main() -> None:
-    """Measure, print, write docs/benchmarks/susceptibility.json."""
+    """Measure, print, write docs/benchmarks/susceptibility.json, or susceptibility-cnn.json."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--size", type=int, default=160, help="pixels of 20 m")
-    options.add_argument("--cnn", action="store_true", help="also the CNN, one seed, 110 pixels: minutes")
+    options.add_argument("--cnn", action="store_true", help="the CNN alone, first seed: minutes; a record of its own")
     given = options.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    figures: dict[str, Any] = {"pixels": given.size}
+    command = "python -m tests.bench.imagery.bench_susceptibility"
     if given.cnn:
-        figures |= {"factors explain all, the CNN alone": run(("cnn",), {}, seeds[:1], 110)}
+        made = {"pixels": CNN_PX, "factors explain all": run(("cnn",), {}, seeds[:1], CNN_PX)}
+        print(made, record("susceptibility-cnn", f"{command} --cnn --seeds {seeds[0]}", made), sep="\n")
+        return
+    figures: dict[str, Any] = {"pixels": given.size}
     for name, (learners, law) in CASES.items():
         figures[name] = run(learners, law, seeds, given.size)
         print(name, figures[name], flush=True)
-    print(
-        record("susceptibility", "python -m tests.bench.imagery.bench_susceptibility" + " --cnn" * given.cnn, figures)
-    )
+    print(record("susceptibility", command, figures))
 
 
 if __name__ == "__main__":
