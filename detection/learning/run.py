@@ -37,7 +37,7 @@ from detection.learning.gate import Tried, judge
 from detection.learning.records import Asked, LearningError, Tell, Window
 from detection.learning.scenes import Readable, read_scenes
 from detection.learning.tiles import cut_tiles
-from detection.learning.unsure import UnsureTile, list_unsure, write_unsure
+from detection.learning.unsure import UnsureTile, list_unsure, read_unsure, write_unsure
 from detection.whole_file import replacing, write_json
 
 LEAST_TILES: Final = 16
@@ -47,7 +47,7 @@ LEARN_SHARE: Final = (
 )
 LOOK_SHARE: Final = 0.08
 PACE_STEPS: Final = 4
-STAGE: Final = ".cut"
+STAGE, LOCK = ".cut", ".lock"
 PLAN, ANSWER, UNSURE = "plan.json", "learn.json", "least-sure.geojson"
 
 
@@ -95,6 +95,9 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
     torch.set_num_threads(1)
     hooks = hooks or Hooks()
     prepared = _prepare(asked, tell)
+    if (asked.out / ANSWER).is_file():
+        tell(f"the answer is there since before, in {asked.out}; to learn anew, name another folder with --out")
+        return Learnt(json.loads((asked.out / ANSWER).read_text(encoding="utf-8")), read_unsure(*_place_unsure(asked)))
     train, test, parts = _open_tiles(asked.out, prepared.plan)
     settings, pace = _plan_training(asked, prepared, train, parts, left(), tell)
     work = asked.out / "work"
@@ -125,8 +128,8 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
     tell("looking for the tiles that the network is least sure of")
     model = load_model(str(weights), ungated=True)
     unsure = list_unsure(model, prepared.readable.scenes, prepared.others, max(5.0, left()))
-    root = Path(os.path.commonpath([path.parent for path in asked.scenes])) if asked.scenes else asked.out
-    write_unsure(asked.out / UNSURE, unsure, root)
+    path, root = _place_unsure(asked)
+    write_unsure(path, unsure, root)
     answer = {
         "weights": str(weights), "model_hash": model.model_hash, "offered": gate["passed"], "gate": gate,
         "curve": curve, "tiles": {k: prepared.plan[k] for k in ("train", "left_out", "dropped", "landslide_share")},
@@ -136,6 +139,12 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
     return Learnt(answer, unsure)
+
+
+def _place_unsure(asked: Asked) -> tuple[Path, Path]:
+    """The file of the tiles to look at, and the folder that its names of scenes begin from."""
+    root = Path(os.path.commonpath([path.parent for path in asked.scenes])) if asked.scenes else asked.out
+    return asked.out / UNSURE, root
 
 
 def _count_down(seconds: float) -> Callable[[], float]:
@@ -160,10 +169,12 @@ def _prepare(asked: Asked, tell: Tell) -> Prepared:
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError:
         raise LearningError(f"{path}: not a plan of this command; name an empty folder with --out") from None
-    if asked.out.exists() and known is None and any(one.name != STAGE for one in asked.out.iterdir()):
+    if asked.out.exists() and known is None and any(one.name not in {STAGE, LOCK} for one in asked.out.iterdir()):
         raise LearningError(f"{asked.out}: holds other files; name an empty folder with --out")
     readable = read_scenes(asked.scenes)
     mark = _mark(asked, readable)
+    if known is not None and known["mark"] != mark and (asked.out / ANSWER).is_file():
+        raise LearningError(f"{asked.out}: holds the answer to another question; name another folder with --out")
     if known is not None and known["mark"] == mark and (asked.out / "tiles").is_dir():
         tell(f"going on with the {known['train'] + known['left_out']} tiles in {asked.out}")
         others = tuple(Window(Path(one[0]), one[1], one[2], one[3], tuple(one[4])) for one in known["others"])

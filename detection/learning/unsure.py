@@ -101,3 +101,13 @@ def write_unsure(path: Path, tiles: Sequence[UnsureTile], root: Path) -> None:
         partial.write_text(
             json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False) + "\n", encoding="utf-8"
         )
+
+
+def read_unsure(path: Path, root: Path) -> tuple[UnsureTile, ...]:
+    """What `write_unsure` wrote; a tile is known by what it frames, not by its pixels."""
+    found = []
+    for one in json.loads(path.read_text(encoding="utf-8"))["features"]:
+        (west, south), (east, _), (_, north) = one["geometry"]["coordinates"][0][:3]
+        said = one["properties"]
+        found.append(UnsureTile(Window(root / said["scene"], 0, 0, 0, (west, south, east, north)), said["doubt"]))
+    return tuple(found)

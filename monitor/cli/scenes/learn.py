@@ -14,11 +14,14 @@ from monitor.cli.scenes.local import placing_by
 from monitor.cli.scenes.train import asked_to_stop, show_progress
 from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json, say
 from monitor.errors import SlopewardError
+from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.scenes.outlines import Labelled, Unsure, load_labels, save_unsure
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from detection.learning.records import Label
     from detection.learning.run import Learnt
     from monitor.domain.site import Site
@@ -80,7 +83,13 @@ def learn(
     _check_words(folder, outlines, site, since, from_page=from_page)
     with ExitStack() as stack:
         owner = None if site is None else _open_owner(config, site, stack)
+        if owner is not None:
+            _register_left(owner)
         target = out or _name_folder(folder, owner)
+        if target.exists() and not target.is_dir():
+            raise typer.BadParameter(f"{target} is no folder", param_hint="--out")
+        if not stack.enter_context(hold(target, wait=False)):
+            raise SlopewardError(f"{target}: another process learns in it; wait, or name another folder with --out")
         name = site or re.sub(r"[^A-Za-z0-9_-]+", "-", target.resolve().name)[:40]
         try:
             labels, told = _read_labels(outlines, looked, owner, since)
@@ -181,7 +190,6 @@ def _list_paths(owner: _Owner | None) -> list[Path]:
 def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
     """Register weights that are offered, and the tiles of scenes of the site that a look would help most."""
     answer, now = learnt.answer, datetime.now(UTC)
-    weights = Path(answer["weights"]).resolve()
     hashes = {Path(row.path).resolve(): row.scene_hash for row in owner.scenes}
     waiting: dict[str, list[Unsure]] = {}
     for tile in learnt.unsure:
@@ -190,13 +198,29 @@ def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
     with owner.db.write() as c:
         for scene_hash, tiles in waiting.items():
             save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now)
-        if answer["offered"]:
-            card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-            add_model(
-                c, answer["model_hash"], kind=card["name"], task="scene", site=owner.site.id, path=str(weights),
-                card=card, now=now, reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
-            )  # fmt: skip
-    return {"on_page": sum(map(len, waiting.values()))}
+        new = answer["offered"] and _register(c, owner, answer, now)
+    return {"on_page": sum(map(len, waiting.values())), "registered": new}
+
+
+def _register(c: "Connection", owner: _Owner, answer: dict[str, Any], now: datetime) -> bool:
+    weights = Path(answer["weights"]).resolve()
+    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    return add_model(
+        c, answer["model_hash"], kind=card["name"], task="scene", site=owner.site.id, path=str(weights),
+        card=card, now=now, reason=f"learnt from outlines: {answer['gate']['reasons'][0]}",
+    )  # fmt: skip
+
+
+def _register_left(owner: _Owner) -> None:
+    """Register the weights of the last run, where it ended between its answer and the registry."""
+    from detection.learning.run import ANSWER
+
+    for one in sorted(owner.models.glob(f"[0-9]*/{ANSWER}"))[-1:]:
+        answer = json.loads(one.read_text(encoding="utf-8"))
+        if answer["offered"] and Path(answer["weights"]).with_suffix(".json").is_file():
+            with owner.db.write() as c:
+                if _register(c, owner, answer, datetime.now(UTC)):
+                    say(f"weights of the run before are registered now: {answer['weights']}")
 
 
 def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
@@ -217,6 +241,8 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     print(f"where a look would help most: {target / UNSURE} ({answer['least_sure']} tiles{more})")
     weights = Path(answer["weights"]).resolve()
     print(f"weights: {weights}")
+    if answer["offered"] and site and not answer["registered"]:
+        print("these weights were registered before; the registry stays as it is")
     if answer["offered"] and site:
         print(f'to use them: weights = "{weights}" in [scenes] of the site file of {site}')
         print(f"to let them vote: slopeward scenes score --site {site} --data {target} --layout folder --folder tiles")

@@ -20,6 +20,8 @@ from detection.learning import gate, records
 from monitor.cli.main import run_verb
 from monitor.cli.scenes import learn
 from monitor.domain.alert import Actor
+from monitor.errors import SlopewardError
+from monitor.jobs.scenes.lock import hold
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import load_models
 from monitor.store.scenes.arrivals import SceneRow, save_scene
@@ -51,6 +53,15 @@ def outline_on_page(database, folder) -> None:
                     add_outline(c, "bench", row.scene_hash, kind, place(read_grid(path), shape), ADA, NOW)
 
 
+def end_at_once(*_) -> None:
+    raise SlopewardError("killed")
+
+
+def weights_of(folder) -> list[tuple[bytes, int]]:
+    """The weights and their card, and when each was written."""
+    return [(path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("bench.*"))]
+
+
 def place(grid, shape) -> dict:
     """GeoJSON in longitude and latitude of a shape in pixels."""
     placed = map_outline(shape, lambda x, y: grid.to_lonlat(*grid.to_crs(x, y)))
@@ -75,9 +86,22 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
             assert run_verb(asked) == 0
         out, said = capsys.readouterr()
         assert (out, "the same command goes on in models/scenes/bench/" in said) == ("", True)
+        with monkeypatch.context() as killed:
+            killed.setattr(learn, "_keep", end_at_once)  # the answer is written, nothing is registered
+            assert run_verb(asked) == 1
+        assert f"going on with the {LABELLED} tiles" in capsys.readouterr().err
+        (folder,) = Path("models/scenes/bench").iterdir()
+        asked += ["--out", str(folder)]
+        with hold(folder, wait=False):
+            assert run_verb(asked) == 1
+        assert "another process learns in it" in capsys.readouterr().err
+        assert run_verb([*asked, "--seed", "1"]) == 1
+        assert "holds the answer to another question" in capsys.readouterr().err
+        before = weights_of(folder)
         assert run_verb(asked) == 0
+        assert weights_of(folder) == before
         out, said = capsys.readouterr()
-        assert f"going on with the {LABELLED} tiles" in said
+        assert "weights of the run before are registered now" in said
         answer = json.loads(out)
         _check_answer(answer)
         with database.read() as c:
