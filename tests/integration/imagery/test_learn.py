@@ -94,14 +94,15 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         asked += ["--out", str(folder)]
         with hold(folder, wait=False):
             assert run_verb(asked) == 1
-        assert "another process learns in it" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "weights of the run before are registered now" in said
+        assert "another process learns in it" in said
         assert run_verb([*asked, "--seed", "1"]) == 1
         assert "holds the answer to another question" in capsys.readouterr().err
         before = weights_of(folder)
         assert run_verb(asked) == 0
         assert weights_of(folder) == before
         out, said = capsys.readouterr()
-        assert "weights of the run before are registered now" in said
         answer = json.loads(out)
         _check_answer(answer)
         with database.read() as c:
