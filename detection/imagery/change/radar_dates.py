@@ -212,7 +212,7 @@ def find_units(date: RadarDate, values: NDArray[np.floating], asked: str | None 
     below, middle = float(np.mean(values < 0)), float(np.median(values))
     low, high = (float(one) for one in np.percentile(values, [1, 99]))
     if said:
-        if not (low >= DB_LEAST and high <= DB_MOST if said == "db" else below <= 0.01):
+        if not (low >= DB_LEAST and high <= DB_MOST if said == "db" else below <= 0.5):
             raise RadiometryError(f"{date.path}: said to be {said}, but its values go from {low:.4g} to {high:.4g}")
         return said, "as said"
     if below > 0.5 and low >= DB_LEAST and high <= DB_MOST:

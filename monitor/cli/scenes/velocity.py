@@ -150,8 +150,8 @@ def _store(
         Velocity(one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR) for one in found.places
     ]  # fmt: skip
     path = service.paths.velocity_of(site.id)
-    before = _find_component(path)
-    if before not in {None, found.component} and list_velocity_places(site):
+    before = _find_component(path) if list_velocity_places(site) else None
+    if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
     result = store_velocities(pipeline, site, rows, until, name, now)
     record_file(db, name_helper(), result, now)

@@ -9,7 +9,7 @@ import pytest
 from detection.imagery.errors import RadiometryError
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.scene.scene import read_scene
-from monitor.jobs.scenes import inbox, rows
+from monitor.jobs.scenes import inbox, rows, worker
 from monitor.jobs.scenes.radar import ADVICE, MODEL_HASH, read_radar_scene
 from monitor.jobs.scenes.tasks import KnownDate, SceneAsked
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, save_scene
@@ -71,6 +71,18 @@ def test_earlier_dates_that_cannot_be_compared_are_left_out_and_said(tmp_path):
     assert "less than half" in found.warnings[1]
     with pytest.raises(RadiometryError, match="neither calibrated power"):
         read_radar_scene(asked, read_scene(paths[4]))
+
+
+def test_dates_of_radar_are_not_compared_by_index(monkeypatch):
+    def compare(_own, dates, _out):
+        raise LookupError(*(date.scene_hash for date in dates))
+
+    monkeypatch.setattr(worker, "compare_by_index", compare)
+    dates = [SimpleNamespace(scene_hash=name, model_hash=name) for name in (MODEL_HASH, "optical")]
+    asked = SimpleNamespace(dates=dates, out_dir=None)
+    with pytest.raises(LookupError) as told:
+        worker._read_by_index({}, SimpleNamespace(scene_hash="own"), asked, [], ())
+    assert told.value.args == ("optical",)
 
 
 @pytest.fixture
