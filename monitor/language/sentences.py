@@ -639,6 +639,8 @@ SENTENCES: Final = (
     N_("is still being written"),
     N_("outside of the training of {model}: {text}"),
     N_("unlike the training: {text}"),
+    N_("placed by RPC at an assumed height: where the ground lies 100 m higher or lower, places are off by {n} m"),
+    N_("placed by RPC at one height: places are off by {n} m and more"),
     N_("no network fits this image"), N_("no network was used"),
     N_("{model} does not fit: {text}"),
     N_("pixels of {n} m, trained on {n2} m"),

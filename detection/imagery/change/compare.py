@@ -35,6 +35,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
+from detection.imagery.raster.rational import PLACED
 from detection.imagery.scene.border import list_doubtful
 
 log = logging.getLogger(__name__)
@@ -97,14 +98,15 @@ def compare(
 def _doubt(
     changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid
 ) -> tuple[dict[str, Change], list[Vanished]]:
-    """What a network says of a scene unlike its training, or beside a border, is advice: each word says why."""
+    """What a network says of a scene unlike its training, badly placed, or beside a border, is advice and says why."""
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
     reasons: list[list[str]] = [[] for _ in outlines]
-    if doubts := own.facts.doubts:
-        for one in reasons:
-            one.append(f"unlike the training: {'; '.join(doubts)}")
+    placed = [said for said in own.facts.doubts if said.startswith(PLACED)]
+    unlike = [said for said in own.facts.doubts if said not in placed]
+    for one in reasons:
+        one.extend([f"unlike the training: {'; '.join(unlike)}", *placed] if unlike else placed)
     for date in (own, *dates):
         if date.doubtful is not None:
             where = "" if date is own else f" of {date.day}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,7 @@ from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.overlay import Layer, strips
 from detection.imagery.scene.registration import Edges, Shift, measure_shift, median_ratios
-from detection.imagery.scene.scene import Scene, read_scene
+from detection.imagery.scene.scene import Scene, read_scene, take_heights
 
 # Above this shift between two images no change is claimed, pixels.
 SHIFT_MOST_PX = 1.5
@@ -35,7 +36,8 @@ def scene_of(date: KeptDate) -> Scene:
     Raises:
         ImageryError: its files are gone.
     """
-    return read_scene(Path(date.scene_path), date.acquired_at)
+    scene = read_scene(Path(date.scene_path), date.acquired_at)
+    return take_heights(replace(scene, dem=Path(date.dem))) if date.dem else scene
 
 
 def lay_together(newer: "Image", older: "Image") -> tuple[Shift | None, tuple[float, ...] | None]:

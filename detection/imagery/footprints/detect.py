@@ -42,7 +42,6 @@ from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.raster import ByteRaster, inspect
-from detection.imagery.raster.rational import using_heights
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
 from detection.imagery.scene.border import set_aside_borders
@@ -51,7 +50,7 @@ from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
-from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash
+from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash, take_heights
 from detection.imagery.training.domain import check_ground, find_doubts
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ class Opened:
     terrain: TerrainReader | None
     sampler: Sampler
     warnings: tuple[str, ...]
+    misplaced: tuple[str, ...]  # why the place of its files is not known well enough for a vote
 
 
 def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         progress: told the stage and the share of it that is done.
 
     Returns:
-        weights (those that were used), refused (`auto`: weights that do not fit, and why), scene_hash, model,
-        model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
-        unreadable_share, doubts (why the scene lies outside of what the network was trained on), fills (nodata that
-        is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes, threshold,
-        blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
+        weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
+        and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
+        unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
+        not known well), fills (nodata that is declared nowhere), borders (see `border.Border`), calibration (gain,
+        offset, source), classes, threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
         passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
         polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
 
@@ -121,15 +121,11 @@ def _detect(
     plan = plan_tiles(model, options)
     asked = ask_for(options.triage, options.known) if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
-    strict = options.weights == AUTO and weights != INDEX
+    facts |= {"named": options.weights != AUTO, "refused": [one._asdict() for one in refused]}
     known = read_run(options.out_dir, facts) if options.out_dir and not options.force else None
-    if known is not None and not (strict and known["doubts"]):
+    if known is not None:
         return known
-    with (
-        using_heights(scene.dem),
-        open_workplace(options.out_dir) as work,
-        _open(scene, model.bands, options, work) as opened,
-    ):
+    with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
         rim = read_rim(opened.reader)
@@ -159,7 +155,6 @@ def _detect(
         result = {
             **facts,
             "weights": weights,
-            "refused": [one._asdict() for one in refused],
             "crs": grid.crs_name,
             "width": grid.width,
             "height": grid.height,
@@ -180,6 +175,7 @@ def _detect(
         }
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
         result["warnings"] = [*opened.warnings, *cautions, *list_triage_cautions(chosen)]
+        result["doubts"] = [*doubts, *opened.misplaced]
         if options.out_dir:
             told, unreadable = partial(progress, FILES), opened.reader.unreadable
             write_outputs(result, scene, steps, work, options.out_dir, options.formats, unreadable, told)
@@ -265,11 +261,7 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
 
     model = _load(weights)
     plan = plan_tiles(model, options)
-    with (
-        using_heights(scene.dem),
-        open_workplace(None) as work,
-        _open(scene, model.bands, options, work) as opened,
-    ):
+    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         doubts = _measure(opened, model, refused, options)[1] if options.weights == AUTO else []
         side = min(256, plan.tile)
@@ -331,7 +323,7 @@ def _find_scene(options: Options) -> Scene:
             raise SceneError(f"{path}: no such file ({name})")
     # which map lies below it makes no other scene of it
     given.pop("prior", None)
-    return replace(scene, **given)
+    return take_heights(replace(scene, **given))
 
 
 def _find_prior(scene: Scene, options: Options) -> Path | None:
@@ -414,14 +406,20 @@ def _open(scene: Scene, names: tuple[str, ...], options: Options, work: Path) ->
         prior = None
         if (below := _find_prior(scene, options)) and reader.grid.placed:
             prior = stack.enter_context(BandReader({"prior": (below, 1)}, grid=reader.grid, covering=False))
-        warnings = (*scene.remarks, *contradictions, *_list_placing(scene, names))
-        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings)
+        placing, misplaced = _list_placing(scene, names)
+        warnings = (*scene.remarks, *contradictions, *placing)
+        yield Opened(scene, reader, terrain, Sampler(terrain, prior, reader), warnings, misplaced)
 
 
-def _list_placing(scene: Scene, names: tuple[str, ...]) -> list[str]:
-    """What one must know of the place of the files that the bands come from, each with the file that it is said of."""
+def _list_placing(scene: Scene, names: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+    """What one must know of the place of the files that the bands come from, and why it is doubted.
+
+    The first says each with the file that it is said of.
+    """
     files = dict.fromkeys(scene.bands[name].path for name in names if name in scene.bands)
-    return [f"{file}: {said}" for file in files for said in inspect(file).placing]
+    facts = {file: inspect(file) for file in files}
+    misplaced = dict.fromkeys(one.misplaced for one in facts.values() if one.misplaced)
+    return [f"{file}: {said}" for file, one in facts.items() for said in one.placing], tuple(misplaced)
 
 
 def _resample(grid: Grid, scene: Scene, options: Options) -> Grid:

@@ -5,9 +5,8 @@ taken out: GDAL would open the elevation model by itself, in no box and by a nam
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,22 +26,33 @@ from detection.imagery.raster.grid import apply_affine
 
 STEP_M: Final = 100.0
 SAMPLED_PX: Final = 256  # rows and columns of the elevation model that are read
+LEAST_REACH: Final = 0.75  # share of the ground that the elevation model must show
+DOUBTED_M: Final = 50.0  # places that are off by more name no station: what changed there is advice
+PLACED: Final = "placed by RPC"
 
 
 class RationalSource(PlacedSource):
-    """An open raster, warped by its RPC; `told` says at which heights, and what they may put it off by."""
+    """An open raster, warped by its RPC; `told` says at which heights, and what they may put it off by.
+
+    `doubt` says why its place is not known well enough for a vote; empty where it is.
+    """
 
     told = ""
+    doubt = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Heights of the ground of a raster, metres: 5th, 50th and 95th percentile, and where they come from."""
+    """Heights of the ground of a raster, metres: 5th, 50th and 95th percentile, and where they come from.
+
+    `reach` is the share of the ground that the elevation model shows; below `LEAST_REACH` it gives no height.
+    """
 
     low_m: float
     middle_m: float
     high_m: float
     name: str
+    reach: float = 1.0
 
 
 @dataclass(slots=True)
@@ -50,67 +60,67 @@ class Heights:
     """The elevation model in use, and what was measured on it; a scene opens its files many times."""
 
     path: Path
-    measured: dict[tuple[float, ...], Spread | None] = field(default_factory=dict)
+    measured: dict[tuple[float, ...], Spread] = field(default_factory=dict)
 
 
-_heights: ContextVar[Heights | None] = ContextVar("heights", default=None)
+_heights: dict[Path, Heights] = {}  # by file
 
 
-@contextmanager
-def using_heights(dem: Path | None) -> Iterator[None]:
-    """Take the height for RPC from an elevation model, for as long as the block lasts; None: one is assumed.
+def keep_heights(files: Iterable[Path], dem: Path | None) -> None:
+    """Take the height for the RPC of some files from an elevation model from here on; None: one is assumed.
 
-    It stands beside the calls as the local grid does: all files of a scene are opened through one door.
+    Whoever reads what a scene is says it once. So its files lie in one place, whoever opens them.
     """
-    token = _heights.set(None if dem is None else Heights(dem))
-    try:
-        yield
-    finally:
-        _heights.reset(token)
+    heights = None if dem is None else Heights(dem)
+    for file in files:
+        if heights is None or file == dem:
+            _heights.pop(file.absolute(), None)
+        else:
+            _heights[file.absolute()] = heights
 
 
-def find_spread(rpc: RPC, open_dem: Callable[[Path], AbstractContextManager[Any]]) -> Spread | None:
-    """The heights on the ground of some RPC; None where no elevation model is in use, or it does not reach there.
+def find_spread(path: Path, rpc: RPC, open_dem: Callable[[Path], AbstractContextManager[Any]]) -> Spread | None:
+    """The heights on the ground of some RPC; None where no elevation model is in use.
 
     Args:
+        path: of the raster.
         rpc: of the raster.
         open_dem: opens the elevation model by the rules for files from outside.
     """
-    heights = _heights.get()
+    heights = _heights.get(path.absolute())
     if heights is None or not _is_placed(rpc):
         return None
     key = (rpc.lat_off, rpc.long_off, rpc.lat_scale, rpc.long_scale)
     if key not in heights.measured:
-        token = _heights.set(None)  # an elevation model that RPC place has no other below it
-        try:
-            with open_dem(heights.path) as source:
-                heights.measured[key] = _measure(source, rpc, heights.path.name)
-        finally:
-            _heights.reset(token)
+        with open_dem(heights.path) as source:
+            heights.measured[key] = _measure(source, rpc, heights.path.name)
     return heights.measured[key]
 
 
-def _measure(source: Any, rpc: RPC, name: str) -> Spread | None:
+def _measure(source: Any, rpc: RPC, name: str) -> Spread:
+    nothing = Spread(math.nan, math.nan, math.nan, name, 0.0)
     if source.crs is None:
-        return None
+        return nothing
     west, east = rpc.long_off - rpc.long_scale, rpc.long_off + rpc.long_scale
     south, north = rpc.lat_off - rpc.lat_scale, rpc.lat_off + rpc.lat_scale
     left, bottom, right, top = transform_bounds(LONLAT, source.crs, west, south, east, north)
     corners = [apply_affine(~source.transform, x, y) for x in (left, right) for y in (bottom, top)]
-    columns, rows = (np.clip([one[axis] for one in corners], 0, size) for axis, size in
-                     enumerate((source.width, source.height)))  # fmt: skip
+    whole = [np.array([one[axis] for one in corners]) for axis in (0, 1)]
+    columns, rows = (np.clip(whole[axis], 0, size) for axis, size in enumerate((source.width, source.height)))
     column, row = int(columns.min()), int(rows.min())
     width, height = int(np.ceil(columns.max())) - column, int(np.ceil(rows.max())) - row
     if width < 1 or height < 1:
-        return None
+        return nothing
     window = Window(column, row, width, height)  # type: ignore[call-arg,unused-ignore]
     shape = (min(SAMPLED_PX, height), min(SAMPLED_PX, width))
-    values = source.read(1, window=window, out_shape=shape, masked=True).astype(float).compressed()
+    read = source.read(1, window=window, out_shape=shape, masked=True).astype(float)
+    values = read.compressed()
     values = values[np.isfinite(values)]
     if not values.size:
-        return None
+        return nothing
+    inside = float(np.ptp(columns) * np.ptp(rows)) / float(np.ptp(whole[0]) * np.ptp(whole[1]))
     low, middle, high = (float(one) for one in np.percentile(values, [5, 50, 95]))
-    return Spread(low, middle, high, name)
+    return Spread(low, middle, high, name, inside * values.size / read.size)
 
 
 def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
@@ -127,7 +137,8 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
     if isinstance(source, WarpedVRT) or not _is_placed(rpc):
         return source
     zone = int((rpc.long_off + 180) // 6) % 60 + 1
-    height_m = rpc.height_off if ground is None else ground.middle_m
+    reaches = ground is not None and ground.reach >= LEAST_REACH
+    height_m = ground.middle_m if ground is not None and reaches else rpc.height_off
     try:
         lean_m = _find_lean(rpc, height_m)
         placed = RationalSource(
@@ -143,7 +154,7 @@ def place_by_rpc(source: Any, stack: ExitStack, ground: Spread | None) -> Any:
         )
     except (RasterioError, TransformError, ValueError, pyproj.exceptions.ProjError):
         return source
-    placed.told = _tell(rpc, lean_m, ground)
+    placed.told, placed.doubt = _tell(rpc, lean_m, ground)
     return stack.enter_context(placed)
 
 
@@ -173,17 +184,24 @@ def _find_lean(rpc: RPC, height_m: float) -> float:
     return lean_m
 
 
-def _tell(rpc: RPC, lean_m: float, ground: Spread | None) -> str:
-    own = [one for one in (rpc.err_bias, rpc.err_rand) if one is not None and math.isfinite(one) and one > 0]
-    error = f"; the RPC themselves are off by {math.hypot(*own):.3g} m as they say" if own else ""
-    if ground is None:
-        return (
-            f"placed by RPC at an assumed height of {rpc.height_off:.0f} m: where the ground lies 100 m higher or "
-            f"lower, places are off by {lean_m:.3g} m; name an elevation model (--dem, or dem in scene.toml){error}"
-        )
+def _tell(rpc: RPC, lean_m: float, ground: Spread | None) -> tuple[str, str]:
+    """What one must know of the place, and why it is not known well enough for a vote."""
+    stated = [one for one in (rpc.err_bias, rpc.err_rand) if one is not None and math.isfinite(one) and one > 0]
+    own_m = math.hypot(*stated)
+    error = f"; the RPC themselves are off by {own_m:.3g} m as they say" if stated else ""
+    higher = f"where the ground lies 100 m higher or lower, places are off by {lean_m:.3g} m"
+    if ground is None or ground.reach < LEAST_REACH:
+        what = "name an elevation model (--dem, or dem in scene.toml)"
+        if ground is not None:
+            what = f"{ground.name} does not reach: it shows {ground.reach:.0%} of the ground"
+        doubt = f"{PLACED} at an assumed height: {higher}"
+        return f"{PLACED} at an assumed height of {rpc.height_off:.0f} m: {higher}; {what}{error}", doubt
     off_m = lean_m / STEP_M * max(ground.high_m - ground.middle_m, ground.middle_m - ground.low_m)
+    all_m = off_m + own_m
+    doubt = f"{PLACED} at one height: places are off by {all_m:.3g} m and more" if all_m > DOUBTED_M else ""
     return (
-        f"placed by RPC at {ground.middle_m:.0f} m, the median of {ground.name}: the ground lies between "
-        f"{ground.low_m:.0f} m and {ground.high_m:.0f} m (5 to 95 %), so places are off by up to {off_m:.3g} m; an "
-        f"ortho image has no such error (gdalwarp -rpc -to RPC_DEM=dem.tif){error}"
-    )
+        f"{PLACED} at {ground.middle_m:.0f} m, the median of {ground.name}: 90 % of the ground lies between "
+        f"{ground.low_m:.0f} m and {ground.high_m:.0f} m, where places are off by up to {off_m:.3g} m. RPC count "
+        f"heights from the ellipsoid: if {ground.name} counts from the sea (geoid), places are off by {lean_m:.3g} m for "
+        f"each 100 m between the two. An ortho image has no such error (gdalwarp -rpc -to RPC_DEM=dem.tif){error}"
+    ), doubt

@@ -103,17 +103,17 @@ def open_raster(path: Path, limits: Limits = LIMITS) -> Iterator[Any]:
             # Overviews named by a tag may be any file of the disk or the net; they would be read when warping.
             if source.tags(ns="OVERVIEWS").get("OVERVIEW_FILE"):
                 raise ForbiddenSourceError(f"{path}: the tag OVERVIEW_FILE points to another file")
-            placed = place_locally(_place(source, stack, limits), stack)
+            placed = place_locally(_place(path, source, stack, limits), stack)
             _check_size(placed, path, limits)
             yield placed
 
 
-def _place(source: Any, stack: ExitStack, limits: Limits) -> Any:
+def _place(path: Path, source: Any, stack: ExitStack, limits: Limits) -> Any:
     """An open raster on the grid that control points or RPC give it, where nothing else places it."""
     placed = place_by_points(source, stack)
     if source.rpcs is None or placed is not source:
         return placed
-    return place_by_rpc(source, stack, find_spread(source.rpcs, lambda dem: open_raster(dem, limits)))
+    return place_by_rpc(source, stack, find_spread(path, source.rpcs, lambda dem: open_raster(dem, limits)))
 
 
 def find_driver(path: Path) -> str:

@@ -16,11 +16,13 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
+from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect as find
 from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
 from detection.imagery.raster.grid import apply_affine
+from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
 from monitor.cli.main import run_verb
@@ -711,9 +713,41 @@ def test_rpc_alone_place_a_file_and_say_the_height_that_they_assume(tmp_path, ca
         target.write(np.full((1, 60, 60), 700, np.float32) + np.linspace(-20, 20, 60, dtype=np.float32))
     code, higher, err = detect(path, capsys, "--dem", str(dem))
     assert (code, "placed by RPC at 700 m, the median of dem.tif" in err) == (0, True)
-    assert re.search(r"between 694 m and 706 m \(5 to 95 %\), so places are off by up to 1\.\d+ m", err)
+    assert re.search(r"90 % of the ground lies between 694 m and 706 m, where places are off by up to 1\.\d+ m", err)
+    assert "counts from the sea (geoid), places are off by 30" in err
     lon, other = (answer["polygons"][0]["centroid"][0] for answer in (answers[0], higher[0]))
     assert (lon - other) * 111_195 * np.cos(np.radians(42.7)) == pytest.approx(LEAN * 500, abs=15)
+    assert (answers[0]["doubts"], higher[0]["doubts"]) == (
+        ["placed by RPC at an assumed height: where the ground lies 100 m higher or lower, places are off by 30.1 m"], []
+    )  # fmt: skip
+
+
+def test_a_scene_of_rpc_lies_in_one_place_for_all_and_votes_only_where_that_is_known(tmp_path, drawn):
+    """The files of a scene are opened by many: none may take another height than its map did."""
+    (tmp_path / "s").mkdir()
+    band = place_by_rpc(tmp_path / "s" / "a.tif", drawn, None)
+    for name, size in (("dem.tif", 60), ("corner.tif", 20)):
+        with rasterio.open(
+            tmp_path / "s" / name, "w", driver="GTiff", width=size, height=size, count=1, dtype="float32",
+            crs="EPSG:4326", transform=Affine(0.0005, 0, 140.985, 0, -0.0005, 42.715),
+        ) as target:  # fmt: skip
+            target.write(np.full((1, size, size), 1200, np.float32))
+    found = {}
+    for dem in ("dem.tif", "corner.tif", None):
+        bands = "".join(f'{name} = {{ file = "a.tif", index = {k} }}\n' for k, name in enumerate(("B4", "B3", "B2"), 1))
+        head = "acquired_at = 2026-05-13T01:00:00Z\ncomplete = true\n" + (f'dem = "{dem}"\n' if dem else "")
+        (tmp_path / "s" / "scene.toml").write_text(f"{head}[bands]\n{bands}", encoding="utf-8")
+        answer = find({"scene_path": tmp_path / "s", "weights": "generated", "out_dir": tmp_path / str(dem)})
+        own = as_date(answer, tmp_path / "s")
+        assert read_grid(Path(answer["outputs"]["prob"])) == read_grid(band), dem
+        found[dem] = {word.caution for word in compare(own, []).changes.values()}
+        if dem == "corner.tif":
+            assert any("corner.tif does not reach: it shows" in said for said in answer["warnings"])
+    assert found["dem.tif"]
+    assert "RPC" not in str(found["dem.tif"])
+    for dem in ("corner.tif", None):
+        assert found[dem]
+        assert all("placed by RPC at an assumed height" in str(one) for one in found[dem]), dem
 
 
 @pytest.mark.parametrize(
