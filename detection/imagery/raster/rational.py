@@ -202,6 +202,6 @@ def _tell(rpc: RPC, lean_m: float, ground: Spread | None) -> tuple[str, str]:
     return (
         f"{PLACED} at {ground.middle_m:.0f} m, the median of {ground.name}: 90 % of the ground lies between "
         f"{ground.low_m:.0f} m and {ground.high_m:.0f} m, where places are off by up to {off_m:.3g} m. RPC count "
-        f"heights from the ellipsoid: if {ground.name} counts from the sea (geoid), places are off by {lean_m:.3g} m for "
-        f"each 100 m between the two. An ortho image has no such error (gdalwarp -rpc -to RPC_DEM=dem.tif){error}"
+        f"heights from the ellipsoid: if {ground.name} counts from the sea (geoid), places are off by {lean_m:.3g} m "
+        f"for each 100 m between the two. An ortho image has no such error (gdalwarp -rpc -to RPC_DEM=dem.tif){error}"
     ), doubt
