@@ -27,7 +27,7 @@ CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
 NO_ROOM: Final = "no room for tiles"
-REPLACED: Final = "its file is no more there as it was read"
+REPLACED: Final = "its file is no longer there as it was read"
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:

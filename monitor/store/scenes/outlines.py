@@ -191,16 +191,17 @@ def add_outlines(
     for one in drawn:
         require_person(actor, one.kind)
     find_bounds(c, site, scene_hash)
+    versions = _list_replaced(c, site, scene_hash)
     o, g = scene_outline.c, scene_footprint.c
     model_hash = None
     if from_polygon is not None:
         model_hash = c.execute(
-            select(g.model_hash).where(g.scene_hash == scene_hash, g.polygon_id == from_polygon)
+            select(g.model_hash).where(g.scene_hash.in_(versions), g.polygon_id == from_polygon)
         ).scalars().first()  # fmt: skip
         if model_hash is None:
             raise NotFoundError(f"the scene has no footprint {from_polygon[:12]!r}")
     if instead_of is not None:
-        withdraw_outline(c, site, instead_of, actor, now, scene_hash=scene_hash)
+        withdraw_outline(c, site, instead_of, actor, now, scenes=versions)
     size = func.coalesce(func.sum(func.length(type_coerce(o.geometry, Text))), 0)
     stand = select(func.count(), size).where(o.site == site, o.scene_hash == scene_hash, o.withdrawn_at.is_(None))
     count, characters = c.execute(stand).one()
@@ -229,17 +230,17 @@ def add_outlines(
 
 
 def withdraw_outline(
-    c: Connection, site: str, number: int, actor: Actor, now: datetime, *, scene_hash: str | None = None
+    c: Connection, site: str, number: int, actor: Actor, now: datetime, *, scenes: Sequence[str] | None = None
 ) -> str:
     """Take an outline back; it stays on record. Returns the hash of its scene.
 
     Raises:
-        NotFoundError: the site (or the scene, where one is named) has no such outline.
+        NotFoundError: the site (or the scenes, where they are named) has no such outline.
         RefusedError: no person, or it is withdrawn already.
     """
     require_person(actor, "withdrawn")
     o = scene_outline.c
-    where = [o.id == number, o.site == site, *([] if scene_hash is None else [o.scene_hash == scene_hash])]
+    where = [o.id == number, o.site == site, *([] if scenes is None else [o.scene_hash.in_(scenes)])]
     found = c.execute(select(o.withdrawn_at, o.scene_hash).where(*where).with_for_update()).one_or_none()
     if found is None:
         raise NotFoundError(f"there is no outline {number} here")
@@ -259,7 +260,7 @@ def load_outlines(
     Args:
         c: any transaction.
         site: its site.
-        scene_hash: of this scene alone.
+        scene_hash: of this scene alone, versions that it replaced included.
         since: drawn at this instant or later.
         limit: at most so many.
         everything: those withdrawn as well.
@@ -268,7 +269,7 @@ def load_outlines(
     query = (
         select(scene_outline, scene.c.name.label("scene"))
         .join(scene, scene.c.scene_hash == o.scene_hash)
-        .where(*_which(site, scene_hash, everything=everything))
+        .where(*_which(c, site, scene_hash, everything=everything))
         .order_by(o.id.desc())
         .limit(limit)
     )
@@ -279,13 +280,23 @@ def load_outlines(
 
 def count_outlines(c: Connection, site: str, scene_hash: str | None = None) -> int:
     """How many outlines of a site, or of one of its scenes, stand."""
-    return int(c.execute(select(func.count()).where(*_which(site, scene_hash))).scalar_one())
+    return int(c.execute(select(func.count()).where(*_which(c, site, scene_hash))).scalar_one())
 
 
-def _which(site: str, scene_hash: str | None, *, everything: bool = False) -> list[ColumnElement[bool]]:
+def _which(c: Connection, site: str, scene_hash: str | None, *, everything: bool = False) -> list[ColumnElement[bool]]:
     o = scene_outline.c
-    of_scene = [] if scene_hash is None else [o.scene_hash == scene_hash]
+    of_scene = [] if scene_hash is None else [o.scene_hash.in_(_list_replaced(c, site, scene_hash))]
     return [o.site == site, *of_scene, *([] if everything else [o.withdrawn_at.is_(None)])]
+
+
+def _list_replaced(c: Connection, site: str, scene_hash: str) -> list[str]:
+    """A scene and the versions of it that it replaced."""
+    s = scene.c
+    rows = c.execute(select(s.scene_hash, s.run).where(s.site == site, s.state == "superseded")).all()
+    found = [scene_hash]
+    for one in found:
+        found += [r.scene_hash for r in rows if (r.run or {}).get("superseded_by") == one and r.scene_hash not in found]
+    return found
 
 
 def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
@@ -293,14 +304,16 @@ def find_bounds(c: Connection, site: str, scene_hash: str) -> Bounds:
 
     Raises:
         NotFoundError: the site has no such scene.
-        RefusedError: it was not read, or has no place on the ground.
+        RefusedError: it was not read, has no place on the ground, or another version replaced it.
     """
     s = scene.c
     row = c.execute(select(s.run, s.state, s.name).where(s.site == site, s.scene_hash == scene_hash)).one_or_none()
     if row is None:
         raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r}")
     bounds = ((row.run or {}).get("outputs") or {}).get("bounds")
-    if row.state not in {"done", "superseded"} or not isinstance(bounds, list) or len(bounds) != 4:
+    if row.state == "superseded":
+        raise RefusedError(f"scene {row.name} was delivered again: draw on the newer version")
+    if row.state != "done" or not isinstance(bounds, list) or len(bounds) != 4:
         raise RefusedError(f"scene {row.name} has no picture with a place on the ground: nothing can be outlined on it")
     west, south, east, north = map(float, bounds)
     return west, south, east, north
@@ -313,7 +326,7 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     A footprint that somebody outlined anew counts once, by the newer word. What was said on a version of a scene that
     another one replaced is said of that one: `path` names files that are there.
     """
-    stands = _list_versions(c, site)
+    stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
     said: list[tuple[str, str, Mapping[str, Any], str, datetime, str]] = [
@@ -330,7 +343,7 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     ]  # fmt: skip
 
 
-def _list_versions(c: Connection, site: str) -> dict[str, Any]:
+def list_versions(c: Connection, site: str) -> dict[str, Any]:
     """For each scene of a site the version of it that counts; scenes without one are left out."""
     s = scene.c
     rows = c.execute(select(s.scene_hash, s.name, s.path, s.acquired_at, s.state, s.run).where(s.site == site)).all()

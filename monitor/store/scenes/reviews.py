@@ -17,6 +17,14 @@ UNSURE: Final = 0.5
 """A footprint waits for a look when its mean probability is below threshold + this share of what is left to 1."""
 
 
+NETWORK: Final = "network"
+
+
+def name_method(model: str) -> str:
+    """What found a footprint: `sar`, `index`, else a network; only that one's answer is a probability."""
+    return model if model in {"sar", "index"} else NETWORK
+
+
 @dataclass(frozen=True, slots=True)
 class Reviewed:
     """A footprint with the newest word on it; `verdict` None: nobody looked yet.
@@ -44,6 +52,11 @@ class Reviewed:
     by_outline: bool = False
 
     @property
+    def method(self) -> str:
+        """What found it, see `name_method`."""
+        return name_method(self.model)
+
+    @property
     def unsure(self) -> bool:
         """Whether the network was not sure of it."""
         return self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
@@ -55,7 +68,8 @@ def load_reviewed(
 ) -> list[Reviewed]:  # fmt: skip
     """Footprints of a site, or of a model or scene of it, with the newest word on each, the least sure first.
 
-    `polygon_id`: those alone whose id begins so. Withdrawn ones are left out.
+    Those that no network found come last: nothing says how sure they are. Withdrawn ones are left out. `polygon_id`:
+    those alone whose id begins so.
     """
     g, s, r = scene_footprint.c, scene.c, footprint_review.c
     same = and_(g.scene_hash == r.scene_hash, g.model_hash == r.model_hash, g.polygon_id == r.polygon_id)
@@ -86,7 +100,7 @@ def load_reviewed(
     for key, words in _load_corrections(c, site, scene_hash, polygon_id).items():
         if key in found:
             found[key] = _correct(found[key], words)
-    return sorted(found.values(), key=lambda one: (one.mean_probability, one.polygon_id))
+    return sorted(found.values(), key=lambda one: (one.method != NETWORK, one.mean_probability, one.polygon_id))
 
 
 def _begins(name: ColumnElement[str], with_: str) -> ColumnElement[bool]:

@@ -341,7 +341,7 @@ FROM series s JOIN anomaly_label l ON l.series_id = s.id""",
         "scene_polygons": """SELECT c.site, c.name AS scene, c.scene_hash, c.acquired_at, g.polygon_id, g."class", g.parent_id, g.change, g.area_m2,
   g.grown_m2, g.mean_probability, g.geometry, g.min_lon, g.min_lat, g.max_lon, g.max_lat, g.nearest_station, g.distance_m, g.model,
   g.model_hash, g.detected_at, g.since_at, g.first_seen_at, g.caution, g.near_stations,
-  g.susceptibility, g.susceptibility_map, CASE WHEN g.model = 'sar' THEN 'sar' ELSE 'network' END AS method
+  g.susceptibility, g.susceptibility_map, CASE WHEN g.model IN ('sar', 'index') THEN g.model ELSE 'network' END AS method
 FROM scene_footprint g JOIN scene c ON c.scene_hash = g.scene_hash
 WHERE g.change <> 'withdrawn'""",
         "scene_changes": """SELECT c.site, c.name AS scene, c.acquired_at, h.polygon_id, g."class", h.judged_at, h.change, h.parent_id, h.grown_m2,

@@ -142,7 +142,7 @@
     const p = hit.properties, facts = make("dl", { className: "facts" });
     const lines = [
       [tr("First seen"), day(p.first_seen_at)], [tr("Last confirmed"), `${day(p.last_confirmed_at)} (${tr("on {count} images", { count: p.dates })})`],
-      [tr("Area"), `${Math.round(p.area_m2).toLocaleString("en")} m²`], [tr("Probability"), Number(p.mean_probability).toFixed(2)],
+      [tr("Area"), `${Math.round(p.area_m2).toLocaleString("en")} m²`], [tr("Probability"), p.method === "network" ? Number(p.mean_probability).toFixed(2) : "–"],
     ];
     for (const [term, text] of lines) facts.append(make("div", {}, make("dt", { textContent: term }), make("dd", { textContent: text })));
     chosen.replaceChildren(make("b", { textContent: tr("Landslide, {age}", { age: names[p.age] }) }), facts);

@@ -156,7 +156,7 @@
   }
   async function refresh() {
     const answer = await fetch(location.href, { cache: "no-store" }), page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const id of ["tile", "drawn", "found"]) document.getElementById(id).replaceWith(page.getElementById(id));
+    for (const id of ["tile", "drawn", "found"]) { const found = page.getElementById(id); if (found) document.getElementById(id).replaceWith(found); }
     unhide();
   }
   const unhide = () => { for (const one of document.querySelectorAll("[data-show], [data-take], [data-correct]")) one.hidden = false; };
@@ -171,10 +171,11 @@
       const { outline } = await answer.json();
       end();
       trouble.textContent = tr("Outline {number} is stored.", { number: outline });
-      await Promise.all([load(), refresh()]);
     } catch (error) {
       trouble.textContent = error instanceof TypeError ? tr("It could not be stored: no connection.") : error.message;
+      return;
     } finally { if (button) button.disabled = false; }
+    await Promise.all([load(), refresh()]).catch(() => {});  // it is stored: the lists show it when the page is loaded again
   }
   // the largest part of a footprint, without holes
   function ringOf({ geometry }) {

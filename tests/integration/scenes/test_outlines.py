@@ -196,6 +196,11 @@ def test_labels_are_all_that_people_said_each_footprint_once_by_the_newest_word(
         save_scene(c, scene("two", name="one.tif"), [], NOW + HOUR)
         supersede_scene(c, "one", "two", NOW + HOUR)
         left = load_labels(c, "bench")
+        shown = [one.scene_hash for one in load_outlines(c, "bench", scene_hash="two")]
+        with pytest.raises(RefusedError, match="delivered again"):
+            add_outline(c, "bench", "one", "nothing", square(8.91, 46.21), ADA, NOW + HOUR)
+        add_outline(c, "bench", "two", "nothing", square(8.91, 46.21), ADA, NOW + HOUR, instead_of=1, from_polygon="p1")
+    assert shown == ["one", "one"]
     assert {(x.scene_hash, x.path, x.by) for x in left} == {("two", "/in/two.tif", "Bo")}
     assert known == {"p0": ("accept", "Ada", False), "p1": ("redraw", "Bo", True), "p2": ("reject", "Ada", False)}
 

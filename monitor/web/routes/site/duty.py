@@ -136,8 +136,12 @@ def hand_over(
     """Who goes signs: what is open is frozen with the notes."""
 
     def do(c: Connection, crew: Team, actor: Actor, now: datetime) -> None:
-        handovers.sign_out(c, crew, actor, notes.strip(), now, partial(tell_sentences, at_once=handovers.MOST))
+        handovers.sign_out(c, crew, actor, notes.strip(), now, tell)
 
+    actor_of(request, csrf)
+    context, tell = context_of(request), partial(tell_sentences, at_once=handovers.MOST)
+    with context.db.read() as c:  # evidence is large: this process reads and keeps it before the database is held
+        handovers.gather_open(c, site, context.clock(), tell)
     return _act(request, site, team, csrf, do, "signed; who comes signs as well")
 
 

@@ -58,11 +58,13 @@ def go_to_next(request: Request, site: str, after: str = "") -> Response:
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/outlines", response_class=HTMLResponse)
-def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> HTMLResponse:
+def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = None) -> Response:
     """One scene to draw on, with what was drawn and found on it; `tile` is one that the model is unsure of."""
     with context_of(request).db.read() as c:
         card = find_card(c, site)
         scene = next(iter(pages.load_read_scenes(c, site, 1, scene_hash)), None)
+        if scene is None and (version := store.list_versions(c, site).get(scene_hash)) is not None:
+            return _back(request, site, version.scene_hash, "the scene was delivered again: this is its newer version")
         if scene is None:
             raise NotFoundError(f"site {site!r} has no scene {scene_hash[:12]!r} that was read")
         found = store.load_outlines(c, site, scene_hash=scene_hash, limit=LISTED)

@@ -32,7 +32,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         card = find_card(c, site)
         scene = find_scene(c, site, scene_hash)
         others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s["scene_hash"] != scene_hash]
-        lines, total = load_lines(c, site, scene["acquired_at"], _model_of(scene))
+        lines, total = _load_lines(c, site, scene)
     others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
     chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
     said = read_said(pages.folder_of(scene)) or {}
@@ -48,7 +48,7 @@ def map_landslides(request: Request, site: str, scene_hash: str) -> JSONResponse
     """Landslides known when a scene was taken: newest outline, seen first, confirmed last, on how many dates."""
     with context_of(request).db.read() as c:
         scene = find_scene(c, site, scene_hash)
-        lines, total = load_lines(c, site, scene["acquired_at"], _model_of(scene))
+        lines, total = _load_lines(c, site, scene)
     features = [
         {
             "type": "Feature", "id": number, "geometry": line["geometry"],
@@ -88,7 +88,7 @@ def _overlap(one: tuple[float, ...] | None, other: tuple[float, ...] | None) -> 
 def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str, Any]:
     """A landslide as a scene sees it: its age then, and whether the scene shows it."""
     taken, first = scene["acquired_at"], line["first_seen_at"]
-    confirmed = line["last_confirmed_at"] == taken
+    confirmed = line["scene_hash"] == scene["scene_hash"]
     age = next((name for name, most in AGES if taken - first <= most), "older")
     told = {name: spell(value) if isinstance(value, datetime) else value for name, value in line.items()}
     return told | {
@@ -98,5 +98,6 @@ def describe_line(line: Mapping[str, Any], scene: Mapping[str, Any]) -> dict[str
     }  # fmt: skip
 
 
-def _model_of(scene: Mapping[str, Any]) -> str | None:
-    return (scene["run"] or {}).get("model_hash")
+def _load_lines(c: Connection, site: str, scene: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    model_hash = (scene["run"] or {}).get("model_hash")
+    return load_lines(c, site, scene["scene_hash"], scene["acquired_at"], model_hash, pages.preview_bounds(scene))

@@ -7,9 +7,11 @@ import pytest
 
 from monitor.store.scenes.outlines import load_outlines, load_unsure
 from monitor.store.scenes.reviews import load_reviewed
+from monitor.store.scenes.versions import supersede_scene
+from monitor.store.schema.tables import scene
 from monitor.web.uploads import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
-from tests.data.filled import HASHES, make_drawable
+from tests.data.filled import HASHES, NOW, make_drawable
 from tests.integration.scenes.test_outlines import square
 from tests.integration.web.test_page import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
@@ -123,6 +125,22 @@ def test_the_least_sure_tile_comes_first_and_looking_at_it_leads_to_the_next(pag
     assert page.get(f"{SITE}/outlines/next?after={SCENE}.1").headers["location"] == f"{SITE}/outlines"
     with database.read() as c:
         assert [one.is_seen for one in load_unsure(c, "north-bench")] == [True, False]
+
+
+@ONCE
+def test_a_version_that_was_replaced_leads_to_the_one_that_counts_with_its_outlines(page, database):  # noqa: F811
+    with database.write() as c:
+        old = dict(c.execute(scene.select().where(scene.c.scene_hash == SCENE)).one()._mapping)
+        c.execute(scene.insert().values(**old | {"scene_hash": "n" * 64}))
+        supersede_scene(c, SCENE, "n" * 64, NOW)
+    leads = page.get(ADDRESS).headers["location"]
+    assert leads.startswith(f"{SITE}/scenes/{'n' * 64}/outlines?told=")
+    assert "its newer version" in page.get(leads).text
+    assert "R. Mori" in page.get(leads).text
+    given = {"csrf": token(page, leads), "kind": "nothing", "geometry": json.dumps(square(8.9, 46.2))}
+    answer = page.post(ADDRESS, data=given)
+    assert (answer.status_code, "draw on the newer version" in answer.text) == (409, True)
+    assert page.post(f"{SITE}/scenes/{'n' * 64}/outlines", data=given).status_code == 303
 
 
 @ONCE

@@ -103,3 +103,32 @@ def test_landslides_have_the_age_that_the_image_knows(client, filled_database):
     for odd in ("x", HASHES["scene"] + "'", "a" * 3000):
         assert client.get(f"/sites/north-bench/scenes/{odd}").status_code == 404
     assert client.get(f"/sites/north-bench/scenes/{'l' * 64}?before=nothing").status_code == 200
+
+
+def test_what_another_image_of_the_same_instant_shows_is_not_confirmed_by_this_one(client, filled_database):
+    """A second tile of the same pass shows p1 in two parts and one more; and one lies beside this image."""
+    with filled_database.write() as c:
+        row = c.execute(t.scene_footprint.select().where(t.scene_footprint.c.polygon_id == "p1")).one()._mapping
+        old = dict(c.execute(t.scene.select().where(t.scene.c.scene_hash == HASHES["scene"])).one()._mapping)
+        box = [row["min_lon"] - 0.001, row["min_lat"] - 0.001, row["max_lon"] + 0.001, row["max_lat"] + 0.001]
+        run = {**old["run"], "outputs": {"bounds": box}}
+        c.execute(t.scene.update().where(t.scene.c.scene_hash == HASHES["scene"]).values(run=run))
+        for name, days in (("same", 0), ("next", 1)):
+            when = old["acquired_at"] + timedelta(days=days)
+            c.execute(t.scene.insert().values(**old | {"scene_hash": name, "name": name, "acquired_at": when}))
+        at = lambda **other: t.scene_footprint.insert().values(**{**row, "scene_hash": "same"} | other)  # noqa: E731
+        c.execute(at(polygon_id="a", root_id=None))
+        c.execute(at(polygon_id="far", root_id=None, min_lon=1.0, max_lon=1.1))
+        for name in ("b1", "b2"):
+            c.execute(at(polygon_id=name, scene_hash="next", root_id="p1", area_m2=7.0, model="index"))
+
+    def lines(scene_hash):
+        found = client.get(f"/api/v1/sites/north-bench/scenes/{scene_hash}/landslides.geojson").json()["features"]
+        return {f["properties"]["polygon_id"]: (f["properties"], f["geometry"]["type"]) for f in found}
+
+    here, after = lines(HASHES["scene"]), lines("next")
+    assert (here["p1"][0]["confirmed"], here["a"][0]["confirmed"], here["a"][0]["age"]) == (True, False, "gone")
+    assert "far" not in here
+    said, form = after["b1"]
+    assert (said["dates"], said["area_m2"], said["method"], form) == (2, 14.0, "index", "MultiPolygon")
+    assert '<td class="num">–</td>' in client.get("/sites/north-bench/scenes/next").text
