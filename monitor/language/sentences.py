@@ -201,7 +201,7 @@ SENTENCES: Final = (
     N_("review due: the bounds of {criterion} were valid until {day}"),
     N_("review due: the bounds of {criterion} (set by {name}) were valid until {day}"),
     N_("{criterion} counts as advice, no level rests on it: {text}; the test: {command}"),
-    N_("{criterion} does not hear all weights in use: {text}; the test: {command}"),
+    N_("{criterion} does not count all weights in use: {text}; the test: {command}"),
     N_("{criterion} counts in this replay; the service takes it as advice: {text}"),
     N_("{criterion} will count as advice from {day} on: its test of {name} is valid until then; the test: {command}"),
     N_("no test of {name} is stored for this site"),

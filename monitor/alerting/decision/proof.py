@@ -74,7 +74,7 @@ def list_unproven(site: Site, facts: Sequence[ProofFact] | None, now_s: float) -
         if fact.criterion not in commands or fact.criterion in unproven:
             continue
         if (why := explain_fact(fact, now_s)) is not None:
-            text = f"{fact.criterion} does not hear all weights in use: {why}; the test: {commands[fact.criterion]}"
+            text = f"{fact.criterion} does not count all weights in use: {why}; the test: {commands[fact.criterion]}"
             found.setdefault(f"health:{fact.criterion}:unproven", Condition("health", 1, now_s, text))
         elif now_s > fact.until_s - WARN_S:
             text = (

@@ -233,7 +233,7 @@ def test_an_image_votes_by_the_weights_that_were_tested_whatever_others_found(sl
     see("next", "tested", T0 + DAY / 4, "single")
     result = evaluate_site(slope, SITE, T0 + DAY / 2, "tick")
     assert result.level == 0, "an outline of tested weights does not speak for those of others"
-    assert "does not hear all weights" in result.decision.memory.conditions["health:image:unproven"].reason
+    assert "does not count all weights" in result.decision.memory.conditions["health:image:unproven"].reason
     see("slide", "tested", T0 + DAY)
     see("drone again", "others", T0 + DAY * 5 / 4)
     result = evaluate_site(slope, SITE, T0 + DAY * 3 / 2, "tick")
