@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import time
@@ -92,6 +93,7 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         TrainingPausedError: it was asked to stop; the same call goes on.
     """
     begun, left = time.monotonic(), _count_down(60 * asked.minutes)
+    before_s = _count_children()
     torch.set_num_threads(1)
     hooks = hooks or Hooks()
     prepared = _prepare(asked, tell)
@@ -136,6 +138,7 @@ def learn(asked: Asked, tell: Tell, hooks: Hooks | None = None, workers: int | N
         "unlabelled": len(prepared.others), "least_sure": len(unsure), "bands": prepared.plan["bands"],
         "pixel_size_m": model.card["pixel_size_m"], "epochs": settings.epochs, "told": prepared.plan["told"],
         "seed": asked.seed, "seconds": round(time.monotonic() - begun, 1),
+        "cpu_s": {"learning": round(60 * asked.minutes - left(), 1), "curve": round(_count_children() - before_s, 1)},
     }  # fmt: skip
     write_json(asked.out / ANSWER, answer)
     return Learnt(answer, unsure)
@@ -151,6 +154,12 @@ def _count_down(seconds: float) -> Callable[[], float]:
     """How much of so much processor time of this process is left."""
     begun = time.process_time()
     return lambda: seconds - (time.process_time() - begun)
+
+
+def _count_children() -> float:
+    """Processor seconds of child processes that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def _trace(out: Path, settings: Settings, pace: Pace, seconds: float) -> None:
