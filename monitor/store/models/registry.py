@@ -88,12 +88,14 @@ def add_model(
     reason: str,
     actor: Actor = SERVICE,
 ) -> bool:
-    """Register a checkpoint: a forecaster as candidate beside those that are there, any other as active.
+    """Register a checkpoint: a forecaster, and a network learnt for the scenes of a site, as candidate.
 
+    A candidate stands beside those that are there; a network of scenes serves when the site file names its path. Any
+    other is active.
     What becomes active at once retires its predecessor of the same kind, task and site. Returns False when the same
     checkpoint was registered before (nothing is changed).
     """
-    state = "candidate" if task == "forecast" else "active"
+    state = "candidate" if task == "forecast" or (task == "scene" and site is not None) else "active"
     values = {
         "model_hash": model_hash, "kind": kind, "task": task, "site": site, "state": state, "path": path,
         "card": dict(card), "created_at": now, "promoted_at": now if state == "active" else None, "reason": reason,
