@@ -109,9 +109,9 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         with database.read() as c:
             doubts = [one.doubt for one in load_unsure(c, "bench")]
             models = load_models(c, task="scene", site="bench")
+            assert load_own_weights(c, "bench") == [], "nobody has named it yet"
         assert len(doubts) == OTHERS
         assert [(one.path, one.state) for one in models] == [(answer["weights"], "candidate")]
-        assert load_own_weights(c, "bench") == [], "nobody has named it yet"
         assert run_verb(["scenes", "detect", "scenes/020_20240506.tif", "--model", answer["weights"]]) == 0
         # what serves is proven on the tiles that were left out, by the same command as any other weights
         site = add_site(database, SITE + f'[scenes]\nweights = "{answer["weights"]}"\n')
