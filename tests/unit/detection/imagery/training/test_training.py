@@ -135,10 +135,10 @@ def test_a_killed_recipe_goes_on_to_the_same_bytes(tmp_path, capsys):
 
 
 def test_a_wish_to_stop_is_taken_after_the_step_and_a_second_one_at_once():
-    from monitor.cli.scenes.train import _asked_to_stop
+    from monitor.cli.scenes.train import asked_to_stop
 
     before = signal.getsignal(signal.SIGTERM)
-    with _asked_to_stop() as asked:
+    with asked_to_stop() as asked:
         assert asked == []
         os.kill(os.getpid(), signal.SIGTERM)
         assert asked == [signal.SIGTERM]
@@ -194,7 +194,7 @@ def test_a_recipe_whose_data_are_absent_gives_way_to_the_next(tmp_path, capsys):
     answer = json.loads(said.out)
     assert answer["recipe"] == "tiny"
     assert answer["simple"]["logistic"]["f1"] > 0
-    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-boxes, cas, generated"):
+    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-boxes, bijie-steady, cas, generated"):
         find_recipe("nix")
 
 
