@@ -194,7 +194,7 @@ def test_a_recipe_whose_data_are_absent_gives_way_to_the_next(tmp_path, capsys):
     answer = json.loads(said.out)
     assert answer["recipe"] == "tiny"
     assert answer["simple"]["logistic"]["f1"] > 0
-    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-boxes, bijie-steady, cas, generated"):
+    with pytest.raises(RecipeError, match="nix: no such recipe; shipped: bijie, bijie-boxes, bijie-steady, cas"):
         find_recipe("nix")
 
 
