@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,13 +130,26 @@ class Place:
         self.db.close()
 
 
-@pytest.fixture(scope="module")
-def place(chromium, filled_template, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stories")
-    shutil.copy(filled_template("sqlite")[0], folder / "filled.db")
+@contextmanager
+def open_place(chromium, template, folder):
+    shutil.copy(template, folder / "filled.db")
     place = Place(chromium, folder, f"sqlite:///{folder}/filled.db")
     yield place
     place.stop()
+
+
+@pytest.fixture(scope="module")
+def place(chromium, filled_template, tmp_path_factory):
+    with open_place(chromium, filled_template("sqlite")[0], tmp_path_factory.mktemp("stories")) as place:
+        yield place
+
+
+@pytest.fixture
+def place_now(chromium, filled_template, tmp_path):
+    """A place of its own: its clock is set to that of the machine, which no other story would survive."""
+    with open_place(chromium, filled_template("sqlite")[0], tmp_path) as place:
+        place.clock.set(datetime.now(UTC))
+        yield place
 
 
 def test_a_threshold_is_changed_by_two_after_they_saw_what_it_would_have_done(place):
@@ -233,28 +247,32 @@ def test_a_weekly_bulletin_is_opened_and_printed(place, tmp_path):
     place.leave()
 
 
-def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place, inbox, hooks):
-    place.clock.set(datetime.now(UTC))  # of the process that holds it
+def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place_now, inbox, hooks):
     plain = parse_service("", "test")
 
     def write(notification):
-        with place.db.read() as c:
+        with place_now.db.read() as c:
             return compose_event(c, plain, notification.event_id)
 
-    bo = place.enter("bo", **TELEPHONE).page
-    bo.goto(f"{place.base}/sites/lake-slope")
+    bo = place_now.enter("bo", **TELEPHONE).page
+    bo.goto(f"{place_now.base}/sites/lake-slope")
     bo.get_by_role("link", name="Drills", exact=True).click()
     bo.get_by_label("From the first level to the last in").select_option("10")
     environ = inbox.environ | {"CAP_URL": f"{hooks.base}/cap"}
     with running(
-        place.db, environ, {"lake-slope": place.site}, page_url=place.base, write_document=write, now=place.clock
+        place_now.db,
+        environ,
+        {"lake-slope": place_now.site},
+        page_url=place_now.base,
+        write_document=write,
+        now=place_now.clock,
     ):
         bo.get_by_role("button", name="Send EXERCISE messages now as bo").click()
         assert bo.get_by_role("status").inner_text() == "the drill has begun"
         wait_for(lambda: len(inbox.mails) == 2 and hooks.got, what="mails and CAP")
         bo.goto(re.search(r"http://\S+/alerts/\d+", inbox.mails[0].get_content())[0])
         assert bo.locator("#part-alert_head").get_by_text("Exercise").is_visible()
-        bo.goto(f"{place.base}/sites/lake-slope/drills")
+        bo.goto(f"{place_now.base}/sites/lake-slope/drills")
         bo.get_by_label("Why").fill("seen enough")
         bo.get_by_role("button", name="End the drill").click()
         assert bo.get_by_role("status").inner_text() == "drill 2 is over"
@@ -267,4 +285,4 @@ def test_a_drill_is_begun_and_ended_and_nothing_of_it_leaves_as_real(place, inbo
     documents = [body for _, _, body in hooks.got]
     assert not any(find_faults(body) for body in documents)
     assert {re.search(rb"<status>(\w+)</status>", body)[1] for body in documents} == {b"Exercise"}
-    place.leave()
+    place_now.leave()

@@ -45,7 +45,7 @@ def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]
             refused.append(Refusal(weights, _strip(str(error), options)))
     try:
         return attempt(INDEX, tuple(refused))
-    except (DomainError, RadiometryError) as error:
+    except (BandMissingError, DomainError, RadiometryError) as error:
         said = [*spell_refusals(refused), f"nor can dates be compared: {_strip(str(error), options)}"]
         raise type(error)(f"{options.scene_path}: {'; '.join(said)}") from None
 
