@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ WARMUP_SHARE, WARMUP_MOST = 0.14, 100
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How to train; the defaults are those measured on Landslide4Sense patches.
+class Settings(Augmentation):
+    """How to train and how patches vary; the defaults are those measured on Landslide4Sense patches.
 
     Attributes:
         options: options of the network's family.
@@ -53,8 +53,6 @@ class Settings:
         held_share: part of train that chooses epoch, temperature and threshold.
         clip: hold every band within the .1 to 99.9 percentile of the fit part: for values that are no reflectance.
         threshold: if not 0, this threshold instead of the best on the held part.
-        brightness, shift, blank_share, turns, offset, stretch_share, scale, off_centre, cutmix_share,
-            copy_paste_share, negative_share: see `Augmentation`.
     """
 
     seed: int = 0
@@ -76,22 +74,6 @@ class Settings:
     held_share: float = 0.15
     threshold: float = 0.0
     clip: bool = False
-    brightness: tuple[float, float] = (0.85, 1.15)
-    shift: float = 0.04
-    blank_share: float = 0.0
-    turns: bool = True
-    offset: float = 0.0
-    stretch_share: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    off_centre: float = 0.0
-    cutmix_share: float = 0.0
-    copy_paste_share: float = 0.0
-    negative_share: float = 0.0
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """How patches vary."""
-        return Augmentation(**{one.name: getattr(self, one.name) for one in fields(Augmentation)})
 
     def fitted(self, patches: int) -> "Settings":
         """Return the settings with what depends on the size of the set filled in, where it was not given.
@@ -299,7 +281,7 @@ class Learner:
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng([self.settings.seed, self.epoch, self.step])
-        how = self.settings.augmentation
+        how = self.settings
         members = [self.patches.read(int(position))[1:] for position in chosen]
         if how.negative_share:
             members = [self._draw(*one, rng) if rng.random() < how.negative_share else one for one in members]

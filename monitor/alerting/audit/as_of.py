@@ -153,7 +153,7 @@ def _reduce(then: View, site: Site) -> View:
     return replace(
         then,
         forecasts=tuple(x for x in then.forecasts if x.station in stations and x.horizon_s in horizons_s),
-        anomalies=tuple(x for x in then.anomalies if x in newest.values()),
+        anomalies=tuple(newest.values()),
     )
 
 
