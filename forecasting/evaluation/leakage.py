@@ -10,7 +10,7 @@ from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Ints, Panel
 from forecasting.data.splits import Block, split
 from forecasting.data.windows import targets
-from forecasting.decomposition.components import METHODS, display_whole
+from forecasting.decomposition.components import METHODS, Components, decompose, display_whole, fill_forward
 from forecasting.decomposition.forecast import forecast_parts, sum_of_parts
 from forecasting.errors import NotEnoughDataError, UnknownModelError
 from forecasting.registry import COMPARISONS, NETWORKS, SIMPLE, model_ids
@@ -102,7 +102,9 @@ def run_decomposition_test(
 
     Yields:
         The result, and the root mean square errors in mm of the causal and of the whole-series forecast one horizon
-        ahead with how many of them differ: the second kind exists for this comparison alone.
+        ahead with how many of them differ: the second kind exists for this comparison alone. Beside them that of the
+        same regression on the series as it is, and how far the trend at the moments of issue moves (root mean square,
+        mm) once the rest of the series is known.
     """
     wanted = SIZES["decomposition"] if count is None else count
     rows = series.size
@@ -131,18 +133,26 @@ def _worth_of_leak(
     """Error of what papers report that decompose first and split afterwards, beside the honest one."""
     whole = display_whole(series, method=method, period=period)
     leaking = np.stack([sum_of_parts(whole, int(t), steps) for t in origins])
+    undivided = Components(("series",), fill_forward(series)[None])
+    without = np.stack([sum_of_parts(undivided, int(t), steps) for t in origins])
     observed = targets(series[:, None], origins, steps[0])[:, 0]
     both = np.isfinite(observed) & np.isfinite(causal[:, 0]) & np.isfinite(leaking[:, 0])
     rms = {
         name: float(np.sqrt(np.mean((made[both, 0] - observed[both]) ** 2))) if both.any() else None
-        for name, made in (("causal", causal), ("whole", leaking))
+        for name, made in (("causal", causal), ("whole", leaking), ("without", without))
     }
+    moved = [
+        decompose(series, int(t) + 1, method=method, period=period).parts[0, -1] - whole.parts[0, t]
+        for t in origins[both]
+    ]
     return {
         "method": method,
         "issues": int(origins.size),
         "differ": int((causal[both, 0] != leaking[both, 0]).sum()),
         "rmse_causal_mm": rms["causal"],
         "rmse_whole_series_mm": rms["whole"],
+        "rmse_without_mm": rms["without"],
+        "trend_moves_mm": float(np.sqrt(np.mean(np.square(moved)))) if moved else None,
     }
 
 

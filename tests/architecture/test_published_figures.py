@@ -17,7 +17,7 @@ def row(claim):
 
 
 def test_the_table_of_decompositions_is_the_stored_one():
-    leaks = SEEDS["decomposition on bazimen, 1 month"]
+    leaks = SEEDS["decomposition on bazimen"]
     for name, method in (("CEEMDAN", "ceemdan"), ("EMD", "emd"), ("VMD", "vmd"), ("STL", "stl"),
                          ("polynomial", "polynomial"), ("trailing mean", "trailing")):  # fmt: skip
         cells = re.search(rf"^\| {name} \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE).groups()
@@ -26,6 +26,29 @@ def test_the_table_of_decompositions_is_the_stored_one():
             round(worth["rmse_whole_series_mm"], 1), round(worth["rmse_causal_mm"], 1),
         ], name  # fmt: skip
         assert worth["moved_by_the_future"] == 0
+
+
+def test_what_is_told_of_parts_stages_and_angles_is_stored():
+    page = (ROOT / "docs/explanation/forecasting.md").read_text()
+    methods = ("trailing", "stl", "polynomial", "emd", "ceemdan", "vmd")
+    wanted = [
+        [round(SEEDS[f"decomposition on {record}"][method][key], digits) for method in methods]
+        for record, digits in (("bazimen", 1), ("lamosano", 2))
+        for key in ("rmse_causal_mm", "rmse_whole_series_mm", "trend_moves_mm")
+    ]
+    told = re.findall(
+        r"^\| (?:.*issue|.*series|.*later by) \|(.*)\|$", page.partition("## Decomposition")[2], re.MULTILINE
+    )
+    assert [[float(cell) for cell in line.split("|")] for line in told[:6]] == wanted
+    stages = json.loads((ROOT / "docs/benchmarks/stages.json").read_text())["figures"]
+    page = (ROOT / "docs/explanation/kinematics.md").read_text()
+    keys = ("progressive", "angle_80", "angle_85")
+    for law in (law for law in stages if law.startswith("exponent")):
+        for lead, row_of in stages[law].items():
+            assert f"| {lead[:-1]} d | " + " | ".join(f"{100 * row_of[key]:.0f} %" for key in keys) + " |" in page, lead
+    for row_of in stages["did not fail"].values():
+        cells = " | ".join(f"{100 * row_of[key]:.1f} %" for key in keys)
+        assert f"| {row_of['looks']:,} | {cells} |" in page
 
 
 def test_the_one_table_quotes_the_stored_figures():

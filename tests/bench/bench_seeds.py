@@ -150,14 +150,14 @@ def r2_of_persistence() -> float:
     return facts(values[-36:], values[-37:-1], values[-37:-1])["r2_cumulative"]
 
 
-def leaks() -> dict[str, Any]:
-    """Root mean square error a month ahead on Bazimen: parts found in the whole series, and in the past alone."""
-    panel = read("bazimen")
+def leaks(name: str, step_s: float) -> dict[str, Any]:
+    """Root mean square error a row ahead: parts found in the whole series, in the past alone, and no parts at all."""
+    panel = read(name)
     out: dict[str, Any] = {}
     for method in METHODS:
         try:
             for result, worth in run_decomposition_test(
-                panel.values[:, 0], (1,), period=round(365.25 * DAY_S / MONTH_S), count=20, methods=(method,)
+                panel.values[:, 0], (1,), period=round(365.25 * DAY_S / step_s), count=20, methods=(method,)
             ):
                 out[method] = {key: round(v, 2) if isinstance(v, float) else v for key, v in worth.items()}
                 out[method]["moved_by_the_future"] = result.changed
@@ -304,7 +304,8 @@ def main() -> None:
             reservoir("bazimen", (30 * DAY_S, 90 * DAY_S), 12) | {"r2_of_persistence_36": r2_of_persistence()}
         ),
         "baijiabao": lambda: reservoir("baijiabao", (DAY_S, 7 * DAY_S, 30 * DAY_S), 118),
-        "decomposition on bazimen, 1 month": leaks,
+        "decomposition on bazimen": lambda: leaks("bazimen", MONTH_S),
+        "decomposition on lamosano": lambda: leaks("lamosano", 11 * DAY_S),
         "constant interval on outang": constant_interval,
         "intervals of vae-gru on SK": lambda: drawn_intervals(seeds),
         "stored": stored,
@@ -331,7 +332,7 @@ def tabulate(found: dict[str, Any]) -> list[str]:
     persistence, line = trivial["persistence"], trivial["two-point line"]
     simple = lamosano_["trivial"]
     seven = [one["mae_mm"] for one in lamosano_["network"].values()]
-    leak, month = found["decomposition on bazimen, 1 month"]["ceemdan"], bazimen["30 d"]
+    leak, month = found["decomposition on bazimen"]["ceemdan"], bazimen["30 d"]
     day, far = baijiabao["1 d"], baijiabao["30 d"]
     silent, bijie, l4s = kept["egms"]["lstm-ae"], kept["bijie"], kept["landslide4sense"]
     vae, auto = kept["vae-gru on SK"]["7d"], kept["auto on SK"]["7d"]

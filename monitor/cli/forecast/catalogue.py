@@ -34,6 +34,10 @@ PAPERS = {
 }  # fmt: skip
 """Of what names none in the first sentence of its source."""
 FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
+PARTS_SETS = {"bazimen": "30d", "lamosano": "11d"}
+"""Records that decompositions were tried on, one row ahead."""
+CALLED = {"stages": ("progressive", "called progressive"), "tangential-angle": ("angle_85", "at 85 degrees or more")}
+"""Column of the record that counts the worst stage or angle, and the phrase for it."""
 WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 """Sizes that weights are counted at: the defaults, and a slope of eight stations."""
 
@@ -43,7 +47,15 @@ def list_models() -> list[dict[str, Any]]:
     from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
-    from forecasting.registry import BASELINES, COMPARISONS, NETWORKS, READS_DRIVERS, SERVED, STATISTICAL
+    from forecasting.registry import (
+        BASELINES,
+        COMPARISONS,
+        NETWORKS,
+        PRETRAINED,
+        READS_DRIVERS,
+        SERVED,
+        STATISTICAL,
+    )
 
     kept = read_benchmark("forecast")
     rows = []
@@ -56,14 +68,17 @@ def list_models() -> list[dict[str, Any]]:
         for name, path in table.items():
             row = _describe(name, kind, path, whole_file=shared[path.partition(":")[0]] == 1)
             size = _size_of_network(name) if kind == "network" else {}
-            scores = _score(name, kept) if name not in STATISTICAL else _score_statistical(name)
-            rows.append(
-                row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | _argue(scores)
-            )
+            if name in PRETRAINED:
+                told = _score_short(read_benchmark("forecast-short"))
+            else:
+                told = _argue(_score(name, kept) if name not in STATISTICAL else _score_statistical(name))
+            rows.append(row | size | {"reads_drivers": name in READS_DRIVERS, "served": name in SERVED} | told)
     for name, path in METHODS.items():
-        rows.append(_describe(name, "decomposition", path.partition(":")[0]) | {"served": name in FOR_FORECASTS})
+        row = _describe(name, "decomposition", path.partition(":")[0])
+        rows.append(row | {"served": name in FOR_FORECASTS} | _score_parts(name, read_benchmark("seeds"), kept))
     for name, path in KINEMATIC.items():
-        rows.append(_describe(name, "curve", path) | {"served": True} | _score_failure(name))
+        told = _score_looks(name, read_benchmark("stages")) if name in CALLED else _score_failure()
+        rows.append(_describe(name, "curve", path) | {"served": True} | told)
     rows.append(_describe("emd-gru-failure", "curve", "forecasting.neural.failure_gru") | _score_beside())
     found = read_benchmark("anomalies-bench")
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
@@ -181,6 +196,75 @@ def _score_statistical(name: str) -> list[dict[str, Any]]:
     return out
 
 
+def _score_short(kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of the network with shipped weights: its error on short records that it never saw, and how often it is shown."""
+    scores: list[dict[str, Any]] = []
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for rows, table in (kept or {"figures": {"reported": {}}})["figures"]["reported"].items():
+        ratio = {way: found[0] for way, found in table["ratio to auto"].items()}
+        scores.append({
+            "set": f"first {rows} of {table['records']} records", "ratio_to_auto": ratio["tuned"],
+            "shown_ratio_to_auto": ratio["served"], "gates_open": table["served"], "seeds": 1,
+            "record": "forecast-short.json", "measured_at": kept and kept["measured_at"],
+        })  # fmt: skip
+        told[ratio["served"] < 1.0].append(
+            f"{rows} of {table['records']} records: {abs(ratio['tuned'] - 1.0):.1%} "
+            f"{'above' if ratio['tuned'] > 1.0 else 'below'} auto, shown in {table['served']:.0%}"
+        )
+    return _weigh(scores, told)
+
+
+def _score_parts(
+    name: str, kept: Mapping[str, Any] | None, networks: Mapping[str, Any] | None
+) -> dict[str, Any]:  # fmt: skip
+    """A row ahead by the parts and without them, what the future would have made of it; then its network, if any."""
+    scores: list[dict[str, Any]] = []
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for one, horizon in PARTS_SETS.items() if kept else ():
+        row = (kept or {})["figures"].get(f"decomposition on {one}", {}).get(name, {})
+        if row.get("rmse_without_mm") is None:
+            continue
+        keys = ("issues", "rmse_causal_mm", "rmse_without_mm", "rmse_whole_series_mm", "trend_moves_mm")
+        record = {"record": "seeds.json", "measured_at": kept and kept["measured_at"]}
+        scores.append({"set": one, "horizon": horizon, **{key: row[key] for key in keys}, **record})
+        told[row["rmse_causal_mm"] < row["rmse_without_mm"]].append(
+            f"{one} {horizon}: RMSE {row['rmse_causal_mm']:.3g} mm with its parts, {row['rmse_without_mm']:.3g} mm "
+            f"without, {row['rmse_whole_series_mm']:.3g} mm had it known the future"
+        )
+    table = networks["figures"].get("SK", {}) if networks else {}
+    for horizon in DAILY:
+        made, plain = table.get(f"{name}-gru {horizon}"), table.get(f"gru {horizon}")
+        if made and plain:
+            scores.append({
+                "set": "SK", "horizon": horizon, "network": f"{name}-gru", "mae_mm": made["mae"],
+                "gru_mae_mm": plain["mae"], "record": "forecast.json", "measured_at": made["measured_at"],
+            })  # fmt: skip
+            told[made["mae"] < plain["mae"]].append(
+                f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
+            )
+    return _weigh(scores, told)
+
+
+def _score_looks(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """How often the worst is called a week before drawn collapses, and on slopes that did not fail."""
+    scores: list[dict[str, Any]] = []
+    told: dict[bool, list[str]] = {True: [], False: []}
+    key, words = CALLED[name]
+    figures = kept["figures"] if kept else {"did not fail": {}}
+    record = {"record": "stages.json", "measured_at": kept and kept["measured_at"]}
+    for one, table in figures.items():
+        if one == "did not fail" or not isinstance(table, dict):
+            continue
+        scores.append({"set": one, "lead": "7d", "share": table["7d"][key], "curves": table["7d"]["curves"], **record})
+        told[True].append(
+            f"a week before the end of {table['7d']['curves']} drawn collapses, {one}: {table['7d'][key]:.0%} {words}"
+        )
+    for one, row in figures["did not fail"].items():
+        scores.append({"set": one, "lead": None, "share": row[key], "looks": row["looks"], **record})
+        told[False].append(f"{one}, which did not fail: {row[key]:.1%} of {row['looks']:,} looks {words}")
+    return _weigh(scores, told)
+
+
 def _argue(scores: list[dict[str, Any]]) -> dict[str, Any]:
     """For it: where its error, or that of what the gate would show, is below that of `auto`; against it: the rest."""
     told: dict[bool, list[str]] = {True: [], False: []}
@@ -210,10 +294,9 @@ def _compare(score: Mapping[str, Any], gain: float) -> str:
     return f"{abs(gain):.1%} {'below' if gain > 0 else 'above'} auto{by}{seeds}"
 
 
-def _score_failure(name: str) -> dict[str, Any]:
+def _score_failure() -> dict[str, Any]:
     """Of drawn collapses whose end is known: share issued, error and share inside a week before."""
-    kept = read_benchmark("failure_time") if name == "inverse-velocity" else None
-    if kept is None:
+    if (kept := read_benchmark("failure_time")) is None:
         return {}
     row = kept["figures"][FAILURE_SET]["all"]["7d"]
     score = {"set": FAILURE_SET, "lead": "7d"} | row | {

@@ -244,7 +244,8 @@ def leak_test(
             else:
                 print(
                     f"{result.model:26} {result.forecasts} forecasts, {result.changed} changed; RMSE causal "
-                    f"{_mm(worth['rmse_causal_mm'])}, whole series {_mm(worth['rmse_whole_series_mm'])} mm"
+                    f"{_mm(worth['rmse_causal_mm'])}, whole series {_mm(worth['rmse_whole_series_mm'])}, without "
+                    f"{_mm(worth['rmse_without_mm'])} mm; its trend moves by {_mm(worth['trend_moves_mm'])} mm later"
                 )
     else:
         for result in run_leak_test(panel, model_list(models), spans, count=count, seed=seed):

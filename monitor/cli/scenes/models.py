@@ -11,13 +11,13 @@ from monitor.cli.session import JsonOption, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
 RECORDS = ("imagery-added", "imagery")
-"""Stored comparisons; where both measured a network, the first was measured as it is built now."""
-REBUILT = frozenset({"frrn-a", "frrn-b"})
-"""Measured in `imagery.json` with 48 channels in their last stage, where they have 96 now."""
+"""Stored comparisons; where both measured a network, the first counts."""
+REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
+"""Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 NOT_MEASURED = "not measured"
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
-SEGMENTER, BOXES = "segmenter", "boxes"
+SEGMENTER, CLASSIFIER, BOXES = "segmenter", "classifier of tiles", "boxes"
 
 
 def models(
@@ -33,7 +33,7 @@ def models(
     shipped = _find_shipped()
     rows = [
         _tell(name, kind, entry.paper, entry.parameters, shipped.get(name, []), kept)
-        for kind, table in ((SEGMENTER, SEGMENTERS), ("classifier of tiles", CLASSIFIERS), (BOXES, DETECTORS))
+        for kind, table in ((SEGMENTER, SEGMENTERS), (CLASSIFIER, CLASSIFIERS), (BOXES, DETECTORS))
         for name, entry in table.items()
     ]
     if everything:
@@ -61,8 +61,11 @@ def _find_shipped() -> dict[str, list[dict[str, Any]]]:
     for path in sorted((Path(detection.imagery.__file__).parent / "weights").rglob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
         found.setdefault(card["network"]["name"], []).append(
-            {"name": card["name"], "width": card["network"]["width"], "parameters": card.get("parameters")}
-        )
+            {
+                "name": card["name"], "width": card["network"]["width"], "parameters": card.get("parameters"),
+                "metrics": card["metrics"],
+            }
+        )  # fmt: skip
     return found
 
 
@@ -75,14 +78,16 @@ def _tell(
     kept: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """The facts of one row, in the order they are read."""
-    scores = [found for one in SETS if (found := _find_score(name, one, kept))]
+    scores = [found for one in SETS if (found := _find_score(name, one, kept))] or _find_drawn_scores(shipped)
     if kind == BOXES:
         scores = _find_box_scores(name)
+    if kind == CLASSIFIER:
+        scores = _find_triage_scores()
     return {
         "id": name, "kind": kind, "paper": paper,
         "parameters": None if parameters is None else {"3_bands": parameters[0], "14_bands": parameters[1]},
         "scores": scores or None, "note": None if scores else NOT_MEASURED,
-        "weights": shipped or None,
+        "weights": [{key: one[key] for key in ("name", "width", "parameters")} for one in shipped] or None,
         "reasons_for": _argue(scores, shipped), "reasons_against": _argue_against(scores),
     }  # fmt: skip
 
@@ -91,10 +96,9 @@ def _find_score(name: str, set_name: str, kept: dict[str, dict[str, Any]]) -> di
     """Its row of the newest record that holds it, and what the images say of it beside the plain network."""
     for record, content in kept.items():
         table = content["figures"].get(set_name, {"maps": {}})
-        if name not in table["maps"] or (name in REBUILT and record == "imagery"):
-            continue
-        row, other = table["maps"][name], "logistic" if name == "unet" else "unet"
-        if name == "unet" and other not in table["maps"]:
+        row, other = table["maps"].get(name), "logistic" if name == "unet" else "unet"
+        rebuilt = name in REBUILT and row and row["parameters"] == REBUILT[name]
+        if row is None or other not in table["maps"] or rebuilt:
             continue
         reference = table["maps"][other]
         return {
@@ -124,6 +128,36 @@ def _find_box_scores(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def _find_drawn_scores(shipped: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a network whose weights are all learnt from drawn data: their score on drawn patches they never saw."""
+    return [
+        {
+            "set": one["name"], **{key: one["metrics"]["test"][key] for key in ("f1", "precision", "recall", "miou")},
+            "seeds": 1, "width": one["width"], "patches": one["metrics"]["test_patches"], "record": "its card",
+            "against": f"{one['name']}: drawn patches alone, nothing measured backs it",
+        }
+        for one in shipped if all(other["name"].startswith("generated") for other in shipped)
+    ]  # fmt: skip
+
+
+def _find_triage_scores() -> list[dict[str, Any]]:
+    """Landslide tiles that are looked at: by the recipe on tiles it did not see, then by the shipped weights."""
+    if (content := read_benchmark("triage")) is None:
+        return []
+    stored, found = content["figures"], []
+    for what, row in (("the recipe on folds", stored["recipe"]["pooled"]), ("shipped", stored["shipped"]["windows"])):
+        low, high = row["recall_95"]
+        found.append({
+            "set": f"{SETS['bijie']}, {what}", **row, "seeds": 1,
+            "cost_to_network": stored["shipped"]["cost_to_network"],
+            "for": f"{what}: {row['looked_at']} of {row['landslide_tiles']} landslide tiles looked at "
+            f"({low:.0%} to {high:.0%})",
+            "against": f"{what}: {row['passed_over']} of {row['empty_tiles']} empty tiles passed over",
+            "record": "triage.json", "measured_at": content["measured_at"], "machine": content["machine"],
+        })  # fmt: skip
+    return found
+
+
 def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] | None:
     """F1 less the other's with its 95 % interval, where the images distinguish the two; else None."""
     for better, worse, size, (low, high) in table["carried"]:
@@ -136,11 +170,13 @@ def _difference(name: str, other: str, table: dict[str, Any]) -> dict[str, Any] 
 def _argue(scores: list[dict[str, Any]], shipped: list[dict[str, Any]]) -> str | None:
     """Shipped weights; better than the plain network; as good in less time."""
     told = ["shipped as " + ", ".join(one["name"] for one in shipped)] if shipped else []
-    return "; ".join(told + [_sentence(score) for score in scores if _is_for(score)]) or None
+    told += [_sentence(score) for score in scores if "beside" in score and _is_for(score)]
+    return "; ".join(told + [score["for"] for score in scores if "for" in score]) or None
 
 
 def _argue_against(scores: list[dict[str, Any]]) -> str | None:
-    return "; ".join(_sentence(score) for score in scores if not _is_for(score)) or None
+    told = [_sentence(score) for score in scores if "beside" in score and not _is_for(score)]
+    return "; ".join(told + [score["against"] for score in scores if "against" in score]) or None
 
 
 def _is_for(score: dict[str, Any]) -> bool:
@@ -149,7 +185,7 @@ def _is_for(score: dict[str, Any]) -> bool:
 
 
 def _figure(score: dict[str, Any]) -> str:
-    return "f1" if "f1" in score else "ap50"
+    return next(key for key in ("f1", "ap50", "recall") if key in score)
 
 
 def _sentence(score: dict[str, Any]) -> str:
