@@ -88,10 +88,11 @@ def write_outputs(
         tags_of_prob["PASSED_OVER"] = str(told["passed_over"])
     write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
     progress(0.2)
-    write_cog(mask.path, work / FILES["mask"], overviews="mode", tags=tags)
+    # of 0 and 1 the rounded mean is the commoner one, for half the time; flags are added up and have no mean
+    write_cog(mask.path, work / FILES["mask"], overviews="average" if len(classes) == 1 else "mode", tags=tags)
     progress(0.4)
     flags, result["qa"] = _write_flags(steps, unreadable, work)
-    write_cog(flags.path, work / FILES["qa"], overviews="mode", tags={**tags, **FLAGS}, descriptions=("flags",))
+    write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
     progress(0.6)
     if "geojson" in formats:
         _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})

@@ -10,9 +10,8 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
@@ -20,6 +19,7 @@ from detection.imagery.raster.grid import Grid, lonlat_frame
 from detection.imagery.raster.overlay import shapes_of
 from detection.imagery.raster.raster import write_png
 from detection.imagery.raster.untrusted import NO_LIMITS, open_raster
+from detection.imagery.scene.reader import find_fill
 from detection.imagery.scene.scene import Scene
 
 # A file is read by windows of about so many pixels squared, and of each square of the picture so many are taken.
@@ -180,12 +180,10 @@ def _read(
     source: Any, indexes: list[int], window: Window, shape: tuple[int, ...]
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Bands of a window, and where they are shown; None where all of it is."""
-    whole = {np.dtype(source.dtypes[index - 1]).kind for index in indexes} <= {"i", "u"}
-    flags = {tuple(source.mask_flag_enums[index - 1]) for index in indexes}
-    if whole and flags == {(MaskFlags.nodata,)} and not isinstance(source, WarpedVRT):
+    fills = [find_fill(source, index) for index in indexes]
+    if None not in fills:
         part = source.read(indexes, window=window, out_shape=shape)
-        # what the mask says, without reading the bands again
-        shown = np.stack([band != int(source.nodatavals[index - 1]) for index, band in zip(indexes, part, strict=True)])
+        shown = np.stack([band != fill for fill, band in zip(fills, part, strict=True)])
     else:
         masked = source.read(indexes, window=window, out_shape=shape, masked=True)
         part, shown = masked.data, ~np.ma.getmaskarray(masked)
@@ -193,7 +191,11 @@ def _read(
 
 
 def _take(places: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Places at equal steps as a slice, which takes them many times faster."""
+    """Places at equal steps as a slice, which takes them many times faster.
+
+    >>> _take(np.array([1, 3, 5])), _take(np.array([1, 3, 4])).tolist()
+    (slice(1, 6, 2), [1, 3, 4])
+    """
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     even = step > 0 and bool((np.diff(places) == step).all())
     return slice(int(places[0]), int(places[-1]) + 1, step) if even else places

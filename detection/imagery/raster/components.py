@@ -172,7 +172,7 @@ def _measure(labels: NDArray[Any], number: int, top: int) -> NDArray[np.int64]:
     out = np.zeros((number, 7), np.int64)
     if not number:
         return out
-    out[:, 2] = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    out[:, 2] = np.bincount(labels[labels > 0], minlength=number + 1)[1:]
     for index, box in enumerate(ndimage.find_objects(labels)):
         rows, columns = box
         first = columns.start + int(np.argmax(labels[rows.start, columns] == index + 1))

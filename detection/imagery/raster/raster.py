@@ -232,7 +232,7 @@ def write_cog(
     Args:
         source: the GeoTIFF; it gets the tags and descriptions too.
         target: the file to write.
-        overviews: how they are made: `average` or `mode`.
+        overviews: how they are made: `average`, `mode` or `nearest`.
         tags: what the file says of itself.
         descriptions: names of the bands.
         level: of compression, 1 (fast) to 9.

@@ -93,6 +93,7 @@ class BandReader:
         try:
             self.grid = grid or self._read_grid(self._bands[reference or next(iter(self._bands))][0])
             self._sources = {name: self._open(path, index, name) for name, (path, index) in self._bands.items()}
+            self._fills = {name: find_fill(source, index) for name, (source, index, _) in self._sources.items()}
             self._masks = [(mask.kind, self._open(mask.path, mask.index, mask.kind, mask=True)) for mask in masks]
         except BaseException:
             self._stack.close()
@@ -218,13 +219,10 @@ class BandReader:
                 self._files[path][1].check(index, column, row, width, height)
             stored = read_block(source.read, index, window, path)
             values[position] = stored
-            whole = np.issubdtype(stored.dtype, np.integer)
-            if not whole:
+            if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
-            if whole and source.mask_flag_enums[index - 1] == [MaskFlags.nodata] and not isinstance(source, WarpedVRT):
-                valid &= stored != source.nodatavals[index - 1]  # what the mask says, without reading the band again
-            else:
-                valid &= _read_valid(source, index, window, path)
+            fill = self._fills[name]
+            valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
 
     def read_spectral(
@@ -312,6 +310,15 @@ def open_scene(
         offset=scene.offset,
         limits=limits,
     )
+
+
+def find_fill(source: Any, index: int) -> int | None:
+    """The value of a band of whole numbers that alone says nothing: with it the mask need not be read; else None."""
+    if source.mask_flag_enums[index - 1] != [MaskFlags.nodata] or isinstance(source, WarpedVRT):
+        return None
+    fill = source.nodatavals[index - 1]
+    whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
+    return int(fill) if whole else None
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:
