@@ -395,14 +395,14 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
 
 def _fill_points(c: Connection) -> None:
     set_id = points.open_point_set(c, "north-bench", "descending-66", "los-towards", "cm", {"track": 66})
-    placed = points.place_points(c, set_id, [points.Point(f"p{i}", 46.2 + 1e-4 * i, 8.9, 900.5) for i in range(3)])
-    ids = {pid: found[0] for pid, found in placed.items()}
+    three = [points.Point(f"p{i}", 46.2 + 1e-4 * i, 8.9, 900.5) for i in range(3)]
     for k in range(4):
+        placed = points.place_points(c, set_id, three)
         at = NOW - days(38 - 12 * k)
-        values = [points.PointValue(pid, at, round(-0.1 * k, 1), 0.2) for pid in ids if (pid, k) != ("p2", 3)]
-        points.add_point_values(c, ids, values, at + days(2), at + days(2))
+        values = [points.PointValue(pid, at, round(-0.1 * k, 1), 0.2) for pid in placed if (pid, k) != ("p2", 3)]
+        points.add_point_values(c, placed, values, at + days(2), at + days(2))
     late = [points.PointValue("p0", NOW - days(2), -0.55)]
-    added = points.add_point_values(c, ids, late, NOW, NOW)
+    added = points.add_point_values(c, placed, late, NOW, NOW)
     points.add_delivery(c, "north-bench", set_id, "radar.csv", NOW, NOW - days(2), added)
 
 

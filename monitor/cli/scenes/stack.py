@@ -123,9 +123,9 @@ def _store(target: tuple[Database, Site], name: str, found: StackRates, stack: P
         part = found.points[begin : begin + step]
         with db.write() as c:
             set_id = open_point_set(c, site, name, LOS, "mm")
-            ids = place_points(c, set_id, [Point(p.pid, p.lat, p.lon) for p in part])
+            placed = place_points(c, set_id, [Point(p.pid, p.lat, p.lon) for p in part])
             values = [PointValue(p.pid, at, v) for p in part for at, v in zip(dates, p.values_mm, strict=True)]
-            added = add_point_values(c, {k: v[0] for k, v in ids.items()}, values, datetime.now(UTC), began_at)
+            added = add_point_values(c, placed, values, datetime.now(UTC), began_at)
         stored, revisions = stored + added.stored, revisions + added.revisions
     if stored:
         with db.write() as c:

@@ -153,11 +153,11 @@ def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, beg
     set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
     placed = place_points(c, set_id, list(chunk.points.values()))
     moved = {
-        pid for pid, (_, latitude, longitude) in placed.items()
-        if _apart_m(latitude, longitude, chunk.points[pid]) > MOVED_M
+        pid for pid, place in placed.items()
+        if _apart_m(place.latitude, place.longitude, chunk.points[pid]) > MOVED_M
     }  # fmt: skip
     values = [v for v in chunk.values.values() if v.pid not in moved]
-    added = add_point_values(c, {k: v[0] for k, v in placed.items()}, values, received_at, began_at)
+    added = add_point_values(c, placed, values, received_at, began_at)
     refused = [_moved(v) for v in chunk.values.values() if v.pid in moved]
     refused += [_contradict(v) for v in added.contradicted]
     for bad in refused:  # so that they are counted once, however often the transaction is tried

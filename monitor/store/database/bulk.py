@@ -15,7 +15,7 @@ def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Seq
     Args:
         c: a write transaction.
         table: name of the table, of our own code.
-        columns: their names and PostgreSQL types, in the order of a row.
+        columns: their names and PostgreSQL types (bigint, int4, text, float8), in the order of a row.
         rows: what goes in; an instant is its text.
     """
     if not rows:
@@ -26,7 +26,7 @@ def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Seq
         c.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))  # noqa: S608 - names of ours
         return
     if len(rows) >= MANY:
-        _copy(c, f"COPY {table} ({names}) FROM STDIN", rows)
+        _copy(c, f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
         return
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     c.exec_driver_sql(
@@ -35,13 +35,17 @@ def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Seq
     )
 
 
-def _copy(c: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Stream rows to PostgreSQL in the transaction of `c`; errors are those that any statement raises."""
+def _copy(c: Connection, statement: str, types: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Stream rows to PostgreSQL in the transaction of `c`; errors are those that any statement raises.
+
+    Binary, for neither side then spells a number or reads one.
+    """
     import psycopg
 
     driver: Any = c.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
     except psycopg.Error as error:

@@ -30,7 +30,7 @@ SeriesKey = tuple[str, str, str]
 SOLUTION_RANK: Final[Mapping[str | None, int]] = {"rapid": 0, None: 1, "final": 1, "corrected": 2}
 _RANK_SQL: Final = "CASE {0}.solution WHEN 'rapid' THEN 0 WHEN 'corrected' THEN 2 ELSE 1 END"
 _COLUMNS: Final = {
-    "series_id": "bigint", "observed_at": "text", "revision": "int", "received_at": "text", "value_raw": "float8",
+    "series_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
     "sigma": "float8", "solution": "text", "flags": "text", "extra": "text",
 }  # fmt: skip
 _CHUNK: Final = 2000

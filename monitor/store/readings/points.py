@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import cos, fsum, radians
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, insert, select
 
@@ -16,14 +16,14 @@ from monitor.domain.site import Criterion, Site, Station
 from monitor.errors import RefusedError
 from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
+from monitor.store.readings.observations import in_chunks
 from monitor.store.schema import tables as t
 
 POINTS_MOST: Final = 200  # of a zone, the nearest: more share the same atmosphere and add nothing
 DATES_SHARE: Final = 0.8  # of a zone's dates that a point must have
 ROUNDS: Final = 20
-CHUNK: Final = 500
 _COLUMNS: Final = {
-    "point_id": "bigint", "observed_at": "text", "revision": "int", "received_at": "text", "value_raw": "float8",
+    "point_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
     "sigma": "float8",
 }  # fmt: skip
 METRES_PER_DEGREE: Final = 111_194.9  # of latitude, on the mean sphere
@@ -38,6 +38,15 @@ class Point:
     latitude: float
     longitude: float
     height_m: float | None = None
+
+
+class Placed(NamedTuple):
+    """Where a point is stored."""
+
+    id: int
+    latitude: float
+    longitude: float
+    is_new: bool  # added in this very transaction: nothing is known of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +87,28 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
     return int(found.id)
 
 
-def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, tuple[int, float, float]]:
-    """Add the points that are new; returns id, latitude and longitude of each by `pid`, as first known."""
-    if points:
-        rows = [
-            {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude,
-             "height_m": x.height_m}
-            for x in points
-        ]  # fmt: skip
-        c.execute(upsert(c, t.point).on_conflict_do_nothing(), rows)
+def place_points(c: Connection, set_id: int, points: Sequence[Point]) -> dict[str, Placed]:
+    """Add the points that are new; returns where each of them is stored by `pid`, at the place first known."""
+    if not points:
+        return {}
     p = t.point.c
-    found = {}
-    for begin in range(0, len(points), CHUNK):
-        names = [x.pid for x in points[begin : begin + CHUNK]]
-        for r in c.execute(
-            select(p.pid, p.id, p.latitude, p.longitude).where(p.point_set_id == set_id, p.pid.in_(names))
-        ):
-            found[r.pid] = (r.id, r.latitude, r.longitude)
+    rows = [
+        {"point_set_id": set_id, "pid": x.pid, "latitude": x.latitude, "longitude": x.longitude,
+         "height_m": x.height_m}
+        for x in points
+    ]  # fmt: skip
+    added = upsert(c, t.point).on_conflict_do_nothing().returning(p.pid, p.id, p.latitude, p.longitude)
+    found = {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=True) for r in c.execute(added, rows)}
+    mark = "?" if c.dialect.name == "sqlite" else "%s"
+    for names in in_chunks([x.pid for x in points if x.pid not in found]):
+        # each by its own key: of a set that has just come in, PostgreSQL has no statistics and would read all of it
+        known = c.exec_driver_sql(
+            f"WITH k(pid) AS (VALUES {','.join([f'({mark})'] * len(names))}) "  # noqa: S608 - marks alone
+            "SELECT p.pid, p.id, p.latitude, p.longitude FROM point p WHERE p.id IN (SELECT "
+            f"(SELECT x.id FROM point x WHERE x.point_set_id = {mark} AND x.pid = k.pid) FROM k)",
+            (*names, set_id),
+        )
+        found |= {r.pid: Placed(r.id, r.latitude, r.longitude, is_new=False) for r in known}
     return found
 
 
@@ -109,13 +123,13 @@ def add_points(
 
 
 def add_point_values(
-    c: Connection, ids: Mapping[str, int], values: Sequence[PointValue], received_at: datetime, began_at: datetime
+    c: Connection, placed: Mapping[str, Placed], values: Sequence[PointValue], received_at: datetime, began_at: datetime
 ) -> PointsAdded:
     """Add values of many points and acquisitions; the same again is a duplicate, another value a new revision.
 
     Args:
-        c: a write transaction.
-        ids: id of each point by `pid`.
+        c: the write transaction in which the points were placed.
+        placed: what `place_points` gave, for this call alone: afterwards no point of it is new.
         values: no point twice at one acquisition.
         received_at: when they came in.
         began_at: when this delivery began to come in: what came since is of this same delivery, and it cannot revise
@@ -123,33 +137,43 @@ def add_point_values(
     """
     if not values:
         return PointsAdded()
-    o = t.point_observation.c
-    known: dict[tuple[int, datetime], Any] = {}
-    wanted = sorted({ids[v.pid] for v in values})
     received, spelled = spell(received_at), {at: spell(at) for at in {v.observed_at for v in values}}
-    span = min(spelled), max(spelled)
-    for begin in range(0, len(wanted), CHUNK):
-        for r in c.execute(
-            select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at)
-            .where(o.point_id.in_(wanted[begin : begin + CHUNK]), o.observed_at.between(*span))
-            .order_by(o.point_id, o.observed_at, o.revision)
-        ):
-            known[r.point_id, r.observed_at] = r
+    ids = sorted({placed[v.pid].id for v in values if not placed[v.pid].is_new})
+    known = _load_newest(c, ids, min(spelled), max(spelled))
     rows: list[tuple[Any, ...]] = []
     contradicted = []
     duplicates = revisions = 0
     for v in values:
-        before = known.get((ids[v.pid], v.observed_at))
-        if before is not None and before.value_raw == v.value:
-            duplicates += 1
-        elif before is not None and before.received_at >= began_at:
-            contradicted.append(v)
-        else:
-            revisions += before is not None
-            revision = 0 if before is None else before.revision + 1
-            rows.append((ids[v.pid], spelled[v.observed_at], revision, received, v.value, v.sigma))
+        point_id = placed[v.pid].id
+        before = known.get((point_id, v.observed_at)) if known else None
+        revision = 0
+        if before is not None:
+            if before.value_raw == v.value:
+                duplicates += 1
+                continue
+            if before.received_at >= began_at:
+                contradicted.append(v)
+                continue
+            revisions += 1
+            revision = before.revision + 1
+        rows.append((point_id, spelled[v.observed_at], revision, received, v.value, v.sigma))
     insert_rows(c, "point_observation", _COLUMNS, rows)
     return PointsAdded(len(rows), duplicates, revisions, tuple(contradicted))
+
+
+def _load_newest(
+    c: Connection, ids: Sequence[int], from_at: datetime, to_at: datetime
+) -> dict[tuple[int, datetime], Any]:
+    """The newest revision of each value of these points from one instant to another, both included."""
+    o = t.point_observation.c
+    asked = select(o.point_id, o.observed_at, o.revision, o.value_raw, o.received_at).where(
+        o.observed_at.between(from_at, to_at)
+    )
+    return {
+        (r.point_id, r.observed_at): r
+        for some in in_chunks(ids)
+        for r in c.execute(asked.where(o.point_id.in_(some)).order_by(o.point_id, o.observed_at, o.revision))
+    }
 
 
 def add_delivery(
@@ -168,16 +192,7 @@ def add_point_observations(
     c: Connection, values: Mapping[int, float], observed_at: datetime, received_at: datetime
 ) -> int:
     """Add one acquisition: displacement by point id. What differs from what is there is a new revision."""
-    o = t.point_observation.c
-    known: dict[int, Any] = {}
-    ids = sorted(values)
-    for begin in range(0, len(ids), CHUNK):
-        for r in c.execute(
-            select(o.point_id, o.revision, o.value_raw)
-            .where(o.point_id.in_(ids[begin : begin + CHUNK]), o.observed_at == observed_at)
-            .order_by(o.point_id, o.revision)
-        ):
-            known[r.point_id] = r
+    known = {point_id: r for (point_id, _), r in _load_newest(c, sorted(values), observed_at, observed_at).items()}
     rows = [
         {"point_id": k, "observed_at": observed_at, "received_at": received_at, "value_raw": v,
          "revision": known[k].revision + 1 if k in known else 0}

@@ -45,7 +45,7 @@ def take(db: Database, pieces: Pieces) -> None:
     for points, values in pieces:
         with db.write() as c:
             placed = place_points(c, open_point_set(c, "bench", "set", "los", "mm"), points)
-            added = add_point_values(c, {pid: place[0] for pid, place in placed.items()}, values, NOW, NOW)
+            added = add_point_values(c, placed, values, NOW, NOW)
         assert added.stored == len(values)
 
 

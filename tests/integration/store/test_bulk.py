@@ -8,6 +8,10 @@ from monitor.store.database.bulk import MANY, insert_rows
 from monitor.store.database.engine import Database
 from monitor.store.schema import tables as t
 
+POINT_COLUMNS = {
+    "point_id": "bigint", "observed_at": "text", "revision": "int4", "received_at": "text", "value_raw": "float8",
+    "sigma": "float8",
+}  # fmt: skip
 COLUMNS = dict.fromkeys(("site", "name", "direction", "unit"), "text")
 
 
@@ -21,3 +25,19 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database: Databa
     with database.read() as c:
         found = c.execute(select(t.point_set.c.name).order_by(t.point_set.c.id)).scalars().all()
     assert found == [row[1] for row in rows]
+
+
+@pytest.mark.parametrize("count", [7, MANY + 1])
+def test_numbers_keep_their_last_bit(database: Database, count: int) -> None:
+    odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
+    at, columns = "2026-01-01T00:00:00.000000Z", POINT_COLUMNS
+    rows = [(2**62 + k, at, k, at, odd[k % 7], None if k % 2 else odd[k % 5]) for k in range(count)]
+    with database.write() as c:
+        insert_rows(c, "point_observation", columns, rows)
+    with database.read() as c:
+        names = ", ".join(columns)
+        found = c.exec_driver_sql(f"SELECT {names} FROM point_observation ORDER BY point_id").all()
+    assert [tuple(row) for row in found] == rows
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(IntegrityError), database.write() as c:
+            insert_rows(c, "point_observation", columns, [(1, at, k, at, bad, None) for k in range(count)])
