@@ -454,6 +454,7 @@ def _fill_scene(c: Connection) -> None:
     c.execute(insert(t.scene_outline).values(
         site="north-bench", scene_hash=HASHES["scene"], kind="landslide", area_m2=4290.0, note="below the road",
         geometry={"type": "Polygon", "coordinates": [ring]}, from_model_hash=None, from_polygon_id=None, at=NOW - days(1), by="R. Mori",
+        min_lon=8.905, min_lat=46.203, max_lon=8.906, max_lat=46.204,
     ))  # fmt: skip
     c.execute(insert(t.scene_unsure).values(
         scene_hash=HASHES["scene"], tile=0, site="north-bench", model_hash=HASHES["unet"], min_lon=8.9, min_lat=46.2, max_lon=8.902,

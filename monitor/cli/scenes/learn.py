@@ -17,7 +17,7 @@ from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
 from monitor.store.models.registry import add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.store.scenes.outlines import Labelled, Unsure, load_labels, save_unsure
+from monitor.store.scenes.outlines import LEARNING, Labelled, Unsure, forget_unsure, load_labels, save_unsure
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -196,8 +196,9 @@ def _keep(owner: _Owner, learnt: "Learnt") -> dict[str, Any]:
         if (scene_hash := hashes.get(tile.window.scene.resolve())) is not None:
             waiting.setdefault(scene_hash, []).append(Unsure(*tile.window.bounds, tile.doubt))
     with owner.db.write() as c:
+        forget_unsure(c, owner.site.id, LEARNING)
         for scene_hash, tiles in waiting.items():
-            save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now)
+            save_unsure(c, owner.site.id, scene_hash, answer["model_hash"], tiles, now, cause=LEARNING)
         new = answer["offered"] and _register(c, owner, answer, now)
     return {"on_page": sum(map(len, waiting.values())), "registered": new}
 

@@ -105,7 +105,7 @@ SEALED: Final = {
         Sealed(t.duty_override),
         Sealed(t.duty_handover),
         Sealed(t.footprint_review, _leave("geometry"), only_added=True),
-        Sealed(t.scene_outline),
+        Sealed(t.scene_outline, _leave("min_lon", "min_lat", "max_lon", "max_lat")),  # they follow from its geometry
         Sealed(t.model_transition, only_added=True),
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Text, delete, func, insert, select, type_coerce, update
+from sqlalchemy import ColumnElement, Connection, Text, delete, exists, func, insert, select, type_coerce, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.ground import crosses_itself, measure_area_m2
@@ -31,6 +31,9 @@ _STEPS: Final = 10**7  # of a degree: corners are kept to a centimetre, and comp
 Bounds = tuple[float, float, float, float]
 """West, south, east, north, deg."""
 Ring = list[list[float]]
+_FRAME: Final = ("min_lon", "min_lat", "max_lon", "max_lat")
+DETECTION, LEARNING = "detection", "learning"
+"""Why a tile waits: the network that read the scene is unsure of it, or one that was just learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,9 @@ class Unsure:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A tile that a model is unsure of; `tile` is its place on the scene, 0 the least sure.
+    """A tile that a model is unsure of; `tile` is its number on the scene.
 
-    `is_seen`: somebody drew or looked there since it was named.
+    `is_seen`: somebody drew or looked there since it was named; `cause` is `DETECTION` or `LEARNING`.
     """
 
     scene_hash: str
@@ -103,6 +106,7 @@ class Waiting:
     box: Bounds
     doubt: float
     is_seen: bool
+    cause: str
 
 
 # ---- outlines --------------------------------------------------------------------------------------------------
@@ -217,6 +221,7 @@ def add_outlines(
                     site=site, scene_hash=scene_hash, kind=one.kind, geometry=geometry,
                     area_m2=round(measure_area_m2([(lon, lat) for lon, lat in one.ring[:-1]]), 1),
                     from_model_hash=model_hash, from_polygon_id=from_polygon, note=one.note, at=now, by=actor.name,
+                    **dict(zip(_FRAME, frame(one.ring), strict=True)),
                 )
             )
         )  # fmt: skip
@@ -252,16 +257,14 @@ def withdraw_outline(
 
 
 def load_outlines(
-    c: Connection, site: str, *, scene_hash: str | None = None, since: datetime | None = None, limit: int | None = None,
-    everything: bool = False,
-) -> list[Outline]:  # fmt: skip
+    c: Connection, site: str, *, scene_hash: str | None = None, limit: int | None = None, everything: bool = False
+) -> list[Outline]:
     """Outlines of a site or of one of its scenes, the newest first.
 
     Args:
         c: any transaction.
         site: its site.
         scene_hash: of this scene alone, versions that it replaced included.
-        since: drawn at this instant or later.
         limit: at most so many.
         everything: those withdrawn as well.
     """
@@ -273,8 +276,6 @@ def load_outlines(
         .order_by(o.id.desc())
         .limit(limit)
     )
-    if since is not None:
-        query = query.where(o.at >= since)
     return [Outline(**{f: getattr(row, f) for f in Outline.__slots__}) for row in c.execute(query)]
 
 
@@ -361,47 +362,53 @@ def list_versions(c: Connection, site: str) -> dict[str, Any]:
 
 # ---- where it would help most to look ---------------------------------------------------------------------------
 def save_unsure(
-    c: Connection, site: str, scene_hash: str, model_hash: str, tiles: Sequence[Unsure], now: datetime
-) -> None:
-    """Keep the tiles of a scene that a model is least sure of, in the place of those that were kept before."""
-    c.execute(delete(scene_unsure).where(scene_unsure.c.scene_hash == scene_hash))
+    c: Connection, site: str, scene_hash: str, model_hash: str, tiles: Sequence[Unsure], now: datetime, *,
+    cause: str = DETECTION,
+) -> None:  # fmt: skip
+    """Keep the tiles of a scene that a model is least sure of, in the place of those kept before for the same cause."""
+    u = scene_unsure.c
+    c.execute(delete(scene_unsure).where(u.scene_hash == scene_hash, u.cause == cause))
+    last = c.execute(select(func.max(u.tile)).where(u.scene_hash == scene_hash)).scalar()
     ordered = sorted(tiles, key=lambda tile: -tile.doubt)
     rows = [
         {
             "site": site, "scene_hash": scene_hash, "model_hash": model_hash, "tile": number, "made_at": now,
-            **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
+            "cause": cause, **{name: float(getattr(tile, name)) for name in Unsure.__slots__},
         }
-        for number, tile in enumerate(ordered)
+        for number, tile in enumerate(ordered, 0 if last is None else last + 1)
     ]  # fmt: skip
     if rows:
         c.execute(insert(scene_unsure), rows)
 
 
+def forget_unsure(c: Connection, site: str, cause: str) -> None:
+    """Take away all tiles of a site that wait for one cause: a newer network names others."""
+    c.execute(delete(scene_unsure).where(scene_unsure.c.site == site, scene_unsure.c.cause == cause))
+
+
 def load_unsure(c: Connection, site: str) -> list[Waiting]:
-    """Tiles that models are unsure of, on scenes that count, the least sure first."""
-    u = scene_unsure.c
+    """Tiles that models are unsure of, on scenes that count: of networks just learnt first, there the least sure."""
+    u, o = scene_unsure.c, scene_outline.c
+    seen = exists().where(
+        o.site == u.site, o.scene_hash == u.scene_hash, o.withdrawn_at.is_(None), o.at >= u.made_at,
+        o.min_lon < u.max_lon, o.max_lon > u.min_lon, o.min_lat < u.max_lat, o.max_lat > u.min_lat,
+    )  # fmt: skip
     rows = c.execute(
-        select(scene_unsure, scene.c.name.label("scene"))
+        select(scene_unsure, scene.c.name.label("scene"), seen.label("is_seen"))
         .join(scene, scene.c.scene_hash == u.scene_hash)
         .where(u.site == site, scene.c.state == "done")
-        .order_by(u.doubt.desc(), u.scene_hash, u.tile)
-    ).all()
-    drawn: dict[str, list[tuple[datetime, Bounds]]] = {}
-    for one in load_outlines(c, site, since=min(row.made_at for row in rows)) if rows else ():
-        drawn.setdefault(one.scene_hash, []).append((one.at, frame(one.geometry)))
+        .order_by(u.cause != LEARNING, u.doubt.desc(), u.scene_hash, u.tile)
+    )
     return [
-        Waiting(row.scene_hash, row.scene, row.tile, box, row.doubt, is_seen)
+        Waiting(
+            row.scene_hash, row.scene, row.tile, (row.min_lon, row.min_lat, row.max_lon, row.max_lat), row.doubt,
+            row.is_seen, row.cause,
+        )
         for row in rows
-        for box in [(row.min_lon, row.min_lat, row.max_lon, row.max_lat)]
-        for is_seen in [any(at >= row.made_at and _overlap(box, own) for at, own in drawn.get(row.scene_hash, ()))]
-    ]
+    ]  # fmt: skip
 
 
-def frame(geometry: Mapping[str, Any]) -> Bounds:
-    """The box around an outline."""
-    lons, lats = zip(*geometry["coordinates"][0], strict=True)
+def frame(ring: Sequence[Sequence[float]]) -> Bounds:
+    """The box around the corners of an outline."""
+    lons, lats = zip(*ring, strict=True)
     return min(lons), min(lats), max(lons), max(lats)
-
-
-def _overlap(one: Bounds, other: Bounds) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

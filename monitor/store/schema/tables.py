@@ -414,13 +414,15 @@ scene_outline = Table(
     Column("kind", String(16), nullable=False), Column("geometry", Json, nullable=False), Column("area_m2", Number, nullable=False),  # landslide, not_landslide, nothing
     Column("from_model_hash", String(64)), Column("from_polygon_id", String(64)),  # the footprint that it corrects
     _text("note"), Column("at", Instant, nullable=False), _text("by"), *_withdrawn(),
-    Index("ix_scene_outline", "site", "scene_hash"),
+    Column("min_lon", Number), Column("min_lat", Number), Column("max_lon", Number), Column("max_lat", Number),  # the box around it
+    Index("ix_scene_outline", "site", "scene_hash", "min_lat", "max_lat", "min_lon", "max_lon", "at", "withdrawn_at"),
 )  # fmt: skip
 scene_unsure = Table(
-    "scene_unsure", metadata,  # tiles of a scene that its model is least sure of, from 0 on; made anew with each model
+    "scene_unsure", metadata,  # tiles of a scene that a model is least sure of; each cause (detection, learning) makes its own anew
     Column("scene_hash", String(64), primary_key=True), Column("tile", Integer, primary_key=True), Column("site", String(64), nullable=False),
     Column("model_hash", String(64), nullable=False), Column("min_lon", Number, nullable=False), Column("min_lat", Number, nullable=False),
     Column("max_lon", Number, nullable=False), Column("max_lat", Number, nullable=False), Column("doubt", Number, nullable=False), Column("made_at", Instant, nullable=False),
+    Column("cause", String(16), nullable=False, server_default="detection"),
     Index("ix_scene_unsure", "site", "doubt"),
 )  # fmt: skip
 

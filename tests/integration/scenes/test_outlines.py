@@ -14,6 +14,7 @@ from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
+from monitor.store.models.registry import add_model
 from monitor.store.scenes import outlines
 from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
 from monitor.store.scenes.outlines import (
@@ -28,6 +29,7 @@ from monitor.store.scenes.outlines import (
 )
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
+from monitor.store.upkeep.migrate import downgrade, upgrade
 from tests.conftest import ON_SQLITE
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -222,6 +224,28 @@ def test_a_tile_waits_until_somebody_has_drawn_or_looked_there(site):
         assert tiles_of(c) == [(0, 0.7, True), (1, 0.6, False), (2, 0.5, False)]
         outlines.save_unsure(c, "bench", "one", "n" * 64, tiles[:1], NOW + 2 * HOUR)
         assert tiles_of(c) == [(0, 0.5, False)]
+
+
+def test_a_detection_leaves_the_tiles_that_learning_named_and_those_come_first(site):
+    tiles = [Unsure(8.90 + 0.002 * k, 46.21, 8.902 + 0.002 * k, 46.212, 0.5 + 0.1 * k) for k in range(3)]
+    with site.write() as c:
+        add_model(c, "m" * 64, kind="unet", task="scene", site=None, path="m", card={}, now=NOW, reason="chosen")
+        outlines.save_unsure(c, "bench", "one", "l" * 64, tiles[:2], NOW, cause=outlines.LEARNING)
+        for hour in (1, 2):
+            outlines.save_unsure(c, "bench", "one", "m" * 64, tiles[1:], NOW + hour * HOUR)
+    with site.write() as c:
+        add_outline(c, "bench", "one", "nothing", square(8.9001, 46.2101), ADA, NOW + 3 * HOUR)
+        before = outlines.load_unsure(c, "bench")
+    told = [("learning", 0.6, False), ("learning", 0.5, True), ("detection", 0.7, False), ("detection", 0.6, False)]
+    assert [(one.cause, one.doubt, one.is_seen) for one in before] == told
+    assert len({one.tile for one in before}) == 4
+    downgrade(site, "0043")  # outlines of before get their boxes, and tiles their cause
+    upgrade(site)
+    with site.write() as c:
+        assert outlines.load_unsure(c, "bench") == before
+        outlines.forget_unsure(c, "bench", outlines.LEARNING)
+        assert outlines.load_unsure(c, "bench") == before[2:]
+        assert list(find_unsealed(c)) == []
 
 
 @ON_SQLITE
