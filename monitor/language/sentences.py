@@ -477,6 +477,7 @@ SENTENCES: Final = (
     N_("crosses the date line, or is wider than half of the world"),
     N_("cannot be brought onto the grid of web maps"),
     N_("no change is claimed against {day}: its image lies {n} px off"),
+    N_("no change is claimed against {day}: its image lies {n} px off ({n2} columns, {n3} rows)"),
     N_("feature {n}: expected a Polygon or MultiPolygon in longitude and latitude"),
     N_("the file holds {n} outlines; bring {n2} at a time"), N_("the outlines have {n} corners; bring {n2} at a time"),
     N_("there is no site '{site}'"), N_("there is no alert {n}"), N_("there is no user '{name}'"),

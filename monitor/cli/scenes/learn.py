@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -175,7 +176,20 @@ def _read_labels(
     labels = [Label(one.kind, shape(dict(one.geometry)), one.path) for one in owner.labels]
     if not any(one.kind == "landslide" for one in labels):
         raise SlopewardError(f"nobody outlined a landslide on a scene of {owner.site.id}: nothing can be learnt")
-    return labels, []
+    return labels, [_spell_origins(owner.labels)]
+
+
+def _spell_origins(labels: list[Labelled]) -> str:
+    """Where the labels of a page come from: drawn, or found by a reader and then judged by a person.
+
+    >>> found = Labelled("s", "s.tif", "", None, "landslide", {}, "ada", datetime(2026, 1, 1), "footprint", "sar")
+    >>> _spell_origins([found, replace(found, origin="outline", method="")])
+    'labels of the page: 1 drawn, 1 found by sar and judged by a person'
+    """
+    counts = Counter(one.method for one in labels)
+    drawn = counts.pop("", 0)
+    judged = [f"{count} found by {method} and judged by a person" for method, count in sorted(counts.items())]
+    return f"labels of the page: {', '.join([f'{drawn} drawn', *judged])}"
 
 
 def _list_paths(owner: _Owner | None) -> list[Path]:

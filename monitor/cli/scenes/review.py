@@ -56,10 +56,10 @@ def list_(
             print_json(_facts(one))
         else:
             said = one.verdict or "waiting"
-            print(
-                f"{one.polygon_id[:12]}  {one.scene}  {one.mean_probability:.3f} (from {one.threshold:g})  "
-                f"{one.area_m2:,.0f} m²  {one.change}  {said}"
-            )
+            found_by = f"by {one.method}"
+            if one.method == store.NETWORK:
+                found_by = f"{one.mean_probability:.3f} (from {one.threshold:g})"
+            print(f"{one.polygon_id[:12]}  {one.scene}  {found_by}  {one.area_m2:,.0f} m²  {one.change}  {said}")
     if not shown:
         say("no footprint" + ("" if everything else " waits for a look; --all lists the others"))
         raise typer.Exit(NOTHING)
@@ -173,4 +173,6 @@ def _payload(one: store.Reviewed) -> dict[str, Any]:
 
 def _facts(one: store.Reviewed) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(one).items() if key != "path"}
-    return {**kept, "unsure": one.unsure}
+    if one.method != store.NETWORK:
+        kept |= {"mean_probability": None, "threshold": None}  # what an index or radar gives is no probability
+    return {**kept, "method": one.method, "unsure": one.unsure}

@@ -69,7 +69,10 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Ground that a person said something of; `origin` is `outline` or `footprint`, `path` the scene's files."""
+    """Ground that a person said something of; `path` is the scene's files.
+
+    `origin` is `outline` or `footprint`; `method` what found the footprint (`reviews.name_method`), empty of outlines.
+    """
 
     scene_hash: str
     name: str
@@ -80,6 +83,7 @@ class Labelled:
     by: str
     at: datetime
     origin: str
+    method: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,17 +334,17 @@ def load_labels(c: Connection, site: str) -> list[Labelled]:
     stands = list_versions(c, site)
     footprints = [k for k in load_reviewed(c, site) if k.verdict is not None and not k.by_outline]
     outdated = {(k.scene_hash, k.model_hash, k.polygon_id) for k in footprints}
-    said: list[tuple[str, str, Mapping[str, Any], str, datetime, str]] = [
-        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline") for k in load_outlines(c, site)
+    said: list[tuple[str, str, Mapping[str, Any], str, datetime, str, str]] = [
+        (k.scene_hash, k.kind, k.geometry, k.by, k.at, "outline", "") for k in load_outlines(c, site)
         if (k.scene_hash, k.from_model_hash, k.from_polygon_id) not in outdated
     ]  # fmt: skip
     for k in footprints:
         kind = NOT_LANDSLIDE if k.verdict == "reject" else LANDSLIDE
         assert k.at is not None
-        said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint"))
+        said.append((k.scene_hash, kind, k.redrawn or k.geometry, k.by or "", k.at, "footprint", k.method))
     return [
-        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin)
-        for scene_hash, kind, geometry, by, at, origin in said if (row := stands.get(scene_hash)) is not None
+        Labelled(row.scene_hash, row.name, row.path, row.acquired_at, kind, geometry, by, at, origin, method)
+        for scene_hash, kind, geometry, by, at, origin, method in said if (row := stands.get(scene_hash)) is not None
     ]  # fmt: skip
 
 

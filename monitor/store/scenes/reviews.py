@@ -58,8 +58,8 @@ class Reviewed:
 
     @property
     def unsure(self) -> bool:
-        """Whether the network was not sure of it."""
-        return self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
+        """Whether the network was not sure of it; nothing says how sure an index or radar is, so a person looks."""
+        return self.method != NETWORK or self.mean_probability < self.threshold + UNSURE * (1 - self.threshold)
 
 
 def load_reviewed(

@@ -148,7 +148,7 @@ def _path(frame: Frame, geometry: Mapping[str, Any]) -> str:
 def _describe(footprint: Mapping[str, Any]) -> dict[str, Any]:
     return {
         k: footprint[k]
-        for k in ("polygon_id", "change", "area_m2", "mean_probability", "nearest_station", "distance_m")
+        for k in ("polygon_id", "change", "area_m2", "mean_probability", "method", "nearest_station", "distance_m")
     }
 
 

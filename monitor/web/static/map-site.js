@@ -211,7 +211,7 @@
       ]);
     } else if (p.polygon_id !== undefined) {
       tell(tr("Footprint {name}", { name: p.polygon_id }), [
-        [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.method === "index" ? null : p.mean_probability || null)],
+        [tr("Change"), names[p.change]], [tr("Area"), `${Math.round(p.area_m2)} m²`], [tr("Probability"), show(p.method === "network" ? p.mean_probability : null)],
         [tr("Susceptibility"), p.susceptibility === undefined || p.susceptibility === null ? "" : show(p.susceptibility)],
         [tr("Nearest station"), p.nearest_station ? `${p.nearest_station}, ${Math.round(p.distance_m)} m` : ""],
       ]);

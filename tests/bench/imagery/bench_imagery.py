@@ -25,6 +25,7 @@ import numpy as np
 from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.patches import Patches
 from detection.imagery.data.splits import Parts, split_held
+from detection.imagery.errors import RecipeError
 from detection.imagery.registry import SEGMENTERS
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from tests.bench.record import read_figures, record
@@ -227,7 +228,10 @@ def main() -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert opened is not None
                 beside = path.with_suffix(".part")
-                beside.write_text(json.dumps(run(job, given, opened)))
+                try:
+                    beside.write_text(json.dumps(run(job, given, opened)))
+                except RecipeError as error:  # the place of an unfinished run is of other data, settings or code
+                    raise SystemExit(f"{' '.join(map(str, job))}: {str(error).partition(', or ')[0]}") from None
                 beside.replace(path)
                 print(f"{' '.join(map(str, job))}: {time.perf_counter() - begun:.0f} s", flush=True)
     there = sum(path_of(job, given).exists() for job in jobs)

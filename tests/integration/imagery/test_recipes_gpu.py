@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.bench.imagery import bench_recipes_gpu
+from detection.imagery.errors import RecipeError
+from tests.bench.imagery import bench_imagery, bench_recipes_gpu
 from tests.bench.imagery.bench_recipes_gpu import Opened, find_objections, main, smoke_plan
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -66,3 +67,15 @@ def test_what_was_made_under_other_settings_is_made_anew(tmp_path, monkeypatch):
     for one in (plan, replace(plan, training={**plan.training, "epochs": 2}), plan):
         bench_recipes_gpu.learn(one, Opened(None, None, ()), "unet", 0.5, 20, tmp_path)
     assert made[0] == made[2] != made[1]
+
+
+def test_a_place_of_other_settings_ends_the_comparison_with_one_line(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RecipeError("a.place: is of other data or settings; remove it, or train without --resume")
+
+    monkeypatch.setattr(bench_imagery, "KEPT", tmp_path)
+    monkeypatch.setattr(bench_imagery, "open_set", lambda *_: ())
+    monkeypatch.setattr(bench_imagery, "run", refuse)
+    monkeypatch.setattr("sys.argv", ["bench_imagery", "--sets", "l4s", "--only", "index"])
+    with pytest.raises(SystemExit, match=r"l4s index 20: a\.place: is of other data or settings; remove it$"):
+        bench_imagery.main()

@@ -268,3 +268,21 @@ def test_the_command_line_prints_and_writes_what_stands(site, database_url, tmp_
     assert run_verb([*call, "--output", "o.geojson"]) == 0
     assert json.loads((tmp_path / "o.geojson").read_text()) == {"type": "FeatureCollection", "features": [feature]}
     assert run_verb([*call, "--output", "no/o.geojson"]) == 1
+
+
+@ON_SQLITE
+def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, database_url, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+    monkeypatch.chdir(tmp_path)
+    by_index = replace(footprint("two", "p9", 8.901, 46.201), model="index", mean_probability=0.99)
+    with site.write() as c:
+        save_scene(c, scene("two"), [by_index], NOW)
+        add_review(c, "bench", "p9", "accept", ADA, NOW)
+        assert [(one.origin, one.method) for one in load_labels(c, "bench")] == [("footprint", "index")]
+    assert run_verb(["scenes", "review", "list", "--site", "bench", "--all"]) == 0
+    assert [line.split("  ")[2] for line in capsys.readouterr().out.splitlines()] == ["0.600 (from 0.5)"] * 3 + [
+        "by index"
+    ]
+    assert run_verb(["scenes", "review", "list", "--site", "bench", "--all", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (told["method"], told["mean_probability"], told["unsure"]) == ("index", None, True)

@@ -55,6 +55,11 @@ def test_every_part_of_a_template_still_stands_in_the_code():
     assert gone == []
 
 
+def test_a_shift_between_images_is_told_with_its_columns_and_rows():
+    said = say("no change is claimed against 2026-03-01: its image lies 3.2 px off (+2.0 columns, -2.5 rows)", "it")
+    assert said.endswith("(+2.0 colonne, -2.5 righe)")
+
+
 WORST = """\
 database takes no writes since 2026-03-01 06:00:00 UTC (database or disk is full)
 ann and bo do not count as two people yet: ann made the account of bo at 2026-03-01T06:00Z, less than a day ago. \

@@ -87,7 +87,7 @@ def test_a_footprint_far_away_does_not_shrink_the_slope():
     far = {
         "geometry": {"type": "Polygon", "coordinates": [[[9.9, 46.2], [9.91, 46.2], [9.91, 46.21], [9.9, 46.2]]]},
         "min_lon": 9.9, "min_lat": 46.2, "max_lon": 9.91, "max_lat": 46.21, "polygon_id": "p", "change": "single",
-        "area_m2": 1.0, "mean_probability": 0.5, "nearest_station": "A", "distance_m": 7e4,
+        "area_m2": 1.0, "mean_probability": 0.5, "method": "network", "nearest_station": "A", "distance_m": 7e4,
     }  # fmt: skip
     found = draw([station("A", 8.9, 46.2), station("B", 8.902, 46.2)], [far], None)
     assert found["stations"][1]["x"] - found["stations"][0]["x"] > WIDTH / 2
@@ -184,11 +184,19 @@ def test_instants_of_sentences_are_local_show_utc_and_the_rest_stays():
 def test_footprints_are_drawn_on_a_halo_and_the_key_names_what_occurs():
     square = {"type": "Polygon", "coordinates": [[[8.9, 46.2], [8.901, 46.2], [8.901, 46.201], [8.9, 46.2]]]}
     facts = {"min_lon": 8.9, "max_lon": 8.901, "min_lat": 46.2, "max_lat": 46.201, "area_m2": 1.0}
-    facts |= {"geometry": square, "mean_probability": 0.9, "nearest_station": None, "distance_m": None}
+    facts |= {
+        "geometry": square,
+        "mean_probability": 0.9,
+        "method": "index",
+        "nearest_station": None,
+        "distance_m": None,
+    }
     footprints = [{**facts, "polygon_id": str(k), "change": change} for k, change in enumerate(("new", "known", "new"))]
+    footprints[0]["method"] = "network"
     sketch = draw([], footprints, None)
     text = render_part("parts/map.html", T0, {"map": sketch, "card": None, "shown_scene": None})
     assert text.count('class="foot-halo"') == 3
+    assert text.count("probability 0.9<") == text.count("probability") == 1, "what an index gives is no probability"
     legend = text.rpartition("<ul")[2]
     assert re.findall(r'class="foot (\w+)"', legend) == ["known", "new"]
 
