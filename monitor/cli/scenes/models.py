@@ -15,6 +15,8 @@ RECORDS = ("imagery-added", "imagery")
 REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
 """Weights at the width of the records when the last stage had 48 channels, where it has 96 now: another network."""
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
+LABELS = {"f1": "F1", "ap50": "AP50", "recall": "recall"}
+"""Names of the figures of a row; the first that a score holds is printed."""
 NOT_MEASURED = "not measured"
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
 SEGMENTER, CLASSIFIER, BOXES = "segmenter", "classifier of tiles", "boxes"
@@ -185,7 +187,7 @@ def _is_for(score: dict[str, Any]) -> bool:
 
 
 def _figure(score: dict[str, Any]) -> str:
-    return next(key for key in ("f1", "ap50", "recall") if key in score)
+    return next(key for key in LABELS if key in score)
 
 
 def _sentence(score: dict[str, Any]) -> str:
@@ -198,7 +200,7 @@ def _sentence(score: dict[str, Any]) -> str:
     seeds = "one seed" if score["seeds"] == 1 else f"{score['seeds']} seeds"
     side = "above" if found[figure] > 0 else "below"
     return (
-        f"{score['set']}: {figure.upper()} {_digits(abs(found[figure]))} {side} {score['beside']} ({_digits(low)} to "
+        f"{score['set']}: {LABELS[figure]} {_digits(abs(found[figure]))} {side} {score['beside']} ({_digits(low)} to "
         f"{_digits(high)}, {seeds}){cost}"
     )
 
@@ -206,7 +208,7 @@ def _sentence(score: dict[str, Any]) -> str:
 def _lines(row: dict[str, Any]) -> str:
     counts = row["parameters"]
     size = "" if counts is None else f"{_millions(counts['3_bands'])} / {_millions(counts['14_bands'])}"
-    told_scores = (f"{s['set']} {_figure(s).upper()} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
+    told_scores = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
     scores = ", ".join(told_scores) or row["note"]
     told = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
     told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
