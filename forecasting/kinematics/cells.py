@@ -98,8 +98,10 @@ class Grains:
             low = bisect_left(self.times_s, k * cell_s - half)
             high = bisect_left(self.times_s, (k + 1) * cell_s - half)
             n = high - low
-            means = fsum(self.times_s[low:high]) / (n or 1), fsum(self.values[low:high]) / (n or 1)
-            self.cells_filled[key] = (*means, n) if n else None
+            if n > 1:
+                self.cells_filled[key] = fsum(self.times_s[low:high]) / n, fsum(self.values[low:high]) / n, n
+            else:
+                self.cells_filled[key] = (self.times_s[low], self.values[low], 1) if n else None
         return self.cells_filled[key]
 
     def _cells(self, level: int, first: int, last: int) -> list[tuple[float, float, int]]:

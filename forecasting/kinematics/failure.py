@@ -226,17 +226,17 @@ class Watch:
             why = f"velocity {speed.rate:.3g} mm/day <= {SURE:g} standard errors of {speed.error:.2g} mm/day"
             return _Look(why, window.cell_s, speed, ended=why if speed.rate <= 0.0 else None, slowed=speed.rate <= 0.0)
         k = self.grains.last_cell(window, i)
-        trail = self._trail(window, k)
-        top = max(s.rate for s in trail)
+        top = max(v for j in _trail(window, k) if (v := self.grains.rate(window, j)) is not None)
         if speed.rate < SLOWED * top:
             why = f"velocity {speed.rate:.3g} mm/day < {SLOWED:g} of the recent maximum {top:.3g} mm/day"
             return _Look(why, window.cell_s, speed, ended=why, slowed=True)
-        onset = trail[find_onset(trail)]
-        past = self._past(window, i, onset.stamp_s - window.length_s / 2.0)
+        onset_s = self._onset_s(window, k)
+        assert onset_s is not None, "the velocity of now is part of its own trail"
+        past = self._past(window, i, onset_s - window.length_s / 2.0)
         usual = is_unusual(speed.rate, past)
         if usual is not None:
             return _Look(usual, window.cell_s, speed)
-        return self._judge(i, lead, speed, onset.stamp_s)
+        return self._judge(i, lead, speed, onset_s)
 
     def _lead(self, i: int) -> tuple[int, Speed | None]:
         """The shortest window whose velocity is clear of the noise; else the one that is clearest."""
@@ -327,14 +327,8 @@ class Watch:
         return filters, scatters
 
     def _onset_s(self, window: Window, k: int) -> float | None:
-        trail = self._trail(window, k)
-        return trail[find_onset(trail)].stamp_s if trail else None
-
-    def _trail(self, window: Window, k: int) -> list[Speed]:
-        """Velocities as far back as a fit may reach, a quarter of a window apart, newest last."""
-        step = max(1, window.cells // STRIDE)
-        steps = MOST_WINDOWS * window.cells // step
-        return [s for j in range(k - steps * step, k + 1, step) if (s := self.grains.speed(window, j)) is not None]
+        onset = find_onset(s for j in _trail(window, k) if (s := self.grains.speed(window, j)) is not None)
+        return None if onset is None else onset.stamp_s
 
     def _points(self, window: Window, k: int, smooth: int, onset_s: float) -> list[Speed]:
         """Smoothed velocities since the onset, a quarter of a window apart, newest last."""
@@ -351,3 +345,9 @@ class Watch:
                 break
             points.append(Speed(rate, error, stamp_s))
         return points[::-1]
+
+
+def _trail(window: Window, k: int) -> range:
+    """Newest cells of the velocities as far back as a fit may reach, a quarter of a window apart, newest first."""
+    step = max(1, window.cells // STRIDE)
+    return range(k, k - MOST_WINDOWS * window.cells // step * step - 1, -step)

@@ -1,6 +1,6 @@
 """When the present acceleration began, and whether it is one: judged on the past alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from forecasting.kinematics.cells import Speed
 from forecasting.kinematics.noise import median, quantile
@@ -10,29 +10,29 @@ TIMES_USUAL = 2.0  # times the median of the past
 FEWEST_PAST = 4
 
 
-def find_onset(speeds: Sequence[Speed]) -> int:
-    """Index of the last onset: the lowest velocity after which it only grew.
+def find_onset(speeds: Iterable[Speed]) -> Speed | None:
+    """The last onset: the lowest velocity after which it only grew.
 
     Going back from the newest, the velocity falls; where it stands two standard errors (of the difference) and a tenth
     above the lowest met so far, an earlier motion begins, and that lowest is the onset. A velocity that cannot be told
-    from nothing is an onset too.
+    from nothing ends the motion too: the onset is the one after it.
 
     Args:
-        speeds: Velocities in order of time, at least one.
+        speeds: Velocities, the newest first; read only as far back as the answer needs.
 
     >>> from forecasting.kinematics.cells import Speed
-    >>> find_onset([Speed(v, 0.1, float(i)) for i, v in enumerate([5.0, 3.0, 1.0, 2.0, 4.0])])
-    2
+    >>> find_onset(Speed(v, 0.1, float(i)) for i, v in enumerate([4.0, 2.0, 1.0, 3.0, 5.0])).rate
+    1.0
     """
-    lowest = len(speeds) - 1
-    for i in range(len(speeds) - 1, -1, -1):
-        here, floor = speeds[i], speeds[lowest]
+    lowest = newer = None
+    for here in speeds:
         if here.rate <= here.error:
-            return min(i + 1, len(speeds) - 1)
-        if here.rate < floor.rate:
-            lowest = i
-        elif here.rate > 1.1 * floor.rate + 2.0 * (here.error**2 + floor.error**2) ** 0.5:
+            return newer or here
+        if lowest is None or here.rate < lowest.rate:
+            lowest = here
+        elif here.rate > 1.1 * lowest.rate + 2.0 * (here.error**2 + lowest.error**2) ** 0.5:
             return lowest
+        newer = here
     return lowest
 
 

@@ -1,6 +1,7 @@
 """Where the present lies outside what calibration saw, the kinematic forecast steps in; within it nothing changes."""
 
 from dataclasses import replace
+from math import erfc, sqrt
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import DAY_S, Panel, panel_from_samples
 from forecasting.evaluation.absurdity import Fan, find_absurd, see_present
-from forecasting.kinematics.extrapolation import extrapolate
+from forecasting.kinematics.extrapolation import extrapolate, normal_below
 from forecasting.serving.experience import judge_drivers, judge_motion
 from forecasting.serving.gate import choose_shown
 from forecasting.serving.jobs import forecast
@@ -91,6 +92,11 @@ def test_quantiles_are_in_order_and_widen_with_the_horizon(values):
 
 def test_the_forecast_of_the_mirrored_motion_is_mirrored():
     assert extrapolate(-collapse(), [1, 7]) == pytest.approx(-extrapolate(collapse(), [1, 7])[:, ::-1], abs=1e-6)
+
+
+def test_the_normal_distribution_of_the_table_is_that_of_the_error_function():
+    z = np.concatenate([np.linspace(-9.5, 9.5, 20001), [-1e300, 1e300]])
+    assert np.abs(normal_below(z) - [0.5 * erfc(-v / sqrt(2.0)) for v in z.tolist()]).max() < 1e-15
 
 
 def test_a_gap_is_left_out_and_too_few_rows_give_nothing():

@@ -81,6 +81,17 @@ def test_a_value_is_held_three_rows_and_no_longer():
     assert trailing(values, np.arange(5), [2])[2].count[:, 0].tolist() == [1, 1, 0, 0, 0]
 
 
+def test_many_stations_have_the_moments_of_each_alone():
+    values = np.random.default_rng(3).normal(size=(900, 70))
+    values[::7, 3:] = np.nan
+    origins = np.arange(20, 900)
+    every = trailing(values, origins, [1, 16])[16]
+    for s in (0, 27, 28, 69):  # on both sides of what is worked on at a time
+        own = trailing(values[:, [s]], origins, [16])[16]
+        assert np.array_equal(every.mean[:, s], own.mean[:, 0], equal_nan=True)
+        assert np.array_equal(every.slope[:, s], own.slope[:, 0])
+
+
 def test_lld_is_chosen_on_calibration_only():
     panel = made_up(rows=600)
     chosen = fit_lld(panel, Block(300, 400), STEPS)
