@@ -9,6 +9,7 @@ from detection.imagery.footprints.options import Options
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
+from detection.imagery.weights_file import spell_own
 
 SHIPPED: Final = ("landslide4sense", "bijie")
 
@@ -16,10 +17,11 @@ Answer = TypeVar("Answer")
 
 
 class Refusal(NamedTuple):
-    """Weights that were not used, and why."""
+    """Weights that were not used, and why; `broken`: they are of one's own and cannot be read."""
 
     weights: str
     why: str
+    broken: bool = False
 
 
 def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]], Answer]) -> Answer:
@@ -42,7 +44,8 @@ def choose_weights(options: Options, attempt: Callable[[str, tuple[Refusal, ...]
         try:
             return attempt(weights, tuple(refused))
         except REFUSES as error:
-            refused.append(Refusal(weights, _strip(str(error), options)))
+            broken = weights in options.own and isinstance(error, ModelError)
+            refused.append(Refusal(weights, _strip(str(error), options), broken))
     try:
         return attempt(INDEX, tuple(refused))
     except (BandMissingError, DomainError, RadiometryError) as error:
@@ -64,6 +67,18 @@ def spell_refusals(refused: Sequence[Refusal]) -> list[str]:
     if not refused:
         return ["no network was used"]
     return ["no network fits this image", *(f"{one.weights} does not fit: {one.why}" for one in refused)]
+
+
+def spell_broken(refused: Sequence[Refusal], used: str) -> list[str]:
+    """That weights of one's own cannot be read, and what serves in their place: a fault to be mended, not a choice.
+
+    >>> spell_broken([Refusal("m/mine.safetensors", "torn", True), Refusal("bijie", "pixels of 10 m")], "index")
+    ['your own weights m/mine.safetensors cannot be read: no network serves instead']
+    """
+    instead = "no network serves" if used == INDEX else "shipped weights serve" if used in SHIPPED else "others serve"
+    return [
+        f"your own weights {spell_own(one.weights)} cannot be read: {instead} instead" for one in refused if one.broken
+    ]
 
 
 def check_pixels(grid: Grid, card: Mapping[str, Any]) -> None:

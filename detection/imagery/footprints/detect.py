@@ -20,7 +20,14 @@ from detection.imagery.errors import (
     TooLargeError,
 )
 from detection.imagery.footprints.cautions import list_cautions
-from detection.imagery.footprints.choose import Refusal, check_doubts, check_pixels, choose_weights, spell_refusals
+from detection.imagery.footprints.choose import (
+    Refusal,
+    check_doubts,
+    check_pixels,
+    choose_weights,
+    spell_broken,
+    spell_refusals,
+)
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
 from detection.imagery.footprints.options import Options, read_options
@@ -174,7 +181,12 @@ def _detect(
             "outputs": {},
         }
         cautions = list_cautions(scene, opened.reader, model.card, result, left_out)
-        result["warnings"] = [*opened.warnings, *cautions, *list_triage_cautions(chosen)]
+        result["warnings"] = [
+            *spell_broken(refused, weights),
+            *opened.warnings,
+            *cautions,
+            *list_triage_cautions(chosen),
+        ]
         result["doubts"] = [*doubts, *opened.misplaced]
         if options.out_dir:
             told, unreadable = partial(progress, FILES), opened.reader.unreadable

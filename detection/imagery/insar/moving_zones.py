@@ -110,7 +110,7 @@ def _ask(network: Any, images: NDArray[np.float32], normalisation: dict[str, Any
 
 def main(arguments: list[str] | None = None) -> int:
     """Train from the command line; the card goes to stdout."""
-    from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
+    from detection.imagery.weights_file import WEIGHTS_FOLDER
 
     parser = argparse.ArgumentParser(
         prog="python -m detection.imagery.insar.moving_zones", description=train_moving.__doc__

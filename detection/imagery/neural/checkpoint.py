@@ -12,11 +12,8 @@ from safetensors.torch import save as save_tensors
 
 from detection.imagery.errors import ModelError
 from detection.imagery.registry import build
+from detection.imagery.weights_file import FORMAT, read_weights
 from detection.whole_file import replacing
-
-WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
-FORMAT = 1
-CARD_KEYS = ("format", "name", "network", "bands", "radiometry", "normalisation", "threshold", "weights_sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +34,6 @@ class Model:
     def bands(self) -> tuple[str, ...]:
         """Names of the input bands, in order."""
         return tuple(self.card["bands"])
-
-
-def weights_path(weights: str) -> Path:
-    """Resolve the name of shipped weights, or a path, to the .safetensors file."""
-    shipped = WEIGHTS_FOLDER / f"{weights}.safetensors"
-    if shipped.is_file():
-        return shipped
-    path = Path(weights)
-    if path.suffix != ".safetensors" or not path.is_file():
-        known = ", ".join(sorted(file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")))
-        raise ModelError(f"no weights at {weights}; shipped: {known}")
-    return path
 
 
 def save_model(path: Path, network: torch.nn.Module, card: dict[str, Any]) -> None:
@@ -73,28 +58,13 @@ def load_model(weights: str, *, ungated: bool = False) -> Model:
     Raises:
         ModelError: file or card missing, card incomplete, weights that are not the card's, or a gate not passed.
     """
-    path = weights_path(weights)
-    card_path = path.with_suffix(".json")
-    try:
-        card_text = card_path.read_bytes()
-        card = json.loads(card_text)
-    except FileNotFoundError:
-        raise ModelError(f"{path}: the card {card_path.name} is missing beside the weights") from None
-    except ValueError as error:
-        raise ModelError(f"{card_path}: not JSON ({error})") from None
-    missing = [key for key in CARD_KEYS if key not in card]
-    if missing or card["format"] != FORMAT:
-        raise ModelError(f"{card_path}: not a card of format {FORMAT} (missing: {', '.join(missing) or 'nothing'})")
-    if not ungated and not card.get("gate", {"passed": True})["passed"]:
-        raise ModelError(f"{path}: this candidate did not pass its gate: {'; '.join(card['gate']['reasons'])}")
-    content = path.read_bytes()
-    if sha256(content).hexdigest() != card["weights_sha256"]:
-        raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")
+    found = read_weights(weights, ungated=ungated)
+    card = found.card
     options = card["network"]
     network = build(options["name"], len(card["bands"]), options["classes"], options["width"], **options["options"])
     try:
-        network.load_state_dict(load_tensors(content))
+        network.load_state_dict(load_tensors(found.content))
     except RuntimeError as error:
-        raise ModelError(f"{path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
+        raise ModelError(f"{found.path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
     network.eval()
-    return Model(network, card, sha256(content + card_text).hexdigest())
+    return Model(network, card, found.model_hash)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size
 from detection.imagery.data.patches import Patches
-from detection.imagery.neural.checkpoint import weights_path
 from detection.imagery.training.domain import describe
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
+from detection.imagery.weights_file import weights_path
 
 
 def add_to_card(path: Path, patches: Patches, pixel_size_m: float, undated: str) -> None:

@@ -52,8 +52,9 @@ def score_weights(
         ModelError: no such weights, or the set lacks one of their bands (both lists are named).
         RecipeError: absent data.
     """
-    from detection.imagery.neural.checkpoint import load_model, weights_path
+    from detection.imagery.neural.checkpoint import load_model
     from detection.imagery.registry import DETECTORS, find_entry
+    from detection.imagery.weights_file import weights_path
 
     model = load_model(weights, ungated=True)
     card = model.card

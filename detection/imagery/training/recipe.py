@@ -53,11 +53,12 @@ def run_recipe(
     Returns:
         The JSON card.
     """
-    from detection.imagery.neural.checkpoint import save_model, weights_path
+    from detection.imagery.neural.checkpoint import save_model
     from detection.imagery.neural.learner import Hooks
     from detection.imagery.registry import find_doubts
     from detection.imagery.training.domain import describe
     from detection.imagery.training.learning_curve import write_curve
+    from detection.imagery.weights_file import weights_path
 
     settings, begun = recipe.settings(), None
     if settings.start:
@@ -163,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     try:
         recipe = _first_possible([read_recipe(find_recipe(name)) for name in options.recipe], options.data)
-        from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
+        from detection.imagery.weights_file import WEIGHTS_FOLDER
 
         out = options.out or WEIGHTS_FOLDER / f"{recipe.name}.safetensors"
         card = run_recipe(recipe, out, options.data)

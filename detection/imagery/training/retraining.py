@@ -72,9 +72,10 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
         SceneError: a scene of a review cannot be read any more.
     """
     from detection.imagery.data.splits import split
-    from detection.imagery.neural.checkpoint import load_model, save_model, weights_path
+    from detection.imagery.neural.checkpoint import load_model, save_model
     from detection.imagery.neural.learner import Settings
     from detection.imagery.neural.training import train_patches
+    from detection.imagery.weights_file import weights_path
 
     reviews = [Review(**review) for review in payload["reviews"]]
     least = int(payload.get("least", LEAST_REVIEWS))

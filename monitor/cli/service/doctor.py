@@ -93,8 +93,26 @@ def _look_at_database(service: ServiceConfig) -> Iterator[Finding]:
             yield "database", WARN, "a password stands in the service file", "use SLOPEWARD_DATABASE__URL or ~/.pgpass"
         yield from _look_at_stamps(db)
         yield from _look_at_outbox(db)
+        yield from _look_at_own_weights(service, db)
     finally:
         db.close()
+
+
+def _look_at_own_weights(service: ServiceConfig, db: Any) -> Iterator[Finding]:
+    """Weights of a site that its file names or that serve it by themselves, and that cannot be read."""
+    from detection.imagery.footprints.records import AUTO, INDEX
+    from detection.imagery.weights_file import find_fault
+    from monitor.store.models.scene_weights import find_broken_weights
+
+    mend = "bring the files back, or make the network again: slopeward scenes learn"
+    for site in scan_sites(service.paths.sites)[0]:
+        named = site.scenes.weights
+        if named not in {AUTO, INDEX} and (fault := find_fault(named)) is not None:
+            yield "scenes", BAD, f"{site.id}: the weights of its site file cannot be read: {fault}", mend
+        with db.read() as c:
+            for own, fault in find_broken_weights(c, site):
+                told = f"your own weights {own.path} cannot be read: shipped weights serve instead ({fault})"
+                yield "scenes", BAD, f"{site.id}: {told}", mend
 
 
 def _look_at_stamps(db: Any) -> Iterator[Finding]:

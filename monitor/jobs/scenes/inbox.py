@@ -37,6 +37,7 @@ from monitor.jobs.scenes.waiting import (
     store_failure,
     store_waiting,
     tell_waiting,
+    tell_weights,
 )
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.database.engine import Database
@@ -98,6 +99,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         rows = load_scenes(c, site.id)
     tell_waiting(db, site, rows, now)
+    tell_weights(db, site, now)
     if folder.is_dir():  # an inbox that is away for a moment has lost nothing
         end_troubles(db, site, rows, present, read, now)
     if failed is not None:

@@ -8,12 +8,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from detection.imagery.weights_file import spell_own
 from monitor.domain.alert import SERVICE, health_alarm
 from monitor.domain.instants import parse, spell
 from monitor.domain.site import Site
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.alerting.alerts import apply_changes, load_alerts
 from monitor.store.database.engine import Database
+from monitor.store.models.registry import SHORT
+from monitor.store.models.scene_weights import find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, save_scene
 from monitor.store.scenes.versions import WAITING, drop_waiting, forget_failure
 
@@ -22,6 +25,7 @@ TOLD_AFTER: Final = timedelta(hours=1)
 # The same files are looked at again after this long: what they wait for may lie elsewhere.
 LOOK_AGAIN: Final = timedelta(minutes=10)
 PREFIX: Final = "scene:"
+WEIGHTS: Final = "weights:"
 
 
 def is_due(row: SceneRow | None, print_: str, now: datetime) -> bool:
@@ -57,6 +61,28 @@ def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: date
         if not any(a.key == f"{PREFIX}{row.name}" and str(row.error) in a.reason for a in _open_alerts(c, site)):
             _apply(c, site, row.name, reason, now, is_open=True)
     return "told"
+
+
+def tell_weights(db: Database, site: Site, now: datetime) -> None:
+    """Tell of weights of a site that are in use and cannot be read, and when they can be read again."""
+    with db.read() as c:
+        told = {a.key for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(WEIGHTS)}
+        faults = find_broken_weights(c, site)
+    wanted = {
+        f"{WEIGHTS}{own.model_hash[:SHORT]}": f"your own weights {spell_own(own.path)} cannot be read: shipped weights "
+        "serve instead; see slopeward doctor"
+        for own, _ in faults
+    }
+    changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in told]
+    over = "your own weights can be read again, or are in use no more"
+    changes += [health_alarm(key, 0, over, is_open=False, notify=False) for key in sorted(told - wanted.keys())]
+    if not changes:
+        return
+    with db.write() as c:
+        apply_changes(
+            c, site.id, changes, site=site, recipients=site.recipients, actor=SERVICE, now=now,
+            rule_version=site.version,
+        )  # fmt: skip
 
 
 def store_failure(db: Database, site: Site, entry: Path, print_: str, error: str, now: datetime) -> str:

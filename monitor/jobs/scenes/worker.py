@@ -119,7 +119,8 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         if (missing := explain_missing(error)) is None:
             raise
         raise _WaitingError(missing, comes=False) from error
-    from detection.imagery.neural.checkpoint import load_model, weights_path
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.weights_file import weights_path
 
     used = answer.get("weights", asked.weights)
     judged = [_judgement(*one) for one in judgements]

@@ -7,9 +7,10 @@ from sqlalchemy import Connection, select
 
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.weights_file import find_fault
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
-from monitor.store.models.registry import find_model, load_models
+from monitor.store.models.registry import ModelRow, find_model, load_models
 from monitor.store.schema.tables import scene, scene_footprint
 
 NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
@@ -17,7 +18,17 @@ NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or agains
 
 def load_own_weights(c: Connection, site: str) -> list[str]:
     """Paths of weights that were made for a site and are in use there, the newest first."""
-    return [row.path for row in load_models(c, task="scene", site=site) if row.state == "active"]
+    return [row.path for row in _load_own(c, site)]
+
+
+def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
+    """Weights made for a site that should serve it and cannot be read, each with the reason."""
+    own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
+    return [(row, fault) for row in own if (fault := find_fault(row.path)) is not None]
+
+
+def _load_own(c: Connection, site: str) -> list[ModelRow]:
+    return [row for row in load_models(c, task="scene", site=site) if row.state == "active"]
 
 
 def find_newest(c: Connection, site: str, now: datetime) -> str | None:

@@ -20,11 +20,11 @@ from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect as find
-from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
+from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
 SIZE = 96

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
+from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
+from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
+from monitor.store.models.registry import add_model, change_state, find_model
+from monitor.store.models.scene_weights import find_broken_weights
 from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -269,3 +274,37 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert not copying.left
     assert len(calls) == 2
     assert scene_inbox.run(database, config, site, now) == "nothing new"
+
+
+@ON_SQLITE
+def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):
+    own, at = tmp_path / "run-1" / "mine.safetensors", may(12) + HOUR
+    site = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n')
+    folder = tmp_path / "sites"
+    folder.mkdir()
+    (folder / "bench.toml").write_text(site.source)
+    with database.write() as c:
+        add_model(c, "a" * 64, kind="mine", task="scene", site="bench", path=str(own), card={}, now=at, reason="learnt")
+        change_state(c, find_model(c, "aaa"), "active", "chosen by a person", Actor("ada"), at)
+    arrive(config, drawn / "b", "b")
+    scene_inbox.run(database, config, site, at)
+    scene_inbox.run(database, config, site, at + MINUTE)
+    said = "your own weights run-1/mine.safetensors cannot be read: "
+    told = f"{said}shipped weights serve instead; see slopeward doctor"
+    assert [one for one in alerts(database) if one[0].startswith("weights:")] == [
+        ("weights:aaaaaaaaaaaa", "unacknowledged", told)
+    ]
+    with database.read() as c:
+        (row,) = load_scenes(c, "bench")
+    assert row.run["warnings"][0].startswith(said)
+    assert run_verb(["doctor"]) == 1
+    assert f"bad  scenes: bench: your own weights {own} cannot be read: shipped" in capsys.readouterr().out
+    own.parent.mkdir()
+    for end in (".safetensors", ".json"):
+        shutil.copy(weights_path("bijie").with_suffix(end), own.with_suffix(end))
+    scene_inbox.run(database, config, site, at + 2 * MINUTE)
+    assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["returned_unacknowledged"]
+    own.write_bytes(b"torn")
+    with database.read() as c:
+        ((_, fault),) = find_broken_weights(c, site)
+    assert fault == f"{own}: the weights are not those of the card (sha256 differs)"

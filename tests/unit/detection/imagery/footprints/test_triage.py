@@ -15,11 +15,11 @@ from detection.imagery.errors import ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.probabilities import Plan, map_scene
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
-from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import read_grid, write_geotiff
 from detection.imagery.scene.radiometry import Stretch
+from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
 CARD = {

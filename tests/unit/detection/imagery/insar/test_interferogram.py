@@ -234,7 +234,8 @@ def test_the_shipped_network_marks_drawn_bowls_of_other_seeds(tmp_path):
 
     from detection.imagery.data.metrics import count, score
     from detection.imagery.insar.moving_zones import WEIGHTS, _ask
-    from detection.imagery.neural.checkpoint import load_model, weights_path
+    from detection.imagery.neural.checkpoint import load_model
+    from detection.imagery.weights_file import weights_path
 
     model = load_model(WEIGHTS)
     assert weights_path(WEIGHTS).stat().st_size < 10e6

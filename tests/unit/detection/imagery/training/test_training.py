@@ -22,7 +22,7 @@ from detection.imagery.errors import ModelError, RecipeError, TrainingPausedErro
 from detection.imagery.footprints import detect
 from detection.imagery.footprints.triage import Triage
 from detection.imagery.neural.calibration import THRESHOLDS, choose_threshold, fit_temperature
-from detection.imagery.neural.checkpoint import WEIGHTS_FOLDER, load_model
+from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.neural.learner import Hooks, Learner, Settings
 from detection.imagery.neural.losses import TERMS, make_loss
@@ -34,6 +34,7 @@ from detection.imagery.training.recipe import main
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
 from detection.imagery.training.search import search, train_folds
 from detection.imagery.training.stability import PLAIN, list_stretches
+from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 from tests.data.tiny_recipe import tiny
 
