@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2
-from detection.imagery.scene.offsets import find_landsat, find_missing_offset
+from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
 
@@ -26,6 +26,7 @@ OUTSIDE_SHARE: Final = 0.5
 # How far beyond the 1 % and 99 % points of the training a window may lie.
 MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
+CONTRAST_SLACK: Final = 0.8
 ORDER_SLACK: Final = 0.15
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
@@ -88,13 +89,14 @@ def _correlate(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     return float((a * b).sum()) / power if power > 0 else 0.0
 
 
-def describe(patches: Patches, pixel_size_m: float, undated: str) -> dict[str, Any]:
+def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
     """Describe the training tiles for the card of a model: 1 % and 99 % points of what `look_at` measures.
 
     Args:
         patches: as the network saw them, in model values.
         pixel_size_m: side of their pixels on the ground.
         undated: why nobody knows their season, where they do not say it.
+        reflectance: their values are counts of reflectance over 10000, with whatever offset the counts had.
     """
     spectral = [k for k, name in enumerate(patches.bands) if name not in UNITS]
     looks, types, values = [], set(), []
@@ -104,6 +106,12 @@ def describe(patches: Patches, pixel_size_m: float, undated: str) -> dict[str, A
         tile = as_values(image)[spectral]
         looks.append(look_at(tile, np.ones(tile.shape[1:], bool)))
         values.append(tile.reshape(len(spectral), -1)[:, ::17])
+    as_they_came = {}
+    if reflectance:
+        as_they_came = {
+            "counts_as_they_came": any(_find_offset(one / COUNT) is not None for one in values),
+            "contrast_least": round(float(np.quantile([_measure_contrast(look) for look in looks], 0.01)), 4),
+        }
     points = np.quantile(np.concatenate(values, axis=1), [0.01, 0.05, 0.5, 0.95, 0.99], axis=1).T
     return {
         "tiles": len(looks), "bands": [patches.bands[k] for k in spectral], "types": sorted(types),
@@ -112,7 +120,7 @@ def describe(patches: Patches, pixel_size_m: float, undated: str) -> dict[str, A
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
         "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
         "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
-        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
+        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4), **as_they_came,
     }  # fmt: skip
 
 
@@ -138,6 +146,8 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     looks, missing = _check_ground(reader, stretch, card, domain)
     if not looks:
         return []
+    if domain.get("counts_as_they_came"):
+        missing = None  # the training had the same counts
     return [*([missing] if missing else []), *_list_outside(looks, domain)]
 
 
@@ -172,10 +182,10 @@ def _check_ground(
         counts.append(found[:, valid][:, ::7])
     every = np.concatenate(counts, axis=1) if looks else None
     if looks:
-        _refuse_nonsense(looks, negative)
+        _refuse_nonsense(looks, negative, CONTRAST_LEAST if domain is None else _find_least_contrast(domain))
         if domain is not None:
             _refuse_others(looks, domain)
-    missing = None if every is None else find_missing_offset(every) or find_landsat(every)
+    missing = None if every is None else _find_offset(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
         why = "cloud, snow, a grey image, or counts whose offset is missing"
         raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
@@ -264,15 +274,30 @@ def _check_pixels(reader: BandReader, domain: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_nonsense(looks: list[Look], negative: list[float]) -> None:
+def _find_offset(counts: NDArray[np.floating]) -> str | None:
+    """What nobody took off these counts (bands x n), and what to do; None where nothing says so."""
+    return find_missing_offset(counts) or find_landsat(counts)
+
+
+def _measure_contrast(look: Look) -> float:
+    """Range over the median, of the band where it is greatest; an offset of the counts makes it small."""
+    return float((look.spread / np.maximum(abs(look.median), 1e-12)).max())
+
+
+def _find_least_contrast(domain: Mapping[str, Any]) -> float:
+    """What a scene must have: less than usual where a part of the training itself had less."""
+    return min(CONTRAST_LEAST, CONTRAST_SLACK * float(domain.get("contrast_least", 1.0)))
+
+
+def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> None:
     """Refuse what no network can read: negative values, no contrast, noise, one image in every band."""
-    contrast = np.array([(look.spread / np.maximum(abs(look.median), 1e-12)).max() for look in looks])
+    contrast = np.array([_measure_contrast(look) for look in looks])
     smoothness = np.array([look.smoothness for look in looks])
     correlation = np.array([look.correlation for look in looks])
     below, many = np.array(negative), len(looks[0].median) > 1
     _refuse(
         (below > NEGATIVE_MOST, f"{np.median(below):.0%} of the values are below 0: decibels or an index"),
-        (contrast < CONTRAST_LEAST, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
+        (contrast < least, f"no contrast ({np.median(contrast):.0%} of the median): cloud or a constant"),
         (smoothness < SMOOTHNESS_LEAST, f"neighbouring pixels correlate by {np.median(smoothness):.2f}: noise"),
         ((correlation > SAME) & many, "all bands hold the same: one grey image, not the bands named"),
     )

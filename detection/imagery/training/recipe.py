@@ -76,7 +76,10 @@ def run_recipe(
         "tile_px": train.read(0).mask.shape[0], "resize_px": resize_px,
         "pixel_size_m": find_pixel_size(recipe.data, native),
     }  # fmt: skip
-    facts["domain"] = describe(train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated)
+    facts["domain"] = describe(
+        train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated,
+        reflectance=recipe.radiometry.get("stretch") == "reflectance",
+    )  # fmt: skip
     kept = out.with_suffix(".recipe.toml")
     facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
     facts["recipe_file"] = kept.name if recipe.text else None

@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 import shapely
 
+from detection.imagery.data import folder as tile_folder
 from detection.imagery.data.splits import split_folders
 from detection.imagery.errors import ImageryError
+from detection.imagery.raster.raster import read_grid, write_geotiff
+from detection.imagery.scene.radiometry import measure_stretch
+from detection.imagery.scene.reader import open_scene
+from detection.imagery.training.domain import describe, find_doubts
 from detection.learning import run
 from detection.learning.blocks import find_blocks, find_touched, leave_out, list_touching, part_train
 from detection.learning.curve import tell_curve
@@ -19,7 +24,7 @@ from detection.learning.labels import read_labels
 from detection.learning.records import NOTHING, Asked, Label, Window
 from detection.learning.scenes import find_scenes, read_scenes
 from detection.learning.tiles import cut_tiles
-from tests.unit.detection.learning.drawn_ground import BANDS, write_outlines, write_pictures
+from tests.unit.detection.learning.drawn_ground import BANDS, draw_picture, write_outlines, write_pictures
 
 
 def ask(folder, outlines, out, **more):
@@ -185,3 +190,33 @@ def test_labels_of_one_scene_do_not_speak_of_another(tmp_path):
     with pytest.raises(ImageryError, match="none of the 1 outlines lies on one of the 1 scenes"):
         run.learn(asked, lambda _: None, workers=1)
     assert BANDS[0] == "B4"
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (lambda counts: counts, np.uint16), (lambda counts: counts + 1000, np.uint16),  # an offset nobody took off
+        (lambda counts: counts / 8 + 1600, np.uint16), (lambda counts: counts / 11, np.uint8),
+        (lambda counts: counts / 1e4, np.float32), (lambda counts: counts / 0.275 + 7273, np.uint16),  # Landsat
+    ],
+)  # fmt: skip
+def test_weights_fit_the_very_scenes_that_they_were_learnt_from(tmp_path, made, kind):
+    outlines = write_pictures(tmp_path / "scenes", 3)
+    for path in (tmp_path / "scenes").glob("*.tif"):
+        number = int(path.name[:3])
+        image = made(draw_picture(number)[0].astype(float)).clip(0, np.iinfo(np.uint16).max).astype(kind)
+        write_geotiff(path, image, read_grid(path), descriptions=BANDS)
+    readable = read_scenes(find_scenes(tmp_path / "scenes"))
+    cut_tiles(readable, read_labels(outlines)[0], tmp_path / "cut", 32, around=True, tell=print)
+    tiles = tile_folder.read(tmp_path / "cut", "train", bands=readable.bands)
+    assert len(tiles) == 3
+    values = np.concatenate([tile.image.reshape(3, -1) for tile in tiles], axis=1).astype(np.float32)
+    values = values / 255 if kind is np.uint8 else values
+    card = {
+        "name": "mine", "bands": BANDS, "radiometry": {"stretch": "reflectance", "scale": readable.scale},
+        "tile_px": 32, "domain": describe(tiles, 10.0, "", reflectance=True),
+        "normalisation": {"value_range": np.quantile(values, [0.005, 0.995], axis=1).T.tolist()},
+    }  # fmt: skip
+    for scene in readable.scenes:
+        with open_scene(scene, BANDS) as reader:
+            assert find_doubts(reader, measure_stretch(reader, card), card) == []
