@@ -323,4 +323,7 @@ def _refuse(code: str, reason: str) -> Decoder:
 
 
 def _reject(message: Message, fault: Fault) -> Rejected:
-    return Rejected(message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client)
+    return Rejected(
+        message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client,
+        retained=message.retained,
+    )  # fmt: skip

@@ -49,7 +49,7 @@ def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: Re
         return
     message = Message(
         rejected.topic, rejected.payload, clock(), rejected.client, first_at=rejected.received_at,
-        retained=rejected.code == "retained",
+        retained=rejected.retained,
     )  # fmt: skip
     decoded = pipeline.decode(message)
     if not (decoded.observations or decoded.report or decoded.event or decoded.links):

@@ -74,7 +74,8 @@ def _judge_session(facts: BrokerFacts) -> list[Check]:
     """Whether a session outlives an absence, and how many messages it kept of those that a probe sent."""
     if not facts.session_present:
         found = "the broker keeps no session for an absent client"
-        return [Check("broker.session", BAD, found, "allow persistent sessions")]
+        session = Check("broker.session", BAD, found, "allow persistent sessions")
+        return [session, Check("broker.queue", WARN, "not known: nothing is kept without a session", session.remedy)]
     session = Check("broker.session", OK, "a client that came back found its session")
     if facts.kept >= KEEPS:
         found = f"keeps at least {KEEPS} messages for an absent client"

@@ -98,6 +98,16 @@ def digest_of(facts: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(facts).encode()).hexdigest()
 
 
+def find_changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Which parts of the facts are not what they were.
+
+    >>> find_changed({"rain": 1, "notes": []}, {"rain": 2, "notes": [], "acts": []})
+    ['acts', 'rain']
+    """
+    missing = object()
+    return [k for k in sorted({*before, *after}) if before.get(k, missing) != after.get(k, missing)]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}

@@ -1,6 +1,7 @@
 """Reports by schedule: made when their period has ended, then mailed, patiently and beside what is urgent."""
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection
+
 from monitor.config.service import ServiceConfig
-from monitor.domain.canonical import code_version
+from monitor.domain.canonical import canonical_json, code_version
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, DeliveryError, JobError, NotFoundError, SlopewardError, StoreBusyError
 from monitor.language.catalogue import gettext, use
@@ -21,7 +24,7 @@ from monitor.language.local_time import spell_local
 from monitor.notify.circuit import backoff_s
 from monitor.notify.notifier import channel_settings, split_channel
 from monitor.notify.notifiers.mail import MailNotifier
-from monitor.reports.facts import digest_of, gather_facts
+from monitor.reports.facts import digest_of, find_changed, gather_facts
 from monitor.reports.field import load_photos
 from monitor.reports.pdf import make_pdf
 from monitor.reports.period import WEEKDAYS, Period, find_newest, read_times
@@ -104,7 +107,7 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
             known = store.find_issue(c, due.site.id, period.kind, due.language, period.to_at)
             if known is not None and due.mails.keys() <= store.list_channels(c, known.id):
                 return False
-            digest = known.facts_sha256 if known else digest_of(gather_facts(c, due.site.id, period))
+            facts = {} if known else gather_facts(c, due.site.id, period)
     except NotFoundError:  # it was declared after the period
         return False
     except StoreBusyError:
@@ -113,7 +116,16 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
         troubles.append(f"{due.site.id} {period.kind}: {_one_line(error)}")
         return False
     issue = known or Issue(
-        0, due.site.id, period.kind, period.from_at, period.to_at, now, due.language, digest, code_version()
+        0,
+        due.site.id,
+        period.kind,
+        period.from_at,
+        period.to_at,
+        now,
+        due.language,
+        digest_of(facts),
+        code_version(),
+        canonical_json(facts),
     )
     with db.write() as c:
         store.add_issue(c, issue, [(*who, key) for who, key in due.mails.items()], now)
@@ -133,6 +145,27 @@ def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Map
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
     return render_report(facts, digest, issue.language, issue.made_at, kept, late, photos), facts
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a report that is made again says of the one that was issued."""
+
+    facts_sha256: str  # of the one made now
+    same: bool
+    stored: bool | None  # whether what is stored of it still gives its digest; None: nothing was kept
+    older: bool  # another version made it, which may have read the same rows otherwise
+    changed: tuple[str, ...] = ()  # parts of the facts
+
+
+def prove(c: Connection, issue: Issue) -> Proof:
+    """Make the facts of a report again from its rows, and compare them with what is stored of it."""
+    facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
+    digest, kept = digest_of(facts), issue.facts
+    whole = None if kept is None else hashlib.sha256(kept.encode()).hexdigest() == issue.facts_sha256
+    changed = find_changed(json.loads(kept), facts) if kept is not None and whole else []
+    same = digest == issue.facts_sha256 and whole is not False
+    return Proof(digest, same, whole, issue.code_version != code_version(), tuple(changed))
 
 
 def _send(

@@ -2,9 +2,10 @@
 
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -24,6 +25,9 @@ from monitor.cli.session import (
 from monitor.config.service import load_service
 from monitor.domain.instants import parse, spell
 from monitor.errors import NotFoundError, RefusedError
+
+if TYPE_CHECKING:
+    from monitor.reports.issue import Proof
 
 Site = Annotated[str, typer.Argument(help="Site id")]
 At = Annotated[str | None, typer.Option("--at", help="End of the period, with zone: 2026-03-01T07:00+01:00; else now")]
@@ -195,12 +199,13 @@ def prove_issue(
     number: Annotated[int, typer.Argument(min=1, max=LARGEST_ID, help="Number, see `slopeward report list`")],
     config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Make a report again from its rows and compare: exit 1 where it says something else than when it was issued.
+    """Make a report again from its rows and compare it with what was stored of it.
+
+    Exit 1 where it says something else, 3 where another version made it and this one cannot tell.
 
     Example: slopeward report prove 12
     """
-    from monitor.reports.facts import digest_of, gather_facts
-    from monitor.reports.period import Period
+    from monitor.reports.issue import prove
     from monitor.store.report_issues import load_issue
 
     with closing(open_database(config)) as db, db.read() as c:
@@ -208,9 +213,21 @@ def prove_issue(
         if issue is None:
             raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
         require_readable(c, issue.site)
-        digest = digest_of(gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at)))
-    same = digest == issue.facts_sha256
-    line = "the same" if same else "another one: rows of its period were pruned, altered, or are read otherwise by now"
-    show({"report_id": number, "same": same, "facts_sha256": digest}, f"report {number}: {line}", as_json)
-    if not same:
-        raise typer.Exit(1)
+        found = prove(c, issue)
+    facts = {"report_id": number, "code_version": issue.code_version, **asdict(found), "changed": list(found.changed)}
+    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}", as_json)
+    if not found.same:
+        raise typer.Exit(3 if found.older and found.stored is not False else 1)
+
+
+def _say_proof(found: "Proof", made_by: str) -> str:
+    if found.same:
+        return "the same"
+    if found.stored is False:
+        return "what is stored of it was altered: it does not give its digest"
+    parts = f" in {', '.join(found.changed)}" if found.changed else ""
+    why = f"another one{parts}: rows of its period were pruned, altered, or are read otherwise by now"
+    if not found.older:
+        return why
+    kept = "what it said is stored and gives its digest" if found.stored else "only its digest was stored"
+    return f"made by version {made_by}, {kept}; made again by this version it is {why}"

@@ -274,6 +274,7 @@ def acknowledge(
     """A person has seen it; an alert whose condition is gone is closed by that. Returns the event id.
 
     Of an alert that is acknowledged already, another person's word is noted: the first one stays who acknowledged it.
+    Who acknowledges the alarm that nobody confirmed an alert acknowledges that alert, at the level it named.
 
     Args:
         c: a write transaction.
@@ -291,12 +292,25 @@ def acknowledge(
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
         raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
+    if found.key.startswith(UNCONFIRMED):
+        _acknowledge_root(c, found, actor, reason, now)
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
         # another one has seen it too
         return _act(c, found, step(AlertState.ACKNOWLEDGED, AlertStep.NOTE, alert_id), actor, reason, now, "alert.note")
     state = step(AlertState(found.state), AlertStep.ACKNOWLEDGE, alert_id)
     return _act(c, found, state, actor, reason, now, "alert.acknowledge", acknowledged_at=now,
                 acknowledged_by=actor.name, closed_at=now if state is AlertState.CLOSED else None)  # fmt: skip
+
+
+def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
+    """The alert that nobody confirmed, unless it has risen since that alarm named its level."""
+    e, number = t.alert_event.c, int(alarm.key.removeprefix(UNCONFIRMED))
+    named_at = select(func.min(e.id)).where(e.alert_id == alarm.id).scalar_subquery()
+    before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)
+    waiting = (AlertState.UNACKNOWLEDGED, AlertState.RETURNED_UNACKNOWLEDGED)
+    root = c.execute(select(t.alert.c.id).where(t.alert.c.id == number, t.alert.c.state.in_(waiting))).scalar()
+    if root is not None:
+        acknowledge(c, root, actor, reason, now, seen=c.execute(before).scalar())
 
 
 def add_note(c: Connection, alert_id: int, actor: Actor, note: str, now: datetime) -> int:

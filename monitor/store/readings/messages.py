@@ -40,6 +40,7 @@ class Rejected:
     client: str  # live, backfill, or file:<name>
     id: int | None = None
     times: int = 1
+    retained: bool = False  # the broker had kept it: when it was sent nobody knows
 
     @property
     def digest(self) -> str:
@@ -111,7 +112,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
                 {
                     "received_at": m.received_at, "topic": _text(m.topic), "payload": m.payload[:KEPT_BYTES],
                     "payload_bytes": len(m.payload), "code": m.code, "reason": _text(m.reason), "client": m.client,
-                    "digest": digest, "times": times[digest],
+                    "digest": digest, "times": times[digest], "retained": m.retained,
                 }
                 for digest, m in first.items()
             ],
@@ -133,7 +134,7 @@ def load_rejected(
     if only_waiting:
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
-        Rejected(x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times)
+        Rejected(x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times, x.retained)
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
     ]
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -201,7 +202,8 @@ rejected_message = Table(
     Column("id", BigId, primary_key=True), Column("received_at", Instant, nullable=False), _text("topic"), Column("payload", LargeBinary, nullable=False),
     Column("payload_bytes", BigId, nullable=False),  # true size; the payload kept is cut at the limit
     _text("code"), _text("reason"), _text("client"), Column("digest", String(64), nullable=False), Column("times", Integer, nullable=False, server_default="1"),
-    Column("replayed_at", Instant), _text("replay_result", null=True), Index("ix_rejected_message_digest", "digest"),
+    Column("replayed_at", Instant), _text("replay_result", null=True), Column("retained", Boolean, nullable=False, server_default=false()),
+    Index("ix_rejected_message_digest", "digest"),
 )  # fmt: skip
 
 quarantine_source = Table(
@@ -664,6 +666,7 @@ issued_report = Table(
     "issued_report", metadata,  # bulletins and shift reports; what they say is read again from the rows of their period
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("made_at", Instant, nullable=False), Column("language", String(8), nullable=False), Column("facts_sha256", String(64), nullable=False), _text("code_version"),
+    _text("facts", null=True),  # all that it says, canonical JSON: what the digest is of; null = made before they were kept
     UniqueConstraint("site", "kind", "language", "to_at", name="uq_issued_report"),
 )  # fmt: skip
 report_mail = Table(

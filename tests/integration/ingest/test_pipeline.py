@@ -108,3 +108,8 @@ def test_what_the_broker_had_kept_is_not_fresh_when_the_quarantine_is_read_again
     assert pipeline.store([kept]).rejected == 1
     again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
     assert (again.stored, again.reasons) == (0, {"retained": 1})
+    before = Pipeline(database, {}, lambda: NOW)  # of a site that nobody declared yet
+    kept = Message("homie/super-car/engine/speed", b"7", NOW, "live", retained=True)
+    assert before.store([kept]).rejected == 1
+    again = replay_rejected(pipeline, lambda: NOW + timedelta(days=1))
+    assert (again.stored, again.accepted) == (0, 0)

@@ -403,7 +403,18 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
     assert call("prove", "2") == (0, "report 2: the same\n")
     with database.write() as c:
         c.execute(t.evaluation.delete())
-    assert call("prove", "2")[0] == 1
+    status, said = call("prove", "2")
+    assert (status, "another one in days, now, segments: rows" in said) == (1, True), said
+    issued, older = t.issued_report, "made by version 0.1.0"
+    for values, expected, text in (
+        ({"code_version": "0.1.0"}, 3, f"{older}, what it said is stored and gives its digest"),
+        ({"facts": None}, 3, f"{older}, only its digest was stored"),
+        ({"facts": "{}"}, 1, "what is stored of it was altered"),
+    ):
+        with database.write() as c:
+            c.execute(issued.update().where(issued.c.id == 2).values(**values))
+        status, said = call("prove", "2")
+        assert (status, text in said) == (expected, True), said
     for words, wrong in (
         (("daily", SITE, "--out", "x.doc"), "FILE.html or FILE.pdf"),
         (("daily", SITE, "--at", "2026-03-01", "--out", "-"), "no zone"),

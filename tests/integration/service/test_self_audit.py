@@ -7,6 +7,7 @@ from sqlalchemy import insert, select
 
 from monitor.broker import audit
 from monitor.broker.access import open_access
+from monitor.broker.probe import BrokerFacts
 from monitor.config.service import parse_service
 from monitor.domain.observation import Observation
 from monitor.jobs import broker_audit, outages
@@ -203,5 +204,8 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
         assert "bridges an outage of 30d" in found["broker.bridge"].found
+        lost = {one.name: one for one in broker_audit._judge_session(BrokerFacts(False, None, 0))}
+        assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
+        assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone
         assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger, health_alarm
 from monitor.domain.instants import parse
+from monitor.errors import RefusedError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
@@ -239,6 +240,29 @@ def test_the_alarm_that_nobody_confirmed_outlives_a_rise_a_fall_and_an_old_answe
     with watched.write() as c:
         shelve(c, 1, Actor("mori"), "seen", now[0] + 60 * MINUTE, now[0], second=Actor("frei"), top_level=3)
     assert alarm() == ("closed", "alert 1 is put aside; nobody confirmed it")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert_unless_it_rose(watched):
+    watch = Dispatcher(watched, {"bench": SITE}, lambda: T0, limits=Limits(unconfirmed_after_s=60.0))
+
+    def wait():
+        for minutes in range(0, 66, 11):
+            watch.escalate_once(T0 + minutes * MINUTE)
+        with watched.read() as c:
+            return {a.key: (a.id, a.state) for a in load_alerts(c, "bench")}
+
+    with watched.write() as c:
+        raise_alert(c, 2, T0)
+    number, _ = wait()["health:unconfirmed:1"]
+    with watched.write() as c:
+        raise_alert(c, 3, T0 + 60 * MINUTE)
+    with pytest.raises(RefusedError, match="alert 1 has risen to level 3"), watched.write() as c:
+        acknowledge(c, number, Actor("mori"), "I am there", T0 + 61 * MINUTE)
+    with watched.write() as c:
+        raise_alert(c, 2, T0 + 62 * MINUTE)
+        acknowledge(c, number, Actor("mori"), "I am there", T0 + 62 * MINUTE)
+    assert set(wait().values()) == {(1, "acknowledged"), (number, "closed")}
 
 
 def test_an_alarm_that_comes_and_goes_comes_to_nobody_has_confirmed_once_and_ends_when_it_stays_away(watched):
