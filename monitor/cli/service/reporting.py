@@ -201,7 +201,7 @@ def prove_issue(
 ) -> None:  # fmt: skip
     """Make a report again from its rows and compare it with what was stored of it.
 
-    Exit 1 where it says something else, 3 where another version made it and this one cannot tell.
+    Exit 1 where it says something else, 3 where it does and another version made it.
 
     Example: slopeward report prove 12
     """
