@@ -69,7 +69,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("sites propose", "sites approve", "sites reject", "sites retire", "forecast promote", "forecast retire",
-         "scenes review accept", "scenes review reject", "scenes review redraw"),
+         "scenes promote", "scenes retire", "scenes review accept", "scenes review reject", "scenes review redraw"),
         OPERATOR,
     ),
     **dict.fromkeys(

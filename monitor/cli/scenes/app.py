@@ -22,6 +22,7 @@ from monitor.cli.scenes import (
     track,
     train,
     velocity,
+    weights,
 )
 from monitor.cli.session import (
     ConfigOption,
@@ -142,4 +143,6 @@ for verb, example in (
     (train.explain, "slopeward scenes explain --weights my.safetensors --data DIR --patch image_15 --out x.png"),
 ):
     app.command(epilog=f"Example: {example}")(verb)
+app.command(epilog=weights.EXAMPLES["promote"])(weights.promote)
+app.command(epilog=weights.EXAMPLES["retire"])(weights.retire)
 app.add_typer(review.app, name="review")

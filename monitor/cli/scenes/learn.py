@@ -16,7 +16,7 @@ from monitor.cli.scenes.train import asked_to_stop, show_progress
 from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json, say
 from monitor.errors import SlopewardError
 from monitor.jobs.scenes.lock import hold
-from monitor.store.models.registry import add_model
+from monitor.store.models.registry import SHORT, add_model
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
 from monitor.store.scenes.outlines import LEARNING, Labelled, Unsure, forget_unsure, load_labels, save_unsure
 
@@ -259,8 +259,10 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     if answer["offered"] and site and not answer["registered"]:
         print("these weights were registered before; the registry stays as it is")
     if answer["offered"] and site:
-        print(f'to use them: weights = "{weights}" in [scenes] of the site file of {site}')
-        print(f"to let them vote: slopeward scenes score --site {site} --data {target} --layout folder --folder tiles")
+        print(f"to use them: slopeward scenes promote {answer['model_hash'][:SHORT]} --site {site} --reason WHY")
+        print(f'or, on every scene: weights = "{weights}" in [scenes] of the site file of {site}')
+        score = f"slopeward scenes score --site {site} --weights {weights} --data {target}"
+        print(f"to let them vote: {score} --layout folder --folder tiles")
     elif answer["offered"]:
         print(f"to try them: slopeward scenes detect SCENE --model {weights}")
 

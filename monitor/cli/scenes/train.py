@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detection.imagery.footprints.records import AUTO
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
@@ -117,12 +118,11 @@ def score(
         raise typer.BadParameter("name --weights, or the --site that they serve")
     if site is not None and layout is None:
         raise typer.BadParameter("goes with --layout and --folder: patches of its own ground", param_hint="--site")
-    if site is not None and not (weights is None and threshold is None):
-        raise typer.BadParameter("a proof is of the weights and threshold in use; name neither", param_hint="--site")
-    asked = None if site is None else _ask_for(site, by, config)
+    if site is not None and threshold is not None:
+        raise typer.BadParameter("a proof is of the threshold in use; name none", param_hint="--site")
+    asked, stated = None if site is None else _ask_for(site, by, config), weights
     if asked is not None:
-        with asked[0].read() as c:
-            weights, beside = find_weights(c, asked[1], datetime.now(UTC)), "simple"
+        weights, beside = _choose_weights(*asked[:2], weights), "simple"
     assert weights is not None
     torch.set_num_threads(1)
     if bands is not None and layout != "folder":
@@ -133,15 +133,18 @@ def score(
         answer = score_weights(weights, data, data=table, threshold=threshold, simple=beside is not None, sheet=sheet)
     except ImageryError as error:
         raise SlopewardError(str(error)) from None
-    proof = None if asked is None else _keep_proof(*asked, answer)
+    proof = None if asked is None else _keep_proof(*asked, answer, stated)
     if as_json:
         print_json(answer if proof is None else {**answer, "proof": {"passed": not proof, "reasons": proof}})
         return
     if proof is not None:
         print(f"{site}: outlines {'may be a witness' if not proof else 'are advice: ' + '; '.join(proof)} (kept)")
     seen = answer["trained_on"]
-    told = "nobody knows how many" if seen is None else str(seen)
-    print(f"{told} of {answer['images']} pictures were trained on")
+    if seen is None:
+        why = f"{answer['weights']} keeps no list of its pictures"
+        print(f"nobody knows how many of {answer['images']} pictures were trained on: {why}")
+    else:
+        print(f"{seen} of {answer['images']} pictures were trained on")
     if "boxes" in answer:
         low, high = answer["interval"]
         print(f"{answer['images']} images, {answer['boxes']} boxes: AP50 {_say(answer['ap50'])} ({low} to {high})")
@@ -170,8 +173,22 @@ def _ask_for(site: str, by: str | None, config: Path | None) -> "tuple[Database,
     return db, chosen, asking, keeper
 
 
+def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
+    """The weights that a proof is of: those in use, or others that `auto` may choose.
+
+    Raises:
+        SlopewardError: the site file names others: a proof would be of no use.
+    """
+    if named is None:
+        with db.read() as c:
+            return find_weights(c, chosen, datetime.now(UTC))
+    if chosen.scenes.weights not in {AUTO, named}:
+        raise SlopewardError(f"{chosen.id} names {chosen.scenes.weights} in its site file: others prove nothing there")
+    return named
+
+
 def _keep_proof(
-    db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any]
+    db: "Database", chosen: "Site", asking: "Criterion", keeper: "Actor", answer: dict[str, Any], stated: str | None
 ) -> list[str]:
     """Keep a score on patches of a site, and what people said of its outlines, as the proof of its scene criteria.
 
@@ -196,7 +213,8 @@ def _keep_proof(
             "data": data, "threshold": answer.get("threshold"), "patches_sha256": answer.get("patches_sha256"),
             "images": answer["images"], "blocks": blocks, "tries": answer.get("tries"),
         }  # fmt: skip
-        made_by = f"slopeward scenes score --site {chosen.id} --layout {data['source']} --folder {data['folder']}"
+        of = "" if stated is None else f" --weights {stated}"
+        made_by = f"slopeward scenes score --site {chosen.id}{of} --layout {data['source']} --folder {data['folder']}"
         proof = Proof(
             "scene", OUTLINES, made_by, answer["model_hash"], tuple(reasons), result, blocks
         )  # fmt: skip

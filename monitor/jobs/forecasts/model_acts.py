@@ -15,7 +15,7 @@ from monitor.errors import NeedsSecondError, RefusedError
 from monitor.jobs.forecasts.model_alarms import tell_degraded
 from monitor.jobs.forecasts.promotion import Standing, age_s, displace, enter_shadow, load_standings, retire
 from monitor.store.models.registry import GateRow, ModelRow, change_gate, change_state, find_model, load_gates
-from monitor.store.people.users import require_account, require_two
+from monitor.store.people.users import require_reason, require_two
 
 
 def promote(
@@ -52,7 +52,7 @@ def promote(
         NeedsSecondError: `force` by one person.
     """
     row = _find_own(c, site, start)
-    _require_reason(c, actor, reason)
+    require_reason(c, actor, reason)
     if force and second is None:
         raise NeedsSecondError("two people are needed to show a forecaster against its gate; name a second one")
     if force and second is not None:
@@ -90,7 +90,7 @@ def retire_model(c: Connection, site: Site, start: str, actor: Actor, reason: st
         RefusedError: it is retired already, or who asks may not.
     """
     row = _find_own(c, site, start)
-    _require_reason(c, actor, reason)
+    require_reason(c, actor, reason)
     gates = load_gates(c, [row.model_hash]).get(row.model_hash, {})
     if not retire(c, site, row, reason, actor, now):
         raise RefusedError(f"{row.name} is retired already")
@@ -103,13 +103,6 @@ def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
     if row.task != "forecast" or row.site != site.id:
         raise RefusedError(f"{row.name} is no forecaster of {site.id}")
     return row
-
-
-def _require_reason(c: Connection, actor: Actor, reason: str) -> None:
-    if not reason.strip():
-        raise RefusedError("a reason is needed")
-    if actor.kind == "person":
-        require_account(c, actor.name.strip())
 
 
 def _may(

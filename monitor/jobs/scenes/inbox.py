@@ -15,6 +15,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.scenes.lock import hold
+from monitor.jobs.scenes.model_acts import NAMED, keep_named
 from monitor.jobs.scenes.rows import (
     list_footprints,
     list_names,
@@ -53,7 +54,7 @@ log = logging.getLogger(__name__)
 STILL_WRITTEN = "is still being written"
 ARCHIVED = "an archive: `slopeward scenes add FILE --site SITE` unpacks it and reads it"
 CLOUD = "a point cloud: `slopeward clouds grid` makes a raster of it, `slopeward clouds compare` finds change"
-CHOSEN, NAMED = "weights chosen for a scene", "weights named by the site file"
+CHOSEN = "weights chosen for a scene"
 READ = "read"  # of an entry that was read before and lies there unchanged
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2"})
 CLOUDS = frozenset({".las", ".laz"})
@@ -207,6 +208,8 @@ def _detect(db: Database, config: ServiceConfig, site: Site, entry: Path, result
                 c, answer.model_hash, kind=answer.model, task="scene", site=None, path=answer.weights_path,
                 card=answer.card, now=now, reason=CHOSEN if site.scenes.weights == AUTO else NAMED,
             )  # fmt: skip
+            if site.scenes.weights != AUTO:
+                keep_named(c, site, answer.model_hash, now)
             same = [old for old in load_scenes(c, site.id) if old.scene_hash == answer.scene_hash]
             copies = dict(pair for old in same for pair in list_names(old))
             version = number_version(c, site.id, name, answer)

@@ -90,8 +90,8 @@ def add_model(
 ) -> bool:
     """Register a checkpoint: a forecaster, and a network learnt for the scenes of a site, as candidate.
 
-    A candidate stands beside those that are there; a network of scenes serves when the site file names its path. Any
-    other is active.
+    A candidate stands beside those that are there; a network of scenes serves when it is promoted, or the site file
+    names its path. Any other is active.
     What becomes active at once retires its predecessor of the same kind, task and site. Returns False when the same
     checkpoint was registered before (nothing is changed).
     """

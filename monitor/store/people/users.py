@@ -248,6 +248,18 @@ def require_person(actor: Actor, reason: str) -> None:
         raise RefusedError("a person with a name and a reason is needed: --by NAME --reason TEXT")
 
 
+def require_reason(connection: Connection, actor: Actor, reason: str) -> None:
+    """Make sure that an act has a reason, and that a person who does it has an account as operator.
+
+    Raises:
+        RefusedError: it has not.
+    """
+    if not reason.strip():
+        raise RefusedError("a reason is needed")
+    if actor.kind == "person":
+        require_account(connection, actor.name.strip())
+
+
 def require_two(connection: Connection, one: Actor, other: Actor, now: datetime, needed: str = "operator") -> None:
     """Make sure that two different people stand behind an act that one may not do alone.
 

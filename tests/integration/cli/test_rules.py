@@ -79,6 +79,8 @@ CALLS = {
     "sites retire": ("gone", *WHY),
     "forecast promote": ("3fa1", "--site", "bench", *WHY),
     "forecast retire": ("3fa1", "--site", "bench", *WHY),
+    "scenes promote": ("3fa1", "--site", "bench", *WHY),
+    "scenes retire": ("3fa1", "--site", "bench", *WHY),
     "scenes review accept": ("3fa1", "--site", "bench"),
     "scenes review reject": ("3fa1", "--site", "bench"),
     "scenes review redraw": ("3fa1", "--site", "bench", "--outline", "OUTLINE"),

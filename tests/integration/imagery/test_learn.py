@@ -79,7 +79,7 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     asked = ["scenes", "learn", "--from-page", "--site", "bench", "--minutes", "0.04", "--json"]
     with closing(Database(database_url)) as database:
-        site = add_site(database, SITE)
+        site = add_site(database, SITE + '[scenes]\nweights = "auto"\n')
         outline_on_page(database, tmp_path / "scenes")
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
         with monkeypatch.context() as stopped:
@@ -113,12 +113,10 @@ def test_labels_of_the_page_become_weights_that_the_service_may_use(tmp_path, mo
         assert len(doubts) == OTHERS
         assert [(one.path, one.state) for one in models] == [(answer["weights"], "candidate")]
         assert run_verb(["scenes", "detect", "scenes/020_20240506.tif", "--model", answer["weights"]]) == 0
-        # what serves is proven on the tiles that were left out, by the same command as any other weights
-        site = add_site(database, SITE + f'[scenes]\nweights = "{answer["weights"]}"\n')
-        monkeypatch.setenv("SLOPEWARD_CONFIG", str(write_service(tmp_path, database, site.source)))
+        # what may serve is proven on the tiles that were left out, before it reads its first scene
         folder = str(Path(answer["weights"]).parent)
         prove = ["scenes", "score", "--site", "bench", "--data", folder, "--layout", "folder", "--folder", "tiles"]
-        assert run_verb([*prove, "--by", "ada"]) == 0
+        assert run_verb([*prove, "--weights", answer["weights"], "--by", "ada"]) == 0
         said = capsys.readouterr().out
         assert f"outlines are advice: {LEFT_OUT} held-out images or blocks of ground were scored, 20 are needed" in said
         assert f"F1 {answer['gate']['f1']['network']:.4f}" in said

@@ -1,0 +1,74 @@
+"""What becomes of a network that was learnt for the scenes of a site: taken into use, let go."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from detection.imagery.footprints.records import AUTO
+from monitor.domain.alert import SERVICE, Actor
+from monitor.domain.site import Site
+from monitor.errors import RefusedError
+from monitor.store.models.registry import ModelRow, change_state, find_model
+from monitor.store.people.users import require_reason
+
+NAMED = "weights named by the site file"
+
+
+def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
+    """Let a network be tried first on the scenes of its site, before the shipped ones; returns a sentence.
+
+    Args:
+        c: a write transaction.
+        site: the site that it was learnt for; its file must choose weights scene by scene.
+        start: beginning of its hash.
+        actor: who.
+        reason: why.
+        now: instant of the act.
+
+    Raises:
+        NotFoundError: no such network.
+        RefusedError: it is in use already, its file is gone, the site file names weights, or who asks may not.
+    """
+    row = _find_own(c, site, start)
+    require_reason(c, actor, reason)
+    if row.state == "active":
+        raise RefusedError(f"{row.name} is in use already")
+    if site.scenes.weights != AUTO:
+        mend = f'write weights = "{AUTO}" there, or {row.path}'
+        raise RefusedError(f"the site file of {site.id} names its weights: {mend}")
+    if not Path(row.path).is_file():
+        raise RefusedError(f"{row.name}: {row.path} is gone")
+    change_state(c, row, "active", reason, actor, now)
+    return f"{row.name} is in use from the next scene on, before older ones and the shipped ones"
+
+
+def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
+    """Let a network go; returns a sentence.
+
+    Raises:
+        NotFoundError: no such network.
+        RefusedError: it is retired already, the site file names it, or who asks may not.
+    """
+    row = _find_own(c, site, start)
+    require_reason(c, actor, reason)
+    if row.state == "retired":
+        raise RefusedError(f"{row.name} is retired already")
+    if site.scenes.weights == row.path:
+        raise RefusedError(f"{row.name} is named by the site file of {site.id}: take it out there first")
+    change_state(c, row, "retired", reason, actor, now)
+    return f"{row.name} is retired"
+
+
+def keep_named(c: Connection, site: Site, model_hash: str, now: datetime) -> None:
+    """Say of a network of a site that it is in use, once it has read a scene because the site file names it."""
+    row = find_model(c, model_hash)
+    if row.site == site.id and row.state != "active":
+        change_state(c, row, "active", NAMED, SERVICE, now)
+
+
+def _find_own(c: Connection, site: Site, start: str) -> ModelRow:
+    row = find_model(c, start)
+    if row.task != "scene" or row.site != site.id:
+        raise RefusedError(f"{row.name} is no network learnt for the scenes of {site.id}")
+    return row

@@ -1,0 +1,56 @@
+"""Whether a network that was learnt for a site reads its scenes: promoted, named by the site file, let go."""
+
+from contextlib import closing
+from dataclasses import replace
+
+from detection.imagery.neural.checkpoint import load_model, weights_path
+from monitor.cli.main import run_verb
+from monitor.jobs.scenes import inbox
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import add_model, find_model, load_transitions
+from monitor.store.models.scene_weights import load_own_weights
+from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, work_here
+
+WHY = ["--site", "bench", "--reason", "better here"]
+
+
+def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch, capsys, database_url):
+    work_here(monkeypatch)
+    monkeypatch.setattr(inbox, "SETTLED_S", 0.0)
+    model, path = load_model("generated"), str(weights_path("generated"))
+    with closing(Database(database_url)) as database:
+        config = make_config(tmp_path, database_url)
+        monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
+        site = add_site(database, SITE + '[scenes]\nweights = "auto"\n')
+        (tmp_path / "sites").mkdir()
+        (tmp_path / "sites" / "bench.toml").write_text(site.source)
+        with database.write() as c:
+            for name, owner in ((model.model_hash, "bench"), ("f" * 64, "other")):
+                add_model(
+                    c, name, kind="bench", task="scene", site=owner, path=path, card=model.card, now=may(1),
+                    reason="learnt",
+                )  # fmt: skip
+
+        def act(verb: str, start: str = model.model_hash[:8]) -> tuple[int, str]:
+            return run_verb(["scenes", verb, start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
+
+        def state() -> tuple[str, list[str]]:
+            with database.read() as c:
+                return find_model(c, model.model_hash).state, load_own_weights(c, "bench")
+
+        assert act("promote", "ffff")[1].strip().endswith("is no network learnt for the scenes of bench")
+        assert act("promote")[0] == 0
+        assert state() == ("active", [path])
+        assert "is in use already" in act("promote")[1]
+        assert act("retire")[0] == 0
+        assert state() == ("retired", [])
+        assert "is retired already" in act("retire")[1]
+        # the site file names it: from its first scene on the registry says that it serves
+        site = replace(site, scenes=replace(site.scenes, weights=path))
+        draw(tmp_path / "drawn", may(5), 1.0)
+        arrive(config, tmp_path / "drawn", "first")
+        assert "footprints" in inbox.run(database, config, site, may(5))
+        assert state() == ("active", [path])
+        with database.read() as c:
+            last = load_transitions(c, model.model_hash)[-1]
+        assert (last.from_state, last.to_state, last.reason) == ("retired", "active", "weights named by the site file")
