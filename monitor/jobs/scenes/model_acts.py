@@ -1,11 +1,11 @@
 """What becomes of a network that was learnt for the scenes of a site: taken into use, let go."""
 
 from datetime import datetime
-from pathlib import Path
 
 from sqlalchemy import Connection
 
 from detection.imagery.footprints.records import AUTO
+from detection.imagery.weights_file import find_fault
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
@@ -28,7 +28,7 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
     Raises:
         NotFoundError: no such network.
-        RefusedError: it is in use already, its file is gone, the site file names weights, or who asks may not.
+        RefusedError: it is in use already, it cannot be read, the site file names weights, or who asks may not.
     """
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
@@ -37,8 +37,8 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
     if site.scenes.weights != AUTO:
         mend = f'write weights = "{AUTO}" there, or {row.path}'
         raise RefusedError(f"the site file of {site.id} names its weights: {mend}")
-    if not Path(row.path).is_file():
-        raise RefusedError(f"{row.name}: {row.path} is gone")
+    if (fault := find_fault(row.path)) is not None:
+        raise RefusedError(f"{row.name} cannot be read: {fault}")
     change_state(c, row, "active", reason, actor, now)
     return f"{row.name} is in use from the next scene on, before older ones and the shipped ones"
 

@@ -3,7 +3,8 @@
 from contextlib import closing
 from dataclasses import replace
 
-from detection.imagery.neural.checkpoint import load_model, weights_path
+from detection.imagery.neural.checkpoint import load_model
+from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
 from monitor.jobs.scenes import inbox
 from monitor.store.database.engine import Database
@@ -25,9 +26,10 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         (tmp_path / "sites").mkdir()
         (tmp_path / "sites" / "bench.toml").write_text(site.source)
         with database.write() as c:
-            for name, owner in ((model.model_hash, "bench"), ("f" * 64, "other")):
+            for name, owner, file in ((model.model_hash, "bench", path), ("e" * 64, "bench", "gone.safetensors"),
+                                      ("f" * 64, "other", path)):  # fmt: skip
                 add_model(
-                    c, name, kind="bench", task="scene", site=owner, path=path, card=model.card, now=may(1),
+                    c, name, kind="bench", task="scene", site=owner, path=file, card=model.card, now=may(1),
                     reason="learnt",
                 )  # fmt: skip
 
@@ -39,6 +41,7 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
                 return find_model(c, model.model_hash).state, load_own_weights(c, "bench")
 
         assert act("promote", "ffff")[1].strip().endswith("is no network learnt for the scenes of bench")
+        assert "cannot be read: no weights at gone.safetensors" in act("promote", "eeee")[1]
         assert act("promote")[0] == 0
         assert state() == ("active", [path])
         assert "is in use already" in act("promote")[1]
