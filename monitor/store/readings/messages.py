@@ -91,8 +91,9 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     times: dict[str, int] = defaultdict(int)
     first: dict[str, Rejected] = {}
     for message in messages:
-        times[message.digest] += message.times
-        first.setdefault(message.digest, message)
+        digest = message.digest
+        times[digest] += message.times
+        first.setdefault(digest, message)
     digests = list(first)
     r = rejected_message.c
     for start in range(0, len(digests), _CHUNK):

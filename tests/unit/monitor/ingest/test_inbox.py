@@ -1,6 +1,7 @@
+import time
 from datetime import UTC, datetime
 
-from monitor.ingest.inbox import BATCH_MOST, Inbox
+from monitor.ingest.inbox import BATCH_MOST, BATCH_WAIT_S, Inbox
 from monitor.ingest.message import Message
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,3 +51,16 @@ def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
         inbox.put(message(n, qos=n % 2))
     assert inbox.dropped_qos0 == 15 - 5
     assert len(inbox) == 20
+
+
+def test_what_came_while_the_last_batch_was_written_does_not_wait_once_more(monkeypatch):
+    inbox, waits, sleep = Inbox(), [], time.sleep
+    monkeypatch.setattr("time.sleep", lambda s: (waits.append(s), sleep(s)))
+    inbox.put(message(1))
+    sleep(2 * BATCH_WAIT_S)  # the writer is busy
+    inbox.put(message(2))
+    assert [m.mid for m in inbox.take(0.1)] == [1, 2]
+    assert not waits
+    inbox.put(message(3))
+    assert [m.mid for m in inbox.take(0.1)] == [3]
+    assert waits, "the first waits for others"
