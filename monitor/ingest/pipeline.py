@@ -34,6 +34,7 @@ log: Final = logging.getLogger(__name__)
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
+Refusal = tuple[Message, Rejected]
 _OF_OTHERS: Final = Decoded()  # a message of a site that another process takes
 
 
@@ -48,6 +49,7 @@ class Outcome:
     lost: tuple[Message, ...] = ()  # could be written nowhere: must not be acknowledged
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
+    waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
 
 
 class Heard(NamedTuple):
@@ -146,17 +148,22 @@ class Pipeline:
         return decoder(message, place, found, self.vocabulary, self.references)
 
     # ---- store -------------------------------------------------------------------------------------------------
-    def store(self, messages: Sequence[Message]) -> Outcome:
+    def store(self, messages: Sequence[Message], *, readings_first: bool = False) -> Outcome:
         """Decode and store a batch; when this returns it is committed.
 
         A message that breaks the transaction is found by storing one by one, and goes to the quarantine.
+
+        Args:
+            messages: the batch.
+            readings_first: beside readings, what cannot be read may wait in the outcome, for `keep`: readings are there
+                before the quarantine is written. No message is to be acknowledged before that.
 
         Raises:
             StoreBusyError: the database is away or locked; nothing was written, call again with the same batch.
         """
         for attempt in (1, 2):
             try:
-                return self._commit(self._decode_all(messages))
+                return self._commit(self._decode_all(messages), readings_first=readings_first)
             except StoreBusyError:
                 self._forget()
                 raise
@@ -169,6 +176,29 @@ class Pipeline:
                 self._forget()
                 break
         return self._one_by_one(messages)
+
+    def keep(self, waiting: Sequence[Refusal]) -> tuple[int, tuple[Message, ...]]:
+        """Write what waits of a batch into the quarantine.
+
+        Returns:
+            How many are only counted, for want of room, and the messages that could be written nowhere.
+
+        Raises:
+            StoreBusyError: nothing was written, call again with the same.
+        """
+        try:
+            with self.database.write(urgent=True) as connection:
+                return add_rejected(connection, [rejected for _, rejected in waiting], self._quota), ()
+        except StoreBusyError:
+            raise
+        except Exception:
+            if len(waiting) == 1:
+                message = waiting[0][0]
+                log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
+                return 0, (message,)
+            log.exception("%d rows of the quarantine were refused; storing one by one", len(waiting))
+        found = [self.keep([one]) for one in waiting]
+        return sum(unkept for unkept, _ in found), tuple(message for _, lost in found for message in lost)
 
     def _decode_all(self, messages: Sequence[Message]) -> list[Pair]:
         """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
@@ -190,10 +220,11 @@ class Pipeline:
         self._admission.revert()
         self.vocabulary.births.revert()
 
-    def _commit(self, pairs: Sequence[Pair]) -> Outcome:
+    def _commit(self, pairs: Sequence[Pair], *, readings_first: bool = False) -> Outcome:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
-        rejected = [_reject(message, fault) for message, decoded in pairs for fault in decoded.faults]
+        refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
+        waiting = refused if readings_first and observations else []
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
@@ -202,7 +233,7 @@ class Pipeline:
             observations = self._typing_errors.judge(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
-            unkept = add_rejected(connection, rejected, self._quota)
+            unkept = 0 if waiting else add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             for message, decoded in pairs:
                 if decoded.report is not None and add_report(
@@ -222,7 +253,10 @@ class Pipeline:
         self.vocabulary.births.settle()
         for item in observations:
             self._note_heard(item)
-        return Outcome(added, len(rejected), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()))
+        return Outcome(
+            added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
+            waiting=tuple(waiting),
+        )  # fmt: skip
 
     def _is_declared(self, link: Link) -> bool:
         site = self.sites.get(link.site)

@@ -18,7 +18,7 @@ from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
 from monitor.ingest.mqtt import Connected, Session
-from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline
+from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline, Refusal
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -226,7 +226,10 @@ class Ingest:
         if len(batch) >= BATCH_MESSAGES or waited_s > _WAITED_S:
             self._full_at = time.monotonic()
         outcome: Outcome = self._retry(self._store, batch)
-        done = batch if not outcome.lost else [m for m in batch if all(m is not lost for lost in outcome.lost)]
+        if outcome.sites:
+            self._on_stored(outcome.sites)
+        unkept, lost = self._retry(self._keep, outcome.waiting) if outcome.waiting else (outcome.unkept, outcome.lost)
+        done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
         self._in_hand = []
@@ -237,13 +240,11 @@ class Ingest:
         counts["duplicates"] += outcome.added.duplicates
         counts["revisions"] += outcome.added.revisions
         counts["rejected"] += outcome.rejected
-        counts["unkept"] += outcome.unkept
+        counts["unkept"] += unkept
         counts["gaps"] += outcome.gaps
-        counts["lost"] += len(outcome.lost)
+        counts["lost"] += len(lost)
         if outcome.gaps:
             self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
-        if outcome.sites:
-            self._on_stored(outcome.sites)
         for topic, payload in outcome.asks:
             self._ask_sender(topic, payload)
 
@@ -256,9 +257,16 @@ class Ingest:
             self._live.publish(topic, payload, qos=0)
 
     def _store(self, batch: list[Message]) -> Outcome:
+        self._check_hold()
+        return self._pipeline.store(batch, readings_first=True)
+
+    def _keep(self, waiting: Sequence[Refusal]) -> tuple[int, tuple[Message, ...]]:
+        self._check_hold()
+        return self._pipeline.keep(waiting)
+
+    def _check_hold(self) -> None:
         if reason := self._hold():
             raise StoreBusyError(reason)
-        return self._pipeline.store(batch)
 
     def _retry(self, act: Callable[[Any], Any], subject: Any) -> Any:
         """Do it until the database takes it; meanwhile nothing is acknowledged, and the broker keeps what comes."""

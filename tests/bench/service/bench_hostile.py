@@ -6,10 +6,10 @@
 The payloads are the published ones, damaged by a seed. First each decoder reads its own in this process. Then they are
 sent to a running service, half of them on each database, by a process of its own that has drawn them before. A station
 reports 50 times a second: alone, beside sound payloads, beside the damaged ones, and beside sound ones once more. The
-arms take turns in rounds, so that the load of the machine meets all of them. Its latency is from the instant of the
-reading to the committed row, seen from outside every 5 ms. What damage costs is the ratio to the sound ones: any
-message costs something. Nothing sets the second sound ones apart from the first: their ratio is what chance makes of
-it. The interval of a ratio (95 %) is of rounds drawn anew with replacement.
+arms take turns in rounds, each round in another order, so that the load of the machine meets all of them. Its latency
+is from the instant of the reading to the committed row, seen from outside every 5 ms. What damage costs is the ratio
+to the sound ones: any message costs something. Nothing sets the second sound ones apart from the first: their ratio is
+what chance makes of it. The interval of a ratio (95 %) is of rounds drawn anew with replacement.
 """
 
 import json
@@ -115,7 +115,7 @@ class Live(threading.Thread):
 
     def __init__(self, port, url):
         super().__init__(daemon=True)
-        self.stopping, self.ms, self._url = threading.Event(), [], url
+        self.stopping, self.seen, self._url = threading.Event(), [], url
         self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
@@ -134,11 +134,22 @@ class Live(threading.Thread):
             with database.read() as c:
                 seen = list(c.execute(query, {"newest": newest}).scalars())
             now = datetime.now(UTC)
-            self.ms.extend((now - parse(at)).total_seconds() * 1e3 for at in seen)
+            self.seen.extend((at, (now - at).total_seconds() * 1e3) for at in map(parse, seen))
             newest = seen[-1] if seen else newest
         self.client.disconnect()
         self.client.loop_stop()
         database.close()
+
+    def wait(self):
+        """Until what came so far is stored: an arm leaves nothing to the next one."""
+        begun, sent = time.monotonic(), datetime.now(UTC)
+        while not self.seen or self.seen[-1][0] < sent:
+            assert time.monotonic() - begun < 120
+            time.sleep(0.02)
+
+    def find(self, from_at, to_at):
+        """Latencies of what was read between two instants, whenever its row came."""
+        return [ms for at, ms in self.seen if from_at <= at < to_at]
 
 
 def find_p99(rounds):
@@ -190,25 +201,26 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
     damaged = max(1, EACH // 2 // ROUNDS)
     sound = max(1, round(damaged * SHARE))
     arms = {"alone": 0, SOUND: sound, "damaged": damaged, AGAIN: sound}
-    heard = {name: [] for name in arms}
     with Service(tmp_path, url, mosquitto.url, {"north": SITE_FILE + LIVE}, tick="60s") as service:
         service.start()
         live, sender = Live(mosquitto.port, url), Sender(mosquitto.port)
         live.start()
         time.sleep(3)
-        begun, load = time.monotonic(), os.getloadavg()[0]
+        begun, load, spells = time.monotonic(), os.getloadavg()[0], []
         for number in range(ROUNDS):
-            for name, count in arms.items():
+            turn = list(arms.items())
+            for name, count in turn[number % len(turn) :] + turn[: number % len(turn)]:
                 if count:
                     sender.draw(count, number if name == "damaged" else SOUND)
-                time.sleep(0.5)  # what the arm before it left is stored
-                live.ms = ms = []
+                live.wait()
+                from_at = datetime.now(UTC)
                 if count:
                     sender.send()
                 else:
                     time.sleep(sound * (len(KINDS) - 1) / RATE)
-                heard[name].append(ms)
-                live.ms = []
+                spells.append((name, from_at, datetime.now(UTC)))
+        live.wait()
+        heard = {name: [live.find(*spell) for arm, *spell in spells if arm == name] for name in arms}
         seconds = time.monotonic() - begun
         sender.close()
         time.sleep(3)

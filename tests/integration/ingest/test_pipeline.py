@@ -12,6 +12,7 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
+from monitor.store.readings.messages import add_rejected
 from monitor.store.readings.observations import add_observations
 from tests.data.payloads import published
 
@@ -69,6 +70,38 @@ def test_a_busy_database_writes_nothing_and_the_batch_comes_again(pipeline, data
     assert ask(database, "select count(*) from series") == [(0,)]
     assert pipeline.store(batch).added.stored == 5
     assert pipeline.store(batch).added.duplicates == 5
+
+
+def test_readings_are_there_before_the_quarantine_is_written(pipeline, database, monkeypatch):
+    rubbish = Message("slopeward/v1/north/G2/obs", b"{", NOW, "live")
+    outcome = pipeline.store([rubbish, message(1), rubbish], readings_first=True)
+    assert (outcome.added.stored, outcome.rejected, len(outcome.waiting)) == (1, 2, 2)
+    assert ask(database, "select (select count(*) from observation), (select count(*) from rejected_message)") == [
+        (1, 0)
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(StoreBusyError("locked")))
+        with pytest.raises(StoreBusyError):
+            pipeline.keep(outcome.waiting)
+    assert pipeline.keep(outcome.waiting) == (0, ())
+    assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
+    assert not pipeline.store([rubbish], readings_first=True).waiting, "where there are no readings nothing waits"
+
+
+def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(
+    pipeline, database, monkeypatch
+):
+    def refuse(connection, messages, quota=None):
+        if any(m.payload == b"poison" for m in messages):
+            raise ValueError("no")
+        return add_rejected(connection, messages, quota)
+
+    monkeypatch.setattr(module, "add_rejected", refuse)
+    poison = Message("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
+    others = [Message("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
+    outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
+    assert pipeline.keep(outcome.waiting) == (0, (poison,))
+    assert ask(database, "select count(*) from rejected_message") == [(2,)]
 
 
 def test_a_second_process_may_write_the_same_keys(pipeline, database):
