@@ -228,7 +228,7 @@ def read_payload(data: bytes) -> Payload:
         raise PayloadError("too_large", f"{len(data)} bytes; at most {PAYLOAD_LIMIT} are read")
     metrics: list[Value] = []
     at_ms = seq = None
-    for field, wire, value in _walk(data, _METRICS_MOST):
+    for field, wire, value in tuple(_walk(data, _METRICS_MOST)):  # too many are refused before one of them is read
         if field == _METRICS and isinstance(value, bytes):
             metrics.append(_read_metric(value))
         elif field == _TIMESTAMP and wire == _VARINT and isinstance(value, int):

@@ -64,8 +64,8 @@ def measure(db: Database, broker: ManagedBroker, gateway: Access, folder: Path, 
     )  # fmt: skip
     store = ingest._pipeline.store
 
-    def timed_store(messages: Any) -> Any:
-        outcome = store(messages)
+    def timed_store(messages: Any, **how: Any) -> Any:
+        outcome = store(messages, **how)
         now = datetime.now(UTC)
         waits.extend((now - one.received_at).total_seconds() * 1000 for one in messages)
         return outcome

@@ -13,6 +13,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from sqlalchemy import text
 
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
+from monitor.errors import StoreBusyError
+from monitor.ingest import pipeline
 from monitor.ingest.service import SESSION_LOST, Ingest
 from tests.conftest import wait_for
 from tests.data.payloads import published
@@ -215,6 +217,25 @@ def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database
     assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_finite"]
 
 
+def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_before_it(
+    database, publisher, start_ingest, monkeypatch
+):
+    def busy(*_):
+        raise StoreBusyError("locked")
+
+    first = start_ingest()
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "add_rejected", busy)
+        publisher.wait(publisher.send(OBS, sample(1)), publisher.send(OBS, b"rubbish"))
+        wait_for(lambda: count(database) == 1)
+        wait_for(lambda: first.seen.stored == [frozenset({"north"})])
+        assert count(database, "select count(*) from rejected_message") == 0
+        first.stop()  # in the middle: what is not acknowledged comes again
+    start_ingest()
+    wait_for(lambda: count(database, "select count(*) from rejected_message") == 1)
+    assert count(database) == 1
+
+
 def test_reports_and_events_are_stored_once(database, publisher, start_ingest):
     ingest = start_ingest()
     report = {"time": "2026-03-01T06:00:00Z", "kind": "crack", "text": "new crack", "by": "Ada", "station": "G1"}
@@ -246,9 +267,9 @@ def test_an_acknowledgement_of_an_earlier_connection_is_dropped(
     release = threading.Event()
     store = ingest._pipeline.store
 
-    def store_late(batch):
+    def store_late(batch, **how):
         release.wait(90)
-        return store(batch)
+        return store(batch, **how)
 
     monkeypatch.setattr(ingest._pipeline, "store", store_late)
     publisher.wait(*[publisher.send(OBS, sample(i)) for i in range(100)])
