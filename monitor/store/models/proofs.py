@@ -1,7 +1,7 @@
 """Tests that show whether a criterion that rests on a model may count for the level of a site; rows are only added."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -99,6 +99,25 @@ def load_proof_facts(c: Connection, site: Site, now: datetime) -> tuple[ProofFac
                     )
                 )  # fmt: skip
     return tuple(found)
+
+
+def list_proven_networks(c: Connection, site: str, now: datetime) -> set[str]:
+    """Hashes of the networks whose newest test on the scenes of a site was passed and holds at `now`."""
+    p = model_proof.c
+    rows = c.execute(
+        select(p.weights, p.passed, p.valid_until)
+        .where(p.site == site, p.kind == "scene", p.tested_at <= now)
+        .order_by(p.tested_at, p.id)
+    )
+    newest = {row.weights: bool(row.passed) and row.valid_until > now for row in rows}
+    return {weights for weights, holds in newest.items() if holds}
+
+
+def mark_unproven(c: Connection, site: str, footprints: Iterable[dict[str, Any]], now: datetime) -> None:
+    """Mark what a network found that no test speaks for, where another one may count for the level: it is advice."""
+    proven = list_proven_networks(c, site, now)
+    for one in footprints:
+        one["unproven"] = bool(proven) and one["method"] == "network" and one["model_hash"] not in proven
 
 
 def _list_in_use(c: Connection, site: Site, criterion: Criterion, subject: str, now: datetime) -> list[str | None]:

@@ -27,6 +27,7 @@ from monitor.store.alerting.answers import load_answers, load_put_aside
 from monitor.store.alerting.asks import find_asks
 from monitor.store.alerting.decisions import find_state
 from monitor.store.alerting.proposals import load_proposals
+from monitor.store.models.proofs import mark_unproven
 from monitor.store.readings.observations import load_series
 from monitor.store.readings.photos import load_photos
 from monitor.store.schema.views import load_view
@@ -130,6 +131,7 @@ def collect_site_parts(c: Connection, site_id: str, now: datetime) -> dict[str, 
     footprints = [] if shown is None else pages.load_footprints(c, site_id, shown["scene_hash"])
     for footprint in footprints:
         footprint["geometry"] = json.loads(footprint["geometry"])
+    mark_unproven(c, site_id, footprints, now)
     own = pages.load_open_alerts(c, site_id)
     movement = timeline.load_newest_movement(c, site_id, now)
     watched = {s["id"] for s in stations if s["declared"] and s["on_slope"]}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import insert
 
 from monitor.cli.main import run_verb
 from monitor.domain import ground
@@ -14,6 +15,7 @@ from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
+from monitor.store.models.proofs import mark_unproven
 from monitor.store.models.registry import add_model
 from monitor.store.scenes import outlines
 from monitor.store.scenes.arrivals import Footprint, SceneRow, save_scene
@@ -29,6 +31,7 @@ from monitor.store.scenes.outlines import (
 )
 from monitor.store.scenes.reviews import add_review, load_reviewed
 from monitor.store.scenes.versions import supersede_scene
+from monitor.store.schema.tables import model_proof
 from monitor.store.upkeep.migrate import downgrade, upgrade
 from tests.conftest import ON_SQLITE
 
@@ -286,3 +289,25 @@ def test_what_an_index_found_is_no_probability_and_waits_for_a_look(site, databa
     assert run_verb(["scenes", "review", "list", "--site", "bench", "--all", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (told["method"], told["mean_probability"], told["unsure"]) == ("index", None, True)
+
+
+@ON_SQLITE
+def test_what_an_unproven_network_found_is_marked_where_another_one_is_proven(site):
+    found = [{"method": "network", "model_hash": name} for name in "ab"] + [{"method": "sar", "model_hash": "s"}]
+    proof = {
+        "site": "bench", "kind": "scene", "subject": "outlines", "made_by": "test", "by": "Ada", "by_kind": "person",
+        "rows_tested": 40, "settings": "", "config_sha256": "", "reasons": "", "result": {},
+        "valid_until": NOW + 3 * HOUR,
+    }  # fmt: skip
+
+    def list_marked(c, now):
+        mark_unproven(c, "bench", found, now)
+        return [one["model_hash"] for one in found if one["unproven"]]
+
+    with site.write() as c:
+        assert list_marked(c, NOW) == [], "nothing counts: the criterion itself is advice, and says so"
+        for hours, weights, passed in ((0, "a", True), (0, "b", True), (1, "b", False)):
+            c.execute(insert(model_proof).values(**proof, tested_at=NOW + hours * HOUR, weights=weights, passed=passed))
+        assert list_marked(c, NOW) == []
+        assert list_marked(c, NOW + 2 * HOUR) == ["b"]
+        assert list_marked(c, NOW + 4 * HOUR) == []

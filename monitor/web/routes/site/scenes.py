@@ -12,6 +12,7 @@ from detection.imagery.tiles.lookup import read_said
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.store import pages
+from monitor.store.models.proofs import mark_unproven
 from monitor.store.scenes.lines import load_lines
 from monitor.web.context import context_of
 from monitor.web.parts.collect import find_card
@@ -33,6 +34,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         scene = find_scene(c, site, scene_hash)
         others = [s for s in pages.load_read_scenes(c, site, OFFERED) if s["scene_hash"] != scene_hash]
         lines, total = _load_lines(c, site, scene)
+        mark_unproven(c, site, lines, context_of(request).clock())
     others.sort(key=lambda s: (s["acquired_at"], s["scene_hash"]), reverse=True)
     chosen = next((s for s in others if s["scene_hash"] == before), None) or choose_before(scene, others)
     said = read_said(pages.folder_of(scene)) or {}
