@@ -250,7 +250,9 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
         f"({_span(gate['interval'])}), of logistic regression {f1['logistic']:.3f}, "
         f"difference {_signed(less['difference'])} ({_span(less['interval'])})"
     )
-    print(f"{'offered' if answer['offered'] else 'not offered'}: {gate['reasons'][0]}")
+    put_to_use = gate.get("put_to_use", gate["verdict"] == "better")  # an answer of before does not say
+    chosen = "offered" if put_to_use else "offered as a candidate" if answer["offered"] else "not offered"
+    print(f"{chosen}: {gate['reasons'][0]}")
     print(answer["curve"]["said"])
     more = f", {answer['on_page']} of them on the page of {site}" if site else ""
     print(f"where a look would help most: {target / UNSURE} ({answer['least_sure']} tiles{more})")
@@ -258,7 +260,7 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
     print(f"weights: {weights}")
     if answer["offered"] and site and not answer["registered"]:
         print("these weights were registered before; the registry stays as it is")
-    if answer["offered"] and site:
+    if put_to_use and site:
         print(f"to use them: slopeward scenes promote {answer['model_hash'][:SHORT]} --site {site} --reason WHY")
         print(f'or, on every scene: weights = "{weights}" in [scenes] of the site file of {site}')
         score = f"slopeward scenes score --site {site} --weights {weights} --data {target}"

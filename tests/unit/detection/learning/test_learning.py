@@ -154,6 +154,27 @@ def test_the_gate_passes_what_is_better_or_as_good(network, logistic, verdict):
     gate = judge(Tried(counts(network, spread=3), counts(logistic, spread=3, seed=1), counts(0.2), blocks))
     assert (gate["verdict"], gate["blocks"]) == (verdict, 20)
     assert gate["passed"] is (verdict in {"better", "as good"})
+    assert gate["put_to_use"] is (verdict == "better")
+    assert ("a candidate to try, not to put to use; outline in more places" in gate["reasons"][0]) is (
+        verdict == "as good"
+    )
+
+
+def test_of_networks_that_are_equal_to_logistic_hardly_one_is_put_to_use():
+    rng, said = np.random.default_rng(7), []
+    for case in range(150):  # eight blocks of six tiles; what is hard is hard for both, the rest is chance
+        size = np.exp(rng.normal(5.7, 1, 48))
+        hard = np.repeat(rng.normal(0.4, 0.5, 8), 6)
+
+        def draw(size=size, hard=hard):
+            recall, precision = (1 / (1 + np.exp(-hard - np.repeat(rng.normal(0, 0.3, 8), 6))) for _ in range(2))
+            found = size * recall
+            return np.round(np.stack([found, found / precision - found, size - found, 99 * size], 1)).astype(int)
+
+        weak = np.round(np.stack([0.3 * size, 2 * size, 0.7 * size, 99 * size], 1)).astype(int)
+        said.append(judge(Tried(draw(), draw(), weak, np.arange(48) // 6), case))
+    assert sum(one["put_to_use"] for one in said) <= 0.1 * len(said)
+    assert sum(one["passed"] for one in said) > 0.25 * len(said), "candidates they are"
 
 
 @pytest.mark.parametrize(
