@@ -29,6 +29,8 @@ NODATA = -99_999.0
 LEAST_COVERED = 0.5
 # Rows of the elevation model held at a time.
 STRIP = 256
+# Up to so many bytes the temporary files are not compressed: that takes ten times as long as writing them.
+PLAIN_BYTES = 1 << 30
 # A projected CRS is used for distances when its areas are true within this share.
 TRUE_SCALE = 0.005
 FLAT = 1e-6
@@ -172,10 +174,11 @@ def _bring(metres: Path, grid: Grid, here: Path) -> float:
 
 
 def _create(path: Path, count: int, size: tuple[int, int], crs: Any, transform: Any) -> Any:
+    plain = 4 * count * size[0] * size[1] <= PLAIN_BYTES
     return rasterio.open(
         path, "w", driver="GTiff", width=size[0], height=size[1], count=count, dtype="float32", crs=crs,
         transform=transform, nodata=NODATA, tiled=True, blockxsize=256, blockysize=256, interleave="band",
-        compress="deflate", zlevel=1, predictor=3, bigtiff="if_safer",
+        bigtiff="if_safer", **({} if plain else {"compress": "deflate", "zlevel": 1, "predictor": 3}),
     )  # fmt: skip
 
 
