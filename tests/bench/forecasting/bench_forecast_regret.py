@@ -1,6 +1,6 @@
 """What the average of simple forecasts costs beside the best of four, on every measured record left out in turn.
 
-    python -m tests.bench.forecasting.bench_forecast_regret [--only NAMES]
+    python -m tests.bench.forecasting.bench_forecast_regret [--only NAMES] [--chance]
 
 A cell is a station at a horizon over three rolling tests; its ratio is the MAE served / the lowest MAE of persistence,
 drift, `lld` and `ewa`, known only afterwards. `nested`: the rule for the weights is chosen on all other families of
@@ -11,7 +11,9 @@ forecast does not step in here.
 
 By chance: issue times are drawn anew in blocks as long as the horizon, twice. The best of four on the first draw is
 scored on the second beside the best of four there: what a choice that knows its cell as well as one record can tell
-still loses to the best afterwards.
+still loses to the best afterwards. The chance that a bar can be met at all is told twice: were all cells independent,
+and were those of a record one. The truth lies between, nearer to the second where one event moves all stations.
+`--chance` counts targets without fitting anything, and adds to the figures kept what chance the bars leave: a minute.
 """
 
 import argparse
@@ -27,13 +29,13 @@ import numpy as np
 
 from forecasting.data.series import Floats, Ints
 from forecasting.data.splits import Split, rolling_folds
-from forecasting.data.windows import targets
+from forecasting.data.windows import last_value, targets
 from forecasting.serving.pace import see_pace
 from forecasting.serving.path import Reach, find_reach, lay
 from forecasting.serving.quantiles import NORMAL, bounds, conform, point_fan, widen
 from forecasting.simple.auto import fit_auto, least_scored
 from forecasting.simple.regret import Rule, mix, weigh
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 from tests.data.records import Measured, read_records
 
 RIVALS = ("persistence", "drift", "lld", "ewa")
@@ -44,6 +46,12 @@ GRID = tuple(
 LEAST_TARGETS = 10
 NEAR, FAR = 1.10, 1.25
 DRAWS = 499
+COMMAND = "python -m tests.bench.forecasting.bench_forecast_regret"
+LEAST_HELD = 0.60
+"""Of the 80 % interval at the worst station."""
+WORST_HOLDS = "chance that the worst is >= .60"
+BEYOND = "constant choice > 1.25, expected"
+NONE_BEYOND = "chance that no cell of a constant choice is > 1.25"
 
 
 @dataclass(frozen=True)
@@ -211,10 +219,25 @@ def tell_chance(cells: Sequence[Cell]) -> dict[str, Any]:
         ratios = [draw_ratios(c)[0] for c in some]
         out[f"{low:g} to {high:g} spans" if math.isfinite(high) else f"{low:g} spans and more"] = {
             "cells": len(some), "served > 1.25": sum(c.ratio > FAR for c in some),
-            "constant choice > 1.25, expected": round(float(sum((r > FAR).mean() for r in ratios)), 1),
+            BEYOND: round(float(sum((r > FAR).mean() for r in ratios)), 1),
             "constant choice, mean ratio": round(float(np.mean(ratios)), 3) if some else None,
         }  # fmt: skip
-    return out
+    beyond = [(c.record, float((draw_ratios(c)[0] > FAR).mean())) for c in cells]
+    return out | {NONE_BEYOND: chance_of_none(beyond)}
+
+
+def chance_of_none(risks: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Chance that nothing befalls any of them: each for itself, and those of a record as one.
+
+    >>> chance_of_none([("A", 0.5), ("A", 0.5), ("B", 0.5)])
+    {'each alone': 0.12, 'of a record as one': 0.25}
+    """
+    alone, worst = 1.0, defaultdict[str, float](float)
+    for record_name, risk in risks:
+        alone *= 1.0 - risk
+        worst[record_name] = max(worst[record_name], risk)
+    as_one = math.prod(1.0 - risk for risk in worst.values())
+    return {"each alone": float(f"{alone:.2g}"), "of a record as one": float(f"{as_one:.2g}")}
 
 
 def tell_cell(cell: Cell) -> dict[str, Any]:
@@ -264,11 +287,11 @@ class Held:
     """Coverage of the 80 % interval at one horizon.
 
     Attributes:
-        stations: (share inside, targets, rows of the horizon) per station.
+        stations: (share inside, targets, rows of the horizon, record and station) per station.
         fast: Targets issued while the station moved faster than in nine of ten rows before, and how many were inside.
     """
 
-    stations: list[tuple[float, int, int]] = field(default_factory=list)
+    stations: list[tuple[float, int, int, tuple[str, str]]] = field(default_factory=list)
     fast: Floats = field(default_factory=lambda: np.zeros(2))
 
 
@@ -293,33 +316,93 @@ def cover(one: Measured, prepared: Sequence[Sequence[Fold]], rule: Rule, held: d
             before = joint.get(key, (np.ones(known.shape), np.ones(known.shape)))
             joint[key] = before[0] * known, before[1] * hit
         found.stations += [
-            (float(a / n), int(n), folds[0].steps) for a, n in zip(inside, count, strict=True) if n >= LEAST_TARGETS
+            (float(a / n), int(n), folds[0].steps, (one.name, station))
+            for a, n, station in zip(inside, count, one.panel.stations, strict=True)
+            if n >= LEAST_TARGETS
         ]
     return np.sum([(known.sum(), (known * hit).sum()) for known, hit in joint.values()], axis=0)
 
 
-def draw_worst(stations: Sequence[tuple[float, int, int]]) -> dict[str, list[float]]:
+def draw_worst(stations: Sequence[tuple[float, int, int, tuple[str, str]]]) -> dict[str, Any]:
     """What stations of those lengths would show if every 80 % interval were exact, 5 %, 50 % and 95 % of draws.
 
     The error of a random walk over so many rows is a sum of so many steps: neighbours overlap. Three tests each.
     """
     rng = np.random.default_rng(0)
     drawn = []
-    for _, n, steps in stations:
+    for _, n, steps, _ in stations:
         rows = max(1, n // 3)
         walk = np.cumsum(rng.normal(size=(DRAWS, 3, rows + steps)), axis=2)
         inside = np.abs(walk[:, :, steps:] - walk[:, :, :-steps]) <= NORMAL[3] * math.sqrt(steps)
         drawn.append(inside.mean(axis=(1, 2)))
     worst, few = np.min(drawn, axis=0), np.sum(np.array(drawn) < 0.70, axis=0)
     ends = (0.05, 0.5, 0.95)
-    return {"worst": [round(float(q), 3) for q in np.quantile(worst, ends)], "below": np.quantile(few, ends).tolist()}
+    risks = [
+        (place[0], float((shares < LEAST_HELD).mean())) for (*_, place), shares in zip(stations, drawn, strict=True)
+    ]
+    return {
+        "worst": [round(float(q), 3) for q in np.quantile(worst, ends)], "below": np.quantile(few, ends).tolist(),
+        WORST_HOLDS: chance_of_none(risks),
+    }  # fmt: skip
+
+
+def tell_held(held: Mapping[int, Held]) -> dict[str, Any]:
+    """Coverage by horizon, and what of the worst station is chance."""
+    out = {}
+    for h, found in sorted(held.items()):
+        share, n, steps, place = min(found.stations)
+        out[("first", "second", "third")[h]] = {
+            "pooled": round(sum(a * n for a, n, *_ in found.stations) / sum(n for _, n, *_ in found.stations), 3),
+            "worst station": round(share, 3),
+            "it is": {"station": " ".join(place), "targets": n, "independent spans": round(n / steps, 1)},
+            "of exact intervals, worst and below .70": draw_worst(found.stations),
+            "stations": len(found.stations), "of them below .70": sum(a < 0.70 for a, *_ in found.stations),
+            "while faster than usual": round(float(found.fast[1] / max(1.0, found.fast[0])), 3),
+            "targets while faster": int(found.fast[0]),
+        }  # fmt: skip
+    return out
+
+
+def count_targets() -> dict[int, list[tuple[float, int, int, tuple[str, str]]]]:
+    """By horizon the stations as `Held` has them, with no share: what the newest reading can be compared with."""
+    out: dict[int, list[tuple[float, int, int, tuple[str, str]]]] = defaultdict(list)
+    for one in read_records():
+        for i, horizon_s in enumerate(one.horizons_s):
+            steps, count = one.panel.steps(horizon_s), np.zeros(len(one.panel.stations))
+            for cut in rolling_folds(one.panel.values.shape[0]):
+                known, origins = one.panel.head(cut.test.end).values, cut.test.origins
+                answered = np.isfinite(last_value(known, origins)[0])
+                count += (np.isfinite(cut.test.targets(known, origins, steps)) & answered).sum(axis=0)
+            pairs = zip(count, one.panel.stations, strict=True)
+            out[i] += [(math.nan, int(n), steps, (one.name, name)) for n, name in pairs if n >= LEAST_TARGETS]
+    return out
+
+
+def add_chances() -> None:
+    """Add to the figures kept what chance each bar leaves to exact intervals and to the best constant choice."""
+    figures = read_figures("forecast-regret")
+    for h, stations in sorted(count_targets().items()):
+        chance = draw_worst(stations)[WORST_HOLDS]
+        figures["coverage_80"][("first", "second", "third")[h]]["of exact intervals, worst and below .70"][
+            WORST_HOLDS
+        ] = chance
+        print(h, len(stations), chance, flush=True)
+    expected = sum(row[BEYOND] for row in figures["by chance"].values() if BEYOND in row)
+    figures["by chance"][NONE_BEYOND] = {"each alone, at most": float(f"{math.exp(-expected):.2g}")}
+    print(figures["by chance"][NONE_BEYOND])
+    print(record("forecast-regret", f"{COMMAND}; then --chance", figures))
 
 
 def main() -> None:
     """Measure and keep."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--only", default="", help="names of records; nothing is kept then")
-    only = [name for name in options.parse_args().only.split(",") if name]
+    options.add_argument("--chance", action="store_true", help="what chance the bars leave, beside the figures kept")
+    given = options.parse_args()
+    only = [name for name in given.only.split(",") if name]
+    if given.chance:
+        add_chances()
+        return
     every: dict[Rule, list[Cell]] = defaultdict(list)
     held: dict[int, Held] = {}
     joint = np.zeros(2)
@@ -355,23 +438,14 @@ def main() -> None:
         "nested": tabulate(nested, lambda c: c.served) if nested else {}, "rule without the family": picked,
         "served": tabulate(served, lambda c: c.served), "without the path": tabulate(served, lambda c: c.unlaid),
         "median5": tabulate(served, lambda c: c.median5), "by chance": tell_chance(served),
-        "coverage_80": {
-            ("first", "second", "third")[h]: {
-                "pooled": round(sum(a * n for a, n, _ in found.stations) / sum(n for _, n, _ in found.stations), 3),
-                "worst station": round(min(a for a, _, _ in found.stations), 3),
-                "of exact intervals, worst and below .70": draw_worst(found.stations),
-                "stations": len(found.stations), "of them below .70": sum(a < 0.70 for a, _, _ in found.stations),
-                "while faster than usual": round(float(found.fast[1] / max(1.0, found.fast[0])), 3),
-                "targets while faster": int(found.fast[0]),
-            }
-            for h, found in sorted(held.items())
-        } | {"all horizons of an issue at once": round(float(joint[1] / max(1.0, joint[0])), 3)},
+        "coverage_80": tell_held(held)
+        | {"all horizons of an issue at once": round(float(joint[1] / max(1.0, joint[0])), 3)},
         "records": shares,
         "worst cells": [tell_cell(c) for c in worst],
     }  # fmt: skip
-    print({k: figures[k] for k in ("nested", "served", "without the path", "median5", "by chance")})
+    print({k: figures[k] for k in ("nested", "served", "without the path", "median5", "by chance", "coverage_80")})
     if not only:
-        print(record("forecast-regret", "python -m tests.bench.forecasting.bench_forecast_regret", figures))
+        print(record("forecast-regret", COMMAND, figures))
 
 
 if __name__ == "__main__":

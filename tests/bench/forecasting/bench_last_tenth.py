@@ -7,7 +7,8 @@ others each 6 h), the published failure curves, Outang 2017, the same motion wit
 Each forecast goes through `forecasting.serving.jobs.forecast` and `choose_shown` with the readings before it alone.
 
 Per horizon: coverage of the 80 % interval (with the 95 % bootstrap interval over records), median absolute error beside
-constant velocity and inverse velocity on the same targets, absurd forecasts by rule, withheld ones by reason. Constant
+constant velocity and inverse velocity on the same targets, absurd forecasts by rule, withheld ones by reason, and the
+chance that so few targets meet the bar of coverage if every interval is exact. Constant
 velocity is that of the shortest window in which it is clear; inverse velocity takes the failure time of the ensemble,
 and constant velocity where that gives no window.
 
@@ -259,7 +260,17 @@ def moments(life: Life, span: tuple[float, float], count: int) -> list[float]:
 
 
 # ---- figures ------------------------------------------------------------------------------------------------
-def tabulate(cases: Sequence[Case]) -> dict[str, Any]:
+def chance_of_bar(targets: int) -> float:
+    """Chance that exact 80 % intervals hold the bar's share of so many independent targets or more.
+
+    >>> chance_of_bar(3), chance_of_bar(24)
+    (0.512, 0.811)
+    """
+    held = range(math.ceil(COVERED * targets - 1e-9), targets + 1)
+    return _round(sum(math.comb(targets, k) * 0.8**k * 0.2 ** (targets - k) for k in held))
+
+
+def tabulate(cases: Sequence[Case], count: int) -> dict[str, Any]:
     """One row: shown, covered, errors, absurd, withheld."""
     shown = [c for c in cases if c.shown]
     scored = [c for c in shown if c.observed is not None]
@@ -285,6 +296,10 @@ def tabulate(cases: Sequence[Case]) -> dict[str, Any]:
     better = min(medians["constant velocity"], medians["inverse velocity"])
     return out | {
         "scored": len(scored), "coverage_80": _round(cover), "coverage_80_95": resample(held, names),
+        "chance_of_coverage_if_exact": {
+            "each target alone": chance_of_bar(len(scored)),
+            "stations of a moment as one": chance_of_bar(sum(min(count, n) for n in Counter(names).values())),
+        },
         "median_abs_error_mm": medians, "with_failure_window": _round(np.mean([c.window for c in scored])),
         "median_width_80_mm": round(float(np.median(high - low)), 2),
         "interval_score_80_mm": round(winkler(low, high, observed, 0.8), 2),
@@ -308,7 +323,7 @@ def _round(value: Any) -> float:
     return round(float(value), 3)
 
 
-def file_cases(cases: Iterable[Case]) -> dict[str, Any]:
+def file_cases(cases: Iterable[Case], count: int) -> dict[str, Any]:
     """Span to records to horizon to row; `all records` pools them."""
     groups: dict[tuple[str, str, str], list[Case]] = {}
     for c in cases:
@@ -316,7 +331,7 @@ def file_cases(cases: Iterable[Case]) -> dict[str, Any]:
             groups.setdefault((c.span, kind, c.horizon), []).append(c)
     out: dict[str, Any] = {}
     for (span, kind, horizon), some in groups.items():
-        out.setdefault(span, {}).setdefault(kind, {})[horizon] = tabulate(some)
+        out.setdefault(span, {}).setdefault(kind, {})[horizon] = tabulate(some, count)
     return out
 
 
@@ -385,7 +400,7 @@ def main() -> None:
             "error": "median absolute error <= the better of constant and inverse velocity", "absurd": "none",
         },
         "rules": RULES, "drawn": drawn, "moments_per_tenth": count,
-    } | file_cases(cases)  # fmt: skip
+    } | file_cases(cases, count)  # fmt: skip
     figures["scenes"] = play_scenes(range(1, 2 if given.quick else 11))
     for span in SPANS:
         for kind, by_horizon in figures[span].items():
@@ -395,7 +410,8 @@ def main() -> None:
         print(f"{name}: {json.dumps(found)}")
     print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
     if not (given.quick or given.no_record):
-        command = " ".join(["python -m tests.bench.forecasting.bench_last_tenth", *sys.argv[1:]])
+        words = ["FILE" if given.cases and word == str(given.cases) else word for word in sys.argv[1:]]
+        command = " ".join(["python -m tests.bench.forecasting.bench_last_tenth", *words])
         print(record("forecast-last-tenth", command, figures))
 
 

@@ -30,7 +30,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 
 LIMIT_MS, MAP_LIMIT_MS = 200.0, 2000.0
 PER_SITE = 10
@@ -307,6 +307,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--url", help="an empty database; a temporary SQLite file when not given")
     parser.add_argument("--network", type=int, default=0, help="so many stations of other sites beside it")
+    parser.add_argument(
+        "--only", default="", help="views to be timed, with commas; the other figures stay as they were"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -324,7 +327,8 @@ def main() -> None:
                 c.exec_driver_sql("ANALYZE")
             print(f"{options.rows} observations filled in {time.perf_counter() - start:.0f} s", file=sys.stderr)
             slow, times, processor = [], {}, {}
-            for name in views.NAMES:
+            asked = [name for name in options.only.split(",") if name]
+            for name in asked or views.NAMES:
                 took, processor_ms, rows = measure(db, name)
                 slow += [name] if took > LIMIT_MS else []
                 times[name] = round(took, 1)
@@ -350,6 +354,8 @@ def main() -> None:
                 )
                 print(f"{maps}; slowest of a station of the network: {worst} {small[worst]:.1f} ms")
             name = f"views-{kind}{'-network' if options.network else ''}"
+            if asked:
+                times = read_figures(name) | times
             record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
             sys.exit(1 if slow else 0)
 
