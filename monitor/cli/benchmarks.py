@@ -8,6 +8,7 @@ PLACES = (
     Path(__file__).resolve().parents[2] / "docs" / "benchmarks",
     Path(__file__).resolve().parents[1] / "_benchmarks",
 )
+NOT_MEASURED = "not measured"
 
 
 def read_benchmark(name: str) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import asin, atan2, cos, degrees, hypot, log, radians, sin, sqrt
 from typing import Final
 
-EARTH_M: Final = 6_371_000.0
+EARTH_M: Final = 6_371_008.8  # mean radius
 Place = tuple[float, float]
 """Latitude and longitude, deg."""
 
@@ -72,10 +72,9 @@ def measure_m(one: Place, other: Place) -> float:
     >>> round(measure_m((46.0, 8.0), (47.0, 8.0)))
     111195
     """
-    lat_1, lat_2 = radians(one[0]), radians(other[0])
-    low = sin((lat_2 - lat_1) / 2.0) ** 2
-    along = cos(lat_1) * cos(lat_2) * sin(radians(other[1] - one[1]) / 2.0) ** 2
-    return 2.0 * EARTH_M * asin(min(1.0, sqrt(low + along)))
+    north, east = radians(other[0] - one[0]), radians(other[1] - one[1])
+    a = sin(north / 2) ** 2 + cos(radians(one[0])) * cos(radians(other[0])) * sin(east / 2) ** 2
+    return 2.0 * EARTH_M * asin(min(1.0, sqrt(a)))
 
 
 def find_hull(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -6,11 +6,12 @@ subsurface column vote only when a node within two steps moves at least v / 2^di
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import asin, ceil, cos, radians, sin, sqrt
+from math import ceil
 from typing import Final
 
 from monitor.domain.decision import Vote, instant
 from monitor.domain.fusion import Neighbours
+from monitor.domain.ground import measure_m
 from monitor.domain.instants import spell
 from monitor.domain.keys import VoteKey
 from monitor.domain.site import Criterion, Site, Station
@@ -18,7 +19,6 @@ from monitor.series.assessment import Assessment, Windows
 from monitor.series.witness import size_of
 
 ALONE: Final = "alone:"  # how the question about a station begins
-EARTH_M: Final = 6_371_008.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +135,7 @@ def _find_still(
 
 
 def measure_distance_m(one: Station, other: Station) -> float | None:
-    """Great-circle distance in metres on the mean sphere (haversine); None where a position is not declared."""
+    """Distance over the ground, m; None where a position is not declared."""
     if one.latitude is None or one.longitude is None or other.latitude is None or other.longitude is None:
         return None
-    north, east = radians(other.latitude - one.latitude), radians(other.longitude - one.longitude)
-    a = sin(north / 2) ** 2 + cos(radians(one.latitude)) * cos(radians(other.latitude)) * sin(east / 2) ** 2
-    return 2.0 * EARTH_M * asin(min(1.0, sqrt(a)))
+    return measure_m((one.latitude, one.longitude), (other.latitude, other.longitude))

@@ -9,9 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from monitor.cli.benchmarks import read_benchmark
+from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark
 
-NOT_MEASURED = "not measured"
 SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
 DAILY = ("1d", "7d", "30d")

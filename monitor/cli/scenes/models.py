@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.benchmarks import read_benchmark
+from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark
 from monitor.cli.session import JsonOption, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
@@ -17,7 +17,6 @@ REBUILT = {"frrn-a": 274_126, "frrn-b": 384_158}
 SETS = {"l4s": "landslide4sense-rgb", "bijie": "bijie"}
 LABELS = {"f1": "F1", "ap50": "AP50", "recall": "recall"}
 """Names of the figures of a row; the first that a score holds is printed."""
-NOT_MEASURED = "not measured"
 HEADER = "network, weights with 3 / 14 bands in millions, scores on held-out images; then paper and reasons"
 SEGMENTER, CLASSIFIER, BOXES = "segmenter", "classifier of tiles", "boxes"
 

@@ -20,6 +20,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
 from monitor.health import STANDBY, judge_parts
 from monitor.ingest.references import find_question
+from monitor.language.catalogue import gettext
 from monitor.series.bounds import declared_units
 from monitor.store import pages
 from monitor.store.alerting import timeline
@@ -80,7 +81,7 @@ def collect_overview(c: Connection, sites: str | frozenset[str] | None, now: dat
     return {
         "cards": loud, "quiet": [card for card in cards if card not in loud], "ledgers": split_ledgers(alerts),
         "tops": tops, "hazards": find_hazards(alerts), "motions": collect_motions(c, list(dict.fromkeys(drawn)), now),
-        "names": {card.id: card.name for card in cards}, "show_site": True,
+        "names": {SERVICE_ALERTS: gettext("service")} | {card.id: card.name for card in cards}, "show_site": True,
         "undelivered": pages.count_undelivered(c), "headlines": find_headlines(c, find_hazards(alerts).values()),
         "put_aside": load_put_aside(c, sites), "zones": {card.id: card.timezone for card in cards},
     }  # fmt: skip

@@ -5,10 +5,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from monitor.language.catalogue import gettext
 from monitor.store import pages as queries
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.models.registry import load_explanations
 from monitor.store.readings.observations import load_series
+from monitor.web.access.callers import SERVICE_ALERTS
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import veil_of
 from monitor.web.context import AlertId, context_of
@@ -64,7 +66,7 @@ def show_alerts(request: Request, site: str | None = None, ledger: str | None = 
         ids = {a["alert_id"] for a in open_hazards}
         alerts = veil_of(request, c).cover_service([*open_hazards, *(a for a in newest if a["alert_id"] not in ids)])
         cards = queries.load_cards(c, narrow(request, None))
-    names = {k.id: k.name for k in cards}
+    names = {SERVICE_ALERTS: gettext("service")} | {k.id: k.name for k in cards}
     tops = {k.id: k.top_level for k in cards}
     zones = {k.id: k.timezone for k in cards}
     return render(

@@ -24,7 +24,7 @@
   function style() {
     const text = M.css("--text"), halo = M.css("--ground");
     const colour = ["slice", ["get", "worst"], 1, 2], isGroup = ["has", "point_count"], urgency = ["to-number", ["slice", ["get", "worst"], 0, 1]];
-    const names = { "text-font": M.FONT, "text-size": 13, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto" };
+    const names = { "text-font": M.FONT, "text-size": 13, "text-max-width": 7, "text-variable-anchor": ["left", "right", "top", "bottom"], "text-radial-offset": 1.5, "text-justify": "auto" };
     const ink = { "text-color": text, "text-halo-color": halo, "text-halo-width": 2 };
     return {
       sources: { sites: {
@@ -47,7 +47,7 @@
     const places = data.features.map((f) => f.geometry.coordinates), lons = places.map((p) => p[0]), lats = places.map((p) => p[1]);
     if (!places.length) return;
     const bounds = [[Math.min(...lons) - 0.01, Math.min(...lats) - 0.01], [Math.max(...lons) + 0.01, Math.max(...lats) + 0.01]];
-    ({ map } = await M.open(holder, { ground, bounds, about: tr("Map of all sites; the list beside it says the same"), style, aside: 96 }));
+    ({ map } = await M.open(holder, { ground, bounds, about: tr("Map of all sites; the list beside it says the same"), style, aside: 120 }));
     map.on("click", async (event) => {
       const [found] = map.queryRenderedFeatures([[event.point.x - 12, event.point.y - 12], [event.point.x + 12, event.point.y + 12]], { layers: ["sites", "groups", "site-names", "group-names"] });
       if (!found) return;
