@@ -66,8 +66,7 @@ def judge(tried: Tried, seed: int = 0) -> dict[str, Any]:
 _SAID: Final = {
     BETTER: "the network marks landslides better than logistic regression (F1 {network} against {logistic})",
     AS_GOOD: "the network is no worse than logistic regression by more than .05, and not shown to be better (F1 "
-    "{network} against {logistic}, {holding} images or blocks with landslides left out): it is a candidate to try, not "
-    "to put to use; outline in more places",
+    "{network} against {logistic}): it is a candidate to try, not to put to use; outline in more places",
     WORSE: "the network is not shown to be as good as logistic regression (F1 {network} against {logistic}): it is not "
     "offered; outline more, or stay with what is in use",
     TRIVIAL: "the network is not shown to be better than a map that learns nothing (F1 {network}; all is landslide "
