@@ -355,6 +355,7 @@ def main() -> None:
                 print(f"{maps}; slowest of a station of the network: {worst} {small[worst]:.1f} ms")
             name = f"views-{kind}{'-network' if options.network else ''}"
             if asked:
+                more += f"; then --only {options.only}"
                 kept = read_figures(name)
                 times = kept | times | {"processor": kept.get("processor", {}) | processor}
             record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
