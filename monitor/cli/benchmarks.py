@@ -1,6 +1,7 @@
 """The stored figures of the benchmarks, wherever the program stands: in its sources or installed."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +19,8 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
             kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return kept
     return None
+
+
+def tell_reasons(row: Mapping[str, Any]) -> list[str]:
+    """The lines of a model that say what speaks for it and against it."""
+    return [f"    {side}: {told}" for side in ("for", "against") if (told := row[f"reasons_{side}"])]

@@ -13,6 +13,7 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, NotFoundError, StoreBusyError
 from monitor.store.alerting.sites import load_site_source
 from monitor.store.database.engine import Database
+from monitor.store.pages import SiteCard
 from monitor.store.people.sessions import SEEN_EVERY_S, Session, find_session, mark_seen
 from monitor.web.ribbons import Ribbons
 
@@ -43,6 +44,10 @@ class Context:
             except (ConfigError, NotFoundError):
                 self._sites[config_sha256] = None
         return self._sites[config_sha256]
+
+    def declared(self, c: Any, card: SiteCard) -> Site | None:
+        """The site of a card, as the file that is in force declares it."""
+        return self.declaration(c, str(card.status["config_version"]))
 
 
 def context_of(request: Request) -> Context:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark
+from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark, tell_reasons
 
 SETS = ("SK", "S", "G", "K")
 RECORDS = "records: G and K measured by GNSS (18 and 24 stations), S and SK a landslide's curve with such noise (8)"
@@ -103,9 +103,7 @@ def tell_model(row: Mapping[str, Any]) -> str:
     head = "  ".join(word for word in (size, more, served, row["note"] or "") if word)
     told = [f"{row['id']:20} {row['kind']:20} {head}".rstrip(), f"    {row['what']}"]
     told += [f"    paper: {row['paper']}"] if row["paper"] else []
-    told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
-    told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []
-    return "\n".join(told)
+    return "\n".join(told + tell_reasons(row))
 
 
 _EMPTY: dict[str, Any] = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark
+from monitor.cli.benchmarks import NOT_MEASURED, read_benchmark, tell_reasons
 from monitor.cli.session import JsonOption, show
 
 EXAMPLE = "Example: slopeward scenes models --all --json"
@@ -210,9 +210,7 @@ def _lines(row: dict[str, Any]) -> str:
     told_scores = (f"{s['set']} {LABELS[_figure(s)]} {_digits(s[_figure(s)])}" for s in row["scores"] or [])
     scores = ", ".join(told_scores) or row["note"]
     told = [f"{row['id']:26} {size:>19}  {scores}", f"    {row['paper']}"]
-    told += [f"    for: {row['reasons_for']}"] if row["reasons_for"] else []
-    told += [f"    against: {row['reasons_against']}"] if row["reasons_against"] else []
-    return "\n".join(told)
+    return "\n".join(told + tell_reasons(row))
 
 
 def _millions(count: int) -> str:

@@ -105,7 +105,7 @@ def collect_site(context: Context, c: Connection, site_id: str) -> dict[str, Any
     """All of a site page but the curves, which the browser asks for."""
     live = collect_site_parts(c, site_id, context.clock())
     card = live["card"]
-    declared = context.declaration(c, str(card.status["config_version"]))
+    declared = context.declared(c, card)
     # the newest decision says it, not an alert that people may close
     row = find_state(c, site_id)
     open_now = {} if row is None else Memory.read(row.state).conditions

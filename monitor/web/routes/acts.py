@@ -146,7 +146,7 @@ def _find_question(context: Context, alert_id: int) -> tuple[Site, str]:
         key = None if alert is None else step_of_alert(alert.key)
         if alert is None or key is None:
             raise NotFoundError(f"alert {alert_id} asks for no verification")
-        site = context.declaration(c, str(find_card(c, alert.site).status["config_version"]))
+        site = context.declared(c, find_card(c, alert.site))
     if site is None:
         raise RefusedError(f"the file of site {alert.site} cannot be read by this program")
     return site, key

@@ -36,7 +36,7 @@ def map_zones(request: Request, site: str) -> JSONResponse:
     """Areas of the site file as hulls of their stations, and circles within which radar points count."""
     context = context_of(request)
     with context.db.read() as c:
-        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        declared = context.declared(c, find_card(c, site))
     features = [] if declared is None else draw_zones(declared)
     features += read_velocity_zones(context.config.paths.velocity_of(site))
     return JSONResponse({"type": "FeatureCollection", "features": features}, media_type=GEOJSON)

@@ -133,7 +133,7 @@ def get_chart(
         card = find_card(c, site)
         start, end = _read_ends(from_, to)
         readings, parts, unit, low, high = load_curve(context, c, site, station, quantity, start, end, span)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        declared = context.declared(c, card)
         single = parts[0] if len(parts) == 1 else None
         issues = pages.load_issue(c, single) if single is not None else []
         newest = max((row["issued_at"] for row in issues), default=None)

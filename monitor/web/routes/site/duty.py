@@ -181,7 +181,7 @@ def _act(
 
 
 def _declared(request: Request, c: Connection, site: str) -> Site:
-    found = context_of(request).declaration(c, str(find_card(c, site).status["config_version"]))
+    found = context_of(request).declared(c, find_card(c, site))
     if found is None:
         raise RefusedError(f"the file of site {site} cannot be read by this program")
     return found

@@ -38,7 +38,7 @@ def show_instruments(request: Request, site: str) -> HTMLResponse:
     with context.db.read() as c:
         card = find_card(c, site)
         rows = load_board(c, site)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        declared = context.declared(c, card)
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
         budgets = [
             (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
@@ -79,7 +79,7 @@ def label_anomaly(
     except ValueError as error:
         raise RefusedError(f"at: {error}") from error
     with context.db.write() as c:
-        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        declared = context.declared(c, find_card(c, site))
         if declared is None:
             raise RefusedError(f"the file of site {site} cannot be read by this program")
         run = find_run(load_runs(c, declared, now - LISTED, now), station, instant, quantity)
@@ -98,7 +98,7 @@ def put_back_factor(
     """Put a threshold that people's words raised back to the counted one."""
     actor, context = actor_of(request, csrf), context_of(request)
     with context.db.write() as c:
-        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        declared = context.declared(c, find_card(c, site))
         if declared is None:
             raise RefusedError(f"the file of site {site} cannot be read by this program")
         set_factor(c, declared, detector, 1.0, actor, reason, context.clock())

@@ -38,7 +38,7 @@ def show_movement(request: Request, site: str) -> HTMLResponse:
     context = context_of(request)
     with context.db.read() as c:
         card = find_card(c, site)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        declared = context.declared(c, card)
         moving = [s["id"] for s in pages.load_stations(c, site) if s["on_slope"] and _moves(s)]
         judged, with_day = timeline.list_judged(c, site), list_with_day(c, site)
     says = ask_now(context, declared)
@@ -107,7 +107,7 @@ def get_movement(
         if station not in load_stations(c).get(site, ()):
             raise NotFoundError(f"there is no station {site}/{station}")
         low, high = read_ends(context.clock(), from_, to, span)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        declared = context.declared(c, card)
         return say_all({
             "site": site, "station": station, "from": spell(low), "to": spell(high), "levels": card.levels,
             "newest": [r for r in timeline.load_newest_movement(c, site, high) if r["station"] == station],

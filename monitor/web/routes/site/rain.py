@@ -34,7 +34,7 @@ def get_rain(
     with context.db.read() as c:
         card = find_card(c, site)
         low, high = read_ends(context.clock(), from_, to, span)
-        declared = context.declaration(c, str(card.status["config_version"]))
+        declared = context.declared(c, card)
         curves = [] if declared is None else [k for k in declared.criteria if "curve" in k.kind.drawn]
         found = [
             row for k in curves for station in k.stations

@@ -78,7 +78,7 @@ def _read(site: Site, written: dict[str, str]) -> Typed:
 
 
 def _in_force(request: Request, c: Connection, site: str) -> Site:
-    found = context_of(request).declaration(c, str(find_card(c, site).status["config_version"]))
+    found = context_of(request).declared(c, find_card(c, site))
     if found is None:
         raise NotFoundError(f"this program cannot read the site file of {site} that is in force")
     return found

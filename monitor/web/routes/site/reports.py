@@ -86,7 +86,7 @@ def send_card(request: Request, site: str, form: str) -> Response:
 def _render_now(context: Context, site: str, kind: str) -> str:
     now = context.clock().replace(second=0, microsecond=0)
     with context.db.read() as c:
-        declared = context.declaration(c, str(find_card(c, site).status["config_version"]))
+        declared = context.declared(c, find_card(c, site))
         zone = ZoneInfo(declared.timezone if declared is not None else "UTC")
         period = find_before(kind, now, zone)
         facts, photos = gather_facts(c, site, period), load_photos(c, site, period)
