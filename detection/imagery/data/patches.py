@@ -1,7 +1,7 @@
 """Labelled patches as the trainer sees them: names, bands and a way to read one, so that big sets stream."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from detection.imagery.errors import DataError
 from detection.imagery.scene.indices import DERIVED, derive
+from detection.imagery.scene.moments import standardise
 
 IGNORED = 255
 """Mask value of pixels of which nothing is known; they count in no loss and no score."""
@@ -121,6 +122,22 @@ class Patches:
             return np.clip(as_values(image), low, high), mask
 
         return replace(self, load=hold)
+
+    def standardise(self, kept: Collection[str]) -> "Patches":
+        """Return the patches as float32 with mean 0 and standard deviation 1 in every band but those `kept`.
+
+        Pixels that are 0 in all bands and of which nothing is known are nodata, and become 0.
+        """
+        load, chosen = self.load, [place for place, name in enumerate(self.bands) if name not in kept]
+
+        def bring(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+            image, mask = load(position)
+            values = as_values(image)
+            nodata = (mask == IGNORED) & (image == 0).all(axis=0)
+            values[chosen] = standardise(values[chosen], ~nodata)
+            return values, mask
+
+        return replace(self, load=bring)
 
     def remember(self) -> "Patches":
         """Return the same patches, held in memory once read; a set of more than 1 GiB goes on streaming."""

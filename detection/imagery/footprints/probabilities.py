@@ -233,10 +233,10 @@ def _stretch(
     stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
-    values = stretch.apply(values, column, row)
+    counts, values = values, stretch.apply(values, column, row)
     plausible = stretch.find_plausible(values)
     valid = valid if plausible is None else valid & plausible
-    clouds = stretch.find_clouds(values)
+    clouds = stretch.find_clouds(values, counts, column, row)
     return values, valid, valid if clouds is None else valid & ~clouds
 
 

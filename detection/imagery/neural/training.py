@@ -1,6 +1,6 @@
 """Training of a segmentation network: seeded to the last bit, all choices made on a held part of train."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +174,7 @@ def predict_maps(
     normalisation: Normalisation,
     temperature: float = 1.0,
     resize_px: int | None = None,
+    show: Callable[[Patches], Patches] = lambda patches: patches,
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.uint8]]]:
     """(name, calibrated probabilities H x W, mask) of every patch, at its native size.
 
@@ -183,9 +184,10 @@ def predict_maps(
         normalisation: mean and std per band.
         temperature: divides the log odds.
         resize_px: the network sees square images of this size; its answer is brought back to the patch's size.
+        show: what becomes of the patches of that size before the network sees them.
     """
     positions = np.arange(len(patches))
-    seen = patches.resize(resize_px) if resize_px else patches
+    seen = show(patches.resize(resize_px) if resize_px else patches)
     for position, odds in zip(positions, predict_odds(network, seen, positions, normalisation), strict=True):
         patch = patches.read(int(position))
         probabilities = (1 / (1 + np.exp(-np.clip(odds / np.float32(temperature), -60, 60)))).astype(np.float32)
@@ -200,12 +202,20 @@ def predict_patches(
     return np.stack([probabilities for _, probabilities, _ in predict_maps(network, patches, statistics)])
 
 
-def evaluate(trained: Trained, patches: Patches, resize_px: int | None = None) -> dict[str, float | int | None]:
+def evaluate(
+    trained: Trained, patches: Patches, resize_px: int | None = None,
+    show: Callable[[Patches], Patches] = lambda patches: patches,
+) -> dict[str, float | int | None]:  # fmt: skip
     """Pooled pixel scores of a trained network at its own threshold, on data it has not seen, at native sizes."""
     normalisation = np.array(trained.mean, np.float32), np.array(trained.std, np.float32)
     temperature, total = trained.calibration.temperature, Confusion()
-    patches = patches.clip(trained.value_range) if trained.clipped else patches
-    for _, probabilities, mask in predict_maps(trained.network, patches, normalisation, temperature, resize_px):
+
+    def prepare(patches: Patches) -> Patches:
+        return show(patches).clip(trained.value_range) if trained.clipped else show(patches)
+
+    for _, probabilities, mask in predict_maps(
+        trained.network, patches, normalisation, temperature, resize_px, prepare
+    ):
         total += count(probabilities >= trained.threshold, mask == 1, mask != IGNORED)
     return score(total)
 

@@ -11,6 +11,8 @@ from scipy import ndimage
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
 from detection.imagery.raster.terrain import TERRAIN
 from detection.imagery.scene.indices import DERIVED
+from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
+from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
 from detection.imagery.scene.reader import BandReader
 
 # Pixels of a strip held at a time.
@@ -21,7 +23,7 @@ WINDOW_PX = 256
 SAMPLE_PX = 1_000_000
 # Bands in a unit of their own, which no stretch of counts touches.
 UNITS = {*TERRAIN, *DERIVED}
-KINDS = ("reflectance", "local-max", "band-mean")
+KINDS = ("reflectance", "local-max", LOCAL_STANDARD, "band-mean")
 # How far the scene's median may lie outside of the training range.
 SLACK = 4.0
 # Brighter than this times the brightest training pixel in every band: cloud or snow.
@@ -43,12 +45,16 @@ class Stretch:
 
     Attributes:
         factors: per band, what its counts are multiplied by; 1 for terrain, which is in its own unit.
-        maxima: for `local-max`, the greatest value of any spectral band per block of `block_px`, else None.
+        maxima: for `local-max` and `local-standard`, the greatest value of any spectral band per block of `block_px`,
+            else None.
         block_px: side of those blocks.
         ceilings: per band, the greatest value that can be real, or None.
         clouds: per band, what a pixel must not exceed in all bands at once: brighter ground was never learnt, and what
             is as bright is cloud or snow; None where there are no ceilings.
-        colours: of `local-max`, where red, green and blue stand: what is bright and white among them is a cloud.
+        colours: where there are `maxima`, where red, green and blue stand: what is bright and white among them is a
+            cloud.
+        moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
+        offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
     """
 
     factors: NDArray[np.float32]
@@ -57,6 +63,8 @@ class Stretch:
     ceilings: NDArray[np.float32] | None = None
     clouds: NDArray[np.float32] | None = None
     colours: tuple[int, ...] = ()
+    moments: Moments | None = None
+    offset: float = 0.0
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
@@ -73,15 +81,19 @@ class Stretch:
         good = (shown <= ceilings[:, None, None]).all(axis=0) & (shown >= FLOOR).all(axis=0)
         return np.asarray(good & (shown <= clouds[:, None, None]).any(axis=0))
 
-    def find_clouds(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        """Where stretched values bands x H x W are bright and white over more than a speck; None where nothing is.
+    def find_clouds(
+        self, values: NDArray[np.float32], counts: NDArray[np.float32], column: int, row: int
+    ) -> NDArray[np.bool_] | None:
+        """Where a part of the scene, stretched and in counts, is bright and white over more than a speck.
+
+        None where nothing is.
 
         Of weights that look at ratios alone: others know the brightness of a cloud (`find_plausible`). The network sees
         these pixels, as it did in its training; what it says of them is not kept.
         """
         if not self.colours:
             return None
-        shown = values[list(self.colours)]
+        shown = self.show_light(values, counts, column, row)[list(self.colours)]
         brightest, darkest = shown.max(axis=0), shown.min(axis=0)
         white = (darkest >= CLOUD_LEAST) & (brightest - darkest < CLOUD_COLOUR * brightest)
         if not white.any():
@@ -90,12 +102,26 @@ class Stretch:
         core = ndimage.binary_erosion(white, SPECK, border_value=1)
         return np.asarray(ndimage.binary_dilation(core, SPECK)) if core.any() else None
 
+    def show_light(
+        self, values: NDArray[np.float32], counts: NDArray[np.float32], column: int, row: int
+    ) -> NDArray[np.float32]:
+        """Values of which a ratio means something: the stretched ones, or shares of the brightest nearby."""
+        return values if self.moments is None else self._share(counts - np.float32(self.offset), column, row)
+
     def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
-        if self.maxima is None:
-            return values * self.factors[:, None, None]
+        if self.moments is not None:
+            stretched = np.array(values, np.float32)
+            spectral = self.factors > 0
+            stretched[spectral] = self.moments.standardise(values[spectral], column, row)
+            return stretched
+        return values * self.factors[:, None, None] if self.maxima is None else self._share(values, column, row)
+
+    def _share(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
+        """Shares of the brightest nearby; bands in a unit of their own as they are."""
+        assert self.maxima is not None
         height, width = values.shape[1:]
-        brightest = _interpolate(self.maxima, (row, height), (column, width), self.block_px)
+        brightest = interpolate(self.maxima, (row, height), (column, width), self.block_px).astype(np.float32)
         spectral = self.factors > 0
         stretched = np.array(values, np.float32)
         stretched[spectral] = np.clip(values[spectral] / brightest, 0, 1)
@@ -110,9 +136,11 @@ def measure_stretch(
 
     `reflectance` multiplies by a constant, or by one per band; a sample of the scene shows whether it is the right
     one. `local-max` divides by the brightest value nearby, interpolated between blocks of the size of the training
-    patches: what the patches' own stretch did, without joins; the scene is read once for it. Bands of terrain are left
-    as they are. `band-mean` brings the mean of every band, terrain too, to that of the training: for patches whose
-    values were divided by constants that nobody knows; with `scale` it is `reflectance`.
+    patches: what the patches' own stretch did, without joins; the scene is read once for it. `local-standard` takes
+    the mean nearby off each band and divides by its standard deviation there, so that no offset, no factor and no
+    linear stretch of a band is left. Bands of terrain are left as they are. `band-mean` brings the mean of every band,
+    terrain too, to that of the training: for patches whose values were divided by constants that nobody knows; with
+    `scale` it is `reflectance`.
 
     Args:
         reader: the bands of the model, in its order.
@@ -129,7 +157,7 @@ def measure_stretch(
     if kind not in KINDS:
         raise ModelError(f"the card of {card['name']} names the unknown stretch {kind!r}")
     spectral = np.array([name not in UNITS for name in reader.names])
-    if kind != "local-max":
+    if kind not in ("local-max", LOCAL_STANDARD):
         if kind == "band-mean" and scale is None:
             factors = _match_means(sample_pixels(reader), card)
         else:
@@ -141,38 +169,49 @@ def measure_stretch(
         ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
         return Stretch(factors, None, 1, ceilings, clouds)
     block_px = int(card["radiometry"].get("block_px", 128))
-    maxima, seen = _find_maxima(reader, spectral, block_px, progress)
-    if not seen:
+    maxima, moments = _measure_blocks(reader, spectral, block_px, progress, sums=kind == LOCAL_STANDARD)
+    if not moments.count.any():
         raise NoValidPixelsError("all pixels of the scene are nodata")
     if not (maxima > 0).any():
         raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     colours = tuple(reader.names.index(name) for name in COLOURS) if set(COLOURS) <= set(reader.names) else ()
-    return Stretch(spectral.astype(np.float32), _fill_gaps(maxima), block_px, colours=colours)
+    factors, maxima = spectral.astype(np.float32), _fill_gaps(maxima)
+    if kind == "local-max":
+        return Stretch(factors, maxima, block_px, colours=colours)
+    offset = -SENTINEL_OFFSET if find_missing_offset(sample_pixels(reader)[spectral]) else 0.0
+    return Stretch(factors, maxima - np.float32(offset), block_px, colours=colours, moments=moments, offset=offset)
 
 
-def _find_maxima(
-    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None]
-) -> tuple[NDArray[np.float32], int]:
-    """The brightest value of each block (0 where there is none above 0), and how many pixels are valid."""
+def _measure_blocks(
+    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None], *, sums: bool
+) -> tuple[NDArray[np.float32], Moments]:
+    """The brightest value of each block (0 where there is none above 0), its valid pixels and, if asked, their sums."""
     width, height = reader.grid.width, reader.grid.height
-    maxima = np.zeros((-(-height // block_px), -(-width // block_px)), np.float32)
+    shape = -(-height // block_px), -(-width // block_px)
+    maxima, bands = np.zeros(shape, np.float32), int(spectral.sum())
+    moments = Moments(np.zeros(shape), np.zeros((bands, *shape)), np.zeros((bands, *shape)), block_px)
     # Low strips of a wide scene, or squares where its file is in tiles, so that no tile is decoded for strip after
     # strip: memory follows neither width nor height.
-    seen = 0
     wide, high = width, max(1, STRIP_PX // width // block_px) * block_px
     if reader.in_tiles and width * high > STRIP_PX:
         wide = high = max(1, WINDOW_SIDE_PX // block_px) * block_px
     for row in range(0, height, high):
         for column in range(0, width, wide):
             values, valid = reader.read(column, row, min(wide, width - column), min(high, height - row))
-            seen += int(np.count_nonzero(valid))
-            brightest = values[spectral].max(axis=0)
+            shown = values[spectral]
+            brightest = shown.max(axis=0)
             rows, columns = (np.arange(0, side, block_px) for side in brightest.shape)
             blocks = np.maximum.reduceat(np.maximum.reduceat(brightest, rows, axis=0), columns, axis=1)
             top, left = row // block_px, column // block_px
-            maxima[top : top + len(rows), left : left + len(columns)] = np.maximum(blocks, 0)
+            part = slice(top, top + len(rows)), slice(left, left + len(columns))
+            maxima[part] = np.maximum(blocks, 0)
+            moments.count[part] = sum_blocks(valid.astype(np.float64), block_px)
+            for band, one in enumerate(shown if sums else ()):
+                known = np.where(valid, one, 0).astype(np.float64)
+                moments.total[(band, *part)] = sum_blocks(known, block_px)
+                moments.square[(band, *part)] = sum_blocks(known * known, block_px)
         progress(min(1.0, (row + high) / height))
-    return maxima, seen
+    return maxima, moments
 
 
 def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:
@@ -218,17 +257,3 @@ def _fill_gaps(maxima: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.ones_like(maxima)
     nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
     return np.asarray(maxima[tuple(nearest)])
-
-
-def _interpolate(
-    maxima: NDArray[np.float32], rows: tuple[int, int], columns: tuple[int, int], block_px: int
-) -> NDArray[np.float32]:
-    """Bilinear between block centres, constant beyond the outermost ones; `rows` and `columns` are (start, count)."""
-    field = maxima.astype(np.float64)
-    for axis, (start, count) in enumerate((rows, columns)):
-        last = maxima.shape[axis] - 1
-        place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, last)
-        lower = np.minimum(place.astype(int), max(last - 1, 0))
-        share = (place - lower).reshape((-1, 1) if axis == 0 else (1, -1))
-        field = field.take(lower, axis) * (1 - share) + field.take(np.minimum(lower + 1, last), axis) * share
-    return field.astype(np.float32)

@@ -146,9 +146,9 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
     looks, missing = _check_ground(reader, stretch, card, domain)
     if not looks:
         return []
-    if domain.get("counts_as_they_came"):
-        missing = None  # the training had the same counts
-    return [*([missing] if missing else []), *_list_outside(looks, domain)]
+    if domain.get("counts_as_they_came") or stretch.offset:
+        missing = None  # the training had the same counts, or the weights see no offset
+    return [*([missing] if missing else []), *_list_outside(looks, domain, light=stretch.moments is None)]
 
 
 def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
@@ -184,7 +184,7 @@ def _check_ground(
     if looks:
         _refuse_nonsense(looks, negative, CONTRAST_LEAST if domain is None else _find_least_contrast(domain))
         if domain is not None:
-            _refuse_others(looks, domain)
+            _refuse_others(looks, domain, light=stretch.moments is None)
     missing = None if every is None else _find_offset(every)
     if colours and not missing and np.mean(np.array(colours) < COLOUR_LEAST) >= REFUSED_SHARE:
         why = "cloud, snow, a grey image, or counts whose offset is missing"
@@ -223,9 +223,9 @@ def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -
 def _read_windows(
     reader: BandReader, stretch: Stretch, card: Mapping[str, Any]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Counts and model values of the spectral bands in windows spread over the scene, and which pixels are valid.
+    """Counts of the spectral bands, and values of which a ratio means something, in windows spread over the scene.
 
-    Valid by what the files say, and also by what their values can be.
+    Then which pixels are valid by what the files say, and which also by what their values can be.
     """
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     side = int(card.get("tile_px") or 128)
@@ -238,9 +238,9 @@ def _read_windows(
             values = stretch.apply(counts, column, row)
             plausible = stretch.find_plausible(values)
             valid = said if plausible is None else said & plausible
-            if (clouds := stretch.find_clouds(values)) is not None:
+            if (clouds := stretch.find_clouds(values, counts, column, row)) is not None:
                 valid = valid & ~clouds
-            yield counts[spectral], values[spectral], said, valid
+            yield counts[spectral], stretch.show_light(values, counts, column, row)[spectral], said, valid
 
 
 def _measure_colour(counts: NDArray[np.floating]) -> float:
@@ -303,8 +303,8 @@ def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> 
     )
 
 
-def _refuse_others(looks: list[Look], domain: Mapping[str, Any]) -> None:
-    """Refuse what these weights cannot read: another unit, other bands."""
+def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> None:
+    """Refuse what these weights cannot read: another unit, if they see light and contrast at all; other bands."""
     least = float(domain["correlation_least"]) - CORRELATION_DROP
     medians = np.array([look.median for look in looks])
     low, high = np.array(domain["median"]).T
@@ -313,7 +313,10 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any]) -> None:
     typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
     trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
     _refuse(
-        (darker | brighter, f"values of another unit (medians {typical}; trained on {trained}); give --scale"),
+        (
+            (darker | brighter) & light,
+            f"values of another unit (medians {typical}; trained on {trained}); give --scale",
+        ),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
     )
 
@@ -324,10 +327,11 @@ def _refuse(*found: tuple[NDArray[np.bool_], str]) -> None:
             raise DomainError(why)
 
 
-def _list_outside(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
-    """What most windows have that hardly any training tile had."""
+def _list_outside(looks: list[Look], domain: Mapping[str, Any], *, light: bool) -> list[str]:
+    """What most windows have that hardly any training tile had; `light`: whether the weights see light and contrast."""
     found = []
-    for name, slack, word in (("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")):
+    measures = ("median", MEDIAN_SLACK, "brightness"), ("spread", SPREAD_SLACK, "contrast")
+    for name, slack, word in measures if light else ():
         seen = np.array([getattr(look, name) for look in looks])
         low, high = np.array(domain[name]).T
         if np.mean(((seen < low / slack) | (seen > high * slack)).any(axis=1)) > OUTSIDE_SHARE:

@@ -13,6 +13,7 @@ from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation
 from detection.imagery.training.scoring import Scored, compare, pool_blocks, score_maps
 from detection.imagery.training.seen import count_seen, digest_pictures
+from detection.imagery.training.shown import show_by
 from detection.imagery.training.worst_cases import draw_sheet
 
 Maps = Iterator[tuple[str, NDArray[np.floating], NDArray[np.uint8]]]
@@ -89,7 +90,8 @@ def _score_boxes(model: Any, patches: Patches, resize_px: int | None) -> dict[st
     from detection.imagery.data.boxes import draw_ap50
     from detection.imagery.neural.box_training import match_patches
 
-    matched = match_patches(model.network, patches, read_normalisation(model.card), resize_px)
+    shown = show_by(model.card["radiometry"])(patches)
+    matched = match_patches(model.network, shown, read_normalisation(model.card), resize_px)
     return {**draw_ap50(matched), "images": len(matched), "boxes": sum(one[1] for one in matched)}
 
 
@@ -97,10 +99,13 @@ def map_patches(model: Any, patches: Patches, resize_px: int | None = None) -> M
     """(name, calibrated probabilities, mask) of every patch by a loaded model, at native sizes."""
     from detection.imagery.neural.training import predict_maps
 
-    temperature = float(model.card.get("temperature", 1.0))
-    if model.card["normalisation"].get("clip"):
-        patches = patches.clip(model.card["normalisation"]["value_range"])
-    return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px)
+    temperature, normalisation = float(model.card.get("temperature", 1.0)), model.card["normalisation"]
+    show = show_by(model.card["radiometry"])
+
+    def prepare(patches: Patches) -> Patches:
+        return show(patches).clip(normalisation["value_range"]) if normalisation.get("clip") else show(patches)
+
+    return predict_maps(model.network, patches, read_normalisation(model.card), temperature, resize_px, prepare)
 
 
 def _beside(

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from detection.imagery.data.catalogue import open_data
-from detection.imagery.data.patches import Patch, as_values, resize_bands
+from detection.imagery.data.patches import Patch, as_values, hold_arrays, resize_bands
 from detection.imagery.errors import RecipeError
 from detection.imagery.neural.checkpoint import Model, load_model
 from detection.imagery.registry import find_entry
 from detection.imagery.training.pictures import Canvas
+from detection.imagery.training.shown import show_by
 from detection.imagery.training.worst_cases import show_image
 
 SIDE_PX = 200
@@ -135,6 +136,8 @@ def explain_patch(weights: str, data_folder: Path | None, name: str, out: Path) 
     values = as_values(patch.image)
     if card.get("resize_px"):
         values = resize_bands(values, (card["resize_px"], card["resize_px"]))
+    patches = hold_arrays(values[None], np.zeros((1, *values.shape[1:]), np.uint8), model.bands)
+    values = show_by(card["radiometry"])(patches).read(0).image
     doubt = measure_doubt(model, values)
     image = _prepare(model, values)
     pictures = {

@@ -16,6 +16,7 @@ from detection.imagery.registry import CLASSIFIERS, DETECTORS
 from detection.imagery.training.model_card import make_card, read_normalisation, render_card
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_parts, read_recipe
 from detection.imagery.training.seen import write_seen
+from detection.imagery.training.shown import show_by
 
 if TYPE_CHECKING:
     from detection.imagery.data.splits import Parts
@@ -80,6 +81,8 @@ def run_recipe(
         train, facts["pixel_size_m"], SOURCES[recipe.data["source"]].undated,
         reflectance=recipe.radiometry.get("stretch") == "reflectance",
     )  # fmt: skip
+    show = show_by(recipe.radiometry)
+    train = show(train).remember()
     kept = out.with_suffix(".recipe.toml")
     facts["begun_from"] = None if begun is None else {"weights": settings.start, "model_hash": begun.model_hash}
     facts["recipe_file"] = kept.name if recipe.text else None
@@ -90,13 +93,13 @@ def run_recipe(
         from detection.imagery.neural.triage_training import evaluate_triage, train_triage
 
         trained = train_triage(train, settings, hooks)
-        facts["test"] = evaluate_triage(trained, test, facts["tile_px"])
+        facts["test"] = evaluate_triage(trained, show(test), facts["tile_px"])
     elif settings.network in DETECTORS:
         from detection.imagery.neural.box_training import evaluate_boxes, train_boxes
 
         network, normalisation = (None, None) if begun is None else (begun.network, read_normalisation(begun.card))
         trained = train_boxes(train, settings, hooks, network, normalisation)
-        facts["test"] = evaluate_boxes(trained, test, resize_px)
+        facts["test"] = evaluate_boxes(trained, show(test), resize_px)
     else:
         from detection.imagery.neural.training import evaluate, train_patches
         from detection.imagery.training.search import search, train_folds
@@ -109,7 +112,7 @@ def run_recipe(
         trained = train_patches(
             train, settings, hooks, parts, network, normalisation, [teacher.network for teacher in teachers]
         )
-        facts["test"] = evaluate(trained, test, resize_px)
+        facts["test"] = evaluate(trained, test, resize_px, show)
     card = make_card(recipe, settings, trained, facts)
     if teachers:
         card["taught_by"] = [teacher.model_hash for teacher in teachers]

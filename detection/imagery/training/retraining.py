@@ -18,6 +18,7 @@ from detection.imagery.errors import RecipeError
 from detection.imagery.training.model_card import read_normalisation, render_card
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.seen import write_seen
+from detection.imagery.training.shown import show_by
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -90,7 +91,7 @@ def retrain(payload: dict[str, Any]) -> dict[str, Any]:
     old = Settings(**{**_known(card["training"]), "seed": int(payload.get("seed", card["training"]["seed"]))})
     fit, held = split(train, old.split, old.held_share, int(card["training"]["seed"]))
     repeats = max(1, round(SHARE / (1 - SHARE) * len(fit) / max(len(used), 1)))
-    learnt = join(train, *[used] * repeats)
+    learnt = show_by(card["radiometry"])(join(train, *[used] * repeats)).remember()
     parts = np.concatenate([fit, np.arange(len(train), len(learnt))]), held
     settings = replace(
         old, epochs=EPOCHS, steps=0, learning_rate=LEARNING_RATE, warmup_steps=10, time_limit_cpu_s=0.0, threshold=0.0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.augment import stretch_for_the_eye
 from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.scene.moments import LOCAL_STANDARD
 from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.scoring import Scored, score_maps
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float32]
 PLAIN = "plain"
+BY_BRIGHTEST = "local-max", LOCAL_STANDARD
 # The offset of Sentinel-2 products since 2022, in counts, and what the brightest pixel of a patch commonly has.
 OFFSET, BRIGHTEST = 1000.0, 4000.0
 SIZES = 0.5, 0.75, 1.5, 2.0
@@ -28,7 +30,7 @@ def list_stretches(patches: Patches, *, by_brightest: bool) -> dict[str, Callabl
 
     Args:
         patches: those that will be scored; together they are the scene that is stretched as a whole.
-        by_brightest: whether values are shares of the brightest pixel around (`local-max`).
+        by_brightest: whether values are shares of the brightest pixel around (`local-max`, `local-standard`).
     """
     every = [as_values(patch.image).reshape(len(patches.bands), -1) for patch in patches]
     scene = np.concatenate([one[:, :: max(1, one.shape[1] // PIXELS_OF_A_SCENE)] for one in every], axis=1)
@@ -42,6 +44,7 @@ def list_stretches(patches: Patches, *, by_brightest: bool) -> dict[str, Callabl
         "offset of 1000 counts": raise_all,
         "brightness x 0.5": lambda image: image * np.float32(0.5),
         "brightness x 2": lambda image: np.clip(image * np.float32(2), 0, 1),
+        "brightness x 2, nothing cut off": lambda image: image * np.float32(2),
         "stretched patch by patch": lambda image: stretch_for_the_eye(image, image),
         "stretched as one scene": lambda image: stretch_for_the_eye(image, scene),
     }
@@ -58,7 +61,7 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
     card = model.card
     resize_px, threshold = card.get("resize_px"), float(card["threshold"])
     patches = patches.remember()
-    stretches = list_stretches(patches, by_brightest=card["radiometry"]["stretch"] == "local-max")
+    stretches = list_stretches(patches, by_brightest=card["radiometry"]["stretch"] in BY_BRIGHTEST)
     found = {
         name: score_maps(map_patches(model, _apply(patches, how), resize_px), threshold, objects=False)
         for name, how in stretches.items()

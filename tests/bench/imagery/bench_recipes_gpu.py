@@ -35,7 +35,7 @@ from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import Recipe, find_recipe, read_recipe
 from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import SimpleMap, fit_logistic, score_simple
-from detection.imagery.training.stability import PLAIN, SIZES, list_stretches, score_stretched
+from detection.imagery.training.stability import BY_BRIGHTEST, PLAIN, SIZES, list_stretches, score_stretched
 from tests.bench.record import digest, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
@@ -193,7 +193,7 @@ def _score(model: Model, opened: Opened) -> Scored:
 def _beside_logistic(plan: Plan, opened: Opened, student: Model) -> dict[str, Any]:
     """F1 of the student and of logistic regression under each stretch, and with the same patches at each size."""
     rule = fit_logistic(opened.seen, *opened.parts, plan.recipe.seed)
-    stretches = list_stretches(opened.test, by_brightest=plan.recipe.radiometry["stretch"] == "local-max")
+    stretches = list_stretches(opened.test, by_brightest=plan.recipe.radiometry["stretch"] in BY_BRIGHTEST)
     simple = {name: _score_simple(rule, opened.test, how) for name, how in stretches.items()}
     side = student.card.get("resize_px") or opened.test.read(0).mask.shape[0]
     for size in SIZES if plan.sizes else ():

@@ -307,7 +307,7 @@ def test_every_stretch_leaves_truth_and_shape_and_the_plain_one_everything(patch
             assert made.shape == image.shape
             assert np.isfinite(made).all()
             assert np.array_equal(made, image) == (name == PLAIN)
-            if by_brightest:
+            if by_brightest and "nothing cut off" not in name:
                 assert made.max() <= 1
 
 

@@ -1,0 +1,99 @@
+"""Mean and spread of the values around each pixel: taken off, no offset and no factor of a scene is left."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOCAL_STANDARD = "local-standard"
+"""The stretch that takes the mean nearby off each band and divides by the standard deviation nearby."""
+# No band is divided by less than this share of what is usual in the scene: calm water would become noise.
+LEAST_SHARE = 0.25
+LEAST_STD = 1e-6
+# In standard deviations: one roof or one broken pixel says no more than that.
+MOST = 4.0
+
+
+def standardise(values: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give every band of a patch (bands x H x W) mean 0 and standard deviation 1; what is not known becomes 0.
+
+    >>> ramp, every = np.linspace(100, 300, 100, dtype=np.float32).reshape(1, 10, 10), np.ones((10, 10), bool)
+    >>> bool(np.allclose(standardise(ramp, every), standardise(7 * ramp + 1000, every), atol=1e-5))
+    True
+    """
+    if not known.any():
+        return np.zeros_like(values)
+    kept = values if known.all() else values[:, known][:, None]
+    mean, std = kept.mean(axis=(1, 2), keepdims=True), kept.std(axis=(1, 2), keepdims=True)
+    standard = np.clip((values - mean) / np.maximum(std, np.float32(LEAST_STD)), -MOST, MOST)
+    return np.asarray(np.where(known, standard, 0), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Sums over the blocks of a scene.
+
+    Attributes:
+        count: valid pixels, rows x columns of blocks.
+        total: sum of each band, bands x rows x columns.
+        square: sum of its squares.
+        block_px: side of a block.
+    """
+
+    count: NDArray[np.float64]
+    total: NDArray[np.float64]
+    square: NDArray[np.float64]
+    block_px: int
+
+    def standardise(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
+        """Take the mean nearby off, and divide by the standard deviation nearby, without joins between the blocks.
+
+        Args:
+            values: bands x H x W.
+            column: of the first pixel in the scene.
+            row: likewise.
+        """
+        rows, columns = (row, values.shape[1]), (column, values.shape[2])
+        count = np.maximum(interpolate(self.count, rows, columns, self.block_px), LEAST_STD)
+        found = np.empty(values.shape, np.float32)
+        for band, least in enumerate(self._least()):
+            mean = interpolate(self.total[band], rows, columns, self.block_px) / count
+            square = interpolate(self.square[band], rows, columns, self.block_px) / count
+            found[band] = (values[band] - mean) / np.maximum(np.sqrt(np.maximum(square - mean**2, 0)), least)
+        return np.clip(found, -MOST, MOST, out=found)
+
+    def _least(self) -> NDArray[np.float64]:
+        """By band, the least that is divided by."""
+        full = self.count >= 0.25 * self.count.max()
+        mean, square = (sums[:, full] / self.count[full] for sums in (self.total, self.square))
+        usual = np.median(np.sqrt(np.maximum(square - mean**2, 0)), axis=1)
+        return np.asarray(np.maximum(LEAST_SHARE * usual, LEAST_STD))
+
+
+def sum_blocks(values: NDArray[np.float64], block_px: int) -> NDArray[np.float64]:
+    """Sum ... x H x W over blocks; those at the far edges may be smaller.
+
+    >>> sum_blocks(np.ones((3, 5)), 2).tolist()
+    [[4.0, 4.0, 2.0], [2.0, 2.0, 1.0]]
+    """
+    for axis in (-2, -1):
+        values = np.add.reduceat(values, np.arange(0, values.shape[axis], block_px), axis=axis)
+    return values
+
+
+def interpolate(
+    field: NDArray[np.floating], rows: tuple[int, int], columns: tuple[int, int], block_px: int
+) -> NDArray[np.float64]:
+    """Bilinear between block centres, constant beyond the outermost ones; `rows` and `columns` are (start, count).
+
+    >>> interpolate(np.array([[0.0, 4.0]]), (0, 1), (0, 8), 4).round(1).tolist()
+    [[0.0, 0.0, 0.5, 1.5, 2.5, 3.5, 4.0, 4.0]]
+    """
+    down, across = (_weigh(*part, side, block_px) for part, side in zip((rows, columns), field.shape, strict=True))
+    return np.asarray(down @ field.astype(np.float64) @ across.T)
+
+
+def _weigh(start: int, count: int, blocks: int, block_px: int) -> NDArray[np.float64]:
+    """How much each of a row of blocks counts at each pixel: pixels x blocks."""
+    place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, blocks - 1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(blocks)))
