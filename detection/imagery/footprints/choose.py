@@ -11,7 +11,7 @@ from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
 from detection.imagery.weights_file import spell_own
 
-SHIPPED: Final = ("landslide4sense", "bijie")
+SHIPPED: Final = ("landslide4sense-standard", "bijie")
 
 Answer = TypeVar("Answer")
 

@@ -28,7 +28,8 @@ def test_every_network_is_listed_with_paper_parameters_and_weights(capsys, monke
     found = rows(capsys)
     assert list(found) == [*SEGMENTERS, *CLASSIFIERS, *DETECTORS]
     assert all(row["paper"] and row["parameters"]["3_bands"] < row["parameters"]["14_bands"] for row in found.values())
-    assert [one["name"] for one in found["unet"]["weights"]] == ["bijie", "generated", "landslide4sense"]
+    shipped = ["bijie", "generated", "landslide4sense-standard", "landslide4sense"]
+    assert [one["name"] for one in found["unet"]["weights"]] == shipped
     assert [one["name"] for one in found["drs-unet"]["weights"]] == ["generated-phase"]
     assert len(rows(capsys, "--all")) == len(found) + len(VARIANTS) + 2
 

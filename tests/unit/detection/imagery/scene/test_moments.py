@@ -45,7 +45,7 @@ def ground():
     return np.stack([scene.bands[name] for name in COLOURS]).astype(np.float32)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     factors=st.tuples(*[st.floats(0.01, 50)] * 3),
     offsets=st.tuples(*[st.integers(0, 5000)] * 3),
@@ -100,10 +100,11 @@ def test_terrain_keeps_its_unit_and_what_is_not_known_is_the_mean(ground):
 
 def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(ground):
     card = {**CARD, "domain": DOMAIN}
-    cloudy = ground.copy()
+    low = ground - ground.min() + 20  # with dark water
+    cloudy = low.copy()
     cloudy[:, 60:90, 60:90] = 9000
     found = []
-    for counts in (ground * 0.5, ground + 1000, cloudy, cloudy + 1000):
+    for counts in (low * 0.5, low + 1000, cloudy, cloudy + 1000):
         field = Field(counts)
         stretch = measure_stretch(field, card)
         assert find_doubts(field, stretch, card) == []

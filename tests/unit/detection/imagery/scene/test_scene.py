@@ -148,7 +148,7 @@ def test_values_of_another_unit(folder, tmp_path, factor):
 
 
 def test_weights_that_are_not_there(folder, tmp_path):
-    known = "shipped: bijie, generated, landslide4sense, triage"
+    known = "shipped: bijie, generated, landslide4sense, landslide4sense-standard, triage"
     refused(folder, tmp_path / "out", errors.ModelError, known, weights="nosuch")
 
 
