@@ -96,4 +96,4 @@ def interpolate(
 def _weigh(start: int, count: int, blocks: int, block_px: int) -> NDArray[np.float64]:
     """How much each of a row of blocks counts at each pixel: pixels x blocks."""
     place = np.clip((np.arange(start, start + count) + 0.5) / block_px - 0.5, 0, blocks - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(blocks)))
+    return np.asarray(np.maximum(0, 1 - np.abs(place[:, None] - np.arange(blocks))))
