@@ -23,7 +23,7 @@ from detection.susceptibility.training import Asked, train
 from tests.bench.record import record
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
-CNN_PX = 110
+CNN_PX = 64
 CASES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "factors explain all": (("logistic", "boosting"), {}),
     "half of the landslides lie anywhere": (("logistic", "boosting"), {"noise": 0.5}),
@@ -62,12 +62,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seeds", default="0,1,2")
     options.add_argument("--size", type=int, default=160, help="pixels of 20 m")
-    options.add_argument("--cnn", action="store_true", help="the CNN alone, first seed: minutes; a record of its own")
+    options.add_argument("--cnn", action="store_true", help="each learner alone on one small landscape, first seed")
     given = options.parse_args()
     seeds = [int(seed) for seed in given.seeds.split(",")]
     command = "python -m tests.bench.imagery.bench_susceptibility"
     if given.cnn:
-        made = {"pixels": CNN_PX, "factors explain all": run(("cnn",), {}, seeds[:1], CNN_PX)}
+        made: dict[str, Any] = {"pixels": CNN_PX, "landscape": "factors explain all"}
+        made |= {one: run((one,), {}, seeds[:1], CNN_PX) for one in ("logistic", "boosting", "cnn")}
         print(made, record("susceptibility-cnn", f"{command} --cnn --seeds {seeds[0]}", made), sep="\n")
         return
     figures: dict[str, Any] = {"pixels": given.size}
