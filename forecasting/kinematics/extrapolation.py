@@ -270,7 +270,7 @@ NORMAL = _tabulate_normal()
 
 
 def normal_below(z: Floats) -> Floats:
-    """Share of the standard normal distribution below each value, within 1e-15; the values are finite.
+    """Share of the standard normal distribution below each value, within 1e-15; NaN stays NaN.
 
     `scipy.special.ndtr` says the same, but takes as long to load as a site of a hundred stations to forecast.
 
@@ -278,7 +278,7 @@ def normal_below(z: Floats) -> Floats:
     [0.0, 0.158655, 0.5, 0.841345, 1.0]
     """
     near = np.clip(z, -FURTHEST, FURTHEST)
-    node = np.rint(near * NODES)
+    node = np.rint(np.fmax(near, -FURTHEST) * NODES)  # NaN lies at no node
     off = near - node / NODES
     row = node.astype(np.int64) + FURTHEST * NODES
     out: Floats = NORMAL[0][row]

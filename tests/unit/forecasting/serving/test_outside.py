@@ -97,6 +97,12 @@ def test_the_forecast_of_the_mirrored_motion_is_mirrored():
 def test_the_normal_distribution_of_the_table_is_that_of_the_error_function():
     z = np.concatenate([np.linspace(-9.5, 9.5, 20001), [-1e300, 1e300]])
     assert np.abs(normal_below(z) - [0.5 * erfc(-v / sqrt(2.0)) for v in z.tolist()]).max() < 1e-15
+    assert np.isnan(normal_below(np.array([np.nan]))).all()
+
+
+def test_values_beyond_all_bounds_give_no_kinematic_forecast():
+    with np.errstate(all="ignore"):
+        assert np.isnan(extrapolate(np.linspace(1e308, 1.1e308, 100), [1, 7])).all()
 
 
 def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
