@@ -22,5 +22,5 @@ def read_benchmark(name: str) -> dict[str, Any] | None:
 
 
 def tell_reasons(row: Mapping[str, Any]) -> list[str]:
-    """The lines of a model that say what speaks for it and against it."""
+    """The reasons for and against a model, a line each."""
     return [f"    {side}: {told}" for side in ("for", "against") if (told := row[f"reasons_{side}"])]
