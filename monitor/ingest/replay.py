@@ -43,7 +43,7 @@ def replay_rejected(pipeline: Pipeline, clock: Clock, *, dry_run: bool = False) 
 
 def _replay_one(rejected: Rejected, pipeline: Pipeline, clock: Clock, result: ReplayResult, *, dry_run: bool) -> None:
     result.read += 1
-    if rejected.topic.startswith(POINTS_TOPIC):
+    if rejected.is_cut or rejected.topic.startswith(POINTS_TOPIC):
         result.waiting += 1
         result.reasons[rejected.code] = result.reasons.get(rejected.code, 0) + 1
         return

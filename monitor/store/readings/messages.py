@@ -19,7 +19,8 @@ from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.readings.quarantine import Quota, Room, find_source
 from monitor.store.schema.tables import rejected_message, report, sequence_gap, sequence_state
 
-KEPT_BYTES: Final = 1 << 20  # of a rejected payload; its true size is stored beside
+KEPT_BYTES: Final = 1 << 20  # a rejected payload up to here is kept whole: more no decoder reads
+BEGINNING_BYTES: Final = 1 << 16  # of a larger one, to see what it was; its true size is stored beside
 _CHUNK: Final = 1000
 _FEW: Final = 300  # keys of three columns in one question
 # of one station, for a sender may invent them: what it counts beyond is forgotten, what it sends is stored all the same
@@ -41,6 +42,7 @@ class Rejected:
     id: int | None = None
     times: int = 1
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
+    is_cut: bool = False  # only the beginning of it is kept
 
     @property
     def digest(self) -> str:
@@ -104,14 +106,14 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     room = Room(connection, quota or Quota())
     first = {
         digest: m for digest, m in first.items()
-        if room.take(find_source(_text(m.topic), m.client), min(len(m.payload), KEPT_BYTES), times[digest])
+        if room.take(find_source(_text(m.topic), m.client), len(_kept(m.payload)), times[digest])
     }  # fmt: skip
     if first:
         connection.execute(
             rejected_message.insert(),
             [
                 {
-                    "received_at": m.received_at, "topic": _text(m.topic), "payload": m.payload[:KEPT_BYTES],
+                    "received_at": m.received_at, "topic": _text(m.topic), "payload": _kept(m.payload),
                     "payload_bytes": len(m.payload), "code": m.code, "reason": _text(m.reason), "client": m.client,
                     "digest": digest, "times": times[digest], "retained": m.retained,
                 }
@@ -119,6 +121,10 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
             ],
         )  # fmt: skip
     return room.close(max(m.received_at for m in messages))
+
+
+def _kept(payload: bytes) -> bytes:
+    return payload if len(payload) <= KEPT_BYTES else payload[:BEGINNING_BYTES]
 
 
 def _text(text: str) -> str:
@@ -135,9 +141,12 @@ def load_rejected(
     if only_waiting:
         wanted = wanted.where(r.replayed_at.is_(None))
     return [
-        Rejected(x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times, x.retained)
+        Rejected(
+            x.received_at, x.topic, bytes(x.payload), x.code, x.reason, x.client, x.id, x.times, x.retained,
+            is_cut=x.payload_bytes > len(x.payload),
+        )
         for x in connection.execute(wanted.order_by(r.id).limit(limit))
-    ]
+    ]  # fmt: skip
 
 
 def mark_replayed(connection: Connection, rejected_id: int, result: str, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What breaks a transaction is found and set apart; what is passing trouble is not."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import add_rejected
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, add_rejected
 from monitor.store.readings.observations import add_observations
 from tests.data.payloads import published
 
@@ -102,6 +103,18 @@ def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is
     outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
     assert pipeline.keep(outcome.waiting) == (0, (poison,))
     assert ask(database, "select count(*) from rejected_message") == [(2,)]
+
+
+def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):
+    whole = message(1).payload
+    for size in (KEPT_BYTES, KEPT_BYTES + 1):  # the beginning alone would be a reading
+        text = Message("slopeward/v1/nowhere/G1/obs", whole + b" " * (size - len(whole)), NOW, "live")
+        assert pipeline.store([text]).rejected == 1
+    rows = ask(database, "select payload_bytes, length(payload) from rejected_message order by id")
+    assert rows == [(KEPT_BYTES, KEPT_BYTES), (KEPT_BYTES + 1, BEGINNING_BYTES)]
+    mended = Pipeline(database, {"nowhere": replace(SITE, id="nowhere")}, lambda: NOW + timedelta(days=1))
+    result = replay_rejected(mended, lambda: NOW + timedelta(days=1))
+    assert (result.accepted, result.waiting) == (1, 1)
 
 
 def test_a_second_process_may_write_the_same_keys(pipeline, database):
