@@ -62,8 +62,11 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     missing = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
     if missing or card["format"] != FORMAT:
         raise ModelError(f"{card_path}: not a card of format {FORMAT} (missing: {', '.join(missing) or 'nothing'})")
-    if not ungated and not card.get("gate", {"passed": True})["passed"]:
-        raise ModelError(f"{path}: this candidate did not pass its gate: {'; '.join(card['gate']['reasons'])}")
+    gate = card.get("gate", {"passed": True})
+    if not isinstance(gate, dict) or "passed" not in gate:
+        raise ModelError(f"{card_path}: its gate says nothing")
+    if not ungated and not gate["passed"]:
+        raise ModelError(f"{path}: this candidate did not pass its gate: {'; '.join(map(str, gate.get('reasons') or ()))}")
     if sha256(content).hexdigest() != card["weights_sha256"]:
         raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")
     return WeightsFile(path, content, card, sha256(content + card_text).hexdigest())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from detection.imagery.weights_file import weights_path
+from detection.imagery.weights_file import find_fault, weights_path
 from monitor.cli.main import run_verb
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
@@ -308,3 +308,9 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     with database.read() as c:
         ((_, fault),) = find_broken_weights(c, site)
     assert fault == f"{own}: the weights are not those of the card (sha256 differs)"
+    for card, said in (("[3]", "not a card of format 1"), ('{"gate": 3}', "not a card"), ("[" * 10**5, "not JSON")):
+        own.with_suffix(".json").write_text(card)
+        assert said in (find_fault(str(own)) or "")
+    whole = json.loads(weights_path("bijie").with_suffix(".json").read_text())
+    own.with_suffix(".json").write_text(json.dumps(whole | {"gate": None}))
+    assert find_fault(str(own)) == f"{own.with_suffix('.json')}: its gate says nothing"
