@@ -66,7 +66,8 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     if not isinstance(gate, dict) or "passed" not in gate:
         raise ModelError(f"{card_path}: its gate says nothing")
     if not ungated and not gate["passed"]:
-        raise ModelError(f"{path}: this candidate did not pass its gate: {'; '.join(map(str, gate.get('reasons') or ()))}")
+        reasons = "; ".join(map(str, gate.get("reasons") or ()))
+        raise ModelError(f"{path}: this candidate did not pass its gate: {reasons}")
     if sha256(content).hexdigest() != card["weights_sha256"]:
         raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")
     return WeightsFile(path, content, card, sha256(content + card_text).hexdigest())
