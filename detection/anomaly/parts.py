@@ -17,6 +17,7 @@ from detection.anomaly.stages import (
     Spread,
     Stage,
     Standardise,
+    Stuck,
     beyond_last,
     beyond_line,
     beyond_median,
@@ -93,42 +94,41 @@ class PartScores:
         self.together = np.zeros((rows, 0), dtype=bool)
         self._together = Together(rows, step_s)
         self._step_s = step_s
-        self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in parts}
+        wanted = [name for name in PARTS if name in {*parts, LOOKS, SLOWEST}]
+        self._widths = {name: count_steps(step_s, PARTS[name].days, PARTS[name].at_least) for name in wanted}
         self._reach = max(self._widths.values())
         self._tail = np.full((rows, self._reach), np.nan)
+        self._stuck = Stuck(rows)
         # Of a fast sensor there is more to learn from: thirty points half a day apart, where daily ones give twenty.
         fewest = 20 if step_s >= DAY_S else 60
-        self._signed = {name: Standardise(rows, step_s, PARTS[name].spans_days) for name in parts}
-        self._rest: dict[str, tuple[Stage, ...]] = {
-            name: (
-                Explain(rows, step_s),
-                Standardise(rows, step_s, at_least=fewest),
-                Settle(),
-                PARTS[name].judged(rows, step_s),
-            )
-            for name in parts
-        }
+        self._signed = {name: Standardise(rows, step_s, PARTS[name].spans_days) for name in wanted}
+        self._explain = {name: Explain(rows, step_s) for name in wanted}
+        self._again = {name: Standardise(rows, step_s, at_least=fewest) for name in wanted}
+        self._judged = {name: PARTS[name].judged(rows, step_s) for name in wanted}
+        self._settle = Settle()
 
     def feed(self, new: Array, first: int, keep: int) -> dict[str, Array]:
         """Scores of each part, shape (rows, k); arguments as those of a `Stage`."""
         if not new.shape[1]:
             return dict.fromkeys(self._widths, new)
+        k = new.shape[1]
+        stuck = self._stuck.feed(new, keep)
         joined = np.concatenate([self._tail, new], axis=1)
         out = {}
         residuals: dict[object, Array] = {}  # two parts may look at the same one
         for name, width in self._widths.items():
-            of = PARTS[name].residual, width
+            part = PARTS[name]
+            of = part.residual, width
             if of not in residuals:
-                residuals[of] = PARTS[name].residual(joined, new.shape[1], width)
-            z = self._signed[name].feed(residuals[of], first, keep)
+                residuals[of] = part.residual(joined, k, width)
+            z = self._signed[name].feed(residuals[of], first, keep, stuck)
             self.known[name] = np.isfinite(z)
             if name == SLOWEST:
                 self.together = self._together.feed(z, first, keep)
             if name == LOOKS:
                 self.looks = z
-            for stage in self._rest[name]:
-                z = stage.feed(z, first, keep)
-            out[name] = z
+            left = self._again[name].feed(self._explain[name].feed(z, first, keep), first, keep, stuck)
+            out[name] = self._judged[name].feed(self._settle.feed(left, first, keep), first, keep)
         self._tail = joined[:, keep : keep + self._reach].copy()
         return out
 
@@ -179,7 +179,7 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
     if not samples or not wanted:
         return Scored({name: {} for name in wanted}, [], [], {}, np.zeros((0, 0), dtype=bool))
     names, table, first, places = lay_out(samples)
-    running = PartScores(len(names), next(iter(samples.values())).step_s, list(dict.fromkeys([*wanted, SLOWEST])))
+    running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
     k = max(1, CELLS_AT_ONCE // len(names))
     blocks, known, together = [], [], []
     for begin in range(0, max(1, table.shape[1]), k):

@@ -18,6 +18,11 @@ FINEST_WINDOW_S: Final = 3600.0
 MAD_TO_SIGMA: Final = 1.4826
 SCALE_POINTS: Final = 180
 ROUNDING: Final = 1e-9  # of a value
+# A run of equal readings is stuck when chance would make it less often than once in a million readings.
+CHANCE: Final = 1e-6
+FEWEST_KNOWN: Final = 20
+COARSE: Final = 0.5
+LEAST_SHARE: Final = 0.01
 SORTED_AT_ONCE: Final = 400_000  # numbers: what fits into the fast memory of a processor
 
 
@@ -168,11 +173,12 @@ class Standardise:
     def __init__(self, rows: int, step_s: float, days: Sequence[float] = (90.0, 730.0), at_least: int = 20) -> None:
         self.scales = [Scale(rows, count_steps(step_s, span, at_least=30), at_least) for span in days]
 
-    def feed(self, new: Array, first: int, keep: int) -> Array:
-        """Values in units of their scale, shape (rows, k)."""
-        scale = self.scales[0].feed(new, first, keep)
+    def feed(self, new: Array, first: int, keep: int, stuck: NDArray[np.bool_] | None = None) -> Array:
+        """Values in units of their scale, shape (rows, k); scales learn nothing from a sensor that is stuck."""
+        learnt = new if stuck is None else np.where(stuck, np.nan, new)
+        scale = self.scales[0].feed(learnt, first, keep)
         for one in self.scales[1:]:
-            scale = np.fmax(scale, one.feed(new, first, keep))
+            scale = np.fmax(scale, one.feed(learnt, first, keep))
         return divide_by_scale(new, scale)
 
 
@@ -253,6 +259,40 @@ class Spread:
         mean = np.divide(np.maximum(squares, 0.0), count, out=np.full(new.shape, np.nan), where=good)
         size: Array = np.sqrt(mean)
         return size
+
+
+class Stuck:
+    """Where a reading is one of a run that `certain.checks.find_stuck` finds, for many series block by block."""
+
+    def __init__(self, rows: int) -> None:
+        self._last = np.full(rows, np.nan)
+        self._run, self._unchanged, self._changes = (np.zeros(rows, dtype=np.int64) for _ in range(3))
+
+    def feed(self, new: Array, keep: int) -> NDArray[np.bool_]:
+        """Shape (rows, k); the first `keep` cells are final."""
+        out = np.zeros(new.shape, dtype=bool)
+        last, run, unchanged, changes = self._last, self._run, self._unchanged, self._changes
+        for k in range(new.shape[1]):
+            known, same = np.isfinite(new[:, k]), new[:, k] == last
+            ends = known & ~same & (run > 0)
+            unchanged = unchanged + np.where(ends & ~_is_too_long(run, unchanged, changes), run - 1, 0)
+            changes = changes + ends
+            run = np.where(same, run + 1, np.where(known, 1, run))
+            last = np.where(known, new[:, k], last)
+            out[:, k] = same & _is_too_long(run, unchanged, changes)
+            if k + 1 == keep:
+                self._last, self._run, self._unchanged, self._changes = last, run, unchanged, changes
+        return out
+
+
+def _is_too_long(run: NDArray[np.int64], unchanged: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether runs of equal readings are longer than chance makes them, given how often the sensors repeated."""
+    known = unchanged + changes
+    share = np.clip(unchanged / np.maximum(known, 1), LEAST_SHARE, None)
+    judged = (known >= FEWEST_KNOWN) & (share < COARSE)
+    longest = np.ceil(np.log(CHANCE) / np.log(np.where(judged, share, COARSE)))
+    too_long: NDArray[np.bool_] = judged & (run >= 1 + longest)
+    return too_long
 
 
 def divide_by_scale(values: Array, scale: Array) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.stages import DAY_S, SCALE_POINTS, Array, Scale, Standardise, beyond_median, count_steps
+from detection.anomaly.stages import DAY_S, SCALE_POINTS, Array, Scale, Standardise, Stuck, beyond_median, count_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ def scaled_residuals(series: Series, scale_days: float = 90.0) -> Array:
     NaN until twenty residuals are known, and where the record has no noise at all to scale by.
     """
     stage = Standardise(1, series.step_s, (scale_days,))
-    return as_row(stage.feed(residuals(series)[None], series.first_cell, 0))
+    stuck = Stuck(1).feed(series.values[None], 0)
+    return as_row(stage.feed(residuals(series)[None], series.first_cell, 0, stuck))
 
 
 def fewest_readings(series: Series, scale_days: float = 90.0) -> int:

@@ -9,13 +9,9 @@ import numpy as np
 from detection.anomaly.certain.finding import Finding
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
+from detection.anomaly.stages import CHANCE, COARSE, FEWEST_KNOWN, LEAST_SHARE
 from detection.anomaly.windows import Series
 
-# A run of equal readings is stuck when chance would make it less often than once in a million readings.
-CHANCE = 1e-6
-FEWEST_KNOWN = 20
-COARSE = 0.5
-LEAST_SHARE = 0.01
 FEWEST_EQUAL = 1 + ceil(log(CHANCE) / log(LEAST_SHARE))  # no shorter run is stuck
 MOST_EQUAL = 1 + ceil(log(CHANCE) / log(COARSE))  # and none is found to be so later
 REPLAY_CELLS = 8

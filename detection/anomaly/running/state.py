@@ -7,7 +7,7 @@ import numpy as np
 
 from detection.anomaly.kinds import KindSoFar
 from detection.anomaly.neighbours import Others
-from detection.anomaly.parts import LOOKS, PARTS, SLOWEST, PartScores, call, find_strongest, lay_out
+from detection.anomaly.parts import PartScores, call, find_strongest, lay_out
 from detection.anomaly.records import Score
 from detection.anomaly.registry import COMPOSITES, compared_with
 from detection.anomaly.running.suspects import Recent
@@ -50,7 +50,7 @@ class Running:
         # a reading is laid on the cell nearest to it, counted from the first reading of its series
         self._origin_s = np.array([float(samples[name].times_s[0]) for name in self.names])
         self._origin = first + np.array(places, dtype=np.int64)
-        self._scores = PartScores(rows, self.step_s, sorted({*parts, LOOKS, SLOWEST}, key=list(PARTS).index))
+        self._scores = PartScores(rows, self.step_s, parts)
         self._kinds = KindSoFar(rows)
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)

@@ -13,7 +13,7 @@ from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
-from detection.anomaly.stages import median_of_windows
+from detection.anomaly.stages import Stuck, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
@@ -114,6 +114,28 @@ def test_stuck_needs_the_run_that_chance_cannot_make():
     assert [f.kind for f in found] == ["stuck"]
     assert found[0].at_s <= 205 * DAY
     assert find_stuck(series) == []
+
+
+@pytest.mark.parametrize("resolution", [0.01, 0.5, 2.0])
+def test_many_series_are_looked_at_for_stuck_readings_as_one_is(resolution):
+    rng = np.random.default_rng(3)
+    table = np.round(rng.normal(0, 1.5, (6, 400)) / resolution) * resolution
+    for row in range(1, 6):
+        table[row, 60 * row : 60 * row + 5 * row] = table[row, 60 * row]
+    table[rng.random(table.shape) < 0.05] = np.nan
+    found = Stuck(6).feed(table, 0)
+    for row, is_stuck in zip(table, found, strict=True):
+        known = np.flatnonzero(np.isfinite(row))
+        begins = known[is_stuck[known] & ~np.concatenate([[False], is_stuck[known][:-1]])]
+        assert [f.at_s for f in find_stuck(Series(np.arange(400) * DAY, row, DAY))] == [at * DAY for at in begins]
+
+
+def test_a_stuck_sensor_does_not_teach_that_it_has_little_noise():
+    series = noisy()
+    values = series.values.copy()
+    values[300:330] = values[300]
+    after = scaled_residuals(Series(series.times_s, values, DAY))[340:370]
+    assert np.abs(after).max() < 1.15 * np.abs(scaled_residuals(series)[340:370]).max()
 
 
 def test_a_coarse_sensor_is_not_stuck_when_it_repeats_itself():
