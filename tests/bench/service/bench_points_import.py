@@ -1,4 +1,4 @@
-"""Satellite points into the database beside a bare load of the same rows: executemany of SQLite, text COPY of PostgreSQL.
+"""Satellite points beside a bare load of the same rows: executemany of SQLite, text COPY of PostgreSQL.
 
     python -m tests.bench.service.bench_points_import [--points 5000] [--rounds 3]
 
