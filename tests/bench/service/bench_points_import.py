@@ -1,4 +1,4 @@
-"""Satellite points beside a bare load of the same rows: executemany of SQLite, text COPY of PostgreSQL.
+"""Satellite points beside a bare load of the same rows: executemany of SQLite, COPY of PostgreSQL, binary as ours is.
 
     python -m tests.bench.service.bench_points_import [--points 5000] [--rounds 3]
 
@@ -26,6 +26,8 @@ from tests.conftest import PostgresServer, create_schema
 
 DATES = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=6 * k) for k in range(60)]
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
+PLACE = ("bigint", "bigint", "text", "float8", "float8")
+VALUE = ("bigint", "text", "int4", "text", "float8")
 Pieces = list[tuple[list[Point], list[PointValue]]]
 
 
@@ -62,14 +64,16 @@ def load(db: Database, pieces: Pieces) -> None:
         rows = [(ids[v.pid], spelled[v.observed_at], 0, received, v.value) for v in values]
         with db.write() as c:
             driver: Any = c.connection.driver_connection
-            for table, columns, some in (
-                ("point", "id, point_set_id, pid, latitude, longitude", places),
-                ("point_observation", "point_id, observed_at, revision, received_at, value_raw", rows),
+            for table, columns, types, some in (
+                ("point", "id, point_set_id, pid, latitude, longitude", PLACE, places),
+                ("point_observation", "point_id, observed_at, revision, received_at, value_raw", VALUE, rows),
             ):
                 if db.is_sqlite:
                     driver.executemany(f"INSERT INTO {table} ({columns}) VALUES (?,?,?,?,?)", some)
                     continue
-                with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                binary = f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)"
+                with driver.cursor() as cursor, cursor.copy(binary) as copy:
+                    copy.set_types(types)
                     for row in some:
                         copy.write_row(row)
 
