@@ -61,6 +61,10 @@ class RefusedError(SlopewardError):
     """The act is not allowed in this state or for this person."""
 
 
+class RisenError(RefusedError):
+    """What a person has seen of an alert stands higher by now."""
+
+
 class NotSignedInError(RefusedError):
     """Who acts or reads must say first who that is."""
 

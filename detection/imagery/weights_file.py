@@ -27,11 +27,14 @@ class WeightsFile:
 
 def weights_path(weights: str) -> Path:
     """Resolve the name of shipped weights, or a path, to the .safetensors file."""
-    shipped = WEIGHTS_FOLDER / f"{weights}.safetensors"
-    if shipped.is_file():
-        return shipped
-    path = Path(weights)
-    if path.suffix != ".safetensors" or not path.is_file():
+    shipped, path = WEIGHTS_FOLDER / f"{weights}.safetensors", Path(weights)
+    try:
+        if shipped.is_file():
+            return shipped
+        is_there = path.suffix == ".safetensors" and path.is_file()
+    except OSError as error:  # a folder that may not be read, a name that is too long
+        raise ModelError(f"{weights}: cannot be read ({error.strerror})") from None
+    if not is_there:
         known = ", ".join(sorted(file.stem for file in WEIGHTS_FOLDER.glob("*.safetensors")))
         raise ModelError(f"no weights at {weights}; shipped: {known}")
     return path

@@ -11,6 +11,8 @@ BATCH_MESSAGES: Final = 500  # that many end the wait
 BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
 BATCH_BYTES: Final = 4 << 20
 BATCH_WAIT_S: Final = 0.05
+PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other writers get their turn
+_YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
 
 
@@ -50,13 +52,17 @@ class Inbox:
     def take(self, timeout_s: float) -> list[Message]:
         """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 4 MiB.
 
-        The 50 ms count from the first of them: what came while the last batch was written has waited already.
+        The 50 ms count from the first of them: what came while the last batch was written has waited already. Between
+        two batches the database is left to other writers for a moment.
         """
+        asked_at_s = time.monotonic()
         if not self._bell.wait(timeout_s):
             return []
-        deadline = self._rung_at_s + BATCH_WAIT_S
+        deadline = max(self._rung_at_s + BATCH_WAIT_S, asked_at_s + PAUSE_S)
         while 0 < len(self) < BATCH_MESSAGES and time.monotonic() < deadline:
             time.sleep(0.005)
+        if (early_s := asked_at_s + _YIELD_S - time.monotonic()) > 0:
+            time.sleep(early_s)
         self._bell.clear()  # before looking: what comes now rings again
         batch: list[Message] = []
         room = BATCH_BYTES

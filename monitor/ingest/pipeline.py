@@ -1,8 +1,8 @@
-"""From messages to rows: decode, then all that a batch says in one transaction, the unreadable with its reason."""
+"""From messages to rows: decode, then what a batch says in one transaction; the unreadable may wait for its own."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -50,6 +50,15 @@ class Outcome:
     unkept: int = 0  # of the rejected ones, counted only: the quarantine has its quota of them
     asks: tuple[tuple[str, bytes], ...] = ()  # topics and payloads by which senders are asked for what is missing
     waiting: tuple[Refusal, ...] = ()  # of the rejected ones, not written yet: for `Pipeline.keep`
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What waits of a batch for the quarantine, and what became of the rest of it."""
+
+    waiting: list[Refusal]
+    unkept: int = 0  # counted only, for want of room
+    lost: list[Message] = field(default_factory=list)  # could be written nowhere: must not be acknowledged
 
 
 class Heard(NamedTuple):
@@ -177,28 +186,33 @@ class Pipeline:
                 break
         return self._one_by_one(messages)
 
-    def keep(self, waiting: Sequence[Refusal]) -> tuple[int, tuple[Message, ...]]:
-        """Write what waits of a batch into the quarantine.
+    def keep(self, refusals: Refusals) -> None:
+        """Write what waits of a batch into the quarantine; where that is refused, one by one.
 
-        Returns:
-            How many are only counted, for want of room, and the messages that could be written nowhere.
+        Args:
+            refusals: what is settled is taken from what waits, and noted.
 
         Raises:
-            StoreBusyError: nothing was written, call again with the same.
+            StoreBusyError: what waits then is not written; call again with the same.
         """
-        try:
-            with self.database.write(urgent=True) as connection:
-                return add_rejected(connection, [rejected for _, rejected in waiting], self._quota), ()
-        except StoreBusyError:
-            raise
-        except Exception:
-            if len(waiting) == 1:
-                message = waiting[0][0]
+        at_once = len(refusals.waiting)
+        while some := refusals.waiting[:at_once]:
+            try:
+                with self.database.write(urgent=True) as connection:
+                    unkept = add_rejected(connection, [rejected for _, rejected in some], self._quota)
+                refusals.unkept += unkept
+            except StoreBusyError:
+                raise
+            except Exception:
+                if len(some) > 1:
+                    log.exception("%d rows of the quarantine were refused; storing one by one", len(some))
+                    at_once = 1
+                    continue
+                message = some[0][0]
                 log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
-                return 0, (message,)
-            log.exception("%d rows of the quarantine were refused; storing one by one", len(waiting))
-        found = [self.keep([one]) for one in waiting]
-        return sum(unkept for unkept, _ in found), tuple(message for _, lost in found for message in lost)
+                if all(one is not message for one in refusals.lost):
+                    refusals.lost.append(message)
+            del refusals.waiting[: len(some)]
 
     def _decode_all(self, messages: Sequence[Message]) -> list[Pair]:
         """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""

@@ -18,7 +18,7 @@ from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
 from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
 from monitor.ingest.mqtt import Connected, Session
-from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline, Refusal
+from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -228,7 +228,10 @@ class Ingest:
         outcome: Outcome = self._retry(self._store, batch)
         if outcome.sites:
             self._on_stored(outcome.sites)
-        unkept, lost = self._retry(self._keep, outcome.waiting) if outcome.waiting else (outcome.unkept, outcome.lost)
+        refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
+        if refusals.waiting:
+            self._retry(self._keep, refusals)
+        lost = refusals.lost
         done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
@@ -240,7 +243,7 @@ class Ingest:
         counts["duplicates"] += outcome.added.duplicates
         counts["revisions"] += outcome.added.revisions
         counts["rejected"] += outcome.rejected
-        counts["unkept"] += unkept
+        counts["unkept"] += refusals.unkept
         counts["gaps"] += outcome.gaps
         counts["lost"] += len(lost)
         if outcome.gaps:
@@ -260,9 +263,9 @@ class Ingest:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 
-    def _keep(self, waiting: Sequence[Refusal]) -> tuple[int, tuple[Message, ...]]:
+    def _keep(self, refusals: Refusals) -> None:
         self._check_hold()
-        return self._pipeline.keep(waiting)
+        self._pipeline.keep(refusals)
 
     def _check_hold(self) -> None:
         if reason := self._hold():

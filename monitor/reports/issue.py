@@ -133,18 +133,24 @@ def _issue(db: Database, due: Due, now: datetime, troubles: list[str]) -> bool:
 
 
 def make_document(db: Database, issue: Issue, late: timedelta) -> tuple[str, Mapping[str, Any]]:
-    """A report that was issued, made again from its rows: the document and its facts.
+    """A report that was issued: the document and its facts, as they were stored with it.
 
-    What does not give the digest of then (rows were pruned, or altered) is logged, and the document bears its own.
+    Where none were stored, or what is stored does not give the digest of then, it is made again from its rows. What
+    does not give that digest either (rows were pruned, or altered) is logged, and the document bears its own.
     """
     with db.read() as c:
         period = Period(issue.kind, issue.from_at, issue.to_at)
-        facts, photos = gather_facts(c, issue.site, period), load_photos(c, issue.site, period)
-        kept = load_kept_names(c)
-    digest = digest_of(facts)
+        stored = json.loads(issue.facts) if issue.facts is not None and _is_whole(issue) else None
+        facts = gather_facts(c, issue.site, period) if stored is None else stored
+        photos, kept = load_photos(c, issue.site, period), load_kept_names(c)
+    digest = digest_of(facts) if stored is None else issue.facts_sha256
     if digest != issue.facts_sha256:
         log.warning("report %d of %s comes out otherwise than when it was issued", issue.id, issue.site)
     return render_report(facts, digest, issue.language, issue.made_at, kept, late, photos), facts
+
+
+def _is_whole(issue: Issue) -> bool:
+    return issue.facts is not None and hashlib.sha256(issue.facts.encode()).hexdigest() == issue.facts_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +168,7 @@ def prove(c: Connection, issue: Issue) -> Proof:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
     digest, kept = digest_of(facts), issue.facts
-    whole = None if kept is None else hashlib.sha256(kept.encode()).hexdigest() == issue.facts_sha256
+    whole = None if kept is None else _is_whole(issue)
     changed = find_changed(json.loads(kept), facts) if kept is not None and whole else []
     same = digest == issue.facts_sha256 and whole is not False
     return Proof(digest, same, whole, issue.code_version != code_version(), tuple(changed))

@@ -14,6 +14,7 @@ from monitor.store.database.engine import add_if_absent
 from monitor.store.schema.tables import issued_report, report_mail
 
 ERROR_LIMIT: Final = 400
+_SHORT: Final = [column for column in issued_report.c if column.name != "facts"]  # tens of kilobytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,9 @@ class Mail:
 
 
 def find_issue(c: Connection, site: str, kind: str, language: str, to_at: datetime) -> Issue | None:
-    """The report of a period that ended at an instant; None where none was issued."""
+    """The report of a period that ended at an instant, without its facts; None where none was issued."""
     r = issued_report.c
-    query = select(issued_report).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
+    query = select(*_SHORT).where(r.site == site, r.kind == kind, r.language == language, r.to_at == to_at)
     row = c.execute(query).mappings().one_or_none()
     return None if row is None else Issue(**row)
 
@@ -64,9 +65,9 @@ def load_issue(c: Connection, report_id: int) -> Issue | None:
 
 
 def load_issues(c: Connection, site: str, limit: int) -> list[Issue]:
-    """Reports of a site, the newest first."""
+    """Reports of a site without their facts, the newest first."""
     r = issued_report.c
-    query = select(issued_report).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
+    query = select(*_SHORT).where(r.site == site).order_by(r.to_at.desc(), r.id.desc()).limit(limit)
     return [Issue(**row) for row in c.execute(query).mappings()]
 
 

@@ -93,26 +93,39 @@ def _look_at_database(service: ServiceConfig) -> Iterator[Finding]:
             yield "database", WARN, "a password stands in the service file", "use SLOPEWARD_DATABASE__URL or ~/.pgpass"
         yield from _look_at_stamps(db)
         yield from _look_at_outbox(db)
-        yield from _look_at_own_weights(service, db)
+        yield from _look_at_learnt_weights(service, db)
     finally:
         db.close()
 
 
-def _look_at_own_weights(service: ServiceConfig, db: Any) -> Iterator[Finding]:
-    """Weights of a site that its file names or that serve it by themselves, and that cannot be read."""
+_BRING_BACK: Final = "bring the files back, or make the network again: slopeward scenes learn"
+
+
+def _look_at_scenes(service: ServiceConfig) -> Iterator[Finding]:
+    """Weights that site files name and that cannot be read; relative paths count from where the service was started."""
     from detection.imagery.footprints.records import AUTO, INDEX
     from detection.imagery.weights_file import find_fault
-    from monitor.store.models.scene_weights import find_broken_weights
 
-    mend = "bring the files back, or make the network again: slopeward scenes learn"
     for site in scan_sites(service.paths.sites)[0]:
         named = site.scenes.weights
-        if named not in {AUTO, INDEX} and (fault := find_fault(named)) is not None:
-            yield "scenes", BAD, f"{site.id}: the weights of its site file cannot be read: {fault}", mend
+        if named in {AUTO, INDEX} or (fault := find_fault(named)) is None:
+            continue
+        if named.endswith(".safetensors") and not Path(named).is_absolute():
+            found = f"{site.id}: the weights of its site file are named from the folder where the service was started"
+            yield "scenes", WARN, f"{found}; from here: {fault}", "write the whole path in the site file"
+        else:
+            yield "scenes", BAD, f"{site.id}: the weights of its site file cannot be read: {fault}", _BRING_BACK
+
+
+def _look_at_learnt_weights(service: ServiceConfig, db: Any) -> Iterator[Finding]:
+    """Weights made for a site that should serve it by themselves, and that cannot be read."""
+    from monitor.store.models.scene_weights import find_broken_weights
+
+    for site in scan_sites(service.paths.sites)[0]:
         with db.read() as c:
             for own, fault in find_broken_weights(c, site):
                 told = f"your own weights {own.path} cannot be read: shipped weights serve instead ({fault})"
-                yield "scenes", BAD, f"{site.id}: {told}", mend
+                yield "scenes", BAD, f"{site.id}: {told}", _BRING_BACK
 
 
 def _look_at_stamps(db: Any) -> Iterator[Finding]:
@@ -444,7 +457,7 @@ def _channels(site: Site) -> list[str]:
 
 
 LOOKS: Final = (
-    _look_at_sites, _look_at_database, _look_at_broker, _look_at_logins, _look_at_packages, _look_at_workers,
-    _look_at_machine, _look_at_audit, _look_at_processes, _look_at_channels,
+    _look_at_sites, _look_at_scenes, _look_at_database, _look_at_broker, _look_at_logins, _look_at_packages,
+    _look_at_workers, _look_at_machine, _look_at_audit, _look_at_processes, _look_at_channels,
     _look_at_sources,
 )  # fmt: skip

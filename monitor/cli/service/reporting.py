@@ -214,8 +214,14 @@ def prove_issue(
             raise NotFoundError(f"report {number} does not exist; see `slopeward report list SITE`")
         require_readable(c, issue.site)
         found = prove(c, issue)
-    facts = {"report_id": number, "code_version": issue.code_version, **asdict(found), "changed": list(found.changed)}
-    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}", as_json)
+    facts = {
+        "report_id": number, "code_version": issue.code_version, "issued_sha256": issue.facts_sha256, **asdict(found),
+        "changed": list(found.changed),
+    }  # fmt: skip
+    digests = (
+        "" if found.same else f"; digest {issue.facts_sha256[:12]} as issued, {found.facts_sha256[:12]} as made now"
+    )
+    show(facts, f"report {number}: {_say_proof(found, issue.code_version)}{digests}", as_json)
     if not found.same:
         raise typer.Exit(3 if found.older and found.stored is not False else 1)
 

@@ -15,7 +15,7 @@ from monitor.domain.instants import spell, spell_duration
 from monitor.domain.message import name_level, write_message
 from monitor.domain.names import fold_name, is_same_person
 from monitor.domain.site import VOICE, Recipient, Site
-from monitor.errors import NeedsSecondError, NotFoundError, RefusedError
+from monitor.errors import NeedsSecondError, NotFoundError, RefusedError, RisenError
 from monitor.store.alerting.decisions import add_decision, inserted_id, load_decision
 from monitor.store.alerting.duty import list_addressees
 from monitor.store.database.audit import add_audit
@@ -286,12 +286,12 @@ def acknowledge(
 
     Raises:
         NotFoundError: no such alert.
-        RefusedError: this person has acknowledged it, or it is closed already, it stands higher than what was seen,
-            or no name or reason was given.
+        RisenError: it, or the alert that nobody confirmed, stands higher than what was seen; neither is acknowledged.
+        RefusedError: this person has acknowledged it, or it is closed already, or no name or reason was given.
     """
     found = _require(c, alert_id, actor, reason)
     if seen is not None and found.level > seen:
-        raise RefusedError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
+        raise RisenError(f"alert {alert_id} has risen to level {found.level} since it was looked at; look again")
     if found.key.startswith(UNCONFIRMED):
         _acknowledge_root(c, found, actor, reason, now)
     if found.state == AlertState.ACKNOWLEDGED and not is_same_person(found.acknowledged_by or "", actor.name):
@@ -303,7 +303,7 @@ def acknowledge(
 
 
 def _acknowledge_root(c: Connection, alarm: Row[Any], actor: Actor, reason: str, now: datetime) -> None:
-    """The alert that nobody confirmed, unless it has risen since that alarm named its level."""
+    """The alert that nobody confirmed, at the level that the alarm named; refused where it has risen since."""
     e, number = t.alert_event.c, int(alarm.key.removeprefix(UNCONFIRMED))
     named_at = select(func.min(e.id)).where(e.alert_id == alarm.id).scalar_subquery()
     before = select(e.to_level).where(e.alert_id == number, e.id < named_at).order_by(e.id.desc()).limit(1)

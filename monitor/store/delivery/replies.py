@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from monitor.domain.alert import Actor, AlertState, Notification
-from monitor.errors import RefusedError, SlopewardError
+from monitor.errors import RefusedError, RisenError, SlopewardError
 from monitor.language.catalogue import N_
 from monitor.store.alerting.alerts import acknowledge, find_alert
 from monitor.store.alerting.outbox import mark_confirmed
@@ -168,6 +168,8 @@ def _judge(c: Connection, way: str, number: str, code: str, now: datetime) -> tu
         return Answer(LATE, person, alert_id, language), "the alert was raised again after this code was used"
     try:
         acknowledge(c, alert_id, Actor(person, via=way), f"acknowledged by {way}", now, seen=found.level)
+    except RisenError:  # the alert behind the alarm that nobody confirmed
+        return Answer(RISEN, person, alert_id, language), "the level has risen since"
     except RefusedError as error:
         done = found.used_at is not None or (alert is not None and alert.acknowledged_at is not None)
         return Answer(REPEATED if done else REFUSED, person, alert_id, language), str(error)

@@ -95,14 +95,19 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
     for message in messages:
         digest = message.digest
         times[digest] += message.times
-        first.setdefault(digest, message)
+        if digest not in first or (first[digest].retained and not message.retained):
+            first[digest] = message
     digests = list(first)
     r = rejected_message.c
     for start in range(0, len(digests), _CHUNK):
-        waiting = select(r.id, r.digest).where(r.digest.in_(digests[start : start + _CHUNK]), r.replayed_at.is_(None))
+        some = digests[start : start + _CHUNK]
+        waiting = select(r.id, r.digest, r.retained).where(r.digest.in_(some), r.replayed_at.is_(None))
         for row in connection.execute(waiting).all():
-            first.pop(row.digest, None)
-            connection.execute(update(rejected_message).where(r.id == row.id).values(times=r.times + times[row.digest]))
+            again = first.pop(row.digest, None)
+            values: dict[str, Any] = {"times": r.times + times[row.digest]}
+            if row.retained and again is not None and not again.retained:  # now it is known when it was sent
+                values |= {"retained": False, "received_at": again.received_at, "client": again.client}
+            connection.execute(update(rejected_message).where(r.id == row.id).values(**values))
     room = Room(connection, quota or Quota())
     first = {
         digest: m for digest, m in first.items()

@@ -13,7 +13,7 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, add_rejected
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, add_rejected, load_rejected
 from monitor.store.readings.observations import add_observations
 from tests.data.payloads import published
 
@@ -82,9 +82,11 @@ def test_readings_are_there_before_the_quarantine_is_written(pipeline, database,
     ]
     with monkeypatch.context() as patch:
         patch.setattr(module, "add_rejected", lambda *_: (_ for _ in ()).throw(StoreBusyError("locked")))
+        refusals = module.Refusals(list(outcome.waiting))
         with pytest.raises(StoreBusyError):
-            pipeline.keep(outcome.waiting)
-    assert pipeline.keep(outcome.waiting) == (0, ())
+            pipeline.keep(refusals)
+    pipeline.keep(refusals)
+    assert refusals == module.Refusals([])
     assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
     assert not pipeline.store([rubbish], readings_first=True).waiting, "where there are no readings nothing waits"
 
@@ -92,17 +94,38 @@ def test_readings_are_there_before_the_quarantine_is_written(pipeline, database,
 def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(
     pipeline, database, monkeypatch
 ):
+    busy = [StoreBusyError("locked")]
+
     def refuse(connection, messages, quota=None):
         if any(m.payload == b"poison" for m in messages):
             raise ValueError("no")
+        if len(messages) == 1 and len(messages[0].payload) == 2 and busy:
+            raise busy.pop()
         return add_rejected(connection, messages, quota)
 
     monkeypatch.setattr(module, "add_rejected", refuse)
     poison = Message("slopeward/v1/north/G2/obs", b"poison", NOW, "live")
     others = [Message("slopeward/v1/north/G3/obs", b"{" * n, NOW, "live") for n in (1, 2)]
     outcome = pipeline.store([message(1), others[0], poison, others[1]], readings_first=True)
-    assert pipeline.keep(outcome.waiting) == (0, (poison,))
-    assert ask(database, "select count(*) from rejected_message") == [(2,)]
+    refusals = module.Refusals([*outcome.waiting[:2], *outcome.waiting[1:]])  # two parts of one message
+    with pytest.raises(StoreBusyError):
+        pipeline.keep(refusals)
+    assert refusals.waiting == [outcome.waiting[2]], "what is settled does not come again"
+    pipeline.keep(refusals)
+    assert refusals == module.Refusals([], 0, [poison])
+    assert ask(database, "select times from rejected_message") == [(1,), (1,)]
+
+
+def test_rubbish_that_the_broker_had_kept_counts_as_sent_when_it_comes_live(pipeline, database):
+    topic, later = "slopeward/v1/north/G2/obs", NOW + timedelta(minutes=5)
+    kept = Message(topic, b"{", NOW, "live", retained=True)
+    live = Message(topic, b"{", later, "live")
+    pipeline.store([kept])
+    pipeline.store([kept, live])
+    pipeline.store([kept])
+    with database.read() as c:
+        (row,) = load_rejected(c)
+    assert (row.retained, row.received_at, row.times) == (False, later, 4)
 
 
 def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):

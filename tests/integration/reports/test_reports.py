@@ -29,7 +29,7 @@ from monitor.store.alerting import alerts
 from monitor.store.pages import load_range
 from monitor.store.readings import photos
 from monitor.store.readings.observations import add_observations
-from monitor.store.report_issues import load_issues, load_mails
+from monitor.store.report_issues import load_issue, load_issues, load_mails
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import STORY_ON_SQLITE, free_port
@@ -405,6 +405,12 @@ def test_the_verbs_write_list_and_prove(database, mail, tmp_path, capsys):
         c.execute(t.evaluation.delete())
     status, said = call("prove", "2")
     assert (status, "another one in days, now, segments: rows" in said) == (1, True), said
+    with database.read() as c:
+        issue = load_issue(c, 2)
+    assert f"digest {issue.facts_sha256[:12]} as issued, " in said
+    assert issue.facts_sha256 in issuing.make_document(database, issue, timedelta(days=1))[0], (
+        "what was said, though rows are gone"
+    )
     issued, older = t.issued_report, "made by version 0.1.0"
     for values, expected, text in (
         ({"code_version": "0.1.0"}, 3, f"{older}, what it said is stored and gives its digest"),

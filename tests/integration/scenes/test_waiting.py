@@ -314,3 +314,4 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     whole = json.loads(weights_path("bijie").with_suffix(".json").read_text())
     own.with_suffix(".json").write_text(json.dumps(whole | {"gate": None}))
     assert find_fault(str(own)) == f"{own.with_suffix('.json')}: its gate says nothing"
+    assert (find_fault(f"{'n' * 300}.safetensors") or "").endswith("cannot be read (File name too long)")

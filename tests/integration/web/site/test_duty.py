@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from monitor.domain.alert import Actor, Ledger, health_alarm
 from monitor.domain.instants import parse
-from monitor.errors import RefusedError
+from monitor.errors import RisenError
 from monitor.notify.dispatcher import Dispatcher
 from monitor.notify.verdict import Limits
 from monitor.store.alerting.alerts import acknowledge, apply_changes, find_alert, load_alerts, shelve
@@ -257,7 +257,7 @@ def test_who_acknowledges_the_alarm_that_nobody_confirmed_acknowledges_the_alert
     number, _ = wait()["health:unconfirmed:1"]
     with watched.write() as c:
         raise_alert(c, 3, T0 + 60 * MINUTE)
-    with pytest.raises(RefusedError, match="alert 1 has risen to level 3"), watched.write() as c:
+    with pytest.raises(RisenError, match="alert 1 has risen to level 3"), watched.write() as c:
         acknowledge(c, number, Actor("mori"), "I am there", T0 + 61 * MINUTE)
     with watched.write() as c:
         raise_alert(c, 2, T0 + 62 * MINUTE)

@@ -1,7 +1,7 @@
 import time
 from datetime import UTC, datetime
 
-from monitor.ingest.inbox import BATCH_MOST, BATCH_WAIT_S, Inbox
+from monitor.ingest.inbox import BATCH_MOST, BATCH_WAIT_S, PAUSE_S, Inbox
 from monitor.ingest.message import Message
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -53,14 +53,22 @@ def test_qos_0_is_bounded_and_counted_and_qos_1_is_never_dropped():
     assert len(inbox) == 20
 
 
-def test_what_came_while_the_last_batch_was_written_does_not_wait_once_more(monkeypatch):
-    inbox, waits, sleep = Inbox(), [], time.sleep
-    monkeypatch.setattr("time.sleep", lambda s: (waits.append(s), sleep(s)))
+def test_what_came_while_the_last_batch_was_written_waits_for_other_writers_alone():
+    inbox = Inbox()
+
+    def take():
+        began_s = time.monotonic()
+        return [m.mid for m in inbox.take(0.1)], time.monotonic() - began_s
+
     inbox.put(message(1))
-    sleep(2 * BATCH_WAIT_S)  # the writer is busy
+    time.sleep(2 * BATCH_WAIT_S)  # the writer is busy
     inbox.put(message(2))
-    assert [m.mid for m in inbox.take(0.1)] == [1, 2]
-    assert not waits
+    got, took_s = take()
+    assert got == [1, 2]
+    assert took_s >= PAUSE_S, "the database was left to others"
     inbox.put(message(3))
-    assert [m.mid for m in inbox.take(0.1)] == [3]
-    assert waits, "the first waits for others"
+    got, took_s = take()
+    assert (got, took_s >= BATCH_WAIT_S) == ([3], True), "the first waits for others"
+    for n in range(500):
+        inbox.put(message(n))
+    assert take()[1] >= PAUSE_S / 5, "for a moment, however much waits"
