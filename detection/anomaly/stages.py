@@ -5,6 +5,7 @@ three cells: both go through the same lines. What a stage keeps is bounded, what
 """
 
 from collections.abc import Sequence
+from math import ceil, log
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,6 +24,9 @@ CHANCE: Final = 1e-6
 FEWEST_KNOWN: Final = 20
 COARSE: Final = 0.5
 LEAST_SHARE: Final = 0.01
+FEWEST_EQUAL: Final = 1 + ceil(log(CHANCE) / log(LEAST_SHARE))  # no shorter run is stuck
+# Cells that say how often a sensor repeats itself; with the windows of the other stages within what a service reads.
+SHARE_CELLS: Final = 300
 SORTED_AT_ONCE: Final = 400_000  # numbers: what fits into the fast memory of a processor
 
 
@@ -262,36 +266,77 @@ class Spread:
 
 
 class Stuck:
-    """Where a reading is one of a run that `certain.checks.find_stuck` finds, for many series block by block."""
+    """Where a reading is one of a run that is too long for chance, for many series block by block.
+
+    The share of repeats among the readings before the run says how long chance makes one. Runs that ended in the last
+    `SHARE_CELLS` before it count; of them, those too long for what all of them repeated count with no repeat.
+    """
 
     def __init__(self, rows: int) -> None:
-        self._last = np.full(rows, np.nan)
-        self._run, self._unchanged, self._changes = (np.zeros(rows, dtype=np.int64) for _ in range(3))
+        self._last, self._run = np.full(rows, np.nan), np.zeros(rows, dtype=np.int64)
+        # each a table of the cells where runs ended, its sum over them, and the sum where the present run began
+        self._ends, self._repeats, self._fair = (_Before(rows) for _ in range(3))
 
     def feed(self, new: Array, keep: int) -> NDArray[np.bool_]:
         """Shape (rows, k); the first `keep` cells are final."""
-        out = np.zeros(new.shape, dtype=bool)
-        last, run, unchanged, changes = self._last, self._run, self._unchanged, self._changes
-        for k in range(new.shape[1]):
-            known, same = np.isfinite(new[:, k]), new[:, k] == last
-            ends = known & ~same & (run > 0)
-            unchanged = unchanged + np.where(ends & ~_is_too_long(run, unchanged, changes), run - 1, 0)
-            changes = changes + ends
-            run = np.where(same, run + 1, np.where(known, 1, run))
-            last = np.where(known, new[:, k], last)
-            out[:, k] = same & _is_too_long(run, unchanged, changes)
-            if k + 1 == keep:
-                self._last, self._run, self._unchanged, self._changes = last, run, unchanged, changes
-        return out
+        k = new.shape[1]
+        if not k:
+            return np.zeros(new.shape, dtype=bool)
+        known, place = np.isfinite(new), np.arange(1, k + 1)
+        values = np.concatenate([self._last[:, None], new], axis=1)
+        newest = _carry_on(known, place)
+        same = new == np.take_along_axis(values, newest[:, :-1], axis=1)
+        begins = known & ~same
+        count = np.cumsum(known, axis=1)
+        base = np.maximum.accumulate(np.where(begins, count - 1, -self._run[:, None]), axis=1)
+        run = np.concatenate([self._run[:, None], count - base], axis=1)
+        start = _carry_on(begins, place)
+        ended = begins & (run[:, :-1] > 0)
+        ends = self._ends.feed(ended, start, keep)
+        repeated = np.where(ended, run[:, :-1] - 1, 0)
+        repeats = self._repeats.feed(repeated, start, keep)
+        fair = repeated * ~_is_too_long(run[:, :-1], repeats[:, :-1], ends[:, :-1])
+        unchanged = self._fair.feed(fair, start, keep)
+        if keep:
+            self._last = np.take_along_axis(values, newest[:, keep, None], axis=1)[:, 0]
+            self._run = run[:, keep].copy()
+        return same & _is_too_long(run[:, 1:], unchanged[:, 1:], ends[:, 1:])
+
+
+class _Before:
+    """What the runs that ended in the `SHARE_CELLS` before the present one add up to."""
+
+    def __init__(self, rows: int) -> None:
+        self._tail = np.zeros((rows, SHARE_CELLS), dtype=np.int32)
+        self._sum, self._at_start = np.zeros((rows, 1), dtype=np.int64), np.zeros((rows, 1), dtype=np.int64)
+
+    def feed(self, new: NDArray[np.generic], start: NDArray[np.int64], keep: int) -> NDArray[np.int64]:
+        """The sum where the present run began, of the cell before the block and of each of it, shape (rows, 1 + k)."""
+        joined = np.concatenate([self._tail, new.astype(np.int32)], axis=1)
+        k = new.shape[1]
+        sums = self._sum + np.cumsum(joined[:, -k:].astype(np.int64) - joined[:, :k], axis=1)
+        at_start = np.take_along_axis(np.concatenate([self._at_start, sums], axis=1), start, axis=1)
+        if keep:
+            self._tail = joined[:, keep : keep + SHARE_CELLS].copy()
+            self._sum, self._at_start = sums[:, keep - 1 : keep].copy(), at_start[:, keep : keep + 1].copy()
+        return at_start
+
+
+def _carry_on(marks: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The newest marked place up to each, zero where there is none, for the cell before as well; (rows, 1 + k)."""
+    zeros = np.zeros((len(marks), 1), dtype=np.int64)
+    return np.concatenate([zeros, np.maximum.accumulate(np.where(marks, place, 0), axis=1)], axis=1)
 
 
 def _is_too_long(run: NDArray[np.int64], unchanged: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether runs of equal readings are longer than chance makes them, given how often the sensors repeated."""
-    known = unchanged + changes
-    share = np.clip(unchanged / np.maximum(known, 1), LEAST_SHARE, None)
-    judged = (known >= FEWEST_KNOWN) & (share < COARSE)
-    longest = np.ceil(np.log(CHANCE) / np.log(np.where(judged, share, COARSE)))
-    too_long: NDArray[np.bool_] = judged & (run >= 1 + longest)
+    too_long = run >= FEWEST_EQUAL
+    if too_long.any():
+        long, repeats, known = run[too_long], unchanged[too_long], (unchanged + changes)[too_long]
+        share = np.clip(repeats / np.maximum(known, 1), LEAST_SHARE, None)
+        judged = (known >= FEWEST_KNOWN) & (share < COARSE)
+        longest = np.ceil(np.log(CHANCE) / np.log(np.where(judged, share, COARSE)))
+        too_long[too_long] = judged & (long >= 1 + longest)
     return too_long
 
 

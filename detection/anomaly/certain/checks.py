@@ -1,7 +1,6 @@
 """Faults that need no score because they are certain: stuck and replayed readings, gaps, another unit, wrong times."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import ceil, log
 
 import numpy as np
@@ -9,17 +8,16 @@ import numpy as np
 from detection.anomaly.certain.finding import Finding
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
-from detection.anomaly.stages import CHANCE, COARSE, FEWEST_KNOWN, LEAST_SHARE
+from detection.anomaly.stages import CHANCE, COARSE, Stuck
 from detection.anomaly.windows import Series
 
-FEWEST_EQUAL = 1 + ceil(log(CHANCE) / log(LEAST_SHARE))  # no shorter run is stuck
-MOST_EQUAL = 1 + ceil(log(CHANCE) / log(COARSE))  # and none is found to be so later
+MOST_EQUAL = 1 + ceil(log(CHANCE) / log(COARSE))  # no longer run is found stuck later
 REPLAY_CELLS = 8
 GAP_CELLS = 3
 
 
 def find_stuck(series: Series) -> list[Finding]:
-    """Runs of equal readings that are too long for this sensor's own resolution.
+    """Runs of equal readings that are too long for this sensor's own resolution (`stages.Stuck`).
 
     The share of unchanged readings before the run gives the run length that chance cannot explain, so a coarse sensor
     needs a longer run. A sensor that repeats itself half of the time (a rain gauge in dry weather) is not judged, nor
@@ -27,21 +25,12 @@ def find_stuck(series: Series) -> list[Finding]:
     """
     found = []
     index = np.flatnonzero(series.observed)
-    unchanged, changes, run, is_stuck = 0, 0, 1, False
-    for before, now in pairwise(index):
-        if series.values[now] != series.values[before]:
-            # A run that was found stuck says nothing about the resolution.
-            unchanged += 0 if is_stuck else run - 1
-            changes += 1
-            run, is_stuck = 1, False
-            continue
-        run += 1
-        known = unchanged + changes
-        share = max(unchanged / known, LEAST_SHARE) if known else 1.0
-        if not is_stuck and known >= FEWEST_KNOWN and share < COARSE and run >= 1 + ceil(log(CHANCE) / log(share)):
-            is_stuck = True
-            text = f"{run} equal readings of {series.values[now]:g}"
-            found.append(Finding(float(series.times_s[now]), "stuck", text))
+    values, is_stuck = series.values[index], Stuck(1).feed(series.values[None], 0)[0, index]
+    begins = np.flatnonzero(np.diff(values, prepend=np.nan) != 0)
+    for now in np.flatnonzero(is_stuck & ~np.concatenate([[False], is_stuck[:-1]])).tolist():
+        run = now - int(begins[np.searchsorted(begins, now, side="right") - 1]) + 1
+        text = f"{run} equal readings of {values[now]:g}"
+        found.append(Finding(float(series.times_s[index[now]]), "stuck", text))
     return found
 
 

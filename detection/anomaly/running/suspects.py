@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.anomaly.certain.checks import FEWEST_EQUAL, MOST_EQUAL, REPLAY_CELLS
+from detection.anomaly.certain.checks import MOST_EQUAL, REPLAY_CELLS
 from detection.anomaly.certain.timing import MOVED, NEWEST, USUAL
 from detection.anomaly.certain.unit_jump import BEFORE, CLEAR, FACTORS
-from detection.anomaly.stages import Array
+from detection.anomaly.stages import FEWEST_EQUAL, Array
 
 LENGTH: Final = 64  # readings kept of each series
 BLOCKS: Final = 2500  # marks of earlier blocks of readings, among which a replay is found

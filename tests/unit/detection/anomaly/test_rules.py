@@ -13,7 +13,7 @@ from detection.anomaly.parts import PARTS, score_parts
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.registry import COMPOSITES, NETWORKS, RULES, load_rule
 from detection.anomaly.split import split_budget
-from detection.anomaly.stages import Stuck, median_of_windows
+from detection.anomaly.stages import SHARE_CELLS, Stuck, median_of_windows
 from detection.anomaly.threshold import carry_over, choose_threshold, count_runs
 from detection.anomaly.windows import (
     Series,
@@ -116,18 +116,43 @@ def test_stuck_needs_the_run_that_chance_cannot_make():
     assert find_stuck(series) == []
 
 
-@pytest.mark.parametrize("resolution", [0.01, 0.5, 2.0])
-def test_many_series_are_looked_at_for_stuck_readings_as_one_is(resolution):
+def coarse_and_stuck(n):
     rng = np.random.default_rng(3)
-    table = np.round(rng.normal(0, 1.5, (6, 400)) / resolution) * resolution
-    for row in range(1, 6):
-        table[row, 60 * row : 60 * row + 5 * row] = table[row, 60 * row]
+    table = np.round(rng.normal(0, 1.5, (5, n)), 2)
+    for row, resolution in enumerate([0.01, 0.3, 1.0, 2.0]):
+        table[row] = np.round(table[row] / resolution) * resolution
+    for begin in range(60, n - 30, 47):
+        table[:, begin : begin + begin % 30] = table[:, begin, None]
     table[rng.random(table.shape) < 0.05] = np.nan
-    found = Stuck(6).feed(table, 0)
-    for row, is_stuck in zip(table, found, strict=True):
-        known = np.flatnonzero(np.isfinite(row))
-        begins = known[is_stuck[known] & ~np.concatenate([[False], is_stuck[known][:-1]])]
-        assert [f.at_s for f in find_stuck(Series(np.arange(400) * DAY, row, DAY))] == [at * DAY for at in begins]
+    return table
+
+
+def test_stuck_readings_are_the_same_block_by_block():
+    table, begin, out = coarse_and_stuck(1000), 0, []
+    stuck = Stuck(len(table))
+    for k in [1, 2, 3, 1, 500, 1, 20, 330, 142]:
+        keep = k // 2 or k
+        block = stuck.feed(table[:, begin : begin + k], keep)
+        out.append(block[:, :keep])
+        begin += keep
+    whole = Stuck(len(table)).feed(table, 0)
+    assert np.array_equal(np.concatenate(out, axis=1), whole[:, :begin])
+    assert (0.01 < whole.mean(axis=1)).all()
+
+
+def test_a_record_that_is_cut_has_the_stuck_readings_of_the_whole():
+    table = coarse_and_stuck(1500)
+    cut = 2 * SHARE_CELLS + 30  # a run may begin before the cut
+    assert np.array_equal(Stuck(5).feed(table[:, -1500 + 300 :], 0)[:, cut:], Stuck(5).feed(table, 0)[:, 300 + cut :])
+
+
+def test_a_record_that_is_cut_has_the_scores_of_the_whole():
+    rng = np.random.default_rng(5)
+    values = np.round(np.cumsum(rng.normal(0.1, 0.02, 3100)) + rng.normal(0, 1, 3100), 2)
+    values[:600] = np.round(values[:600])
+    whole, cut = (score_parts({"A": Series(np.arange(3100)[-n:] * DAY, values[-n:], DAY)}) for n in (3100, 2500))
+    for part in PARTS:
+        assert cut[part]["A"][-100:] == pytest.approx(whole[part]["A"][-100:], abs=1e-6)
 
 
 def test_a_stuck_sensor_does_not_teach_that_it_has_little_noise():
