@@ -149,7 +149,9 @@ def test_a_record_that_is_cut_has_the_stuck_readings_of_the_whole():
 def test_a_record_that_is_cut_has_the_scores_of_the_whole():
     rng = np.random.default_rng(5)
     values = np.round(np.cumsum(rng.normal(0.1, 0.02, 3100)) + rng.normal(0, 1, 3100), 2)
-    values[:600] = np.round(values[:600])
+    values[:600] = np.round(values[:600] / 3.0) * 3.0
+    for begin in range(700, 3050, 40):
+        values[begin : begin + 5] = values[begin]
     whole, cut = (score_parts({"A": Series(np.arange(3100)[-n:] * DAY, values[-n:], DAY)}) for n in (3100, 2500))
     for part in PARTS:
         assert cut[part]["A"][-100:] == pytest.approx(whole[part]["A"][-100:], abs=1e-6)
