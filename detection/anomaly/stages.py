@@ -285,7 +285,7 @@ class Stuck:
         known, place = np.isfinite(new), np.arange(1, k + 1)
         values = np.concatenate([self._last[:, None], new], axis=1)
         newest = _carry_on(known, place)
-        same = new == np.take_along_axis(values, newest[:, :-1], axis=1)
+        same: NDArray[np.bool_] = new == np.take_along_axis(values, newest[:, :-1], axis=1)
         begins = known & ~same
         count = np.cumsum(known, axis=1)
         base = np.maximum.accumulate(np.where(begins, count - 1, -self._run[:, None]), axis=1)
@@ -330,7 +330,7 @@ def _carry_on(marks: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.
 
 def _is_too_long(run: NDArray[np.int64], unchanged: NDArray[np.int64], changes: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether runs of equal readings are longer than chance makes them, given how often the sensors repeated."""
-    too_long: NDArray[np.bool_] = run >= FEWEST_EQUAL
+    too_long = run >= FEWEST_EQUAL
     if too_long.any():
         long, repeats, known = run[too_long], unchanged[too_long], (unchanged + changes)[too_long]
         share = np.clip(repeats / np.maximum(known, 1), LEAST_SHARE, None)
