@@ -238,8 +238,8 @@ def build(name: str, in_channels: int, classes: int = 2, width: float = 1.0, **o
         raise ModelError(f"network {name!r} has no option {', '.join(unknown)}; known: {_names(known) or 'none'}")
     try:
         network: torch.nn.Module = target(in_channels, classes, width, **entry.fixed, **options)
-    except ValueError as error:
-        raise ModelError(f"network {name!r}: {error}") from None
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"network {name!r}: {str(error).splitlines()[0]}") from None
     return network
 
 

@@ -1,10 +1,11 @@
 """Weights and their card as files: found, read and checked without the libraries that run them."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from detection.imagery.errors import ModelError
 
@@ -48,7 +49,8 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
         ungated: also a candidate that did not pass its gate.
 
     Raises:
-        ModelError: file or card missing or unreadable, card incomplete, weights not the card's, a gate not passed.
+        ModelError: file or card missing or unreadable, a field of the card missing or of another shape, weights not
+            the card's, a gate not passed.
     """
     path = weights_path(weights)
     card_path = path.with_suffix(".json")
@@ -65,9 +67,9 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     missing = [key for key in CARD_KEYS if not isinstance(card, dict) or key not in card]
     if missing or card["format"] != FORMAT:
         raise ModelError(f"{card_path}: not a card of format {FORMAT} (missing: {', '.join(missing) or 'nothing'})")
+    if (fault := find_card_fault(card)) is not None:
+        raise ModelError(f"{card_path}: {fault}")
     gate = card.get("gate", {"passed": True})
-    if not isinstance(gate, dict) or "passed" not in gate:
-        raise ModelError(f"{card_path}: its gate says nothing")
     if not ungated and not gate["passed"]:
         reasons = "; ".join(map(str, gate.get("reasons") or ()))
         raise ModelError(f"{path}: this candidate did not pass its gate: {reasons}")
@@ -85,6 +87,30 @@ def find_fault(weights: str) -> str | None:
     return None
 
 
+def may_be_used(card: Mapping[str, Any]) -> bool:
+    """Whether a card lets its weights be put to use: its gate found them better, or nobody judged them.
+
+    >>> may_be_used({"gate": {"passed": True, "verdict": "as good"}}), may_be_used({})
+    (False, True)
+    """
+    gate = card.get("gate") or {}
+    return bool(gate.get("put_to_use", gate.get("verdict", "better") == "better"))  # a card of before does not say
+
+
+def is_same(weights: str, other: str, model_hash: str | None = None) -> bool:
+    """Whether two names say the same weights, however their paths are written, or one is a copy of the other.
+
+    `model_hash` is that of `other` where it is known: its files need not be there then.
+    """
+    try:
+        if Path(weights).resolve() == Path(other).resolve():
+            return True
+        known = model_hash or read_weights(other, ungated=True).model_hash
+        return read_weights(weights, ungated=True).model_hash == known
+    except (ModelError, OSError):
+        return False
+
+
 def spell_own(weights: str) -> str:
     """Weights of one's own as people recognise them: the file and its folder, not the path of the server.
 
@@ -92,3 +118,134 @@ def spell_own(weights: str) -> str:
     '20261122-101500/bench.safetensors'
     """
     return "/".join(Path(weights).parts[-2:])
+
+
+WIDEST: Final = 16.0  # of a network, in widths of its paper
+CLASSES_MOST: Final = 251
+
+
+class Field(NamedTuple):
+    """`name` with dots goes into objects; `fits` is asked of its value, with the card beside it."""
+
+    name: str
+    what: str
+    fits: Callable[[Any, Mapping[str, Any]], bool]
+    needed: bool = True
+
+
+def find_card_fault(card: Mapping[str, Any]) -> str | None:
+    """The first field that is missing or of another shape, in one line; None where all fit.
+
+    >>> find_card_fault({"name": 3})
+    'name must be a text'
+    """
+    for field in FIELDS:
+        *parents, last = field.name.split(".")
+        within: Any = card
+        for parent in parents:
+            within = within.get(parent)
+            if within is None:
+                break
+        if within is None or (last not in within and not field.needed):
+            continue
+        if last not in within or not field.fits(within[last], card):
+            return f"{field.name} must be {field.what}"
+    return None
+
+
+def _is_number(value: Any, low: float = -1e30, high: float = 1e30) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and _is_number(value, low, high)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _are(fits: Callable[[Any], bool], values: Any, count: int | None = None) -> bool:
+    """Whether it is a list that is not empty, of `count` where that is given, and each value fits."""
+    return isinstance(values, list) and bool(values) and count in {None, len(values)} and all(map(fits, values))
+
+
+def _is_range(value: Any) -> bool:
+    return _are(_is_number, value, 2) and value[0] <= value[1]
+
+
+def _text(value: Any, _: Any) -> bool:
+    return _is_text(value)
+
+
+def _texts(value: Any, _: Any) -> bool:
+    return _are(_is_text, value)
+
+
+def _object(value: Any, _: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _number(low: float, high: float = 1e30) -> Callable[[Any, Any], bool]:
+    return lambda value, _: _is_number(value, low, high)
+
+
+def _whole(high: int) -> Callable[[Any, Any], bool]:
+    return lambda value, _: _is_whole(value, 1, high)
+
+
+def _by_band(fits: Callable[[Any], bool]) -> Callable[[Any, Mapping[str, Any]], bool]:
+    return lambda value, card: _are(fits, value, len(card["bands"]))
+
+
+def _by_look(value: Any, card: Mapping[str, Any]) -> bool:
+    return _are(_is_range, value, len(card["domain"]["bands"]))
+
+
+def _scale(value: Any, card: Mapping[str, Any]) -> bool:
+    return _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"]))
+
+
+def _has_scale(value: Any, _: Any) -> bool:
+    return isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value)
+
+
+SIDE_MOST: Final = 1 << 14
+FIELDS: Final = (
+    Field("name", "a text", _text),
+    Field("network", "an object", _object),
+    Field("network.name", "a text", _text),
+    Field("network.classes", f"a whole number from 1 to {CLASSES_MOST}", _whole(CLASSES_MOST)),
+    Field("network.width", f"a number above 0, at most {WIDEST:g}", _number(1e-6, WIDEST)),
+    Field("network.options", "an object", _object),
+    Field("bands", "a list of different names", lambda value, _: _are(_is_text, value) and len({*value}) == len(value)),
+    Field("radiometry", "an object, with a scale where its stretch is reflectance", _has_scale),
+    Field("radiometry.stretch", "a text", _text),
+    Field("radiometry.scale", "a number above 0, or one for each band", _scale, needed=False),
+    Field("radiometry.block_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
+    Field("normalisation", "an object", _object),
+    Field("normalisation.mean", "a number for each band", _by_band(_is_number)),
+    Field("normalisation.std", "a number above 0 for each band", _by_band(lambda one: _is_number(one, 1e-30))),
+    Field("normalisation.value_range", "a lowest and a highest value for each band", _by_band(_is_range)),
+    Field("threshold", "a number from 0 to 1", _number(0, 1)),
+    Field("pixel_size_m", "a number above 0", _number(1e-6)),
+    Field("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
+    Field("temperature", "a number above 0", _number(1e-6), needed=False),
+    Field("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),
+    Field("classes", "a list of names", _texts, needed=False),
+    Field("linear_classes", "a list", lambda value, _: isinstance(value, list), needed=False),
+    Field("gate", "an object", _object, needed=False),
+    Field("gate.passed", "true or false", lambda value, _: isinstance(value, bool)),
+    Field("gate.reasons", "a list", lambda value, _: isinstance(value, list), needed=False),
+    Field("domain", "an object or null", lambda value, _: value is None or isinstance(value, dict), needed=False),
+    Field("domain.bands", "a list of bands of the card", lambda value, card: _texts(value, 0) and {*value} <= {
+        *card["bands"]}),
+    Field("domain.pixel_size_m", "a number above 0", _number(1e-6)),
+    Field("domain.median", "a lowest and a highest value for each of its bands", _by_look),
+    Field("domain.spread", "a lowest and a highest value for each of its bands", _by_look),
+    Field("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
+    Field("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
+    Field("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
+    Field("domain.season", "a list of months or null", lambda value, _: value is None or _are(
+        lambda one: _is_whole(one, 1, 12), value), needed=False),
+)  # fmt: skip

@@ -156,7 +156,8 @@ def test_a_network_comes_back_from_disk_as_it_was_and_order_in_the_batch_does_no
     network, twin, other = (seeded(name, seed=seed).eval() for seed in (3, 3, 4))
     card = {
         "name": "made", "network": {"name": name, "classes": 2, "width": 0.125, "options": {}},
-        "bands": ["B4", "B3", "B2"], "radiometry": {}, "normalisation": {}, "threshold": 0.5,
+        "bands": ["B4", "B3", "B2"], "radiometry": {"stretch": "local-max"}, "threshold": 0.5, "pixel_size_m": 10.0,
+        "normalisation": {"mean": [0.0] * 3, "std": [1.0] * 3, "value_range": [[0.0, 1.0]] * 3},
     }  # fmt: skip
     save_model(tmp_path / "made.safetensors", network, card)
     loaded = load_model(str(tmp_path / "made.safetensors")).network

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -64,7 +65,7 @@ def load_model(weights: str, *, ungated: bool = False) -> Model:
     network = build(options["name"], len(card["bands"]), options["classes"], options["width"], **options["options"])
     try:
         network.load_state_dict(load_tensors(found.content))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{found.path}: does not fit the network of the card ({str(error).splitlines()[0]})") from None
     network.eval()
     return Model(network, card, found.model_hash)

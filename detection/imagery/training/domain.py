@@ -33,6 +33,7 @@ UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
 PIXEL_RATIO_MOST: Final = 4.0
 SMOOTHNESS_LEAST: Final = 0.3  # correlation of neighbours; ground at any scale has more, noise has none
 CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, snow, a constant
+CONTRAST_FLOOR: Final = 0.02  # of any training: below it lies a constant
 NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
 # (brightest - darkest) / brightest of red, green and blue: the median of a window of ground is hardly ever below 0.1
 # (Landslide4Sense: 0.08 and more in 500 tiles); a cloud or snow has 0.03.
@@ -285,8 +286,13 @@ def _measure_contrast(look: Look) -> float:
 
 
 def _find_least_contrast(domain: Mapping[str, Any]) -> float:
-    """What a scene must have: less than usual where a part of the training itself had less."""
-    return min(CONTRAST_LEAST, CONTRAST_SLACK * float(domain.get("contrast_least", 1.0)))
+    """What a scene must have: less than usual where a part of the training itself had less, but never next to none.
+
+    >>> _find_least_contrast({"contrast_least": 0.0}), _find_least_contrast({})
+    (0.02, 0.2)
+    """
+    found = min(CONTRAST_LEAST, CONTRAST_SLACK * float(domain.get("contrast_least", 1.0)))
+    return max(CONTRAST_FLOOR, found)
 
 
 def _refuse_nonsense(looks: list[Look], negative: list[float], least: float) -> None:

@@ -239,6 +239,7 @@ def _register_left(owner: _Owner) -> None:
 
 
 def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
+    from detection.imagery.weights_file import may_be_used
     from detection.learning.run import UNSURE
 
     gate, tiles = answer["gate"], answer["tiles"]
@@ -250,7 +251,7 @@ def _show(answer: dict[str, Any], target: Path, site: str | None) -> None:
         f"({_span(gate['interval'])}), of logistic regression {f1['logistic']:.3f}, "
         f"difference {_signed(less['difference'])} ({_span(less['interval'])})"
     )
-    put_to_use = gate.get("put_to_use", gate["verdict"] == "better")  # an answer of before does not say
+    put_to_use = may_be_used(answer)
     chosen = "offered" if put_to_use else "offered as a candidate" if answer["offered"] else "not offered"
     print(f"{chosen}: {gate['reasons'][0]}")
     print(answer["curve"]["said"])

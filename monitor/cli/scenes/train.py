@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detection.imagery.footprints.records import AUTO
+from detection.imagery.weights_file import is_same
 from monitor.cli.identity import prove
 from monitor.cli.session import LARGEST_SEED, ConfigOption, JsonOption, open_service, pick_site, print_json
 from monitor.criteria.proofs import OUTLINES, judge_outlines, needs_proof
@@ -182,8 +183,9 @@ def _choose_weights(db: "Database", chosen: "Site", named: str | None) -> str:
     if named is None:
         with db.read() as c:
             return find_weights(c, chosen, datetime.now(UTC))
-    if chosen.scenes.weights not in {AUTO, named}:
-        raise SlopewardError(f"{chosen.id} names {chosen.scenes.weights} in its site file: others prove nothing there")
+    own = chosen.scenes.weights
+    if own not in {AUTO, named} and not is_same(own, named):
+        raise SlopewardError(f"{chosen.id} names {own} in its site file: others prove nothing there")
     return named
 
 

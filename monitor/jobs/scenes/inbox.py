@@ -15,7 +15,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.scenes.lock import hold
-from monitor.jobs.scenes.model_acts import NAMED, keep_named
+from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import (
     list_footprints,
     list_names,
@@ -100,6 +100,7 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         rows = load_scenes(c, site.id)
     tell_waiting(db, site, rows, now)
+    release_named(db, site, now)
     tell_weights(db, site, now)
     if folder.is_dir():  # an inbox that is away for a moment has lost nothing
         end_troubles(db, site, rows, present, read, now)
@@ -160,6 +161,7 @@ def detect_scene(
             return "waiting: scenes of the site are being read by another process"
         if wait and _is_read(db, site, entry):
             return "was read by the service"
+        release_named(db, site, now)
         return _detect(db, config, site, entry, results, now)
 
 

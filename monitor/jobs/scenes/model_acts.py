@@ -4,15 +4,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import AUTO
-from detection.imagery.weights_file import find_fault
+from detection.imagery.footprints.records import AUTO, INDEX
+from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
-from monitor.store.models.registry import ModelRow, change_state, find_model
+from monitor.store.database.engine import Database
+from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason
 
 NAMED = "weights named by the site file"
+UNNAMED = "named by the site file no more"
 
 
 def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
@@ -28,15 +30,21 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
     Raises:
         NotFoundError: no such network.
-        RefusedError: it is in use already, it cannot be read, the site file names weights, or who asks may not.
+        RefusedError: it is in use already, its gate made it a candidate only, it cannot be read, the site file names
+            weights, or who asks may not.
     """
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
-    if row.state == "active":
+    if row.state == "active" and row.reason != NAMED:
         raise RefusedError(f"{row.name} is in use already")
     if site.scenes.weights != AUTO:
         mend = f'write weights = "{AUTO}" there, or {row.path}'
         raise RefusedError(f"the site file of {site.id} names its weights: {mend}")
+    if not may_be_used(row.card):
+        raise RefusedError(
+            f"{row.name} is a candidate: its gate did not find it better than logistic regression; outline in more "
+            f"places and learn again, or try it: slopeward scenes detect SCENE --model {row.path}"
+        )
     if (fault := find_fault(row.path)) is not None:
         raise RefusedError(f"{row.name} cannot be read: {fault}")
     change_state(c, row, "active", reason, actor, now)
@@ -54,7 +62,7 @@ def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now
     require_reason(c, actor, reason)
     if row.state == "retired":
         raise RefusedError(f"{row.name} is retired already")
-    if site.scenes.weights == row.path:
+    if _is_named(site, row):
         raise RefusedError(f"{row.name} is named by the site file of {site.id}: take it out there first")
     change_state(c, row, "retired", reason, actor, now)
     return f"{row.name} is retired"
@@ -65,6 +73,23 @@ def keep_named(c: Connection, site: Site, model_hash: str, now: datetime) -> Non
     row = find_model(c, model_hash)
     if row.site == site.id and row.state != "active":
         change_state(c, row, "active", NAMED, SERVICE, now)
+
+
+def release_named(db: Database, site: Site, now: datetime) -> None:
+    """Give networks that were in use only because the site file named them the state back that people gave them."""
+    with db.read() as c:
+        rows = [r for r in load_models(c, task="scene", site=site.id) if (r.state, r.reason) == ("active", NAMED)]
+    if not (gone := [row for row in rows if not _is_named(site, row)]):
+        return
+    with db.write() as c:
+        for row in gone:
+            before = load_transitions(c, row.model_hash)[-1].from_state or "candidate"
+            change_state(c, row, before, UNNAMED, SERVICE, now)
+
+
+def _is_named(site: Site, row: ModelRow) -> bool:
+    named = site.scenes.weights
+    return named not in {AUTO, INDEX} and is_same(named, row.path, row.model_hash)
 
 
 def _find_own(c: Connection, site: Site, start: str) -> ModelRow:

@@ -2,11 +2,17 @@
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.weights_file import weights_path
 from monitor.cli.main import run_verb
+from monitor.domain.alert import Actor
+from monitor.errors import RefusedError
 from monitor.jobs.scenes import inbox
+from monitor.jobs.scenes.model_acts import retire
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model, find_model, load_transitions
 from monitor.store.models.scene_weights import load_own_weights
@@ -28,12 +34,14 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         (tmp_path / "sites").mkdir()
         (tmp_path / "sites" / "bench.toml").write_text(site.source)
         with database.write() as c:
-            for name, owner, file in ((model.model_hash, "bench", path), ("e" * 64, "bench", "gone.safetensors"),
-                                      ("f" * 64, "other", path)):  # fmt: skip
+            as_good = {"passed": True, "put_to_use": False, "verdict": "as good"}
+            for name, owner, file, card in (
+                (model.model_hash, "bench", path, model.card), ("e" * 64, "bench", "gone.safetensors", model.card),
+                ("f" * 64, "other", path, model.card), ("d" * 64, "bench", path, {**model.card, "gate": as_good}),
+            ):  # fmt: skip
                 add_model(
-                    c, name, kind="bench", task="scene", site=owner, path=file, card=model.card, now=may(1),
-                    reason="learnt",
-                )  # fmt: skip
+                    c, name, kind="bench", task="scene", site=owner, path=file, card=card, now=may(1), reason="learnt"
+                )
 
         def act(verb: str, start: str = model.model_hash[:8]) -> tuple[int, str]:
             return run_verb(["scenes", verb, start, *WHY, "--by", "ada"]), "".join(capsys.readouterr())
@@ -44,14 +52,16 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
 
         assert act("promote", "ffff")[1].strip().endswith("is no network learnt for the scenes of bench")
         assert "cannot be read: no weights at gone.safetensors" in act("promote", "eeee")[1]
+        assert "is a candidate: its gate did not find it better than logistic" in act("promote", "dddd")[1]
         assert act("promote")[0] == 0
         assert state() == ("active", [path])
         assert "is in use already" in act("promote")[1]
         assert act("retire")[0] == 0
         assert state() == ("retired", [])
         assert "is retired already" in act("retire")[1]
-        # the site file names it: from its first scene on the registry says that it serves
-        site = replace(site, scenes=replace(site.scenes, weights=path))
+        # the site file names it, by another spelling: from its first scene on the registry says that it serves
+        spelt = f"{Path(path).parent}/../{Path(path).parent.name}/{Path(path).name}"
+        auto, site = site, replace(site, scenes=replace(site.scenes, weights=spelt))
         draw(tmp_path / "drawn", may(5), 1.0)
         arrive(config, tmp_path / "drawn", "first")
         assert "footprints" in inbox.run(database, config, site, may(5))
@@ -59,3 +69,8 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
         with database.read() as c:
             last = load_transitions(c, model.model_hash)[-1]
         assert (last.from_state, last.to_state, last.reason) == ("retired", "active", "weights named by the site file")
+        with database.write() as c, pytest.raises(RefusedError, match="is named by the site file of bench"):
+            retire(c, site, model.model_hash, Actor("ada"), "it is old", may(5))
+        # it names it no more: the retirement of before holds again
+        inbox.run(database, config, auto, may(6))
+        assert state() == ("retired", [])

@@ -312,6 +312,30 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         own.with_suffix(".json").write_text(card)
         assert said in (find_fault(str(own)) or "")
     whole = json.loads(weights_path("bijie").with_suffix(".json").read_text())
-    own.with_suffix(".json").write_text(json.dumps(whole | {"gate": None}))
-    assert find_fault(str(own)) == f"{own.with_suffix('.json')}: its gate says nothing"
+    network, domain = whole["network"], whole["domain"]
+    for odd, said in (
+        ({"gate": None}, "gate must be an object"),
+        ({"gate": {"passed": False, "reasons": 3}}, "gate.reasons must be a list"),
+        ({"gate": {}}, "gate.passed must be true or false"),
+        ({"name": ""}, "name must be a text"),
+        ({"network": network | {"options": None}}, "network.options must be an object"),
+        ({"network": network | {"width": 10**400}}, "network.width must be a number above 0, at most 16"),
+        ({"bands": ["B4", "B3"]}, "normalisation.mean must be a number for each band"),
+        ({"bands": [["B4"], "B3"]}, "bands must be a list of different names"),
+        ({"radiometry": {}}, "radiometry.stretch must be a text"),
+        ({"radiometry": {"stretch": "reflectance"}}, "radiometry must be an object, with a scale where"),
+        ({"normalisation": None}, "normalisation must be an object"),
+        ({"threshold": None}, "threshold must be a number from 0 to 1"),
+        ({"threshold": float("nan")}, "threshold must be a number from 0 to 1"),
+        ({"pixel_size_m": True}, "pixel_size_m must be a number above 0"),
+        ({"tile_px": None}, "tile_px must be a number of pixels"),
+        ({"domain": {}}, "domain.bands must be a list of bands of the card"),
+        ({"domain": domain | {"median": [[0, 1]]}}, "domain.median must be a lowest and a highest value for each of"),
+        ({"domain": domain | {"season": [13]}}, "domain.season must be a list of months or null"),
+    ):
+        own.with_suffix(".json").write_text(json.dumps(whole | odd))
+        assert (find_fault(str(own)) or "").startswith(f"{own.with_suffix('.json')}: {said}")
+    del whole["pixel_size_m"]
+    own.with_suffix(".json").write_text(json.dumps(whole))
+    assert (find_fault(str(own)) or "").endswith(": pixel_size_m must be a number above 0")
     assert (find_fault(f"{'n' * 300}.safetensors") or "").endswith("cannot be read (File name too long)")
