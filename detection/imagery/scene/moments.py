@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 LOCAL_STANDARD = "local-standard"
 """The stretch that takes the mean nearby off each band and divides by the standard deviation nearby."""
-# No band is divided by less than this share of what is usual in the scene: calm water would become noise.
+# No band is divided by less than this share of what the rougher blocks of the scene have: calm water, though it be most
+# of a scene, would become noise.
 LEAST_SHARE = 0.25
+ROUGH_QUANTILE = 0.9
 LEAST_STD = 1e-6
 # In standard deviations: one roof or one broken pixel says no more than that.
 MOST = 4.0
@@ -66,8 +68,8 @@ class Moments:
         """By band, the least that is divided by."""
         full = self.count >= 0.25 * self.count.max()
         mean, square = (sums[:, full] / self.count[full] for sums in (self.total, self.square))
-        usual = np.median(np.sqrt(np.maximum(square - mean**2, 0)), axis=1)
-        return np.asarray(np.maximum(LEAST_SHARE * usual, LEAST_STD))
+        rough = np.quantile(np.sqrt(np.maximum(square - mean**2, 0)), ROUGH_QUANTILE, axis=1)
+        return np.asarray(np.maximum(LEAST_SHARE * rough, LEAST_STD))
 
 
 def sum_blocks(values: NDArray[np.float64], block_px: int) -> NDArray[np.float64]:

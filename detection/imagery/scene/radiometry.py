@@ -1,7 +1,7 @@
 """From counts in a file to the values that a network was trained on: the stretch contract of a model's card."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,7 @@ class Stretch:
             cloud.
         moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
         offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
+        cloud_share: of the valid pixels, those that were left out of `moments`: bright and white.
     """
 
     factors: NDArray[np.float32]
@@ -65,6 +66,7 @@ class Stretch:
     colours: tuple[int, ...] = ()
     moments: Moments | None = None
     offset: float = 0.0
+    cloud_share: float = 0.0
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
@@ -94,8 +96,7 @@ class Stretch:
         if not self.colours:
             return None
         shown = self.show_light(values, counts, column, row)[list(self.colours)]
-        brightest, darkest = shown.max(axis=0), shown.min(axis=0)
-        white = (darkest >= CLOUD_LEAST) & (brightest - darkest < CLOUD_COLOUR * brightest)
+        white = (shown.min(axis=0) >= CLOUD_LEAST) & _is_white(shown)
         if not white.any():
             return None
         # a tile's edge is no edge of a cloud: of two tiles that show a pixel the one that sees more around it is right
@@ -169,49 +170,121 @@ def measure_stretch(
         ceilings, clouds = (np.where(spectral, by * highs, np.inf).astype(np.float32) for by in (SLACK, CLOUD_SLACK))
         return Stretch(factors, None, 1, ceilings, clouds)
     block_px = int(card["radiometry"].get("block_px", 128))
-    maxima, moments = _measure_blocks(reader, spectral, block_px, progress, sums=kind == LOCAL_STANDARD)
-    if not moments.count.any():
-        raise NoValidPixelsError("all pixels of the scene are nodata")
-    if not (maxima > 0).any():
-        raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
     colours = tuple(reader.names.index(name) for name in COLOURS) if set(COLOURS) <= set(reader.names) else ()
-    factors, maxima = spectral.astype(np.float32), _fill_gaps(maxima)
-    if kind == "local-max":
+    local, offset = kind == LOCAL_STANDARD, 0.0
+    if local and find_missing_offset(sample_pixels(reader)[spectral]):
+        offset = -SENTINEL_OFFSET
+    blocks = _measure_blocks(reader, spectral, block_px, progress, colours if local else (), offset, sums=local)
+    if not blocks.moments.count.any():
+        raise NoValidPixelsError("all pixels of the scene are nodata")
+    if not (blocks.maxima > 0).any():
+        raise RadiometryError("no value lies above 0: decibels or an index, not the brightness of an image")
+    factors, maxima = spectral.astype(np.float32), _fill_gaps(blocks.maxima)
+    if not local:
         return Stretch(factors, maxima, block_px, colours=colours)
-    offset = -SENTINEL_OFFSET if find_missing_offset(sample_pixels(reader)[spectral]) else 0.0
-    return Stretch(factors, maxima - np.float32(offset), block_px, colours=colours, moments=moments, offset=offset)
+    if offset:
+        maxima = np.maximum(maxima - np.float32(offset), np.float32(1))
+    stretch = Stretch(factors, maxima, block_px, colours=colours, moments=blocks.moments, offset=offset)
+    return _leave_out_clouds(reader, stretch, blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """What is measured of blocks: the brightest value (0 where none is above 0), sums, the brightest without colour."""
+
+    maxima: NDArray[np.float32]
+    moments: Moments
+    whitest: NDArray[np.float32]
 
 
 def _measure_blocks(
-    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None], *, sums: bool
-) -> tuple[NDArray[np.float32], Moments]:
-    """The brightest value of each block (0 where there is none above 0), its valid pixels and, if asked, their sums."""
+    reader: BandReader, spectral: NDArray[np.bool_], block_px: int, progress: Callable[[float], None],
+    colours: tuple[int, ...], offset: float, *, sums: bool,
+) -> _Blocks:  # fmt: skip
+    """Read the scene once, block by block; the sums are those of all valid pixels, if asked."""
     width, height = reader.grid.width, reader.grid.height
-    shape = -(-height // block_px), -(-width // block_px)
-    maxima, bands = np.zeros(shape, np.float32), int(spectral.sum())
+    shape, bands = (-(-height // block_px), -(-width // block_px)), int(spectral.sum())
+    maxima, whitest = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     moments = Moments(np.zeros(shape), np.zeros((bands, *shape)), np.zeros((bands, *shape)), block_px)
-    # Low strips of a wide scene, or squares where its file is in tiles, so that no tile is decoded for strip after
-    # strip: memory follows neither width nor height.
+    for column, row, wide, high in _cut(reader, block_px):
+        values, valid = reader.read(column, row, wide, high)
+        shown = values[spectral]
+        blocks = _find_brightest(shown.max(axis=0), block_px)
+        part = _find_part(column, row, blocks.shape, block_px)
+        maxima[part] = np.maximum(blocks, 0)
+        if colours:
+            light = values[list(colours)] - np.float32(offset)
+            whitest[part] = _find_brightest(np.where(_is_white(light) & valid, light.min(axis=0), 0), block_px)
+        if sums:
+            _add_sums(moments, part, shown, valid)
+        else:
+            moments.count[part] = sum_blocks(valid.astype(np.float64), block_px)
+        progress(min(1.0, (row + high) / height))
+    return _Blocks(maxima, moments, whitest)
+
+
+def _leave_out_clouds(reader: BandReader, stretch: Stretch, blocks: _Blocks) -> Stretch:
+    """Take what is bright and white out of mean and spread: beside a cloud all ground would be one dark shade.
+
+    Only where something can be so is read again. A scene that is nothing but cloud keeps its own.
+    """
+    assert stretch.maxima is not None
+    moments, block_px, whole = blocks.moments, stretch.block_px, blocks.moments.count.sum()
+    kept = Moments(moments.count.copy(), moments.total.copy(), moments.square.copy(), block_px)
+    around = ndimage.minimum_filter(stretch.maxima, 3, mode="nearest")
+    possible = (blocks.whitest > 0) & (blocks.whitest >= 0.99 * CLOUD_LEAST * around)
+    for column, row, wide, high in _cut(reader, block_px):
+        part = _find_part(column, row, (-(-high // block_px), -(-wide // block_px)), block_px)
+        if not possible[part].any():
+            continue
+        counts, valid = reader.read(column, row, wide, high)
+        if (clouds := stretch.find_clouds(counts, counts, column, row)) is not None:
+            _add_sums(kept, part, counts[stretch.factors > 0], valid & ~clouds)
+    share = 1 - kept.count.sum() / whole
+    return replace(stretch, moments=kept if share < 1 else moments, cloud_share=float(share))
+
+
+def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int]]:
+    """Windows of whole blocks over a scene: column, row, width, height.
+
+    Low strips of a wide scene, or squares where its file is in tiles, so that no tile is decoded for strip after
+    strip: memory follows neither width nor height.
+    """
+    width, height = reader.grid.width, reader.grid.height
     wide, high = width, max(1, STRIP_PX // width // block_px) * block_px
     if reader.in_tiles and width * high > STRIP_PX:
         wide = high = max(1, WINDOW_SIDE_PX // block_px) * block_px
     for row in range(0, height, high):
         for column in range(0, width, wide):
-            values, valid = reader.read(column, row, min(wide, width - column), min(high, height - row))
-            shown = values[spectral]
-            brightest = shown.max(axis=0)
-            rows, columns = (np.arange(0, side, block_px) for side in brightest.shape)
-            blocks = np.maximum.reduceat(np.maximum.reduceat(brightest, rows, axis=0), columns, axis=1)
-            top, left = row // block_px, column // block_px
-            part = slice(top, top + len(rows)), slice(left, left + len(columns))
-            maxima[part] = np.maximum(blocks, 0)
-            moments.count[part] = sum_blocks(valid.astype(np.float64), block_px)
-            for band, one in enumerate(shown if sums else ()):
-                known = np.where(valid, one, 0).astype(np.float64)
-                moments.total[(band, *part)] = sum_blocks(known, block_px)
-                moments.square[(band, *part)] = sum_blocks(known * known, block_px)
-        progress(min(1.0, (row + high) / height))
-    return maxima, moments
+            yield column, row, min(wide, width - column), min(high, height - row)
+
+
+def _find_part(column: int, row: int, shape: tuple[int, ...], block_px: int) -> tuple[slice, slice]:
+    """Which blocks of the scene a window of so many of them holds."""
+    top, left = row // block_px, column // block_px
+    return slice(top, top + shape[0]), slice(left, left + shape[1])
+
+
+def _find_brightest(values: NDArray[np.float32], block_px: int) -> NDArray[np.float32]:
+    rows, columns = (np.arange(0, side, block_px) for side in values.shape)
+    return np.asarray(np.maximum.reduceat(np.maximum.reduceat(values, rows, axis=0), columns, axis=1))
+
+
+def _add_sums(
+    moments: Moments, part: tuple[slice, slice], shown: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> None:
+    """Put the sums of a window into its blocks."""
+    moments.count[part] = sum_blocks(valid.astype(np.float64), moments.block_px)
+    for band, one in enumerate(shown):
+        known = np.where(valid, one, 0).astype(np.float64)
+        moments.total[(band, *part)] = sum_blocks(known, moments.block_px)
+        moments.square[(band, *part)] = sum_blocks(known * known, moments.block_px)
+
+
+def _is_white(light: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where red, green and blue hardly differ."""
+    brightest = light.max(axis=0)
+    return np.asarray(brightest - light.min(axis=0) < CLOUD_COLOUR * brightest)
 
 
 def _match_means(sample: NDArray[np.float32], card: Mapping[str, Any]) -> NDArray[np.float32]:

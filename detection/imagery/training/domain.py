@@ -1,7 +1,7 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -45,6 +45,8 @@ SAME: Final = 0.9999  # correlation of bands that are copies of one
 # none has in red less than this share of the contrast in blue, both as it is and over the median.
 SWAPPED_MOST: Final = 0.8
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
+STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
+CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
 class Look(NamedTuple):
@@ -55,12 +57,14 @@ class Look(NamedTuple):
         spread: 95 % point less 5 % point, per spectral band.
         correlation: the least between two spectral bands; 1 for one band.
         smoothness: the least correlation of a band with itself one pixel on.
+        steps: covariance between the spectral bands of the steps from a pixel to the next.
     """
 
     median: NDArray[np.float64]
     spread: NDArray[np.float64]
     correlation: float
     smoothness: float
+    steps: NDArray[np.float64]
 
 
 def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
@@ -73,15 +77,35 @@ def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
     kept = values[:, valid].astype(np.float64)
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
     pairs = [_correlate(kept[i], kept[j]) for i in range(len(kept)) for j in range(i)]
-    steps = []
+    smooth = []
     for band in values:
         along = [
             _correlate(band[one][both], band[other][both])
             for one, other in (((slice(None), slice(1, None)), (slice(None), slice(-1))), (slice(1, None), slice(-1)))
             if (both := valid[one] & valid[other]).any()
         ]
-        steps.append(float(np.mean(along)) if along else 0.0)
-    return Look(middle, high - low, min(pairs, default=1.0), min(steps))
+        smooth.append(float(np.mean(along)) if along else 0.0)
+    return Look(middle, high - low, min(pairs, default=1.0), min(smooth), _measure_steps(values, valid))
+
+
+def _measure_steps(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    found = np.zeros((len(values), len(values)))
+    for axis in (0, 1):
+        both = np.take(valid, range(1, valid.shape[axis]), axis) & np.take(valid, range(valid.shape[axis] - 1), axis)
+        steps = np.diff(values, axis=axis + 1)[:, both].astype(np.float64)
+        found += steps @ steps.T
+    return found
+
+
+def _correlate_steps(looks: Iterable[Look]) -> float:
+    """The least correlation between two bands of the steps from a pixel to the next; calm parts hardly count.
+
+    Roofs, crowns and furrows are the same steps in every colour. The speckle of radar is another in every channel.
+    No offset and no factor of a band changes it.
+    """
+    pooled = np.sum([look.steps for look in looks], axis=0)
+    size = np.sqrt(np.diag(pooled))
+    return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
 
 
 def _correlate(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
@@ -121,7 +145,8 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "quantiles": {"of": [0.01, 0.05, 0.5, 0.95, 0.99], "by_band": np.round(points, 5).tolist()},
         "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
         "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
-        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4), **as_they_came,
+        "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
+        "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4), **as_they_came,
     }  # fmt: skip
 
 
@@ -149,7 +174,9 @@ def find_doubts(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -
         return []
     if domain.get("counts_as_they_came") or stretch.offset:
         missing = None  # the training had the same counts, or the weights see no offset
-    return [*([missing] if missing else []), *_list_outside(looks, domain, light=stretch.moments is None)]
+    # beside a cloud all other ground is dark, and steps of little contrast are missed
+    light = stretch.moments is None or stretch.cloud_share > CLOUDY
+    return [*([missing] if missing else []), *_list_outside(looks, domain, light=light)]
 
 
 def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
@@ -315,6 +342,7 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
     medians = np.array([look.median for look in looks])
     low, high = np.array(domain["median"]).T
     correlation = np.array([look.correlation for look in looks])
+    steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0)) - STEPS_DROP
     darker, brighter = (medians < low / UNIT_RATIO).all(axis=1), (medians > high * UNIT_RATIO).all(axis=1)
     typical = ", ".join(f"{value:.3g}" for value in np.median(medians, axis=0))
     trained = ", ".join(f"{a:.3g}-{b:.3g}" for a, b in zip(low, high, strict=True))
@@ -324,6 +352,7 @@ def _refuse_others(looks: list[Look], domain: Mapping[str, Any], *, light: bool)
             f"values of another unit (medians {typical}; trained on {trained}); give --scale",
         ),
         (correlation < least, f"bands correlate by {np.median(correlation):.2f}: not what they are called"),
+        (np.array([steps < least_steps]), f"steps from pixel to pixel correlate by {steps:.2f} between bands: radar?"),
     )
 
 
@@ -349,6 +378,9 @@ def _list_outside(looks: list[Look], domain: Mapping[str, Any], *, light: bool) 
         least = float(domain[f"{name}_least"])
         if np.mean(seen < least - ORDER_SLACK) > OUTSIDE_SHARE:
             found.append(f"{word} {np.median(seen):.2f}, trained on {least:.2f} and more")
+    steps, least_steps = _correlate_steps(looks), float(domain.get("steps_least", -1.0))
+    if steps < least_steps - ORDER_SLACK:
+        found.append(f"steps from pixel to pixel correlate by {steps:.2f} between bands, trained on {least_steps:.2f}")
     return found + _list_swapped(looks, domain)
 
 
