@@ -240,8 +240,14 @@ def _leave_out_clouds(reader: BandReader, stretch: Stretch, blocks: _Blocks) -> 
         counts, valid = reader.read(column, row, wide, high)
         if (clouds := stretch.find_clouds(counts, counts, column, row)) is not None:
             _add_sums(kept, part, counts[stretch.factors > 0], valid & ~clouds)
-    share = 1 - kept.count.sum() / whole
-    return replace(stretch, moments=kept if share < 1 else moments, cloud_share=float(share))
+    share = float(1 - kept.count.sum() / whole)
+    if not 0 < share < 1:
+        return replace(stretch, cloud_share=share)
+    empty = (kept.count == 0) & (moments.count > 0)  # nothing but cloud: as the nearest clear ground
+    nearest = tuple(ndimage.distance_transform_edt(kept.count == 0, return_distances=False, return_indices=True))
+    for sums in (kept.total, kept.square, kept.count[None]):
+        sums[:, empty] = sums[(slice(None), *nearest)][:, empty]
+    return replace(stretch, moments=kept, cloud_share=share)
 
 
 def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int]]:

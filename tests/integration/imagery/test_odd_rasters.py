@@ -600,6 +600,24 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
     assert found == {}
 
 
+@pytest.mark.parametrize("decibels", [False, True])
+def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, decibels):
+    """VV, VH and their mean, 4 looks over one relief: in amplitude, and in decibels of eight bits."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(7)
+    relief = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 8)
+    relief = np.exp(0.4 * relief / relief.std())
+    vv, vh = (ndimage.gaussian_filter(rng.gamma(4, 0.25, relief.shape), 0.8) * relief * share for share in (1, 0.3))
+    bands = np.stack([vv, vh, (vv + vh) / 2])
+    counts = (10 * np.log10(bands) + 20).clip(0, 30) * 8 + 1 if decibels else bands * 2000
+    path = write(tmp_path / "a.tif", counts.astype(np.uint8 if decibels else np.uint16), nodata=None)
+    answer = find({"scene_path": str(path), "weights": "auto"})
+    assert (answer["model"], answer["polygons"]) == ("index", [])
+    with pytest.raises(ImageryError, match=r"steps from pixel to pixel correlate by \S+ between bands: radar\?"):
+        find({"scene_path": str(path), "weights": "landslide4sense-standard"})
+
+
 # ---- places that control points or RPC say ---------------------------------------------------------------------
 SEVEN = [(0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE), (SIZE / 2, SIZE / 2), (SIZE / 3, SIZE), (SIZE, SIZE / 4)]
 PLAIN = Affine(10, 0, 500_000, 0, -10, 4_730_000)

@@ -14,6 +14,7 @@ from detection.imagery.training.domain import find_doubts
 
 COLOURS = ("B4", "B3", "B2")
 PLACE = grid_around(141.95, 42.73, 8, 10.0)
+WATER = np.array([400.0, 450.0, 500.0])[:, None, None]
 CARD = {"name": "own", "bands": list(COLOURS), "radiometry": {"stretch": LOCAL_STANDARD, "block_px": 32}, "tile_px": 64}
 DOMAIN = {
     "bands": list(COLOURS), "pixel_size_m": 10.0, "median": [[9.0, 9.1]] * 3, "spread": [[0.1, 0.2]] * 3,
@@ -80,7 +81,7 @@ def test_tiles_have_no_joins_and_nodata_says_nothing(ground):
 
 def test_calm_water_does_not_become_noise(ground):
     calm = np.tile(ground, (1, 2, 2))
-    calm[:, :96, :96] = 500 + np.random.default_rng(0).normal(0, 1, (3, 96, 96))
+    calm[:, :96, :96] = WATER + np.random.default_rng(0).normal(0, 1, (3, 96, 96))
     assert np.abs(Field(calm).stretched()[:, 16:48, 16:48]).max() < 1
 
 
@@ -98,6 +99,27 @@ def test_terrain_keeps_its_unit_and_what_is_not_known_is_the_mean(ground):
     assert np.array_equal(shown[2], image[2])
 
 
+def test_calm_water_stays_calm_where_it_is_most_of_a_scene(ground):
+    coast = np.tile(ground, (1, 3, 3))
+    coast[:, :, 64:] = WATER + np.random.default_rng(0).normal(0, 1, (3, 288, 224))
+    assert np.abs(Field(coast).stretched()[:, :, 96:]).max() < 1
+
+
+def test_clouds_say_nothing_of_the_ground_beside_them(ground):
+    cloudy = ground.copy()
+    cloudy[:, 40:80, 40:80] = 9000
+    clear = np.ones(ground.shape[1:], bool)
+    clear[40:80, 40:80] = False
+    stretch = measure_stretch(Field(cloudy), CARD)
+    assert stretch.cloud_share == pytest.approx(1600 / 96**2)
+    masked = measure_stretch(Field(cloudy, clear), CARD)
+    assert masked.cloud_share == 0
+    found, wanted = (one.apply(cloudy, 0, 0)[:, clear] for one in (stretch, masked))
+    assert np.array_equal(found, wanted)
+    sheet = np.full_like(ground, 9000) + ground / 100
+    assert measure_stretch(Field(sheet), CARD).cloud_share == 1  # nothing but cloud: it keeps its own
+
+
 def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(ground):
     card = {**CARD, "domain": DOMAIN}
     low = ground - ground.min() + 20  # with dark water
@@ -107,7 +129,9 @@ def test_light_and_offset_are_no_doubt_and_clouds_are_found_through_an_offset(gr
     for counts in (low * 0.5, low + 1000, cloudy, cloudy + 1000):
         field = Field(counts)
         stretch = measure_stretch(field, card)
-        assert find_doubts(field, stretch, card) == []
+        doubts = find_doubts(field, stretch, card)
+        # beside a cloud of 2 % of the scene and more brightness is asked for
+        assert any("brightness" in doubt for doubt in doubts) == (counts.max() >= 9000), doubts
         found.append((stretch.offset, stretch.find_clouds(stretch.apply(counts, 0, 0), counts, 0, 0)))
     assert [one[0] for one in found] == [0, 1000, 0, 1000]
     assert [one[1] is not None for one in found] == [False, False, True, True]
