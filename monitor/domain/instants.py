@@ -8,7 +8,6 @@ from typing import Any, Final
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION: Final = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(s|m|h|d|w)\s*$")
-_MANY_SECONDS: Final = re.compile(r"(?<![\w.,:+-])\d{4,9}(?:\.\d+)?s(?!\w)")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 CORE_SILENT: Final = timedelta(minutes=1)  # core writes its sign every few seconds; older than this, nobody evaluates
 STOPPED: Final = "stopped"
@@ -90,15 +89,6 @@ def spell_about(seconds: float) -> str:
         return f"{round(whole / 86400)}d"
     big, small, units = (*divmod(minutes, 60), "hm") if minutes < 24 * 60 else (*divmod(hours, 24), "dh")
     return f"{big}{units[0]}" + (f" {small}{units[1]}" if small else "")
-
-
-def shorten_seconds(text: str) -> str:
-    """A sentence whose long times in seconds are spelled as people say them.
-
-    >>> shorten_seconds("known 7296s after the image, hold 90s")
-    'known 2h 2m after the image, hold 90s'
-    """
-    return _MANY_SECONDS.sub(lambda found: spell_about(float(found[0][:-1])), text)
 
 
 def spell_duration(seconds: float) -> str:

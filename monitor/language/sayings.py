@@ -26,7 +26,6 @@ WITNESSES: Final = frozenset({"scene", "observers", "earthquake"})  # that have 
 TEXTS: Final = frozenset({"reason", "reasons", "text", "withdrawn_reason"})
 _DEPTH: Final = 8
 _PLACE: Final = re.compile(r"\{(\w+)\}")
-_IDENTIFIER: Final = re.compile(r"(?<![\w.:/=`'\"-])[a-z]+(?:_[a-z]+)+(?![\w/=`'\"-]|[.:]\w)")  # part of no name
 _NUMBER: Final = re.compile(r"[-+]?\d[\d.,]*(?:e[-+]?\d+)?")
 # what stands at a place, by its name without digits; at all others stand names, units, times: they pass as they are
 FIGURES: Final = frozenset({"n", "count"})
@@ -142,23 +141,12 @@ def say(text: Any, language: str | None = None) -> Any:
 def translate(text: Any, language: str | None = None) -> Any:
     """The same with its times as they are stored, in UTC."""
     wanted = current() if language is None else language
-    if not isinstance(text, str) or not text or len(text) > LONGEST:
+    if wanted == ENGLISH or not isinstance(text, str) or not text or len(text) > LONGEST:
         return text
     kept = kept_names()
-    if wanted == ENGLISH:
-        return _IDENTIFIER.sub(lambda m: m[0] if m[0] in kept else _name(m[0]), text) if "_" in text else text
     if any(name in text for name in kept):
         return _say_around(text, wanted, kept)
     return _say(text, wanted)
-
-
-def _name(identifier: str) -> str:
-    """What an identifier is called, where it is a word of the vocabulary.
-
-    >>> _name("crack_opening"), _name("own_quantity")
-    ('crack opening', 'own_quantity')
-    """
-    return word if (word := identifier.replace("_", " ")) in WORDS else identifier
 
 
 def _say_around(text: str, language: str, kept: Kept) -> str:

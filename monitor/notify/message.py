@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from monitor.domain.alert import Notification
-from monitor.domain.instants import shorten_seconds
 from monitor.domain.message import COVERED
 from monitor.domain.site import Recipient
 from monitor.language.catalogue import ENGLISH, N_, current, gettext, use
@@ -66,5 +65,5 @@ def _say_line(line: str) -> str:
     """One line of a body: a sentence, or the subject of a message that this one stands for."""
     covered = _COVERED.match(line)
     if covered is None:
-        return shorten_seconds(str(say(line)))
+        return str(say(line))
     return f"{COVERED}{respell(covered[1])}: {say_subject(covered[2], current(), COVERED_LENGTH)}"

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import STOPPED, is_silent, parse, shorten_seconds, spell, spell_about
+from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about
 from monitor.language import catalogue
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (
@@ -89,7 +89,7 @@ def tell(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     found = Markup()
-    for shown, at in spell_parts(shorten_seconds(translate(text))):
+    for shown, at in spell_parts(translate(text)):
         mark = Markup('<time datetime="{}" title="{}">{}</time>')
         found += shown if at is None else mark.format(spell(at), spell_utc(at), shown)
     return found

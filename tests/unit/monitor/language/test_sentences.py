@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.language.sayings import say, translate
+from monitor.language.sayings import say
 from monitor.language.sentences import SENTENCES
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -40,13 +40,6 @@ def count_cuts(piece: str, texts: str) -> int:
             return 99
         words, count = words[size:], count + 1
     return count
-
-
-def test_english_calls_a_quantity_by_its_name_and_leaves_series_and_keys():
-    said = translate("E1: crack_opening 24.8 mm, bounds 20 mm; rate of pore_pressure: own_quantity", "en")
-    assert said == "E1: crack opening 24.8 mm, bounds 20 mm; rate of pore pressure: own_quantity"
-    for same in ("E1.crack_opening is silent", "health:E1.crack_opening:stale", "quantity = 'crack_opening'"):
-        assert translate(same, "en") == same
 
 
 def test_every_part_of_a_template_still_stands_in_the_code():
