@@ -48,7 +48,7 @@ def test_what_is_told_of_parts_stages_and_angles_is_stored():
             assert f"| {lead[:-1]} d | " + " | ".join(f"{100 * row_of[key]:.0f} %" for key in keys) + " |" in page, lead
     for row_of in stages["did not fail"].values():
         cells = " | ".join(f"{100 * row_of[key]:.1f} %" for key in keys)
-        assert f"| {row_of['looks']:,} | {cells} |" in page
+        assert f"| {row_of['looks']:,} ({row_of['with_angle']:,}) | {cells} |" in page
 
 
 def test_the_one_table_quotes_the_stored_figures():

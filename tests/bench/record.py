@@ -11,8 +11,12 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 
 
-def record(name: str, command: str, figures: Any) -> Path:
-    """Write figures with the command, the day and the machine they were measured on."""
+def record(name: str, command: str, figures: Any, added: str = "") -> Path:
+    """Write figures with the command, the day and the machine they were measured on.
+
+    Args:
+        added: of figures that join kept ones, what asked for them. The kept day and load stay; theirs stand beside.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{name}.json"
     facts = {
@@ -22,6 +26,10 @@ def record(name: str, command: str, figures: Any) -> Path:
         "load_at_end": round(os.getloadavg()[0], 1),
         "figures": figures,
     }
+    if added and path.is_file():
+        kept = json.loads(path.read_text())
+        beside = {**kept.get("added", {}), added: {key: facts[key] for key in ("measured_at", "load_at_end")}}
+        facts = {**kept, "command": command, "added": beside, "figures": figures}
     path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     return path
 

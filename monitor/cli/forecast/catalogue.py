@@ -35,7 +35,10 @@ PAPERS = {
 FAILURE_SET = "daily, exponent 2, noise 0.5 and 2 mm"
 PARTS_SETS = {"bazimen": "30d", "lamosano": "11d"}
 """Records that decompositions were tried on, one row ahead."""
-CALLED = {"stages": ("progressive", "called progressive"), "tangential-angle": ("angle_85", "at 85 degrees or more")}
+CALLED = {
+    "stages": ("progressive", "called progressive", "looks"),
+    "tangential-angle": ("angle_85", "at 85 degrees or more", "with_angle"),
+}
 """Column of the record that counts the worst stage or angle, and the phrase for it."""
 WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 """Sizes that weights are counted at: the defaults, and a slope of eight stations."""
@@ -246,7 +249,7 @@ def _score_looks(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
     """How often the worst is called a week before drawn collapses, and on slopes that did not fail."""
     scores: list[dict[str, Any]] = []
     told: dict[bool, list[str]] = {True: [], False: []}
-    key, words = CALLED[name]
+    key, words, counted = CALLED[name]
     figures = kept["figures"] if kept else {"did not fail": {}}
     record = {"record": "stages.json", "measured_at": kept and kept["measured_at"]}
     for one, table in figures.items():
@@ -257,8 +260,8 @@ def _score_looks(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
             f"a week before the end of {table['7d']['curves']} drawn collapses, {one}: {table['7d'][key]:.0%} {words}"
         )
     for one, row in figures["did not fail"].items():
-        scores.append({"set": one, "lead": None, "share": row[key], "looks": row["looks"], **record})
-        told[False].append(f"{one}, which did not fail: {row[key]:.1%} of {row['looks']:,} looks {words}")
+        scores.append({"set": one, "lead": None, "share": row[key], "looks": row[counted], **record})
+        told[False].append(f"{one}, which did not fail: {row[key]:.1%} of {row[counted]:,} looks {words}")
     return _weigh(scores, told)
 
 

@@ -390,7 +390,7 @@ def add_chances() -> None:
     expected = sum(row[BEYOND] for row in figures["by chance"].values() if BEYOND in row)
     figures["by chance"][NONE_BEYOND] = {"each alone, at most": float(f"{math.exp(-expected):.2g}")}
     print(figures["by chance"][NONE_BEYOND])
-    print(record("forecast-regret", f"{COMMAND}; then --chance", figures))
+    print(record("forecast-regret", f"{COMMAND}; then --chance", figures, "--chance"))
 
 
 def main() -> None:

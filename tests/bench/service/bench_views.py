@@ -354,11 +354,12 @@ def main() -> None:
                 )
                 print(f"{maps}; slowest of a station of the network: {worst} {small[worst]:.1f} ms")
             name = f"views-{kind}{'-network' if options.network else ''}"
+            added = f"--only {options.only}" if asked else ""
             if asked:
-                more += f"; then --only {options.only}"
-                kept = read_figures(name)
+                more += f"; then {added}"
+                kept = read_figures(name) or {}
                 times = kept | times | {"processor": kept.get("processor", {}) | processor}
-            record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times)
+            record(name, f"make bench (bench_views --rows {options.rows}{more})", {"unit": "ms"} | times, added)
             sys.exit(1 if slow else 0)
 
 

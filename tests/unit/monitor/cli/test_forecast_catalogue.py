@@ -90,7 +90,7 @@ def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed):
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short["reasons_against"]
     kept = {"measured_at": "2026-11-22", "figures": {
         "a law": {"7d": {"curves": 30, "progressive": 0.9, "angle_85": 0.8}}, "cpu_s": 9,
-        "did not fail": {"outang": {"looks": 2000, "progressive": 0.05, "angle_85": 0.1}},
+        "did not fail": {"outang": {"looks": 2400, "with_angle": 2000, "progressive": 0.05, "angle_85": 0.1}},
     }}  # fmt: skip
     told = catalogue._score_looks("tangential-angle", kept)
     assert told["reasons_for"] == ("a week before the end of 30 drawn collapses, a law: 80% at 85 degrees or more")
