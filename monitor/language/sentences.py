@@ -371,7 +371,7 @@ SENTENCES: Final = (
     N_("the decoders of {site} can be used"),
     N_("scene {name} waits since {at} UTC: {text}"),
     N_("your own weights {name} cannot be read: shipped weights serve instead"),
-    N_("your own weights {name} cannot be read: shipped weights serve instead; see slopeward doctor"),
+    N_("your own weights {name} cannot be read: others are tried instead; see slopeward doctor"),
     N_("your own weights {name} cannot be read: others serve instead"),
     N_("your own weights {name} cannot be read: no network serves instead"),
     N_("your own weights can be read again, or are in use no more"),

@@ -124,7 +124,7 @@ def _look_at_learnt_weights(service: ServiceConfig, db: Any) -> Iterator[Finding
     for site in scan_sites(service.paths.sites)[0]:
         with db.read() as c:
             for own, fault in find_broken_weights(c, site):
-                told = f"your own weights {own.path} cannot be read: shipped weights serve instead ({fault})"
+                told = f"your own weights {own.path} cannot be read: others are tried instead ({fault})"
                 yield "scenes", BAD, f"{site.id}: {told}", _BRING_BACK
 
 

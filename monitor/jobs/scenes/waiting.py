@@ -69,8 +69,8 @@ def tell_weights(db: Database, site: Site, now: datetime) -> None:
         told = {a.key for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(WEIGHTS)}
         faults = find_broken_weights(c, site)
     wanted = {
-        f"{WEIGHTS}{own.model_hash[:SHORT]}": f"your own weights {spell_own(own.path)} cannot be read: shipped weights "
-        "serve instead; see slopeward doctor"
+        f"{WEIGHTS}{own.model_hash[:SHORT]}": f"your own weights {spell_own(own.path)} cannot be read: others are "
+        "tried instead; see slopeward doctor"
         for own, _ in faults
     }
     changes = [health_alarm(key, 2, reason, is_open=True) for key, reason in wanted.items() if key not in told]

@@ -290,7 +290,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     scene_inbox.run(database, config, site, at)
     scene_inbox.run(database, config, site, at + MINUTE)
     said = "your own weights run-1/mine.safetensors cannot be read: "
-    told = f"{said}shipped weights serve instead; see slopeward doctor"
+    told = f"{said}others are tried instead; see slopeward doctor"
     assert [one for one in alerts(database) if one[0].startswith("weights:")] == [
         ("weights:aaaaaaaaaaaa", "unacknowledged", told)
     ]
@@ -298,7 +298,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         (row,) = load_scenes(c, "bench")
     assert row.run["warnings"][0].startswith(said)
     assert run_verb(["doctor"]) == 1
-    assert f"bad  scenes: bench: your own weights {own} cannot be read: shipped" in capsys.readouterr().out
+    assert f"bad  scenes: bench: your own weights {own} cannot be read: others" in capsys.readouterr().out
     own.parent.mkdir()
     for end in (".safetensors", ".json"):
         shutil.copy(weights_path("bijie").with_suffix(end), own.with_suffix(end))
