@@ -1,5 +1,6 @@
 """Complete ensemble empirical mode decomposition with adaptive noise (Torres et al. 2011), with a fixed seed."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,7 @@ SEED = 7
 
 
 @lru_cache(maxsize=64)
-def _grains(rows: int) -> tuple[Floats, ...]:
+def draw_grains(rows: int) -> tuple[Floats, ...]:
     """The noise for a record of some length, then its modes, each (copies, rows): drawn from seed and length alone."""
     noise = np.random.default_rng(SEED).normal(size=(COPIES, rows))
     peeled = [peel(one) for one in noise]
@@ -32,7 +33,7 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
     size = float(values.std())
     if size == 0.0:
         return ("trend",), values[None].copy()
-    grains = _grains(values.size)
+    grains = draw_grains(values.size)
     left, modes = values / size, []
     for k in range(max(1, int(np.log2(values.size)) - 1)):
         strength = NOISE if k == 0 else NOISE * float(left.std())
@@ -43,5 +44,10 @@ def split_known(values: Floats, period: int) -> tuple[tuple[str, ...], Floats]:
             break
         modes.append(mean)
         left = left - mean
+    return order_parts(modes, left, size)
+
+
+def order_parts(modes: Sequence[Floats], left: Floats, size: float) -> tuple[tuple[str, ...], Floats]:
+    """What is left and the waves, from slow to fast, in the unit of the series."""
     names = ("trend", *(f"mode {i}" for i in range(len(modes), 0, -1)))
     return names, size * np.stack([left, *modes[::-1]])

@@ -18,8 +18,10 @@ METHODS = {
     "trailing": "forecasting.decomposition.trailing:split_known",
     "stl": "forecasting.decomposition.stl:split_known",
     "polynomial": "forecasting.decomposition.polynomial:split_known",
+    "quintic": "forecasting.decomposition.polynomial:split_quintic",
     "emd": "forecasting.decomposition.emd:split_known",
     "ceemdan": "forecasting.decomposition.ceemdan:split_known",
+    "iceemdan": "forecasting.decomposition.iceemdan:split_known",
     "vmd": "forecasting.decomposition.vmd:split_known",
 }
 FOR_FORECASTS = ("trailing", "stl")

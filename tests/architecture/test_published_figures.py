@@ -19,7 +19,8 @@ def row(claim):
 def test_the_table_of_decompositions_is_the_stored_one():
     leaks = SEEDS["decomposition on bazimen"]
     for name, method in (("CEEMDAN", "ceemdan"), ("EMD", "emd"), ("VMD", "vmd"), ("STL", "stl"),
-                         ("polynomial", "polynomial"), ("trailing mean", "trailing")):  # fmt: skip
+                         ("polynomial", "polynomial"), ("polynomial of fifth order", "quintic"),
+                         ("ICEEMDAN", "iceemdan"), ("trailing mean", "trailing")):  # fmt: skip
         cells = re.search(rf"^\| {name} \| ([\d.]+) \| ([\d.]+) \|$", PAGE, re.MULTILINE).groups()
         worth = leaks[method]
         assert [float(cell) for cell in cells] == [
@@ -30,7 +31,7 @@ def test_the_table_of_decompositions_is_the_stored_one():
 
 def test_what_is_told_of_parts_stages_and_angles_is_stored():
     page = (ROOT / "docs/explanation/forecasting.md").read_text()
-    methods = ("trailing", "stl", "polynomial", "emd", "ceemdan", "vmd")
+    methods = ("trailing", "stl", "polynomial", "quintic", "emd", "ceemdan", "iceemdan", "vmd")
     wanted = [
         [round(SEEDS[f"decomposition on {record}"][method][key], digits) for method in methods]
         for record, digits in (("bazimen", 1), ("lamosano", 2))

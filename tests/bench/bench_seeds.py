@@ -36,7 +36,7 @@ from tests.data.records import RECIPES
 
 SEVEN = ("mlp", "lstm", "gru", "cnn", "lstm2", "bilstm", "conv-lstm")
 """The seven of Nava et al. 2023; their Conv-LSTM is a convolution before an LSTM, here `cnn-lstm`."""
-METHODS = ("trailing", "polynomial", "stl", "emd", "ceemdan", "vmd")
+METHODS = ("trailing", "polynomial", "quintic", "stl", "emd", "ceemdan", "iceemdan", "vmd")
 LAST_SHARE = 0.2
 KEPT = Path(__file__).resolve().parents[2] / "build" / "bench_seeds"
 WINDOW = 12
