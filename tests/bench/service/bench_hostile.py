@@ -6,7 +6,7 @@
 The payloads are the published ones, damaged by a seed. First each decoder reads its own in this process. Then they are
 sent to a running service, half of them on each database, by a process of its own that has drawn them before. A station
 reports 50 times a second: alone, beside sound payloads, beside the damaged ones, and beside sound ones once more. The
-arms take turns in rounds, each round in another order, so that the load of the machine meets all of them. Its latency
+arms take turns in rounds, in an order drawn for each, so that the load of the machine meets all of them. Its latency
 is from the instant of the reading to the committed row, seen from outside every 5 ms. What damage costs is the ratio
 to the sound ones: any message costs something. Nothing sets the second sound ones apart from the first: their ratio is
 what chance makes of it. The interval of a ratio (95 %) is of rounds drawn anew with replacement.
@@ -141,11 +141,20 @@ class Live(threading.Thread):
         database.close()
 
     def wait(self):
-        """Until what came so far is stored: an arm leaves nothing to the next one."""
+        """Until what came so far is stored, the quarantine with it: an arm leaves nothing to the next one."""
         begun, sent = time.monotonic(), datetime.now(UTC)
         while not self.seen or self.seen[-1][0] < sent:
             assert time.monotonic() - begun < 120
             time.sleep(0.02)
+        with Database(self._url) as database:
+            kept = None
+            while kept != (now := self._count(database)):
+                kept = now
+                time.sleep(0.5)
+
+    def _count(self, database):
+        with database.read() as c:
+            return c.execute(text("SELECT count(*), sum(times) FROM rejected_message")).one()
 
     def find(self, from_at, to_at):
         """Latencies of what was read between two instants, whenever its row came."""
@@ -208,8 +217,7 @@ def test_live_messages_come_in_as_before(kind, request, mosquitto, tmp_path):
         time.sleep(3)
         begun, load, spells = time.monotonic(), os.getloadavg()[0], []
         for number in range(ROUNDS):
-            turn = list(arms.items())
-            for name, count in turn[number % len(turn) :] + turn[: number % len(turn)]:
+            for name, count in random.Random(number).sample(list(arms.items()), len(arms)):
                 if count:
                     sender.draw(count, number if name == "damaged" else SOUND)
                 live.wait()
