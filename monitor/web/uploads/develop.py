@@ -73,7 +73,7 @@ def name_format(head: bytes) -> str:
 
 def develop(asked: Undeveloped) -> Developed:
     """Decode a picture, read what its camera said, and write it anew in two sizes."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
     content = Path(asked.path).read_bytes()
     kind = name_format(content[:16])
@@ -82,6 +82,7 @@ def develop(asked: Undeveloped) -> Developed:
     if kind == "HEIF" and not _takes_heif():
         return Developed("a HEIC picture takes the extra photos: pip install 'slopeward[photos]'; or send it as JPEG")
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # what makes reports sets it for the whole process
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as picture:
             width, height = picture.size
