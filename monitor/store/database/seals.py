@@ -42,11 +42,13 @@ class Sealed:
         left_out: columns that change without an act: progress of a delivery, what the next evaluation makes anew,
             and long texts whose own hash stands beside them.
         only_added: rows never change; a second seal that differs is the work of somebody else.
+        since: revision of the schema from which on; rows of a database from before are sealed as they are found.
     """
 
     table: Table
     left_out: frozenset[str] = frozenset()
     only_added: bool = False
+    since: str = "0007"
 
     @property
     def columns(self) -> list[Any]:
@@ -110,6 +112,7 @@ SEALED: Final = {
         Sealed(t.anomaly_label, only_added=True),
         Sealed(t.anomaly_budget, only_added=True),
         Sealed(t.model_proof, only_added=True),
+        Sealed(t.issued_report, _leave("facts"), only_added=True, since="0047"),
     )
 }
 # Why the other tables are not: a test walks all tables, so that a new one is decided on.
@@ -146,9 +149,7 @@ NOT_SEALED: Final = {
     "push_subscription": "where browsers are reached; who adds or removes one is in the audit log",
     "siren_order": "follows from messages, which are sealed, and from what devices answer",
     "channel_test": "tests of channels, which warn nobody",
-    **dict.fromkeys(
-        ("issued_report", "report_mail"), "made from other rows, whose digest stands in them; no decision reads them"
-    ),
+    "report_mail": "progress of the mails of a report; no decision reads it",
     **dict.fromkeys(("retention_run", "backup_run"), "what upkeep did, for people to read; no decision does"),
 }  # fmt: skip
 
@@ -234,13 +235,24 @@ def write_seals(c: Connection, seals: Mapping[str, str | None], now: datetime, *
         append_entry(c, SERVICE, ACTION, SUBJECT, detail, now)
 
 
-def seal_all(c: Connection, now: datetime, reason: str) -> int:
-    """Seal every row as it stands; returns how many. For a database of a version before seals."""
+def seal_found(c: Connection, found: str, now: datetime, reason: str) -> int:
+    """Seal the rows of a database from before they were sealed, as they stand.
+
+    Args:
+        c: the transaction of the upgrade.
+        found: revision of the schema that the database had.
+        now: instant of the seals.
+        reason: why, for the audit log.
+
+    Returns:
+        How many rows were sealed.
+    """
+    late = [sealed for sealed in SEALED.values() if found < sealed.since]
+    if not late:
+        return 0
     lock_log(c)
     seals = {
-        sealed.name(key): digest
-        for sealed in SEALED.values()
-        for key, digest in _digest_all(sealed, _stream(c, sealed)).items()
+        sealed.name(key): digest for sealed in late for key, digest in _digest_all(sealed, _stream(c, sealed)).items()
     }
     write_seals(c, seals, now, reason=reason)
     return len(seals)

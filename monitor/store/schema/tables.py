@@ -663,7 +663,7 @@ retention_run = Table(
     Column("seconds", Number, nullable=False), Column("longest_ms", Number, nullable=False),  # of its transactions
 )  # fmt: skip
 issued_report = Table(
-    "issued_report", metadata,  # bulletins and shift reports; what they say is read again from the rows of their period
+    "issued_report", metadata,  # bulletins and shift reports, each with what it said; the rows are sealed
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("kind", String(16), nullable=False), Column("from_at", Instant, nullable=False), Column("to_at", Instant, nullable=False),
     Column("made_at", Instant, nullable=False), Column("language", String(8), nullable=False), Column("facts_sha256", String(64), nullable=False), _text("code_version"),
     _text("facts", null=True),  # all that it says, canonical JSON: what the digest is of; null = made before they were kept

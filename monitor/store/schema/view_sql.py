@@ -26,6 +26,7 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "siren_orders": frozenset({"exercise"}),
     "channel_tests": frozenset({"good"}),
     "anomalies": frozenset({"alerted"}),
+    "rejected_messages": frozenset({"retained", "cut"}),
 }
 
 
@@ -364,7 +365,8 @@ FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o 
   AND o.revision = (SELECT max(l.revision) FROM point_observation l WHERE l.point_id = p.id AND l.observed_at = o.observed_at)
 WHERE s.unit IN ('mm', 'cm', 'm')""",
         "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
-  {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result
+  {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result,
+  retained, payload_bytes > length(payload) AS cut
 FROM rejected_message""",
         "quarantine_sources": "SELECT source, kept_bytes, kept_rows, unkept, unkept_at FROM quarantine_source",
     }

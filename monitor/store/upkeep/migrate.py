@@ -21,7 +21,7 @@ from monitor.errors import StoreBusyError, StoreError
 from monitor.store.alerting.events import ask_anew
 from monitor.store.database.engine import Database
 from monitor.store.database.locks import find_blockers, make_turns, take_turn
-from monitor.store.database.seals import seal_all
+from monitor.store.database.seals import seal_found
 from monitor.store.schema.views import (
     create_views,
     drop_views,
@@ -32,7 +32,6 @@ from monitor.store.schema.views import (
 )
 from monitor.store.upkeep.backup import copy_sqlite, sqlite_file
 
-SEALS_SINCE: Final = "0007"  # rows of a database from before are sealed as they are found
 WAYS_SINCE: Final = "0012"  # events of a database from before came by a way that nobody kept
 PATIENCE_S: Final = 120.0
 _TURN: Final = "upgrade"  # of the one that migrates
@@ -131,8 +130,7 @@ def _upgrade(db: Database, connection: Connection, now: datetime | None) -> Path
     drop_views(connection)
     if found != needed:
         _run(connection, "upgrade", "head")
-        if found < SEALS_SINCE:
-            seal_all(connection, now or datetime.now(UTC), "as found by the upgrade to the version that seals rows")
+        seal_found(connection, found, now or datetime.now(UTC), "as found by the upgrade that seals them")
         if found and found < WAYS_SINCE:
             ask_anew(connection, now or datetime.now(UTC))
     create_views(connection)

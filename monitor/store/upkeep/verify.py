@@ -52,6 +52,11 @@ def _verify_hashes(connection: Connection) -> Iterator[str]:
     for version in connection.execute(select(v.id, v.site, v.source, v.sha256)):
         if hashlib.sha256(version.source.encode()).hexdigest() != version.sha256:
             yield f"config version {version.id} of {version.site}: the stored file does not match its hash"
+    r = t.issued_report.c
+    kept = select(r.id, r.facts, r.facts_sha256).where(r.facts.is_not(None)).execution_options(yield_per=50)
+    for issued in connection.execute(kept):
+        if hashlib.sha256(issued.facts.encode()).hexdigest() != issued.facts_sha256:
+            yield f"issued_report {issued.id}: the facts stored with it do not match their hash"
 
 
 def _verify_seals(connection: Connection) -> Iterator[str]:

@@ -97,6 +97,7 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
             copied |= {"digest": "f" * 64} if name in {"site_event", "report"} else {}
             copied |= {"sequence": 99} if name == "alert_event" else {}
             copied |= {"key": "forged"} if name == "alert" else {}
+            copied |= {"kind": "forged"} if name == "issued_report" else {}
             copied |= {"sha256": "f" * 64} if name == "config_version" else {}
             copied |= {"token_sha256": "f" * 64} if name == "api_token" else {}
             copied = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in copied.items()}
@@ -184,6 +185,28 @@ def test_a_database_from_before_is_sealed_as_it_is_found(filled_database):
     with database.read() as c:
         (finding,) = verify(c)
     assert finding.startswith("user_account cy: the row was altered; audit entry ")
+
+
+def test_reports_from_before_they_were_sealed_are_sealed_as_they_are_found(filled_database):
+    """The other rows keep the seals they have: one that was altered meanwhile is not covered up by an upgrade."""
+    database = filled_database
+    downgrade(database, "0046")
+    with database.engine.begin() as c:
+        older = (
+            "INSERT INTO issued_report (site, kind, from_at, to_at, made_at, language, facts_sha256, code_version)"
+            " SELECT site, 'weekly', from_at, to_at, made_at, language, facts_sha256, code_version FROM issued_report"
+        )
+        c.execute(text(older))
+        c.execute(text("UPDATE user_account SET role = 'admin' WHERE name = 'cy'"))
+    upgrade(database, NOW)
+    with database.read() as c:
+        (finding,) = verify(c)
+        assert finding.startswith("user_account cy: the row was altered")
+        number = c.execute(text("SELECT max(id) FROM issued_report")).scalar_one()
+    with database.engine.begin() as c:
+        c.execute(text("UPDATE issued_report SET facts_sha256 = code_version"))
+    with database.read() as c:
+        assert f"issued_report {number}: the row was altered" in "\n".join(verify(c))
 
 
 def test_a_column_that_a_later_version_adds_leaves_old_digests_as_they_are():

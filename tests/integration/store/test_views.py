@@ -12,6 +12,7 @@ from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
 from monitor.store.readings import observations
+from monitor.store.readings.messages import KEPT_BYTES, Rejected, add_rejected
 from monitor.store.schema import tables as t
 from monitor.store.schema import views
 from monitor.store.schema.view_sql import BOOLEANS, view_sql
@@ -54,7 +55,7 @@ PROMISED = {
     "anomalies": "site station quantity at detector score threshold kind alerted",
     "scene_polygons": "site scene acquired_at polygon_id parent_id change area_m2 grown_m2 mean_probability geometry min_lon min_lat "  # noqa: E501
     "max_lon max_lat nearest_station distance_m model model_hash",
-    "rejected_messages": "received_at topic code reason",
+    "rejected_messages": "received_at topic code reason retained cut",
     "quarantine_sources": "source kept_bytes kept_rows unkept unkept_at",
     "sequence_gaps": "site source boot_id from_seq to_seq",
     "offsets": "site station quantity at known_from author reason",
@@ -300,6 +301,20 @@ def test_advice_waits_for_nobody(database):
     with database.read() as c:
         (status,) = views.load_view(c, "site_status")
     assert (status["active_alerts"], status["unacknowledged"]) == (3, 2)
+
+
+def test_the_quarantine_says_what_the_broker_had_kept_and_what_is_cut(database):
+    sent = {"whole": b"{", "kept": b"{{", "cut": b"{" * (KEPT_BYTES + 1)}
+    with database.write() as c:
+        add_rejected(
+            c, [Rejected(NOW, name, body, "x", "x", "live", retained=name == "kept") for name, body in sent.items()]
+        )
+    with database.read() as c:
+        rows = views.load_view(c, "rejected_messages")
+        assert [row["topic"] for row in views.load_view(c, "rejected_messages", cut=True)] == ["cut"]
+    assert {row["topic"]: (row["retained"], row["cut"]) for row in rows} == {
+        "whole": (False, False), "kept": (True, False), "cut": (False, True),
+    }  # fmt: skip
 
 
 def test_no_view_reads_the_clock_or_walks_the_history_with_a_window():
