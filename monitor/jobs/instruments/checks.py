@@ -41,6 +41,7 @@ class Epoch:
     delay_s: float
     fix: str | None = None
     satellites: int | None = None
+    came_after: bool = False  # it came when the time that is looked at was over: imported, or after an outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,23 @@ def check_clock(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
     """A clock that runs ahead, or has moved against that of the service.
 
     The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early.
+    Readings of the days before that came today (an import, the end of an outage) say nothing of the way they take.
+
+    >>> today, imported = [Epoch(2.0)] * 6, [Epoch(90_000.0, came_after=True)] * 6
+    >>> check_clock(today, imported)
+    []
+    >>> [one.reason for one in check_clock(today, [*imported, *[Epoch(3602.0)] * 6])]
+    ['readings arrive 1h earlier than in the days before']
     """
     if len(now) < LEAST_EPOCHS:
         return []
     shortest_s = min(e.delay_s for e in now)
     if shortest_s < -min(CLOCK_MOVED_S, FUTURE_TOLERANCE.total_seconds()):
         return [_found("clock", f"its clock is {spell_about(-shortest_s)} ahead")]
-    if len(before) < LEAST_EPOCHS:
+    usual_s = [e.delay_s for e in before if not e.came_after]
+    if len(usual_s) < LEAST_EPOCHS:
         return []
-    moved_s = shortest_s - min(e.delay_s for e in before)
+    moved_s = shortest_s - min(usual_s)
     if abs(moved_s) <= CLOCK_MOVED_S:
         return []
     way = "later" if moved_s > 0.0 else "earlier"

@@ -175,8 +175,8 @@ def _begin(hour: store.Hour) -> datetime:
 
 def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
     return [
-        Epoch(delay_s, extra.get("fix"), extra.get("satellites"))
-        for delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
+        Epoch(delay_s, extra.get("fix"), extra.get("satellites"), came_after=came_after)
+        for delay_s, came_after, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
 
 

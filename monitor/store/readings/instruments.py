@@ -80,8 +80,8 @@ def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datet
 
 def load_epochs(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime
-) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip
-    """How long the newest epochs of a time travelled, s, and what stands beside each."""
+) -> list[tuple[float, bool, dict[str, Any]]]:  # fmt: skip
+    """Of the newest epochs of a time: how long each travelled, s; whether it came after that time; what is with it."""
     o = t.observation.c
     rows = c.execute(
         select(o.observed_at, o.received_at, o.extra)
@@ -90,7 +90,11 @@ def load_epochs(
         .limit(EPOCHS_READ)
     )
     return [
-        (epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {}) for r in rows
+        (
+            epoch_s(r.received_at) - epoch_s(r.observed_at), r.received_at > to_at,
+            json.loads(r.extra) if r.extra else {},
+        )
+        for r in rows
     ]  # fmt: skip
 
 

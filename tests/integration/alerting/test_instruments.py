@@ -124,6 +124,21 @@ def keys(db):
         return {r["key"] for r in load_view(c, "active_alerts", site="bench") if "instrument" in r["key"]}
 
 
+def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
+    """As in the demonstration: weeks come at once, then the present; nobody must set a clock."""
+    rows = []
+    for quarter in range(4 * 10):
+        at = NOW - 10 * DAY + (quarter + 1) * 6 * HOUR
+        rows += say("G1", at, 12.4, delay_s=30.0 if at > NOW - DAY else (NOW - HOUR - at).total_seconds())
+    for hours in (1, 2, 3):  # a day's figures need six epochs
+        rows += say("G1", NOW - hours * HOUR, 12.4)
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 16 * DAY)
+        add_observations(c, rows, NOW - 16 * DAY)
+    run(database, ServiceConfig(), SITE, NOW)
+    assert ("G1", "clock") not in findings(database)
+
+
 def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     evaluate_site(bench, SITE, NOW, "start")
     run(bench, ServiceConfig(), SITE, NOW)
