@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from monitor.errors import ConfigError
 
@@ -18,12 +18,22 @@ SERVICE_USER: Final = "slopeward"  # at the managed broker
 SOCKET: Final = "service.sock"  # in `broker.data`: instruments have another door
 SERVICE_SECRET: Final = "service.secret"  # noqa: S105 - the name of a file
 _PREFIX: Final = "SLOPEWARD_BROKER__"
+_PACKETS_AT_ONCE: Final = 500  # then what waits to be sent has its turn
 
 
 class ServiceClient(paho.Client):
     """paho's client, which leaves a socket open where it comes to no connection (2.1.0): here it is closed at once."""
 
     wrap: Callable[[Any], Any] = staticmethod(lambda made: made)  # what is read is read through this
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Read a packet, and those that lie in memory already: to look for each costs more than to read it."""
+        result = super().loop_read(max_packets)
+        for _ in range(_PACKETS_AT_ONCE):
+            if result != MQTTErrorCode.MQTT_ERR_SUCCESS or not getattr(self._sock, "ahead", 0):
+                break
+            result = super().loop_read(max_packets)
+        return result
 
     def _create_socket(self) -> Any:
         return self.wrap(super()._create_socket())

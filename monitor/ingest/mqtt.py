@@ -17,7 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from monitor.broker.access import Access
 from monitor.ingest.message import Message
-from monitor.ingest.sieve import SievedSocket
+from monitor.ingest.sieve import BufferedSocket, SievedSocket
 
 log: Final = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
@@ -81,8 +81,7 @@ class Session:
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
-        if self._leaves_out:
-            client.wrap = lambda made: SievedSocket(made, self._leaves_out)
+        client.wrap = lambda made: SievedSocket(made, self._leaves_out) if self._leaves_out else BufferedSocket(made)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import accumulate, takewhile
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -28,9 +29,10 @@ from monitor.store.database.engine import Database
 from monitor.store.readings.links import save_links
 from monitor.store.readings.messages import Rejected, add_rejected, add_report, note_sequences
 from monitor.store.readings.observations import AddResult, SeriesKey, add_observations, load_stations
-from monitor.store.readings.quarantine import Quota
+from monitor.store.readings.quarantine import ROW_BYTES, Quota
 
 log: Final = logging.getLogger(__name__)
+PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction: readings wait for one at most
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
@@ -164,8 +166,8 @@ class Pipeline:
 
         Args:
             messages: the batch.
-            readings_first: beside readings, what cannot be read may wait in the outcome, for `keep`: readings are there
-                before the quarantine is written. No message is to be acknowledged before that.
+            readings_first: what cannot be read waits in the outcome, for `keep`: readings are there before the
+                quarantine is written. No message is to be acknowledged before that.
 
         Raises:
             StoreBusyError: the database is away or locked; nothing was written, call again with the same batch.
@@ -187,7 +189,9 @@ class Pipeline:
         return self._one_by_one(messages)
 
     def keep(self, refusals: Refusals) -> None:
-        """Write what waits of a batch into the quarantine; where that is refused, one by one.
+        """Write the next portion of what waits into the quarantine; where that is refused, one by one.
+
+        A payload of a megabyte is a portion of its own: the database is locked no longer than one of them takes.
 
         Args:
             refusals: what is settled is taken from what waits, and noted.
@@ -195,24 +199,31 @@ class Pipeline:
         Raises:
             StoreBusyError: what waits then is not written; call again with the same.
         """
-        at_once = len(refusals.waiting)
-        while some := refusals.waiting[:at_once]:
-            try:
-                with self.database.write(urgent=True) as connection:
-                    unkept = add_rejected(connection, [rejected for _, rejected in some], self._quota)
-                refusals.unkept += unkept
-            except StoreBusyError:
-                raise
-            except Exception:
-                if len(some) > 1:
-                    log.exception("%d rows of the quarantine were refused; storing one by one", len(some))
-                    at_once = 1
-                    continue
-                message = some[0][0]
-                log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
-                if all(one is not message for one in refusals.lost):
-                    refusals.lost.append(message)
-            del refusals.waiting[: len(some)]
+        ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in refusals.waiting)
+        count = max(1, sum(1 for _ in takewhile(lambda end: end <= PORTION_BYTES, ends)))
+        try:
+            self._keep_first(refusals, count)
+        except StoreBusyError:
+            raise
+        except Exception:
+            log.exception("%d rows of the quarantine were refused; storing one by one", count)
+            for _ in range(count):
+                message = refusals.waiting[0][0]
+                try:
+                    self._keep_first(refusals, 1)
+                except StoreBusyError:
+                    raise
+                except Exception:
+                    log.exception("what is wrong with a message on %s can be written nowhere", message.topic[:200])
+                    if all(one is not message for one in refusals.lost):
+                        refusals.lost.append(message)
+                    del refusals.waiting[0]
+
+    def _keep_first(self, refusals: Refusals, count: int) -> None:
+        with self.database.write(urgent=True) as connection:
+            unkept = add_rejected(connection, [rejected for _, rejected in refusals.waiting[:count]], self._quota)
+        refusals.unkept += unkept
+        del refusals.waiting[:count]
 
     def _decode_all(self, messages: Sequence[Message]) -> list[Pair]:
         """Decode a batch; once more where a person has said meanwhile which GNSS reference holds."""
@@ -238,7 +249,7 @@ class Pipeline:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
         refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
-        waiting = refused if readings_first and observations else []
+        waiting = refused if readings_first else []
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}

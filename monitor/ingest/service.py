@@ -4,7 +4,9 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from monitor.domain.site import Site
 from monitor.errors import StoreBusyError
 from monitor.ingest.decoders.table import is_known_value
 from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
-from monitor.ingest.inbox import BATCH_MESSAGES, Inbox
+from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox
 from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
 from monitor.ingest.mqtt import Connected, Session
 from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline, Refusals
@@ -40,6 +42,21 @@ _ASKED_MOST: Final = 1000
 _WAITED_S: Final = 2.0  # a message that lay so long before it was stored was part of a backlog
 _STUMBLE_S: Final = 0.2  # doubled with each stumble in a row
 _NOTE_AGAIN_S: Final = 2.0
+_OTHERS_S: Final = 0.002  # between two portions of the quarantine: other writers get their turn
+_UNSETTLED_BYTES: Final = 8 << 20  # of refused payloads: then the quarantine comes first, whatever waits
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A batch whose readings are there; it is acknowledged when the quarantine has the rest of it."""
+
+    batch: list[Message]
+    outcome: Outcome
+    refusals: Refusals
+
+    @property
+    def waiting_bytes(self) -> int:
+        return sum(len(rejected.payload) for _, rejected in self.refusals.waiting)
 
 
 class Ingest:
@@ -75,6 +92,7 @@ class Ingest:
         self._note_at = 0.0
         self._asked: dict[str, float] = {}  # topic on which a device was asked -> when
         self._in_hand: list[Message] = []  # taken and not acknowledged yet: kept over any stumble, so order is kept
+        self._stored: deque[_Stored] = deque()  # not acknowledged yet, in order of reception
         self._stumbles = 0  # running
         access = find_access(service_config.broker)
         self._sessions = {one.name: self._make_session(one, access) for one in self._listen()}
@@ -128,7 +146,7 @@ class Ingest:
             session.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish the batch in hand, acknowledge it and leave; what is queued stays with the broker."""
+        """Finish what was taken, acknowledge it and leave; what is queued stays with the broker."""
         self._stop.set()
         self._inbox.ring()
         if self._thread.is_alive():
@@ -146,7 +164,7 @@ class Ingest:
             "connected": {name: s.listening for name, s in self._sessions.items()},
             "problems": {name: s.problem for name, s in self._sessions.items() if s.problem},
             "refused": {name: s.refused for name, s in self._sessions.items() if s.refused},
-            "queued": len(self._inbox) + len(self._in_hand),
+            "queued": len(self._inbox) + len(self._in_hand) + sum(len(one.batch) for one in list(self._stored)),
             "stumbles": self._stumbles,
             "drained": self.drained(),
             "database_busy_since": None if self._busy_since is None else spell(self._busy_since),
@@ -187,14 +205,16 @@ class Ingest:
         self._inbox.ring()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while self._stored or not self._stop.is_set():
             self._stamp = self._clock()
             try:
-                if not self._in_hand:
+                if not self._in_hand and self._may_take():
                     self._in_hand = self._inbox.take(0.5)
                 self._note_news()
                 if self._in_hand:
                     self._work(self._in_hand)
+                if self._stored:
+                    self._settle()
                 if time.monotonic() >= self._ask_at and self._live.connected:
                     self._ask_for_gaps()
                 self._stumbles = 0
@@ -203,7 +223,18 @@ class Ingest:
             except Exception:  # the writer is the heart: it goes on, the batch in hand comes first again
                 self._stumbles += 1
                 log.exception("the ingest writer stumbled and goes on")
+                if self._stop.is_set():
+                    return
                 self._stop.wait(min(_STUMBLE_S * 2 ** min(self._stumbles - 1, 5), 5.0))
+
+    def _may_take(self) -> bool:
+        """Whether messages come before the quarantine: a batch is due, and not too much of others waits for it."""
+        if not self._stored:
+            return True
+        return not self._stop.is_set() and self._inbox.is_due() and (
+            sum(one.waiting_bytes for one in self._stored) < _UNSETTLED_BYTES
+            and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
+        )  # fmt: skip
 
     def _note_news(self) -> None:
         """Write the alarms and connections that wait; a fault in one of them holds up no message."""
@@ -229,13 +260,30 @@ class Ingest:
         if outcome.sites:
             self._on_stored(outcome.sites)
         refusals = Refusals(list(outcome.waiting), outcome.unkept, list(outcome.lost))
-        if refusals.waiting:
-            self._retry(self._keep, refusals)
+        self._stored.append(_Stored(batch, outcome, refusals))
+        self._in_hand = []
+        if outcome.gaps:
+            self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
+        for topic, payload in outcome.asks:
+            self._ask_sender(topic, payload)
+
+    def _settle(self) -> None:
+        """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
+        oldest = self._stored[0].refusals
+        if oldest.waiting:
+            self._retry(self._keep, oldest)
+        while self._stored and not self._stored[0].refusals.waiting:
+            self._acknowledge(self._stored[0])
+            self._stored.popleft()
+        if self._stored:
+            self._stop.wait(_OTHERS_S)
+
+    def _acknowledge(self, stored: _Stored) -> None:
+        batch, outcome, refusals = stored.batch, stored.outcome, stored.refusals
         lost = refusals.lost
         done = batch if not lost else [m for m in batch if all(m is not one for one in lost)]
         for name, session in self._sessions.items():
             session.acknowledge([m for m in done if m.client == name])
-        self._in_hand = []
         self._newest = batch[-1].received_at
         counts = self._counts
         counts["messages"] += len(batch)
@@ -246,10 +294,6 @@ class Ingest:
         counts["unkept"] += refusals.unkept
         counts["gaps"] += outcome.gaps
         counts["lost"] += len(lost)
-        if outcome.gaps:
-            self._ask_at = min(self._ask_at, time.monotonic() + _ASK_AFTER_S)
-        for topic, payload in outcome.asks:
-            self._ask_sender(topic, payload)
 
     def _ask_sender(self, topic: str, payload: bytes) -> None:
         """Ask a device for what is missing, once a minute: it may be slow, or not listen."""

@@ -1,4 +1,7 @@
-"""A socket that leaves out messages of some sites before anybody reads them.
+"""Sockets between paho and the network: one that reads ahead, and one that leaves out messages of some sites.
+
+Paho asks the system for each part of a message, four times and more for one. Each time it gives up the interpreter, and
+gets it again after 5 ms where the writer reads a large payload: ten messages then wait as long as their batch does.
 
 MQTT has no filter for "all but these": the process that keeps what no site file names gets everything. To read a
 message and drop it takes 60 µs of processor and more, nearly as much as to store it; to leave it out here takes 18.
@@ -17,8 +20,41 @@ _LENGTH_BYTES: Final = 4
 _PREFIX: Final = ROOT.encode()
 
 
-class SievedSocket:
-    """A connected socket without the messages of QoS 0 of some sites, as paho uses one.
+class BufferedSocket:
+    """A connected socket that is read in large pieces, as paho uses one.
+
+    Args:
+        wrapped: the socket.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self._wrapped = wrapped
+        self._piece, self._at = b"", 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that were read from the network and nobody has asked for yet."""
+        return len(self._piece) - self._at
+
+    def pending(self) -> int:
+        """Bytes that can be read without waiting for the network."""
+        inner = getattr(self._wrapped, "pending", None)
+        return self.ahead + (inner() if inner is not None else 0)
+
+    def recv(self, size: int) -> bytes:
+        """At most so many bytes; raises BlockingIOError where there are none now, empty where the connection ended."""
+        if self._at == len(self._piece):
+            self._piece, self._at = self._wrapped.recv(PIECE_BYTES), 0
+        found = self._piece[self._at : self._at + size]
+        self._at += len(found)
+        return found
+
+
+class SievedSocket(BufferedSocket):
+    """The same without the messages of QoS 0 of some sites.
 
     Args:
         wrapped: the socket.
@@ -26,19 +62,16 @@ class SievedSocket:
     """
 
     def __init__(self, wrapped: Any, sites: Collection[str]) -> None:
-        self._wrapped = wrapped
+        super().__init__(wrapped)
         self._sites = frozenset(site.encode() for site in sites)
         self._raw = bytearray()  # not looked at yet: the beginning of a packet
         self._clean = bytearray()
         self._pass = 0  # bytes of a packet that is let through and has not come whole
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
-
-    def pending(self) -> int:
-        """Bytes that can be read without waiting for the network."""
-        inner = getattr(self._wrapped, "pending", None)
-        return len(self._clean) + (inner() if inner is not None else 0)
+    @property
+    def ahead(self) -> int:
+        """Bytes that were read from the network, are let through, and nobody has asked for yet."""
+        return len(self._clean)
 
     def recv(self, size: int) -> bytes:
         """At most so many bytes; raises BlockingIOError where there are none now, empty where the connection ended."""

@@ -18,6 +18,7 @@ from monitor.service.intake.records import Orders, Report, Stored, Told, Word
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
 from monitor.worker.kernel import hide_memory
+from monitor.worker.memory import spare_what_stays
 
 log: Final = logging.getLogger(__name__)
 REPORT_EVERY_S: Final = 0.5
@@ -74,6 +75,7 @@ class IngestProcess:
         began_s = time.process_time()  # to start takes as much as thousands of messages
         self.ingest.start()
         self._listener.start()
+        spare_what_stays()
         while not self.ended.wait(REPORT_EVERY_S):
             cpu_s = time.process_time() - began_s
             self._say(Report(self.ingest.status(), self.ingest.progress(), cpu_s, self._find_heard()))

@@ -1,7 +1,8 @@
 """Ten thousand damaged payloads of each decoder: none is lost, none stops a decoder, live messages come in as before.
 
-    pytest -q -s -p no:randomly --timeout=1800 tests/bench/service/bench_hostile.py    # ten minutes
+    pytest -q -s -p no:randomly --timeout=1800 tests/bench/service/bench_hostile.py    # twelve minutes
     BENCH_HOSTILE=300 pytest ...                                                       # a minute, to see that it ends
+    BENCH_HOSTILE_RATE=300 pytest ...                                                  # 22 minutes, rows of their own
 
 The payloads are the published ones, damaged by a seed. First each decoder reads its own in this process. Then they are
 sent to a running service, half of them on each database, by a process of its own that has drawn them before. A station

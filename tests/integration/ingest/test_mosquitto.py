@@ -1,6 +1,9 @@
 """A real broker on one side, real databases on the other."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -15,13 +18,28 @@ from sqlalchemy import text
 from monitor.domain.site import Binding, Level, SeriesSpec, Site, Station
 from monitor.errors import StoreBusyError
 from monitor.ingest import pipeline
+from monitor.ingest.mqtt import Session
 from monitor.ingest.service import SESSION_LOST, Ingest
-from tests.conftest import wait_for
+from monitor.store.database.engine import Database
+from tests.conftest import REPOSITORY, wait_for
 from tests.data.payloads import published
 
 pytestmark = pytest.mark.server
 T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
 OBS = "slopeward/v1/north/G1/obs"
+LAUNCHED = "from tests.end_to_end.ingest_only import main; main()"
+KILLED = """
+import os, signal
+from monitor.ingest import pipeline
+real, before = pipeline.add_rejected, []
+def add_rejected(*given):
+    if given[1]:
+        before.append(given)
+    if len(before) > 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*given)
+pipeline.add_rejected = add_rejected
+"""
 
 
 def make_site(site_id="north"):
@@ -234,6 +252,56 @@ def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_bef
     start_ingest()
     wait_for(lambda: count(database, "select count(*) from rejected_message") == 1)
     assert count(database) == 1
+
+
+def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
+    database, publisher, start_ingest, monkeypatch
+):
+    seen, acknowledged = [], []
+    real, really = pipeline.add_rejected, Session.acknowledge
+
+    def slow(connection, messages, quota):
+        if messages and not seen:
+            publisher.wait(publisher.send(OBS, sample(1)))
+            time.sleep(0.3)  # it is due now
+        seen.extend([count(database)] * bool(messages))
+        return real(connection, messages, quota)
+
+    def note(session, messages):
+        acknowledged.extend(len(m.payload) for m in messages)
+        really(session, messages)
+
+    monkeypatch.setattr(pipeline, "add_rejected", slow)
+    monkeypatch.setattr(Session, "acknowledge", note)
+    ingest = start_ingest()
+    rubbish = [b"x" * size for size in (400_000, 300_000, 500_000)]
+    publisher.wait(*[publisher.send(OBS, payload) for payload in rubbish])
+    wait_for(lambda: ingest.status()["messages"] == 4)
+    assert len(seen) == 3, "each has a transaction of its own"
+    assert seen[-1] == 1, "the reading did not wait for all of them"
+    assert acknowledged[:3] == [400_000, 300_000, 500_000]
+    assert len(acknowledged) == 4
+
+
+def test_killed_between_readings_and_quarantine_nothing_is_lost(sqlite_url, mosquitto, publisher):
+    def launch(program):
+        return subprocess.Popen(
+            [sys.executable, "-c", program, sqlite_url, str(mosquitto.port), "--quiet"], cwd=REPOSITORY
+        )  # fmt: skip
+
+    with Database(sqlite_url) as database:
+        first = launch(KILLED + LAUNCHED)
+        wait_for(lambda: publisher.send(OBS, sample(0)) and count(database) == 1)
+        publisher.wait(*[publisher.send(OBS, b"x" * size) for size in range(200_000, 200_010)])
+        publisher.wait(publisher.send(OBS, sample(1)))
+        assert first.wait(60) == -signal.SIGKILL
+        kept = count(database, "select count(*) from rejected_message")
+        assert 0 < kept < 10
+        second = launch(LAUNCHED)
+        wait_for(lambda: count(database, "select count(*) from rejected_message") == 10)
+        wait_for(lambda: count(database) == 2)
+        second.terminate()
+        assert second.wait(60) == 0
 
 
 def test_reports_and_events_are_stored_once(database, publisher, start_ingest):

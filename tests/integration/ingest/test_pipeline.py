@@ -88,7 +88,18 @@ def test_readings_are_there_before_the_quarantine_is_written(pipeline, database,
     pipeline.keep(refusals)
     assert refusals == module.Refusals([])
     assert ask(database, "select topic, times from rejected_message") == [("slopeward/v1/north/G2/obs", 2)]
-    assert not pipeline.store([rubbish], readings_first=True).waiting, "where there are no readings nothing waits"
+    assert not pipeline.store([rubbish]).waiting, "who does not ask for it has all in one transaction"
+
+
+def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(module, "add_rejected", lambda _c, some, _q: sizes.append([len(m.payload) for m in some]) or 0)
+    lengths = (5, 6, 1 << 20, 7, 100_000, 150_000, 8)
+    rubbish = [Message("slopeward/v1/north/G2/obs", b"x" * n, NOW, "live") for n in lengths]
+    refusals = module.Refusals(list(pipeline.store(rubbish, readings_first=True).waiting))
+    while refusals.waiting:
+        pipeline.keep(refusals)
+    assert sizes == [[5, 6], [1 << 20], [7, 100_000, 150_000, 8]]
 
 
 def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(

@@ -1,7 +1,7 @@
 import time
 from datetime import UTC, datetime
 
-from monitor.ingest.inbox import BATCH_MOST, BATCH_WAIT_S, PAUSE_S, Inbox
+from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, BATCH_WAIT_S, PAUSE_S, Inbox
 from monitor.ingest.message import Message
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,6 +35,20 @@ def test_nothing_is_forgotten_between_batches_and_an_empty_inbox_answers_soon():
     while batch := inbox.take(0.01):
         got += [m.mid for m in batch]
     assert got == list(range(5000))
+
+
+def test_a_batch_is_due_after_its_wait_or_when_it_is_full():
+    inbox = Inbox()
+    assert not inbox.is_due()
+    for n in range(BATCH_MESSAGES - 1):
+        inbox.put(message(n))
+    inbox._rung_at_s = time.monotonic()
+    assert not inbox.is_due()
+    inbox._rung_at_s -= BATCH_WAIT_S - PAUSE_S
+    assert inbox.is_due(), "to take it lasts as long again as the pause"
+    inbox._rung_at_s += 3600
+    inbox.put(message(BATCH_MESSAGES))
+    assert inbox.is_due()
 
 
 def test_a_batch_is_bounded_in_bytes():

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from monitor.ingest.sieve import SievedSocket
+from monitor.broker.access import Access
+from monitor.ingest.sieve import BufferedSocket, SievedSocket
 
 
 class Pieces:
@@ -19,6 +20,15 @@ class Pieces:
 
     def recv(self, _size: int) -> bytes:
         return self._pieces.pop(0) if self._pieces else b""
+
+
+class Lively(Pieces):
+    """The same, which does not end."""
+
+    def recv(self, size: int) -> bytes:
+        if piece := super().recv(size):
+            return piece
+        raise BlockingIOError
 
 
 def packet(first: int, body: bytes) -> bytes:
@@ -63,6 +73,27 @@ def test_messages_of_named_sites_are_left_out_and_nothing_else(sent, cuts):
             break
         found += piece
     assert found == b"".join(kept)
+
+
+@given(st.lists(packets, max_size=12), st.lists(st.integers(0, 1500), max_size=30), st.integers(1, 400))
+def test_what_is_read_ahead_comes_whole_and_in_order(sent, cuts, size):
+    stream = b"".join(one if isinstance(one, bytes) else publish(*one) for one in sent)
+    buffered, found = BufferedSocket(Pieces(stream, cuts)), b""
+    while piece := buffered.recv(size):
+        found += piece
+        assert buffered.pending() == buffered.ahead <= len(stream) - len(found)
+    assert found == stream
+
+
+def test_packets_that_lie_in_memory_are_read_without_asking_the_network():
+    heard: list[MQTTMessage] = []
+    client = Access().open_client("reader", mqtt5=True)
+    client.on_message = lambda _c, _d, message: heard.append(message)
+    stream = publish("slopeward/v1/alp/G1/obs", b"1") * 5
+    client._sock = BufferedSocket(Lively(stream + stream[:7], []))
+    assert client.loop_read() == 0
+    assert [m.payload for m in heard] == [b"1"] * 5
+    client._sock = None
 
 
 def test_paho_reads_through_it():
