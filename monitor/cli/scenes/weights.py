@@ -29,7 +29,7 @@ def promote(
     """Let a network that was learnt for a site read its scenes first, where weights are chosen scene by scene."""
     from monitor.jobs.scenes import model_acts
 
-    _act(model_acts.promote, model_hash, site, reason, by, config, as_json=as_json)
+    _act(model_acts.promote, model_hash, site, reason, by, config, as_json=as_json, before=model_acts.try_weights)
 
 
 def retire(
@@ -44,12 +44,15 @@ def retire(
 
 def _act(
     act: "Callable[..., str]", model_hash: str, site: str, reason: str, by: str | None, config: Path | None, *,
-    as_json: bool,
+    as_json: bool, before: "Callable[..., None] | None" = None,
 ) -> None:  # fmt: skip
     service, db = open_service(config)
     one = pick_site(service, site)
     with closing(db):
         who, now = prove(db, by, site), datetime.now(UTC)
+        if before is not None:
+            with db.read() as c:  # takes seconds, in which others write
+                before(c, one, model_hash)
         with db.write() as c:
             said = act(c, one, model_hash, who, reason, now)
     show({"site": site, "said": said}, said, as_json)

@@ -102,19 +102,42 @@ _BRING_BACK: Final = "bring the files back, or make the network again: slopeward
 
 
 def _look_at_scenes(service: ServiceConfig) -> Iterator[Finding]:
-    """Weights that site files name and that cannot be read; relative paths count from where the service was started."""
+    """Weights that site files name and that cannot be read."""
     from detection.imagery.footprints.records import AUTO, INDEX
     from detection.imagery.weights_file import find_fault
 
     for site in scan_sites(service.paths.sites)[0]:
         named = site.scenes.weights
-        if named in {AUTO, INDEX} or (fault := find_fault(named)) is None:
+        if named in {AUTO, INDEX}:
             continue
-        if named.endswith(".safetensors") and not Path(named).is_absolute():
-            found = f"{site.id}: the weights of its site file are named from the folder where the service was started"
-            yield "scenes", WARN, f"{found}; from here: {fault}", "write the whole path in the site file"
-        else:
-            yield "scenes", BAD, f"{site.id}: the weights of its site file cannot be read: {fault}", _BRING_BACK
+        is_relative = named.endswith(".safetensors") and not Path(named).is_absolute()
+        fault = find_fault(str(_find_start(service) / named) if is_relative else named)
+        if fault is None:
+            continue
+        found = f"{site.id}: the weights of its site file cannot be read: {fault}"
+        if is_relative:
+            found += f" ({named} counts from the folder where the service was started)"
+        yield "scenes", BAD, found, "write the whole path in the site file" if is_relative else _BRING_BACK
+
+
+def _find_start(service: ServiceConfig) -> Path:
+    """The folder that relative paths count from: that of the core where it runs and may be asked, else this one."""
+    from monitor.store.database.engine import Database
+    from monitor.store.service_state import load_stamps
+    from monitor.store.upkeep.migrate import require_current
+
+    db = Database(service.database.url)
+    try:
+        require_current(db)
+        with db.read() as c:
+            _, core = load_stamps(c)["core"]
+        if core.get("host") == socket.gethostname() and find_program(int(core["pid"])) is not None:
+            return Path(f"/proc/{core['pid']}/cwd").resolve(strict=True)
+    except (SlopewardError, OSError, KeyError):
+        pass  # the database is looked at by itself; the core never ran, or is of another account
+    finally:
+        db.close()
+    return Path.cwd()
 
 
 def _look_at_learnt_weights(service: ServiceConfig, db: Any) -> Iterator[Finding]:

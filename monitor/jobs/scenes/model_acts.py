@@ -4,11 +4,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from detection.imagery.errors import ModelError
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.weights_file import find_fault, is_same, may_be_used
 from monitor.domain.alert import SERVICE, Actor
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.extras import explain_missing
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import ModelRow, change_state, find_model, load_models, load_transitions
 from monitor.store.people.users import require_reason
@@ -20,6 +22,8 @@ UNNAMED = "named by the site file no more"
 def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:
     """Let a network be tried first on the scenes of its site, before the shipped ones; returns a sentence.
 
+    `try_weights` says before whether it can be run at all.
+
     Args:
         c: a write transaction.
         site: the site that it was learnt for; its file must choose weights scene by scene.
@@ -30,8 +34,8 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
 
     Raises:
         NotFoundError: no such network.
-        RefusedError: it is in use already, its gate made it a candidate only, it cannot be read, the site file names
-            weights, or who asks may not.
+        RefusedError: it is in use already, its gate made it a candidate only, the site file names weights, or who
+            asks may not.
     """
     row = _find_own(c, site, start)
     require_reason(c, actor, reason)
@@ -45,10 +49,35 @@ def promote(c: Connection, site: Site, start: str, actor: Actor, reason: str, no
             f"{row.name} is a candidate: its gate did not find it better than logistic regression; outline in more "
             f"places and learn again, or try it: slopeward scenes detect SCENE --model {row.path}"
         )
-    if (fault := find_fault(row.path)) is not None:
-        raise RefusedError(f"{row.name} cannot be read: {fault}")
     change_state(c, row, "active", reason, actor, now)
     return f"{row.name} is in use from the next scene on, before older ones and the shipped ones"
+
+
+def try_weights(c: Connection, site: Site, start: str) -> None:
+    """Load a network once, as its scenes would: what only its tensors say is found before it is in use.
+
+    Args:
+        c: a read transaction: this takes seconds.
+        site: the site that it was learnt for.
+        start: beginning of its hash.
+
+    Raises:
+        NotFoundError: no such network.
+        RefusedError: it is not of the site, it cannot be read or does not fit its card, or PyTorch is missing.
+    """
+    row = _find_own(c, site, start)
+    if (fault := find_fault(row.path)) is not None:
+        raise RefusedError(f"{row.name} cannot be read: {fault}")
+    try:
+        from detection.imagery.neural.checkpoint import load_model
+
+        load_model(row.path)
+    except ModelError as error:
+        raise RefusedError(f"{row.name} cannot be read: {error}") from None
+    except ModuleNotFoundError as error:
+        if (missing := explain_missing(error)) is None:
+            raise
+        raise RefusedError(f"{row.name} cannot be tried: {missing}") from None
 
 
 def retire(c: Connection, site: Site, start: str, actor: Actor, reason: str, now: datetime) -> str:

@@ -16,6 +16,7 @@ from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.jobs.scenes.proximity import Place, keep_near, list_distances
 from monitor.jobs.scenes.tasks import KnownDate, ReadScene
+from monitor.store.models.scene_weights import BROKEN
 from monitor.store.readings.observations import add_observations
 from monitor.store.scenes.arrivals import (
     Change,
@@ -156,6 +157,7 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         # what triage passed over was not looked at: it proves nothing for other dates
         "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
         "doubtful": [list(window) for window in answer.doubtful], "prior": answer.prior,
+        **({} if answer.broken is None else {BROKEN: answer.broken}),
     }  # fmt: skip
 
 

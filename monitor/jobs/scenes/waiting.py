@@ -66,7 +66,7 @@ def _tell(db: Database, site: Site, row: SceneRow, since_at: datetime, now: date
 def tell_weights(db: Database, site: Site, now: datetime) -> None:
     """Tell of weights of a site that are in use and cannot be read, and when they can be read again."""
     with db.read() as c:
-        told = {a.key for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(WEIGHTS)}
+        told = {a.key for a in _open_alerts(c, site, WEIGHTS) if a.state != "returned_unacknowledged"}
         faults = find_broken_weights(c, site)
     wanted = {
         f"{WEIGHTS}{own.model_hash[:SHORT]}": f"your own weights {spell_own(own.path)} cannot be read: others are "
@@ -152,8 +152,8 @@ def _spell(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _open_alerts(c: Connection, site: Site) -> list[Any]:
-    return [a for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(PREFIX)]
+def _open_alerts(c: Connection, site: Site, prefix: str = PREFIX) -> list[Any]:
+    return [a for a in load_alerts(c, site.id, open_only=True, ledger="health") if a.key.startswith(prefix)]
 
 
 def _name_row(site: Site, name: str, mark: str) -> str:

@@ -1,7 +1,8 @@
 """What a spawned worker does with a scene: segment it, lay it beside the other dates, measure places. No database."""
 
+import contextlib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, Place
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
+from detection.imagery.weights_file import read_weights, weights_path
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
 from monitor.jobs.scenes.proximity import list_distances
@@ -120,7 +122,6 @@ def _read_one(asked: SceneAsked) -> ReadScene:
             raise
         raise _WaitingError(missing, comes=False) from error
     from detection.imagery.neural.checkpoint import load_model
-    from detection.imagery.weights_file import weights_path
 
     used = answer.get("weights", asked.weights)
     judged = [_judgement(*one) for one in judgements]
@@ -162,7 +163,18 @@ def _tell(
         judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
+        broken=_find_misfits(answer["refused"]),
     )  # fmt: skip
+
+
+def _find_misfits(refused: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Of weights that were refused those whose files are sound: that they cannot be run nobody else finds."""
+    found = {}
+    for one in refused:
+        with contextlib.suppress(ModelError):
+            if one["broken"]:
+                found[read_weights(one["weights"]).model_hash] = one["why"]
+    return found
 
 
 def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from monitor.errors import NotFoundError
 from monitor.store.models.registry import ModelRow, find_model, load_models
 from monitor.store.schema.tables import scene, scene_footprint
 
+BROKEN: Final = "broken"  # key of the run of a scene: weights of one's own that its detection could not use
+LOOKED_BACK: Final = 20  # newest scenes: radar asks no network
 NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
 
 
@@ -22,9 +24,21 @@ def load_own_weights(c: Connection, site: str) -> list[str]:
 
 
 def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
-    """Weights made for a site that should serve it and cannot be read, each with the reason."""
+    """Weights made for a site that should serve it and cannot, each with the reason.
+
+    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene.
+    """
     own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
-    return [(row, fault) for row in own if (fault := find_fault(row.path)) is not None]
+    met = _load_broken(c, site.id) if own else {}
+    faults = [(row, find_fault(row.path, met)) for row in own]
+    return [(row, fault) for row, fault in faults if fault is not None]
+
+
+def _load_broken(c: Connection, site: str) -> dict[str, str]:
+    """Weights that the newest scene that asked a network could not use, by their hash, each with the reason."""
+    s = scene.c
+    runs = select(s.run).where(s.site == site, s.state == "done").order_by(s.received_at.desc()).limit(LOOKED_BACK)
+    return next((dict(run[BROKEN]) for run in c.execute(runs).scalars() if BROKEN in (run or {})), {})
 
 
 def _load_own(c: Connection, site: str) -> list[ModelRow]:

@@ -1,5 +1,7 @@
 """Whether a network that was learnt for a site reads its scenes: promoted, named by the site file, let go."""
 
+import json
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,11 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
     work_here(monkeypatch)
     monkeypatch.setattr(inbox, "SETTLED_S", 0.0)
     model, path = load_model("generated"), str(weights_path("generated"))
+    wider = tmp_path / "wider.safetensors"  # sound by its card, but of another width
+    shutil.copy(path, wider)
+    card = json.loads(Path(path).with_suffix(".json").read_text())
+    card["network"]["width"] *= 2
+    wider.with_suffix(".json").write_text(json.dumps(card))
     with closing(Database(database_url)) as database:
         config = make_config(tmp_path, database_url)
         monkeypatch.setenv("SLOPEWARD_CONFIG", str(tmp_path / "slopeward.toml"))
@@ -37,6 +44,7 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
             as_good = {"passed": True, "put_to_use": False, "verdict": "as good"}
             for name, owner, file, card in (
                 (model.model_hash, "bench", path, model.card), ("e" * 64, "bench", "gone.safetensors", model.card),
+                ("c" * 64, "bench", str(wider), model.card),
                 ("f" * 64, "other", path, model.card), ("d" * 64, "bench", path, {**model.card, "gate": as_good}),
             ):  # fmt: skip
                 add_model(
@@ -52,6 +60,8 @@ def test_a_network_of_a_site_is_promoted_named_and_let_go(tmp_path, monkeypatch,
 
         assert act("promote", "ffff")[1].strip().endswith("is no network learnt for the scenes of bench")
         assert "cannot be read: no weights at gone.safetensors" in act("promote", "eeee")[1]
+        assert "cannot be read: " in (said := act("promote", "cccc")[1])
+        assert "does not fit the network of the card" in said
         assert "is a candidate: its gate did not find it better than logistic" in act("promote", "dddd")[1]
         assert act("promote")[0] == 0
         assert state() == ("active", [path])

@@ -277,6 +277,16 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
 
 
 @ON_SQLITE
+def test_relative_weights_of_a_site_file_are_an_error_with_their_whole_path(config, tmp_path, monkeypatch, capsys):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(f'{SITE}[scenes]\nweights = "run-1/mine.safetensors"\n')
+    monkeypatch.chdir(tmp_path)
+    assert run_verb(["doctor"]) == 1
+    said = f"cannot be read: no weights at {tmp_path}/run-1/mine.safetensors"
+    assert f"bad  scenes: bench: the weights of its site file {said}" in capsys.readouterr().out
+
+
+@ON_SQLITE
 def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, config, drawn, tmp_path, capsys):
     own, at = tmp_path / "run-1" / "mine.safetensors", may(12) + HOUR
     site = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n')
@@ -304,6 +314,15 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         shutil.copy(weights_path("bijie").with_suffix(end), own.with_suffix(end))
     scene_inbox.run(database, config, site, at + 2 * MINUTE)
     assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["returned_unacknowledged"]
+    card = json.loads(own.with_suffix(".json").read_text())
+    card["network"]["width"] *= 2  # sound to look at: that it does not fit is only known where it is run
+    own.with_suffix(".json").write_text(json.dumps(card))
+    arrive(config, drawn / "a", "a")
+    scene_inbox.run(database, config, site, at + 3 * MINUTE)
+    scene_inbox.run(database, config, site, at + 4 * MINUTE)
+    assert [one[1] for one in alerts(database) if one[0].startswith("weights:")] == ["unacknowledged"]
+    assert run_verb(["doctor"]) == 1
+    assert "does not fit the network of the card" in capsys.readouterr().out
     own.write_bytes(b"torn")
     with database.read() as c:
         ((_, fault),) = find_broken_weights(c, site)
