@@ -57,6 +57,8 @@ LEAST = 0.02
 SHARES = np.array([0.025, 0.1, 0.5, 0.9, 0.975])
 NODES = 128
 """Of the normal distribution, per standard deviation."""
+LARGEST = 1e120
+"""Of a reading: the squares of larger ones and their sums are no numbers."""
 FURTHEST = 9
 """Standard deviations beyond which nothing is left of it."""
 
@@ -91,7 +93,7 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
 
     Returns:
         Quantiles .025, .1, .5, .9, .975 at each horizon, shape (H, 5): never nearer to the median at a later horizon;
-        NaN where too few rows are known.
+        NaN where too few rows are known, or one lies beyond `LARGEST`.
 
     >>> import numpy as np
     >>> lead = np.arange(40.0, 4.0, -1.0)
@@ -100,6 +102,8 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
     array([0., 0.])
     """
     ahead = np.asarray(steps, dtype=np.float64)
+    if is_boundless(values):
+        return np.full((ahead.size, len(SHARES)), np.nan)
     sigma = measure_grid_noise(values)
     fits = [(length, one) for length in WINDOWS if (one := _fit(values, length, sigma, window)) is not None]
     if not fits:
@@ -129,6 +133,11 @@ def extrapolate(values: Floats, steps: Sequence[int], window: Failure | None = N
     off[:, 3:] = np.maximum.accumulate(off[:, 3:], axis=0)
     out: Floats = middle + off
     return out
+
+
+def is_boundless(values: Floats) -> bool:
+    """Whether a reading lies beyond what can be squared and summed."""
+    return bool((np.abs(values) > LARGEST).any())
 
 
 def measure_grid_noise(values: Floats, rows: int = NOISE_ROWS) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from forecasting.data.driver_rows import DriverRows
 from forecasting.data.series import Floats, Panel
 from forecasting.data.units import spell_span
-from forecasting.kinematics.extrapolation import extrapolate, measure_grid_noise
+from forecasting.kinematics.extrapolation import extrapolate, is_boundless, measure_grid_noise
 from forecasting.kinematics.failure import FailureSpec, Watch
 from forecasting.serving.experience import OUTSIDE, SEEN, Experience, judge_drivers, judge_motion
 from forecasting.serving.pace import Pace, see_pace
@@ -126,6 +126,8 @@ def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) ->
             why = "the failure window has passed: the motion cannot be foretold"
         elif row.target_s > present.late_s:
             why = f"the failure window ends before {spell_span(row.horizon_s)}: the motion cannot be foretold"
+        elif is_boundless(panel.values[-SEEN:, panel.stations.index(row.station)]):
+            why = "a reading lies beyond all bounds"
         elif not np.isfinite(quantiles).all():
             why = "the record is too short for this model"
         if why is not None:
@@ -145,7 +147,7 @@ def _extrapolate(motion: Motion, rows: Sequence[Forecast], present: _Present) ->
 def _see(panel: Panel, values: Floats, found: Experience) -> _Present:
     """The motion beside its past, and the failure that it leads to: none is in the past of a slope that stands."""
     seen = np.flatnonzero(np.isfinite(values))[-SEEN:]
-    if seen.size < 2 or (found.novelty is not None and found.novelty < NEAR):
+    if seen.size < 2 or is_boundless(values[seen]) or (found.novelty is not None and found.novelty < NEAR):
         return _Present(found)
     moved = values[seen[-1]] - values[seen[max(0, seen.size - LOOK_BACK)]]
     times = (panel.start_s + panel.step_s * seen).tolist()

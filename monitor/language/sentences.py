@@ -609,7 +609,7 @@ SENTENCES: Final = (
     N_("moved onto one path with the last reading and the nearer horizons"),
     N_("held above {n} mm, a physical bound"), N_("held below {n} mm, a physical bound"),
     N_("its fit was ended before its best"),
-    N_("the record is too short for this model"),
+    N_("the record is too short for this model"), N_("a reading lies beyond all bounds"),
     N_("stale: no observation at all"),
     N_("stale: newest observation is older than {n} intervals"),
     N_("record too short: {n} of {n2} rows of {series}"),

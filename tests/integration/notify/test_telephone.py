@@ -18,7 +18,7 @@ import pytest
 from anyio import to_thread
 from sqlalchemy import select, update
 
-from monitor.domain.alert import Notification
+from monitor.domain.alert import UNCONFIRMED, Notification
 from monitor.domain.site import Level, Recipient, Site
 from monitor.language.catalogue import use
 from monitor.notify.dispatcher import Dispatcher
@@ -179,6 +179,11 @@ def test_a_text_is_sent_received_and_its_reply_acknowledges(database):
     assert (came["outcome"], came["person"], came["alert_id"]) == ("acknowledged", "Ada", alert_id)
 
 
+def set_level(db, alert_id, level):
+    with db.write() as c:
+        c.execute(update(alert).where(alert.c.id == alert_id).values(level=level))
+
+
 def find_now(db, alert_id):
     with db.read() as c:
         return find_alert(c, alert_id)
@@ -223,6 +228,11 @@ def test_a_call_says_the_message_and_one_digit_acknowledges(database):
         report(page, "/gateway/digit", press, query=query)
         report(page, "/gateway/digit", press | {"Digits": "1", "To": OTHER, "CallSid": "CAx"}, query=query)
         assert find_now(database, alert_id).state == "unacknowledged"
+        set_level(database, alert_id, 4)  # while the call waited
+        risen = report(page, "/gateway/digit", press | {"Digits": "1", "CallSid": "CA2"}, query=query)
+        assert ET.fromstring(risen.text).findtext("Say").startswith("Il livello nel frattempo è salito.")
+        assert find_now(database, alert_id).state == "unacknowledged"
+        set_level(database, alert_id, 3)
         said = report(page, "/gateway/digit", press | {"Digits": "1"}, query=query)
         assert "Ada" in ET.fromstring(said.text).findtext("Say")
     assert find_now(database, alert_id).acknowledged_by == "Ada"
@@ -285,6 +295,22 @@ def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
         refused = [e for e in load_entries(c, 50) if e["action"] == "reply.refused"]
     assert len(refused) == 5
     assert not any(NUMBER in str(e) or OTHER in str(e) for e in refused)
+
+
+def test_a_reply_to_the_alarm_that_nobody_confirmed_does_not_acknowledge_what_has_risen_since(database):
+    """The alarm stands where it stood; the alert behind it has risen: RISEN is said, and neither is acknowledged."""
+    root, _ = queue(database, "sms:DUTY_PHONE", level=2)
+    now = clock()
+    with database.write() as c:
+        alarm = add_alert(c, level=2, at=now, ledger="health", key=f"{UNCONFIRMED}{root}")
+        number = add_message(c, alarm, "sms:DUTY_PHONE", level=2, at=now, subject="nobody confirmed")
+        code = make_code(c, message(c, number), NUMBER, "Ada", "en", now)
+    set_level(database, root, 3)
+    assert send(database, f"ACK {code}", now + timedelta(seconds=1)).outcome == RISEN
+    assert {find_now(database, one).state for one in (root, alarm)} == {"unacknowledged"}
+    set_level(database, root, 2)
+    assert send(database, f"ACK {code}", now + timedelta(seconds=2)).outcome == ACKNOWLEDGED
+    assert {find_now(database, one).acknowledged_by for one in (root, alarm)} == {"Ada"}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -100,9 +100,16 @@ def test_the_normal_distribution_of_the_table_is_that_of_the_error_function():
     assert np.isnan(normal_below(np.array([np.nan]))).all()
 
 
-def test_values_beyond_all_bounds_give_no_kinematic_forecast():
+@pytest.mark.parametrize("size", [1e121, 1e155, 1e308])
+def test_values_beyond_all_bounds_give_no_kinematic_forecast_and_the_reason(size):
+    with np.errstate(over="raise", invalid="raise"):
+        assert np.isnan(extrapolate(np.linspace(size, 1.1 * size, 100), [1, 7])).all()
+        assert np.isfinite(extrapolate(np.linspace(1e110, 1.1e110, 100), [1, 7])).all()
+    panel = lay(sudden(7, rate=size / 7.0))
     with np.errstate(all="ignore"):
-        assert np.isnan(extrapolate(np.linspace(1e308, 1.1e308, 100), [1, 7])).all()
+        made, (held,) = step_in(panel, None, [row(panel, "auto")], 7)
+    assert [one.model for one in made] == ["auto"]
+    assert held.reason == "a reading lies beyond all bounds"
 
 
 def test_a_gap_is_left_out_and_too_few_rows_give_nothing():
