@@ -121,7 +121,7 @@ def _look_at_scenes(service: ServiceConfig) -> Iterator[Finding]:
 
 
 def _find_start(service: ServiceConfig) -> Path:
-    """The folder that relative paths count from: that of the core where it runs and may be asked, else this one."""
+    """The folder that relative paths count from: that of the core where it runs and shows it, else this one."""
     from monitor.store.database.engine import Database
     from monitor.store.service_state import load_stamps
     from monitor.store.upkeep.migrate import require_current

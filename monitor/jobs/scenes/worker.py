@@ -163,7 +163,7 @@ def _tell(
         judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
-        broken=_find_misfits(answer["refused"]),
+        broken=_find_misfits(answer.get("refused", ())),
     )  # fmt: skip
 
 
