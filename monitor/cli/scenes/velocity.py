@@ -153,7 +153,7 @@ def _store(
     before = _find_component(path) if list_velocity_places(site) else None
     if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
-    result = store_velocities(pipeline, site, rows, until, name, now)
+    result = store_velocities(pipeline, site, rows, until, found.component, name, now)
     record_file(db, name_helper(), result, now)
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = list_features(found)[:ZONES_MOST]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
@@ -14,7 +15,7 @@ from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
-COLUMNS: Final = frozenset({"time", "station", "quantity", "value", "sigma", "site", "solution", "unit"})
+COLUMNS: Final = frozenset({"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component"})
 
 
 def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
@@ -56,7 +57,13 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
         raise PayloadError("bad_sigma", "sigma is negative")
-    return observe(site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution)
+    component = row.get("component") or None  # of a velocity that a map gave: what its sign means
+    if component is not None and (not isinstance(component, str) or not is_station(component)):
+        raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
+    extra = None if component is None else canonical_json({"component": component})
+    return observe(
+        site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution, extra
+    )
 
 
 def read_cell(value: object, name: str) -> float:

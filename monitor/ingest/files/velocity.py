@@ -32,9 +32,11 @@ def list_velocity_places(site: Site) -> dict[str, tuple[float, float]]:
 
 
 def store_velocities(
-    pipeline: Pipeline, site: Site, found: Iterable[Velocity], until: datetime, name: str, now: datetime
+    pipeline: Pipeline, site: Site, found: Iterable[Velocity], until: datetime, component: str, name: str, now: datetime
 ) -> FileResult:
     """Store velocities at the end of the time that the map shows; the same map again adds nothing.
+
+    Each reading names its component in `extra`: of `enu` it is the length of all three, which has no sign.
 
     Raises:
         RefusedError: that time lies in the future.
@@ -43,7 +45,7 @@ def store_velocities(
         raise RefusedError(f"the map ends at {spell(until)}, in the future")
     rows = [
         {"station": one.station, "quantity": "velocity", "unit": "mm/day", "time": until,
-         "value": round(one.mm_per_day, 6), "sigma": round(one.sigma_mm_per_day, 6)}
+         "value": round(one.mm_per_day, 6), "sigma": round(one.sigma_mm_per_day, 6), "component": component}
         for one in found
     ]  # fmt: skip
 

@@ -75,6 +75,7 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     assert (series.quantity, reading.observed_at) == ("velocity", datetime(2026, 6, 30, tzinfo=UTC))
     assert reading.value_raw == pytest.approx(0.2, abs=0.002)
     assert reading.sigma == pytest.approx(1 / 365.25, rel=0.3)
+    assert json.loads(reading.extra) == {"component": "up"}, "the row says what its sign means"
     kept = load_service(config).paths.velocity_of("bench")
     (zone,) = read_velocity_zones(kept)
     assert zone["properties"] | {"way": "up", "kind": "velocity", "name": "up.tif"} == zone["properties"]

@@ -23,6 +23,7 @@ from monitor.domain.decision import (
     ForecastFact,
     Memory,
     Newest,
+    ProofFact,
     ReportFact,
     View,
     instant,
@@ -437,6 +438,18 @@ def test_a_footprint_speaks_for_every_station_within_reach(stations, near_m, lev
     assert said in word.reason
     assert ("other" in said) == ("other" in word.reason)
     assert decide(place, Memory(), seen, instant(T0 + H)).level == level
+
+
+@pytest.mark.parametrize(("found_by", "opens"), [("tested", True), ("another", False)])
+def test_what_a_network_without_a_test_found_beside_a_tested_one_opens_nothing(found_by, opens):
+    """Then no message goes out that would have to say that it is advice: the pages alone show it, and mark it."""
+    c = Criterion("img", KINDS["scene"], ("P1",), "", (Threshold(1),), role="witness")
+    proof = ProofFact("img", "scene", T0 - H, T0 + 1e6 * H, True, "", "tested", "s", "tested", "s")
+    seen = replace(view([1.0] * 3), footprints=(near_two(model_hash=found_by),), proofs=(proof,))
+    decided = decide(site(c), Memory(), seen, instant(T0 + H))
+    assert decided.level == int(opens)
+    assert bool(decided.memory.votes) == opens
+    assert not any(key.startswith(("advice:", "health:img:")) for key in decided.memory.conditions)
 
 
 def test_one_image_is_one_witness_however_many_footprints_and_stations_it_shows():
