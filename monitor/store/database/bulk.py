@@ -31,8 +31,13 @@ def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Seq
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
     c.exec_driver_sql(
         f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})",  # noqa: S608 - names of ours
-        tuple(list(column) for column in zip(*rows, strict=True)),
+        tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
+
+
+def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:
+    """One column as a list of the driver, which takes no whole numbers beside others."""
+    return [None if x is None else float(x) for x in column] if kind == "float8" else list(column)
 
 
 def _copy(c: Connection, statement: str, types: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:

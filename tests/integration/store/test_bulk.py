@@ -41,3 +41,15 @@ def test_numbers_keep_their_last_bit(database: Database, count: int) -> None:
     for bad in (float("nan"), float("inf")):
         with pytest.raises(IntegrityError), database.write() as c:
             insert_rows(c, "point_observation", columns, [(1, at, k, at, bad, None) for k in range(count)])
+
+
+@pytest.mark.parametrize("count", [6, MANY + 2])
+def test_whole_numbers_beside_others_are_numbers_all_the_same(database: Database, count: int) -> None:
+    """A decoder gives 3 for 3.0: the driver knows no list of both."""
+    at, mixed = "2026-01-01T00:00:00.000000Z", (3, 0.5, None)
+    rows = [(k, at, k, at, mixed[k % 2], mixed[k % 3]) for k in range(count)]
+    with database.write() as c:
+        insert_rows(c, "point_observation", POINT_COLUMNS, rows)
+    with database.read() as c:
+        found = c.exec_driver_sql("SELECT value_raw, sigma FROM point_observation ORDER BY point_id").all()
+    assert [tuple(row) for row in found] == [row[4:] for row in rows]
