@@ -207,7 +207,7 @@ def _score_short(kept: Mapping[str, Any] | None) -> dict[str, Any]:
             "shown_ratio_to_auto": ratio["served"], "gates_open": table["served"], "seeds": 1,
             "record": "forecast-short.json", "measured_at": kept and kept["measured_at"],
         })  # fmt: skip
-        told[ratio["served"] < 1.0].append(
+        told[ratio["tuned"] < 1.0].append(
             f"{rows} of {table['records']} records: {abs(ratio['tuned'] - 1.0):.1%} "
             f"{'above' if ratio['tuned'] > 1.0 else 'below'} auto, shown in {table['served']:.0%}"
         )
@@ -237,11 +237,13 @@ def _score_parts(
         if made and plain:
             scores.append({
                 "set": "SK", "horizon": horizon, "network": f"{name}-gru", "mae_mm": made["mae"],
-                "gru_mae_mm": plain["mae"], "record": "forecast.json", "measured_at": made["measured_at"],
+                "gru_mae_mm": plain["mae"], "seeds": made["seeds"], "gru_seeds": plain["seeds"],
+                "record": "forecast.json", "measured_at": made["measured_at"],
             })  # fmt: skip
-            told[made["mae"] < plain["mae"]].append(
-                f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
-            )
+            if made["seeds"] == plain["seeds"]:  # else the seed may be the difference
+                told[made["mae"] < plain["mae"]].append(
+                    f"SK {horizon}: {name}-gru {made['mae']:.3f} mm, gru {plain['mae']:.3f} mm"
+                )
     return _weigh(scores, told)
 
 

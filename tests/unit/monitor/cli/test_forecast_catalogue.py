@@ -82,9 +82,18 @@ def test_every_model_has_a_figure_or_a_reason(listed):
 
 
 def test_what_a_record_says_of_parts_of_short_records_and_of_looks(listed):
+    new = {"seeds": 1, "measured_at": "2026-02-02"}
     parts = listed["ceemdan"]
     assert "bazimen 30d: RMSE 89.4 mm with its parts" in parts["reasons_against"]
     assert {s["record"] for s in listed["emd"]["scores"]} == {"seeds.json", "forecast.json"}
+    rows = {"emd-gru 1d": new | {"mae": 0.7}, "gru 1d": new | {"mae": 0.8}, "emd-gru 7d": new | {"mae": 1.0}}
+    rows |= {"gru 7d": new | {"mae": 1.1, "seeds": 3}}
+    told = catalogue._score_parts("emd", None, {"figures": {"SK": rows}})
+    assert told["reasons_for"] == "SK 1d: emd-gru 0.700 mm, gru 0.800 mm", "one seed beside three gives no reason"
+    assert [(s["seeds"], s["gru_seeds"]) for s in told["scores"]] == [(1, 1), (1, 3)]
+    table = {"records": 14, "served": 0.5, "ratio to auto": {"tuned": [1.1, 14], "served": [0.9, 14]}}
+    told = catalogue._score_short({"measured_at": "2026-01-01", "figures": {"reported": {"40 rows": table}}})
+    assert told["reasons_against"] == "40 rows of 14 records: 10.0% above auto, shown in 50%"
     short = listed["pretrained-lstm"]
     assert short["reasons_for"] is None
     assert "40 rows of 14 records: 25.9% above auto, shown in 0%" in short["reasons_against"]
