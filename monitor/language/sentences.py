@@ -660,6 +660,8 @@ SENTENCES: Final = (
     N_("no network fits this image"), N_("no network was used"),
     N_("{model} does not fit: {text}"),
     N_("pixels of {n} m, trained on {n2} m"),
+    N_("read at {n} m, the pixels of its training; the image has {n2} m"),
+    N_("read at {n} m, near the {n2} m of its training; the image has {n3} m, and what is small in it may be missed"),
     N_("compared with {scene}: {text}"),
     N_("not compared with {scene}: {text}"),
     # ---- changes of the site file -----------------------------------------------------------------------------

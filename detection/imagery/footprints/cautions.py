@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from detection.imagery.footprints.read_at import spell_pixels
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
 from detection.imagery.raster.grid import Grid
@@ -68,7 +69,9 @@ def list_cautions(
             f"{grid.crs_name} is not true to scale here: its lengths are off by {error / 2:+.2%}, its areas by "
             f"{error:+.2%}; areas of footprints are measured on the ellipsoid"
         )
-    if grid.placed and not by_index:
+    if result["read_at"]:
+        found.append(spell_pixels(result["read_at"], grid, card))
+    elif grid.placed and not by_index:
         pixel_m = result["pixel_area_m2"] ** 0.5
         if not 1 / PIXEL_RATIO <= pixel_m / card["pixel_size_m"] <= PIXEL_RATIO:
             trained_m = f"{card['pixel_size_m']:g}"

@@ -42,6 +42,7 @@ from detection.imagery.footprints.probabilities import (
     measure_flips,
     name_classes,
 )
+from detection.imagery.footprints.read_at import bring_back, fit_pixels
 from detection.imagery.footprints.records import AUTO, INDEX, Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
@@ -58,7 +59,7 @@ from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash, take_heights
-from detection.imagery.training.domain import check_ground, find_doubts
+from detection.imagery.training.domain import check_ground, find_doubts, refuse_nonsense
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -102,10 +103,11 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
         and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
-        not known well), fills (nodata that is declared nowhere), borders (see `border.Border`), calibration (gain,
-        offset, source), classes, threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m,
-        flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`),
-        polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
+        not known well), read_at (see `read_at.ReadAt`; None where the network saw the scene's own pixels), fills
+        (nodata that is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes,
+        threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
+        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`), polygons (see `records.Footprint`),
+        outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -135,16 +137,20 @@ def _detect(
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
+        seen, read_at = fit_pixels(opened.reader, model.card)
         rim = read_rim(opened.reader)
         fills = set_aside_fills(opened.reader, rim, work)
         borders = set_aside_borders(opened.reader, rim, work, fills)
-        stretch, doubts = _measure(opened, model, refused, options, partial(progress, BRIGHTNESS))
+        stretch, doubts = _measure(opened, seen, model, refused, options, partial(progress, BRIGHTNESS))
         segmenter = _make_segmenter(model)
-        passing = Passing(asked, opened.reader, model.card, options.scale) if asked else None
+        passing = Passing(asked, seen, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
-        with steps.writing() as write:
+        drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
+        with drawn.writing() as write:
             told = partial(progress, MAP)
-            valid = map_scene(opened.reader, segmenter, stretch, plan, steps.count, write, told, wants)
+            valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, told, wants)
+        if read_at:
+            valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.tell() if passing else None
         if not valid:
             if hint := _name_product(opened.reader, scene):
@@ -156,8 +162,8 @@ def _detect(
         if plan.blend == "hann":
             least = threshold_steps(facts["threshold"])
             progress(JOINS, 0.0)
-            with steps.reading() as read:
-                flips = measure_flips(opened.reader, segmenter, stretch, plan, steps.count, read, least, wants)
+            with drawn.reading() as read:
+                flips = measure_flips(seen, segmenter, stretch, plan, steps.count, read, least, wants)
         footprints, left_out = _find_all(steps, opened, facts, model.card.get("linear_classes", ["crack"]), progress)
         result = {
             **facts,
@@ -166,6 +172,7 @@ def _detect(
             "width": grid.width,
             "height": grid.height,
             "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "read_at": read_at._asdict() if read_at else None,
             "valid_share": round(valid / (grid.width * grid.height), 6),
             "unreadable_share": round(opened.reader.unreadable_share, 6),
             **flips,
@@ -212,10 +219,10 @@ def _make_segmenter(model: "Model | IndexModel") -> Classifier:
 
 
 def _measure(
-    opened: Opened, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
+    opened: Opened, seen: BandReader, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
     progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[Stretch, list[str]]:  # fmt: skip
-    """The stretch of a scene, and why it lies outside of the training.
+    """The stretch of a scene as the network sees it, and why it lies outside of the training.
 
     Raises:
         NoValidPixelsError: there is nothing to look at.
@@ -227,11 +234,13 @@ def _measure(
     if strict:
         check_pixels(reader.grid, model.card)
     try:
-        stretch = measure_stretch(reader, model.card, options.scale, progress)
+        stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
             check_ground(reader, stretch, model.card)
             return stretch, spell_refusals(refused)
-        doubts = find_doubts(reader, stretch, model.card)
+        if seen is not reader:  # noise between pixels is none any more where they are interpolated or averaged
+            refuse_nonsense(reader, measure_stretch(reader, model.card, options.scale), model.card)
+        doubts = find_doubts(seen, stretch, model.card)
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except (DomainError, RadiometryError) as error:
@@ -275,7 +284,8 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
     plan = plan_tiles(model, options)
     with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
-        doubts = _measure(opened, model, refused, options)[1] if options.weights == AUTO else []
+        seen, read_at = fit_pixels(opened.reader, model.card)
+        doubts = _measure(opened, seen, model, refused, options)[1] if options.weights == AUTO else []
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)
         segmenter = _make_segmenter(model)
@@ -283,9 +293,10 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
         begun = time.process_time()
         segmenter.class_probabilities(sample, valid)
         per_pixel = (time.process_time() - begun) / side**2
-        tiles = plan.count(grid.width, grid.height)
-        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, grid.width * grid.height * 4)
-        sides = [min(plan.tile, side) + 2 * plan.halo for side in (grid.width, grid.height)]
+        width, height = seen.grid.width, seen.grid.height
+        tiles = plan.count(width, height)
+        read_px = min(tiles * (plan.tile + 2 * plan.halo) ** 2, width * height * 4)
+        sides = [min(plan.tile, side) + 2 * plan.halo for side in (width, height)]
         return {
             "scene": str(scene.path),
             "scene_hash": scene_hash(scene, options.owner),
@@ -295,6 +306,7 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
             "width": grid.width,
             "height": grid.height,
             "pixel_area_m2": round(pixel_area_m2(grid), 4) if grid.placed else None,
+            "read_at": read_at._asdict() if read_at else None,
             "bands": list(model.bands),
             "warped": opened.reader.warped,
             "blend": plan.blend,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.imagery.footprints.probabilities import tile_origins
 from detection.imagery.footprints.records import Window
@@ -12,6 +13,8 @@ from detection.imagery.raster.tiling import cut
 
 def list_unseen(result: Mapping[str, Any]) -> list[Window]:
     """Return the windows of a result of `detect` that nobody looked at, in pixels of its grid.
+
+    Where the network saw other pixels (`read_at`), a pixel of which it saw a part is one that it did not see.
 
     What triage names are the windows that were read. Of a crop plan a tile owns less than it reads; of a blend half of
     a tile that was passed over lies under tiles that were not.
@@ -29,7 +32,8 @@ def list_unseen(result: Mapping[str, Any]) -> list[Window]:
     passed = {tuple(window) for window in (result.get("passed_over") or {}).get("windows", ())}
     if not passed:
         return []
-    width, height = int(result["width"]), int(result["height"])
+    own = result.get("read_at") or result
+    width, height = int(own["width"]), int(own["height"])
     pairs = _list_tiles(str(result["blend"]), int(result["tile"]), int(result["halo"]), width, height)
     owned = [(own, read in passed) for read, own in pairs]
     columns = np.unique([x for (c, _, w, _), _ in owned for x in (c, c + w)])
@@ -39,10 +43,24 @@ def list_unseen(result: Mapping[str, Any]) -> list[Window]:
         across = slice(*np.searchsorted(columns, (column, column + wide)))
         down = slice(*np.searchsorted(rows, (row, row + high)))
         (hidden if is_passed else looked)[down, across] = True
+    across, down = own.get("step_px", (1, 1))
+    lefts, rights = _bring_sides(columns, across, int(result["width"]))
+    tops, bottoms = _bring_sides(rows, down, int(result["height"]))
     return [
-        (int(columns[c]), int(rows[r]), int(columns[c + 1] - columns[c]), int(rows[r + 1] - rows[r]))
+        (int(lefts[c]), int(tops[r]), int(rights[c + 1] - lefts[c]), int(bottoms[r + 1] - tops[r]))
         for r, c in zip(*np.nonzero(hidden & ~looked), strict=True)
     ]
+
+
+def _bring_sides(sides: NDArray[np.int64], step: float, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where windows between such sides begin and end, in pixels of which `length` lie below those, `step` below each.
+
+    >>> begin, end = _bring_sides(np.array([0, 16, 21]), 1.5, 31)
+    >>> begin.tolist(), end.tolist()
+    ([0, 24, 31], [0, 24, 31])
+    """
+    places = np.minimum(sides * step, length)
+    return np.floor(places + 1e-6).astype(np.int64), np.ceil(places - 1e-6).astype(np.int64)
 
 
 def _list_tiles(blend: str, tile: int, halo: int, width: int, height: int) -> Iterable[tuple[Window, Window]]:

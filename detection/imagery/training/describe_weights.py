@@ -1,21 +1,33 @@
-"""Describe the training tiles of shipped weights again (`python -m` this module, DATA, NAME ...)."""
+"""Describe the training tiles of shipped weights again (`python -m` this module, DATA, NAME ...).
+
+And measure, on the held part of them, from which other pixel sizes an image may be brought to theirs.
+"""
 
 import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from detection.imagery.data.catalogue import SOURCES, find_pixel_size
 from detection.imagery.data.patches import Patches
+from detection.imagery.data.splits import split
+from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.training.domain import describe
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
+from detection.imagery.training.stability import measure_other_pixels
 from detection.imagery.weights_file import weights_path
 
 
-def add_to_card(path: Path, patches: Patches, pixel_size_m: float, undated: str) -> None:
+def add_to_card(
+    path: Path, patches: Patches, pixel_size_m: float, undated: str, other_pixels: dict[str, Any] | None = None
+) -> None:
     """Write the description of the training tiles into the card of weights that were trained before there was one."""
     card = json.loads(path.read_text(encoding="utf-8"))
     card["domain"] = describe(patches, pixel_size_m, undated)
+    card.pop("other_pixels", None)
+    if other_pixels:
+        card["other_pixels"] = other_pixels
     path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -27,7 +39,11 @@ def main(names: Iterable[str], data: Path) -> None:
         size_px = None if recipe.data["source"] == "generated" else recipe.data.get("size_px")
         patches = native.resize(int(size_px)) if size_px else native
         size_m, undated = find_pixel_size(recipe.data, native), SOURCES[recipe.data["source"]].undated
-        add_to_card(weights_path(name).with_suffix(".json"), patches, size_m, undated)
+        card = json.loads(weights_path(name).with_suffix(".json").read_text(encoding="utf-8"))
+        training = card["training"]
+        _, held = split(native, training["split"], training["held_share"], training["seed"])
+        others = measure_other_pixels(load_model(name), native.take(held).remember())
+        add_to_card(weights_path(name).with_suffix(".json"), patches, size_m, undated, others)
 
 
 if __name__ == "__main__":

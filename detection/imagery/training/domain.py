@@ -193,6 +193,15 @@ def check_ground(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) 
     _check_ground(reader, stretch, card, None)
 
 
+def refuse_nonsense(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> None:
+    """Refuse what a network can say nothing of whatever the size of its pixels, before they are brought to another.
+
+    Raises:
+        DomainError: as `check_ground`, by the contrast of the card's training.
+    """
+    _check_ground(reader, stretch, card, card.get("domain"))
+
+
 def _check_ground(
     reader: BandReader, stretch: Stretch, card: Mapping[str, Any], domain: Mapping[str, Any] | None
 ) -> tuple[list[Look], str | None]:

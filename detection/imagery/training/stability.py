@@ -5,12 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from detection.imagery.data.augment import stretch_for_the_eye
-from detection.imagery.data.patches import Patches, as_values
+from detection.imagery.data.patches import Patches, as_values, resize_bands, resize_mask
+from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.moments import LOCAL_STANDARD
-from detection.imagery.training.evaluation import map_patches
+from detection.imagery.scene.resized import COARSE_FINER, Pixels, find_pixels, resample
+from detection.imagery.training.evaluation import Maps, map_patches
 from detection.imagery.training.scoring import Scored, score_maps
 
 if TYPE_CHECKING:
@@ -22,6 +25,9 @@ BY_BRIGHTEST = "local-max", LOCAL_STANDARD
 # The offset of Sentinel-2 products since 2022, in counts, and what the brightest pixel of a patch commonly has.
 OFFSET, BRIGHTEST = 1000.0, 4000.0
 SIZES = 0.5, 0.75, 1.5, 2.0
+BROUGHT = "{}, brought back"
+# Pictures of another size carry where bringing them back costs no more than this on held ones.
+COST_MOST = 0.1
 PIXELS_OF_A_SCENE = 64  # of each patch: enough for the quantiles of all of them together
 
 
@@ -56,7 +62,8 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
     Args:
         model: weights that draw maps.
         patches: held-out ones, at native sizes; scored there whatever the network is shown.
-        sizes: also show everything to the network at `SIZES` of its size.
+        sizes: also show everything to the network at `SIZES` of its size, and where its card says that such pictures
+            are brought to the pixels of its training (`other_pixels`), also brought there as `detect` does.
     """
     card = model.card
     resize_px, threshold = card.get("resize_px"), float(card["threshold"])
@@ -68,9 +75,62 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
     }
     side = resize_px or patches.read(0).mask.shape[0]
     for size in SIZES if sizes else ():
-        maps = map_patches(model, patches, round(side * size))
-        found[f"size x {size:g}"] = score_maps(maps, threshold, objects=False)
+        small_px, name = round(side * size), f"size x {size:g}"
+        found[name] = score_maps(map_patches(model, patches, small_px), threshold, objects=False)
+        if pixel_m := find_pixels(card["pixel_size_m"] / size, card):
+            maps = _map_brought(model, patches, small_px, round(side * card["pixel_size_m"] / pixel_m))
+            found[BROUGHT.format(name)] = score_maps(maps, threshold, objects=False)
     return found
+
+
+def measure_other_pixels(model: "Model", patches: Patches) -> dict[str, Any] | None:
+    """Measure from which pixel sizes an image may be brought to those of the training; None where from no other.
+
+    From twice as fine on, or to twice as coarse, where at each of `SIZES` on that side it is better to bring a picture
+    there than to show it as it is, and costs at most `COST_MOST`.
+
+    Args:
+        model: weights that draw maps.
+        patches: held ones, on which the weights were not fitted.
+    """
+    trained_m = float(model.card["pixel_size_m"])
+    widest = {"finest_m": trained_m / 2, "coarsest_m": trained_m * 2, "coarse_at_m": trained_m / COARSE_FINER}
+    tried = replace(model, card={**model.card, "other_pixels": widest})
+    f1 = {name: round(one.report["f1"], 4) for name, one in score_stretched(tried, patches, sizes=True).items()}
+    carries = {
+        size: f1[name] < f1[BROUGHT.format(name)] >= f1[PLAIN] - COST_MOST
+        for size, name in ((size, f"size x {size:g}") for size in SIZES)
+    }
+    finer, coarser = (all(carries[size] for size in SIZES if (size > 1) == is_finer) for is_finer in (True, False))
+    if not finer and not coarser:
+        return None
+    return {
+        "finest_m": widest["finest_m"] if finer else trained_m, "coarse_at_m": round(widest["coarse_at_m"], 4),
+        "coarsest_m": widest["coarsest_m"] if coarser else trained_m, "held_patches": len(patches),
+        "held_f1": {name: value for name, value in f1.items() if name == PLAIN or name.startswith("size")},
+    }  # fmt: skip
+
+
+def _map_brought(model: "Model", patches: Patches, small_px: int, seen_px: int) -> Maps:
+    """Maps of pictures that a camera took with `small_px` to a side, brought to `seen_px` and back as a scene is."""
+    small = Grid(Affine.identity(), "", small_px, small_px)
+    seen = Grid(Affine.scale(small_px / seen_px), "", seen_px, seen_px)
+
+    def bring(values: Values, source: Grid, target: Grid) -> Values:
+        def read(column: int, row: int, width: int, height: int) -> Pixels:
+            part = values[:, row : row + height, column : column + width]
+            return part, np.ones(part.shape[1:], bool)
+
+        return resample(read, source, target, (0, 0, target.width, target.height))[0]
+
+    def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        image, mask = patches.load(position)
+        taken = as_values(resize_bands(image, (small_px, small_px)))
+        return bring(taken, small, seen), resize_mask(mask, (seen_px, seen_px))
+
+    for (name, found, _), patch in zip(map_patches(model, replace(patches, load=load)), patches, strict=True):
+        back = bring(np.asarray(found, np.float32)[None], seen, small)
+        yield name, resize_bands(back, patch.mask.shape)[0], patch.mask
 
 
 def _apply(patches: Patches, how: Callable[[Values], Values]) -> Patches:

@@ -576,10 +576,19 @@ SHIPPED = sorted(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("weights", SHIPPED)
-def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, weights):
-    """At the pixels of their own training: refused, or nothing found."""
-    side = json.loads((WEIGHTS_FOLDER / f"{weights}.json").read_text())["domain"]["pixel_size_m"]
+RADAR = r"steps from pixel to pixel correlate by \S+ between bands: radar\?"
+
+
+def list_sides(weights: str) -> list[float]:
+    """Pixel sizes that shipped weights read: of their training, and the ends of those that are brought there."""
+    card = json.loads((WEIGHTS_FOLDER / f"{weights}.json").read_text())
+    others = card.get("other_pixels", {})
+    return sorted({card["pixel_size_m"], *(others[key] for key in ("finest_m", "coarsest_m") if others)})
+
+
+@pytest.mark.parametrize(("weights", "side"), [(name, side) for name in SHIPPED for side in list_sides(name)])
+def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, weights, side):
+    """At the pixels of their own training and at others that they read: refused, or nothing found."""
     clouds = {
         f"cloud of {base} / {unit}": (bright_cloud(base, amplitude) // unit + 1).clip(1, 65_000).astype(kind)
         for unit, kind in ((1, np.uint16), (48, np.uint8))
@@ -600,8 +609,9 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
     assert found == {}
 
 
+@pytest.mark.parametrize("side", [10.0, 0.6, 1.2, 2.4])
 @pytest.mark.parametrize("decibels", [False, True])
-def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, decibels):
+def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, decibels, side):
     """VV, VH and their mean, 4 looks over one relief: in amplitude, and in decibels of eight bits."""
     from scipy import ndimage
 
@@ -611,11 +621,16 @@ def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path
     vv, vh = (ndimage.gaussian_filter(rng.gamma(4, 0.25, relief.shape), 0.8) * relief * share for share in (1, 0.3))
     bands = np.stack([vv, vh, (vv + vh) / 2])
     counts = (10 * np.log10(bands) + 20).clip(0, 30) * 8 + 1 if decibels else bands * 2000
-    path = write(tmp_path / "a.tif", counts.astype(np.uint8 if decibels else np.uint16), nodata=None)
-    answer = find({"scene_path": str(path), "weights": "auto"})
-    assert (answer["model"], answer["polygons"]) == ("index", [])
-    with pytest.raises(ImageryError, match=r"steps from pixel to pixel correlate by \S+ between bands: radar\?"):
-        find({"scene_path": str(path), "weights": "landslide4sense-standard"})
+    for kind in (np.uint8,) if decibels else (np.uint16, np.uint8):
+        held = counts if counts.max() <= np.iinfo(kind).max else counts * (255 / counts.max())
+        place = Affine(side, 0, 500_000, 0, -side, 4_730_000)
+        path = write(tmp_path / "a.tif", held.astype(kind), nodata=None, transform=place)
+        answer = find({"scene_path": str(path), "weights": "auto"})
+        assert (answer["model"], answer["polygons"]) == ("index", [])
+        with pytest.raises(
+            ImageryError, match=RADAR if side > 5 or kind == np.uint8 else f"{RADAR}|another unit|after"
+        ):
+            find({"scene_path": str(path), "weights": "landslide4sense-standard" if side > 5 else "bijie"})
 
 
 # ---- places that control points or RPC say ---------------------------------------------------------------------

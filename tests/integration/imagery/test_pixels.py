@@ -10,10 +10,12 @@ from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.raster import write_geotiff
+from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
 SIZE = 144
@@ -82,6 +84,85 @@ def test_finer_pixels_are_brought_to_those_of_the_model(drawn, tmp_path, capsys,
             abs(ground.right - ground.left) / answer["width"], abs(ground.top - ground.bottom) / answer["height"]
         )
         assert np.allclose(ground, source.bounds, atol=step)
+
+
+@pytest.fixture
+def able(tmp_path):
+    """Weights that read images of 4 m to 20 m at 10 m."""
+    for end in (".json", ".safetensors"):
+        shutil.copy(WEIGHTS_FOLDER / f"generated{end}", tmp_path / f"able{end}")
+    card = json.loads((tmp_path / "able.json").read_text())
+    card["other_pixels"] = {"finest_m": 4.0, "coarsest_m": 20.0, "coarse_at_m": 10.0}
+    (tmp_path / "able.json").write_text(json.dumps(card))
+    return tmp_path / "able.safetensors"
+
+
+def halve(grid, turned=False):
+    """The same ground on pixels of half the size; `turned`, the rows run from south to north."""
+    a, b, c, d, e, f = grid.transform[:6]
+    fine = Affine(a / 2, b / 2, c, d / 2, e / 2, f)
+    if turned:
+        fine = Affine(a / 2, -b / 2, c + b * SIZE, d / 2, -e / 2, f + e * SIZE)
+    return Grid(fine, grid.crs_wkt, 2 * SIZE, 2 * SIZE)
+
+
+TILTED = Grid(Affine(9.6, 2.8, *PLACE.transform[2:3], 2.8, -9.6, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("place", [PLACE, TILTED, grid_around(141.95, 42.73, SIZE, 10.0, geographic=True)])
+def test_a_finer_image_is_read_at_the_pixels_of_the_training_by_itself(drawn, tmp_path, able, place):
+    """What is found lies on the image's own pixels, is as large as at 10 m, and nodata stays what it was."""
+    blank = np.s_[:31, 70:]
+    plain = write_folder(tmp_path / "plain", drawn, place, blank=blank)
+    double = write_folder(tmp_path / "double", drawn, halve(place), times=2, blank=blank)
+    wanted = detect({"scene_path": str(plain), "weights": "generated", "resample_to_m": 10.0})
+    out = tmp_path / "out"
+    answer = detect({"scene_path": str(double), "weights": str(able), "out_dir": str(out)})
+    assert (answer["width"], answer["height"], answer["read_at"]["pixel_m"]) == (2 * SIZE, 2 * SIZE, 10.0)
+    assert any(one.startswith("read at 10 m, the pixels of its training; the image has ") for one in answer["warnings"])
+    assert not any("the model was trained at" in one for one in answer["warnings"])
+    assert json.loads((out / "run.json").read_text())["read_at"] == answer["read_at"]
+    assert total_m2(wanted) > 10_000
+    assert total_m2(answer) == pytest.approx(total_m2(wanted), rel=0.1)
+    with rasterio.open(double / "B4.tif") as source, rasterio.open(out / "prob.tif") as drawn_on:
+        assert np.allclose(source.transform, drawn_on.transform)
+        assert np.array_equal(source.read(1) == 0, drawn_on.read(1) == 255)
+
+
+def test_a_coarser_image_is_read_so_too_and_says_that_small_things_may_be_missed(drawn, tmp_path, able):
+    coarse = Grid(Affine(20, 0, PLACE.transform[2], 0, -20, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
+    answer = detect({"scene_path": str(write_folder(tmp_path / "a", drawn, coarse)), "weights": str(able)})
+    assert answer["read_at"] == {"pixel_m": 10.0, "width": 2 * SIZE, "height": 2 * SIZE, "step_px": [0.5, 0.5]}
+    assert any("the image has 20 m, and what is small in it may be missed" in one for one in answer["warnings"])
+    assert answer["polygons"]
+
+
+def test_an_image_read_at_other_pixels_is_the_same_in_any_tiles_and_from_south_to_north(drawn, tmp_path, able):
+    found = []
+    for name, turned, tile in (("a", False, None), ("b", False, 64), ("c", True, None)):
+        folder = write_folder(tmp_path / name, drawn, halve(PLACE), times=2, blank=np.s_[60:90, :25])
+        if turned:
+            for band in NAMES:
+                with rasterio.open(folder / f"{band}.tif") as source:
+                    values, nodata = source.read()[:, ::-1], source.nodata
+                write_geotiff(folder / f"{band}.tif", np.ascontiguousarray(values), halve(PLACE, True), nodata=nodata)
+        asked = {"scene_path": str(folder), "weights": str(able), "out_dir": str(tmp_path / f"{name}-out")}
+        answer = detect(asked | ({"tile": tile} if tile else {}))
+        with rasterio.open(tmp_path / f"{name}-out" / "prob.tif") as source:
+            found.append((source.read().tobytes(), [one["geometry"] for one in answer["polygons"]]))
+    assert found[0][1]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("pixel_m", [3.9, 8.0, 12.5, 20.3])
+def test_pixels_near_those_of_the_training_and_far_from_them_are_read_as_they_are(drawn, tmp_path, able, pixel_m):
+    grid = Grid(Affine(pixel_m, 0, PLACE.transform[2], 0, -pixel_m, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
+    folder = write_folder(tmp_path / "a", drawn, grid)
+    answers = [detect({"scene_path": str(folder), "weights": weights}) for weights in (str(able), "generated")]
+    assert answers[0]["read_at"] is None
+    keys = "geometry", "area_m2", "mean_probability"
+    one, other = ([[polygon[key] for key in keys] for polygon in answer["polygons"]] for answer in answers)
+    assert one == other
 
 
 def test_a_grid_of_other_pixels_covers_the_same_ground():
