@@ -38,10 +38,11 @@ def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
     >>> [find_pixels(pixel_m, card) for pixel_m in (0.3, 0.6, 1.0, 1.2, 1.5, 2.4, 3.0)]
     [None, 1.2, None, None, None, 1.0, None]
     """
-    carries, trained_m = card.get("other_pixels"), float(card["pixel_size_m"])
+    carries = card.get("other_pixels")
     # a hundredth more or less is how a projection has it
     if not carries or not carries["finest_m"] / 1.01 <= pixel_m <= carries["coarsest_m"] * 1.01:
         return None
+    trained_m = float(card["pixel_size_m"])
     if 1 / TOLERANCE <= pixel_m / trained_m <= TOLERANCE:
         return None
     return trained_m if pixel_m < trained_m else float(carries["coarse_at_m"])

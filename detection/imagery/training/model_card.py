@@ -134,6 +134,13 @@ def render_card(card: dict[str, Any]) -> str:
         )
     if folds := card["metrics"].get("folds"):
         lines.append(f"- {len(folds['held_f1'])} folds: held F1 {folds['mean']} +- {folds['sd']}.")
+    if others := card.get("other_pixels"):
+        f1 = others["held_f1"]
+        lines.append(
+            f"- Other pixels: images of {others['finest_m']:g} to {others['coarsest_m']:g} m are brought to those of "
+            f"the training; F1 on {others['held_patches']} held patches: "
+            f"{', '.join(f'{name} {value}' for name, value in f1.items())}."
+        )
     lines += [f"- Limit: {limit}" for limit in card["limits"]]
     if recipe := card.get("recipe_file"):
         weights = f"{recipe.removesuffix('.recipe.toml')}.safetensors"
