@@ -1,12 +1,16 @@
 """Weights beside others of the same data: held-out patches as they are, in other light, stretched, at other sizes.
 
     python -m tests.bench.imagery.bench_stretches [--only landslide4sense]
+    python -m tests.bench.imagery.bench_stretches --alone bijie,landslide4sense-standard
 
 A recipe whose weights are not shipped is trained once into build/bench_stretches and kept for as long as neither it nor
 the weights beside it change. It may be shipped where plain F1 is not worse and none of the others is, by the paired
 interval over the images, and at least one is better. `cost` is what a change costs the recipe's own weights. On patches
 as they are both stand beside logistic regression too. Of `SEEDS` the recipe is trained with each, and all of them are
 scored in every light.
+
+`--alone` trains nothing: shipped weights by themselves, and what each change costs them, image by image. Where a card
+says that images of other pixels are brought to those of the training, it has a row of those too.
 """
 
 import argparse
@@ -70,6 +74,20 @@ def run(shipped: str, recipe: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def run_alone(name: str) -> dict[str, Any]:
+    """F1 of shipped weights under each change, and its paired difference from patches as they are."""
+    model = load_model(name)
+    _, test = open_data(model.card["data"]["recipe"], model.bands, model.card["training"]["seed"], DATA)
+    found = score_stretched(model, test, sizes=True)
+    return {
+        "images": len(test), "model_hash": model.model_hash,
+        "rows": {
+            change: {"f1": round(one.report["f1"], 4), "less plain": compare(one.confusions, found[PLAIN].confusions)}
+            for change, one in found.items()
+        },
+    }  # fmt: skip
+
+
 def _find_weights(shipped: str, name: str, seed: int | None = None) -> Path:
     """The weights of a recipe: shipped, kept, or trained now; with `seed`, those of another seed than its own."""
     asked = read_recipe(find_recipe(name))
@@ -103,11 +121,16 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PAIRS), help="names joined by commas")
+    parser.add_argument("--alone", default="", help="names of shipped weights, joined by commas; nothing else is done")
     given = parser.parse_args()
     torch.set_num_threads(1)
     figures = read_figures("stretches") or {}
-    figures |= {name: run(name, PAIRS[name]) for name in given.only.split(",")}
-    print(record("stretches", "python -m tests.bench.imagery.bench_stretches", figures))
+    if given.alone:
+        figures["alone"] = figures.get("alone", {}) | {name: run_alone(name) for name in given.alone.split(",")}
+    else:
+        figures |= {name: run(name, PAIRS[name]) for name in given.only.split(",")}
+    added = f"--alone {given.alone}" if given.alone else ""
+    print(record("stretches", "python -m tests.bench.imagery.bench_stretches", figures, added))
 
 
 if __name__ == "__main__":
