@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from detection.imagery.footprints.read_at import spell_pixels
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.scene.resized import spell_pixels
 from detection.imagery.scene.scene import Scene
 from detection.imagery.training.domain import find_season
 

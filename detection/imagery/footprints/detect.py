@@ -37,12 +37,12 @@ from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import (
     Classifier,
     Plan,
+    bring_back,
     make_plan,
     map_scene,
     measure_flips,
     name_classes,
 )
-from detection.imagery.footprints.read_at import bring_back, fit_pixels
 from detection.imagery.footprints.records import AUTO, INDEX, Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
@@ -57,6 +57,7 @@ from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
+from detection.imagery.scene.resized import fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash, take_heights
 from detection.imagery.training.domain import check_ground, find_doubts, refuse_nonsense
@@ -103,7 +104,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         weights (those that were used), named (whether somebody named them), refused (`auto`: weights that do not fit,
         and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
-        not known well), read_at (see `read_at.ReadAt`; None where the network saw the scene's own pixels), fills
+        not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
         (nodata that is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes,
         threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
         passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`), polygons (see `records.Footprint`),

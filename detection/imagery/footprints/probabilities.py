@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from detection.imagery.errors import ModelError
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.raster import ByteRaster
 from detection.imagery.raster.tiling import cut, weigh
 from detection.imagery.scene.radiometry import Stretch
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.scene.resized import Pixels, resample
 
 # Side of the training patches where a card does not say it.
 PATCH_PX = 128
 # The second pass that measures the flip rate looks at no more than this side, in the middle of the scene.
 FLIP_SIDE_PX = 2048
+# So wide and high are the windows in which probabilities drawn on other pixels are brought back.
+BACK_PX = 512
 
 Write = Callable[[NDArray[np.uint8], int, int], None]
 Progress = Callable[[float], None]
@@ -216,6 +220,30 @@ def measure_flips(
         flips += int(np.count_nonzero(((known >= least) != (steps[0] >= least)) & both))
         pixels += int(np.count_nonzero(both))
     return {"flip_rate": round(flips / pixels, 6) if pixels else 0.0, "flip_pixels": pixels}
+
+
+def bring_back(drawn: ByteRaster, steps: ByteRaster, reader: BandReader) -> int:
+    """Write probabilities that were drawn on other pixels onto those of the scene; return how many are valid.
+
+    Args:
+        drawn: steps of 1/200 on the grid of the network.
+        steps: the same on the grid of the scene, to be written.
+        reader: the scene, which says where it is valid.
+    """
+    grid, pixels = reader.grid, 0
+    with drawn.reading() as read, steps.writing() as write:
+
+        def read_steps(*window: int) -> Pixels:
+            found = np.stack([read(*window, band) for band in range(1, drawn.count + 1)])
+            return found.astype(np.float32), found[0] != NODATA
+
+        for tile in cut(grid.width, grid.height, BACK_PX, 0):
+            window = tile.own_column, tile.own_row, tile.own_width, tile.own_height
+            values, known = resample(read_steps, drawn.grid, grid, window)
+            known &= reader.read(*window)[1]
+            write(np.where(known, np.rint(values).clip(0, STEPS), NODATA).astype(np.uint8), *window[:2])
+            pixels += int(np.count_nonzero(known))
+    return pixels
 
 
 def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:

@@ -1,11 +1,12 @@
 """A scene read on larger or smaller pixels over the same ground."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.imagery.raster.areas import geodesic_pixel_m2, resample_grid
 from detection.imagery.raster.grid import Grid
 from detection.imagery.scene.reader import BandReader
 
@@ -48,6 +49,22 @@ def find_pixels(pixel_m: float, card: Mapping[str, Any]) -> float | None:
     return trained_m if pixel_m < trained_m else float(carries["coarse_at_m"])
 
 
+class ReadAt(NamedTuple):
+    """The grid on which a network reads a scene that has other pixels.
+
+    Attributes:
+        pixel_m: side of a pixel on the ground.
+        width: columns.
+        height: rows.
+        step_px: how many pixels of the scene one of these is wide and high.
+    """
+
+    pixel_m: float
+    width: int
+    height: int
+    step_px: list[float]
+
+
 class ResizedReader:
     """Reads a scene on a grid from the same corner in the same directions: `BandReader` for whoever maps it.
 
@@ -65,6 +82,27 @@ class ResizedReader:
     def read(self, column: int, row: int, width: int, height: int) -> Pixels:
         """Read a window of the grid; see `BandReader.read`."""
         return resample(self._reader.read, self._reader.grid, self.grid, (column, row, width, height))
+
+
+def fit_pixels(reader: BandReader, card: Mapping[str, Any]) -> tuple[BandReader, ReadAt | None]:
+    """Return what the network reads: the scene itself, or the scene on other pixels, and on which."""
+    pixel_m = find_pixels(geodesic_pixel_m2(reader.grid) ** 0.5, card) if reader.grid.placed else None
+    if pixel_m is None:
+        return reader, None
+    grid = resample_grid(reader.grid, pixel_m)
+    read_at = ReadAt(pixel_m, grid.width, grid.height, list(measure_steps(reader.grid, grid)))
+    return cast("BandReader", ResizedReader(reader, grid)), read_at
+
+
+def spell_pixels(read_at: Mapping[str, Any], grid: Grid, card: Mapping[str, Any]) -> str:
+    """Say at which pixels a scene was read that has others."""
+    pixel_m, trained_m, at_m = geodesic_pixel_m2(grid) ** 0.5, float(card["pixel_size_m"]), read_at["pixel_m"]
+    if pixel_m < trained_m:
+        return f"read at {at_m:g} m, the pixels of its training; the image has {pixel_m:.3g} m"
+    return (
+        f"read at {at_m:g} m, near the {trained_m:g} m of its training; the image has {pixel_m:.3g} m, "
+        "and what is small in it may be missed"
+    )
 
 
 def resample(read: Read, source: Grid, target: Grid, window: tuple[int, int, int, int]) -> Pixels:
