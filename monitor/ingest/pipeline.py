@@ -249,7 +249,6 @@ class Pipeline:
         now = self._clock()
         observations: Sequence[Observation] = [o for _, decoded in pairs for o in decoded.observations]
         refused = [(message, _reject(message, fault)) for message, decoded in pairs for fault in decoded.faults]
-        waiting = refused if readings_first else []
         marks = [decoded.mark for _, decoded in pairs if decoded.mark is not None]
         links = [link for _, decoded in pairs for link in decoded.links if self._is_declared(link)]
         asks = {decoded.ask[0]: decoded.ask for _, decoded in pairs if decoded.ask is not None}
@@ -258,7 +257,9 @@ class Pipeline:
             observations = self._typing_errors.judge(connection, observations)
             added = add_observations(connection, observations, now, self._ids)
             corrected = self._log_corrections(connection, added.revised, now) if added.revised else {}
-            unkept = 0 if waiting else add_rejected(connection, [rejected for _, rejected in refused], self._quota)
+            unkept = 0
+            if not readings_first:
+                unkept = add_rejected(connection, [rejected for _, rejected in refused], self._quota)
             gaps = note_sequences(connection, marks, now) if marks else []
             for message, decoded in pairs:
                 if decoded.report is not None and add_report(
@@ -280,7 +281,7 @@ class Pipeline:
             self._note_heard(item)
         return Outcome(
             added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
-            waiting=tuple(waiting),
+            waiting=tuple(refused) if readings_first else (),
         )  # fmt: skip
 
     def _is_declared(self, link: Link) -> bool:

@@ -283,11 +283,12 @@ def test_readings_go_before_the_quarantine_of_earlier_batches_and_order_is_kept(
     assert len(acknowledged) == 4
 
 
-def test_killed_between_readings_and_quarantine_nothing_is_lost(sqlite_url, mosquitto, publisher):
+def test_killed_between_readings_and_quarantine_nothing_is_lost(sqlite_url, mosquitto, publisher, request):
     def launch(program):
-        return subprocess.Popen(
-            [sys.executable, "-c", program, sqlite_url, str(mosquitto.port), "--quiet"], cwd=REPOSITORY
-        )  # fmt: skip
+        words = [sys.executable, "-c", program, sqlite_url, str(mosquitto.port), "--quiet"]
+        child = subprocess.Popen(words, cwd=REPOSITORY)
+        request.addfinalizer(lambda: (child.kill(), child.wait()))
+        return child
 
     with Database(sqlite_url) as database:
         first = launch(KILLED + LAUNCHED)
