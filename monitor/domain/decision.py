@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from monitor.domain.alert import AlertChange
-from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell
+from monitor.domain.instants import EPOCH, epoch_s, from_epoch_s, parse, spell, spell_about, spell_duration
 from monitor.domain.keys import StepKey, Support, VoteKey, read_support
 from monitor.domain.observation import Reading
 
@@ -218,6 +218,23 @@ class View:
     offsets: tuple[OffsetFact, ...] = ()
     proofs: tuple[ProofFact, ...] | None = None  # None: nothing asks for any, or it was frozen before they were
     level_digits: int = 6  # of the value that a `level` criterion names; 3 in what was frozen before format 7
+    in_words: bool = True  # quantities and delays as people write them; False in what was frozen before format 8
+
+    def name(self, quantity: str) -> str:
+        """A quantity as sentences name it.
+
+        >>> View().name("crack_opening"), View(in_words=False).name("crack_opening")
+        ('crack opening', 'crack_opening')
+        """
+        return quantity.replace("_", " ") if self.in_words else quantity
+
+    def spell_delay(self, delay_s: float) -> str:
+        """A delay as sentences name it.
+
+        >>> View().spell_delay(5412.0), View(in_words=False).spell_delay(5412.0)
+        ('1h 30m', '5412s')
+        """
+        return spell_about(delay_s) if self.in_words else spell_duration(round(delay_s))
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""

@@ -13,7 +13,7 @@ from detection.anomaly.registry import CARRIED_OVER, COMPOSITES, FANS, compared_
 from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
-from monitor.domain.instants import epoch_s, from_epoch_s
+from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
@@ -168,7 +168,7 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
     """Why a checkpoint does not fit what the site file asks for now; None where it does."""
     trained_s, budget = float(checkpoint.card["step_s"]), float(checkpoint.card["budget_per_sensor_month"])
     if trained_s != step_s:
-        return f"it was trained at {trained_s:g} s, the series come every {step_s:g} s"
+        return f"it was trained at {spell_about(trained_s)}, the series come every {spell_about(step_s)}"
     if not set(checkpoint.card["thresholds"]) <= {checkpoint.kind, *COMPOSITES.get(checkpoint.kind, ())}:
         return "its parts are those of an earlier version"
     if not math.isclose(budget, budget_of_each(plan), rel_tol=1e-9):

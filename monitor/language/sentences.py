@@ -94,10 +94,12 @@ SENTENCES: Final = (
     N_("no forecast is shown"), N_("no change"), N_("no footprint"), N_("no earthquake that matters"),
     N_("too few acquisitions in the window"), N_("no reviewed velocity of uniform creep"),
     N_("velocity {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
-    N_("rate of {quantity} {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),
+    N_("rate of {quantity} {n} ± {n2} {unit} in {window}, {word} {bound} {unit2} in {n3} data epochs, {n4} needed"),  # of before format 8
     N_("beyond {n} times the bound, dwell waived"),
     N_("velocity {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
-    N_("rate of {quantity} {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
+    N_("rate of {quantity}: {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),
+    N_("rate of {quantity} {n} ± {n2} {unit} in {window} lies over {bound} {unit2}, and its own error alone keeps it from counting (it must exceed {n3} errors)"),  # of before format 8
     N_("acceleration {n} ± {n2} {unit} in {window} at {n3} {unit2}, over {bound} {unit3} in {n4} data epochs, {n5} needed"),
     N_("tangential angle {n} degrees ({n2} ± {n3} {unit} at v_eq {n4} mm/day), over {n5} degrees in {n6} data epochs, {n7} needed"),
     N_("{word} scores {n} over {n2} ({detector})"),
@@ -108,7 +110,8 @@ SENTENCES: Final = (
     N_("{text}, and with {n} other series"), N_("{text}, and with {n} other series ({names})"),
     N_("{text}, and with {n} other series ({names} among them)"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
-    N_("{word} {n} {unit}, bounds {bounds}"),
+    N_("{word}: {n} {unit}, bounds {bounds}"),
+    N_("{word} {n} {unit}, bounds {bounds}"),  # of before format 8
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds}, coverage {n4}"),
     N_("factor of safety {n} ({n2} to {n3}) by water from rain, {share} likely below 1, bounds {bounds} in {duration} without more rain, coverage {n4}"),
     N_("factor of safety {n} ({n2} to {n3}) by water {how}, {share} likely below 1, bounds {bounds}"),

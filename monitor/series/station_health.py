@@ -76,7 +76,7 @@ def examine(
                 key = f"health:{station.id}.{spec.quantity}:{name}"
                 conditions[key] = Condition("health", 1, found.since_s, f"{station.id}.{spec.quantity}: {found.reason}")
             if _RANK[found.state] > _RANK[state]:
-                state, reason = found.state, f"{spec.quantity}: {found.reason}"
+                state, reason = found.state, f"{windows.view.name(spec.quantity)}: {found.reason}"
         if state == "ok" and station.id in unsure:
             state, reason = "verify", "an unexplained step waits for verification"
         interval_s = min((s.interval_s for s in station.series), default=None)

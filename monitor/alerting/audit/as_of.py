@@ -119,7 +119,8 @@ def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_
     if then.proofs is None:  # of a version that asked for none
         besides.pop("proofs", None)
     return View(
-        readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits, **besides
+        readings, dict(sorted(newest.items())), draining=then.draining, level_digits=then.level_digits,
+        in_words=then.in_words, **besides,
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from monitor.store.database.audit import find_seal
 
 WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
 WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has six digits
+IN_WORDS: Final = 8  # the format from which on quantities and delays are written as people write them
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,8 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 
 def read_view(frozen: Mapping[str, Any]) -> View:
     """The view that was frozen; what an older format spelled otherwise is spelled so again."""
-    view = View.read(frozen["view"])
-    return view if frozen.get("format", 1) >= WHOLE_VALUES else replace(view, level_digits=3)
+    view, version = View.read(frozen["view"]), frozen.get("format", 1)
+    return replace(view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS)
 
 
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:

@@ -56,7 +56,7 @@ class AnomalyRule:
                     level,
                     heard=True,
                     newest_s=worst.at_s,
-                    reason=_say(worst),
+                    reason=_say(worst, windows.view),
                     facts={
                         "score": worst.score,
                         "threshold": worst.threshold,
@@ -74,13 +74,13 @@ class AnomalyRule:
         return {(f.name, f.weights) for f in view.proofs if f.criterion == self.criterion.id and f.passed}
 
 
-def _say(worst: AnomalyFact) -> str:
+def _say(worst: AnomalyFact, view: View) -> str:
     """A check has no score: it finds a fault or none, and both figures of its row are 1."""
     kind, against = worst.kind.replace("-", " "), worst.compared_with
     if worst.score <= worst.threshold:
-        text = f"{worst.quantity}: the check {worst.detector} found a fault"
+        text = f"{view.name(worst.quantity)}: the check {worst.detector} found a fault"
         return f"{text} ({kind}), compared with {against}" if against else text
-    text = f"{worst.quantity} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
+    text = f"{view.name(worst.quantity)} scores {worst.score:.2f} over {worst.threshold:.2f} ({worst.detector})"
     return f"{text}: {kind}, compared with {against}" if against else text
 
 

@@ -54,7 +54,8 @@ class LevelRule:
             })  # fmt: skip
         bounds = ", ".join(f"{bound_of(t)[0]:g} {spec.unit}" for t in criterion.thresholds)
         digits = windows.view.level_digits
-        reason = f"{criterion.quantity} {values[times[-1]]:.{digits}g} {spec.unit}, bounds {bounds}"
+        what = f"{windows.view.name(criterion.quantity)}{':' if windows.view.in_words else ''}"
+        reason = f"{what} {values[times[-1]]:.{digits}g} {spec.unit}, bounds {bounds}"
         return Assessment(
             criterion.id, station, raise_level, max(hold_level, raise_level), heard=True,
             fresh=windows.is_fresh(times[-1], spec), newest_s=times[-1], reason=reason,

@@ -10,8 +10,7 @@ from pydantic import Field
 from monitor.criteria.entry import Entry
 from monitor.criteria.places import Places, match_stations
 from monitor.criteria.tables import CriterionTable, Strings, Target
-from monitor.domain.decision import FootprintFact, instant
-from monitor.domain.instants import spell_duration
+from monitor.domain.decision import FootprintFact, View, instant
 from monitor.domain.kinds import Kind
 from monitor.domain.site import Criterion
 from monitor.domain.witnesses import SCENE
@@ -65,7 +64,9 @@ class SceneRule:
         first, near = max(rows, key=lambda row: _rank(row[0]))
         level = criterion.thresholds[0].level
         more = sum(1 for f, _ in rows if f.change in CHANGED and f is not first)
-        reason = f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first)}"
+        reason = (
+            f"{_spell_change(first, near)}{f', and {more} more' if more else ''}{_spell_latency(first, windows.view)}"
+        )
         return (
             Assessment(criterion.id, SCENE, level, level, heard=True, newest_s=first.acquired_s, reason=reason,
                        facts={"polygon": first.polygon, "scene": first.scene, "change": first.change,
@@ -121,11 +122,11 @@ def _spell_day(at: datetime) -> str:
     return f"{at.day} {MONTHS[at.month - 1]}"
 
 
-def _spell_latency(fact: FootprintFact) -> str:
+def _spell_latency(fact: FootprintFact, view: View) -> str:
     """How long after the image was taken it was known; a vote is as old as the image."""
     if fact.received_s is None or fact.received_s <= fact.acquired_s:
         return ""
-    return f", known {spell_duration(round(fact.received_s - fact.acquired_s))} after the image"
+    return f", known {view.spell_delay(fact.received_s - fact.acquired_s)} after the image"
 
 
 ENTRY: Final = Entry(

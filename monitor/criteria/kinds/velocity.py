@@ -72,6 +72,7 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
     undecided: dict[int, str] = {}
     facts: list[dict[str, Any]] = []
     asked = {*epochs, *quiet}
+    what = _name_rate(criterion, windows)
     for threshold in criterion.thresholds:
         bound, sign = bound_of(threshold)
         limit = sign * recovery_of(threshold, criterion.recover)
@@ -89,12 +90,12 @@ def judge_rates(criterion: Criterion, track: Track, spec: SeriesSpec, windows: W
             said["fast_track"] = True
         if not crossed and _is_undecided(track, fits, epochs, threshold, criterion, norm=norm):
             said["undecided"] = True
-            undecided[threshold.level] = _say_undecided(said, criterion, spec)
+            undecided[threshold.level] = _say_undecided(said, criterion, spec, what)
         facts.append(said)
     return Assessment(
         criterion=criterion.id, station=track.station, raise_level=raise_level,
         hold_level=max(hold_level, raise_level), heard=heard, fresh=heard and windows.is_fresh(newest_s, spec),
-        newest_s=newest_s, reason=_sentence(criterion, spec, facts, raise_level),
+        newest_s=newest_s, reason=_sentence(criterion, spec, facts, raise_level, what),
         facts={"bounds": facts, "quantity": track.quantity, "epochs": len(track.times_s)},
         measure=partial(measure_motion, track, criterion) if heard else measure_nothing, undecided=undecided,
     )  # fmt: skip
@@ -219,20 +220,28 @@ def _describe(
     return found
 
 
-def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
-    what = "velocity" if criterion.kind.velocity else f"rate of {criterion.quantity}"
+def _name_rate(criterion: Criterion, windows: Windows) -> str:
+    """Whose rate it is: the velocity, or the rate of a quantity, which ends in a colon where it is words."""
+    if criterion.kind.velocity:
+        return "velocity"
+    return f"rate of {windows.view.name(criterion.quantity)}{':' if windows.view.in_words else ''}"
+
+
+def _spell_rate(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, what: str) -> str:
     window = spell_duration(said["window_s"] or 86400.0)
     return f"{what} {said['rate']:.2f} ± {said['error']:.2f} {criterion.kind.unit_of(spec.unit)} in {window}"
 
 
-def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec) -> str:
+def _say_undecided(said: Mapping[str, Any], criterion: Criterion, spec: SeriesSpec, what: str) -> str:
     return (
-        f"{_spell_rate(said, criterion, spec)} lies over {said['bound']:g} {criterion.kind.unit_of(spec.unit)}, "
+        f"{_spell_rate(said, criterion, spec, what)} lies over {said['bound']:g} {criterion.kind.unit_of(spec.unit)}, "
         f"and its own error alone keeps it from counting (it must exceed {criterion.min_sigma:g} errors)"
     )
 
 
-def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int) -> str:
+def _sentence(
+    criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, Any]], level: int, what: str
+) -> str:  # fmt: skip
     known = [f for f in facts if "rate" in f]
     if not known:
         return "too few epochs in the window"
@@ -240,7 +249,7 @@ def _sentence(criterion: Criterion, spec: SeriesSpec, facts: Sequence[dict[str, 
     fast = f"; beyond {criterion.fast_track:g} times the bound, dwell waived" if said.get("fast_track") else ""
     side = "over" if said["bound"] >= 0 or criterion.kind.velocity else "against"
     return (
-        f"{_spell_rate(said, criterion, spec)}, {side} {said['bound']:g} {criterion.kind.unit_of(spec.unit)} in "
+        f"{_spell_rate(said, criterion, spec, what)}, {side} {said['bound']:g} {criterion.kind.unit_of(spec.unit)} in "
         f"{said['hits']} data epochs, {said['needs']} needed{fast}"
     )
 

@@ -67,7 +67,7 @@ def check_typed(quantity: str, newest: Typed | None) -> list[Finding]:
     """The newest reading that a person typed, where it looks like a typing error."""
     if newest is None:
         return []
-    return [_found("mistyped", f"{quantity}: looks like a typing error: {newest.why}", newest.at)]
+    return [_found("mistyped", f"{quantity.replace('_', ' ')}: looks like a typing error: {newest.why}", newest.at)]
 
 
 def check_battery(station: str, expected: Expectation, now_s: float) -> list[Finding]:
@@ -180,5 +180,7 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
             continue
         state = SUSPECTED.get(cause or kind, "suspected")
         by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
-        found[state] = _found(state, f"{quantity}: {kind.replace('-', ' ')} found by detectors{by}", since)
+        found[state] = _found(
+            state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}", since
+        )
     return list(found.values())

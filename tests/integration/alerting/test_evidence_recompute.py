@@ -187,6 +187,12 @@ def test_an_altered_byte_of_the_inputs_is_found(bench, capsys, tmp_path):
         assert verify(c) == []
 
 
+def spell_as_before(content):
+    """Before format 8 a sentence named a quantity as files do."""
+    assert "rate of crack opening: " in content
+    return content.replace("rate of crack opening: ", "rate of crack_opening ")
+
+
 def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well(bench):
     row = hazard(bench)[1]
     with bench.database.read() as c:
@@ -198,7 +204,7 @@ def test_what_was_decided_before_every_figure_had_its_unit_is_recomputed_as_well
 
     bare, count = re.subn(r"(over \d+) mm/day", r"\1", row.evidence)
     assert count >= 4, "sentence, votes, words and the alert"
-    older = bare.replace(f'"format":{FORMAT}', '"format":1')
+    older = spell_as_before(bare).replace(f'"format":{FORMAT}', '"format":1')
     assert older != bare
     assert again(row.evidence) == again(older) == ()
     assert any("sentence: was" in line for line in again(bare)), "what is frozen now has its units, or it was altered"
@@ -214,7 +220,7 @@ def test_what_earlier_rules_decided_says_so_where_it_differs(bench):
         digest = hashlib.sha256(content.encode()).hexdigest()
         return recompute(replace(row, evidence=content, evidence_sha256=digest), source).differences
 
-    before = row.evidence.replace(f'"format":{FORMAT}', '"format":2')
+    before = spell_as_before(row.evidence).replace(f'"format":{FORMAT}', '"format":2')
     assert before != row.evidence
     assert again(before) == ()
     said = f"decided by earlier rules (format 2 of the frozen inputs, now {FORMAT}); they may differ"
@@ -275,7 +281,7 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
     assert done.returncode == 0, done.stderr
     version = rf"rule version .*\+{row.config_sha256[:12]}, decision {row.id}, SHA-256 of the frozen inputs "
     for line in (
-        r"alert 1: red: G1: rate of crack_opening",
+        r"alert 1: red: G1: rate of crack opening: ",
         version + row.evidence_sha256,
         r"G1.crack_opening: \d+ readings of 2026-03-\d\d \d\d:00 to 2026-03-0\d .*, \S+ to \S+ mm, the last",
         r"rate-1 G1: asks for level 3, holds 3",

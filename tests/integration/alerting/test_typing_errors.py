@@ -98,7 +98,7 @@ def test_a_lost_decimal_point_is_named_and_votes_for_nothing_even_when_silence_f
     markers.read(12, A=974.0, B=308.2, C=144.7)
     assert markers.look() == 0
     assert markers.flagged() == [("A", 9740.0)]
-    why = "crack_opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
+    why = "crack opening: looks like a typing error: 9740 for 974 mm: decimal point or unit"
     assert markers.said() == ([(why, "ask who read it")], ["health:instrument:A:mistyped"])
     for day in range(13, 18):  # nobody reads A any more
         markers.read(day, B=308.2, C=144.7)
@@ -131,7 +131,7 @@ def test_other_slips_are_named(sqlite_url, typed, meant, open_markers):
     markers.read(12, **STOOD | typed)
     assert markers.look() == 0
     ((why, _),), _ = markers.said()
-    assert why == f"crack_opening: looks like a typing error: {meant}"
+    assert why == f"crack opening: looks like a typing error: {meant}"
 
 
 def test_a_second_reading_that_says_the_same_is_believed_and_asked_about(sqlite_url, open_markers):
