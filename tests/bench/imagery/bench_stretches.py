@@ -36,8 +36,12 @@ from tests.bench.record import digest, read_figures, record
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 KEPT = Path(__file__).resolve().parents[3] / "build" / "bench_stretches"
-PAIRS = {"landslide4sense": "landslide4sense-standard", "bijie": "bijie-steady"}
-SEEDS = {"landslide4sense-standard": (20, 21, 22)}
+PAIRS = {
+    "landslide4sense": "landslide4sense-standard",
+    "bijie": "bijie-steady",
+    "landslide4sense-standard": "landslide4sense-windows",
+}
+SEEDS = {"landslide4sense-standard": (20, 21, 22), "landslide4sense-windows": (20, 21, 22)}
 
 
 def run(shipped: str, recipe: str) -> dict[str, Any]:
