@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
+from detection.imagery.footprints.records import is_making
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -189,6 +190,11 @@ def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, f
     if not isinstance(bounds, list) or len(bounds) != 4:
         return None
     return (float(bounds[0]), float(bounds[1]), float(bounds[2]), float(bounds[3]))
+
+
+def picture_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
+    """The same of a picture that can be shown: None while it is being made."""
+    return None if scene is None or is_making(folder_of(scene)) else preview_bounds(scene)
 
 
 def _load_scenes(

@@ -31,7 +31,14 @@ from detection.imagery.footprints.choose import (
 from detection.imagery.footprints.index_map import MODEL as INDEX_MODEL
 from detection.imagery.footprints.index_map import IndexModel, NoNetwork
 from detection.imagery.footprints.options import Options, read_options
-from detection.imagery.footprints.outputs import open_workplace, own_class, read_run, with_paths, write_outputs
+from detection.imagery.footprints.outputs import (
+    open_workplace,
+    own_class,
+    read_run,
+    with_paths,
+    write_first,
+    write_outputs,
+)
 from detection.imagery.footprints.polygons import find_footprints, threshold_steps
 from detection.imagery.footprints.prior import describe_prior
 from detection.imagery.footprints.probabilities import (
@@ -107,8 +114,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
         (nodata that is declared nowhere), borders (see `border.Border`), calibration (gain, offset, source), classes,
         threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
-        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir`), polygons (see `records.Footprint`),
-        outputs (name -> path, and `bounds` of the preview), warnings.
+        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir` and with `later`), polygons (see
+        `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -132,7 +139,7 @@ def _detect(
     asked = ask_for(options.triage, options.known) if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
     facts |= {"named": options.weights != AUTO, "refused": [one._asdict() for one in refused]}
-    known = read_run(options.out_dir, facts) if options.out_dir and not options.force else None
+    known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
     if known is not None:
         return known
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
@@ -197,8 +204,11 @@ def _detect(
         ]
         result["doubts"] = [*doubts, *opened.misplaced]
         if options.out_dir:
-            told, unreadable = partial(progress, FILES), opened.reader.unreadable
-            write_outputs(result, scene, steps, work, options.out_dir, options.formats, unreadable, told)
+            unreadable = opened.reader.unreadable
+            if options.later:
+                write_first(result, steps, work, options.out_dir, unreadable)
+            else:
+                write_outputs(result, scene, steps, work, options.out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
 

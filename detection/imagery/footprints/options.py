@@ -44,6 +44,7 @@ class Options:
         strict: band descriptions that contradict the names are refused, not warned of.
         allow_ungeoreferenced: a raster without a place is taken in pixels; no areas then.
         formats: which vector files to write.
+        later: only what the rows of a scene rest on is written; `outputs.make_files` makes the other files.
         max_pixels: largest raster that is taken.
         max_bands: most bands of a raster.
     """
@@ -72,6 +73,7 @@ class Options:
     strict: bool = False
     allow_ungeoreferenced: bool = False
     formats: tuple[str, ...] = FORMATS
+    later: bool = False
     max_pixels: int = LIMITS.pixels
     max_bands: int = LIMITS.bands
 

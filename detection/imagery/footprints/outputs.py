@@ -1,6 +1,11 @@
-"""The files that a detection leaves: rasters, vectors, a picture and the record, each renamed into place."""
+"""The files that a detection leaves: rasters, vectors, a picture and the record, each renamed into place.
+
+The probabilities come first: with them and the outlines the rows of a scene can be stored. The other files are made of
+them, at once or after the rows; until then `making.json` stands in the place of the record.
+"""
 
 import json
+import logging
 import shutil
 import sqlite3
 import tempfile
@@ -11,16 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from rasterio.errors import RasterioError
 
-from detection.imagery.errors import OutputError
+from detection.imagery.errors import ImageryError, OutputError
 from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
-from detection.imagery.footprints.preview import write_preview
+from detection.imagery.footprints.preview import find_bounds, write_preview
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
+from detection.imagery.footprints.records import MAKING, FilesAsked, FilesMade
 from detection.imagery.raster.components import NODATA
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, write_cog
-from detection.imagery.scene.scene import Scene
+from detection.imagery.scene.scene import Scene, read_scene
+
+log = logging.getLogger(__name__)
 
 FILES = {"prob": "prob.tif", "mask": "mask.tif", "qa": "qa.tif", "gpkg": "landslides.gpkg",
          "geojson": "landslides.geojson", "preview": "preview.png"}  # fmt: skip
@@ -71,7 +82,6 @@ def write_outputs(
     steps: ByteRaster,
     work: Path,
     out_dir: Path,
-    formats: tuple[str, ...],
     unreadable: Collection[tuple[int, int]] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> None:
@@ -79,41 +89,119 @@ def write_outputs(
 
     `progress` is told the share of the files that is written; each raster, the vectors, the picture count alike.
     """
-    tags = {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
-    classes = tuple(result["classes"])
     progress(0.0)
-    mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
-    tags_of_prob = {**tags, "STEPS_PER_UNIT": str(STEPS)}
-    if told := result["passed_over"]:
-        tags_of_prob["PASSED_OVER"] = str(told["passed_over"])
-    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags_of_prob, descriptions=classes, level=1)
+    _write_prob(result, steps, work)
     progress(0.2)
+    _write_others(result, steps, work, unreadable, progress)
+    write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
+    _place(result, steps.grid, work, out_dir)
+    progress(1.0)
+
+
+def write_first(
+    result: dict[str, Any], steps: ByteRaster, work: Path, out_dir: Path, unreadable: Collection[tuple[int, int]]
+) -> None:
+    """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
+
+    Files of an older result go. `make_files` makes the others.
+    """
+    _write_prob(result, steps, work)
+    grid, wanted = steps.grid, {"prob", "mask", "qa", "preview", *result["formats"]}
+    result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
+    place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
+    making = {"grid": place, "unreadable": sorted(unreadable)}
+    _write_json(work / MAKING, {"making": making, **result, "polygons": iter(result["polygons"])})
+    for name in (RUN, MAKING, *(name for key, name in FILES.items() if key != "prob")):
+        (out_dir / name).unlink(missing_ok=True)
+    for name in (FILES["prob"], MAKING):
+        (work / name).replace(out_dir / name)
+
+
+def make_files(asked: FilesAsked) -> FilesMade:
+    """What a worker does once the rows are stored: the files that were left for later, or why there are none.
+
+    They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
+    """
+    try:
+        with placing({"into": asked.into, "affine": asked.affine} if asked.into else None):
+            return _make_files(asked)
+    except (ImageryError, OSError) as error:
+        return FilesMade(error=str(error))
+
+
+def _make_files(asked: FilesAsked) -> FilesMade:
+    out_dir = asked.out_dir
+    result = _read_record(out_dir / MAKING)
+    if result is None:
+        return FilesMade()
+    making = result.pop("making")
+    place = making["grid"]
+    grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
+    steps = ByteRaster(out_dir / FILES["prob"], grid, len(result["classes"]))
+    with open_workplace(out_dir) as work:
+        _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
+        try:
+            if asked.scene is not None:
+                scene = read_scene(asked.scene, asked.acquired_at)
+                write_preview(scene, result["polygons"], work / FILES["preview"], grid)
+        except ImageryError as error:  # the image is damaged since: its footprints stand
+            log.warning("%s: no picture: %s", asked.scene, error)
+        _place(result, grid, work, out_dir)
+    return FilesMade()
+
+
+def _write_prob(result: Mapping[str, Any], steps: ByteRaster, work: Path) -> None:
+    tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
+    if told := result["passed_over"]:
+        tags["PASSED_OVER"] = str(told["passed_over"])
+    classes = tuple(result["classes"])
+    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags, descriptions=classes, level=1)
+
+
+def _list_tags(result: Mapping[str, Any]) -> dict[str, str]:
+    return {key.upper(): str(result[key]) for key in ("model", "model_hash", "scene_hash", "threshold", "acquired_at")}
+
+
+def _write_others(
+    result: dict[str, Any], steps: ByteRaster, work: Path, unreadable: Collection[tuple[int, int]],
+    progress: Callable[[float], None] = lambda _: None,
+) -> None:  # fmt: skip
+    """All but the probabilities and the picture; the share of flagged pixels enters the result."""
+    tags = _list_tags(result)
+    mask = _write_mask(steps, threshold_steps(result["threshold"]), work)
     # of 0 and 1 the rounded mean is the commoner one, for half the time; flags are added up and have no mean
-    write_cog(mask.path, work / FILES["mask"], overviews="average" if len(classes) == 1 else "mode", tags=tags)
+    write_cog(mask.path, work / FILES["mask"], overviews="average" if steps.count == 1 else "mode", tags=tags)
     progress(0.4)
     flags, result["qa"] = _write_flags(steps, unreadable, work)
     write_cog(flags.path, work / FILES["qa"], overviews="nearest", tags={**tags, **FLAGS}, descriptions=("flags",))
     progress(0.6)
-    if "geojson" in formats:
+    if "geojson" in result["formats"]:
         _write_json(work / FILES["geojson"], {"type": "FeatureCollection", "features": _list_features(result)})
-    if "gpkg" in formats:
+    if "gpkg" in result["formats"]:
         changed_at = datetime.fromisoformat(result["acquired_at"])
         rows = (_to_row(footprint, result) for footprint in result["polygons"])
         placed = result["crs"] != "pixels"
         write_geopackage(work / FILES["gpkg"], rows, COLUMNS, table="landslides", changed_at=changed_at, placed=placed)
     progress(0.8)
-    bounds = write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
-    written = {key: name for key, name in FILES.items() if (work / name).is_file()}
-    result["outputs"] = {**written, "bounds": bounds}
+
+
+def _place(result: dict[str, Any], grid: Grid, work: Path, out_dir: Path) -> None:
+    """Write the record and rename all files into their folder; probabilities may lie there already."""
+    made = [name for name in FILES.values() if (work / name).is_file()]
+    kept = [] if FILES["prob"] in made else [FILES["prob"]]
+    written = {key: name for key, name in FILES.items() if name in {*made, *kept}}
+    result["outputs"] = {**written, "bounds": find_bounds(grid)}
     _write_json(work / RUN, {**result, "polygons": iter(result["polygons"])})
     # The record goes first and comes last: where it is, everything it speaks of is.
     (out_dir / RUN).unlink(missing_ok=True)
-    for name in (*written.values(), RUN):
+    if not kept:  # what was left for later was of an older result
+        (out_dir / MAKING).unlink(missing_ok=True)
+    for name in (*made, RUN):
         (work / name).replace(out_dir / name)
     for key, name in FILES.items():
         if key not in written:  # of an older run that wrote more
             (out_dir / name).unlink(missing_ok=True)
-    progress(1.0)
+    (out_dir / MAKING).unlink(missing_ok=True)
 
 
 def own_class(steps: Any, least: int) -> Any:
@@ -191,17 +279,29 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.write("\n}\n")
 
 
-def read_run(out_dir: Path, facts: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the stored result of the same scene, model and options, if all of its files are there."""
+def read_run(out_dir: Path, facts: Mapping[str, Any], *, later: bool = False) -> dict[str, Any] | None:
+    """Return the stored result of the same scene, model and options, if all of its files are there.
+
+    With `later` also one whose other files are being made.
+    """
+    stored = _read_record(out_dir / RUN)
+    if stored is None and later and (stored := _read_record(out_dir / MAKING)) is not None:
+        del stored["making"]
+    if stored is None or any(stored.get(key) != value for key, value in facts.items()):
+        return None
+    making = later and not (out_dir / RUN).exists()
+    names = {key: str(name) for key, name in stored.get("outputs", {}).items() if key in FILES}
+    needed = [FILES["prob"]] if making else list(names.values())
+    whole = bool(names) and all((out_dir / name).is_file() for name in needed)
+    return with_paths(stored, out_dir) if whole else None
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
     try:
-        stored: dict[str, Any] = json.loads((out_dir / RUN).read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in facts.items()):
-        return None
-    files = [name for key, name in stored.get("outputs", {}).items() if key in FILES]
-    whole = bool(files) and all((out_dir / str(name)).is_file() for name in files)
-    return with_paths(stored, out_dir) if whole else None
+    return stored if isinstance(stored, dict) else None
 
 
 def with_paths(result: dict[str, Any], out_dir: Path | None) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def write_preview(
     return bounds_of(grid)
 
 
+def find_bounds(scene_grid: Grid, longest_px: int = 1024) -> list[float]:
+    """Bounds of the picture of a scene, as `write_preview` returns them, without a look at the scene."""
+    return bounds_of(_small_grid(scene_grid, longest_px))
+
+
 def paint_scene(scene: Scene, scene_grid: Grid, longest_px: int) -> tuple[NDArray[np.uint8], Grid]:
     """Return the scene as RGBA (4 x H x W) and the grid of the picture."""
     names = show_bands(scene)

@@ -1,6 +1,8 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
 from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
@@ -8,6 +10,14 @@ Window = tuple[int, int, int, int]  # column, row, width, height
 # In place of the name of weights: those that fit a scene (see `choose`), or none: change of an index between dates.
 AUTO: Final = "auto"
 INDEX: Final = "index"
+# Beside the results of a scene: what its files are made of that its rows do not need; why they could not be made.
+MAKING: Final = "making.json"
+NOT_MADE: Final = "not-made.json"
+
+
+def is_making(folder: Path) -> bool:
+    """Whether files of a scene are being made, its picture among them; not where that failed."""
+    return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +43,32 @@ class DoubtfulTile:
 
     box: Box
     doubt: float
+
+
+@dataclass(frozen=True, slots=True)
+class FilesAsked:
+    """Whose files are made after its rows.
+
+    Attributes:
+        out_dir: where its results lie, `MAKING` among them.
+        scene: the image that the picture shows; None: it is gone or another one, and there is no picture.
+        acquired_at: when it was taken.
+        into: system that `affine` brings a local one into; empty: it is in none.
+        affine: of the local system.
+    """
+
+    out_dir: Path
+    scene: Path | None
+    acquired_at: datetime
+    into: str = ""
+    affine: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FilesMade:
+    """What came of it; `error` says in one line why they are not there."""
+
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,10 @@ from rasterio.warp import reproject, transform
 from rasterio.windows import Window
 
 from detection.imagery.errors import ImageryError, NoValidPixelsError, TruncatedRasterError
+from detection.imagery.footprints.outputs import make_files
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.preview import measure_stretch, show_bands
+from detection.imagery.footprints.records import FilesAsked
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.local_grid import placing
@@ -42,7 +44,11 @@ Read = Callable[[int, int, int, int], NDArray[np.uint8]]
 
 
 def make_tiles(asked: SceneTilesAsked) -> Tiles:
-    """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none."""
+    """What a worker does: tiles of a scene and of its probabilities, or one line that says why there are none.
+
+    Files of its results that its rows did not wait for are made first: so they cost no worker of their own.
+    """
+    make_files(FilesAsked(asked.out_dir, asked.scene, asked.acquired_at, asked.into, asked.affine))
     local = {"into": asked.into, "affine": asked.affine} if asked.into else None
     try:
         with placing(local):

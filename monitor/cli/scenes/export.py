@@ -142,9 +142,11 @@ def _print_coco(found: "Sequence[tuple[dict[str, Any], dict[str, Any]]]", scenes
 
 def _open_picture(row: "SceneRow", mine: "Sequence[tuple[dict[str, Any], dict[str, Any]]]") -> "Picture":
     from detection.imagery.footprints.boxes import Picture
+    from detection.imagery.footprints.records import is_making
     from detection.imagery.raster.raster import read_grid
 
-    path = Path(row.out_dir or "") / "mask.tif"
+    folder = Path(row.out_dir or "")
+    path = folder / ("prob.tif" if is_making(folder) else "mask.tif")  # of the same grid; the mask comes after the rows
     if row.out_dir is None or not path.is_file():
         raise FileNotFoundError(path)
     footprints = [

@@ -12,6 +12,7 @@ from detection.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
+from monitor.jobs.scenes.files import make_left
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import list_done, list_names
 from monitor.jobs.worker import run_in_worker
@@ -32,6 +33,18 @@ REPLACED: Final = "its file is no longer there as it was read"
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Cut the tiles of one scene that has none yet, and remove those of scenes that are no more among the newest.
+
+    The worker that cuts them first makes the files that the rows did not wait for; those of other scenes follow.
+    """
+    said = _run(db, config, site, now)
+    with db.read() as c:
+        rows = load_scenes(c, site.id)
+    make_left(config, site, rows, now)
+    return said
+
+
+def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Cut them.
 
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """

@@ -97,7 +97,7 @@ def _read_one(asked: SceneAsked) -> ReadScene:
         answer = detect({
             "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
             "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
-            "known": asked.known, "own": asked.own,
+            "known": asked.known, "own": asked.own, "later": True,
         })  # fmt: skip
         own = as_date(answer, asked.scene_path)
         replaced = [

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 
+from detection.imagery.footprints.records import is_making
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
 from monitor.export.maps import list_outlines
@@ -147,7 +148,7 @@ def list_scenes(request: Request, site: str, limit: Limit = 20) -> list[dict[str
         find_card(c, site)
         rows = pages.load_scenes_of(c, site, limit)
     hidden = {"out_dir", "run"}  # paths of the server are nobody's business
-    told = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.preview_bounds(row)} for row in rows)
+    told = ({k: v for k, v in row.items() if k not in hidden} | {"bounds": pages.picture_bounds(row)} for row in rows)
     return [plain(row) for row in told]
 
 
@@ -202,7 +203,8 @@ def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
     # The record names files as the job saw them, with the folder or without: only the last part counts.
     path = (folder / Path(str(name)).name).resolve()
     if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():
-        raise NotFoundError("this scene has no picture")
+        making = bool(scene["out_dir"]) and is_making(folder)
+        raise NotFoundError("the picture of this scene is being made" if making else "this scene has no picture")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 

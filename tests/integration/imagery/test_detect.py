@@ -20,6 +20,8 @@ from detection.imagery.errors import OutputError
 from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.outputs import FILES, make_files
+from detection.imagery.footprints.records import FilesAsked, FilesMade
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
@@ -176,6 +178,69 @@ def test_a_killed_run_is_mended_by_the_next(tmp_path):
         assert run_killed(place, out) == signal.SIGKILL
         detect(out)
         assert {file.name: file.read_bytes() for file in (tmp_path / place).iterdir()} == clean
+
+
+def make_killed(asked: FilesAsked, place: str) -> int:
+    """Make the files of a result in a child that is killed by signal 9 at this place."""
+    child = os.fork()
+    if child == 0:
+        holder, name = PLACES[place]
+        setattr(holder, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            make_files(asked)
+        finally:
+            os._exit(0)  # not reached when the place was
+    return os.waitpid(child, 0)[1]
+
+
+def test_files_that_are_made_later_have_the_same_bytes(tmp_path):
+    """What a killed run leaves of them is no result, and the next one makes them."""
+    torch.set_num_threads(1)
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "threshold": 0.4}
+    clean = detect({**payload, "out_dir": str(tmp_path / "clean")})
+    later = {**payload, "out_dir": str(tmp_path / "later"), "later": True}
+    detect({**later, "threshold": 0.8, "later": False})  # an older result of other options goes
+    first = detect(later)
+    assert {file.name for file in (tmp_path / "later").iterdir()} == {"prob.tif", "making.json"}
+    assert json.dumps(first) == json.dumps(detect(later))  # taken as it lies there
+    assert first["polygons"] == clean["polygons"]
+    assert first["outputs"]["bounds"] == clean["outputs"]["bounds"]
+    assert {Path(first["outputs"][key]).name for key in FILES} == set(FILES.values())
+    asked = FilesAsked(tmp_path / "later", tmp_path / "scene", datetime.fromisoformat(first["acquired_at"]))
+    for place in ("raster", "picture", "renaming"):
+        assert make_killed(asked, place) == signal.SIGKILL
+        assert not (tmp_path / "later" / "run.json").exists()
+    for _ in range(2):
+        assert make_files(asked) == FilesMade()
+        left = {file.name: file.read_bytes() for file in (tmp_path / "later").iterdir()}
+        assert left == {name: (tmp_path / "clean" / name).read_bytes() for name in OUTPUTS}
+
+
+def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    out = tmp_path / "out"
+    first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
+    shutil.rmtree(tmp_path / "scene")
+    taken = datetime.fromisoformat(first["acquired_at"])
+    assert make_files(FilesAsked(out, tmp_path / "scene", taken)) == FilesMade()
+    assert {file.name for file in out.iterdir()} == set(OUTPUTS) - {"preview.png"}
+    assert "preview" not in json.loads((out / "run.json").read_text())["outputs"]
+
+
+def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    out = tmp_path / "out"
+    first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(outputs, "write_geopackage", fail)
+    made = make_files(FilesAsked(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
+    assert "cannot write the results (No space left" in made.error
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

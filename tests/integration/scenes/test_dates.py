@@ -199,7 +199,7 @@ def test_a_death_between_files_and_rows_loses_nothing(database, config, site, dr
     assert counts(database) == before, "all of a scene or nothing"
     (out,) = (Path(config.paths.inbox).parent / "scenes" / "bench" / "b").iterdir()
     kept = {f.name: f.read_bytes() for f in out.iterdir()}
-    assert {"prob.tif", "change.tif", "run.json"} <= set(kept)
+    assert {"prob.tif", "change.tif", "making.json"} <= set(kept)
     inbox.run(database, config, site, MAY_12 + timedelta(hours=4))
     assert {f.name: f.read_bytes() for f in out.iterdir()} == kept, "the same bytes"
     assert [p["change"] for p in polygons(database)] == ["new"]

@@ -1,23 +1,34 @@
-"""The watched folder under kill -9 between the files of a scene and its rows: the same bytes, the rows once."""
+"""The watched folder under kill -9 between probabilities, rows and the other files: the same bytes, the rows once.
+
+And files that cannot be made: the rows stay, and it is tried again after a while.
+"""
 
 import os
 import shutil
 import signal
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from detection.imagery.data.generate import write_scene
+from detection.imagery.footprints.records import MAKING, NOT_MADE, is_making
 from monitor.config.service import load_service, parse_site
+from monitor.errors import JobError
+from monitor.jobs.scenes import files, tiles
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.scenes.arrivals import load_scenes
 from monitor.store.schema import tables as t
+from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
-from tests.data.drawn_scenes import of_drawings
+from tests.data.drawn_scenes import SITE as DRAWN_SITE
+from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings
 
+LATER = may(20)
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
 SITE = """
 [site]
@@ -35,8 +46,10 @@ quantity = "displacement"
 unit = "mm"
 interval = "1h"
 """
-# Where the process dies: the files are there and no row is; all rows are written but not for good; all is for good.
+# Where the process dies: the probabilities are there and no row is; all rows are written but not for good; all is for
+# good and the other files are not there.
 PLACES = {"no row yet": "add_model", "rows not kept": "clear", "rows kept": "tell_waiting"}
+FIRST = {"prob.tif", "making.json"}
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -64,7 +77,11 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
     try:
         with database.write() as c:
             save_site(c, site, "test", "test", TAKEN)
-        return scene_inbox.run(database, load_service(str(root / "slopeward.toml")), site, NOW)
+        config = load_service(str(root / "slopeward.toml"))
+        said = scene_inbox.run(database, config, site, NOW)
+        with database.read() as c:
+            files.make_left(config, site, load_scenes(c, site.id), NOW)
+        return said
     finally:
         database.close()
         patch.undo()
@@ -125,7 +142,10 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert rows["footprint"]
     assert rows["observation"]
     assert watch_killed(database_url, inbox, place) == signal.SIGKILL
-    assert read_files(inbox) == files  # the files are whole before a row is begun
+    # what the rows rest on is whole before a row is begun
+    left = read_files(inbox)
+    assert left["prob.tif"] == files["prob.tif"]
+    assert set(left) == FIRST
     before = list_rows(database_url)
     assert before == rows if place == "rows kept" else not any(before.values())
     said = watch(database_url, inbox)
@@ -134,3 +154,77 @@ def test_a_kill_between_files_and_rows_leaves_each_row_once(database_url, inbox,
     assert read_files(inbox) == files
     assert "nothing new" in watch(database_url, inbox)
     assert list_rows(database_url) == rows
+
+
+@pytest.fixture
+def read(database, tmp_path, monkeypatch):
+    """A scene whose rows are stored and whose other files are not made; a function that makes them, and the folder."""
+    add_site(database)
+    monkeypatch.setattr(scene_inbox.compute, "run", cross)
+    config, site = make_config(tmp_path, "sqlite://"), parse_site(of_drawings(DRAWN_SITE), "x")
+    draw(tmp_path / "inbox" / "bench" / "a", may(7), 1.0)
+    entry = tmp_path / "inbox" / "bench" / "a"
+    assert "footprints" in scene_inbox.detect_scene(database, config, site, entry, LATER)
+    (folder,) = (tmp_path / "scenes" / "bench" / "a").iterdir()
+    with database.read() as c:
+        rows = load_scenes(c, site.id)
+    monkeypatch.setattr(tiles, "ROOM", 0)
+    make, cut = partial(files.make_left, config, site, rows, LATER), partial(tiles.run, database, config, site, LATER)
+    return make, folder, cut
+
+
+@ON_SQLITE
+def test_what_fails_is_tried_again_after_a_while(read, monkeypatch):
+    make, folder, _ = read
+    assert is_making(folder)
+
+    def fail(*_, **__):
+        raise JobError("killed for memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(files.compute, "run", fail)
+        make()
+        assert "killed for memory" in (folder / NOT_MADE).read_text()
+        assert not is_making(folder)
+        broken.setattr(files.compute, "is_stopping", lambda: True)
+        (folder / NOT_MADE).unlink()
+        with pytest.raises(JobError):  # not the scene's fault: it is made after the next start
+            make()
+        assert is_making(folder)
+    (folder / NOT_MADE).write_text("{}")
+    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S + 1))
+    make()
+    assert not (folder / "run.json").exists()
+    os.utime(folder / NOT_MADE, (LATER.timestamp(), LATER.timestamp() - files.AGAIN_S - 1))
+    make()
+    assert {"run.json", "mask.tif", "preview.png"} <= {path.name for path in folder.iterdir()}
+    assert not (folder / NOT_MADE).exists()
+    assert not (folder / MAKING).exists()
+
+
+@ON_SQLITE
+def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_path):
+    make, folder, _ = read
+    shutil.rmtree(tmp_path / "inbox" / "bench" / "a")
+    draw(tmp_path / "inbox" / "bench" / "a", may(8), None)
+    make()
+    left = {path.name for path in folder.iterdir()}
+    assert {"run.json", "mask.tif"} <= left
+    assert "preview.png" not in left
+
+
+@ON_SQLITE
+def test_the_worker_that_cuts_tiles_makes_the_files(read, monkeypatch):
+    _, folder, cut = read
+    asked = []
+
+    def count(task, *arguments, **terms):
+        asked.append(task)
+        return cross(task, *arguments, **terms)
+
+    monkeypatch.setattr(tiles.compute, "run", count)
+    assert "tiles" in cut()
+    assert asked == [tiles.CUT]
+    left = {path.name for path in folder.iterdir()}
+    assert {"run.json", "preview.png", "scene.pmtiles"} <= left
+    assert MAKING not in left

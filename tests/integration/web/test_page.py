@@ -18,6 +18,7 @@ import pytest
 import uvicorn
 from sqlalchemy import insert, select, update
 
+from detection.imagery.footprints.records import MAKING, NOT_MADE
 from monitor.config.service import load_service
 from monitor.domain.decision import Condition, Memory, Step, Vote
 from monitor.domain.instants import epoch_s, parse, spell
@@ -416,6 +417,33 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
             c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
         assert client.get(address).status_code == status, name
     assert f'<image href="{address}"' in client.get("/sites/north-bench").text
+
+
+def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
+    digest, out = story.HASHES["scene"], tmp_path / "out"
+    out.mkdir()
+    bounds = [8.89, 46.19, 8.91, 46.21]
+    run = {"outputs": {"preview": str(out / "preview.png"), "bounds": bounds}, "model_hash": "m" * 64}
+    with database.write() as c:
+        c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(out), run=run))
+    address, page = f"/api/v1/sites/north-bench/scenes/{digest}/preview.png", f"/sites/north-bench/scenes/{digest}"
+    item = f"/api/v1/sites/north-bench/stac/items/{digest}"
+
+    def look():
+        shown = address in client.get(page).text, address in client.get("/sites/north-bench").text
+        (row,) = (r for r in client.get("/api/v1/sites/north-bench/scenes").json() if r["scene_hash"] == digest)
+        return *shown, row["bounds"], "preview" in client.get(item).json()["assets"]
+
+    (out / MAKING).write_text("{}")
+    assert look() == (False, False, None, False)
+    assert "The picture of this scene is being made" in client.get(page).text
+    assert "The picture of this scene is being made" in client.get(f"{page}/outlines").text
+    assert client.get(address).json() == {"error": "the picture of this scene is being made"}
+    (out / NOT_MADE).write_text("{}")
+    assert client.get(address).json() == {"error": "this scene has no picture"}
+    (out / MAKING).unlink()
+    (out / "preview.png").write_bytes(b"\x89PNG picture")
+    assert look() == (True, True, bounds, True)
 
 
 def test_pictures_of_a_relative_inbox_are_served(client, database, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from detection.imagery.footprints.records import is_making
 from monitor.domain.alert import Actor
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store import pages
@@ -71,10 +72,10 @@ def show_scene(request: Request, site: str, scene_hash: str, tile: int | None = 
         total = store.count_outlines(c, site, scene_hash)
         footprints = load_reviewed(c, site, scene_hash=scene_hash)
         tiles = store.load_unsure(c, site)
-    bounds = pages.preview_bounds(scene)
+    bounds, making = pages.picture_bounds(scene), is_making(pages.folder_of(scene))
     shown = next((one for one in tiles if (one.scene_hash, one.tile) == (scene_hash, tile)), None)
     return render(
-        request, "outline.html", card=card, scene=scene, bounds=bounds, outlines=found, total=total,
+        request, "outline.html", card=card, scene=scene, bounds=bounds, making=making, outlines=found, total=total,
         footprints=footprints[:LISTED], footprints_total=len(footprints), tile=shown,
         left=sum(not one.is_seen for one in tiles), kinds=store.KINDS,
         tile_polygon="" if shown is None or bounds is None else json.dumps(_clip(shown.box, bounds)),

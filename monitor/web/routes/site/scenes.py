@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy import Connection
 
+from detection.imagery.footprints.records import is_making
 from detection.imagery.tiles.lookup import read_said
 from monitor.domain.instants import spell
 from monitor.errors import NotFoundError
@@ -41,6 +42,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
     return render(
         request, "scene.html", card=card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
         lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
+        making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
         no_tiles=str(said.get("error", ""))[:300],
     )  # fmt: skip
 
