@@ -9,12 +9,13 @@ from monitor.ingest.message import Message
 
 BATCH_MESSAGES: Final = 500  # that many end the wait
 BATCH_MOST: Final = 2000  # that many are taken when more came while the last batch was written: fewer disk syncs
-BATCH_BYTES: Final = 5 << 18  # a payload of the largest size and the small ones beside it
+BATCH_BYTES: Final = 4 << 20
 BATCH_WAIT_S: Final = 0.05
 PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other writers get their turn
 _YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
-_BACKFILL_BYTES: Final = 1 << 18  # of a batch with live data, one message at least: live data wait for no more
+_BACKFILL_BYTES: Final = 5 << 18  # of a batch without live data: what comes meanwhile waits for it
+_BESIDE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
 
 
 class Inbox:
@@ -56,7 +57,7 @@ class Inbox:
         return self._bell.is_set() and (len(self) >= BATCH_MESSAGES or time.monotonic() >= due_at_s)
 
     def take(self, timeout_s: float) -> list[Message]:
-        """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 1.25 MiB.
+        """A batch in order of reception, after 500 messages or 50 ms: what waits, at most 2,000 messages or 4 MiB.
 
         The 50 ms count from the first of them: what came while the last batch was written has waited already. Between
         two batches the database is left to other writers for a moment.
@@ -72,11 +73,13 @@ class Inbox:
         self._bell.clear()  # before looking: what comes now rings again
         batch: list[Message] = []
         reserved = min(_BACKFILL_SHARE, len(self._backfill))
-        for queue, most in ((self._live, BATCH_MOST - reserved), (self._backfill, BATCH_MOST)):
-            room = _BACKFILL_BYTES if batch else BATCH_BYTES
+        beside = _BESIDE_BYTES if self._live else _BACKFILL_BYTES
+        for queue, most, room in (
+            (self._live, BATCH_MOST - reserved, BATCH_BYTES), (self._backfill, BATCH_MOST, beside),
+        ):  # fmt: skip
             while queue and len(batch) < most and room > 0:
                 message = queue.popleft()
-                room -= len(message.payload)
+                room -= len(message.payload)  # noqa: PLW2901
                 batch.append(message)
         if len(self):
             self._bell.set()
