@@ -69,7 +69,7 @@ def test_live_data_wait_for_one_large_message_of_backfill_at_most():
     inbox.put(message(2))
     assert [(m.client, m.mid) for m in inbox.take(0.1)] == [("live", 2), ("backfill", 1)]
     for n in range(3, 6):
-        inbox.put(message(n, "backfill", size=700_000))
+        inbox.put(message(n, "backfill", size=800_000))
     assert [m.mid for m in inbox.take(0.1)] == [2, 3], "alone it is 1.25 MiB"
 
 
