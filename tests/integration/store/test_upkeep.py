@@ -1,6 +1,7 @@
 """Backup and restore, verify, prune and the verbs: an evening with the database as its keeper spends it."""
 
 import fcntl
+import hashlib
 import io
 import json
 import shutil
@@ -96,6 +97,7 @@ ATTACKS = (
     ("UPDATE decision SET evidence = '{}' WHERE id = 2", "decision 2: the frozen evidence does not match"),
     ("UPDATE config_version SET source = source || '#'", "the stored file does not match its hash"),
     ("UPDATE issued_report SET facts = '{}'", "the facts stored with it do not match their hash"),
+    ("UPDATE issued_report SET facts = NULL", "issued_report 2: the row was altered"),
     ("UPDATE audit_entry SET actor = 'eve' WHERE id = 1", "audit entry 1"),
     ("DELETE FROM series WHERE quantity = 'rain'", "observation: 238 rows refer to a series that is not there"),
     ("UPDATE alert SET raised_at = '2026-03-01 06:00'", "alert.raised_at: 5 times are not in the one spelling"),
@@ -104,6 +106,11 @@ ATTACKS = (
 
 
 def test_verify_names_what_was_changed_behind_our_back(filled_database):
+    with filled_database.write() as c:
+        c.execute(insert(t.issued_report).values(
+            site="lake-slope", kind="weekly", from_at=NOW - days(7), to_at=NOW, made_at=NOW, language="en",
+            facts="[]", facts_sha256=hashlib.sha256(b"[]").hexdigest(), code_version="0.2.0",
+        ))  # fmt: skip
     with filled_database.write() as c:
         assert verify(c) == []
         for attack, finding in ATTACKS:
