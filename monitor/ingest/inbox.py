@@ -14,7 +14,7 @@ BATCH_WAIT_S: Final = 0.05
 PAUSE_S: Final = 0.02  # between two batches, however slow commits are: other writers get their turn
 _YIELD_S: Final = 0.005  # the same where a full batch waits
 _BACKFILL_SHARE: Final = 200  # of a batch, however much live data waits: catching up never stands still
-_BACKFILL_BYTES: Final = 5 << 18  # of a batch without live data: what comes meanwhile waits for it
+_BACKFILL_BYTES: Final = 5 << 18  # a batch without live data ends beyond it: two large messages
 _BESIDE_BYTES: Final = 1 << 18  # of a batch with live data, one message of backfill at least
 
 

@@ -32,7 +32,7 @@ from monitor.store.readings.observations import AddResult, SeriesKey, add_observ
 from monitor.store.readings.quarantine import ROW_BYTES, Quota
 
 log: Final = logging.getLogger(__name__)
-PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction: readings wait for one at most
+PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]

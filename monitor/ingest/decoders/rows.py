@@ -57,13 +57,21 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
     sigma = None if row.get("sigma") in (None, "") else read_cell(row["sigma"], "sigma")
     if sigma is not None and sigma < 0:
         raise PayloadError("bad_sigma", "sigma is negative")
-    component = row.get("component") or None  # of a velocity that a map gave: what its sign means
-    if component is not None and (not isinstance(component, str) or not is_station(component)):
-        raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
-    extra = None if component is None else canonical_json({"component": component})
     return observe(
-        site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution, extra
-    )
+        site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution,
+        _read_component(row.get("component"), field.quantity),
+    )  # fmt: skip
+
+
+def _read_component(component: object, quantity: str) -> str | None:
+    """What the sign of a velocity that a map gave means, as it is kept with the reading."""
+    if component is None or component == "":
+        return None
+    if quantity != "velocity":
+        raise PayloadError("bad_component", f"component: only a velocity has one in this column, not {quantity}")
+    if not isinstance(component, str) or not is_station(component):
+        raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
+    return canonical_json({"component": component})
 
 
 def read_cell(value: object, name: str) -> float:

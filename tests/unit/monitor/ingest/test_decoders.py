@@ -246,8 +246,21 @@ def test_topic_filters():
 
 
 @pytest.mark.parametrize(
-    ("more", "code"), [({"solution": ["final"]}, "bad_solution"), ({"unit": ["mm"]}, "unit_mismatch")]
-)
+    ("more", "code"),
+    [
+        ({"solution": ["final"]}, "bad_solution"), ({"unit": ["mm"]}, "unit_mismatch"),
+        ({"quantity": "tilt_mrad", "component": "up"}, "bad_component"),  # only a velocity of a map has one
+        ({"quantity": "velocity_mm_per_day", "component": 0}, "bad_component"),
+        ({"quantity": "velocity_mm_per_day", "component": []}, "bad_component"),
+    ],
+)  # fmt: skip
 def test_rows_with_lists_where_texts_belong_have_a_reason(pipeline, more, code):
     row = {"time": TIME, "station": "G1", "quantity": "rain_mm", "value": 1.0, **more}
     assert refusal(read(pipeline, {"rows": [row]}, "file/north")) == code
+
+
+@pytest.mark.parametrize(("component", "extra"), [("up", '{"component":"up"}'), ("", None), (None, None)])
+def test_a_velocity_of_a_map_names_its_component(pipeline, component, extra):
+    row = {"time": TIME, "station": "G1", "quantity": "velocity", "unit": "mm/day", "value": 1.0}
+    decoded = read(pipeline, {"rows": [row | {"component": component}]}, "file/north")
+    assert [o.extra for o in decoded.observations] == [extra]
