@@ -102,26 +102,29 @@ _BRING_BACK: Final = "bring the files back, or make the network again: slopeward
 
 
 def _look_at_scenes(service: ServiceConfig) -> Iterator[Finding]:
-    """Weights that site files name and that cannot be read."""
+    """Weights that site files name and that cannot be read; relative paths count from the folder of the core."""
     from detection.imagery.footprints.records import AUTO, INDEX
     from detection.imagery.weights_file import find_fault
 
-    for site in scan_sites(service.paths.sites)[0]:
-        named = site.scenes.weights
-        if named in {AUTO, INDEX}:
-            continue
-        is_relative = named.endswith(".safetensors") and not Path(named).is_absolute()
-        fault = find_fault(str(_find_start(service) / named) if is_relative else named)
+    named = [
+        (s.id, s.scenes.weights) for s in scan_sites(service.paths.sites)[0] if s.scenes.weights not in {AUTO, INDEX}
+    ]
+    relative = {name for _, name in named if name.endswith(".safetensors") and not Path(name).is_absolute()}
+    start = _find_start(service) if relative else None
+    for site, name in named:
+        fault = find_fault(str((start or Path.cwd()) / name) if name in relative else name)
         if fault is None:
             continue
-        found = f"{site.id}: the weights of its site file cannot be read: {fault}"
-        if is_relative:
-            found += f" ({named} counts from the folder where the service was started)"
-        yield "scenes", BAD, found, "write the whole path in the site file" if is_relative else _BRING_BACK
+        found, remedy = f"{site}: the weights of its site file cannot be read", _BRING_BACK
+        if name in relative:
+            found += f" ({name} counts from the folder where the service was started)"
+            remedy = "write the whole path in the site file"
+        known = name not in relative or start is not None
+        yield "scenes", BAD if known else WARN, f"{found}{'' if known else '; from here'}: {fault}", remedy
 
 
-def _find_start(service: ServiceConfig) -> Path:
-    """The folder that relative paths count from: that of the core where it runs and shows it, else this one."""
+def _find_start(service: ServiceConfig) -> Path | None:
+    """The folder of the core, which relative paths count from; None where it does not run here or hides it."""
     from monitor.store.database.engine import Database
     from monitor.store.service_state import load_stamps
     from monitor.store.upkeep.migrate import require_current
@@ -137,7 +140,7 @@ def _find_start(service: ServiceConfig) -> Path:
         pass  # the database is looked at by itself; the core never ran, or is of another account
     finally:
         db.close()
-    return Path.cwd()
+    return None
 
 
 def _look_at_learnt_weights(service: ServiceConfig, db: Any) -> Iterator[Finding]:

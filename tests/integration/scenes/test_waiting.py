@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 
 from detection.imagery.weights_file import find_fault, weights_path
 from monitor.cli.main import run_verb
+from monitor.cli.service import doctor
 from monitor.domain.alert import Actor
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
@@ -277,13 +278,22 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
 
 
 @ON_SQLITE
-def test_relative_weights_of_a_site_file_are_an_error_with_their_whole_path(config, tmp_path, monkeypatch, capsys):
+def test_relative_weights_of_a_site_file_are_an_error_where_the_folder_of_the_core_is_known(
+    config, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "sites").mkdir()
     (tmp_path / "sites" / "bench.toml").write_text(f'{SITE}[scenes]\nweights = "run-1/mine.safetensors"\n')
     monkeypatch.chdir(tmp_path)
-    assert run_verb(["doctor"]) == 1
-    said = f"cannot be read: no weights at {tmp_path}/run-1/mine.safetensors"
-    assert f"bad  scenes: bench: the weights of its site file {said}" in capsys.readouterr().out
+    for start, state, here in ((None, "warn", "; from here"), (tmp_path / "core", "bad ", "")):
+        monkeypatch.setattr(doctor, "_find_start", lambda _, start=start: start)
+        run_verb(["doctor"])
+        said = (
+            f"{state} scenes: bench: the weights of its site file cannot be read (run-1/mine.safetensors counts from "
+        )
+        said += (
+            f"the folder where the service was started){here}: no weights at {start or tmp_path}/run-1/mine.safetens"
+        )
+        assert said in capsys.readouterr().out
 
 
 @ON_SQLITE
