@@ -4,9 +4,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from detection.imagery.footprints.records import is_making
 from monitor.domain.instants import spell
-from monitor.store.pages import SiteCard, folder_of, load_read_scenes, preview_bounds
+from monitor.store.pages import SiteCard, find_preview, load_read_scenes, preview_bounds
 
 VERSION: Final = "1.0.0"
 _SCHEMAS: Final = "https://schemas.stacspec.org/v1.0.0"
@@ -61,7 +60,7 @@ def describe_item(scene: dict[str, Any], card: SiteCard, root: str) -> dict[str,
     assets = {"footprints": {
         "href": files, "type": _GEOJSON, "title": "Footprints of probable landslides", "roles": ["data"],
     }}  # fmt: skip
-    if run.get("outputs", {}).get("preview") and not is_making(folder_of(scene)):
+    if find_preview(scene) is not None:
         assets["preview"] = {
             "href": f"{files}/preview.png",
             "type": "image/png",

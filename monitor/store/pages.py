@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from detection.imagery.footprints.records import is_making
 from forecasting.serving.records import KINEMATIC
 from monitor.domain.instants import spell
 from monitor.domain.observation import Reading
@@ -193,8 +192,25 @@ def preview_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, f
 
 
 def picture_bounds(scene: dict[str, Any] | None) -> tuple[float, float, float, float] | None:
-    """The same of a picture that can be shown: None while it is being made."""
-    return None if scene is None or is_making(folder_of(scene)) else preview_bounds(scene)
+    """The same of a picture that can be shown."""
+    return None if scene is None or find_preview(scene) is None else preview_bounds(scene)
+
+
+def find_preview(scene: Mapping[str, Any]) -> Path | None:
+    """The picture of a scene; None until it is made, and where it could not be."""
+    return find_picture(scene, ((scene["run"] or {}).get("outputs") or {}).get("preview"))
+
+
+def find_picture(scene: Mapping[str, Any], name: Any) -> Path | None:
+    """A PNG that lies in the scene's own folder, and nothing else.
+
+    The record names files as the job saw them, with the folder or without: only the last part counts.
+    """
+    if not name or not scene["out_dir"]:
+        return None
+    folder = folder_of(scene).resolve()
+    path = (folder / Path(str(name)).name).resolve()
+    return path if path.parent == folder and path.suffix == ".png" and path.is_file() else None
 
 
 def _load_scenes(

@@ -142,13 +142,13 @@ def _print_coco(found: "Sequence[tuple[dict[str, Any], dict[str, Any]]]", scenes
 
 def _open_picture(row: "SceneRow", mine: "Sequence[tuple[dict[str, Any], dict[str, Any]]]") -> "Picture":
     from detection.imagery.footprints.boxes import Picture
-    from detection.imagery.footprints.records import is_making
     from detection.imagery.raster.raster import read_grid
 
     folder = Path(row.out_dir or "")
-    path = folder / ("prob.tif" if is_making(folder) else "mask.tif")  # of the same grid; the mask comes after the rows
-    if row.out_dir is None or not path.is_file():
-        raise FileNotFoundError(path)
+    # of one grid: the mask comes after the rows, and a service may have kept no probabilities
+    path = next((one for one in (folder / "prob.tif", folder / "mask.tif") if one.is_file()), None)
+    if row.out_dir is None or path is None:
+        raise FileNotFoundError(folder / "mask.tif")
     footprints = [
         (geometry, str(facts["class"]),
          {"score": facts["mean_probability"], **{key: facts[key] for key in ("polygon_id", "area_m2", "model")}})

@@ -186,7 +186,10 @@ def get_preview(request: Request, site: str, scene_hash: str) -> FileResponse:
     """The picture of a scene, on a lon/lat grid."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
-    return _send_picture(scene, ((scene["run"] or {}).get("outputs") or {}).get("preview"))
+    path = pages.find_preview(scene)
+    if path is None and is_making(pages.folder_of(scene)):
+        raise NotFoundError("the picture of this scene is being made")
+    return _send_picture(path)
 
 
 @router.get("/sites/{site}/scenes/{scene_hash}/change.png", tags=["scenes"], response_class=FileResponse)
@@ -194,17 +197,13 @@ def get_change_picture(request: Request, site: str, scene_hash: str) -> FileResp
     """What changed against the dates before: outlines by their change, grey where nothing can be said."""
     with context_of(request).db.read() as c:
         scene = _find_scene(c, site, scene_hash)
-    return _send_picture(scene, (((scene["run"] or {}).get("change") or {}).get("outputs") or {}).get("picture"))
+    name = (((scene["run"] or {}).get("change") or {}).get("outputs") or {}).get("picture")
+    return _send_picture(pages.find_picture(scene, name))
 
 
-def _send_picture(scene: dict[str, Any], name: Any) -> FileResponse:
-    """A PNG of the scene's own folder, and nothing else."""
-    folder = Path(scene["out_dir"] or "").resolve()
-    # The record names files as the job saw them, with the folder or without: only the last part counts.
-    path = (folder / Path(str(name)).name).resolve()
-    if not name or not scene["out_dir"] or path.parent != folder or path.suffix != ".png" or not path.is_file():
-        making = bool(scene["out_dir"]) and is_making(folder)
-        raise NotFoundError("the picture of this scene is being made" if making else "this scene has no picture")
+def _send_picture(path: Path | None) -> FileResponse:
+    if path is None:
+        raise NotFoundError("this scene has no picture")
     return FileResponse(path, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
 
 

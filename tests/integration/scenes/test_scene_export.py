@@ -75,6 +75,10 @@ def test_footprints_come_as_outlines_as_boxes_and_in_pixels(call, tmp_path):
     assert "swept: its map is not kept any more" in said
     assert np.allclose(sorted(one["bbox"] for one in coco["annotations"]), sorted(BOXES), atol=0.02)
     assert [one["score"] for one in coco["annotations"]] == [0.8, 0.8]
+    (tmp_path / "kept" / "mask.tif").rename(tmp_path / "kept" / "prob.tif")  # the mask is not made yet, or cannot be
+    (tmp_path / "kept" / "not-made.json").write_text("{}")
+    assert call("--format", "coco")[:2] == (3, [coco])
+    (tmp_path / "kept" / "prob.tif").rename(tmp_path / "kept" / "mask.tif")
     (tmp_path / "kept" / "mask.tif").write_bytes(b"no raster")
     status, printed, said = call("--format", "coco")
     assert (status, printed, said.count("left out")) == (4, [], 2)

@@ -416,7 +416,7 @@ def test_preview_serves_only_the_picture_of_the_scene(client, database, tmp_path
         with database.write() as c:
             c.execute(update(scene).where(scene.c.scene_hash == digest).values(out_dir=str(tmp_path / "out"), run=run))
         assert client.get(address).status_code == status, name
-    assert f'<image href="{address}"' in client.get("/sites/north-bench").text
+        assert (f'<image href="{address}"' in client.get("/sites/north-bench").text) == (status == 200)
 
 
 def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
@@ -439,9 +439,14 @@ def test_a_picture_that_is_being_made_is_said_so(client, database, tmp_path):
     assert "The picture of this scene is being made" in client.get(page).text
     assert "The picture of this scene is being made" in client.get(f"{page}/outlines").text
     assert client.get(address).json() == {"error": "the picture of this scene is being made"}
+    assert client.get(address.replace("preview", "change")).json() == {"error": "this scene has no picture"}
     (out / NOT_MADE).write_text("{}")
+    assert look() == (False, False, None, False), "it could not be made"
     assert client.get(address).json() == {"error": "this scene has no picture"}
+    assert "This scene has no picture" in client.get(f"{page}/outlines").text
     (out / MAKING).unlink()
+    (out / NOT_MADE).unlink()
+    assert look() == (False, False, None, False), "its image was gone"
     (out / "preview.png").write_bytes(b"\x89PNG picture")
     assert look() == (True, True, bounds, True)
 

@@ -43,6 +43,7 @@ def show_scene(request: Request, site: str, scene_hash: str, before: Before = No
         request, "scene.html", card=card, scene=scene, run=scene["run"] or {}, others=others, before=chosen,
         lines=[describe_line(line, scene) for line in lines[:LISTED]], total=total,
         making=[s["scene_hash"] for s in (scene, chosen) if s and is_making(pages.folder_of(s))],
+        pictured=[s["scene_hash"] for s in (scene, chosen) if s and pages.find_preview(s)],
         no_tiles=str(said.get("error", ""))[:300],
     )  # fmt: skip
 
