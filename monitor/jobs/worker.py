@@ -1,6 +1,7 @@
 """The way from a job to its worker: the bounds of the configuration, and which files this worker needs."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from monitor.config.service import ComputeSection
@@ -19,13 +20,16 @@ def run_in_worker(
     reads: Iterable[str | Path] = (),
     writes: Iterable[str | Path] = (),
     on_progress: Progress | None = None,
+    gives_way: bool = False,
 ) -> Answered:
     """Run a job of the service as `[compute]` says; it sees the files below `reads` and `writes` alone.
+
+    One that `gives_way` lets other workers come first.
 
     Raises:
         JobError: as `compute.run`.
     """
-    terms = make_terms(plan, reads, writes)
+    terms = replace(make_terms(plan, reads, writes), gives_way=gives_way)
     return compute.run(task, asked, plan.job_limit_s, on_progress, cluster=find_cluster(plan), terms=terms)
 
 

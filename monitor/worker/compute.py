@@ -409,6 +409,14 @@ def _load_early(job: str) -> None:
         getattr(module, "load_libraries", lambda: None)()
 
 
+def _give_way() -> None:
+    """Step behind the other workers: below their priority, and of its session where Linux shares by sessions."""
+    with contextlib.suppress(OSError):
+        os.nice(10)
+    with contextlib.suppress(OSError):  # another system, or Linux without it; there the line above is enough
+        Path("/proc/self/autogroup").write_text("10", encoding="ascii")
+
+
 def main(folder: Path, early: str = "") -> int:
     """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
     with contextlib.suppress(OSError):  # a unit may forbid it
@@ -418,6 +426,8 @@ def main(folder: Path, early: str = "") -> int:
     if os.read(0, 1) != BEGIN:
         return 3  # the service is gone, or no job came
     terms = read_record(Terms, json.loads((folder / "terms").read_text(encoding="utf-8")))
+    if terms.gives_way:
+        _give_way()
     sandbox.wall_in(terms, folder)
     (folder / "missing").write_text("\n".join(sandbox.describe().missing), encoding="utf-8")
     threading.Thread(target=_follow_leash, daemon=True).start()

@@ -63,6 +63,7 @@ class Terms:
         writes: folders it may read and write, beside its own.
         walls: which ones are asked for; for tests, and to find out which one is in the way of something.
         network: it may reach the network, and nothing else: the one kind of worker that fetches files.
+        gives_way: other workers come first.
     """
 
     memory_bytes: int = 8 * GIB
@@ -72,6 +73,7 @@ class Terms:
     writes: tuple[str, ...] = ()
     walls: tuple[str, ...] = ("network", "calls", "files")
     network: bool = False
+    gives_way: bool = False
 
     @classmethod
     def bound(

@@ -36,7 +36,7 @@ def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: 
     """
     for row in rows:
         folder = Path(row.out_dir or "")
-        if row.state != "done" or not row.out_dir or not _is_due(folder, now):
+        if not is_left(row, now):
             continue
         made = _ask(config, site, row, folder)
         if made.error:
@@ -46,7 +46,11 @@ def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: 
             (folder / NOT_MADE).unlink(missing_ok=True)
 
 
-def _is_due(folder: Path, now: datetime) -> bool:
+def is_left(row: SceneRow, now: datetime) -> bool:
+    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again."""
+    folder = Path(row.out_dir or "")
+    if row.state != "done" or not row.out_dir:
+        return False
     if is_making(folder):
         return True
     try:
@@ -69,7 +73,7 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> File
     asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *placed)
     reads = [] if scene is None else [scene.parent]
     try:
-        return run_in_worker(config.compute, MAKE_FILES, asked, reads=reads, writes=[folder.absolute()])
+        return run_in_worker(config.compute, MAKE_FILES, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
     except JobError as error:
         if compute.is_stopping():
             raise

@@ -1,5 +1,6 @@
 """The watched folder: a scene that is complete becomes footprints, change and series, in one transaction, once."""
 
+import contextlib
 import hashlib
 import logging
 import time
@@ -107,6 +108,23 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     if failed is not None:
         raise failed  # the others were read; the schedule counts and tells it
     return "; ".join(parts) or "nothing new"
+
+
+def has_unread(db: Database, config: ServiceConfig, site: str, since: datetime) -> bool:
+    """Whether a scene came into the inbox of a site after some time and waits to be read, or is being read.
+
+    One that waits for weights or for files that lack is not meant, nor one that cannot be read.
+    """
+    came = []
+    for entry in _list_entries(Path(config.paths.inbox) / site):
+        with contextlib.suppress(OSError):  # it was taken out meanwhile
+            if entry.stat().st_ctime >= since.timestamp() and _is_scene(entry):
+                came.append((name_of(entry), fingerprint(entry)))
+    if not came:
+        return False
+    with db.read() as c:
+        known = {pair for row in load_scenes(c, site) for pair in list_names(row)}
+    return not known.issuperset(came)
 
 
 def _look_at(

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +12,11 @@ from detection.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
-from monitor.jobs.scenes.files import make_left
-from monitor.jobs.scenes.inbox import fingerprint
+from monitor.jobs.scenes.files import is_left, make_left
+from monitor.jobs.scenes.inbox import fingerprint, has_unread
 from monitor.jobs.scenes.rows import list_done, list_names
 from monitor.jobs.worker import run_in_worker
+from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
@@ -28,31 +29,51 @@ CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
 AGAIN_S: Final = 86400.0  # what failed is tried again: the disk may have been full
 ROOM: Final = 2 << 30  # bytes that must be free: tiles of the largest scenes take half of it
 NO_ROOM: Final = "no room for tiles"
+WAIT_MOST: Final = timedelta(minutes=10)  # for scenes that are to be read: so long a picture may be late for them
 REPLACED: Final = "its file is no longer there as it was read"
+
+_waits_since: dict[str, datetime] = {}  # of a site whose tiles wait for scenes that are to be read
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Cut the tiles of one scene that has none yet, and remove those of scenes that are no more among the newest.
 
     The worker that cuts them first makes the files that the rows did not wait for; those of other scenes follow.
+    Scenes that are to be read come before both.
     """
-    said = _run(db, config, site, now)
     with db.read() as c:
-        rows = load_scenes(c, site.id)
-    make_left(config, site, rows, now)
+        rows, newest = load_scenes(c, site.id), list_done(c, site.id)
+    due = [row for row in newest if not _is_cut(row, now)]
+    left = [row for row in rows if is_left(row, now)]
+    if not (due or left):
+        _waits_since.pop(site.id, None)
+        return IDLE
+    if _must_wait(db, config, site, now):
+        return IDLE
+    said = _cut_first(db, config, site, newest, due[0]) if due else IDLE
+    # what is cut next gets its files then
+    following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
+    make_left(config, site, [row for row in left if row.scene_hash not in following], now)
     return said
 
 
-def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Cut them.
+def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -> bool:
+    """Whether a scene of any site is to be read first. Where such come all the time, one set is cut in between."""
+    since = _waits_since.setdefault(site.id, now)
+    if timedelta() <= now - since < WAIT_MOST:
+        with db.read() as c:
+            sites = load_sites_summary(c)
+        if any(has_unread(db, config, one.id, now - WAIT_MOST) for one in sites):
+            return True
+    del _waits_since[site.id]
+    return False
+
+
+def _cut_first(db: Database, config: ServiceConfig, site: Site, newest: list[SceneRow], due: SceneRow) -> str:
+    """Cut those of one scene.
 
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
     """
-    with db.read() as c:
-        newest = list_done(c, site.id)
-    due = next((row for row in newest if not _is_cut(row, now)), None)
-    if due is None:
-        return IDLE
     folder = Path(due.out_dir or "")
     if not _has_room(folder) and _is_told(due, NO_ROOM):
         return IDLE
@@ -119,7 +140,9 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tile
     placed = () if local is None else (local.into, tuple(local.affine))
     asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *placed)
     try:
-        return run_in_worker(config.compute, CUT, asked, reads=[scene.absolute().parent], writes=[folder.absolute()])
+        return run_in_worker(
+            config.compute, CUT, asked, reads=[scene.absolute().parent], writes=[folder.absolute()], gives_way=True
+        )
     except JobError as error:
         if compute.is_stopping():
             raise

@@ -19,6 +19,7 @@ from monitor.config.service import load_service, parse_site
 from monitor.errors import JobError
 from monitor.jobs.scenes import files, tiles
 from monitor.jobs.scenes import inbox as scene_inbox
+from monitor.jobs.scenes.tasks import READ_ONE
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.scenes.arrivals import load_scenes
@@ -214,12 +215,13 @@ def test_a_scene_that_was_replaced_since_gets_no_picture_of_another(read, tmp_pa
 
 
 @ON_SQLITE
-def test_the_worker_that_cuts_tiles_makes_the_files(read, monkeypatch):
+def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch):
     _, folder, cut = read
     asked = []
 
     def count(task, *arguments, **terms):
         asked.append(task)
+        assert terms["terms"].gives_way == (task != READ_ONE)
         return cross(task, *arguments, **terms)
 
     monkeypatch.setattr(tiles.compute, "run", count)
@@ -228,3 +230,17 @@ def test_the_worker_that_cuts_tiles_makes_the_files(read, monkeypatch):
     left = {path.name for path in folder.iterdir()}
     assert {"run.json", "preview.png", "scene.pmtiles"} <= left
     assert MAKING not in left
+    # two scenes: each gets its files with its tiles
+    database, config, site, _ = cut.args
+    folders = []
+    for day in (8, 9):
+        entry = tmp_path / "inbox" / "bench" / str(day)
+        draw(entry, may(day), 1.0)
+        assert "footprints" in scene_inbox.detect_scene(database, config, site, entry, LATER)
+        folders += (tmp_path / "scenes" / "bench" / str(day)).iterdir()
+    asked.clear()
+    assert "tiles" in cut()
+    assert [is_making(folder) for folder in folders] == [True, False]
+    assert "tiles" in cut()
+    assert asked == [tiles.CUT, tiles.CUT]
+    assert not is_making(folders[0])

@@ -1,6 +1,7 @@
 """The job that cuts tiles of scenes: each once, again when the scene was read anew, never for a file that changed."""
 
-from datetime import timedelta
+import shutil
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from monitor.config.service import parse_site
 from monitor.errors import JobError
 from monitor.jobs.scenes import rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
+from monitor.jobs.scenes.rows import name_of
 from monitor.store.job_runs import IDLE
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
@@ -43,6 +45,7 @@ def told(database, tmp_path, monkeypatch):
     monkeypatch.setattr(tiles.compute, "run", cross)
     monkeypatch.setattr(rows, "DATES_MOST", 3)
     monkeypatch.setattr(tiles, "ROOM", 0)
+    monkeypatch.setattr(tiles, "_waits_since", {})
     config, site = (
         make_config(tmp_path, "sqlite://"),
         parse_site(SITE, "x"),
@@ -127,3 +130,33 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
     assert run(NOW.replace(year=2100) + timedelta(days=2)).startswith("20260503.tif"), "it is tried again after a day"
     (folders[3] / SAID).write_text("[")
     assert run().startswith("20260503.tif")
+
+
+@ON_SQLITE
+def test_tiles_wait_for_a_scene_that_is_to_be_read_at_any_site_but_not_for_ever(told, database, tmp_path):
+    run, _ = told
+    add_site(database, SITE.replace('id = "bench"', 'id = "other"'))
+    came = tmp_path / "inbox" / "other" / "20260601.tif"
+    came.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "20260501.tif", came)
+    at, bound = datetime.now(UTC), tiles.WAIT_MOST
+    assert [run(at - bound), run(at - bound / 2)] == [IDLE, IDLE]
+    assert run(at).startswith("20260503.tif"), "where scenes come all the time, one set is cut in between"
+    assert run(at) == IDLE
+    assert run(at + bound).startswith("20260502.tif")
+    assert run(at) == IDLE
+    with database.write() as c:
+        values = {"scene_hash": "f" * 64, "site": "other", "role": "single", "path": str(came)}
+        run_ = {"fingerprint": fingerprint(came)}
+        c.execute(t.scene.insert().values(**values, name=name_of(came), received_at=at, state="failed", run=run_))
+    assert run(at).startswith("20260501.tif"), "what cannot be read holds nothing up"
+
+
+@ON_SQLITE
+def test_a_scene_that_lies_unread_for_long_holds_no_tiles_up(told, tmp_path):
+    run, _ = told
+    came = tmp_path / "inbox" / "bench" / "20260601.tif"
+    came.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "20260501.tif", came)
+    later = datetime.now(UTC) + tiles.WAIT_MOST + timedelta(seconds=1)
+    assert [run(later).split(":")[0] for _ in range(3)] == ["20260503.tif", "20260502.tif", "20260501.tif"]

@@ -57,6 +57,9 @@ def beside(payload):
 def spin(payload):
     while True: pass
 def link(payload): os.symlink(payload["to"], payload["path"]); return {}
+def find_place(payload):
+    group = Path("/proc/self/autogroup")
+    return {"nice": os.getpriority(os.PRIO_PROCESS, 0), "group": group.read_text() if group.exists() else ""}
 def signals(payload): os.kill(os.getppid(), signal.SIGUSR1); return {}
 def limits(payload):
     import resource
@@ -320,6 +323,14 @@ def test_a_model_that_is_trained_anew_while_a_worker_runs_is_read(tmp_path):
     reads = tuple(list_models(models, "north", [str(weights)]))
     assert run("read_when_replaced", payload, reads=reads, writes=(str(out),)) == {"text": "new"}
     thread.join()
+
+
+def test_a_worker_that_gives_way_comes_after_the_others():
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    first, last = (run("find_place", gives_way=gives_way) for gives_way in (False, True))
+    assert [first["nice"], last["nice"]] == [min(19, own + 10), min(19, own + 20)]
+    if first["group"]:  # Linux that shares by sessions
+        assert [found["group"].split()[-1] for found in (first, last)] == ["0", "10"]
 
 
 @pytest.mark.skipif(kernel.landlock_version() < kernel.SCOPES_SINCE, reason="this Landlock scopes no signals")
