@@ -16,6 +16,7 @@ LOW_PERCENT: Final = 10.0  # as makers of LoRaWAN sensors warn
 SOON_DAYS: Final = 10.0  # a battery that lasts longer asks for no journey yet
 CLOCK_MOVED_S: Final = 120.0
 LEAST_EPOCHS: Final = 6
+LEAST_HOURS: Final = 6  # in which readings came, for a usual way
 LOST_FIXES: Final = 0.5  # share of the epochs of a day that are not fixed
 FEW_SATELLITES: Final = 6.0
 LOST_SATELLITES: Final = 0.6  # of the usual number
@@ -41,7 +42,6 @@ class Epoch:
     delay_s: float
     fix: str | None = None
     satellites: int | None = None
-    came_after: bool = False  # it came when the time that is looked at was over: imported, or after an outage
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +102,20 @@ def check_charge(days: Sequence[Day], weather: Weather) -> list[Finding]:
     return [_found("snow_ice" if is_cold or is_white else "solar", text)]
 
 
-def check_clock(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
+def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]:
     """A clock that runs ahead, or has moved against that of the service.
 
     The shortest way of a day's readings is taken for the clock: a slow network makes readings late, none early.
-    Readings of the days before that came today (an import, the end of an outage) say nothing of the way they take.
 
-    >>> today, imported = [Epoch(2.0)] * 6, [Epoch(90_000.0, came_after=True)] * 6
-    >>> check_clock(today, imported)
+    Args:
+        now: epochs of the last day.
+        usual_s: of the days before, the shortest way of each hour in which readings came. Few hours say nothing of
+            the usual way: an import brings all its readings within one.
+
+    >>> today = [Epoch(2.0)] * 6
+    >>> check_clock(today, [90_000.0])
     []
-    >>> [one.reason for one in check_clock(today, [*imported, *[Epoch(3602.0)] * 6])]
+    >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]
     ['readings arrive 1h earlier than in the days before']
     """
     if len(now) < LEAST_EPOCHS:
@@ -119,8 +123,7 @@ def check_clock(now: Sequence[Epoch], before: Sequence[Epoch]) -> list[Finding]:
     shortest_s = min(e.delay_s for e in now)
     if shortest_s < -min(CLOCK_MOVED_S, FUTURE_TOLERANCE.total_seconds()):
         return [_found("clock", f"its clock is {spell_about(-shortest_s)} ahead")]
-    usual_s = [e.delay_s for e in before if not e.came_after]
-    if len(usual_s) < LEAST_EPOCHS:
+    if len(usual_s) < LEAST_HOURS:
         return []
     moved_s = shortest_s - min(usual_s)
     if abs(moved_s) <= CLOCK_MOVED_S:

@@ -124,7 +124,8 @@ def _judge(
     main = _main_series(station, series)
     if main is not None:
         epochs = [_read_epochs(c, main[1], now - back, now - until) for back, until in ((DAY, 0 * DAY), (8 * DAY, DAY))]
-        found += check_clock(*epochs) + check_fixes(*epochs)
+        usual_s = store.load_ways(c, main[1], now - 8 * DAY, now - DAY)
+        found += check_clock(epochs[0], usual_s) + check_fixes(*epochs)
     found += _read_signal(c, station, series, now)
     due, due_on = check_calibration(station.calibrated_on, station.calibrate_every_s, now.date())
     found += due + check_anomalies(
@@ -175,8 +176,8 @@ def _begin(hour: store.Hour) -> datetime:
 
 def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
     return [
-        Epoch(delay_s, extra.get("fix"), extra.get("satellites"), came_after=came_after)
-        for delay_s, came_after, extra in store.load_epochs(c, series_id, from_at, to_at)
+        Epoch(delay_s, extra.get("fix"), extra.get("satellites"))
+        for delay_s, extra in store.load_epochs(c, series_id, from_at, to_at)
     ]
 
 

@@ -18,6 +18,7 @@ from monitor.store.schema import tables as t
 
 Spans = tuple[tuple[datetime, datetime], ...]
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
+WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week, two in a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ def find_newest_reception(c: Connection, series_ids: Sequence[int], since: datet
 
 def load_epochs(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime
-) -> list[tuple[float, bool, dict[str, Any]]]:  # fmt: skip
-    """Of the newest epochs of a time: how long each travelled, s; whether it came after that time; what is with it."""
+) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip
+    """Of the newest epochs of a time: how long each travelled, s; what is with it."""
     o = t.observation.c
     rows = c.execute(
         select(o.observed_at, o.received_at, o.extra)
@@ -90,12 +91,33 @@ def load_epochs(
         .limit(EPOCHS_READ)
     )
     return [
-        (
-            epoch_s(r.received_at) - epoch_s(r.observed_at), r.received_at > to_at,
-            json.loads(r.extra) if r.extra else {},
-        )
-        for r in rows
+        (epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {}) for r in rows
     ]  # fmt: skip
+
+
+def load_ways(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[float]:
+    """How long the readings of a time that came within it travelled: the shortest way of each hour of reception, s.
+
+    An import or the backlog of an outage comes within an hour or two, however many readings it brings.
+    """
+    o = t.observation.c
+    newest = (
+        select(o.observed_at, o.received_at)
+        .where(
+            o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.received_at <= to_at,
+            o.revision == 0,
+        )
+        .order_by(o.observed_at.desc())
+        .limit(WAYS_READ)
+        .subquery()
+    )  # fmt: skip
+    last_at = func.max(newest.c.observed_at, type_=newest.c.observed_at.type)
+    hours: dict[datetime, float] = {}
+    for received_at, observed_at in c.execute(select(newest.c.received_at, last_at).group_by(newest.c.received_at)):
+        hour = received_at.replace(minute=0, second=0, microsecond=0)
+        way_s = epoch_s(received_at) - epoch_s(observed_at)
+        hours[hour] = min(way_s, hours.get(hour, way_s))
+    return list(hours.values())
 
 
 def count_epochs(

@@ -124,19 +124,44 @@ def keys(db):
         return {r["key"] for r in load_view(c, "active_alerts", site="bench") if "instrument" in r["key"]}
 
 
+def find_clock(database, rows, at):
+    """Whether the clock of G1 is found wrong with what had come by then."""
+    with database.write() as c:
+        add_observations(c, [o for o in rows if o.received_at <= at], at)
+    run(database, ServiceConfig(), SITE, at)
+    return ("G1", "clock") in findings(database)
+
+
 def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
-    """As in the demonstration: weeks come at once, then the present; nobody must set a clock."""
+    """As in the demonstration: weeks come at once, then the present; nobody must set a clock, that day or the next."""
+    ended = NOW - 6 * HOUR
     rows = []
-    for quarter in range(4 * 10):
-        at = NOW - 10 * DAY + (quarter + 1) * 6 * HOUR
-        rows += say("G1", at, 12.4, delay_s=30.0 if at > NOW - DAY else (NOW - HOUR - at).total_seconds())
-    for hours in (1, 2, 3):  # a day's figures need six epochs
-        rows += say("G1", NOW - hours * HOUR, 12.4)
+    for number in range(4 * 24 * 10):  # three files
+        at = ended - number * HOUR / 4
+        rows += say("G1", at, 12.4, delay_s=(NOW - at).total_seconds() + number // 320)
+    for number in range(1, 4 * 27):
+        rows += say("G1", NOW + number * HOUR / 4, 12.4)
     with database.write() as c:
         save_site(c, SITE, "test", "test", NOW - 16 * DAY)
-        add_observations(c, rows, NOW - 16 * DAY)
-    run(database, ServiceConfig(), SITE, NOW)
-    assert ("G1", "clock") not in findings(database)
+    looks = [0.1, 3.0, 12.0, *(24.0 + quarter / 4 for quarter in range(9))]
+    assert [hours for hours in looks if find_clock(database, rows, NOW + hours * HOUR)] == []
+
+
+def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
+    """A reading a minute; the link is gone for twelve hours, its backlog comes at once, the clock is two hours late."""
+    minute, rows = timedelta(minutes=1), []
+    for number in range(60 * 84):
+        due = NOW - 2 * DAY + number * minute
+        at, delay_s = due, 30.0
+        if due > NOW:
+            at, delay_s = due - 2 * HOUR + minute / 4, 2.0 * 3600.0 + 15.0
+        elif due > NOW - 12 * HOUR:
+            delay_s = (NOW - due).total_seconds() + 5.0
+        rows += say("G1", at, 12.4, delay_s=delay_s)[:1]
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", NOW - 16 * DAY)
+    assert not find_clock(database, rows, NOW - HOUR)
+    assert [hours for hours in range(9, 34, 2) if not find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
 def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
