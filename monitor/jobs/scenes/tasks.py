@@ -120,8 +120,8 @@ class ReadScene:
 
     `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces;
     `prior` is the susceptibility map below it (see `describe_prior`), `priors` the mean of it by polygon_id;
-    `doubtful_tiles` are those that the model is least sure of; `broken` are weights of one's own whose files are sound
-    and that cannot be run, by their hash, each with the reason; None where no network was asked.
+    `doubtful_tiles` are those that the model is least sure of; `broken` says of each network of one's own that was
+    asked, by its hash, why it cannot be run, None where it can; None altogether where no network was asked.
     """
 
     scene_hash: str
@@ -149,7 +149,7 @@ class ReadScene:
     prior: dict[str, Any] | None = None
     priors: dict[str, float] = field(default_factory=dict)
     doubtful_tiles: tuple[DoubtfulTile, ...] = ()
-    broken: dict[str, str] | None = None
+    broken: dict[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

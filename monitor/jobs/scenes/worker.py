@@ -163,18 +163,21 @@ def _tell(
         judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
-        broken=_find_misfits(answer.get("refused", ())),
+        broken=_judge_own(answer, asked.own),
     )  # fmt: skip
 
 
-def _find_misfits(refused: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Of weights that were refused those whose files are sound: that they cannot be run nobody else finds."""
-    found = {}
-    for one in refused:
+def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str | None]:
+    """Of each network of one's own that was asked, by its hash, why it cannot be run; None where it can.
+
+    Files that are not sound are left out: they are looked at by themselves.
+    """
+    found: dict[str, str | None] = {}
+    for one in answer.get("refused", ()):
         with contextlib.suppress(ModelError):
-            if one["broken"]:
-                found[read_weights(one["weights"]).model_hash] = one["why"]
-    return found
+            if one["weights"] in own:
+                found[read_weights(one["weights"]).model_hash] = one["why"] if one["broken"] else None
+    return found | ({answer["model_hash"]: None} if answer.get("weights") in own else {})
 
 
 def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:

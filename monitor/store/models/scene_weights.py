@@ -13,8 +13,8 @@ from monitor.errors import NotFoundError
 from monitor.store.models.registry import ModelRow, find_model, load_models
 from monitor.store.schema.tables import scene, scene_footprint
 
-BROKEN: Final = "broken"  # key of the run of a scene: weights of one's own that its detection could not use
-LOOKED_BACK: Final = 20  # newest scenes: radar asks no network
+BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
+LOOKED_BACK: Final = 100  # newest scenes: radar asks no network, and of several the first that fits is the last asked
 NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
 
 
@@ -26,7 +26,8 @@ def load_own_weights(c: Connection, site: str) -> list[str]:
 def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]:
     """Weights made for a site that should serve it and cannot, each with the reason.
 
-    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene.
+    Their files are looked at. Whether a network fits its card is only known where one is run: at the newest scene
+    that asked it.
     """
     own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
     met = _load_broken(c, site.id) if own else {}
@@ -35,10 +36,13 @@ def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]
 
 
 def _load_broken(c: Connection, site: str) -> dict[str, str]:
-    """Weights that the newest scene that asked a network could not use, by their hash, each with the reason."""
+    """Weights that the newest scene that asked them could not use, by their hash, each with the reason."""
     s = scene.c
     runs = select(s.run).where(s.site == site, s.state == "done").order_by(s.received_at.desc()).limit(LOOKED_BACK)
-    return next((dict(run[BROKEN]) for run in c.execute(runs).scalars() if BROKEN in (run or {})), {})
+    met: dict[str, str | None] = {}
+    for run in c.execute(runs).scalars():
+        met = {**((run or {}).get(BROKEN) or {}), **met}
+    return {model_hash: why for model_hash, why in met.items() if why is not None}
 
 
 def _load_own(c: Connection, site: str) -> list[ModelRow]:

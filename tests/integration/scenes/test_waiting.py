@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select
 
-from detection.imagery.weights_file import find_fault, weights_path
+from detection.imagery.weights_file import find_fault, read_weights, weights_path
 from monitor.cli.main import run_verb
 from monitor.cli.service import doctor
 from monitor.domain.alert import Actor
@@ -17,7 +17,7 @@ from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.store import pages
 from monitor.store.models.registry import add_model, change_state, find_model
 from monitor.store.models.scene_weights import find_broken_weights
-from monitor.store.scenes.arrivals import load_scenes, load_waiting, save_scene
+from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
@@ -368,3 +368,22 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     own.with_suffix(".json").write_text(json.dumps(whole))
     assert (find_fault(str(own)) or "").endswith(": pixel_size_m must be a number above 0")
     assert (find_fault(f"{'n' * 300}.safetensors") or "").endswith("cannot be read (File name too long)")
+
+
+@ON_SQLITE
+def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again(database):
+    site, at = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n'), may(12)
+    own = read_weights("bijie").model_hash
+    with database.write() as c:
+        path = str(weights_path("bijie"))
+        add_model(c, "a" * 64, kind="mine", task="scene", site="bench", path=path, card={}, now=at, reason="learnt")
+        change_state(c, find_model(c, "aaa"), "active", "chosen by a person", Actor("ada"), at)
+    found = []
+    for day, asked in enumerate(({own: "misfit"}, {}, {"b" * 64: None}, None, {own: None})):
+        with database.write() as c:
+            run = {} if asked is None else {"broken": asked}
+            row = SceneRow(str(day) * 64, "bench", str(day), at, "single", "", at + day * HOUR, "done", None, run=run)
+            save_scene(c, row, [], at + day * HOUR)
+        with database.read() as c:
+            found.append([why for _, why in find_broken_weights(c, site)])
+    assert found == [["misfit"]] * 4 + [[]]
