@@ -211,6 +211,10 @@ def _scale(value: Any, card: Mapping[str, Any]) -> bool:
     return _is_number(value, 1e-30) or _are(_is_number, value, len(card["bands"]))
 
 
+def _between_ends(value: Any, card: Mapping[str, Any]) -> bool:
+    return _is_number(value, card["other_pixels"]["finest_m"], card["other_pixels"]["coarsest_m"])
+
+
 def _has_scale(value: Any, _: Any) -> bool:
     return isinstance(value, dict) and (value.get("stretch") != "reflectance" or "scale" in value)
 
@@ -237,7 +241,7 @@ FIELDS: Final = (
     Field("other_pixels", "an object", _object, needed=False),
     Field("other_pixels.finest_m", "a number above 0", _number(1e-6)),
     Field("other_pixels.coarsest_m", "a number above 0", _number(1e-6)),
-    Field("other_pixels.coarse_at_m", "a number above 0", _number(1e-6)),
+    Field("other_pixels.coarse_at_m", "a number from finest_m to coarsest_m", _between_ends),
     Field("tile_px", "a number of pixels", _whole(SIDE_MOST), needed=False),
     Field("temperature", "a number above 0", _number(1e-6), needed=False),
     Field("minimum_area_m2", "a number, 0 or more", _number(0), needed=False),

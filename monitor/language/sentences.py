@@ -663,6 +663,8 @@ SENTENCES: Final = (
     N_("no network fits this image"), N_("no network was used"),
     N_("{model} does not fit: {text}"),
     N_("pixels of {n} m, trained on {n2} m"),
+    N_("values of {kind}, trained on {kind2}"),
+    N_("it would be read as {n} x {n2} pixels of {n3} m, which takes too long"),
     N_("read at {n} m, the pixels of its training; the image has {n2} m"),
     N_("read at {n} m, near the {n2} m of its training; the image has {n3} m, and what is small in it may be missed"),
     N_("compared with {scene}: {text}"),

@@ -9,7 +9,6 @@ from detection.imagery.footprints.options import Options
 from detection.imagery.footprints.records import AUTO, INDEX
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.raster.grid import Grid
-from detection.imagery.scene.resized import find_pixels
 from detection.imagery.weights_file import spell_own
 
 SHIPPED: Final = ("landslide4sense-standard", "bijie")
@@ -82,8 +81,8 @@ def spell_broken(refused: Sequence[Refusal], used: str) -> list[str]:
     ]
 
 
-def check_pixels(grid: Grid, card: Mapping[str, Any]) -> None:
-    """Refuse weights that nobody named for pixels of another size, which cannot be brought to those of their training.
+def check_pixels(grid: Grid, card: Mapping[str, Any], *, brought: bool) -> None:
+    """Refuse weights that nobody named for pixels of another size, which are not `brought` to those of their training.
 
     Raises:
         UnfitError: they are, or nobody knows it.
@@ -92,7 +91,7 @@ def check_pixels(grid: Grid, card: Mapping[str, Any]) -> None:
     if not grid.placed:
         raise UnfitError(f"trained on pixels of {trained_m:g} m; of an image without a place their size is not known")
     pixel_m = geodesic_pixel_m2(grid) ** 0.5
-    if find_pixels(pixel_m, card) is None and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
+    if not brought and not 1 / PIXEL_RATIO <= pixel_m / trained_m <= PIXEL_RATIO:
         raise UnfitError(f"pixels of {pixel_m:.3g} m, trained on {trained_m:g} m")
 
 

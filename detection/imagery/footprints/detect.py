@@ -18,6 +18,7 @@ from detection.imagery.errors import (
     RadiometryError,
     SceneError,
     TooLargeError,
+    UnfitError,
 )
 from detection.imagery.footprints.cautions import list_cautions
 from detection.imagery.footprints.choose import (
@@ -64,10 +65,10 @@ from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
 from detection.imagery.scene.reader import BandReader, open_scene
-from detection.imagery.scene.resized import fit_pixels
+from detection.imagery.scene.resized import ReadAt, fit_pixels
 from detection.imagery.scene.sampling import Sampler
 from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash, take_heights
-from detection.imagery.training.domain import check_ground, find_doubts, refuse_nonsense
+from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 
 if TYPE_CHECKING:
     from detection.imagery.neural.checkpoint import Model
@@ -80,6 +81,9 @@ TILE_BYTES = 200 << 20
 Progress = Callable[[str, float], None]
 """Called with what is being done, and the share of that which is done; the stages follow each other in this order."""
 BRIGHTNESS, MAP, JOINS, OUTLINES, FILES = "brightness", "map", "joins of tiles", "outlines", "files"
+# Pixels that an image may become at the size of a training that nobody named: a network of a quarter width maps a
+# million in 1.8 s on one core, so these take half of the 900 s that a job has by default.
+BROUGHT_MOST_PX = 1 << 28
 # Of weights whose card does not say.
 MINIMUM_AREA_M2 = 900.0
 
@@ -123,20 +127,22 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
     """
     options = read_options(payload)
     scene = _find_scene(options)
+    # once and first: a file of the triage that cannot be read is no fault of the weights that are tried
+    asked = ask_for(options.triage, options.known) if options.weights != INDEX else None
 
     def attempt(weights: str, refused: tuple[Refusal, ...]) -> dict[str, Any]:
-        return _detect(scene, weights, refused, options, progress)
+        return _detect(scene, weights, refused, options, asked, progress)
 
     return choose_weights(options, attempt)
 
 
 def _detect(
-    scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options, progress: Progress
+    scene: Scene, weights: str, refused: tuple[Refusal, ...], options: Options, asked: Asked | None, progress: Progress
 ) -> dict[str, Any]:
     """Find landslides by one set of weights, after others were refused."""
     model = _load(weights)
     plan = plan_tiles(model, options)
-    asked = ask_for(options.triage, options.known) if weights != INDEX else None
+    asked = asked if weights != INDEX else None
     facts = _facts(scene, model, plan, options, asked)
     facts |= {"named": options.weights != AUTO, "refused": [one._asdict() for one in refused]}
     known = read_run(options.out_dir, facts, later=options.later) if options.out_dir and not options.force else None
@@ -145,7 +151,7 @@ def _detect(
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
-        seen, read_at = fit_pixels(opened.reader, model.card)
+        seen, read_at = _fit_pixels(opened, model, options)
         rim = read_rim(opened.reader)
         fills = set_aside_fills(opened.reader, rim, work)
         borders = set_aside_borders(opened.reader, rim, work, fills)
@@ -229,6 +235,26 @@ def _make_segmenter(model: "Model | IndexModel") -> Classifier:
     return Segmenter(model)
 
 
+def _fit_pixels(opened: Opened, model: "Model | IndexModel", options: Options) -> tuple[BandReader, ReadAt | None]:
+    """What the network sees, and on which grid that is; a grid that was asked for is the one that it sees.
+
+    Raises:
+        UnfitError: that would be more pixels than the job has time for, and nobody named these weights.
+        TooLargeError: that would be more pixels than the limit.
+    """
+    if options.resample_to_m:
+        return opened.reader, None
+    seen, read_at = fit_pixels(opened.reader, model.card)
+    if read_at:
+        size, limit = read_at.width * read_at.height, options.limits.pixels
+        said = f"{read_at.width} x {read_at.height} pixels of {read_at.pixel_m:g} m"
+        if options.weights == AUTO and size > min(limit, BROUGHT_MOST_PX):
+            raise UnfitError(f"it would be read as {said}, which takes too long")
+        if size > limit:
+            raise TooLargeError(f"{opened.scene.path}: {said}, the limit is {limit:,}")
+    return seen, read_at
+
+
 def _measure(
     opened: Opened, seen: BandReader, model: "Model | IndexModel", refused: tuple[Refusal, ...], options: Options,
     progress: Callable[[float], None] = lambda _: None,
@@ -243,15 +269,17 @@ def _measure(
     reader, scene, name = opened.reader, opened.scene, model.card["name"]
     strict = options.weights == AUTO and not isinstance(model, IndexModel)
     if strict:
-        check_pixels(reader.grid, model.card)
+        check_pixels(reader.grid, model.card, brought=seen is not reader)
     try:
         stretch = measure_stretch(seen, model.card, options.scale, progress)
         if isinstance(model, IndexModel):
             check_ground(reader, stretch, model.card)
             return stretch, spell_refusals(refused)
-        if seen is not reader:  # noise between pixels is none any more where they are interpolated or averaged
-            refuse_nonsense(reader, measure_stretch(reader, model.card, options.scale), model.card)
-        doubts = find_doubts(seen, stretch, model.card)
+        # noise between pixels is none any more where they are interpolated or averaged
+        own = None if seen is reader else (reader, measure_stretch(reader, model.card, options.scale))
+        doubts = find_doubts(seen, stretch, model.card, own)
+        if options.scale is None:
+            doubts += find_other_types(reader, stretch, model.card)
     except NoValidPixelsError as error:
         raise NoValidPixelsError(f"{scene.path}: {error}") from None
     except (DomainError, RadiometryError) as error:
@@ -295,7 +323,7 @@ def _survey(scene: Scene, weights: str, refused: tuple[Refusal, ...], options: O
     plan = plan_tiles(model, options)
     with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
-        seen, read_at = fit_pixels(opened.reader, model.card)
+        seen, read_at = _fit_pixels(opened, model, options)
         doubts = _measure(opened, seen, model, refused, options)[1] if options.weights == AUTO else []
         side = min(256, plan.tile)
         sample, valid = np.zeros((len(model.bands), side, side), np.float32), np.ones((side, side), bool)

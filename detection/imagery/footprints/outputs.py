@@ -133,6 +133,8 @@ def _make_files(asked: FilesAsked) -> FilesMade:
     out_dir = asked.out_dir
     result = _read_record(out_dir / MAKING)
     if result is None:
+        if (out_dir / MAKING).exists():
+            raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
         return FilesMade()
     making = result.pop("making")
     place = making["grid"]

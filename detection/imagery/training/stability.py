@@ -86,8 +86,8 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
 def measure_other_pixels(model: "Model", patches: Patches) -> dict[str, Any] | None:
     """Measure from which pixel sizes an image may be brought to those of the training; None where from no other.
 
-    From twice as fine on, or to twice as coarse, where at each of `SIZES` on that side it is better to bring a picture
-    there than to show it as it is, and costs at most `COST_MOST`.
+    To twice as coarse, and then also from twice as fine on, where at each of `SIZES` on that side it is better to bring
+    a picture there than to show it as it is, and costs at most `COST_MOST`.
 
     Args:
         model: weights that draw maps.
@@ -102,11 +102,12 @@ def measure_other_pixels(model: "Model", patches: Patches) -> dict[str, Any] | N
         for size, name in ((size, f"size x {size:g}") for size in SIZES)
     }
     finer, coarser = (all(carries[size] for size in SIZES if (size > 1) == is_finer) for is_finer in (True, False))
-    if not finer and not coarser:
+    # finer pictures are enlarged by computer, so what they say alone is said of the kernel and not of a camera
+    if not coarser:
         return None
     return {
         "finest_m": widest["finest_m"] if finer else trained_m, "coarse_at_m": round(widest["coarse_at_m"], 4),
-        "coarsest_m": widest["coarsest_m"] if coarser else trained_m, "held_patches": len(patches),
+        "coarsest_m": widest["coarsest_m"], "held_patches": len(patches),
         "held_f1": {name: value for name, value in f1.items() if name == PLAIN or name.startswith("size")},
     }  # fmt: skip
 

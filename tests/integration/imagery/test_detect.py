@@ -217,6 +217,12 @@ def test_files_that_are_made_later_have_the_same_bytes(tmp_path):
         assert left == {name: (tmp_path / "clean" / name).read_bytes() for name in OUTPUTS}
 
 
+def test_files_of_a_record_that_cannot_be_read_are_an_error_and_not_made(tmp_path):
+    (tmp_path / "making.json").write_text('{"making": ')
+    made = make_files(FilesAsked(tmp_path, None, datetime(2024, 5, 6, tzinfo=UTC)))
+    assert made.error == f"{tmp_path / 'making.json'}: cannot be read; read the scene again"
+
+
 def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
     write_scene(tmp_path / "scene", 5, size_px=96)
     out = tmp_path / "out"

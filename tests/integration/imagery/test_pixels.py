@@ -4,12 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 from affine import Affine
 from scipy import ndimage
 
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.errors import ModelError, TooLargeError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
@@ -163,6 +165,71 @@ def test_pixels_near_those_of_the_training_and_far_from_them_are_read_as_they_ar
     keys = "geometry", "area_m2", "mean_probability"
     one, other = ([[polygon[key] for key in keys] for polygon in answer["polygons"]] for answer in answers)
     assert one == other
+
+
+def test_a_grid_that_was_asked_for_is_the_one_that_the_network_sees(drawn, tmp_path, able):
+    folder = write_folder(tmp_path / "a", drawn, halve(PLACE), times=2)
+    answer = detect({"scene_path": str(folder), "weights": str(able), "resample_to_m": 5.0})
+    assert (answer["width"], answer["read_at"]) == (2 * SIZE, None)
+    with_auto = detect({"scene_path": str(folder), "weights": "auto", "own": [str(able)], "resample_to_m": 5.0})
+    assert with_auto["refused"][0]["why"] == "pixels of 5 m, trained on 10 m"
+
+
+def test_pixels_that_would_be_too_many_are_refused_before_they_are_read(drawn, tmp_path, able, monkeypatch):
+    coarse = Grid(Affine(20, 0, PLACE.transform[2], 0, -20, PLACE.transform[5]), PLACE.crs_wkt, SIZE, SIZE)
+    asked = {"scene_path": str(write_folder(tmp_path / "a", drawn, coarse)), "own": [str(able)]}
+    with pytest.raises(TooLargeError, match=r"288 x 288 pixels of 10 m, the limit is 50,000"):
+        detect({**asked, "weights": str(able), "max_pixels": 50_000})
+    too_long = "it would be read as 288 x 288 pixels of 10 m, which takes too long"
+    assert detect({**asked, "weights": "auto", "max_pixels": 50_000})["refused"][0]["why"] == too_long
+    monkeypatch.setattr("detection.imagery.footprints.detect.BROUGHT_MOST_PX", 50_000)
+    assert detect({**asked, "weights": "auto"})["refused"][0]["why"] == too_long
+    assert detect({**asked, "weights": str(able)})["read_at"]
+
+
+def test_a_torn_triage_is_no_fault_of_the_weights(drawn, tmp_path, able):
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(b"torn")
+    (tmp_path / "torn.json").write_text("{}")
+    folder = write_folder(tmp_path / "a", drawn, PLACE)
+    with pytest.raises(ModelError, match=r"torn\."):
+        detect({"scene_path": str(folder), "weights": "auto", "own": [str(able)], "triage": str(torn)})
+
+
+@pytest.mark.parametrize(("pixel_m", "off_px"), [(0.6, 1.0), (2.4, 2.0)])
+def test_bijie_finds_on_finer_and_coarser_pixels_what_it_finds_at_its_own(tmp_path, pixel_m, off_px):
+    """One ground, averaged to three sizes of pixels; a corner is nodata."""
+    ground = draw_scene(5, 4 * SIZE, scars=1)
+    found = {}
+    for side_m in (1.2, pixel_m):
+        times = round(side_m / 0.6)
+        size = 4 * SIZE // times
+        place = Grid(Affine(side_m, 0, PLACE.transform[2], 0, -side_m, PLACE.transform[5]), PLACE.crs_wkt, size, size)
+        folder = tmp_path / f"{side_m}"
+        folder.mkdir()
+        for name in NAMES:
+            mean = ground.bands[name].reshape(size, times, size, times).mean(axis=(1, 3))
+            low, high = np.percentile(ground.bands[name], [0.5, 99.5])
+            band = ((mean - low) / (high - low) * 200 + 30).clip(1, 255).astype(np.uint8)
+            band[: 48 // times, : 96 // times] = 0
+            write_geotiff(folder / f"{name}.tif", band[None], place, nodata=0)
+        bands = "".join(f'{name} = "{name}.tif"\n' for name in NAMES)
+        (folder / "scene.toml").write_text(
+            f'acquired_at = 2024-05-06T00:00:00Z\nrole = "post"\ncomplete = true\n[bands]\n{bands}'
+        )
+        out = tmp_path / f"{side_m}-out"
+        answer = detect({"scene_path": str(folder), "weights": "bijie", "out_dir": str(out)})
+        with rasterio.open(out / "prob.tif") as source:
+            steps = source.read(1)
+        largest = max(answer["polygons"], key=lambda one: one["area_m2"])
+        found[side_m] = largest, np.kron(steps == 255, np.ones((times, times), bool))
+    (wanted, wanted_blank), (answer, blank) = found.values()
+    assert np.array_equal(blank, wanted_blank)
+    assert blank.any()
+    to_m = pyproj.Transformer.from_crs("EPSG:4326", PLACE.crs_wkt, always_xy=True)
+    assert answer["area_m2"] == pytest.approx(wanted["area_m2"], rel=0.2)
+    apart_m = np.subtract(to_m.transform(*answer["centroid"]), to_m.transform(*wanted["centroid"]))
+    assert np.hypot(*apart_m) < off_px * pixel_m
 
 
 def test_a_grid_of_other_pixels_covers_the_same_ground():

@@ -341,7 +341,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         own.with_suffix(".json").write_text(card)
         assert said in (find_fault(str(own)) or "")
     whole = json.loads(weights_path("bijie").with_suffix(".json").read_text())
-    network, domain = whole["network"], whole["domain"]
+    network, domain, others = whole["network"], whole["domain"], whole["other_pixels"]
     for odd, said in (
         ({"gate": None}, "gate must be an object"),
         ({"gate": {"passed": False, "reasons": 3}}, "gate.reasons must be a list"),
@@ -357,6 +357,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
         ({"threshold": None}, "threshold must be a number from 0 to 1"),
         ({"threshold": float("nan")}, "threshold must be a number from 0 to 1"),
         ({"pixel_size_m": True}, "pixel_size_m must be a number above 0"),
+        ({"other_pixels": others | {"finest_m": 3.0}}, "other_pixels.coarse_at_m must be a number from finest_m to"),
         ({"tile_px": None}, "tile_px must be a number of pixels"),
         ({"domain": {}}, "domain.bands must be a list of bands of the card"),
         ({"domain": domain | {"median": [[0, 1]]}}, "domain.median must be a lowest and a highest value for each of"),
