@@ -4,13 +4,15 @@ The probabilities come first: with them and the outlines the rows of a scene can
 them, at once or after the rows; until then `making.json` stands in the place of the record.
 """
 
+import fcntl
 import json
 import logging
+import os
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from detection.imagery.footprints.geopackage import write_geopackage
 from detection.imagery.footprints.polygons import STEPS, threshold_steps
 from detection.imagery.footprints.preview import find_bounds, write_preview
 from detection.imagery.footprints.quality import EDGE, EMPTY, UNREADABLE, Tally, flag_pixels
-from detection.imagery.footprints.records import MAKING, FilesAsked, FilesMade
+from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
@@ -54,15 +56,19 @@ COLUMNS = {
 def open_workplace(out_dir: Path | None) -> Iterator[Path]:
     """A temporary folder, inside of `out_dir` so that renames stay on one disk; removed whatever happens.
 
-    Its name is fixed, so that what a killed run left behind goes with the next one. A folder that was not there before
-    is not there after a failure.
+    Its name is fixed, so that what a killed run left behind goes with the next one; of two processes one waits for the
+    other. A folder that was not there before is not there after a failure.
     """
-    work, made = None, out_dir is not None and not out_dir.exists()
+    work, lock, made = None, None, out_dir is not None and not out_dir.exists()
     try:
         if out_dir:
+            out_dir.mkdir(parents=True, exist_ok=True)
+            lock = os.open(out_dir, os.O_RDONLY)
+            with suppress(OSError):  # a disk of another machine may know no locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
             work = out_dir / WORK
             shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(parents=True)
+            work.mkdir()
         else:
             work = Path(tempfile.mkdtemp(prefix="detect-"))
         yield work
@@ -74,6 +80,10 @@ def open_workplace(out_dir: Path | None) -> Iterator[Path]:
             shutil.rmtree(work, ignore_errors=True)
         if out_dir and made and out_dir.is_dir() and not any(out_dir.iterdir()):
             out_dir.rmdir()
+        if lock is not None:
+            with suppress(OSError):  # by itself it would last as long as any child that was forked meanwhile
+                fcntl.flock(lock, fcntl.LOCK_UN)
+            os.close(lock)
 
 
 def write_outputs(
@@ -111,7 +121,7 @@ def write_first(
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
     making = {"grid": place, "unreadable": sorted(unreadable)}
     _write_json(work / MAKING, {"making": making, **result, "polygons": iter(result["polygons"])})
-    for name in (RUN, MAKING, *(name for key, name in FILES.items() if key != "prob")):
+    for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
     for name in (FILES["prob"], MAKING):
         (work / name).replace(out_dir / name)
@@ -121,35 +131,57 @@ def make_files(asked: FilesAsked) -> FilesMade:
     """What a worker does once the rows are stored: the files that were left for later, or why there are none.
 
     They have the bytes that `write_outputs` would have written. Where they are there already nothing is done.
+    An image that cannot be read may come back: nothing is made without it unless that is asked for.
     """
     try:
         with placing({"into": asked.into, "affine": asked.affine} if asked.into else None):
             return _make_files(asked)
-    except (ImageryError, OSError) as error:
-        return FilesMade(error=str(error))
+    except (_UnreadError, ImageryError, OSError) as error:
+        return FilesMade(error=str(error), unread=isinstance(error, _UnreadError))
+
+
+class _UnreadError(Exception):
+    """The image cannot be read; the files could be made without a picture."""
 
 
 def _make_files(asked: FilesAsked) -> FilesMade:
     out_dir = asked.out_dir
-    result = _read_record(out_dir / MAKING)
-    if result is None:
-        if (out_dir / MAKING).exists():
-            raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
+    if not (out_dir / MAKING).exists():
         return FilesMade()
-    making = result.pop("making")
-    place = making["grid"]
-    grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
-    steps = ByteRaster(out_dir / FILES["prob"], grid, len(result["classes"]))
     with open_workplace(out_dir) as work:
+        result = _read_record(out_dir / MAKING)
+        if result is None:
+            if (out_dir / MAKING).exists():
+                raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
+            return FilesMade()  # another process made them meanwhile
+        making = result.pop("making")
+        if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
+            _end_making(out_dir)  # all that a killed run left undone
+            return FilesMade()
+        place = making["grid"]
+        grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
+        steps = ByteRaster(out_dir / FILES["prob"], grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
-        try:
-            if asked.scene is not None:
-                scene = read_scene(asked.scene, asked.acquired_at)
-                write_preview(scene, result["polygons"], work / FILES["preview"], grid)
-        except ImageryError as error:  # the image is damaged since: its footprints stand
-            log.warning("%s: no picture: %s", asked.scene, error)
+        _write_picture(asked, result, grid, work)
         _place(result, grid, work, out_dir)
     return FilesMade()
+
+
+def _write_picture(asked: FilesAsked, result: dict[str, Any], grid: Grid, work: Path) -> None:
+    """The picture, or the reason in the result why there is none."""
+    reason = asked.no_picture
+    if asked.scene is not None:
+        try:
+            scene = read_scene(asked.scene, asked.acquired_at)
+            write_preview(scene, result["polygons"], work / FILES["preview"], grid)
+        except ImageryError as error:
+            if not reason:
+                raise _UnreadError(str(error)) from None
+            (work / FILES["preview"]).unlink(missing_ok=True)
+        else:
+            return
+    log.warning("%s: no picture: %s", asked.out_dir, reason)
+    result["no_picture"] = reason
 
 
 def _write_prob(result: Mapping[str, Any], steps: ByteRaster, work: Path) -> None:
@@ -188,22 +220,33 @@ def _write_others(
 
 
 def _place(result: dict[str, Any], grid: Grid, work: Path, out_dir: Path) -> None:
-    """Write the record and rename all files into their folder; probabilities may lie there already."""
-    made = [name for name in FILES.values() if (work / name).is_file()]
-    kept = [] if FILES["prob"] in made else [FILES["prob"]]
-    written = {key: name for key, name in FILES.items() if name in {*made, *kept}}
+    """Write the record and rename all files into their folder; probabilities may lie there already.
+
+    Raises:
+        OutputError: one lacks that is no picture.
+    """
+    made = {key: name for key, name in FILES.items() if (work / name).is_file()}
+    kept = {"prob": FILES["prob"]} if "prob" not in made and (out_dir / FILES["prob"]).is_file() else {}
+    written = {key: name for key, name in FILES.items() if key in made or key in kept}
+    if lacking := {"prob", "mask", "qa", *result["formats"]} - set(written):
+        raise OutputError(f"{out_dir}: cannot write the results ({FILES[min(lacking)]} is gone)")
     result["outputs"] = {**written, "bounds": find_bounds(grid)}
     _write_json(work / RUN, {**result, "polygons": iter(result["polygons"])})
     # The record goes first and comes last: where it is, everything it speaks of is.
     (out_dir / RUN).unlink(missing_ok=True)
     if not kept:  # what was left for later was of an older result
-        (out_dir / MAKING).unlink(missing_ok=True)
-    for name in (*made, RUN):
-        (work / name).replace(out_dir / name)
+        _end_making(out_dir)
     for key, name in FILES.items():
         if key not in written:  # of an older run that wrote more
             (out_dir / name).unlink(missing_ok=True)
-    (out_dir / MAKING).unlink(missing_ok=True)
+    for name in (*made.values(), RUN):
+        (work / name).replace(out_dir / name)
+    _end_making(out_dir)
+
+
+def _end_making(out_dir: Path) -> None:
+    for name in (NOT_MADE, MAKING):  # in this order: why nothing was made is not left alone
+        (out_dir / name).unlink(missing_ok=True)
 
 
 def own_class(steps: Any, least: int) -> Any:

@@ -1,9 +1,12 @@
 """Footprints, places that a scene is asked about, doubtful tiles, boxes and windows; no library is loaded for them."""
 
+import json
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+
+from detection.whole_file import write_json
 
 Box = tuple[float, float, float, float]  # least longitude and latitude, greatest longitude and latitude
 Window = tuple[int, int, int, int]  # column, row, width, height
@@ -18,6 +21,23 @@ NOT_MADE: Final = "not-made.json"
 def is_making(folder: Path) -> bool:
     """Whether files of a scene are being made, its picture among them; not where that failed."""
     return (folder / MAKING).is_file() and not (folder / NOT_MADE).is_file()
+
+
+def note_failure(folder: Path, error: str, *, unread: bool = False) -> None:
+    """Say beside the results why files could not be made; with `unread` it was the image, and that is counted.
+
+    Raises:
+        OSError: it cannot be written either.
+    """
+    write_json(folder / NOT_MADE, {"error": error, "unread": count_unread(folder) + unread})
+
+
+def count_unread(folder: Path) -> int:
+    """How often the image could not be read that a picture is to be made of."""
+    try:
+        return int(json.loads((folder / NOT_MADE).read_text(encoding="utf-8")).get("unread", 0))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +71,8 @@ class FilesAsked:
 
     Attributes:
         out_dir: where its results lie, `MAKING` among them.
-        scene: the image that the picture shows; None: it is gone or another one, and there is no picture.
+        scene: the image that the picture shows; None: there is no picture.
+        no_picture: why none is waited for where there is no image or it cannot be read; empty: that is a failure.
         acquired_at: when it was taken.
         into: system that `affine` brings a local one into; empty: it is in none.
         affine: of the local system.
@@ -62,13 +83,15 @@ class FilesAsked:
     acquired_at: datetime
     into: str = ""
     affine: tuple[float, ...] = ()
+    no_picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FilesMade:
-    """What came of it; `error` says in one line why they are not there."""
+    """What came of it; `error` says in one line why they are not there, `unread` that the image is the cause."""
 
     error: str = ""
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

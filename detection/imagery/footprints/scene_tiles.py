@@ -1,7 +1,9 @@
 """A scene at its own resolution, and its probabilities, as tiles of web maps: what a person zooms into."""
 
 import io
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +20,7 @@ from detection.imagery.errors import ImageryError, NoValidPixelsError, Truncated
 from detection.imagery.footprints.outputs import make_files
 from detection.imagery.footprints.polygons import STEPS
 from detection.imagery.footprints.preview import measure_stretch, show_bands
-from detection.imagery.footprints.records import FilesAsked
+from detection.imagery.footprints.records import FilesAsked, note_failure
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid, apply_affine
 from detection.imagery.raster.local_grid import placing
@@ -29,6 +31,8 @@ from detection.imagery.scene.scene import read_scene
 from detection.imagery.tiles.pyramid import Look, Tile, write_pyramid
 from detection.imagery.tiles.records import RAMP, SCENE_FILES, SHOWN_FROM, SceneTilesAsked, Tiles
 from detection.imagery.tiles.web_grid import SIDE_PX, WEB, choose_zooms, find_extent, frame_tile, span_tiles
+
+log = logging.getLogger(__name__)
 
 FINEST: Final = 21
 AROUND: Final = 3  # zooms at which the scene is a part of the view, as on a telephone
@@ -48,7 +52,11 @@ def make_tiles(asked: SceneTilesAsked) -> Tiles:
 
     Files of its results that its rows did not wait for are made first: so they cost no worker of their own.
     """
-    make_files(FilesAsked(asked.out_dir, asked.scene, asked.acquired_at, asked.into, asked.affine))
+    made = make_files(FilesAsked(asked.out_dir, asked.scene, asked.acquired_at, asked.into, asked.affine))
+    if made.error:
+        log.warning("%s: files are not made: %s", asked.out_dir, made.error)
+        with suppress(OSError):  # on a full disk the job tries it once more, and knows then
+            note_failure(asked.out_dir, made.error, unread=made.unread)
     local = {"into": asked.into, "affine": asked.affine} if asked.into else None
     try:
         with placing(local):

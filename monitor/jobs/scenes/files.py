@@ -6,8 +6,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, FilesMade, is_making
-from detection.whole_file import write_json
+from detection.imagery.footprints.records import (
+    MAKING,
+    NOT_MADE,
+    FilesAsked,
+    FilesMade,
+    count_unread,
+    note_failure,
+)
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import JobError
@@ -15,6 +21,7 @@ from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import list_names
 from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
+from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
 from monitor.worker.records import Task
 
@@ -24,6 +31,11 @@ MAKE_FILES: Final[Task[FilesAsked, FilesMade]] = Task(
     "detection.imagery.footprints.outputs:make_files", FilesAsked, FilesMade
 )
 AGAIN_S: Final = 3600.0  # what failed is tried again: the disk may have been full
+UNREAD_MOST: Final = 3  # times that an image could not be read; then the files are made without its picture
+UNREADABLE: Final = "its image cannot be read"
+REPLACED: Final = "its image was replaced"
+
+_tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure, a time in seconds
 
 
 def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
@@ -33,44 +45,67 @@ def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: 
 
     Raises:
         JobError: the service is stopping.
+        OSError: a folder cannot be written; those of other scenes were tried.
     """
+    trouble: OSError | None = None
     for row in rows:
-        folder = Path(row.out_dir or "")
         if not is_left(row, now):
             continue
-        made = _ask(config, site, row, folder)
-        if made.error:
-            log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
-            write_json(folder / NOT_MADE, {"error": made.error})
-        else:
-            (folder / NOT_MADE).unlink(missing_ok=True)
+        try:
+            _make(config, site, row, now)
+        except OSError as error:
+            log.warning("%s: files of %s are not made: %s", site.id, row.name, error)
+            trouble = error
+    if trouble is not None:
+        raise trouble
 
 
 def is_left(row: SceneRow, now: datetime) -> bool:
-    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again."""
+    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again.
+
+    One that was delivered again since keeps its results: its files are made too.
+    """
     folder = Path(row.out_dir or "")
-    if row.state != "done" or not row.out_dir:
-        return False
-    if is_making(folder):
-        return True
     try:
-        return (folder / MAKING).is_file() and now.timestamp() - (folder / NOT_MADE).stat().st_mtime > AGAIN_S
-    except OSError:
+        if row.state not in {"done", SUPERSEDED} or not row.out_dir or not (folder / MAKING).is_file():
+            return False
+        tried_at = (folder / NOT_MADE).stat().st_mtime
+    except FileNotFoundError:
+        tried_at = None
+    except OSError:  # nothing can be made in a folder that cannot be read
         return False
+    return all(now.timestamp() - at > AGAIN_S for at in (tried_at, _tried_at.get(folder)) if at is not None)
+
+
+def _make(config: ServiceConfig, site: Site, row: SceneRow, now: datetime) -> None:
+    folder = Path(row.out_dir or "")
+    made = _ask(config, site, row, folder)
+    _tried_at.pop(folder, None)
+    if not made.error:
+        return
+    log.warning("%s: files of %s are not made: %s", site.id, row.name, made.error)
+    try:
+        note_failure(folder, made.error, unread=made.unread)
+    except OSError:
+        _tried_at[folder] = now.timestamp()
+        raise
 
 
 def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> FilesMade:
     """What the worker answers; one that fails costs the files alone, unless the service is stopping."""
-    scene: Path | None = Path(row.path).absolute()
+    no_picture = "" if count_unread(folder) < UNREAD_MOST else UNREADABLE
     try:
-        if fingerprint(Path(row.path)) not in {print_ for _, print_ in list_names(row)}:
-            scene = None
-    except OSError:
+        scene = _find_image(row)
+    except OSError as error:
+        if not no_picture:
+            return FilesMade(error=f"{UNREADABLE}: {error.strerror}", unread=True)
         scene = None
+    else:
+        no_picture = no_picture if scene else REPLACED
     assert row.acquired_at is not None
     local = site.scenes.local
-    placed = () if local is None else (local.into, tuple(local.affine))
-    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *placed)
+    placed = ("", ()) if local is None else (local.into, tuple(local.affine))
+    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *placed, no_picture)
     reads = [] if scene is None else [scene.parent]
     try:
         return run_in_worker(config.compute, MAKE_FILES, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
@@ -78,3 +113,14 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> File
         if compute.is_stopping():
             raise
         return FilesMade(error=str(error))
+
+
+def _find_image(row: SceneRow) -> Path | None:
+    """The image of a scene; None where another one lies in its place.
+
+    Raises:
+        OSError: it is gone or cannot be read, which may pass.
+    """
+    path = Path(row.path).absolute()
+    path.stat()
+    return path if fingerprint(path) in {print_ for _, print_ in list_names(row)} else None

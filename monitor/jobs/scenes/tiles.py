@@ -50,10 +50,15 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         return IDLE
     if _must_wait(db, config, site, now):
         return IDLE
-    said = _cut_first(db, config, site, newest, due[0]) if due else IDLE
     # what is cut next gets its files then
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
-    make_left(config, site, [row for row in left if row.scene_hash not in following], now)
+    left = [row for row in left if row.scene_hash not in following]
+    try:
+        said = _cut_first(db, config, site, newest, due[0]) if due else IDLE
+    except OSError:
+        make_left(config, site, left, now)
+        raise
+    make_left(config, site, left, now)
     return said
 
 

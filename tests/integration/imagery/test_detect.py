@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from detection.imagery.footprints import detect as detecting
 from detection.imagery.footprints import outputs, preview
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.outputs import FILES, make_files
-from detection.imagery.footprints.records import FilesAsked, FilesMade
+from detection.imagery.footprints.records import NOT_MADE, FilesAsked, FilesMade
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
@@ -229,9 +231,94 @@ def test_files_are_made_without_a_picture_where_the_image_is_gone(tmp_path):
     first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
     shutil.rmtree(tmp_path / "scene")
     taken = datetime.fromisoformat(first["acquired_at"])
-    assert make_files(FilesAsked(out, tmp_path / "scene", taken)) == FilesMade()
+    asked = FilesAsked(out, tmp_path / "scene", taken)
+    assert make_files(asked).unread, "it may come back"
+    assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
+    assert make_files(replace(asked, no_picture="it is gone")) == FilesMade()
     assert {file.name for file in out.iterdir()} == set(OUTPUTS) - {"preview.png"}
-    assert "preview" not in json.loads((out / "run.json").read_text())["outputs"]
+    record = json.loads((out / "run.json").read_text())
+    assert (record["no_picture"], "preview" in record["outputs"]) == ("it is gone", False)
+
+
+def test_a_kill_at_each_rename_and_removal_is_mended(tmp_path):
+    """After the record is there nothing is made anew: the image may be gone by then."""
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "threshold": 0.4}
+    first = detect({**payload, "out_dir": str(tmp_path / "first"), "later": True})
+    (tmp_path / "first" / NOT_MADE).write_text("{}")
+    taken = datetime.fromisoformat(first["acquired_at"])
+    shutil.copytree(tmp_path / "first", tmp_path / "clean")
+    assert make_files(FilesAsked(tmp_path / "clean", tmp_path / "scene", taken)) == FilesMade()
+    clean = {file.name: file.read_bytes() for file in (tmp_path / "clean").iterdir()}
+    assert set(clean) == set(OUTPUTS)
+    steps = 0
+    while True:
+        out = tmp_path / f"after-{steps}"
+        shutil.copytree(tmp_path / "first", out)
+        if place_killed(FilesAsked(out, tmp_path / "scene", taken), steps) == 0:
+            break
+        whole = (out / "run.json").is_file()
+        scene = tmp_path / ("gone" if whole else "scene")
+        assert make_files(FilesAsked(out, scene, taken)) == FilesMade()
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == clean
+        steps += 1
+    assert steps >= len(clean) + 2
+
+
+def place_killed(asked: FilesAsked, after: int) -> int:
+    """Make the files in a child that is killed before a rename or removal in their folder; 0: it came to its end."""
+    child = os.fork()
+    if child == 0:
+        left = [None] * after
+
+        def count(real):
+            def act(path, *arguments, **options):
+                if asked.out_dir in (path.parent, path.parent.parent):
+                    if not left:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    left.pop()
+                return real(path, *arguments, **options)
+
+            return act
+
+        Path.replace, Path.unlink = count(Path.replace), count(Path.unlink)
+        try:
+            make_files(asked)
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+def test_of_two_processes_one_waits_for_the_other(tmp_path):
+    """Neither empties the workplace of the other."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with outputs.open_workplace(out) as work:
+        (work / "half").write_text("mine")
+        child = os.fork()
+        if child == 0:
+            with outputs.open_workplace(out):
+                os._exit(7)
+        time.sleep(0.3)
+        assert (work / "half").read_text() == "mine"
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_file_that_lacks_is_no_result(tmp_path, monkeypatch):
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    out = tmp_path / "out"
+    first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
+    real = outputs.write_preview
+
+    def lose(scene, footprints, path, grid):
+        (path.parent / "qa.tif").unlink()
+        return real(scene, footprints, path, grid)
+
+    monkeypatch.setattr(outputs, "write_preview", lose)
+    made = make_files(FilesAsked(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
+    assert "qa.tif is gone" in made.error
+    assert {file.name for file in out.iterdir()} == {"prob.tif", "making.json"}
 
 
 def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
