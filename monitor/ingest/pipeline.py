@@ -33,6 +33,7 @@ from monitor.store.readings.quarantine import ROW_BYTES, Quota
 
 log: Final = logging.getLogger(__name__)
 PORTION_BYTES: Final = 1 << 18  # of the quarantine in one transaction; readings go between two until too much waits
+LARGE_BYTES: Final = 1 << 16  # such payloads are written after the others of their batch, which then are one portion
 CORRECTIONS_EVERY: Final = timedelta(hours=1)  # an entry of the audit log for a station whose values are changed
 Clock = Callable[[], datetime]
 Pair = tuple[Message, Decoded]
@@ -188,19 +189,20 @@ class Pipeline:
                 break
         return self._one_by_one(messages)
 
-    def keep(self, refusals: Refusals) -> None:
+    def keep(self, refusals: Refusals, portion_bytes: int = PORTION_BYTES) -> None:
         """Write the next portion of what waits into the quarantine; where that is refused, one by one.
 
         A payload of a megabyte is a portion of its own: the database is locked no longer than one of them takes.
 
         Args:
             refusals: what is settled is taken from what waits, and noted.
+            portion_bytes: of one transaction, beyond its first payload.
 
         Raises:
             StoreBusyError: what waits then is not written; call again with the same.
         """
         ends = accumulate(ROW_BYTES + len(rejected.payload) for _, rejected in refusals.waiting)
-        count = max(1, sum(1 for _ in takewhile(lambda end: end <= PORTION_BYTES, ends)))
+        count = max(1, sum(1 for _ in takewhile(lambda end: end <= portion_bytes, ends)))
         try:
             self._keep_first(refusals, count)
         except StoreBusyError:
@@ -281,7 +283,7 @@ class Pipeline:
             self._note_heard(item)
         return Outcome(
             added, len(refused), len(gaps), added.sites | told, unkept=unkept, asks=tuple(asks.values()),
-            waiting=tuple(refused) if readings_first else (),
+            waiting=tuple(sorted(refused, key=_is_large)) if readings_first else (),
         )  # fmt: skip
 
     def _is_declared(self, link: Link) -> bool:
@@ -380,6 +382,10 @@ def _refuse(code: str, reason: str) -> Decoder:
         raise PayloadError(code, reason)
 
     return decode
+
+
+def _is_large(refusal: Refusal) -> bool:
+    return len(refusal[1].payload) > LARGE_BYTES
 
 
 def _reject(message: Message, fault: Fault) -> Rejected:

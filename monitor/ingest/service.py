@@ -20,7 +20,7 @@ from monitor.ingest.division import BACKFILL, LIVE, REST, Listening, Share
 from monitor.ingest.inbox import BATCH_MESSAGES, BATCH_MOST, Inbox
 from monitor.ingest.message import LIVE_FILTER, ROOT, Message, locate, matches
 from monitor.ingest.mqtt import Connected, Session
-from monitor.ingest.pipeline import Clock, Heard, Outcome, Pipeline, Refusals
+from monitor.ingest.pipeline import PORTION_BYTES, Clock, Heard, Outcome, Pipeline, Refusals
 from monitor.store.database.engine import Database
 from monitor.store.readings.messages import (
     SequenceGap,
@@ -232,7 +232,7 @@ class Ingest:
         if not self._stored:
             return True
         return not self._stop.is_set() and self._inbox.is_due() and (
-            sum(one.waiting_bytes for one in self._stored) < _UNSETTLED_BYTES
+            self._count_unsettled() < _UNSETTLED_BYTES
             and sum(len(one.refusals.waiting) for one in self._stored) < BATCH_MOST
         )  # fmt: skip
 
@@ -271,7 +271,7 @@ class Ingest:
         """Write a portion of the oldest batch into the quarantine; acknowledge the batches that have all, in order."""
         oldest = self._stored[0].refusals
         if oldest.waiting:
-            self._retry(self._keep, oldest)
+            self._retry(lambda refusals: self._keep(refusals, self._count_unsettled()), oldest)
         while self._stored and not self._stored[0].refusals.waiting:
             self._acknowledge(self._stored[0])
             self._stored.popleft()
@@ -307,9 +307,12 @@ class Ingest:
         self._check_hold()
         return self._pipeline.store(batch, readings_first=True)
 
-    def _keep(self, refusals: Refusals) -> None:
+    def _keep(self, refusals: Refusals, unsettled_bytes: int) -> None:
         self._check_hold()
-        self._pipeline.keep(refusals)
+        self._pipeline.keep(refusals, PORTION_BYTES + unsettled_bytes // 4)  # what falls behind takes larger portions
+
+    def _count_unsettled(self) -> int:
+        return sum(one.waiting_bytes for one in self._stored)
 
     def _check_hold(self) -> None:
         if reason := self._hold():

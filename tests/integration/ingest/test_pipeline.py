@@ -99,7 +99,7 @@ def test_a_large_payload_is_a_portion_of_its_own(pipeline, monkeypatch):
     refusals = module.Refusals(list(pipeline.store(rubbish, readings_first=True).waiting))
     while refusals.waiting:
         pipeline.keep(refusals)
-    assert sizes == [[5, 6], [1 << 20], [7, 100_000, 150_000, 8]]
+    assert sizes == [[5, 6, 7, 8], [1 << 20], [100_000, 150_000]], "the small ones first, in one portion"
 
 
 def test_rubbish_that_the_quarantine_cannot_take_leaves_the_other_rubbish_and_is_not_acknowledged(
