@@ -178,7 +178,8 @@ class Schedule:
         self._scheduler.add_job(
             self.run_now, trigger_of(job, site, every_s), (key,), id=key, max_instances=1, coalesce=True,
             executor=job.lane,
-            misfire_grace_time=max(1, int(min(every_s, HOUR_S))),
+            # a look at a watched folder waits for its turn: dropped, its site would queue anew behind the others
+            misfire_grace_time=int(HOUR_S) if job.watched else max(1, int(min(every_s, HOUR_S))),
             next_run_time=self._clock() + timedelta(seconds=min(job.first_s, every_s)),
         )  # fmt: skip
 

@@ -338,6 +338,32 @@ def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_pa
         made.stop()
 
 
+def slow_job(*_):
+    time.sleep(2.5)
+    return "read"
+
+
+def test_a_site_whose_folder_is_looked_at_waits_its_turn_behind_another(db, tmp_path, monkeypatch):
+    """One thread, two sites, and a look that takes longer than the pause between two."""
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+    job = Job("work", "jobs_of_test:slow_job", lambda _: 1.0, 0.1, watched=lambda *_: tmp_path)
+    sites = [SimpleNamespace(id="a"), SimpleNamespace(id="b")]
+    config = parse_service("[compute]\njobs_at_once = 1", "x")
+    made = Schedule(db, config, sites, lambda: datetime.now(UTC), lambda *_: None, (job,))
+    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+
+    def load_states():
+        with db.read() as c:
+            return {(run.site, run.state) for run in load_runs(c)}
+
+    made.start()
+    try:
+        wait_for(lambda: {("a", "done"), ("b", "done")} <= load_states())
+    finally:
+        made.stop()
+    assert not {state for _, state in load_states()} & {"missed"}
+
+
 def test_runs_that_a_killed_process_left_are_ended_at_start(db, make_schedule):
     from monitor.store.job_runs import start_run
 
