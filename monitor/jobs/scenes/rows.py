@@ -95,8 +95,13 @@ def mark_dates(c: Connection, site: str) -> frozenset[str]:
 
 def list_done(c: Connection, site: str) -> list[SceneRow]:
     """The newest scenes of a site by each model, by acquisition, newest first: those that others are compared with."""
+    return pick_newest(load_scenes(c, site))
+
+
+def pick_newest(scenes: Iterable[SceneRow]) -> list[SceneRow]:
+    """Of the scenes of a site those that `list_done` gives."""
     rows = [
-        r for r in load_scenes(c, site)
+        r for r in scenes
         if r.state == "done" and r.acquired_at is not None and r.out_dir is not None and "model_hash" in (r.run or {})
     ]  # fmt: skip
     taken: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from monitor.domain.site import Site
 from monitor.errors import JobError
 from monitor.jobs.scenes.files import is_left, make_left
 from monitor.jobs.scenes.inbox import fingerprint, has_unread
-from monitor.jobs.scenes.rows import list_done, list_names
+from monitor.jobs.scenes.rows import list_names, pick_newest
 from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
@@ -42,7 +42,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     Scenes that are to be read come before both.
     """
     with db.read() as c:
-        rows, newest = load_scenes(c, site.id), list_done(c, site.id)
+        rows = load_scenes(c, site.id)
+    newest = pick_newest(rows)
     due = [row for row in newest if not _is_cut(row, now)]
     left = [row for row in rows if is_left(row, now)]
     if not (due or left):
@@ -54,7 +55,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     following = {row.scene_hash for row in due[1:] if _has_room(Path(row.out_dir or ""))}
     left = [row for row in left if row.scene_hash not in following]
     try:
-        said = _cut_first(db, config, site, newest, due[0]) if due else IDLE
+        said = _cut_first(config, site, rows, newest, due[0]) if due else IDLE
     except OSError:
         make_left(config, site, left, now)
         raise
@@ -74,7 +75,9 @@ def _must_wait(db: Database, config: ServiceConfig, site: Site, now: datetime) -
     return False
 
 
-def _cut_first(db: Database, config: ServiceConfig, site: Site, newest: list[SceneRow], due: SceneRow) -> str:
+def _cut_first(
+    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], newest: list[SceneRow], due: SceneRow
+) -> str:
     """Cut those of one scene.
 
     A full set takes about as much room as a JPEG of the scene; that is kept for as many dates as are compared.
@@ -82,8 +85,7 @@ def _cut_first(db: Database, config: ServiceConfig, site: Site, newest: list[Sce
     folder = Path(due.out_dir or "")
     if not _has_room(folder) and _is_told(due, NO_ROOM):
         return IDLE
-    with db.read() as c:
-        _remove(load_scenes(c, site.id), {row.out_dir for row in newest})
+    _remove(rows, {row.out_dir for row in newest})
     # a full disk is an alarm of its own: nothing is added to it for the look of the page
     said = _cut(config, site, due) if _has_room(folder) else _say(due, Tiles(error=NO_ROOM))
     return f"{due.name}: {said}"
