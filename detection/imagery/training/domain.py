@@ -78,27 +78,45 @@ def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
     1.0
     """
-    kept = values[:, valid].astype(np.float64)
+    exact = values.astype(np.float64)
+    kept = _pick(exact, valid)
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
-    pairs = [_correlate(kept[i], kept[j]) for i in range(len(kept)) for j in range(i)]
-    smooth = []
-    for band in values:
-        along = [
-            _correlate(band[one][both], band[other][both])
-            for one, other in (((slice(None), slice(1, None)), (slice(None), slice(-1))), (slice(1, None), slice(-1)))
-            if (both := valid[one] & valid[other]).any()
-        ]
-        smooth.append(float(np.mean(along)) if along else 0.0)
-    return Look(middle, high - low, min(pairs, default=1.0), min(smooth), _measure_steps(values, valid))
+    shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
+    if kept.shape[1] < valid.size:
+        shifted[:, ~valid] = 0
+    flat = shifted.reshape(len(values), -1)
+    sums, products = flat.sum(axis=1), flat @ flat.T
+    power = np.diag(products) - sums**2 / kept.shape[1]
+    between = _correlate(products - np.outer(sums, sums) / kept.shape[1], power[:, None], power[None])
+    steps, along = np.zeros_like(products), []
+    for one, other, both in (
+        (shifted[:, 1:], shifted[:, :-1], valid[1:] & valid[:-1]),
+        (shifted[:, :, 1:], shifted[:, :, :-1], valid[:, 1:] & valid[:, :-1]),
+    ):
+        if not (pixels := int(np.count_nonzero(both))):
+            continue
+        a, b = (one, other) if pixels == both.size else (one * both, other * both)
+        left, right = a.sum(axis=(1, 2)), b.sum(axis=(1, 2))
+        aa, ab, bb = (np.einsum("kij,kij->k", x, y) for x, y in ((a, a), (a, b), (b, b)))
+        along.append(_correlate(ab - left * right / pixels, aa - left**2 / pixels, bb - right**2 / pixels))
+        to_next = (a - b).reshape(len(values), -1)
+        steps += to_next @ to_next.T
+    smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
+    pairs = between[np.tril_indices(len(values), -1)]
+    return Look(middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps)
 
 
-def _measure_steps(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    found = np.zeros((len(values), len(values)))
-    for axis in (0, 1):
-        both = np.take(valid, range(1, valid.shape[axis]), axis) & np.take(valid, range(valid.shape[axis] - 1), axis)
-        steps = np.diff(values, axis=axis + 1)[:, both].astype(np.float64)
-        found += steps @ steps.T
-    return found
+def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """The valid pixels of a window bands x H x W: bands x n, not copied where all are valid."""
+    return values.reshape(len(values), -1) if valid.all() else values[:, valid]
+
+
+def _correlate(
+    covariance: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Correlations of sums of products and of squares about the means; 0 where one does not vary."""
+    power = np.sqrt(np.maximum(one, 0) * np.maximum(other, 0))
+    return np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0)
 
 
 def _correlate_steps(looks: Iterable[Look]) -> float:
@@ -110,12 +128,6 @@ def _correlate_steps(looks: Iterable[Look]) -> float:
     pooled = np.sum([look.steps for look in looks], axis=0)
     size = np.sqrt(np.diag(pooled))
     return float((pooled / np.maximum(np.outer(size, size), 1e-12)).min())
-
-
-def _correlate(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    a, b = one - one.mean(), other - other.mean()
-    power = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / power if power > 0 else 0.0
 
 
 def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance: bool = False) -> dict[str, Any]:
@@ -229,12 +241,13 @@ def _check_ground(
     shown = [spectral.index(k) for k in stretch.colours]
     for found, values, said, valid in _read_windows(reader, stretch, card):
         if shown:  # of what is set aside as a cloud too
-            colours.append(_measure_colour(found[shown][:, said]))
+            colours.append(_measure_colour(_pick(found[shown], said)))
         if valid.mean() < LEAST_VALID:
             continue
         looks.append(look_at(values, valid))
-        negative.append(float((found[:, valid] < 0).mean()))
-        counts.append(found[:, valid][:, ::7])
+        kept = _pick(found, valid)
+        negative.append(float((kept < 0).mean()))
+        counts.append(kept[:, ::7])
     every = np.concatenate(counts, axis=1) if looks else None
     if looks:
         _refuse_nonsense(looks, negative, CONTRAST_LEAST if domain is None else _find_least_contrast(domain))
