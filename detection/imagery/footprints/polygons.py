@@ -1,6 +1,7 @@
 """From a probability raster to footprints: components joined across strips, true areas, lon/lat outlines."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,18 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
-from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
-from shapely.geometry.polygon import orient
 
 from detection.imagery.footprints.records import Footprint
-from detection.imagery.raster.areas import join_sides, map_outline, measure_ground, measure_rectangle, pixel_area_m2
-from detection.imagery.raster.components import EIGHT, NODATA, Component, Labelling, Read, Rows
+from detection.imagery.raster.areas import (
+    Outlines,
+    join_sides,
+    map_outline,
+    measure_ground,
+    measure_rectangles,
+    pixel_area_m2,
+)
+from detection.imagery.raster.components import EIGHT, FOUR, NODATA, Component, Labelling, Read, Rows
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.outlines import outline_pixels
 from detection.imagery.scene.sampling import NO_SAMPLER, Sampler, Sums
@@ -28,6 +34,8 @@ STEPS = 200
 UNPLACED_MINIMUM_PX = 9.0
 # A component whose box is larger than this is outlined strip by strip.
 LARGE_PX = 1 << 22
+# So many outlines are measured at once.
+AT_ONCE = 256
 
 
 @dataclass(slots=True)
@@ -67,7 +75,7 @@ def find_footprints(
 ) -> Iterator[Footprint]:
     """Yield the footprints of a stored probability raster, in the order of their first pixel.
 
-    Memory is bounded by a strip of the scene, and by the outline of the largest component.
+    Memory is bounded by a strip of the scene, and by the outlines of `AT_ONCE` components.
 
     Args:
         read: `read(column, row, width, height)` of the stored probability steps (0 to 200, 255 = nodata).
@@ -89,6 +97,7 @@ def find_footprints(
     hole_px = (minimum_hole_m2 if grid.placed else UNPLACED_MINIMUM_PX) / pixel_m2
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
+    found: list[tuple[Component, Body]] = []
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             on_small()
@@ -97,34 +106,53 @@ def find_footprints(
             body = _gather_large(read, grid, component, labelling, hole_px, sampler)
         else:
             body = _gather(rows, grid, component, least, hole_px, sampler)
-        on_ground = map_outline(body.outline, grid.to_crs)
-        area, perimeter = measure_ground(on_ground, grid)
-        if (area if grid.placed else body.outline.area) < smallest:
-            on_small()
-            continue
+        found.append((component, body))
+        if len(found) == AT_ONCE:
+            yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
+            found = []
+    yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
+
+
+def _describe(
+    found: list[tuple[Component, Body]], grid: Grid, smallest: float, identity: str, sampler: Sampler, kind: str,
+    on_small: Callable[[], None], *, linear: bool,
+) -> Iterator[Footprint]:  # fmt: skip
+    """Measure bodies on the ground, all of them in one call of each library, and yield those that are large enough."""
+    placed = grid.placed
+    outlines = np.array([body.outline for _, body in found], object)
+    on_ground = map_outline(outlines, grid.to_crs)
+    areas, perimeters = measure_ground(on_ground, grid)
+    large = (areas if placed else shapely.area(outlines)) >= smallest
+    for _ in range(np.count_nonzero(~large)):
+        on_small()
+    lonlat = _to_geojson(on_ground[large], grid)
+    whole = lonlat.copy()
+    for place in np.flatnonzero(np.ptp(shapely.bounds(lonlat)[:, ::2], axis=1) > 180) if placed else ():
+        whole[place] = join_sides(lonlat[place])
+    rectangles = measure_rectangles(whole) if placed else [(None, None, None)] * len(whole)
+    middles = shapely.get_coordinates(shapely.centroid(whole)).tolist()
+    geometries, boxes = (json.loads(text) for text in shapely.to_geojson(lonlat)), shapely.bounds(lonlat).tolist()
+    for place, geometry, box, (x, y), (length, width, azimuth) in zip(
+        np.flatnonzero(large), geometries, boxes, middles, rectangles, strict=True
+    ):
+        component, body = found[place]
+        area, perimeter = float(areas[place]), float(perimeters[place])
         name = f"{identity}:{component.first_row}:{component.first_column}"
         if kind != "landslide":
             name = f"{name}:{kind}"
-        lonlat = _to_geojson(on_ground, grid)
-        whole = join_sides(lonlat) if grid.placed else lonlat
-        length, width, azimuth = measure_rectangle(whole) if grid.placed else (None, None, None)
-        if linear and length:
-            width = round(area / length, 2)
-        west, south, east, north = (float(value) for value in lonlat.bounds)
-        middle = whole.centroid
         beneath = sampler.describe(body.samples, body.pixels)
         yield Footprint(
             polygon_id=hashlib.sha256(name.encode()).hexdigest()[:16],
             kind=kind,
-            area_m2=round(area, 2) if grid.placed else None,
-            perimeter_m=round(perimeter, 2) if grid.placed else None,
+            area_m2=round(area, 2) if placed else None,
+            perimeter_m=round(perimeter, 2) if placed else None,
             mean_probability=round(body.steps_sum / body.pixels / STEPS, 4),
             max_probability=body.steps_max / STEPS,
-            geometry=mapping(lonlat),
-            bbox=(west, south, east, north),
-            centroid=(round(_turn_back(middle.x) if grid.placed else middle.x, 7), round(middle.y, 7)),
+            geometry=geometry,
+            bbox=(box[0], box[1], box[2], box[3]),
+            centroid=(round(_turn_back(x) if placed else x, 7), round(y, 7)),
             length_m=length,
-            width_m=width,
+            width_m=round(area / length, 2) if linear and length else width,
             azimuth_deg=azimuth,
             touches_edge=bool(
                 component.left == 0
@@ -148,14 +176,24 @@ def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: f
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
     bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
     values = read(left, top, right - left, bottom - top)
-    labels, _ = ndimage.label((values >= least) & (values != NODATA), structure=EIGHT)
-    pixels = labels == labels[component.first_row - top, component.first_column - left]
     nodata = values == NODATA
+    pixels = _find_pixels((values >= least) & ~nodata, component, left, top)
     filled = _fill_holes(pixels, nodata, hole_px)
-    body = Body(_mend(_move(_collect(outline_pixels(filled)), left, top)))
+    body = Body(_mend(_collect(outline_pixels(filled, (left, top)))))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
     return body
+
+
+def _find_pixels(marked: NDArray[np.bool_], component: Component, left: int, top: int) -> NDArray[np.bool_]:
+    """The pixels of a component among those that are marked in a window around its box."""
+    box = slice(component.top - top, component.bottom - top), slice(component.left - left, component.right - left)
+    if np.count_nonzero(marked[box]) == component.pixels:  # no other reaches into it
+        pixels = np.zeros_like(marked)
+        pixels[box] = marked[box]
+        return pixels
+    labels, _ = ndimage.label(marked, structure=EIGHT)
+    return np.asarray(labels == labels[component.first_row - top, component.first_column - left])
 
 
 def _gather_large(
@@ -176,7 +214,7 @@ def _gather_large(
         framed[at_row : at_row + pixels.shape[0], at_column : at_column + pixels.shape[1]] = pixels
         _count(body, values, framed, values == NODATA)
         sampler.sample(body.samples, component.left, row, pixels)
-        parts += [_move(part, component.left, row) for part in outline_pixels(pixels)]
+        parts += outline_pixels(pixels, (component.left, row))
     body.outline = _mend(_fill_faces(shapely.union_all(parts), read, hole_px))
     return body
 
@@ -198,7 +236,7 @@ def _fill_holes(body: NDArray[np.bool_], nodata: NDArray[np.bool_], limit_px: fl
     """Fill the holes of fewer than `limit_px` pixels that hold no nodata."""
     framed = np.ones((body.shape[0] + 2, body.shape[1] + 2), bool)
     framed[1:-1, 1:-1] = ~body
-    around, number = ndimage.label(framed)
+    around, number = ndimage.label(framed, structure=FOUR)
     if number == 1:
         return body
     fill = np.bincount(around.ravel()) < limit_px
@@ -229,14 +267,23 @@ def _mend(outline: BaseGeometry) -> BaseGeometry:
     return outline if outline.is_valid else shapely.make_valid(outline, method="structure")
 
 
-def _to_geojson(on_ground: BaseGeometry, grid: Grid) -> BaseGeometry:
-    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where it crosses 180 degrees."""
-    lonlat = map_outline(on_ground, grid.to_lonlat)
-    if grid.placed:
-        lonlat = _wrap(join_sides(lonlat))
-    rounded = map_outline(lonlat, lambda x, y: (np.round(x, 7), np.round(y, 7)))
-    parts = [orient(part) for part in shapely.get_parts(rounded) if part.geom_type == "Polygon" and part.area > 0]
-    return _collect(parts)
+def _to_geojson(on_ground: Outlines, grid: Grid) -> Outlines:
+    """Lon/lat by RFC 7946: 7 decimals, exterior rings counter-clockwise, cut where they cross 180 degrees."""
+    lonlat = map_outline(on_ground, lambda x, y: _round(*grid.to_lonlat(x, y)))
+    left, _, right, _ = shapely.bounds(lonlat).T
+    for place in np.flatnonzero((left <= -180) | (right >= 180) | (right - left > 180)) if grid.placed else ():
+        lonlat[place] = map_outline(_wrap(join_sides(map_outline(on_ground[place], grid.to_lonlat))), _round)
+    parts, owners = shapely.get_parts(lonlat, return_index=True)
+    kept = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & (shapely.area(parts) > 0)
+    parts, owners = shapely.orient_polygons(parts[kept]), owners[kept]
+    every = np.split(parts, np.searchsorted(owners, np.arange(1, len(lonlat))))
+    for number, own in enumerate(every[: len(lonlat)]):
+        lonlat[number] = _collect(own.tolist())
+    return lonlat
+
+
+def _round(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    return np.round(x, 7), np.round(y, 7)
 
 
 def _turn_back(longitude: float) -> float:

@@ -1,8 +1,9 @@
 """Outlines on the ground: true areas whatever the grid, perimeters, and the smallest rectangle around them."""
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyproj
@@ -22,12 +23,15 @@ GEOD = pyproj.Geod(ellps="WGS84")
 EQUATOR_M = 6_378_137.0
 ECCENTRICITY_2 = 0.00669437999014
 
+Outlines = NDArray[np.object_]
+"""Geometries of shapely, in one dimension."""
+Some = TypeVar("Some", BaseGeometry, Outlines)
 MapXy = Callable[[NDArray[Any], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]
 
 
-def map_outline(outline: BaseGeometry, function: MapXy) -> BaseGeometry:
-    """Return the outline with `function` applied to its x and y."""
-    moved: BaseGeometry = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
+def map_outline(outline: Some, function: MapXy) -> Some:
+    """Return one or many outlines with `function` applied to their x and y."""
+    moved: Some = shapely.transform(outline, function, interleaved=False)  # type: ignore[arg-type]
     return moved
 
 
@@ -48,16 +52,17 @@ def true_area_m2(outline: BaseGeometry, grid: Grid) -> float:
     determinant of the affine times the pixels, whatever the rotation); else the geodesic area on WGS 84 (Karney 2013)
     of the outline densified to steps of at most a pixel.
     """
-    return measure_ground(outline, grid)[0]
+    return float(measure_ground(np.array([outline]), grid)[0][0])
 
 
-def measure_ground(outline: BaseGeometry, grid: Grid) -> tuple[float, float]:
-    """Return area (m²) and perimeter (m) on the ground of an outline in the grid's CRS; see `true_area_m2`."""
-    if not grid.placed:
-        return float("nan"), float("nan")
-    if _is_true_to_area(grid):
-        return float(outline.area), float(outline.length)
-    return _measure_geodesic(outline, grid)
+def measure_ground(outlines: Outlines, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return areas (m²) and perimeters (m) on the ground of outlines in the grid's CRS; see `true_area_m2`."""
+    if grid.placed and _is_true_to_area(grid):
+        return shapely.area(outlines), shapely.length(outlines)
+    unknown = float("nan"), float("nan")
+    found = [_measure_geodesic(one, grid) if grid.placed else unknown for one in outlines]
+    areas, perimeters = np.array(found, np.float64).reshape(-1, 2).T
+    return areas, perimeters
 
 
 @lru_cache(maxsize=64)
@@ -125,32 +130,37 @@ def join_sides(lonlat: BaseGeometry) -> BaseGeometry:
     return map_outline(lonlat, lambda x, y: (start + (x - start + 180) % 360 - 180, y))
 
 
-def into_metres(outline: BaseGeometry) -> BaseGeometry:
-    """Return an outline in lon/lat as metres east and north of its centre.
+def into_metres(outlines: Outlines) -> Outlines:
+    """Return outlines in lon/lat, each as metres east and north of its own centre.
 
     By the radii of curvature of the ellipsoid there; an outline of 10 km is true within about a thousandth.
     """
-    left, bottom, right, top = outline.bounds
+    places, owners = shapely.get_coordinates(outlines, return_index=True)
+    left, bottom, right, top = shapely.bounds(outlines).T
     lon, lat = (left + right) / 2, (bottom + top) / 2
     sine = np.sin(np.radians(lat))
     bend = 1 - ECCENTRICITY_2 * sine**2
     north = EQUATOR_M * (1 - ECCENTRICITY_2) / bend**1.5
     east = EQUATOR_M / np.sqrt(bend) * np.cos(np.radians(lat))
-    return map_outline(outline, lambda x, y: (np.radians(x - lon) * east, np.radians(y - lat) * north))
+    metres = np.radians(places - np.stack([lon, lat], axis=1)[owners]) * np.stack([east, north], axis=1)[owners]
+    return np.asarray(shapely.set_coordinates(outlines.copy(), metres))
 
 
-def measure_rectangle(outline: BaseGeometry) -> tuple[float, float, float]:
-    """Return length (m), width (m) and azimuth (0 to 180 degrees from north) of the smallest rectangle around.
+def measure_rectangles(outlines: Outlines) -> list[tuple[float, float, float]]:
+    """Return length (m), width (m) and azimuth (0 to 180 degrees from north) of the smallest rectangle around each.
 
-    >>> measure_rectangle(shapely.box(0, 0, 0.001, 0.003))
-    (331.72, 111.32, 0.0)
+    >>> measure_rectangles(np.array([shapely.box(0, 0, 0.001, 0.003)]))
+    [(331.72, 111.32, 0.0)]
     """
-    rectangle = shapely.oriented_envelope(into_metres(outline))
-    corners = shapely.get_coordinates(rectangle)
-    if len(corners) < 4:
-        return round(float(rectangle.length), 2), 0.0, 0.0
-    sides = np.diff(corners[:3], axis=0)
-    lengths = np.hypot(sides[:, 0], sides[:, 1])
-    long_side = sides[int(np.argmax(lengths))]
-    azimuth = round(float(np.degrees(np.arctan2(long_side[0], long_side[1])) % 180), 1) % 180
-    return round(float(lengths.max()), 2), round(float(lengths.min()), 2), azimuth
+    found = []
+    for rectangle in shapely.oriented_envelope(into_metres(outlines)):
+        corners = shapely.get_coordinates(rectangle).tolist()
+        if len(corners) < 4:
+            found.append((round(float(rectangle.length), 2), 0.0, 0.0))
+            continue
+        (x, y), (x_1, y_1), (x_2, y_2) = corners[:3]
+        sides = (x_1 - x, y_1 - y), (x_2 - x_1, y_2 - y_1)
+        one, other = (math.hypot(*side) for side in sides)
+        azimuth = round(math.degrees(math.atan2(*sides[int(other > one)])) % 180, 1) % 180
+        found.append((round(max(one, other), 2), round(min(one, other), 2), azimuth))
+    return found

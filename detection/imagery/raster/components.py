@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 EIGHT = np.ones((3, 3), bool)
+FOUR = ndimage.generate_binary_structure(2, 1)  # else it is made anew at every call
 NODATA = 255
 # Pixels held at a time; the strips of a wide scene are lower.
 STRIP_PX = 1 << 21

@@ -8,8 +8,10 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from detection.imagery.raster.components import FOUR
 
-def outline_pixels(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
+
+def outline_pixels(mask: NDArray[np.bool_], origin: tuple[int, int] = (0, 0)) -> list[shapely.Polygon]:
     """Outline the true pixels: a polygon in (column, row) for all that hang together by their sides.
 
     The corners of all outlines lie on the lattice between the pixels; sorted along a row of it they are joined two by
@@ -19,11 +21,12 @@ def outline_pixels(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
 
     Args:
         mask: H x W.
+        origin: column and row of its first pixel.
 
     Returns:
         Valid polygons, in the order of their first pixel.
     """
-    labels, number = ndimage.label(mask)
+    labels, number = ndimage.label(mask, structure=FOUR)
     cells = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), labels.dtype)  # `np.pad` costs as much as all the rest
     cells[1:-1, 1:-1] = labels
     nw, ne, sw, se = cells[:-1, :-1], cells[:-1, 1:], cells[1:, :-1], cells[1:, 1:]
@@ -46,10 +49,10 @@ def outline_pixels(mask: NDArray[np.bool_]) -> list[shapely.Polygon]:
     above_below[order[0::2]], above_below[order[1::2]] = order[1::2], order[0::2]
     exteriors: list[NDArray[np.int64]] = [np.empty((0, 2), np.int64)] * number
     holes: list[list[NDArray[np.int64]]] = [[] for _ in range(number)]
-    places = np.stack([columns, rows], axis=1)
+    places = np.stack([columns + origin[0], rows + origin[1]], axis=1)
     for ring in _list_rings(above_below.tolist()):
         # the ring's first corner is its highest, and there its leftmost: it begins to the right, along its upper side
-        column, row = places[ring[0]]
+        column, row = columns[ring[0]], rows[ring[0]]
         below, above = int(se[row, column]), int(ne[row, column])
         if below:
             exteriors[below - 1] = places[ring]

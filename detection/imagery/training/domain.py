@@ -116,7 +116,7 @@ def _correlate(
 ) -> NDArray[np.float64]:
     """Correlations of sums of products and of squares about the means; 0 where one does not vary."""
     power = np.sqrt(np.maximum(one, 0) * np.maximum(other, 0))
-    return np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0)
+    return np.asarray(np.divide(covariance, power, out=np.zeros_like(covariance), where=power > 0))
 
 
 def _correlate_steps(looks: Iterable[Look]) -> float:

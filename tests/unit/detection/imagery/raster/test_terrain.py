@@ -9,7 +9,7 @@ from affine import Affine
 
 from detection.imagery.data.generate import write_scene
 from detection.imagery.footprints.detect import detect
-from detection.imagery.raster.areas import measure_rectangle
+from detection.imagery.raster.areas import measure_rectangles
 from detection.imagery.raster.grid import Grid, grid_around
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import write_geotiff
@@ -205,6 +205,6 @@ def test_a_rectangle_is_measured_in_metres_and_from_north(azimuth):
     east = 1 / (111_319.49 * math.cos(math.radians(LAT)))
     box = rotate(shapely.box(-20, -100, 20, 100), -azimuth, origin=(0, 0))
     lonlat = map_outline(box, lambda x, y: (LON + x * east, LAT + y / 111_080.0))
-    length, width, found = measure_rectangle(lonlat)
+    [(length, width, found)] = measure_rectangles(np.array([lonlat]))
     assert (length, width) == (pytest.approx(200, rel=0.01), pytest.approx(40, rel=0.02))
     assert min(abs(found - azimuth), 180 - abs(found - azimuth)) < 1
