@@ -112,7 +112,7 @@ def map_scene(
         steps = np.full((classes, *owned.shape), NODATA, np.uint8)
         if owned.any():
             counts, origin = values, (tile.read_column, tile.read_row)
-            values, valid, shown = _stretch(stretch, values, valid, *origin)
+            values, valid, shown = _stretch(stretch, values, valid, *origin, own=wants is None)
             owned = shown[tile.crop]
             if wants is None or wants(counts, valid, *origin):
                 found = segmenter.class_probabilities(values, valid)[(slice(None), *tile.crop)]
@@ -258,10 +258,10 @@ def tile_origins(start: int, length: int, tile: int, shift: int) -> list[int]:
 
 
 def _stretch(
-    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int
+    stretch: Stretch, values: NDArray[np.float32], valid: NDArray[np.bool_], column: int, row: int, *, own: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     """Counts to model values; where the network sees them (not what cannot be real), and where its word is kept."""
-    counts, values = values, stretch.apply(values, column, row)
+    counts, values = values, stretch.apply(values, column, row, own=own)
     plausible = stretch.find_plausible(values)
     valid = valid if plausible is None else valid & plausible
     clouds = stretch.find_clouds(values, counts, column, row)

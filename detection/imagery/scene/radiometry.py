@@ -110,14 +110,23 @@ class Stretch:
         """Values of which a ratio means something: the stretched ones, or shares of the brightest nearby."""
         return values if self.moments is None else self._share(counts - np.float32(self.offset), column, row)
 
-    def apply(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
-        """Stretch bands x H x W whose first pixel is (column, row) of the scene."""
+    def apply(self, values: NDArray[np.float32], column: int, row: int, *, own: bool = False) -> NDArray[np.float32]:
+        """Stretch bands x H x W whose first pixel is (column, row) of the scene.
+
+        Args:
+            values: counts.
+            column: of their first pixel.
+            row: of the same.
+            own: nobody needs the counts any more: they may become the result.
+        """
         if self.moments is not None:
             stretched = np.array(values, np.float32)
             spectral = self.factors > 0
             stretched[spectral] = self.moments.standardise(values[spectral], column, row)
             return stretched
-        return values * self.factors[:, None, None] if self.maxima is None else self._share(values, column, row)
+        if self.maxima is not None:
+            return self._share(values, column, row)
+        return np.multiply(values, self.factors[:, None, None], out=values if own else None)
 
     def _share(self, values: NDArray[np.float32], column: int, row: int) -> NDArray[np.float32]:
         """Shares of the brightest nearby; bands in a unit of their own as they are."""

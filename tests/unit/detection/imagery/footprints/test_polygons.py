@@ -7,6 +7,7 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
+from scipy import ndimage
 from shapely.geometry import shape
 
 from detection.imagery.footprints.polygons import find_footprints
@@ -191,3 +192,22 @@ def test_a_threshold_of_zero_does_not_make_the_whole_scene_a_footprint():
     grid = grid_around(141.95, 42.73, 20, 10.0)
     assert footprints_of(np.zeros((20, 20), np.uint8), grid, threshold=0.0) == []
     assert footprints_of(np.full((20, 20), NODATA, np.uint8), grid, threshold=0.0) == []
+
+
+def test_footprints_are_the_same_however_many_are_measured_at_once(monkeypatch):
+    """Bodies lie in the boxes of others, and some are too small: none takes the pixels or the place of another."""
+    rng = np.random.default_rng(5)
+    steps = np.where(rng.random((150, 140)) < 0.3, 180, 0).astype(np.uint8)
+    steps[rng.random(steps.shape) < 0.02] = NODATA
+    grid, small = grid_around(141.0, 42.73, 150, 10.0), []
+    options = {"minimum_area_m2": 900.0, "on_small": lambda: small.append(1)}
+    whole = footprints_of(steps, Grid(grid.transform, grid.crs_wkt, 140, 150), **options)
+    left_out = len(small)
+    monkeypatch.setattr("detection.imagery.footprints.polygons.AT_ONCE", 3)
+    assert footprints_of(steps, Grid(grid.transform, grid.crs_wkt, 140, 150), **options) == whole
+    assert len(whole) > 20
+    assert len(small) == 2 * left_out > 0
+    labels, _ = ndimage.label((steps >= 100) & (steps != NODATA), structure=np.ones((3, 3)))
+    areas = sorted(100.0 * size for size in np.bincount(labels.ravel())[1:] if size >= 9)
+    assert sorted(one.area_m2 for one in whole) == pytest.approx(areas)
+    assert {one.mean_probability for one in whole} == {0.9}

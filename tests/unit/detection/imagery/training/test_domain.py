@@ -1,0 +1,40 @@
+"""What is measured of a window of a scene is what its plain formula says, with pixels that are not valid too."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from detection.imagery.training.domain import look_at
+
+
+def correlate(one, other):
+    return np.corrcoef(one, other)[0, 1]
+
+
+@pytest.mark.parametrize("valid_share", [1.0, 0.8])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_a_look_measures_bands_neighbours_and_steps(valid_share, offset):
+    rng = np.random.default_rng(3)
+    ground = ndimage.gaussian_filter(rng.normal(0, 1, (90, 70)), 1.5)
+    noise = rng.normal(0, 0.05, (3, 90, 70))
+    values = (offset + ground * np.array([1, 2, -1])[:, None, None] + noise).astype(np.float32)
+    valid = rng.random((90, 70)) < valid_share
+    look, exact = look_at(values, valid), values.astype(np.float64)
+    kept = exact[:, valid]
+    low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
+    assert look.median == pytest.approx(middle)
+    assert look.spread == pytest.approx(high - low)
+    assert look.correlation == pytest.approx(min(correlate(kept[i], kept[j]) for i in range(3) for j in range(i)))
+    down, right = valid[1:] & valid[:-1], valid[:, 1:] & valid[:, :-1]
+    along = [(correlate(b[1:][down], b[:-1][down]) + correlate(b[:, 1:][right], b[:, :-1][right])) / 2 for b in exact]
+    assert look.smoothness == pytest.approx(min(along))
+    steps = [np.diff(exact, axis=1)[:, down], np.diff(exact, axis=2)[:, right]]
+    assert look.steps == pytest.approx(sum(one @ one.T for one in steps))
+
+
+def test_a_band_that_does_not_vary_correlates_with_nothing():
+    values = np.full((2, 32, 32), 0.1, np.float32)
+    values[1] = np.linspace(0, 1, 32)
+    look = look_at(values, np.ones((32, 32), bool))
+    assert (look.correlation, look.smoothness, look.spread[0]) == (0.0, 0.0, 0.0)
+    assert look_at(values[:1], np.eye(32, dtype=bool)).smoothness == 0.0  # no pixel has a neighbour
