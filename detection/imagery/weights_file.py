@@ -78,18 +78,18 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     return WeightsFile(path, content, card, sha256(content + card_text).hexdigest())
 
 
-def find_fault(weights: str, met: Mapping[str, str] | None = None) -> str | None:
+def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:
     """Why weights cannot be read, in one line; None where they can.
 
     Args:
         weights: name or path.
-        met: reasons that were met when networks were run, by the hash of weights and card.
+        met: gives the reason that was met when the network of a hash (of weights and card) was run.
     """
     try:
         found = read_weights(weights)
     except ModelError as error:
         return " ".join(str(error).split())
-    return (met or {}).get(found.model_hash)
+    return met(found.model_hash)
 
 
 def may_be_used(card: Mapping[str, Any]) -> bool:

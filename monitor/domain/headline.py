@@ -8,7 +8,7 @@ from typing import Any, Final
 from monitor.domain.instants import epoch_s, from_epoch_s, spell
 from monitor.domain.keys import StepKey, VoteKey
 from monitor.domain.site import Site
-from monitor.language.figures import spell_number
+from monitor.language.figures import spell_number, spell_span
 
 Frozen = Mapping[str, Any]
 _NOTHING: Final[Mapping[str, Any]] = {}
@@ -24,7 +24,7 @@ class Headline:
     """What is behind a level.
 
     Attributes:
-        sentence: one sentence without its full stop: `Moving 302 mm/day at 5 of 6 stations, red from 200 mm/day`.
+        sentence: one sentence without its full stop: `Moving 302 mm/day over 6 h at 5 of 6 stations, red from 200`.
         short: the same for a lock screen: `302 mm/day, 5 stations`.
         stations: those that ask for the level, the fastest first.
     """
@@ -36,13 +36,14 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What one station's word says of a bound: its value, the bound, and the unit of both."""
+    """What one station's word says of a bound: its value, the bound, and the window that both are of."""
 
     station: str
     criterion: str
     level: int
     value: float
     bound: float
+    window_s: float
 
 
 def read_outcome(frozen: Frozen) -> Mapping[str, Any]:
@@ -65,6 +66,11 @@ def find_own_bound(word: Frozen, level: int) -> Frozen | None:
     """
     bounds = (b for b in word["facts"].get("bounds", ()) if b.get("rate") is not None)
     return next((b for b in bounds if b["level"] == level), None)
+
+
+def window_of(bound: Frozen) -> float:
+    """The seconds that the rate of a bound is measured over; a day where the site file names none."""
+    return bound["window_s"] or 86400.0
 
 
 def find_headline(frozen: Frozen, site: Site | None, level: int) -> Headline | None:
@@ -110,7 +116,7 @@ def _measure(told: Mapping[str, Any], asking: Mapping[VoteKey, int]) -> list[_Me
         own = asking.get(VoteKey(word["criterion"], word["station"]))
         b = None if own is None else find_own_bound(word, own)
         if own is not None and b is not None:
-            found.append(_Measured(word["station"], word["criterion"], own, b["rate"], b["bound"]))
+            found.append(_Measured(word["station"], word["criterion"], own, b["rate"], b["bound"], window_of(b)))
     if not found:
         return []
     first = max(found, key=lambda one: (one.level, abs(one.value / one.bound) if one.bound else 0.0))
@@ -134,7 +140,7 @@ def _say_measured(measured: Sequence[_Measured], told: Mapping[str, Any], site: 
     else:
         where, who = f"at {count} of {asked} stations", f"{count} stations"
     quantity = "" if criterion is None else criterion.quantity.replace("_", " ")
-    what = f"Moving {figure}" if is_motion else f"Rate of {quantity} is {figure}"
+    what = f"{'Moving' if is_motion else f'Rate of {quantity} is'} {figure} over {spell_span(first.window_s)}"
     return Headline(f"{what} {where}, {bound}", f"{figure}, {who}", tuple(one.station for one in measured))
 
 

@@ -21,12 +21,18 @@ SENTENCES: Final = (
     N_("nothing asks for more"), N_("every witness of {level} is beyond its recovery limit with fresh data"),
     N_("set by {name} (was {level}): {reason}"),
     N_("EXERCISE"), N_("DELAYED"), N_("open for {duration}"), N_("not acknowledged for {duration}"), N_("nobody else could be reached"),
-    N_("Moving {n} {unit} at {place}, {level} from {n2} {unit2}"),
-    N_("Moving {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Moving {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {place}, {level} from {n2} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
-    N_("Rate of {quantity} is {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
+    N_("Moving {n} {unit} over {window} at {place}, {level} from {n2} {unit2}"),
+    N_("Moving {n} {unit} at {place}, {level} from {n2} {unit2}"),  # of before the window was said
+    N_("Moving {n} {unit} over {window} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
+    N_("Moving {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
+    N_("Moving {n} {unit} over {window} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
+    N_("Moving {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
+    N_("Rate of {quantity} is {n} {unit} over {window} at {place}, {level} from {n2} {unit2}"),
+    N_("Rate of {quantity} is {n} {unit} at {place}, {level} from {n2} {unit2}"),  # of before the window was said
+    N_("Rate of {quantity} is {n} {unit} over {window} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),
+    N_("Rate of {quantity} is {n} {unit} at {place}, {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
+    N_("Rate of {quantity} is {n} {unit} over {window} at {n2} of {n3} stations, {level} from {n4} {unit2}"),
+    N_("Rate of {quantity} is {n} {unit} at {n2} of {n3} stations, {level} from {n4} {unit2}"),  # of before the window was said
     N_("{n} {unit}, {n2} stations"), N_("{n} {unit}, {station}"),
     N_("down from {level}"),
     N_("Health urgent"), N_("Health notice"), N_("Health clear"), N_("Advice urgent"), N_("Advice notice"), N_("Advice clear"),

@@ -188,7 +188,7 @@ def _describe_motion(
     found = []
     for station, own in sorted(by_station.items()):
         declared, seen = site.station(station), judged.get(station)
-        names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "stage", "trend", "window")
+        names = ("velocity_mm_per_day", "velocity_error_mm_per_day", "velocity_window_s", "stage", "trend", "window")
         for quantity, points, unit in _follow(c, own, period):
             found.append({
                 "station": station, "on_slope": declared.on_slope if declared else True, "quantity": quantity,

@@ -14,7 +14,7 @@ from monitor.domain.canonical import code_version
 from monitor.domain.instants import parse, spell_duration
 from monitor.language import catalogue
 from monitor.language.catalogue import N_, gettext
-from monitor.language.figures import level_class, spell_number
+from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import describe_zone, spell_local, use_zone
 from monitor.language.sayings import NOTHING_KEPT, Kept, say, say_level
 from monitor.reports.field import NO_PHOTOS, Photos
@@ -80,7 +80,7 @@ def _environment() -> Environment:
     environment.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(
         minute=minute, number=spell_number, signed=spell_signed, say=say,
-        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration,
+        line=partial(draw_line, width=WIDTH, height=HEIGHT), bars=draw_bars, span=spell_duration, window=spell_span,
     )  # fmt: skip
     environment.globals.update(level_class=level_class, language=catalogue.current, style=read_style)
     return environment

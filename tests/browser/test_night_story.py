@@ -100,7 +100,7 @@ def test_mail_link_acknowledge_evidence_call_list(inbox, chromium, tmp_path, sql
         # first tap: the link; the sign-in of the evening holds
         page.goto(link)
         head = page.locator("#part-alert_head").inner_text()
-        assert re.search(r"Rate of crack opening is \d+ mm/day at 2 of 2 stations, red from 80 mm/day\.", head)
+        assert re.search(r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", head)
         assert "Clear the pit floor" in head
         button = page.get_by_role("button", name="I am on my way")
         assert button.bounding_box()["height"] >= 24

@@ -41,8 +41,8 @@ COLOUR_LEAST: Final = 0.06
 TROPIC_DEG: Final = 23.4
 WINTER, SOUTHERN_WINTER = (11, 12, 1, 2, 3), (5, 6, 7, 8, 9)
 SAME: Final = 0.9999  # correlation of bands that are copies of one
-# Of 115 training crops of `bijie` at half, once and twice their size none has more than 0.991. Channels of radar that
-# share their speckle have 0.999, and at 2.4 m they get outlines.
+# Of the 230 training crops of `bijie` at half, once and twice the size that the network learnt none has more than
+# 0.991. Channels of radar that share their speckle have 0.999, and at 2.4 m they get outlines.
 ALIKE: Final = 0.995
 # Ground differs more in red than in blue: of 1,827 measured tiles (Landslide4Sense, Bijie, Hokkaido at 3 m and 10 m)
 # none has in red less than this share of the contrast in blue, both as it is and over the median.

@@ -1,5 +1,6 @@
 """`slopeward scenes`: put a scene into the inbox, detect footprints offline, train, export."""
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,11 @@ from monitor.cli.session import (
     say,
     show,
 )
+from monitor.config.service import ServiceConfig
+from monitor.domain.instants import is_silent
+from monitor.domain.site import Site
 from monitor.errors import RefusedError
+from monitor.store.database.engine import Database
 
 app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True)
 
@@ -41,6 +46,9 @@ app = typer.Typer(help="Add scenes and detect footprints.", no_args_is_help=True
 @app.command(epilog="Example: slopeward scenes add ./scene-2026-05-12 --site north-bench")
 def add(
     scene: Annotated[Path, typer.Argument(exists=True)], site: SiteOption, config: ConfigOption = None,
+    files: Annotated[
+        bool, typer.Option("--files", help="Make its picture, masks and vectors now; else the service makes them.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Copy a raster, a scene folder or a product into the inbox of a site and process it now; an archive is unpacked.
@@ -58,8 +66,36 @@ def add(
             _put(content, target, move=content != scene)
     said = detect_scene(db, service, one, target, datetime.now(UTC), wait=True)
     show({"site": one.id, "scene": scene.name, "said": said}, f"{scene.name}: {said}", as_json)
-    if said.startswith("failed"):
+    if said.startswith("failed") or not _see_to_files(db, service, one, target, scene, make=files):
         raise typer.Exit(1)
+
+
+def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path, scene: Path, *, make: bool) -> bool:
+    """Make what is left of a scene, or say what waits where no service runs; False where it could not be made."""
+    from monitor.jobs.scenes.files import has_left, make_left
+    from monitor.jobs.scenes.rows import name_of
+    from monitor.store.scenes.arrivals import load_scenes
+    from monitor.store.scenes.versions import WAITING
+    from monitor.store.service_state import find_stamp
+
+    now = datetime.now(UTC)
+    with db.read() as c:
+        rows = [row for row in load_scenes(c, site.id) if row.name == name_of(target)]
+        core = find_stamp(c, "core")
+    if make:
+        make_left(service, site, rows, now, asked=True)
+    left = any(map(has_left, rows))
+    if make and left:
+        say(f"{scene.name}: not all of its files could be made: see above")
+        return False
+    again = f"slopeward scenes add {shlex.quote(str(scene))} --site {site.id}"
+    if core is not None and not is_silent(core, now):
+        return True
+    if left:
+        say(f"{scene.name}: its picture, masks and vectors wait until the service runs; now: {again} --files")
+    if any(row.state == WAITING for row in rows):
+        say(f"{scene.name}: no service runs that would look at it again; when it is complete: {again}")
+    return True
 
 
 @contextmanager

@@ -38,10 +38,19 @@ REPLACED: Final = "its image was replaced"
 _tried_at: dict[Path, float] = {}  # of a folder that took no note of a failure, a time in seconds
 
 
-def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime) -> None:
+def make_left(
+    config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: datetime, *, asked: bool = False
+) -> None:  # fmt: skip
     """Make the files of scenes that were read and have not all of them; their rows stand whatever comes of it.
 
-    The job of tiles alone makes files, so no two processes write the same.
+    The worker holds the folder, so no two processes write the same.
+
+    Args:
+        config: the service's.
+        site: the site.
+        rows: its scenes.
+        now: wall time.
+        asked: a person asks for them: those that failed a moment ago are tried too.
 
     Raises:
         JobError: the service is stopping.
@@ -49,7 +58,7 @@ def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: 
     """
     trouble: OSError | None = None
     for row in rows:
-        if not is_left(row, now):
+        if not (has_left(row) if asked else is_left(row, now)):
             continue
         try:
             _make(config, site, row, now)
@@ -60,19 +69,27 @@ def make_left(config: ServiceConfig, site: Site, rows: Iterable[SceneRow], now: 
         raise trouble
 
 
-def is_left(row: SceneRow, now: datetime) -> bool:
-    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again.
+def has_left(row: SceneRow) -> bool:
+    """Whether a scene was read and has not all of its files.
 
     One that was delivered again since keeps its results: its files are made too.
     """
-    folder = Path(row.out_dir or "")
     try:
-        if row.state not in {"done", SUPERSEDED} or not row.out_dir or not (folder / MAKING).is_file():
-            return False
+        return row.state in {"done", SUPERSEDED} and bool(row.out_dir) and (Path(row.out_dir) / MAKING).is_file()
+    except OSError:  # nothing can be made in a folder that cannot be read
+        return False
+
+
+def is_left(row: SceneRow, now: datetime) -> bool:
+    """Whether a scene was read and has not all of its files; of those that failed, whether it is time again."""
+    folder = Path(row.out_dir or "")
+    if not has_left(row):
+        return False
+    try:
         tried_at = (folder / NOT_MADE).stat().st_mtime
     except FileNotFoundError:
         tried_at = None
-    except OSError:  # nothing can be made in a folder that cannot be read
+    except OSError:
         return False
     return all(now.timestamp() - at > AGAIN_S for at in (tried_at, _tried_at.get(folder)) if at is not None)
 

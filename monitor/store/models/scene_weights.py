@@ -1,9 +1,10 @@
 """Which weights serve the scenes of a site: those made for it, and those that read its newest scene."""
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, select, type_coerce
 
 from detection.imagery.change.radar_records import METHOD as RADAR
 from detection.imagery.footprints.records import AUTO, INDEX
@@ -14,7 +15,6 @@ from monitor.store.models.registry import ModelRow, find_model, load_models
 from monitor.store.schema.tables import scene, scene_footprint
 
 BROKEN: Final = "broken"  # of the run of a scene: of each own network that it asked, why it cannot be run, or null
-LOOKED_BACK: Final = 100  # newest scenes: radar asks no network, and of several the first that fits is the last asked
 NO_NETWORKS: Final = (INDEX, RADAR)  # what they find says nothing for or against weights
 
 
@@ -30,19 +30,20 @@ def find_broken_weights(c: Connection, site: Site) -> list[tuple[ModelRow, str]]
     that asked it.
     """
     own = _load_own(c, site.id) if site.scenes.weights == AUTO else []
-    met = _load_broken(c, site.id) if own else {}
-    faults = [(row, find_fault(row.path, met)) for row in own]
+    faults = [(row, find_fault(row.path, partial(_find_met, c, site.id))) for row in own]
     return [(row, fault) for row, fault in faults if fault is not None]
 
 
-def _load_broken(c: Connection, site: str) -> dict[str, str]:
-    """Weights that the newest scene that asked them could not use, by their hash, each with the reason."""
+def _find_met(c: Connection, site: str, model_hash: str) -> str | None:
+    """Why the newest scene that asked weights could not use them, however many came since; None where it could.
+
+    Radar asks no network, and of several the first that fits is the last asked. So the newest scenes may say nothing.
+    """
     s = scene.c
-    runs = select(s.run).where(s.site == site, s.state == "done").order_by(s.received_at.desc()).limit(LOOKED_BACK)
-    met: dict[str, str | None] = {}
-    for run in c.execute(runs).scalars():
-        met = {**((run or {}).get(BROKEN) or {}), **met}
-    return {model_hash: why for model_hash, why in met.items() if why is not None}
+    asked = type_coerce(s.run, Text).like(f'%"{BROKEN}":{{%"{model_hash}":%')  # canonical JSON, so no blanks
+    newest = select(s.run).where(s.site == site, s.state == "done", asked).order_by(s.received_at.desc()).limit(1)
+    run = c.execute(newest).scalar()
+    return None if run is None else (run.get(BROKEN) or {}).get(model_hash)
 
 
 def _load_own(c: Connection, site: str) -> list[ModelRow]:

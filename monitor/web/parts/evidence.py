@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome
+from monitor.domain.headline import find_own_bound, find_unit, name_of, read_outcome, window_of
 from monitor.domain.instants import from_epoch_s
 from monitor.domain.keys import VoteKey
 from monitor.domain.quantities import QUANTITIES
@@ -59,7 +59,7 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
             criterion = rates[key.criterion]
             found |= {
                 "value": spell_number(bound["rate"]), "bound": spell_number(bound["bound"]),
-                "span_s": bound["window_s"] or 86400.0, "unit": find_unit(site, key.criterion),
+                "span_s": window_of(bound), "unit": find_unit(site, key.criterion),
                 "moved": criterion.kind.velocity, "quantity": criterion.quantity,
             }  # fmt: skip
         said.append(found)

@@ -18,12 +18,15 @@ from rasterio.rpc import RPC
 
 from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data.generate import draw_scene
+from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect as find
 from detection.imagery.raster.grid import apply_affine
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
+from detection.imagery.training.domain import ALIKE, as_values, look_at
+from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
 
@@ -654,6 +657,24 @@ def test_radar_whose_channels_share_their_speckle_gets_no_outline_without_a_doub
     else:
         assert answer["doubts"] or not answer["polygons"]
     assert find({"scene_path": str(path), "weights": "auto"})["polygons"] == []
+
+
+def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
+    """What decision 49 and `ALIKE` say: all crops, at half, once and twice the size that the network learnt."""
+    recipe = read_recipe(find_recipe("bijie"))
+    crops, _ = read_parts(recipe, measured("bijie").parents[1])
+    side = int(recipe.data["size_px"])
+    sizes = ((s, s) for s in (side // 2, side, 2 * side))
+    seen = [correlate(resize_bands(crops.read(k).image, size)) for size in sizes for k in range(len(crops))]
+    radar = [correlate(draw_radar(3, 1.0, decibels=decibels)) for decibels in (False, True)]
+    assert len(crops) == 230
+    assert round(max(seen), 3) == 0.991
+    assert max(seen) < ALIKE < 0.999 <= min(radar)
+
+
+def correlate(bands: np.ndarray) -> float:
+    values = as_values(bands)
+    return look_at(values, np.ones(values.shape[1:], bool)).correlation
 
 
 def test_noise_between_the_pixels_of_a_finer_image_is_doubted_though_those_of_the_training_show_none(tmp_path, drawn):

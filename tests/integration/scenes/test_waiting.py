@@ -19,6 +19,7 @@ from monitor.store.models.registry import add_model, change_state, find_model
 from monitor.store.models.scene_weights import find_broken_weights
 from monitor.store.scenes.arrivals import SceneRow, load_scenes, load_waiting, save_scene
 from monitor.store.schema import tables as t
+from monitor.store.service_state import stamp
 from tests.conftest import ON_SQLITE
 from tests.data.drawn_scenes import SITE, add_site, arrive, draw, make_config, may, of_drawings, polygons, work_here
 
@@ -210,6 +211,40 @@ def test_adding_a_scene_again_replaces_what_lay_there_by_its_name(database, conf
     )
 
 
+def test_without_a_service_the_files_of_a_scene_wait_with_a_word_and_are_made_when_asked_for(
+    database, config, drawn, tmp_path, capsys
+):  # fmt: skip
+    add_site(database)
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(of_drawings(SITE))
+    add = ["scenes", "add", str(drawn / "b"), "--site", "bench"]
+    assert run_verb(add) == 0
+    said = capsys.readouterr()
+    now_line = f"b: its picture, masks and vectors wait until the service runs; now: slopeward {' '.join(add)} --files"
+    assert "1 footprints" in said.out
+    assert said.err.splitlines() == [now_line]
+    with database.read() as c:
+        (row,) = load_scenes(c, "bench")
+    assert not (Path(row.out_dir) / "run.json").exists()
+    with database.write() as c:
+        stamp(c, "core", {"state": "running"}, datetime.now(UTC))
+    assert run_verb(add) == 0
+    assert capsys.readouterr().err == "", "a service that runs makes them"
+    assert run_verb([*add, "--files"]) == 0
+    with database.read() as c:
+        folders = [Path(row.out_dir) for row in load_scenes(c, "bench")]
+    assert all((folder / "run.json").is_file() and (folder / "preview.png").is_file() for folder in folders)
+
+    with database.write() as c:
+        stamp(c, "core", {"state": "stopped"}, datetime.now(UTC))
+    shutil.copytree(drawn / "a", tmp_path / "half")
+    (tmp_path / "half" / "B4.tif").unlink()
+    assert run_verb(["scenes", "add", str(tmp_path / "half"), "--site", "bench"]) == 0
+    said = capsys.readouterr()
+    assert "waiting: half/B4.tif: has not arrived" in said.out
+    assert "half: no service runs that would look at it again; when it is complete: slopeward scenes add" in said.err
+
+
 @pytest.fixture
 def raster(drawn, tmp_path):
     """The bytes of one lone raster of three bands, and a name that says when it was taken."""
@@ -371,8 +406,7 @@ def test_own_weights_that_cannot_be_read_are_told_until_they_can(database, confi
     assert (find_fault(f"{'n' * 300}.safetensors") or "").endswith("cannot be read (File name too long)")
 
 
-@ON_SQLITE
-def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again(database):
+def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again_however_many_came_since(database):
     site, at = add_site(database, f'{SITE}[scenes]\nweights = "auto"\n'), may(12)
     own = read_weights("bijie").model_hash
     with database.write() as c:
@@ -380,11 +414,12 @@ def test_a_network_that_cannot_be_run_is_known_until_a_scene_asks_it_again(datab
         add_model(c, "a" * 64, kind="mine", task="scene", site="bench", path=path, card={}, now=at, reason="learnt")
         change_state(c, find_model(c, "aaa"), "active", "chosen by a person", Actor("ada"), at)
     found = []
-    for day, asked in enumerate(({own: "misfit"}, {}, {"b" * 64: None}, None, {own: None})):
+    others = [{}, {"b" * 64: None}, None, *[{"b" * 64: "torn"}] * 120]
+    for hour, asked in enumerate(({own: "misfit"}, *others, {own: None})):
         with database.write() as c:
-            run = {} if asked is None else {"broken": asked}
-            row = SceneRow(str(day) * 64, "bench", str(day), at, "single", "", at + day * HOUR, "done", None, run=run)
-            save_scene(c, row, [], at + day * HOUR)
+            run = {"model_hash": own, "copies": {}} | ({} if asked is None else {"broken": asked})
+            row = SceneRow(f"{hour:064}", "bench", str(hour), at, "single", "", at + hour * HOUR, "done", None, run=run)
+            save_scene(c, row, [], at + hour * HOUR)
         with database.read() as c:
             found.append([why for _, why in find_broken_weights(c, site)])
-    assert found == [["misfit"]] * 4 + [[]]
+    assert found == [["misfit"]] * (1 + len(others)) + [[]]

@@ -30,7 +30,10 @@ REASON = (
 
 
 def word(station, rate, level):
-    bounds = [{"level": n, "bound": bound, "rate": rate, "error": 0.3} for n, bound in ((1, 6.0), (2, 24.0))]
+    bounds = [
+        {"level": n, "bound": bound, "window_s": 21600.0, "rate": rate, "error": 0.3}
+        for n, bound in ((1, 6.0), (2, 24.0))
+    ]
     return {
         "criterion": "rate-1", "station": station, "raise_level": level, "heard": True, "reason": "rate of crack",
         "facts": {"bounds": bounds}, "newest_s": 1e9,
@@ -83,7 +86,7 @@ def test_a_message_fits_a_lock_screen_and_its_body_answers_one_question_a_line()
     assert said.subject == "ORANGE North bench: Close the road. 81.2 mm/day, 2 stations. 07:00"
     lines = said.body.splitlines()
     assert lines == [
-        "Rate of crack opening is 81.2 mm/day at 2 of 2 stations, orange from 24 mm/day",
+        "Rate of crack opening is 81.2 mm/day over 6 h at 2 of 2 stations, orange from 24 mm/day",
         "Where: North bench (46.2000°, 8.9000°)",
         "Since 2026-03-01 07:00 CET",
         "Action: Close the road, call the manager",
@@ -99,7 +102,7 @@ def test_subject_and_body_in_italian():
     said = read(make(), "it")
     assert said.subject == "ARANCIONE North bench: Close the road. 81.2 mm/day, 2 stazioni. 07:00"
     first = said.body.splitlines()[0]
-    assert first == "La velocità di apertura fessura è 81.2 mm/day a 2 di 2 stazioni, arancione da 24 mm/day"
+    assert first == "La velocità di apertura fessura è 81.2 mm/day in 6 h a 2 di 2 stazioni, arancione da 24 mm/day"
     assert "Ultimo dato usato: 2026-03-01 07:00 CET" in said.body.splitlines()
     assert said.level_name == "orange", "programs read the name of the site file"
     assert "oltre 30 mm/day in 3 epoche di dati" in said.body
@@ -129,7 +132,7 @@ def test_a_long_subject_keeps_level_site_action_and_figure(language, title, acti
 def test_of_several_criteria_the_one_farthest_beyond_its_bound_makes_the_headline():
     frozen = freeze({"G1": 81.2})
     tilt = {"criterion": "tilt-1", "station": "T9", "raise_level": 2, "heard": True, "reason": "", "newest_s": 1e9}
-    tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "rate": 510.0}]}
+    tilt["facts"] = {"bounds": [{"level": 2, "bound": 500.0, "window_s": None, "rate": 510.0}]}
     frozen["outcome"]["evidence"]["words"].append(tilt)
     frozen["outcome"]["evidence"]["votes"]["tilt-1|T9"] = {"level": 2, "counted": True}
     site = replace(SITE, criteria=(*SITE.criteria, replace(SITE.criteria[0], id="tilt-1")))
@@ -141,10 +144,10 @@ def test_a_station_that_asks_for_more_than_stands_is_set_against_the_bound_it_cr
     frozen = freeze({"G1": 240.0, "G2": 40.0})
     fast = frozen["outcome"]["evidence"]["words"][0]["facts"]["bounds"]
     fast[1] |= {"rate": 9.0}
-    fast.append({"level": 3, "bound": 200.0, "rate": 240.0})
+    fast.append({"level": 3, "bound": 200.0, "window_s": 7200.0, "rate": 240.0})
     frozen["outcome"]["evidence"]["votes"]["rate-1|G1"]["level"] = 3
     found = find_headline(frozen, SITE, 2)
-    assert found.sentence.endswith("240 mm/day at G1, 1 of 2 stations, red from 200 mm/day")
+    assert found.sentence.endswith("240 mm/day over 2 h at G1, 1 of 2 stations, red from 200 mm/day")
     assert (found.short, found.stations) == ("240 mm/day, G1", ("G1", "G2"))
 
 
