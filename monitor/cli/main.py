@@ -106,11 +106,13 @@ def _invoke(verb: str, words: list[str]) -> int:
     import typer
 
     from monitor.cli.rules import running
+    from monitor.store.database.engine import PATIENCE_S, patient
 
     app = importlib.import_module(VERBS[verb][0]).app
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
-    with running(_find_command(verb, command, words)) as run:
+    waits_s = 0.0 if verb == "run" else PATIENCE_S  # the supervisor looks after its children meanwhile
+    with running(_find_command(verb, command, words)) as run, patient(waits_s):
         status = _call(command, verb, words)
     for line in run.notes if status in {0, 3} else ():
         print(line, file=sys.stderr)

@@ -25,7 +25,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError, StoreBusyError
 from monitor.movement.cadence import stage_cadence
-from monitor.store.database.engine import Database
+from monitor.store.database.engine import Database, patient
 from monitor.store.job_runs import IDLE, add_missed, finish_run, forget_run, mark_abandoned, start_run
 from monitor.store.models.movement import find_stage
 
@@ -35,6 +35,7 @@ DAY_S: Final = 86400.0
 POLLS: Final = 2  # looks at sources at once: they mostly wait for a server, and hold no other job up
 FAILS_BEFORE_ALARM: Final = 3
 LOOK_S: Final = 1.0  # between two looks at the folders that jobs watch
+AGAIN_S: Final = 60.0  # after a run that the database did not take: a day later would be a day without it
 GIVE_BACK_S: Final = 10.0  # between two times that freed memory goes back: some jobs run many times a second
 Clock = Callable[[], datetime]
 OnFailing = Callable[[str, str, bool], None]  # name, last line, failing
@@ -240,9 +241,17 @@ class Schedule:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
         self._running.add(key)
         try:
-            return self._run(key)
+            with patient():
+                return self._run(key)
         finally:
             self._running.discard(key)
+
+    def _run_again(self, key: str) -> None:
+        """Have an entry run again soon, unless its next turn is sooner."""
+        known = self._scheduler.get_job(key)
+        soon = datetime.now(UTC) + timedelta(seconds=AGAIN_S)
+        if known is not None and (known.next_run_time is None or known.next_run_time > soon):
+            self._scheduler.modify_job(key, next_run_time=soon)
 
     def _run(self, key: str) -> str:
         job, site = self._entries[key]
@@ -252,8 +261,9 @@ class Schedule:
                 run_id = start_run(c, job.name, site_id, self._clock())
         except StoreBusyError as error:
             log.warning("job %s not started: %s", key, error)
+            self._run_again(key)
             return "missed"
-        state, detail = self._call(job, site)
+        state, detail = self._call(key)
         if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
             _give_back_memory()
             self._gave_back_s = time.monotonic()
@@ -295,13 +305,16 @@ class Schedule:
             self._scheduler.modify_job(key, next_run_time=soon)
             log.info("%s is %s: %s every %g s", site.id, stage or "unknown", job.name, pause_s)
 
-    def _call(self, job: Job, site: Site | None) -> tuple[str, str]:
+    def _call(self, key: str) -> tuple[str, str]:
+        job, site = self._entries[key]
         module, _, name = job.function.partition(":")
         try:
             function: Any = getattr(importlib.import_module(module), name)
             return "done", str(function(self._db, self._config, site, self._clock()))
         except SlopewardError as error:
             text = " ".join(str(error).split())
+            if isinstance(error, StoreBusyError):
+                self._run_again(key)
             return ("killed" if "killed" in text else "failed"), text
         except Exception as error:  # loop edge: one broken job must not end the others
             log.exception("job %s", job.name)

@@ -1,8 +1,12 @@
 """One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
 
+import logging
+import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
@@ -16,7 +20,20 @@ from monitor.errors import StoreBusyError, StoreError
 from monitor.store.database.file_modes import keep_private
 from monitor.store.database.seals import Sealing
 
-SQLITE_BUSY_S: Final = 5.0
+SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
+PATIENCE_S: Final = 60.0  # for work that nobody does again at once: jobs and verbs of the command line
+log = logging.getLogger(__name__)
+_patience_s: ContextVar[float] = ContextVar("patience_s", default=0.0)
+
+
+@contextmanager
+def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
+    """Have this thread wait for so long where another process holds the write lock of a SQLite database."""
+    before = _patience_s.set(seconds)
+    try:
+        yield
+    finally:
+        _patience_s.reset(before)
 
 
 class _Turnstile:
@@ -91,8 +108,10 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            writing = connection.get_execution_options().get("slopeward_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+            options = connection.get_execution_options()
+            # a read that becomes a write would fail at once where another process wrote since, whatever it waits
+            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if options.get('slopeward_read') else 'OFF'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("slopeward_write") else "BEGIN")
 
         return engine
 
@@ -113,10 +132,17 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads; one consistent snapshot on SQLite and PostgreSQL."""
         with translated(), self.engine.connect() as connection:
-            if not self.is_sqlite:
+            if self.is_sqlite:
+                connection = connection.execution_options(slopeward_read=True)  # noqa: PLW2901
+            else:
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)  # noqa: PLW2901
             with connection.begin():
-                yield connection
+                try:
+                    yield connection
+                except DBAPIError as error:
+                    if _is_refused_write(error):
+                        raise StoreError("a transaction that only reads tried to write") from error
+                    raise
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
@@ -125,19 +151,39 @@ class Database:
         Its last act is the entry of the audit log that seals the rows it touched (`monitor.store.database.seals`).
 
         Raises:
-            StoreBusyError: the database is locked or away for the moment; nothing was written, try again.
+            StoreBusyError: the database is locked or away for the moment; nothing was written, try again. A thread
+                that is `patient` has tried for so long.
             StoreError: this object may not write (`closed_because`).
         """
         if self.closed_because is not None:
             raise StoreError(self.closed_because)
-        with self._turnstile.turn(urgent=urgent), translated(), self.engine.connect() as connection:
-            sealing = Sealing()
-            connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)  # noqa: PLW2901
-            with connection.begin():
-                if self.guard is not None:
-                    self.guard(connection)
+        sealing = Sealing()
+        with translated(), self._begin_write(sealing, urgent=urgent) as connection:
+            if self.guard is not None:
+                self.guard(connection)
+            yield connection
+            sealing.close(connection, datetime.now(UTC))
+
+    @contextmanager
+    def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:
+        """A write transaction that has begun. Between two tries the other writers of this process have their turn."""
+        began_s, is_told = time.monotonic(), False
+        while True:
+            with ExitStack() as held:
+                held.enter_context(self._turnstile.turn(urgent=urgent))
+                try:
+                    connection = held.enter_context(self.engine.connect())
+                    connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)
+                    held.enter_context(connection.begin())
+                except OperationalError:
+                    if not self.is_sqlite or time.monotonic() - began_s >= _patience_s.get():
+                        raise
+                    if not is_told:
+                        log.warning("the database is locked: it is waited for, up to %.0f s", _patience_s.get())
+                        is_told = True
+                    continue
                 yield connection
-                sealing.close(connection, datetime.now(UTC))
+                return
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +222,11 @@ def _refuse_unset(error: DBAPIError) -> None:
     text = str(error.orig).strip().partition("\n")[0]
     if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
         raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
+
+
+def _is_refused_write(error: DBAPIError) -> bool:
+    codes = (getattr(error.orig, "sqlite_errorcode", None), getattr(error.orig, "sqlstate", None))
+    return codes[0] == sqlite3.SQLITE_READONLY or codes[1] == "25006"  # read_only_sql_transaction
 
 
 def insert(connection: Connection, table: Table) -> Any:

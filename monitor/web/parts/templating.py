@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import STOPPED, is_silent, parse, spell
+from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about
 from monitor.language import catalogue
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (
@@ -127,6 +127,7 @@ ENVIRONMENT: Final = Environment(
 ENVIRONMENT.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
 ENVIRONMENT.filters.update(
     told=tell,
+    about=spell_about,
     minute=spell_minute,
     utc=spell_utc,
     subject=lambda text: say_subject(text, catalogue.current(), LONGEST_LISTED),

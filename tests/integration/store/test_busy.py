@@ -1,0 +1,187 @@
+"""A database that another process holds: work waits for it, an alarm's own threads try again, and nothing is lost."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from monitor.cli.main import run_verb
+from monitor.config.service import parse_service
+from monitor.errors import StoreBusyError, StoreError
+from monitor.service.schedule import AGAIN_S, Job, Schedule
+from monitor.store.database import engine
+from monitor.store.database.engine import Database, patient
+from monitor.store.schema.tables import job_run, service_state
+from monitor.store.service_state import find_stamp, stamp
+from monitor.store.upkeep.migrate import upgrade
+from tests.data.watched_slope import SITE_TEXT
+
+NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
+WRITER = """
+import sys
+from datetime import UTC, datetime
+from monitor.store.database.engine import Database, patient
+from monitor.store.service_state import find_stamp, stamp
+with Database(sys.argv[1]) as db, patient():
+    for _ in range(int(sys.argv[2])):
+        with db.write() as c:
+            known = find_stamp(c, "count")
+            stamp(c, "count", {"n": known[1]["n"] + 1 if known else 1}, datetime.now(UTC))
+"""
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    """A SQLite database whose single try is short."""
+    monkeypatch.setattr(engine, "SQLITE_BUSY_S", 0.1)
+    found = f"sqlite:///{tmp_path}/slopeward.db"
+    with Database(found) as db:
+        upgrade(db)
+    return found
+
+
+@contextmanager
+def held(url: str, seconds: float, freed: threading.Event | None = None):
+    """Another connection holds the write lock for so long, at most until it is freed or the block ends."""
+    freed = freed or threading.Event()
+    holder = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    thread = threading.Thread(target=lambda: (freed.wait(seconds), holder.rollback()))
+    thread.start()
+    try:
+        yield
+    finally:
+        freed.set()
+        thread.join()
+        holder.close()
+
+
+def note(db: Database, name: str, **how) -> None:
+    with db.write(**how) as c:
+        stamp(c, name, {}, NOW)
+
+
+def test_a_transaction_that_only_reads_writes_nothing_on_either_database(database):
+    with pytest.raises(StoreError, match="only reads tried to write") as caught, database.read() as c:
+        stamp(c, "x", {}, NOW)
+    assert not isinstance(caught.value, StoreBusyError), "trying again is of no use"
+    note(database, "y")
+    with database.read() as c:
+        assert (find_stamp(c, "x"), find_stamp(c, "y")) == (None, (NOW, {}))
+
+
+def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(url, caplog):
+    with Database(url) as db:
+        with held(url, 0.6), pytest.raises(StoreBusyError, match="database is locked"):
+            note(db, "x")
+        with held(url, 0.6), patient(20.0):
+            note(db, "x")
+        with db.read() as c:
+            assert find_stamp(c, "x") is not None
+    assert [r.getMessage() for r in caplog.records] == ["the database is locked: it is waited for, up to 20 s"]
+    with Database(url) as db, held(url, 0.6), patient(0.2), pytest.raises(StoreBusyError):
+        note(db, "z")
+
+
+def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url):
+    """Ingest asks, is told and tries again while a job waits; when the lock goes, both have written."""
+    done, tries = [], []
+
+    def job():
+        with patient(20.0):
+            note(db, "job")
+        done.append("job")
+
+    with Database(url) as db:
+        thread = threading.Thread(target=job)
+        with held(url, 1.0):
+            thread.start()
+            while not done:
+                begun = time.monotonic()
+                try:
+                    note(db, "ingest", urgent=True)
+                    done.append("ingest")
+                except StoreBusyError:
+                    tries.append(time.monotonic() - begun)
+        thread.join(20)
+        assert sorted(done) == ["ingest", "job"]
+        assert len(tries) > 1
+        with db.read() as c:
+            assert c.execute(select(func.count()).select_from(service_state)).scalar() == 2
+
+
+def test_processes_that_write_beside_each_other_lose_nothing(url):
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, url, "40"]) for _ in range(3)]
+    with Database(url) as db, patient():
+        for _ in range(40):
+            with db.write() as c:
+                known = find_stamp(c, "count")
+                stamp(c, "count", {"n": known[1]["n"] + 1 if known else 1}, NOW)
+        assert [one.wait(120) for one in writers] == [0, 0, 0]
+        with db.read() as c:
+            assert find_stamp(c, "count")[1] == {"n": 160}
+
+
+def fail_once(db, _config, _site, now):
+    """A job that finds the database locked at its end, for longer than it waits."""
+    with held(str(db.url), 0.5), patient(0.0):
+        with db.write() as c:
+            stamp(c, "never", {}, now)
+    return "not reached"
+
+
+def write_late(db, _config, _site, now):
+    """A job that writes at its end, while another process holds the database."""
+    with held(str(db.url), 0.5):
+        with db.write() as c:
+            stamp(c, "late", {}, now)
+    return "written"
+
+
+def test_a_job_waits_for_the_database_and_comes_again_soon_where_it_waited_in_vain(url, monkeypatch):
+    here = f"{__name__}:"
+    jobs = [Job(n, here + n, lambda _: 86400.0, 3600.0, per_site=False) for n in ("write_late", "fail_once")]
+    with Database(url) as db:
+        schedule = Schedule(db, parse_service("", "test"), [], lambda: datetime.now(UTC), lambda *_: None, jobs)
+
+        def is_soon(name):
+            left = schedule._scheduler.get_job(name).next_run_time - datetime.now(UTC)
+            return left <= timedelta(seconds=AGAIN_S)
+
+        assert schedule.run_now("write_late") == "done"
+        assert not is_soon("write_late")
+        assert schedule.run_now("fail_once") == "failed"
+        assert is_soon("fail_once"), "its next turn is a day later"
+        with db.read() as c:
+            states = c.execute(select(job_run.c.job, job_run.c.state, job_run.c.detail).order_by(job_run.c.id)).all()
+            assert find_stamp(c, "late") is not None
+        assert states[0] == ("write_late", "done", "written")
+        assert states[1] == ("fail_once", "failed", "the database does not answer or is locked: database is locked")
+        with held(url, 0.5), monkeypatch.context() as patch:
+            patch.setattr("monitor.service.schedule.patient", lambda: patient(0.0))
+            assert schedule.run_now("write_late") == "missed"
+        assert is_soon("write_late")
+
+
+def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(url, tmp_path, monkeypatch, capfd):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "bench.toml").write_text(SITE_TEXT)
+    config = tmp_path / "slopeward.toml"
+    config.write_text(f'[database]\nurl = "{url}"\n[paths]\nsites = "{tmp_path}/sites"\n')
+    verb = ["forecast", "run", "--site", "bench", "--config", str(config)]
+    said, freed = [], threading.Event()
+    monkeypatch.setattr(engine.log, "warning", lambda *words: (said.append(words[0] % words[1:]), freed.set()))
+    with held(url, 60.0, freed):
+        assert run_verb(verb) == 0
+    assert said == ["the database is locked: it is waited for, up to 60 s"]
+    monkeypatch.setattr(engine, "PATIENCE_S", 0.2)
+    capfd.readouterr()
+    with held(url, 60.0):
+        assert run_verb(verb) == 1
+    assert capfd.readouterr().err == "the database does not answer or is locked: database is locked\n"
