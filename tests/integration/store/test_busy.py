@@ -1,5 +1,6 @@
 """A database that another process holds: work waits for it, an alarm's own threads try again, and nothing is lost."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from sqlalchemy import func, select
 
@@ -17,9 +19,11 @@ from monitor.errors import StoreBusyError, StoreError
 from monitor.service.schedule import AGAIN_S, Job, Schedule
 from monitor.store.database import engine
 from monitor.store.database.engine import Database, patient
+from monitor.store.people.users import add_user
 from monitor.store.schema.tables import job_run, service_state
 from monitor.store.service_state import find_stamp, stamp
 from monitor.store.upkeep.migrate import upgrade
+from monitor.web.app import build
 from tests.data.watched_slope import SITE_TEXT
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -185,3 +189,21 @@ def test_a_verb_waits_with_a_word_and_says_in_one_line_where_it_waited_in_vain(u
     with held(url, 60.0):
         assert run_verb(verb) == 1
     assert capfd.readouterr().err == "the database does not answer or is locked: database is locked\n"
+
+
+def test_the_page_is_read_while_nothing_can_be_written_and_an_act_is_told_to_come_again(url):
+    async def visit():
+        transport = httpx.ASGITransport(build(parse_service("", "test"), db, lambda: NOW))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            with held(url, 60.0):
+                assert (await client.get("/")).status_code == 200
+                refused = await client.post("/login", data=ada)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+            assert "the database does not answer or is locked: database is locked" in refused.text
+            assert (await client.post("/login", data=ada)).status_code == 303
+
+    ada = {"name": "ada", "password": "a long enough word of seven"}
+    with Database(url) as db:
+        with db.write() as c:
+            add_user(c, ada["name"], ada["password"], "operator", NOW)
+        asyncio.run(visit())
