@@ -110,7 +110,8 @@ class Database:
         def _begin(connection: Connection) -> None:
             options = connection.get_execution_options()
             # a read that becomes a write would fail at once where another process wrote since, whatever it waits
-            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if options.get('slopeward_read') else 'OFF'}")
+            raw: Any = connection.connection.driver_connection
+            raw.execute(f"PRAGMA query_only={'ON' if options.get('slopeward_read') else 'OFF'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("slopeward_write") else "BEGIN")
 
         return engine
@@ -175,8 +176,8 @@ class Database:
                     connection = held.enter_context(self.engine.connect())
                     connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)
                     held.enter_context(connection.begin())
-                except OperationalError:
-                    if not self.is_sqlite or time.monotonic() - began_s >= _patience_s.get():
+                except OperationalError as error:
+                    if not _is_held(error) or time.monotonic() - began_s >= _patience_s.get():
                         raise
                     if not is_told:
                         log.warning("the database is locked: it is waited for, up to %.0f s", _patience_s.get())
@@ -222,6 +223,11 @@ def _refuse_unset(error: DBAPIError) -> None:
     text = str(error.orig).strip().partition("\n")[0]
     if text.startswith("no such table") or getattr(error.orig, "sqlstate", None) == "42P01":
         raise StoreError(f"the database is not set up ({text}); run `slopeward db upgrade`") from error
+
+
+def _is_held(error: OperationalError) -> bool:
+    """Whether another process holds the lock of a SQLite file: what is missing or read-only stays so."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is_refused_write(error: DBAPIError) -> bool:

@@ -93,6 +93,15 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
         note(db, "z")
 
 
+def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
+    path = url.removeprefix("sqlite:///")
+    with Database(f"sqlite:///file:{path}?mode=ro&uri=true") as db, patient():
+        begun = time.monotonic()
+        with pytest.raises(StoreBusyError, match="readonly"):
+            note(db, "x")
+        assert time.monotonic() - begun < 30.0
+
+
 def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url):
     """Ingest asks, is told and tries again while a job waits; when the lock goes, both have written."""
     done, tries = [], []
