@@ -64,7 +64,8 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
     with serving(database, clock) as address, enter(address, "bo") as bo:
         page = bo.get("/alerts/1").text
         shown = read_text(page)
-        sentence = re.search(r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\.", shown)
+        said = r"Rate of crack opening is \d+ mm/day over 8 h at 2 of 2 stations, red from 80 mm/day\."
+        sentence = re.search(said, shown)
         assert sentence is not None
         for path in ("/", "/sites/bench"):
             assert sentence[0] in read_text(bo.get(path).text), "one source for page, overview and message"
