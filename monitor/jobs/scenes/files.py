@@ -75,7 +75,7 @@ def has_left(row: SceneRow) -> bool:
     One that was delivered again since keeps its results: its files are made too.
     """
     try:
-        return row.state in {"done", SUPERSEDED} and row.out_dir is not None and (Path(row.out_dir) / MAKING).is_file()
+        return row.state in {"done", SUPERSEDED} and bool(row.out_dir) and (Path(row.out_dir or "") / MAKING).is_file()
     except OSError:  # nothing can be made in a folder that cannot be read
         return False
 

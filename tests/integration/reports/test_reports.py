@@ -232,6 +232,17 @@ def test_a_level_that_nobody_decided_of_late_or_saw_is_said_to_be_so(database, m
 
 
 @STORY_ON_SQLITE
+def test_a_velocity_says_over_which_window_and_a_report_from_before_that_is_still_shown(database):
+    with database.write() as c:
+        c.execute(update(t.movement).values(velocity_window_s=115200.0))
+    facts = gather(database)
+    assert " in 32 h</td>" in render_report(facts, "x", "en", NOW)
+    for one in facts["movement"]:
+        del one["velocity_window_s"]
+    assert " in 32 h" not in render_report(facts, "x", "en", NOW)
+
+
+@STORY_ON_SQLITE
 def test_no_movement_and_no_open_alert_is_left_out(database, monkeypatch):
     at = NOW - timedelta(hours=3)
     with database.write() as c:
