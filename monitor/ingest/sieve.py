@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from monitor.ingest.message import ROOT
 
-PIECE_BYTES: Final = 1 << 16
+PIECE_BYTES: Final = 3 << 14  # larger ones the allocator takes from the system each time (`child_environment`)
 _PUBLISH: Final = 3  # type of a packet, in the upper half of its first byte
 _QOS_BITS: Final = 0x06
 _MORE: Final = 0x80  # of a byte of a length: another one follows

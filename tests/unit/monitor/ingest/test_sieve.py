@@ -9,6 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from monitor.broker.access import Access
 from monitor.ingest.sieve import BufferedSocket, SievedSocket
+from tests.data.packets import packet, publish
 
 
 class Pieces:
@@ -29,20 +30,6 @@ class Lively(Pieces):
         if piece := super().recv(size):
             return piece
         raise BlockingIOError
-
-
-def packet(first: int, body: bytes) -> bytes:
-    length, spelled = len(body), bytearray()
-    while True:
-        length, digit = divmod(length, 128)
-        spelled.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes([first]) + bytes(spelled) + body
-
-
-def publish(topic: str, payload: bytes, qos: int = 0) -> bytes:
-    name = topic.encode()
-    return packet(0x30 | qos << 1, len(name).to_bytes(2, "big") + name + b"\0\7" * bool(qos) + b"\0" + payload)
 
 
 topics = st.sampled_from([

@@ -1,10 +1,21 @@
-"""The collector of unreachable objects, which stops every thread of a process while it looks through its memory."""
+"""What the threads of a long-lived process share: turns at the interpreter, and the collector that stops them all."""
 
 import gc
+import sys
 from typing import Final
 
+_TURN_S: Final = 0.0005  # ten times shorter than Python has it
 _NEW_OBJECTS: Final = 5_000  # before a look at the young ones: a payload nested by thousands is one look, not ten
 _LOOKS: Final = 10  # at the young ones before one at the older ones
+
+
+def take_short_turns() -> None:
+    """Let a thread that computes give the interpreter to one that waits for it after half a millisecond.
+
+    A thread that asks the database or the network gives it up at every call, and waits for the end of a turn to get it
+    back. With the 5 ms of Python, thirty rows beside a megabyte that is being received take 150 ms in place of seven.
+    """
+    sys.setswitchinterval(_TURN_S)
 
 
 def spare_what_stays() -> None:

@@ -1,0 +1,100 @@
+"""What the service's own client of the broker makes of paho's: the same messages, of a large one fewer copies."""
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+
+from monitor.broker.access import Access
+from tests.data.packets import publish
+
+LARGE = 70_000
+PROPERTIES = b"\x23\0\5" + b"\x26\0\1a\0\2bc" * 30  # a topic alias, and users' own: longer than one byte can tell
+
+
+class Wire:
+    """A socket on which a packet lies."""
+
+    def __init__(self, packet):
+        self._packet, self._at = packet, 0
+
+    def recv(self, size):
+        piece = self._packet[self._at : self._at + size]
+        self._at += len(piece)
+        return piece
+
+
+def read(client, packet, heard):
+    client.on_message = lambda _client, _data, message: heard.append(message)
+    client._sock = Wire(packet)
+    result = client._packet_read()
+    client._sock = None
+    return result
+
+
+def tell(message):
+    facts = (
+        message._topic,
+        message.payload,
+        type(message.payload),
+        message.mid,
+        message.qos,
+        message.retain,
+        message.dup,
+    )
+    return *facts, str(message.properties)
+
+
+@given(
+    st.binary(max_size=400), st.sampled_from([0, 10, LARGE]), st.integers(0, 2), st.booleans(), st.booleans(),
+    st.sampled_from([b"", PROPERTIES]), st.none() | st.integers(0, 300),
+)  # fmt: skip
+def test_messages_are_those_of_paho(start, more, qos, retain, mqtt5, properties, cut):
+    payload = start + b"x" * more
+    packet = publish("slopeward/v1/alp/G1/obs", payload, qos, retain=retain, properties=properties if mqtt5 else None)
+    if cut is not None:  # a broken head, with the length that the packet has
+        packet = publish("", b"", qos, retain=retain, whole=bytes(range(cut % 256)) + b"\xff" * more)
+    version = MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311
+    ours, theirs, results = [], [], []
+    for client, heard in (
+        (Access().open_client("ours", mqtt5=mqtt5), ours),
+        (Client(CallbackAPIVersion.VERSION2, client_id="theirs", protocol=version), theirs),
+    ):
+        client.manual_ack_set(on=True)
+        try:
+            results.append(read(client, packet, heard))
+        except Exception as error:
+            results.append(type(error))
+    assert results[0] == results[1]
+    assert [tell(m) for m in ours] == [tell(m) for m in theirs]
+    assert cut is not None or qos == 2 or [m.payload for m in ours] == [payload]
+
+
+@pytest.mark.parametrize("mqtt5", [True, False])
+def test_a_large_payload_is_copied_once(mqtt5):
+    size, heard = 4 << 20, []
+    packet = bytearray(publish("slopeward/v1/alp/G1/obs", b"x" * size, 1, properties=b"" if mqtt5 else None))
+    client = Access().open_client("reader", mqtt5=mqtt5)
+    client.manual_ack_set(on=True)
+    client.on_message = lambda _client, _data, message: heard.append(len(message.payload))
+    client._in_packet |= {"command": packet[0], "packet": packet[5:]}
+    tracemalloc.start()
+    try:
+        assert client._packet_handle() == MQTTErrorCode.MQTT_ERR_SUCCESS
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert heard == [size]
+    assert peak < 1.5 * size
+
+
+def test_a_payload_of_a_refused_packet_is_given_to_no_other_message():
+    heard = []
+    client = Access().open_client("reader", mqtt5=False)
+    client.manual_ack_set(on=True)
+    assert read(client, publish("", b"x" * LARGE, 1, properties=None), heard) == MQTTErrorCode.MQTT_ERR_PROTOCOL
+    read(client, publish("slopeward/v1/alp/G1/obs", b"1", 1, properties=None), heard)
+    assert [m.payload for m in heard] == [b"1"]
