@@ -43,7 +43,7 @@ class ServiceClient(paho.Client):
     def _handle_publish(self) -> MQTTErrorCode:
         """Take a large payload out of its packet before paho reads it: paho copies what it reads five times.
 
-        For a megabyte that takes three milliseconds, in which no other thread of the process runs.
+        No other thread of the process runs meanwhile (decision 50).
         """
         packet, first = self._in_packet["packet"], self._in_packet["command"]
         if len(packet) > _LARGE_BYTES and not first & _QOS_2:  # those of QoS 2 are handed over later

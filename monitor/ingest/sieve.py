@@ -1,7 +1,7 @@
 """Sockets between paho and the network: one that reads ahead, and one that leaves out messages of some sites.
 
 Paho asks the system for each part of a message, four times and more for one. Each time it gives up the interpreter, and
-gets it again after 5 ms where the writer reads a large payload: ten messages then wait as long as their batch does.
+waits for the turn of the writer to end where that one computes.
 
 MQTT has no filter for "all but these": the process that keeps what no site file names gets everything. To read a
 message and drop it takes 60 µs of processor and more, nearly as much as to store it; to leave it out here takes 18.

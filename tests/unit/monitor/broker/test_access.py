@@ -9,7 +9,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from monitor.broker.access import Access
-from tests.data.packets import publish
+from tests.data.payloads.packets import publish
 
 LARGE = 70_000
 PROPERTIES = b"\x23\0\5" + b"\x26\0\1a\0\2bc" * 30  # a topic alias, and users' own: longer than one byte can tell

@@ -9,7 +9,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from monitor.broker.access import Access
 from monitor.ingest.sieve import BufferedSocket, SievedSocket
-from tests.data.packets import packet, publish
+from tests.data.payloads.packets import packet, publish
 
 
 class Pieces:
