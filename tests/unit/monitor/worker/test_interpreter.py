@@ -4,6 +4,7 @@ import gc
 import sys
 import threading
 import time
+from statistics import median
 
 import pytest
 
@@ -46,12 +47,12 @@ def call_often():
 @pytest.mark.usefixtures("turns", "computing")
 def test_who_asks_the_system_often_is_not_held_up_by_who_computes():
     short, long = [], []
-    for _ in range(5):  # others use the machine too
+    for _ in range(9):  # others use the machine too
         sys.setswitchinterval(0.005)
         long.append(call_often())
         take_short_turns()
         short.append(call_often())
-    assert min(short) < min(long) / 2
+    assert median(short) < median(long) / 2
 
 
 def test_what_stays_is_left_out_of_later_looks():
