@@ -5,6 +5,7 @@ import ctypes
 import importlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -49,8 +50,9 @@ class Job:
     `light` job computes here and briefly: it has a thread of its own and waits for no training; one that `polls` waits
     for servers, in threads of its own. What is for `show` alone has one thread as well: it takes none from a forecast
     or a scene. A job that watches a
-    folder also runs as soon as something arrived in it, or in a folder of it. A job with an `hour` runs once a day at
-    that hour of the site's own clock, and once after a start.
+    folder also runs as soon as something arrived in it, or in a folder of it, and when `again(config, site)` says: the
+    monotonic second at which something there will have stayed for long enough, or None. A job with an `hour` runs once
+    a day at that hour of the site's own clock, and once after a start.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Job:
     polls: bool = False
     show: bool = False
     watched: Callable[[ServiceConfig, Site], Path] | None = None
+    again: str = ""
     hour: int | None = None
 
     @property
@@ -90,7 +93,7 @@ JOBS: Final = (
     Job("instruments", "monitor.jobs.instruments.run:run", lambda _: HOUR_S / 4, 45.0, light=True),
     Job(
         "scenes", "monitor.jobs.scenes.inbox:run", lambda _: 10.0, 10.0,
-        watched=lambda config, site: Path(config.paths.inbox) / site.id,
+        watched=lambda config, site: Path(config.paths.inbox) / site.id, again="monitor.jobs.scenes.inbox:next_look",
     ),
     Job("tiles", "monitor.jobs.scenes.tiles:run", lambda _: 30.0, 40.0, show=True),
     Job(
@@ -166,6 +169,7 @@ class Schedule:
         self._entries: dict[str, tuple[Job, Site | None]] = {}
         self._stages: dict[str, str | None] = {}
         self._running: set[str] = set()
+        self._asked: set[str] = set()  # waits for a thread
         self._gave_back_s = -GIVE_BACK_S
         self._stopped = threading.Event()
         for job in jobs:
@@ -222,11 +226,21 @@ class Schedule:
         while not self._stopped.wait(LOOK_S):
             for key, folder in folders.items():
                 newest = _newest_ns(folder)
-                if newest == seen[key] or key in self._running:
+                if key in self._running or key in self._asked or (newest == seen[key] and not self._is_due(key)):
                     continue
                 seen[key] = newest
                 if newest is not None and self._scheduler.get_job(key) is not None:
+                    self._asked.add(key)
                     self._scheduler.modify_job(key, next_run_time=datetime.now(UTC))
+
+    def _is_due(self, key: str) -> bool:
+        """Whether what a job watches has stayed for as long as it wanted; asked of jobs that have run."""
+        job, site = self._entries[key]
+        module, _, name = job.again.partition(":")
+        if module not in sys.modules:
+            return False
+        due_s: float | None = getattr(sys.modules[module], name)(self._config, site)
+        return due_s is not None and time.monotonic() >= due_s
 
     def stage_of(self, site_id: str) -> str | None:
         """The stage of movement that the site's cadence follows; None before it is known."""
@@ -240,6 +254,7 @@ class Schedule:
     def run_now(self, key: str) -> str:
         """Run one entry in this thread; whatever happens ends as one row of the diary. Returns its end state."""
         self._running.add(key)
+        self._asked.discard(key)
         try:
             with patient():
                 return self._run(key)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from detection.imagery.footprints.records import AUTO, Box
 from detection.imagery.scene.products.unpack import strip_suffix
@@ -62,8 +63,21 @@ CLOUDS = frozenset({".las", ".laz"})
 ATTEMPTS = 4  # footprints may lack at the first; another scene of the site may be stored while a worker runs
 SETTLED_S = 5.0  # a lone raster has no manifest: it is taken when its size and time stayed for so long
 LOOK_S = 1.0  # between two looks at a raster that somebody may be writing
-LONGEST_S = 20.0  # a raster that is still being written then waits for the next run
+LONGEST_S = 20.0  # a raster that is still being written then is said to wait
 STRAY_S = 600.0  # what is no scene after this long is told, not passed over in silence
+
+
+class _Seen(NamedTuple):
+    """A lone raster as it was seen: its print, since when it is watched, when it will have stayed for long enough."""
+
+    print_: str
+    first_s: float
+    settled_s: float
+
+
+# By the inbox of a site; a service that starts anew watches anew.
+_watched: dict[Path, dict[Path, _Seen]] = {}
+_due_s: dict[Path, float | None] = {}
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
@@ -71,11 +85,13 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     try:
         return _run(db, config, site, now)
     finally:
-        compute.cool(READ_ONE.function)
+        if all(due is None for due in list(_due_s.values())):  # nothing is about to come
+            compute.cool(READ_ONE.function)
 
 
 def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    folder = Path(config.paths.inbox) / site.id
+    folder = _folder_of(config, site)
+    _due_s.pop(folder, None)  # a run that fails says nothing of the next one
     parts = []
     with db.read() as c:
         rows = load_scenes(c, site.id)
@@ -87,6 +103,8 @@ def _run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
         name = name_of(entry)
         lacking = STILL_WRITTEN if entry in growing else absent
         present.add(name)
+        if growing.get(entry) is False:
+            continue
         try:
             said = _look_at(db, config, site, entry, lacking, states, waiting, now)
         except JobError:
@@ -316,41 +334,55 @@ def _candidates(folder: Path, now: datetime) -> Iterator[tuple[Path, str | None]
             yield entry, lacking
 
 
+def next_look(config: ServiceConfig, site: Site) -> float | None:
+    """When (monotonic) a raster that is watched will have stayed for long enough; None where none is."""
+    return _due_s.get(_folder_of(config, site))
+
+
+def _folder_of(config: ServiceConfig, site: Site) -> Path:
+    return Path(config.paths.inbox) / site.id
+
+
 def _watch_rasters(
     folder: Path, states: Mapping[tuple[str, str], str], now: datetime, *, warm: bool = False
-) -> set[Path]:
-    """Look at new lone rasters until their size and time have stayed; those that still grow are returned.
+) -> dict[Path, bool]:
+    """New lone rasters whose size and time have not stayed yet, and whether that lasts too long to go unsaid.
 
-    One that was last written to more than `SETTLED_S` ago needs two equal looks only. A time in the future (the clock
-    of another machine) says nothing about that. With `warm` the worker loads its libraries meanwhile.
+    What was seen is kept for the next run: a run waits for what needs less than `LOOK_S`, and holds no thread for the
+    rest (`next_look`). A raster that was last written to more than `SETTLED_S` ago needs two equal looks only. A time
+    in the future (the clock of another machine) says nothing about that. With `warm` the worker loads its libraries
+    meanwhile.
     """
-    watched: dict[Path, tuple[str, float, float]] = {}  # print, since when it stays, for how long it must stay
-    settled: set[Path] = set()
-    began = time.monotonic()
+    known = _watched.get(folder, {})
+    began, growing = time.monotonic(), dict[Path, bool]()
     while not compute.is_stopping():
+        found: dict[Path, _Seen] = {}
+        growing, due = {}, []
         for entry in _list_entries(folder):
-            if entry in settled or not _is_lone_raster(entry) or not _is_text(entry.name):
+            if not _is_lone_raster(entry) or not _is_text(entry.name):
                 continue
             try:
                 print_, age_s = fingerprint(entry), now.timestamp() - entry.stat().st_mtime
             except OSError:
                 continue
-            seen_at = time.monotonic()
-            before = watched.get(entry)
-            if before is None and states.get((name_of(entry), print_)) is not None:
-                settled.add(entry)  # it was read as it lies there
-            elif before is None or before[0] != print_:
-                needed_s = LOOK_S if before is None and age_s > SETTLED_S else SETTLED_S
-                watched[entry] = print_, seen_at, needed_s
+            if states.get((name_of(entry), print_)) is not None:
+                continue  # it was read as it lies there
+            at, one = time.monotonic(), known.get(entry)
+            if one is None or one.print_ != print_:
+                needed_s = LOOK_S if one is None and age_s > SETTLED_S else SETTLED_S
+                one = _Seen(print_, at if one is None else one.first_s, at + needed_s)
                 if warm:
                     compute.warm(READ_ONE.function)
-            elif seen_at - before[1] >= before[2]:
-                settled.add(entry)
-        growing = {entry for entry in watched if entry not in settled and entry.exists()}
-        if not growing or time.monotonic() - began > LONGEST_S:
-            return growing
+            found[entry] = one
+            if at < one.settled_s:
+                growing[entry] = at - one.first_s > LONGEST_S
+                due.append(one.settled_s)
+        _watched[folder] = known = found
+        _due_s[folder] = soonest = min(due, default=None)
+        if soonest is None or soonest - time.monotonic() > LOOK_S or time.monotonic() - began > LONGEST_S:
+            break
         time.sleep(LOOK_S / 4)
-    return set(watched) - settled
+    return growing
 
 
 def _is_lone_raster(entry: Path) -> bool:

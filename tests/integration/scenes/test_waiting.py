@@ -295,17 +295,31 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
 
     copying = Copying()
     monkeypatch.setattr(scene_inbox, "time", copying)
-    # it grows longer than one look lasts: it waits, and the next look takes it at once
-    copying.copy("20260512T100000.tif", pieces=100)
-    assert scene_inbox.run(database, config, site, now) == "20260512T100000.tif: waiting: is still being written"
+
+    def run_until(word):
+        """Run when the inbox says; a run itself waits for a second at most, so that it holds no thread of others."""
+        began_s = copying.now_s
+        while word not in (said := scene_inbox.run(database, config, site, now)):
+            assert copying.now_s - began_s <= scene_inbox.LOOK_S + 0.5
+            due_s = scene_inbox.next_look(config, site)
+            assert due_s is not None, said
+            while copying.now_s < due_s:
+                copying.sleep(0.25)
+            began_s = copying.now_s
+        return said
+
+    # it grows for long: it is said to wait, and it is taken when it has stayed
+    copying.copy("20260512T100000.tif", pieces=200)
+    assert run_until("waiting") == "20260512T100000.tif: waiting: is still being written"
     assert calls == []
     assert copying.left, "the look ended before the copy did"
     while copying.left:
         copying.write()
-    assert "footprints" in scene_inbox.run(database, config, site, now)
-    # it is finished during a look
+    assert run_until("footprints").startswith("20260512T100000.tif: ")
+    assert scene_inbox.next_look(config, site) is None
+    # it is finished before anybody says a word
     copying.copy("20260513T100000.tif", pieces=8)
-    assert "20260513T100000.tif: " in (said := scene_inbox.run(database, config, site, now))
+    assert "20260513T100000.tif: " in (said := run_until("tif"))
     assert "waiting" not in said
     assert not copying.left
     assert len(calls) == 2

@@ -338,6 +338,45 @@ def test_what_arrives_in_a_watched_folder_is_looked_at_within_seconds(db, tmp_pa
         made.stop()
 
 
+DUE_S = []
+
+
+def next_due(*_):
+    return min(DUE_S, default=None)
+
+
+def job_that_waits(*_):
+    DUE_S.clear()
+    return "looked"
+
+
+def test_a_job_that_watches_runs_again_when_it_says(db, tmp_path, monkeypatch):
+    """Once, when the time has come, and not before; the next run by the table would be an hour later."""
+    monkeypatch.setitem(sys.modules, "jobs_of_test", sys.modules[__name__])
+    job = Job(
+        "work", "jobs_of_test:job_that_waits", lambda _: 3600.0, 3600.0, watched=lambda *_: tmp_path,
+        again="jobs_of_test:next_due",
+    )  # fmt: skip
+    monkeypatch.setattr("monitor.service.schedule.LOOK_S", 0.05)
+    made = Schedule(db, parse_service("", "x"), [SimpleNamespace(id="s")], clock, lambda *_: None, (job,))
+    monkeypatch.setattr(made, "_follow_stage", lambda _: None)
+
+    def count_runs():
+        with db.read() as c:
+            return len(load_runs(c))
+
+    made.start()
+    try:
+        DUE_S.append(time.monotonic() + 1.0)
+        time.sleep(0.5)
+        assert count_runs() == 0
+        wait_for(lambda: count_runs() == 1)
+        time.sleep(0.5)
+        assert count_runs() == 1
+    finally:
+        made.stop()
+
+
 def slow_job(*_):
     time.sleep(2.5)
     return "read"
