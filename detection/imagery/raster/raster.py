@@ -28,6 +28,9 @@ from detection.imagery.raster.local_grid import spell_local
 from detection.imagery.raster.untrusted import NO_LIMITS, SETTINGS, open_raster
 from detection.whole_file import replacing
 
+# Runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well.
+RUNS: Final = {"compress": "packbits"}
+PLAIN_BYTES: Final = 1 << 26  # of a map; to pack a smaller one costs more than its bytes
 VERTICAL_TAG: Final = "VERTICAL_SYSTEM"  # of a raster of heights: the system that they are in
 
 
@@ -150,9 +153,8 @@ def writing_geotiff(
 
 @contextmanager
 def _writer(
-    path: Path, grid: Grid, count: int, dtype: str, nodata: float | None, *, packed: bool = True
+    path: Path, grid: Grid, count: int, dtype: str, nodata: float | None, packing: Mapping[str, Any] | None = None
 ) -> Iterator[Any]:
-    # runs alone cost a quarter of what deflate costs at its fastest, and hold a map of few marks as well
     deflated = {"compress": "deflate", "predictor": 3 if dtype.startswith("float") else 2}
     with rasterio.open(
         path,
@@ -169,7 +171,7 @@ def _writer(
         blockxsize=512,
         blockysize=512,
         bigtiff="if_safer",
-        **(deflated if packed else {"compress": "packbits"}),
+        **(deflated if packing is None else packing),
     ) as target:
         yield target
 
@@ -177,7 +179,7 @@ def _writer(
 class ByteRaster:
     """A uint8 GeoTIFF on disk, written in any order by windows and read back by windows; 255 = nodata.
 
-    It lives for one run: it is packed as fast as can be, not as small.
+    It lives for one run: it is packed as fast as can be, not as small, and a small one not at all.
     """
 
     def __init__(self, path: Path, grid: Grid, count: int = 1, nodata: int | None = 255) -> None:
@@ -186,7 +188,9 @@ class ByteRaster:
     @contextmanager
     def writing(self) -> Iterator[Any]:
         """Open for writing; gives `write(array h x w or bands x h x w, column, row)`."""
-        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, packed=False) as target:
+        small = self.count * self.grid.width * self.grid.height <= PLAIN_BYTES
+        how = {} if small else RUNS
+        with _quiet(), _writer(self.path, self.grid, self.count, "uint8", self._nodata, how) as target:
 
             def write(array: NDArray[np.uint8], column: int, row: int) -> None:
                 bands = array if array.ndim == 3 else array[None]
