@@ -151,6 +151,7 @@ bench-imagery: setup ## Scene networks beside each other and beside simple maps 
 	$(BIN)/python -m tests.bench.imagery.bench_imagery $(BENCH_FLAGS)
 	$(BIN)/python -m tests.bench.imagery.bench_footprints
 	$(BIN)/python -m tests.bench.imagery.bench_blends
+	$(BIN)/python -m tests.bench.imagery.bench_speckle
 
 bench-recipes: setup ## Shipped recipes against their bars, triage, small landslides (SLOPEWARD_DATA; trains what is not in build/)
 	$(BIN)/python -m tests.bench.imagery.bench_recipes $(BENCH_FLAGS)

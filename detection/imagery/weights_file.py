@@ -258,6 +258,8 @@ FIELDS: Final = (
     Field("domain.spread", "a lowest and a highest value for each of its bands", _by_look),
     Field("domain.correlation_least", "a number from -1 to 1", _number(-1, 1)),
     Field("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
+    Field("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
+    Field("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
     Field("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
     Field("domain.season", "a list of months or null", lambda value, _: value is None or _are(
         lambda one: _is_whole(one, 1, 12), value), needed=False),

@@ -218,7 +218,8 @@ class BandReader:
             if name not in self.warped:
                 self._files[path][1].check(index, column, row, width, height)
             stored = read_block(source.read, index, window, path)
-            values[position] = stored
+            with np.errstate(over="ignore"):  # a number beyond 3e38 becomes infinite, and that is nodata
+                values[position] = stored
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
             fill = self._fills[name]

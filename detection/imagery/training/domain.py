@@ -11,8 +11,9 @@ from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
 from detection.imagery.raster.areas import geodesic_pixel_m2
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
-from detection.imagery.scene.radiometry import UNITS, Stretch
+from detection.imagery.scene.radiometry import COLOURS, UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
+from detection.imagery.training.grain import measure_crispness, measure_grain, measure_repeats
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -27,6 +28,7 @@ OUTSIDE_SHARE: Final = 0.5
 MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
+CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
 ORDER_SLACK: Final = 0.15
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
@@ -36,17 +38,22 @@ CONTRAST_LEAST: Final = 0.2  # 5 % to 95 % range over the median; fog, cloud, sn
 CONTRAST_FLOOR: Final = 0.02  # of any training: below it lies a constant
 NEGATIVE_MOST: Final = 0.2  # share of values below 0: decibels, indices
 # (brightest - darkest) / brightest of red, green and blue: the median of a window of ground is hardly ever below 0.1
-# (Landslide4Sense: 0.08 and more in 500 tiles); a cloud or snow has 0.03.
+# (Landslide4Sense: 0.08 and more in 500 tiles, Bijie: 0.106 and more in 280 crops); a cloud or snow has 0.03.
 COLOUR_LEAST: Final = 0.06
 TROPIC_DEG: Final = 23.4
 WINTER, SOUTHERN_WINTER = (11, 12, 1, 2, 3), (5, 6, 7, 8, 9)
 SAME: Final = 0.9999  # correlation of bands that are copies of one
-# Of the 230 training crops of `bijie` at half, once and twice the size that the network learnt none has more than
-# 0.991. Channels of radar that share their speckle have 0.999, and at 2.4 m they get outlines.
+# Of the training of `bijie` at half, once and twice the size that the network learnt none has more than 0.991, nor of
+# `landslide4sense-standard`. Radar that shares its speckle has 0.999, a grey picture in one tint 0.996 and more.
 ALIKE: Final = 0.995
+# Of the training windows of both 99 % repeat less than a fifth of their pixels. A map that was drawn has half and more,
+# a picture saved at the least quality of JPEG a third.
+REPEATS_MOST: Final = 0.3
 # Ground differs more in red than in blue: of 1,827 measured tiles (Landslide4Sense, Bijie, Hokkaido at 3 m and 10 m)
 # none has in red less than this share of the contrast in blue, both as it is and over the median.
 SWAPPED_MOST: Final = 0.8
+# Range of the counts of a picture of eight bits; of 1,330 training pictures of both weights none has less than this.
+LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 PICTURE: Final = "uint8"
@@ -62,6 +69,10 @@ class Look(NamedTuple):
         correlation: the least between two spectral bands; 1 for one band.
         smoothness: the least correlation of a band with itself one pixel on.
         steps: covariance between the spectral bands of the steps from a pixel to the next.
+        grain: how even these steps are (see `grain`, also for what follows).
+        crispness: how much each step differs from the next.
+        repeats: share of the pixels that repeat the one beside them.
+        levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
     """
 
     median: NDArray[np.float64]
@@ -69,15 +80,25 @@ class Look(NamedTuple):
     correlation: float
     smoothness: float
     steps: NDArray[np.float64]
+    grain: float
+    crispness: float
+    repeats: float
+    levels: float
 
 
-def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
+def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None) -> Look:
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
+
+    Args:
+        values: of which a ratio means something.
+        valid: H x W.
+        counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
     1.0
     """
+    counts = values if counts is None else counts
     exact = values.astype(np.float64)
     kept = _pick(exact, valid)
     low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
@@ -103,7 +124,12 @@ def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Look:
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    return Look(middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps)
+    dark, light = np.quantile(_pick(counts, valid)[:, ::8], [0.05, 0.95], axis=1)
+    return Look(
+        middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
+        measure_grain(values, valid, smoothness), measure_crispness(values, valid), measure_repeats(counts, valid),
+        float((light - dark).max()),
+    )  # fmt: skip
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -162,7 +188,9 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "median": _range([look.median for look in looks]), "spread": _range([look.spread for look in looks]),
         "correlation_least": round(float(np.quantile([look.correlation for look in looks], 0.01)), 4),
         "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
-        "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4), **as_they_came,
+        "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4),
+        "grain_most": round(float(np.quantile([look.grain for look in looks], 0.99)), 4),
+        "crispness_least": round(float(np.quantile([look.crispness for look in looks], 0.01)), 4), **as_they_came,
     }  # fmt: skip
 
 
@@ -198,7 +226,11 @@ def find_doubts(
     # beside a cloud all other ground is dark, and steps of little contrast are missed
     light = stretch.moments is None or stretch.cloud_share > CLOUDY
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
-    return [*([missing] if missing else []), *outside, *_list_alike(own_looks), *_list_swapped(looks, domain)]
+    readings = [one for one in (own_looks, looks) if one]
+    of_image = [*_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain)]
+    if (own[0] if own else reader).spectral_types == {PICTURE}:
+        of_image += _list_dim(readings[0])
+    return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
 def find_other_types(reader: BandReader, stretch: Stretch, card: Mapping[str, Any]) -> list[str]:
@@ -238,13 +270,13 @@ def _check_ground(
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
-    shown = [spectral.index(k) for k in stretch.colours]
+    shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, said, valid in _read_windows(reader, stretch, card):
         if shown:  # of what is set aside as a cloud too
             colours.append(_measure_colour(_pick(found[shown], said)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(look_at(values, valid))
+        looks.append(look_at(values, valid, found))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
@@ -258,6 +290,13 @@ def _check_ground(
         why = "cloud, snow, a grey image, or counts whose offset is missing"
         raise DomainError(f"red, green and blue differ by {np.median(colours):.0%} only: {why}")
     return looks, missing
+
+
+def _list_colours(reader: BandReader, domain: Mapping[str, Any] | None) -> list[int]:
+    """Where red, green and blue stand, for weights that were trained on pictures of eight bits alone."""
+    if domain is None or set(domain.get("types", ())) != {PICTURE} or not set(COLOURS) <= set(reader.names):
+        return []
+    return [reader.names.index(name) for name in COLOURS]
 
 
 def find_season(domain: Mapping[str, Any], month: int, latitude: float | None) -> str | None:
@@ -440,11 +479,44 @@ def _measure_disorder(looks: list[Look], domain: Mapping[str, Any]) -> dict[str,
 
 
 def _list_alike(looks: list[Look]) -> list[str]:
-    """Whether the bands of most windows are next to one image; asked where the network is shown other pixels."""
+    """Whether the bands of most windows are next to one image."""
     seen = np.array([look.correlation for look in looks if len(look.median) > 1])
     if not len(seen) or np.mean(seen > ALIKE) <= OUTSIDE_SHARE:
         return []
-    return [f"correlation of bands {np.median(seen):.3f}: next to one grey image, such as radar"]
+    return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
+
+
+def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether the grain of most windows is as even as that of hardly any training tile: speckle, not ground."""
+    seen, most = np.array([look.grain for look in looks]), float(domain.get("grain_most", 1.0))
+    if np.mean(seen > most) <= OUTSIDE_SHARE:
+        return []
+    return [f"the grain is as even as {np.median(seen):.2f}, trained on {most:.2f} at most: speckle of radar or noise?"]
+
+
+def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
+    """Whether most windows are smoother than hardly any training tile, or repeat pixels; on each reading of a scene.
+
+    What was brought to other pixels is smoother than the image, or the image smoother than it.
+    """
+    least, found = float(domain.get("crispness_least", 0.0)), list[str]()
+    crisp = [np.array([look.crispness for look in looks]) for looks in readings]
+    if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
+        most = max(np.median(seen) for seen in crisp)
+        found.append(f"steps differ by {most:.2f} from the next, trained on {least:.2f} and more: blurred or drawn?")
+    repeats = [np.array([look.repeats for look in looks]) for looks in readings]
+    if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
+        share = min(np.median(seen) for seen in repeats)
+        found.append(f"{share:.0%} of the pixels repeat the one beside them: drawn, or saved with great loss?")
+    return found
+
+
+def _list_dim(looks: list[Look]) -> list[str]:
+    """Whether the counts of most windows of a picture of eight bits hardly differ: night, or darkened by far."""
+    seen = np.array([look.levels for look in looks])
+    if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
+        return []
+    return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
 
 
 def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:

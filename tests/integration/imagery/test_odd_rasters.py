@@ -29,6 +29,7 @@ from detection.imagery.training.domain import ALIKE, as_values, look_at
 from detection.imagery.training.recipe_file import find_recipe, read_parts, read_recipe
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from monitor.cli.main import run_verb
+from tests.data.surveys.radar_pictures import Radar, choose, draw_radar, write_picture
 
 SIZE = 96
 LOCAL = 'LOCAL_CS["mine grid",UNIT["metre",1,AUTHORITY["EPSG","9001"]]]'
@@ -612,51 +613,36 @@ def test_no_shipped_weights_find_anything_on_what_is_no_ground(tmp_path, drawn, 
     assert found == {}
 
 
-def draw_radar(looks: int, common: float, *, decibels: bool) -> np.ndarray:
-    """VV, VH and their mean over one relief, in amplitude or decibels; `common` is the share of speckle in both."""
-    from scipy import ndimage
-
-    rng = np.random.default_rng(7)
-    relief = ndimage.gaussian_filter(rng.normal(size=(SIZE, SIZE)), 8)
-    relief = np.exp(0.4 * relief / relief.std())
-    one, other = (ndimage.gaussian_filter(rng.gamma(looks, 1 / looks, relief.shape), 0.8) for _ in range(2))
-    vv, vh = one * relief, (common * one + (1 - common) * other) * relief * 0.3
-    bands = np.stack([vv, vh, (vv + vh) / 2])
-    return (10 * np.log10(bands) + 20).clip(0, 30) * 8 + 1 if decibels else bands * 2000
-
-
 @pytest.mark.parametrize("side", [10.0, 0.6, 1.2, 2.4])
-@pytest.mark.parametrize("decibels", [False, True])
-def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, decibels, side):
-    """4 looks: in amplitude, and in decibels of eight bits."""
-    counts = draw_radar(4, 0.0, decibels=decibels)
-    for kind in (np.uint8,) if decibels else (np.uint16, np.uint8):
-        held = counts if counts.max() <= np.iinfo(kind).max else counts * (255 / counts.max())
-        place = Affine(side, 0, 500_000, 0, -side, 4_730_000)
-        path = write(tmp_path / "a.tif", held.astype(kind), nodata=None, transform=place)
+@pytest.mark.parametrize("unit", ["amplitude", "decibels"])
+def test_radar_under_the_names_of_colours_is_read_by_no_default_weights(tmp_path, unit, side):
+    """4 looks whose channels share no speckle: in amplitude, and in decibels of eight bits."""
+    for bits in (8,) if unit == "decibels" else (16, 8):
+        bands = draw_radar(Radar(4, 0.0, unit, bits, "mean", 0.8, fields=False, by_band=False), SIZE)
+        path = write_picture(tmp_path / "a.tif", bands, side)
         answer = find({"scene_path": str(path), "weights": "auto"})
         assert (answer["model"], answer["polygons"]) == ("index", [])
-        with pytest.raises(
-            ImageryError, match=RADAR if side > 5 or kind == np.uint8 else f"{RADAR}|another unit|after"
-        ):
+        with pytest.raises(ImageryError, match=RADAR if side > 5 or bits == 8 else f"{RADAR}|another unit|after"):
             find({"scene_path": str(path), "weights": "landslide4sense-standard" if side > 5 else "bijie"})
 
 
-@pytest.mark.parametrize("side", [0.6, 1.2, 2.4])
-@pytest.mark.parametrize("common", [0.9, 1.0])
-@pytest.mark.parametrize("decibels", [False, True])
-def test_radar_whose_channels_share_their_speckle_gets_no_outline_without_a_doubt(tmp_path, decibels, common, side):
-    counts = draw_radar(3, common, decibels=decibels)
-    held = counts if decibels else counts * (255 / counts.max())
-    place = Affine(side, 0, 500_000, 0, -side, 4_730_000)
-    path = write(tmp_path / "a.tif", held.astype(np.uint8), nodata=None, transform=place)
-    try:
-        answer = find({"scene_path": str(path), "weights": "bijie"})
-    except ImageryError:
-        pass
-    else:
-        assert answer["doubts"] or not answer["polygons"]
-    assert find({"scene_path": str(path), "weights": "auto"})["polygons"] == []
+@pytest.mark.parametrize(
+    ("weights", "side"), [("bijie", 0.6), ("bijie", 1.2), ("bijie", 2.4), ("landslide4sense-standard", 10.0)]
+)
+def test_no_picture_of_radar_gets_an_outline_without_a_doubt(tmp_path, weights, side):
+    """Of the whole family by lot, and those that once got one: channels that share their speckle, of 4 looks."""
+    shared = [Radar(4, c, "decibels", 8, "mean", 0.8, fields=False, by_band=each)
+              for c in (0.8, 0.9, 1.0) for each in (False, True)]  # fmt: skip
+    silent = []
+    for number, how in enumerate([*shared, *choose(10, seed=int(side * 10))]):
+        path = write_picture(tmp_path / "a.tif", draw_radar(how, SIZE, seed=number), side)
+        try:
+            answer = find({"scene_path": str(path), "weights": weights})
+        except ImageryError:
+            continue
+        if answer["polygons"] and not answer["doubts"]:
+            silent.append(how)
+    assert silent == []
 
 
 def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_their_speckle(measured):
@@ -700,6 +686,94 @@ def test_counts_that_a_factor_makes_a_picture_are_no_picture_unless_the_factor_w
     for scale, doubted in ((None, True), (1 / 255, False)):
         doubts = find({"scene_path": str(path), "weights": "bijie", "scale": scale})["doubts"]
         assert ("values of int16, trained on uint8" in doubts) == doubted
+
+
+# ---- pictures of something else --------------------------------------------------------------------------------
+IRON = [(0, 0, 20), (60, 0, 130), (170, 20, 120), (230, 90, 40), (255, 190, 30), (255, 255, 220)]
+GREENS = [(165, 0, 38), (244, 109, 67), (254, 224, 139), (217, 239, 139), (102, 189, 99), (0, 104, 55)]
+HEIGHTS = [(0, 100, 0), (120, 170, 60), (220, 210, 120), (160, 110, 60), (240, 240, 240)]
+
+
+def cloudlike(sigma: float, seed: int) -> np.ndarray:
+    """A smooth random field with standard deviation 1."""
+    from scipy import ndimage
+
+    soft = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(SIZE, SIZE)), sigma)
+    return soft / soft.std()
+
+
+def coloured(field: np.ndarray, stops: list[tuple[int, int, int]]) -> np.ndarray:
+    """A field through a map of colours, as a viewer shows it."""
+    low, high = np.percentile(field, [2, 98])
+    share = np.clip((field - low) / (high - low), 0, 1)
+    return np.stack([np.interp(share, np.linspace(0, 1, len(stops)), band) for band in zip(*stops, strict=True)])
+
+
+def drawn_map() -> np.ndarray:
+    """A screenshot of a map: flat colours, roads, letters."""
+    fields = np.array([(242, 239, 233), (173, 209, 158), (170, 211, 223), (205, 235, 176)])
+    bands = fields[np.digitize(cloudlike(8, 1), [-0.6, 0.1, 0.8])].transpose(2, 0, 1)
+    bands[:, 20:23], bands[:, :, 50:53] = 255, 160
+    bands[:, 40:46, 10:40] = np.where(RNG.random((6, 30)) < 0.4, 60, bands[:, 40:46, 10:40])
+    return bands
+
+
+def shaded() -> np.ndarray:
+    """A hillshade in the colours of its heights."""
+    heights = 120 * cloudlike(20, 2) + 40 * cloudlike(10, 3) + 8 * cloudlike(4, 4)
+    down, across = np.gradient(heights, 1.2)
+    light = (1 - across / 2 + down / 2) / np.sqrt(1 + across**2 + down**2)
+    return coloured(heights, HEIGHTS) * (0.35 + 0.4 * np.clip(light, 0, 1.6))
+
+
+def saved_at_least_quality(bands: np.ndarray) -> np.ndarray:
+    """As JPEG keeps it at quality 5."""
+    from rasterio.io import MemoryFile
+
+    with warnings.catch_warnings(), MemoryFile() as file:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with file.open(driver="JPEG", width=SIZE, height=SIZE, count=3, dtype="uint8", quality=5) as target:
+            target.write(bands)
+        with file.open() as source:
+            return source.read()
+
+
+OTHERS = {
+    "a thermal camera": (lambda d: coloured(cloudlike(6, 5) + 0.2 * cloudlike(1, 6), IRON), "not what they are called"),
+    "a night": (lambda d: pictured(d) / 18, "another unit|counts differ by .* of 255 only"),
+    "a screenshot of a map": (lambda d: drawn_map(), "repeat the one beside them|brightness"),
+    "a hillshade in colours": (lambda d: shaded(), "blurred or drawn"),
+    "heights in colours": (lambda d: coloured(cloudlike(12, 2), HEIGHTS), "blurred or drawn|not what they are"),
+    "greenness in colours": (lambda d: coloured(cloudlike(8, 7) + 0.4 * cloudlike(1.5, 8), GREENS), "correlat"),
+    "an X-ray": (lambda d: np.repeat(120 + 40 * cloudlike(15, 9)[None], 3, axis=0), "one grey image|grey image, or"),
+    "a grey picture with noise": (
+        lambda d: pictured(d).mean(axis=0) / 2 + 60 + RNG.normal(0, 2, d.shape), "a grey image|one tint",
+    ),
+    "a picture in one tint": (
+        lambda d: pictured(d).mean(axis=0) * np.array([1, 0.85, 0.65])[:, None, None],
+        "one image in one tint|one grey image",
+    ),
+    "quality 5 of JPEG": (lambda d: saved_at_least_quality(pictured(d)), ""),
+    "large pixels made small": (lambda d: np.kron(pictured(d)[:, ::8, ::8], np.ones((8, 8))), "repeat the one beside"),
+    "complex numbers": (lambda d: d.astype(np.complex64), "complex values"),
+    "huge numbers": (lambda d: d.astype(np.float64) * 1e300, "nodata|another unit|no value|float"),
+    "three models of heights": (lambda d: 1000 + 120 * cloudlike(12, 2) + RNG.normal(0, 2, d.shape), "scale|differ by"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("side", [1.2, 10.0])
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_picture_of_something_else_gets_no_outline(tmp_path, capsys, drawn, case, side):
+    make, words = OTHERS[case]
+    bands = make(drawn)
+    if bands.dtype == np.float64 and bands.max() < 256:
+        bands = bands.round().clip(0, 255).astype(np.uint8)
+    place = Affine(side, 0, 500_000, 0, -side, 4_730_000)
+    path = write(tmp_path / "a.tif", bands, nodata=None, transform=place)
+    code, answers, err = detect(path, capsys, "--model", "auto")
+    assert [answer["polygons"] for answer in answers] in ([], [[]])
+    assert code in {1, 4} or not words
+    assert re.search(words, err), err
 
 
 # ---- places that control points or RPC say ---------------------------------------------------------------------

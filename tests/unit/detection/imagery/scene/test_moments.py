@@ -26,6 +26,7 @@ class Field:
     """A scene held in memory."""
 
     in_tiles = False
+    spectral_types = frozenset({"float32"})
 
     def __init__(self, values: np.ndarray, valid: np.ndarray | None = None, names=COLOURS) -> None:
         self.values, self.names = values.astype(np.float32), names

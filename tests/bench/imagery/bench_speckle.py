@@ -1,0 +1,105 @@
+"""What the default weights say of radar under the names of colours, and what the same look costs real pictures.
+
+    python -m tests.bench.imagery.bench_speckle [--radar 160] [--every 4]
+
+Pictures of radar are drawn by lot from a family (`tests.data.surveys.radar_pictures`) and read by each default weights
+at pixels that they take. Real pictures are those of SLOPEWARD_DATA, each as a scene of its own: the hardest case, for
+a scene has many windows and most of them must look so. `by_grain` are the pictures that nothing but the grain doubts.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from scipy import ndimage
+
+from detection.imagery.data import bijie, landslide4sense
+from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.detect import detect
+from tests.bench.record import record
+from tests.data.surveys.radar_pictures import choose, draw_radar, write_picture
+
+DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")) / "imagery"
+SIDES = {"bijie": (0.6, 1.2, 2.4), "landslide4sense-standard": (10.0,)}
+COMMAND = "python -m tests.bench.imagery.bench_speckle"
+BLAMED = "the grain is as even as"
+
+
+def ask(path: Path, weights: str) -> str:
+    """What comes of a picture: refused, doubted, by_grain (by that alone), nothing, or outlines without a word."""
+    try:
+        answer = detect({"scene_path": str(path), "weights": weights})
+    except ImageryError:
+        return "refused"
+    if answer["doubts"]:
+        return "by_grain" if all(doubt.startswith(BLAMED) for doubt in answer["doubts"]) else "doubted"
+    return "outlines" if answer["polygons"] else "nothing"
+
+
+def read_radar(path: Path, count: int) -> dict[str, Any]:
+    """Radar by weights and pixel size; which pictures got outlines without a word."""
+    found: dict[str, Counter[str]] = {}
+    silent: list[dict[str, Any]] = []
+    for number, how in enumerate(choose(count)):
+        bands = draw_radar(how, 128, seed=number)
+        for weights, sides in SIDES.items():
+            side = sides[number % len(sides)]
+            said = ask(write_picture(path, bands, side), weights)
+            found.setdefault(f"{weights}, {side:g} m", Counter())[said] += 1
+            if said == "outlines":
+                silent.append({"weights": weights, "pixel_m": side, **how._asdict(), "seed": number})
+    return {**{kind: dict(counts) for kind, counts in found.items()}, "silent": silent}
+
+
+def list_real(every: int) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Name of the set, weights, pixel size, and bands."""
+    for part in ("train", "validation"):
+        crops = bijie.read(DATA / "bijie", part).resize(160)
+        for k in range(0, len(crops), every if part == "train" else 1):
+            image = crops.read(k).image.astype(float)
+            half = image.reshape(3, 80, 2, 80, 2).mean(axis=(2, 4))
+            twice = np.stack([ndimage.zoom(band, 2, order=1) for band in image])
+            for side, bands in ((1.2, image), (2.4, half), (0.6, twice)):
+                yield f"Bijie {part}, {side:g} m", "bijie", side, bands.round().clip(1, 255).astype(np.uint8)
+        tiles = landslide4sense.read_png(DATA / "landslide4sense-rgb", part)
+        for k in range(0, len(tiles), 4 * every if part == "train" else every):
+            yield f"Landslide4Sense {part}", "landslide4sense-standard", 10.0, tiles.read(k).image
+    for date in ("pre", "post"):
+        folder = DATA / "hokkaido-2018-s2-scene"
+        with rasterio.open(folder / f"{date}_event_B4.tif") as red:
+            shape = red.shape
+        bands = np.stack([rasterio.open(folder / f"{date}_event_{name}.tif").read(1) for name in ("B4", "B3", "B2")])
+        for row in range(0, shape[0] - 127, 128):
+            for column in range(0, shape[1] - 127, 128):
+                window = bands[:, row : row + 128, column : column + 128]
+                if (window > 0).all():
+                    yield f"Hokkaido {date}, 128 px", "landslide4sense-standard", 10.0, window
+
+
+def main() -> None:
+    """Ask, count, keep the figures."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--radar", type=int, default=160)
+    options.add_argument("--every", type=int, default=4, help="of the training (and validation) pictures")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "a.tif"
+        figures: dict[str, Any] = {"radar": read_radar(path, given.radar)}
+        print(json.dumps(figures), flush=True)
+        real: dict[str, Counter[str]] = {}
+        for kind, weights, side, bands in list_real(given.every):
+            real.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
+        figures["real"] = {kind: dict(counts) for kind, counts in real.items()}
+    print(json.dumps(figures["real"]))
+    print(record("speckle", COMMAND, figures))
+
+
+if __name__ == "__main__":
+    main()
