@@ -86,7 +86,7 @@ def _cut(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     """The whole blocks of an image: blocks x pixels."""
     rows, columns = (side // BLOCK_PX for side in pixels.shape)
     kept = pixels[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
-    return kept.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2)
+    return np.asarray(kept.swapaxes(1, 2).reshape(rows * columns, BLOCK_PX**2))
 
 
 def _expect(usual: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,4 +98,4 @@ def _expect(usual: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDAr
         line, *_ = np.linalg.lstsq(terms * weights[:, None], usual * weights, rcond=None)
         expected = np.maximum(terms @ line, least)
         weights = 1 / (expected * np.sqrt(1 + ((usual / expected - 1) / OUTLYING) ** 2))
-    return expected
+    return np.asarray(expected)

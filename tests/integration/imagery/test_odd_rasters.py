@@ -652,7 +652,8 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     side = int(recipe.data["size_px"])
     sizes = ((s, s) for s in (side // 2, side, 2 * side))
     seen = [correlate(resize_bands(crops.read(k).image, size)) for size in sizes for k in range(len(crops))]
-    radar = [correlate(draw_radar(3, 1.0, decibels=decibels)) for decibels in (False, True)]
+    kinds = [Radar(3, 1.0, unit, 16, "mean", 0.8, fields=False, by_band=False) for unit in ("intensity", "decibels")]
+    radar = [correlate(draw_radar(how)) for how in kinds]
     assert len(crops) == 230
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)
