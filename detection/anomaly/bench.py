@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
@@ -212,11 +213,16 @@ def _alarms(
     out = {}
     for name, series in samples.items():
         raised = np.nan_to_num(scores[name], nan=0.0) > limit
-        if with_checks:
-            for finding in (*find_stuck(series), *find_replay(series)):
-                raised[int(np.searchsorted(series.times_s, finding.at_s))] = True
-        out[name] = raised.astype(np.float64)
+        out[name] = (raised | find_certain(series) if with_checks else raised).astype(np.float64)
     return out
+
+
+def find_certain(series: Series) -> NDArray[np.bool_]:
+    """Where the checks of stuck and replayed readings find something, shape (n,)."""
+    found = np.zeros(len(series.values), dtype=bool)
+    for finding in (*find_stuck(series), *find_replay(series)):
+        found[int(np.searchsorted(series.times_s, finding.at_s))] = True
+    return found
 
 
 def _row(
