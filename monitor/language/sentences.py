@@ -741,6 +741,7 @@ SENTENCES: Final = (
     N_("event {n} by {way}, which nobody has confirmed"),
     N_("touches nearly black ground at the edge of the scene, which may be a border"),
     N_("touches nearly black ground at the edge of the scene of {day}, which may be a border"),
+    N_("lies beside a cloud, whose rim can look like a landslide"),
     N_("taken in {month}, trained on images of {months}"),
     # ---- more alarms of the service, and refusals on the page ---------------------------------------------------
     N_("database takes no writes since {at} UTC ({problem})"),

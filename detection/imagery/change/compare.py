@@ -40,6 +40,7 @@ from detection.imagery.scene.border import list_doubtful
 
 log = logging.getLogger(__name__)
 BORDER = "touches nearly black ground at the edge of the scene{}, which may be a border"
+CLOUD = "lies beside a cloud, whose rim can look like a landslide"
 
 
 def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> KeptDate:
@@ -49,6 +50,7 @@ def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None =
         prob=result["outputs"]["prob"], scene_path=str(scene_path), threshold=float(result["threshold"]),
         minimum_area_m2=float(result["minimum_area_m2"]), classes=tuple(result["classes"]),
         unseen=tuple(list_unseen(result)), doubtful=tuple(list_doubtful(result.get("borders") or ())),
+        cloudy=tuple(tuple(window) for window in result.get("cloudy") or ()),
         doubts=tuple(result.get("doubts") or ()), dem=dem, polygons=read_outlines(result["polygons"]),
     )  # fmt: skip
 
@@ -98,7 +100,7 @@ def compare(
 def _doubt(
     changes: dict[str, Change], vanished: list[Vanished], own: Date, dates: list[Date], grid: Grid
 ) -> tuple[dict[str, Change], list[Vanished]]:
-    """What a network says of a scene unlike its training, badly placed, or beside a border, is advice and says why."""
+    """What a network says of a scene unlike its training, badly placed, or beside a border or a cloud, is advice."""
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
@@ -112,6 +114,9 @@ def _doubt(
             where = "" if date is own else f" of {date.day}"
             for place in np.flatnonzero(shapely.intersects(outlines, date.doubtful)):
                 reasons[place].append(BORDER.format(where))
+    if own.cloudy is not None:
+        for place in np.flatnonzero(shapely.intersects(outlines, own.cloudy)):
+            reasons[place].append(CLOUD)
     told = iter(reasons)
     names = [one.polygon_id for one in own.facts.outlines]
     return (
@@ -149,8 +154,11 @@ def _open_layers(stack: ExitStack, facts: KeptDate, grid: Grid) -> dict[str, Lay
 
 
 def _make_date(stack: ExitStack, facts: KeptDate, own: Grid, grid: Grid) -> Date:
-    unseen, doubtful = (join_windows(windows, own, grid) for windows in (facts.unseen, facts.doubtful))
-    return Date(facts, _open_layers(stack, facts, grid), unseen=unseen, doubtful=doubtful)
+    proving_nothing = (*facts.unseen, *facts.cloudy)
+    unseen, doubtful, cloudy = (
+        join_windows(windows, own, grid) for windows in (proving_nothing, facts.doubtful, facts.cloudy)
+    )
+    return Date(facts, _open_layers(stack, facts, grid), unseen=unseen, doubtful=doubtful, cloudy=cloudy)
 
 
 def _is_kept(date: Date) -> bool:

@@ -35,8 +35,9 @@ class Date:
     cautions: list[str] = field(default_factory=list)
     polygons: list[KnownOutline] = field(default_factory=list)
     outlines: list[Any] = field(default_factory=list)
-    unseen: Any = None  # ground that nobody looked at (tiles that triage passed over), in pixels
+    unseen: Any = None  # ground that proves nothing (tiles that triage passed over, rims of clouds), in pixels
     doubtful: Any = None  # ground that may be a border, in pixels
+    cloudy: Any = None  # ground beside clouds, in pixels
     _rows: dict[str, Rows] = field(default_factory=dict)
     _found: dict[str, Near] = field(default_factory=dict)
 

@@ -61,6 +61,7 @@ class KeptDate:
         classes: of its probabilities, in the order of the bands; footprints are judged within their own.
         unseen: windows that nobody looked at: as nodata, they prove nothing.
         doubtful: windows that may hold a border: what is found or compared there is advice.
+        cloudy: windows beside clouds: what is found there is advice, and they prove nothing to other dates.
         doubts: why it lies outside of what the network was trained on.
         dem: heights in place of the scene's own.
         polygons: its footprints; None: not given.
@@ -75,6 +76,7 @@ class KeptDate:
     classes: tuple[str, ...] = (LANDSLIDE,)
     unseen: tuple[Window, ...] = ()
     doubtful: tuple[Window, ...] = ()
+    cloudy: tuple[Window, ...] = ()
     doubts: tuple[str, ...] = ()
     dem: str | None = None
     polygons: tuple[KnownOutline, ...] | None = None

@@ -58,6 +58,20 @@ def cut(width: int, height: int, tile: int = 512, halo: int = 144, stride: int =
             yield Tile(column, row, own_width, own_height, left, top, right - left, bottom - top)
 
 
+def list_runs(cells: NDArray[np.bool_], side: int, width: int, height: int) -> list[tuple[int, int, int, int]]:
+    """Return windows (column, row, width, height) over marked cells of a scene, those side by side as one.
+
+    >>> list_runs(np.array([[True, True, False], [False, False, True]]), 16, 40, 30)
+    [(0, 0, 32, 16), (32, 16, 8, 14)]
+    """
+    found, framed = [], np.pad(cells.astype(np.int8), ((0, 0), (1, 1)))
+    for number, row in enumerate(framed):
+        top, ends = number * side, np.flatnonzero(np.diff(row)) * side
+        for left, right in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
+            found.append((left, top, min(right, width) - left, min(side, height - top)))
+    return found
+
+
 def weigh(tile: int) -> NDArray[np.float32]:
     """Return the weights tile x tile of a blend: of tiles half over each other they add up to one everywhere.
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from detection.imagery.errors import TruncatedRasterError
 from detection.imagery.raster.components import Component, Labelling
 from detection.imagery.raster.raster import ByteRaster
-from detection.imagery.raster.tiling import cut
+from detection.imagery.raster.tiling import cut, list_runs
 from detection.imagery.scene.fill import LEAST_PX, LEAST_SHARE, Rim, write_mask
 from detection.imagery.scene.reader import BandReader
 
@@ -185,13 +185,8 @@ def _list_sides(body: Component, width: int, height: int) -> tuple[bool, bool, b
 def _list_windows(labelling: Labelling, chosen: NDArray[np.int64], reader: BandReader) -> list[list[int]]:
     """Windows over the chosen components: of each row of cells those that lie side by side."""
     width, height = reader.grid.width, reader.grid.height
-    cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX) + 2), np.int8)  # a frame to both sides
+    cells = np.zeros((-(-height // CELL_PX), -(-width // CELL_PX)), bool)
     for top, places, _ in labelling.places():
         rows, columns = np.nonzero(np.isin(places, chosen))
-        cells[(rows + top) // CELL_PX, columns // CELL_PX + 1] = 1
-    found = []
-    for number, row in enumerate(cells):
-        top, ends = number * CELL_PX, np.flatnonzero(np.diff(row)) * CELL_PX
-        for left, right in zip(ends[::2].tolist(), ends[1::2].tolist(), strict=True):
-            found.append([left, top, min(right, width) - left, min(CELL_PX, height - top)])
-    return found
+        cells[(rows + top) // CELL_PX, columns // CELL_PX] = True
+    return [list(window) for window in list_runs(cells, CELL_PX, width, height)]

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from detection.imagery.errors import ModelError, NoValidPixelsError, RadiometryError
 from detection.imagery.raster.terrain import TERRAIN
+from detection.imagery.raster.tiling import list_runs
 from detection.imagery.scene.indices import DERIVED
 from detection.imagery.scene.moments import LOCAL_STANDARD, Moments, interpolate, sum_blocks
 from detection.imagery.scene.offsets import SENTINEL_OFFSET, find_missing_offset
@@ -35,6 +36,9 @@ COLOURS = ("B4", "B3", "B2")
 CLOUD_COLOUR = 0.08
 CLOUD_LEAST = 0.35
 SPECK = np.ones((5, 5), bool)
+# What a cloud blurs and shades reaches beyond its white part: the cells that hold it, and those around them.
+CLOUD_CELL_PX = 16
+AROUND = np.ones((3, 3), bool)
 # Reflectance below this is a fill value; an offset takes dark water a little below 0.
 FLOOR = -0.1
 
@@ -56,6 +60,7 @@ class Stretch:
         moments: for `local-standard`, mean and spread of each spectral band around a pixel, else None.
         offset: what stands on all counts and was not taken off; it says nothing to `moments`, but to a ratio.
         cloud_share: of the valid pixels, those that were left out of `moments`: bright and white.
+        cloudy: windows of the scene (column, row, width, height) that hold such pixels, or lie beside them.
     """
 
     factors: NDArray[np.float32]
@@ -67,6 +72,7 @@ class Stretch:
     moments: Moments | None = None
     offset: float = 0.0
     cloud_share: float = 0.0
+    cloudy: tuple[tuple[int, int, int, int], ...] = ()
 
     def find_plausible(self, values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
         """Where stretched values bands x H x W can be real; None when the stretch knows no bounds.
@@ -242,6 +248,8 @@ def _leave_out_clouds(reader: BandReader, stretch: Stretch, blocks: _Blocks) -> 
     moments, block_px, whole = blocks.moments, stretch.block_px, blocks.moments.count.sum()
     kept = Moments(moments.count.copy(), moments.total.copy(), moments.square.copy(), block_px)
     around = ndimage.minimum_filter(stretch.maxima, 3, mode="nearest")
+    width, height = reader.grid.width, reader.grid.height
+    cells = np.zeros((-(-height // CLOUD_CELL_PX), -(-width // CLOUD_CELL_PX)), bool)
     possible = (blocks.whitest > 0) & (blocks.whitest >= 0.99 * CLOUD_LEAST * around)
     for column, row, wide, high in _cut(reader, block_px):
         part = _find_part(column, row, (-(-high // block_px), -(-wide // block_px)), block_px)
@@ -250,14 +258,17 @@ def _leave_out_clouds(reader: BandReader, stretch: Stretch, blocks: _Blocks) -> 
         counts, valid = reader.read(column, row, wide, high)
         if (clouds := stretch.find_clouds(counts, counts, column, row)) is not None:
             _add_sums(kept, part, counts[stretch.factors > 0], valid & ~clouds)
+            rows, columns = np.nonzero(clouds)
+            cells[(rows + row) // CLOUD_CELL_PX, (columns + column) // CLOUD_CELL_PX] = True
+    cloudy = tuple(list_runs(ndimage.binary_dilation(cells, AROUND), CLOUD_CELL_PX, width, height))
     share = float(1 - kept.count.sum() / whole)
     if not 0 < share < 1:
-        return replace(stretch, cloud_share=share)
+        return replace(stretch, cloud_share=share, cloudy=cloudy)
     empty = (kept.count == 0) & (moments.count > 0)  # nothing but cloud: as the nearest clear ground
     nearest = tuple(ndimage.distance_transform_edt(kept.count == 0, return_distances=False, return_indices=True))
     for sums in (kept.total, kept.square, kept.count[None]):
         sums[:, empty] = sums[(slice(None), *nearest)][:, empty]
-    return replace(stretch, moments=kept, cloud_share=share)
+    return replace(stretch, moments=kept, cloud_share=share, cloudy=cloudy)
 
 
 def _cut(reader: BandReader, block_px: int) -> Iterator[tuple[int, int, int, int]]:

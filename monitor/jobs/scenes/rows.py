@@ -76,7 +76,8 @@ def load_dates(c: Connection, site: str, *, everything: bool = True) -> list[Kno
                 out_dir=row.out_dir, prob=run["outputs"]["prob"], scene_path=row.path, threshold=run["threshold"],
                 minimum_area_m2=run["minimum_area_m2"], classes=tuple(run.get("classes") or [records.LANDSLIDE]),
                 unseen=tuple(map(tuple, run.get("unseen") or ())),
-                doubtful=tuple(map(tuple, run.get("doubtful") or ())), doubts=tuple(run.get("doubts") or ()),
+                doubtful=tuple(map(tuple, run.get("doubtful") or ())),
+                cloudy=tuple(map(tuple, run.get("cloudy") or ())), doubts=tuple(run.get("doubts") or ()),
                 prints=tuple(print_ for _, print_ in list_names(row)), polygons=outlines.get(row.scene_hash),
                 valid_share=row.valid_share,
             )
@@ -161,7 +162,8 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         "threshold": answer.threshold, "minimum_area_m2": answer.minimum_area_m2,
         # what triage passed over was not looked at: it proves nothing for other dates
         "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
-        "doubtful": [list(window) for window in answer.doubtful], "prior": answer.prior,
+        "doubtful": [list(window) for window in answer.doubtful],
+        "cloudy": [list(window) for window in answer.cloudy], "prior": answer.prior,
         **({} if answer.broken is None else {BROKEN: answer.broken}),
     }  # fmt: skip
 

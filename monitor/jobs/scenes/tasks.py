@@ -139,6 +139,7 @@ class ReadScene:
     doubts: tuple[str, ...] = ()
     unseen: tuple[Window, ...] = ()
     doubtful: tuple[Window, ...] = ()
+    cloudy: tuple[Window, ...] = ()
     outputs: dict[str, Any]
     polygons: tuple[Outline, ...]
     weights_path: str

@@ -158,7 +158,7 @@ def _tell(
         classes=own.classes, threshold=own.threshold,
         minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *unmapped, *undrawn),
         doubts=own.doubts, unseen=own.unseen,
-        doubtful=own.doubtful, outputs=answer["outputs"],
+        doubtful=own.doubtful, cloudy=own.cloudy, outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)), weights_path="", card=dict(CARD),
         judgements=tuple(judged), series=tuple(series),
         replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
