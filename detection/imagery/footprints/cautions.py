@@ -52,6 +52,12 @@ def list_cautions(
         "if it is a border, mask it or set nodata"
         for border in result["borders"] if list_doubtful([border])
     ]  # fmt: skip
+    if result["cloudy"]:
+        share = sum(width * height for *_, width, height in result["cloudy"]) / (grid.width * grid.height)
+        found.append(
+            f"{share:.1%} of the scene is bright white cloud or lies beside one: footprints there count for no warning "
+            "level until they are seen on a clear date; mask the clouds"
+        )
     if scene.calibration and (scene.gain, scene.offset) != (1.0, 0.0):
         found.append(f"counts are {scene.gain:g} x value {scene.offset:+g} ({scene.calibration})")
     if scene.role == "single":

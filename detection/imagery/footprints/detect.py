@@ -116,7 +116,8 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         and why), scene_hash, model, model_hash, acquired_at, role, crs, pixel_area_m2, width, height, valid_share,
         unreadable_share, doubts (why the scene lies outside of what the network was trained on, or where its place is
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
-        (nodata that is declared nowhere), borders (see `border.Border`), cloudy (windows beside clouds), calibration (gain, offset, source), classes,
+        (nodata that is declared nowhere), borders (see `border.Border`), cloudy (windows beside clouds), calibration
+        (gain, offset, source), classes,
         threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
         passed_over, terrain, qa (see `quality.Tally`; None without `out_dir` and with `later`), polygons (see
         `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.

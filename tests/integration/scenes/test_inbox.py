@@ -198,6 +198,28 @@ def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, 
     assert {one for one in found if one[0] == "c"} == {("c", "known", None), ("c", "known", then), ("c", "new", then)}
 
 
+def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
+    database, config, site, inbox, monkeypatch
+):
+    from monitor.jobs.scenes import worker
+
+    by_hand = worker.detect
+
+    def detect(payload):
+        return by_hand(payload) | {"cloudy": [[0, 0, 32, 32]] if payload["scene_path"].endswith("b") else []}
+
+    monkeypatch.setattr(worker, "detect", detect)
+    beside, apart = (8, 8, 24, 24), SCAR
+    write_date(inbox / "a", may(7), [])
+    write_date(inbox / "b", may(12), [beside, apart])
+    write_date(inbox / "c", may(17), [beside, apart])
+    scene_inbox.run(database, config, site, may(18))
+    found = {(p["scene"], p["change"], p["caution"]) for p in polygons(database)}
+    why = "lies beside a cloud, whose rim can look like a landslide"
+    assert {one for one in found if one[0] == "b"} == {("b", "new", None), ("b", "new", why)}
+    assert {one for one in found if one[0] == "c"} == {("c", "known", None), ("c", "new", None)}
+
+
 def test_a_worker_is_given_the_footprints_that_it_needs_and_no_others(database, config, site, inbox, monkeypatch):
     """Those of the newest dates and of the anchor for a scene newer than all; all of them for one that comes late."""
     asked = []

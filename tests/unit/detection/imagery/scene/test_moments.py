@@ -113,6 +113,12 @@ def test_clouds_say_nothing_of_the_ground_beside_them(ground):
     clear[40:80, 40:80] = False
     stretch = measure_stretch(Field(cloudy), CARD)
     assert stretch.cloud_share == pytest.approx(1600 / 96**2)
+    beside = np.zeros((96, 96), bool)
+    for column, row, width, height in stretch.cloudy:
+        beside[row : row + height, column : column + width] = True
+    assert beside[16:96, 16:96].all(), "the cells of the cloud, 32 to 80, and one around them"
+    assert not beside[:16].any()
+    assert measure_stretch(Field(ground), CARD).cloudy == ()
     masked = measure_stretch(Field(cloudy, clear), CARD)
     assert masked.cloud_share == 0
     found, wanted = (one.apply(cloudy, 0, 0)[:, clear] for one in (stretch, masked))
