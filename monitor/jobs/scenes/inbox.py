@@ -85,7 +85,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     try:
         return _run(db, config, site, now)
     finally:
-        if all(due is None for due in list(_due_s.values())):  # nothing is about to come
+        past_s = time.monotonic() - LONGEST_S  # of a site that nobody looks at any more
+        if all(due_s is None or due_s < past_s for due_s in list(_due_s.values())):  # nothing is about to come
             compute.cool(READ_ONE.function)
 
 
