@@ -59,8 +59,8 @@ from monitor.store.upkeep.migrate import require_current, upgrade
 from monitor.store.upkeep.readers import ReaderWatch
 from monitor.store.upkeep.reserve import DiskReserve
 from monitor.worker import compute
-from monitor.worker.interpreter import spare_what_stays, take_short_turns
 from monitor.worker.kernel import hide_memory
+from monitor.worker.memory import spare_what_stays
 
 _T = TypeVar("_T")
 log = logging.getLogger(__name__)
@@ -599,7 +599,6 @@ def main(config_path: str | None = None) -> int:
         if not core.stand_by():
             return 0
         core.start()
-        take_short_turns()
         spare_what_stays()
         status = core.watch()
         if status == EXIT_OVERDUE:

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from monitor.domain.site import Level, SeriesSpec, Site, Station
 from monitor.ingest.service import Ingest
 from monitor.store.database.engine import Database
-from monitor.worker.interpreter import take_short_turns
 
 STATIONS = tuple(f"G{i}" for i in range(1, 9))
 
@@ -44,7 +43,6 @@ def main():
         lambda change: print(json.dumps({"alarm": change.key}), flush=True), lambda: datetime.now(UTC),
     )  # fmt: skip
     ingest.start()
-    take_short_turns()  # as core does
     while not stop.wait(0.05 if "--quiet" not in sys.argv else 1.0):
         status = ingest.status()
         if "--quiet" not in sys.argv:

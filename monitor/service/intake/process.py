@@ -17,8 +17,8 @@ from monitor.service.alarms import ServiceAlarms
 from monitor.service.intake.records import Orders, Report, Stored, Told, Word
 from monitor.store.database.core_turn import CoreTurn, boot_s
 from monitor.store.database.engine import Database
-from monitor.worker.interpreter import spare_what_stays, take_short_turns
 from monitor.worker.kernel import hide_memory
+from monitor.worker.memory import spare_what_stays
 
 log: Final = logging.getLogger(__name__)
 REPORT_EVERY_S: Final = 0.5
@@ -75,7 +75,6 @@ class IngestProcess:
         began_s = time.process_time()  # to start takes as much as thousands of messages
         self.ingest.start()
         self._listener.start()
-        take_short_turns()
         spare_what_stays()
         while not self.ended.wait(REPORT_EVERY_S):
             cpu_s = time.process_time() - began_s

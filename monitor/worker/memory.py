@@ -1,21 +1,10 @@
-"""What the threads of a long-lived process share: turns at the interpreter, and the collector that stops them all."""
+"""The collector of unreachable objects, which stops every thread of a process while it looks through its memory."""
 
 import gc
-import sys
 from typing import Final
 
-_TURN_S: Final = 0.0005  # ten times shorter than Python has it
 _NEW_OBJECTS: Final = 5_000  # before a look at the young ones: a payload nested by thousands is one look, not ten
 _LOOKS: Final = 10  # at the young ones before one at the older ones
-
-
-def take_short_turns() -> None:
-    """Let a thread that computes give the interpreter to one that waits for it after half a millisecond.
-
-    A thread that asks the database or the network gives it up at every call, and waits for the end of a turn to get it
-    back: readings whose commit makes thirty calls wait thirty turns beside a large payload that comes in (decision 50).
-    """
-    sys.setswitchinterval(_TURN_S)
 
 
 def spare_what_stays() -> None:
