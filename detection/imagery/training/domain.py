@@ -57,6 +57,7 @@ LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 PICTURE: Final = "uint8"
+TEXTURE: Final = ("grain_most", "crispness_least")  # what a card says of it; older ones say nothing
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
@@ -86,13 +87,17 @@ class Look(NamedTuple):
     levels: float
 
 
-def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None) -> Look:
+def look_at(
+    values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDArray[np.floating] | None = None, *,
+    texture: bool = True,
+) -> Look:  # fmt: skip
     """Measure a window bands x H x W of spectral bands; pixels that are not valid do not count.
 
     Args:
         values: of which a ratio means something.
         valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
+        texture: measure grain and crispness too, half of the time; else they are 0, which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -127,7 +132,8 @@ def look_at(values: NDArray[np.floating], valid: NDArray[np.bool_], counts: NDAr
     dark, light = np.quantile(_pick(counts, valid)[:, ::8], [0.05, 0.95], axis=1)
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
-        measure_grain(values, valid, smoothness), measure_crispness(values, valid), measure_repeats(counts, valid),
+        measure_grain(values, valid, smoothness) if texture else 0.0,
+        measure_crispness(values, valid) if texture else 0.0, measure_repeats(counts, valid),
         float((light - dark).max()),
     )  # fmt: skip
 
@@ -269,6 +275,7 @@ def _check_ground(
 ) -> tuple[list[Look], str | None]:
     """What the windows look like, and which offset their counts seem to lack; without a domain, for any network."""
     looks, negative, counts, colours = [], [], [], []
+    texture = domain is not None and not domain.keys().isdisjoint(TEXTURE)
     spectral = [k for k, name in enumerate(reader.names) if name not in UNITS]
     shown = [spectral.index(k) for k in stretch.colours or _list_colours(reader, domain)]
     for found, values, said, valid in _read_windows(reader, stretch, card):
@@ -276,7 +283,7 @@ def _check_ground(
             colours.append(_measure_colour(_pick(found[shown], said)))
         if valid.mean() < LEAST_VALID:
             continue
-        looks.append(look_at(values, valid, found))
+        looks.append(look_at(values, valid, found, texture=texture))
         kept = _pick(found, valid)
         negative.append(float((kept < 0).mean()))
         counts.append(kept[:, ::7])
