@@ -167,9 +167,13 @@ class Proof:
 def prove(c: Connection, issue: Issue) -> Proof:
     """Make the facts of a report again from its rows, and compare them with what is stored of it."""
     facts = gather_facts(c, issue.site, Period(issue.kind, issue.from_at, issue.to_at))
-    digest, kept = digest_of(facts), issue.facts
-    whole = None if kept is None else _is_whole(issue)
-    changed = find_changed(json.loads(kept), facts) if kept is not None and whole else []
+    kept, whole = issue.facts, None if issue.facts is None else _is_whole(issue)
+    stored = json.loads(kept) if kept is not None and whole else None
+    if stored is not None and not any("velocity_window_s" in one for one in stored["movement"]):
+        for one in facts["movement"]:  # issued before a report said over which window a velocity is
+            one.pop("velocity_window_s", None)
+    digest = digest_of(facts)
+    changed = find_changed(stored, facts) if stored is not None else []
     same = digest == issue.facts_sha256 and whole is not False
     return Proof(digest, same, whole, issue.code_version != code_version(), tuple(changed))
 

@@ -181,6 +181,9 @@ def _open(stack: ExitStack, facts: KeptDate, own: Date, grid: Grid, warnings: li
         return None
     date.polygons = [open_geometry(one) for one in facts.outlines if not one.is_gone]
     date.outlines = list(to_pixels(shapes_of([one.geometry for one in date.polygons]), grid))
+    if date.cloudy is not None:  # an outline that is doubted there proves nothing, as a whole
+        doubted = [one for one in date.outlines if one.intersects(date.cloudy)]
+        date.unseen = shapely.union_all([date.unseen, *doubted])
     kind = own.facts.classes[0]
     if not any((date.steps(box, kind) != NODATA).any() for box in strips(grid)):
         return None  # other ground

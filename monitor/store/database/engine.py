@@ -37,12 +37,13 @@ def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
 
 
 class _Turnstile:
-    """One writer at a time inside a process; an urgent one (ingest) goes before those that wait."""
+    """One writer at a time inside a process: an urgent one (ingest) first, the others in the order they came."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._owner: int | None = None
-        self._urgent_waiting = 0
+        self._waiting: set[tuple[bool, int]] = set()
+        self._came = 0
 
     @contextmanager
     def turn(self, *, urgent: bool) -> Iterator[None]:
@@ -50,9 +51,13 @@ class _Turnstile:
         with self._condition:
             if self._owner == me:
                 raise StoreError("a write transaction was opened inside another one of the same thread")
-            self._urgent_waiting += urgent
-            self._condition.wait_for(lambda: self._owner is None and (urgent or not self._urgent_waiting))
-            self._urgent_waiting -= urgent
+            self._came += 1
+            mine = (not urgent, self._came)
+            self._waiting.add(mine)
+            try:
+                self._condition.wait_for(lambda: self._owner is None and min(self._waiting) == mine)
+            finally:
+                self._waiting.discard(mine)
             self._owner = me
         try:
             yield

@@ -48,9 +48,8 @@ class Rejected:
     def digest(self) -> str:
         """SHA-256 of topic and payload: the same rubbish again is counted, not stored again."""
         found = hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0")
-        found.update(
-            self.payload
-        )  # a megabyte that is put behind its topic is copied, and no other thread runs meanwhile
+        # a megabyte that is put behind its topic is copied, and no other thread runs meanwhile
+        found.update(self.payload)
         return found.hexdigest()
 
 

@@ -198,8 +198,9 @@ def test_what_may_be_a_border_takes_the_vote_of_what_touches_it_alone(database, 
     assert {one for one in found if one[0] == "c"} == {("c", "known", None), ("c", "known", then), ("c", "new", then)}
 
 
+@pytest.mark.parametrize("beside", [(8, 8, 24, 24), (8, 8, 24, 60), (8, 30, 24, 60), (28, 28, 50, 36)])
 def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
-    database, config, site, inbox, monkeypatch
+    database, config, site, inbox, monkeypatch, beside
 ):
     from monitor.jobs.scenes import worker
 
@@ -209,10 +210,9 @@ def test_an_outline_beside_a_cloud_has_no_vote_until_it_is_seen_on_a_clear_date(
         return by_hand(payload) | {"cloudy": [[0, 0, 32, 32]] if payload["scene_path"].endswith("b") else []}
 
     monkeypatch.setattr(worker, "detect", detect)
-    beside, apart = (8, 8, 24, 24), SCAR
     write_date(inbox / "a", may(7), [])
-    write_date(inbox / "b", may(12), [beside, apart])
-    write_date(inbox / "c", may(17), [beside, apart])
+    write_date(inbox / "b", may(12), [beside, SCAR])
+    write_date(inbox / "c", may(17), [beside, SCAR])
     scene_inbox.run(database, config, site, may(18))
     found = {(p["scene"], p["change"], p["caution"]) for p in polygons(database)}
     why = "lies beside a cloud, whose rim can look like a landslide"

@@ -102,8 +102,9 @@ def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
         assert time.monotonic() - begun < 30.0
 
 
-def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url):
-    """Ingest asks, is told and tries again while a job waits; when the lock goes, both have written."""
+@pytest.mark.parametrize("urgent", [True, False])
+def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url, urgent):
+    """Ingest or decisions ask, are told and try again while a job waits; when the lock goes, both have written."""
     done, tries = [], []
 
     def job():
@@ -118,12 +119,12 @@ def test_who_waits_patiently_holds_up_nobody_of_its_own_process(url):
             while not done:
                 begun = time.monotonic()
                 try:
-                    note(db, "ingest", urgent=True)
-                    done.append("ingest")
+                    note(db, "other", urgent=urgent)
+                    done.append("other")
                 except StoreBusyError:
                     tries.append(time.monotonic() - begun)
         thread.join(20)
-        assert sorted(done) == ["ingest", "job"]
+        assert sorted(done) == ["job", "other"]
         assert len(tries) > 1
         with db.read() as c:
             assert c.execute(select(func.count()).select_from(service_state)).scalar() == 2
