@@ -371,7 +371,7 @@ def _watch_rasters(
             at, one = time.monotonic(), known.get(entry)
             if one is None or one.print_ != print_:
                 needed_s = LOOK_S if one is None and age_s > SETTLED_S else SETTLED_S
-                one = _Seen(print_, at if one is None or at >= one.settled_s else one.first_s, at + needed_s)
+                one = _Seen(print_, at if one is None else one.first_s, at + needed_s)
                 if warm:
                     compute.warm(READ_ONE.function)
             found[entry] = one

@@ -177,8 +177,9 @@ def crop(tmp_path_factory):
     bands = "\n".join(f'{name} = {{ file = "crop.tif", index = {k} }}' for k, name in enumerate(("B4", "B3", "B2"), 1))
     (folder / "scene.toml").write_text(f"acquired_at = 2026-05-01T00:00:00Z\ncomplete = true\n[bands]\n{bands}\n")
     ground = ndimage.gaussian_filter(rng.normal(0, 1, (180, 180)), 3)  # neighbours are alike, and so are the bands
-    grey = (90 + 25 * ground / ground.std() + rng.normal(0, 3, (3, 180, 180))).clip(1, 255).astype(np.uint8)
-    write_geotiff(path, grey, grid_around(106.1, 27.1, 180, 1.2), descriptions=("B4", "B3", "B2"))
+    light = 90 + 25 * ground / ground.std() + rng.normal(0, 3, (3, 180, 180))
+    colours = (light * np.array([1.2, 1.0, 0.8])[:, None, None]).clip(1, 255).astype(np.uint8)  # grey is refused
+    write_geotiff(path, colours, grid_around(106.1, 27.1, 180, 1.2), descriptions=("B4", "B3", "B2"))
     return folder
 
 
