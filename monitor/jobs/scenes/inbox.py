@@ -170,10 +170,8 @@ def _look_at(
             reason = CLOUD
     if reason is not None:
         return store_failure(db, site, entry, print_, reason, now)
-    if lacking == STILL_WRITTEN:
-        print_ = ""  # no look was taken: the next run takes it
-    if lacking is not None:
-        return store_waiting(db, site, entry, print_, lacking, now)
+    if lacking is not None:  # no worker looked: whatever has come meanwhile, the next run takes it
+        return store_waiting(db, site, entry, "", lacking, now)
     if is_due(known := waiting.get(name), print_, now):
         return detect_scene(db, config, site, entry, now)
     return f"waiting: {known.error}" if known else "waiting"

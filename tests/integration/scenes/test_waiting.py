@@ -1,6 +1,7 @@
 """A scene that waits is seen: in the status, on the page, and after a while by a person; and for what it waits."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -160,8 +161,6 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
 
 
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
-    import os
-
     site = add_site(database)
     entry = arrive(config, drawn / "b", "b")
     held = (entry / "scene.toml").rename(entry.parent.parent / "scene.toml")
@@ -178,9 +177,26 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
 
 
-def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
-    import os
+def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(database, config, drawn, monkeypatch):
+    """The look found that it lacks; the mark of the files was taken a moment later, with it."""
+    site, now = add_site(database), may(12) + HOUR
+    entry = arrive(config, drawn / "b", "b")
+    held = (entry / "scene.toml").rename(entry.parent.parent / "scene.toml")
+    os.utime(entry, (now.timestamp(), now.timestamp()))
+    look = scene_inbox._is_scene
 
+    def look_before_it_comes(one):
+        found = look(one)
+        if held.exists():
+            held.rename(entry / "scene.toml")
+        return found
+
+    monkeypatch.setattr(scene_inbox, "_is_scene", look_before_it_comes)
+    assert scene_inbox.run(database, config, site, now + MINUTE) == "b: waiting: scene.toml has not arrived"
+    assert "1 footprints" in scene_inbox.run(database, config, site, now + MINUTE + timedelta(seconds=10))
+
+
+def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
     site = add_site(database)
     cloud = Path(config.paths.inbox) / site.id / "flight.laz"
     cloud.parent.mkdir(parents=True, exist_ok=True)
