@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -68,10 +69,10 @@ STRAY_S = 600.0  # what is no scene after this long is told, not passed over in 
 
 
 class _Seen(NamedTuple):
-    """A lone raster as it was seen: its print, since when it is watched, when it will have stayed for long enough."""
+    """A lone raster as it was seen: its print, since when it changes, when it will have stayed for long enough."""
 
     print_: str
-    first_s: float
+    first_s: float  # infinite once it has stayed: what is written over it begins anew
     settled_s: float
 
 
@@ -369,13 +370,15 @@ def _watch_rasters(
             at, one = time.monotonic(), known.get(entry)
             if one is None or one.print_ != print_:
                 needed_s = LOOK_S if one is None and age_s > SETTLED_S else SETTLED_S
-                one = _Seen(print_, at if one is None else one.first_s, at + needed_s)
+                one = _Seen(print_, at if one is None else min(one.first_s, at), at + needed_s)
                 if warm:
                     compute.warm(READ_ONE.function)
-            found[entry] = one
             if at < one.settled_s:
                 growing[entry] = at - one.first_s > LONGEST_S
                 due.append(one.settled_s)
+            else:
+                one = one._replace(first_s=math.inf)
+            found[entry] = one
         _watched[folder] = known = found
         _due_s[folder] = soonest = min(due, default=None)
         if soonest is None or soonest - time.monotonic() > LOOK_S or time.monotonic() - began > LONGEST_S:

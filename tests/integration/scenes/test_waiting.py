@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete, select
@@ -340,6 +341,37 @@ def test_a_raster_is_read_soon_after_its_last_byte_and_never_before(
     assert not copying.left
     assert len(calls) == 2
     assert scene_inbox.run(database, config, site, now) == "nothing new"
+
+
+@ON_SQLITE
+def test_a_raster_that_stayed_and_is_replaced_is_watched_anew(database, config, raster, monkeypatch):
+    """It waits for weights meanwhile; what is written over it is said to be written after long alone."""
+    lacking = Path(config.paths.inbox).parent / "own.safetensors"
+    site = add_site(database, SITE + f'[scenes]\nweights = "{lacking}"\n')
+    entry = Path(config.paths.inbox) / "bench" / "20260512T100000.tif"
+    now_s, at, said = [1000.0], datetime.now(UTC), []
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], sleep=lambda seconds: pass_by(seconds))
+    monkeypatch.setattr(scene_inbox, "time", clock)
+
+    def pass_by(seconds):
+        now_s[0] += seconds
+
+    def look(seconds):
+        pass_by(seconds)
+        said.append(scene_inbox.run(database, config, site, at + timedelta(seconds=now_s[0] - 1000.0)))
+        return said[-1]
+
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(raster)
+    assert look(0.0) == "nothing new"
+    assert "no weights at" in look(10.0)
+    assert "no weights at" in look(60.0)
+    entry.write_bytes(raster[:100])
+    assert look(10.0) == "nothing new"
+    for size in range(200, 500, 100):  # it grows between all looks, and these are far apart
+        entry.write_bytes(raster[:size])
+        look(10.0)
+    assert said[-2:] == ["nothing new", "20260512T100000.tif: waiting: is still being written"]
 
 
 @ON_SQLITE
