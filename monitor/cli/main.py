@@ -1,5 +1,6 @@
 """The command `slopeward`: a table of verbs, each imported only when it is asked for, and one place for errors."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -111,8 +112,9 @@ def _invoke(verb: str, words: list[str]) -> int:
     app = importlib.import_module(VERBS[verb][0]).app
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
-    waits_s = 0.0 if verb == "run" else PATIENCE_S  # the supervisor looks after its children meanwhile
-    with running(_find_command(verb, command, words)) as run, patient(waits_s):
+    # the supervisor looks after its children meanwhile
+    patience = contextlib.nullcontext() if verb == "run" else patient(PATIENCE_S)
+    with running(_find_command(verb, command, words)) as run, patience:
         status = _call(command, verb, words)
     for line in run.notes if status in {0, 3} else ():
         print(line, file=sys.stderr)

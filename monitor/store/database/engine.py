@@ -1,6 +1,7 @@
 """One way into the database for every process: read and write transactions, the same on SQLite and PostgreSQL."""
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -23,17 +24,22 @@ from monitor.store.database.seals import Sealing
 SQLITE_BUSY_S: Final = 5.0  # of one try: what an alarm depends on tries again by itself, and says so meanwhile
 PATIENCE_S: Final = 60.0  # for work that nobody does again at once: jobs and verbs of the command line
 log = logging.getLogger(__name__)
-_patience_s: ContextVar[float] = ContextVar("patience_s", default=0.0)
+# how long at least, and since when the work runs that would be done anew
+_patience: ContextVar[tuple[float, float]] = ContextVar("patience", default=(0.0, math.inf))
 
 
 @contextmanager
 def patient(seconds: float = PATIENCE_S) -> Iterator[None]:
-    """Have this thread wait for so long where another process holds the write lock of a SQLite database."""
-    before = _patience_s.set(seconds)
+    """Have this thread wait for so long where another process holds the write lock of a SQLite database.
+
+    It waits for as long as it has worked by then, where that is longer: what took half an hour is not thrown away
+    after a minute.
+    """
+    before = _patience.set((seconds, time.monotonic()))
     try:
         yield
     finally:
-        _patience_s.reset(before)
+        _patience.reset(before)
 
 
 class _Turnstile:
@@ -174,6 +180,8 @@ class Database:
     def _begin_write(self, sealing: Sealing, *, urgent: bool) -> Iterator[Connection]:
         """A write transaction that has begun. Between two tries the other writers of this process have their turn."""
         began_s, is_told = time.monotonic(), False
+        least_s, since_s = _patience.get()
+        waits_s = max(least_s, began_s - since_s)
         while True:
             with ExitStack() as held:
                 held.enter_context(self._turnstile.turn(urgent=urgent))
@@ -182,10 +190,10 @@ class Database:
                     connection = connection.execution_options(slopeward_write=True, slopeward_sealing=sealing)
                     held.enter_context(connection.begin())
                 except OperationalError as error:
-                    if not _is_held(error) or time.monotonic() - began_s >= _patience_s.get():
+                    if not _is_held(error) or time.monotonic() - began_s >= waits_s:
                         raise
                     if not is_told:
-                        log.warning("the database is locked: it is waited for, up to %.0f s", _patience_s.get())
+                        log.warning("the database is locked: it is waited for, up to %.0f s", waits_s)
                         is_told = True
                     continue
                 yield connection

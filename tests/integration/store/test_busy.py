@@ -93,6 +93,18 @@ def test_a_patient_thread_waits_beyond_one_try_and_another_is_told_to_try_again(
         note(db, "z")
 
 
+def test_who_has_worked_for_long_waits_for_as_long(url, monkeypatch):
+    """A job that computed for half an hour has it written when the lock goes, and does not compute it anew."""
+    freed = threading.Event()
+    monkeypatch.setattr(engine.log, "warning", lambda *_: freed.set())  # that it waits
+    with Database(url) as db, patient(0.0):
+        time.sleep(2.0)
+        with held(url, 60.0, freed):
+            note(db, "x")
+        with db.read() as c:
+            assert find_stamp(c, "x") is not None
+
+
 def test_a_file_that_takes_no_writes_at_all_is_not_waited_for(url):
     path = url.removeprefix("sqlite:///")
     with Database(f"sqlite:///file:{path}?mode=ro&uri=true") as db, patient():
