@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from scipy import ndimage, stats
+from scipy import ndimage
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.change.radar_dates import (
@@ -251,6 +251,8 @@ class Rules:
     def fall(self) -> float:
         """By how much the normalised difference must fall."""
         assert self.coherence is not None
+        from scipy import stats  # half a second, and few scenes are radar
+
         return self.coherence[0] + self.coherence[1] * float(stats.norm.isf(self.false_alarms))
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 LOOKS = (0.3, 2000.0)
 DECIBEL = float(10.0 / np.log(10.0))
@@ -39,6 +38,8 @@ class Law:
         >>> [round(float(value), 3) for value in Law(20.0, 1, 1).bounds(1e-3)]
         [-1.071, 1.071]
         """
+        from scipy import stats  # half a second, and few scenes are radar
+
         degrees = 2 * self.looks * self.after, 2 * self.looks * self.before
         return (
             float(np.log(stats.f.ppf(false_alarms / 2, *degrees))) + self.centre,
@@ -58,6 +59,8 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
         after: dates after.
         looks: where they are known.
     """
+    from scipy import stats
+
     low, middle, high = (float(one) for one in np.percentile(logarithms, [25, 50, 75]))
     found = looks or _find_looks(high - low, before, after)
     return Law(found, before, after, middle - float(np.log(stats.f.median(2 * found * after, 2 * found * before))))
@@ -65,6 +68,8 @@ def fit_law(logarithms: NDArray[np.floating], before: int, after: int, looks: fl
 
 def _find_looks(spread: float, before: int, after: int) -> float:
     """The looks whose quartiles lie so far apart, by halving; more looks, less spread."""
+    from scipy import stats
+
     least, most = LOOKS
     for _ in range(60):
         looks = float(np.sqrt(least * most))
