@@ -30,7 +30,7 @@ from detection.imagery.footprints.records import MAKING, NOT_MADE, FilesAsked, F
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
-from detection.imagery.raster.raster import ByteRaster, write_cog
+from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.scene import Scene, read_scene
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,8 @@ def write_outputs(
     `progress` is told the share of the files that is written; each raster, the vectors, the picture count alike.
     """
     progress(0.0)
-    _write_prob(result, steps, work)
+    _label_prob(result, steps)
+    _pack_prob(steps.path, work)
     progress(0.2)
     _write_others(result, steps, work, unreadable, progress)
     write_preview(scene, result["polygons"], work / FILES["preview"], steps.grid)
@@ -113,9 +114,11 @@ def write_first(
 ) -> None:
     """Write what the rows of a scene rest on: the probabilities, and the record with what the other files need.
 
-    Files of an older result go. `make_files` makes the others.
+    Files of an older result go. `make_files` makes the others, and packs the probabilities, which lie there as they
+    were drawn: a plain GeoTIFF with every value and tag.
     """
-    _write_prob(result, steps, work)
+    _label_prob(result, steps)
+    steps.path.replace(work / FILES["prob"])
     grid, wanted = steps.grid, {"prob", "mask", "qa", "preview", *result["formats"]}
     result["outputs"] = {key: name for key, name in FILES.items() if key in wanted} | {"bounds": find_bounds(grid)}
     place = {"transform": grid.transform[:6], "crs": grid.crs_wkt, "width": grid.width, "height": grid.height}
@@ -158,9 +161,12 @@ def _make_files(asked: FilesAsked) -> FilesMade:
         if read_run(out_dir, {key: result[key] for key in SHARED}) is not None:
             _end_making(out_dir)  # all that a killed run left undone
             return FilesMade()
+        if not is_cog(prob := out_dir / FILES["prob"]):
+            _pack_prob(prob, work)
+            (work / FILES["prob"]).replace(prob)
         place = making["grid"]
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
-        steps = ByteRaster(out_dir / FILES["prob"], grid, len(result["classes"]))
+        steps = ByteRaster(prob, grid, len(result["classes"]))
         _write_others(result, steps, work, [(left, top) for left, top in making["unreadable"]])
         _write_picture(asked, result, grid, work)
         _place(result, grid, work, out_dir)
@@ -184,12 +190,15 @@ def _write_picture(asked: FilesAsked, result: dict[str, Any], grid: Grid, work: 
     result["no_picture"] = reason
 
 
-def _write_prob(result: Mapping[str, Any], steps: ByteRaster, work: Path) -> None:
+def _label_prob(result: Mapping[str, Any], steps: ByteRaster) -> None:
     tags = {**_list_tags(result), "STEPS_PER_UNIT": str(STEPS)}
     if told := result["passed_over"]:
         tags["PASSED_OVER"] = str(told["passed_over"])
-    classes = tuple(result["classes"])
-    write_cog(steps.path, work / FILES["prob"], overviews="average", tags=tags, descriptions=classes, level=1)
+    label_geotiff(steps.path, tags, tuple(result["classes"]))
+
+
+def _pack_prob(path: Path, work: Path) -> None:
+    pack_cog(path, work / FILES["prob"], overviews="average", level=1)
 
 
 def _list_tags(result: Mapping[str, Any]) -> dict[str, str]:

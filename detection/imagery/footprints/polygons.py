@@ -36,19 +36,68 @@ UNPLACED_MINIMUM_PX = 9.0
 LARGE_PX = 1 << 22
 # So many outlines are measured at once.
 AT_ONCE = 256
+# Bodies whose window is no wider are outlined together, so many pixels at once.
+NARROW_PX, STACK_PX = 128, 1 << 20
+EMPTY = shapely.Polygon()
 
 
 @dataclass(slots=True)
 class Body:
     """What is known of a component's pixels once all of them were seen."""
 
-    outline: BaseGeometry
+    outline: BaseGeometry = EMPTY
     pixels: int = 0
     steps_sum: int = 0
     steps_max: int = 0
     touches_nodata: bool = False
     hugs_nodata: bool = True
     samples: Sums = field(default_factory=Sums)
+
+
+class Stack:
+    """Bodies that wait for their outlines: windows under each other, for one call that outlines all of them.
+
+    One call for many takes a fifth of the time of many calls; a wide window would leave too much empty beside it and is
+    drawn by itself.
+
+    Args:
+        hole_px: holes of fewer pixels are filled, unless there is nodata in them.
+    """
+
+    def __init__(self, hole_px: float) -> None:
+        self._hole_px, self._px = hole_px, 0
+        self._waiting: list[tuple[Body, NDArray[np.bool_], NDArray[np.bool_], tuple[int, int]]] = []
+
+    def add(self, body: Body, pixels: NDArray[np.bool_], nodata: NDArray[np.bool_], origin: tuple[int, int]) -> None:
+        """Take a body, its pixels in a window, and column and row of the first of them."""
+        alone = pixels.shape[1] > NARROW_PX
+        if alone or self._px + NARROW_PX * pixels.shape[0] > STACK_PX:
+            self.draw()
+        self._waiting.append((body, pixels, nodata, origin))
+        self._px += NARROW_PX * (pixels.shape[0] + 1)
+        if alone:
+            self.draw()
+
+    def draw(self) -> None:
+        """Give every waiting body its outline."""
+        waiting, self._waiting, self._px = self._waiting, [], 0
+        if not waiting:
+            return
+        tops = np.cumsum([0, *(len(pixels) + 1 for _, pixels, _, _ in waiting)])  # a row between parts them
+        size = tops[-1], max(pixels.shape[1] for _, pixels, _, _ in waiting)
+        bodies, empty = np.zeros(size, bool), np.zeros(size, bool)
+        for top, (_, pixels, nodata, _) in zip(tops, waiting, strict=False):
+            place = slice(top, top + len(pixels)), slice(0, pixels.shape[1])
+            bodies[place], empty[place] = pixels, nodata
+        outlines = np.array(outline_pixels(_fill_holes(bodies, empty, self._hole_px)), object)
+        owners = np.searchsorted(tops, shapely.bounds(outlines)[:, 1], side="right") - 1
+        shifts = np.array([origin for *_, origin in waiting]) - np.stack([np.zeros_like(tops[:-1]), tops[:-1]], axis=1)
+        places, of = shapely.get_coordinates(outlines, return_index=True)
+        outlines = shapely.set_coordinates(outlines, places + shifts[owners[of]])
+        every = np.split(outlines, np.searchsorted(owners, np.arange(1, len(waiting))))
+        whole = np.array([_collect(own.tolist()) for own in every], object)
+        for (body, *_), outline, valid in zip(waiting, whole, shapely.is_valid(whole), strict=True):
+            body.outline = outline if valid else _mend(outline)
 
 
 def threshold_steps(threshold: float) -> int:
@@ -98,6 +147,7 @@ def find_footprints(
     labelling = Labelling(read, grid.width, grid.height, least)
     rows = Rows(read, grid.width, grid.height)
     found: list[tuple[Component, Body]] = []
+    stack = Stack(hole_px)
     for component in labelling.components:
         if component.box_px * pixel_m2 < 0.5 * smallest:
             on_small()
@@ -105,11 +155,13 @@ def find_footprints(
         if component.box_px > LARGE_PX:
             body = _gather_large(read, grid, component, labelling, hole_px, sampler)
         else:
-            body = _gather(rows, grid, component, least, hole_px, sampler)
+            body = _gather(rows, grid, component, least, stack, sampler)
         found.append((component, body))
         if len(found) == AT_ONCE:
+            stack.draw()
             yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
             found = []
+    stack.draw()
     yield from _describe(found, grid, smallest, identity, sampler, kind, on_small, linear=linear)
 
 
@@ -170,16 +222,16 @@ def _describe(
         )
 
 
-def _gather(read: Read, grid: Grid, component: Component, least: int, hole_px: float, sampler: Sampler) -> Body:
-    """Look at a component in one window."""
+def _gather(read: Read, grid: Grid, component: Component, least: int, stack: Stack, sampler: Sampler) -> Body:
+    """Look at a component in one window; its outline is that of the stack, once it is drawn."""
     left, top = max(0, component.left - NODATA_MARGIN_PX), max(0, component.top - NODATA_MARGIN_PX)
     right = min(grid.width, component.right + NODATA_MARGIN_PX)
     bottom = min(grid.height, component.bottom + NODATA_MARGIN_PX)
     values = read(left, top, right - left, bottom - top)
     nodata = values == NODATA
     pixels = _find_pixels((values >= least) & ~nodata, component, left, top)
-    filled = _fill_holes(pixels, nodata, hole_px)
-    body = Body(_mend(_collect(outline_pixels(filled, (left, top)))))
+    body = Body()
+    stack.add(body, pixels, nodata, (left, top))
     _count(body, values, pixels, nodata)
     sampler.sample(body.samples, left, top, pixels)
     return body
@@ -201,7 +253,7 @@ def _gather_large(
 ) -> Body:
     """Look at a component strip by strip; the outlines of the strips are united."""
     parts: list[BaseGeometry] = []
-    body = Body(shapely.Polygon())
+    body = Body()
     for row, pixels, _ in labelling.bodies(component):
         if not pixels.any():
             continue

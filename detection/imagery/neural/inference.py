@@ -20,21 +20,25 @@ class Segmenter:
         torch.set_num_threads(threads)
         normalisation = model.card["normalisation"]
         self._network = fold_norms(model.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = np.array(normalisation["mean"], np.float32)[:, None, None]
-        self._std = np.array(normalisation["std"], np.float32)[:, None, None]
+        self._mean = np.array(normalisation["mean"], np.float32)
+        self._std = np.array(normalisation["std"], np.float32)
         # Values that are no reflectance are held within the range of the training.
         ranges = normalisation["value_range"] if normalisation.get("clip") else None
-        self._range = None if ranges is None else np.array(ranges, np.float32).T[:, :, None, None]
+        self._range = None if ranges is None else np.array(ranges, np.float32).T
         # Fitted on held data, so that a probability means what it says (Guo et al. 2017).
         self._temperature = float(model.card.get("temperature", 1.0))
 
     def prepare(self, tile: NDArray[np.float32], valid: NDArray[np.bool_]) -> torch.Tensor:
         """Normalise bands x H x W in model values to 1 x C x H x W; pixels that are not valid enter as the mean."""
-        normal = (tile if self._range is None else np.clip(tile, *self._range)) - self._mean
-        normal /= self._std
+        ready = torch.empty((1, *tile.shape), memory_format=torch.channels_last)
+        normal = ready.numpy()[0]
+        for band, values in enumerate(tile):  # band by band into its place: no pass to turn the axes
+            if self._range is not None:
+                values = np.clip(values, *self._range[:, band])
+            np.divide(values - self._mean[band], self._std[band], out=normal[band])
         if not valid.all():
             normal[:, ~valid] = 0
-        return torch.from_numpy(normal[None]).contiguous(memory_format=torch.channels_last)
+        return ready
 
     def classify(self, tensor: torch.Tensor) -> NDArray[np.float32]:
         """Map a prepared tensor to K x H x W probabilities of the classes 1 to K."""

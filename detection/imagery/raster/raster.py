@@ -242,26 +242,43 @@ def write_cog(
         level: of compression, 1 (fast) to 9.
         vertical_wkt: the system of heights, in metres: that of the file becomes a compound one of both.
     """
-    with rasterio.Env(**SETTINGS), _quiet():
-        with rasterio.open(source, "r+", driver="GTiff") as edited:
-            edited.update_tags(**tags)
-            if vertical_wkt:
-                flat, heights = pyproj.CRS(edited.crs.to_wkt()), pyproj.CRS(vertical_wkt)
-                edited.crs = CompoundCRS(f"{flat.name} + {heights.name}", [flat, heights]).to_wkt()
-            for index, name in enumerate(descriptions, start=1):
-                edited.set_band_description(index, name)
-        with rasterio.open(source, driver="GTiff") as finished:
-            rasterio.shutil.copy(
-                finished,
-                target,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                LEVEL=level,
-                PREDICTOR="YES",
-                BLOCKSIZE=512,
-                OVERVIEW_RESAMPLING=overviews.upper(),
-                NUM_THREADS="1",
-            )
+    label_geotiff(source, tags, descriptions, vertical_wkt)
+    pack_cog(source, target, overviews=overviews, level=level)
+
+
+def label_geotiff(
+    path: Path, tags: Mapping[str, str], descriptions: tuple[str, ...] = (), vertical_wkt: str = ""
+) -> None:
+    """Write into a GeoTIFF, as it lies there, what it says of itself; see `write_cog`."""
+    with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(path, "r+", driver="GTiff") as edited:
+        edited.update_tags(**tags)
+        if vertical_wkt:
+            flat, heights = pyproj.CRS(edited.crs.to_wkt()), pyproj.CRS(vertical_wkt)
+            edited.crs = CompoundCRS(f"{flat.name} + {heights.name}", [flat, heights]).to_wkt()
+        for index, name in enumerate(descriptions, start=1):
+            edited.set_band_description(index, name)
+
+
+def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
+    """Copy a GeoTIFF with all that it says of itself to a cloud-optimised one; see `write_cog`."""
+    with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(source, driver="GTiff") as finished:
+        rasterio.shutil.copy(
+            finished,
+            target,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            LEVEL=level,
+            PREDICTOR="YES",
+            BLOCKSIZE=512,
+            OVERVIEW_RESAMPLING=overviews.upper(),
+            NUM_THREADS="1",
+        )
+
+
+def is_cog(path: Path) -> bool:
+    """Whether a GeoTIFF says that it is a cloud-optimised one."""
+    with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(path, driver="GTiff") as source:
+        return bool(source.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG")
 
 
 PICTURE_PIXELS = 100_000_000  # of a picture that is read at once, whatever its file takes on the disk

@@ -1,7 +1,7 @@
 """Whether a scene looks like anything that a network was trained on: its values, their contrast, order and pixels."""
 
 from calendar import month_name
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -105,8 +105,8 @@ def look_at(
     """
     counts = values if counts is None else counts
     exact = values.astype(np.float64)
-    kept = _pick(exact, valid)
-    low, middle, high = np.quantile(kept, [0.05, 0.5, 0.95], axis=1)
+    kept = _pick(values, valid)
+    low, middle, high = _find_quantiles(kept, [0.05, 0.5, 0.95])
     shifted = exact - middle[:, None, None]  # so that sums lose no digits, and those of a constant are 0
     if kept.shape[1] < valid.size:
         shifted[:, ~valid] = 0
@@ -129,13 +129,28 @@ def look_at(
         steps += to_next @ to_next.T
     smoothness = float(np.mean(along, axis=0).min()) if along else 0.0
     pairs = between[np.tril_indices(len(values), -1)]
-    dark, light = np.quantile(_pick(counts, valid)[:, ::8], [0.05, 0.95], axis=1)
+    dark, light = _find_quantiles(_pick(counts, valid)[:, ::8], [0.05, 0.95])
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0, measure_repeats(counts, valid),
         float((light - dark).max()),
     )  # fmt: skip
+
+
+def _find_quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> NDArray[np.float64]:
+    """Quantiles of each row of values, shares x rows: those of `np.quantile` in double precision, for half its time.
+
+    >>> _find_quantiles(np.array([[4, 1, 3, 2]], np.float32), [0.25, 0.5]).ravel().tolist()
+    [1.75, 2.5]
+    """
+    ordered = np.sort(values, axis=1)
+    places = np.asarray(shares) * (values.shape[1] - 1)
+    below = np.floor(places).astype(int)
+    above = np.minimum(below + 1, values.shape[1] - 1)
+    one, other, beyond = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64), places - below
+    apart = other - one
+    return np.where(beyond < 0.5, one + apart * beyond, other - apart * (1 - beyond)).T
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:

@@ -27,7 +27,7 @@ from detection.imagery.footprints.records import NOT_MADE, FilesAsked, FilesMade
 from detection.imagery.neural.checkpoint import load_model, save_model
 from detection.imagery.neural.inference import Segmenter
 from detection.imagery.raster.grid import grid_around
-from detection.imagery.raster.raster import decode_png, read_grid, write_geotiff
+from detection.imagery.raster.raster import decode_png, is_cog, read_grid, write_geotiff
 from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.raster.tiling import cut
 from detection.imagery.registry import build, find_entry
@@ -134,6 +134,7 @@ def test_a_failure_half_way_leaves_what_was_there(tmp_path, monkeypatch):
 PLACES = {
     "reading": (detecting, "measure_stretch"),
     "outlining": (detecting, "find_footprints"),
+    "probabilities": (outputs, "pack_cog"),
     "raster": (outputs, "write_cog"),
     "picture": (outputs, "write_preview"),
     "renaming": (Path, "replace"),
@@ -167,7 +168,7 @@ def _die_at(place: str, payload: dict) -> None:
 
 
 def test_a_killed_run_is_mended_by_the_next(tmp_path):
-    """Killed at five places: what the next run leaves has the same bytes as a run that nobody disturbed."""
+    """Killed at six places: what the next run leaves has the same bytes as a run that nobody disturbed."""
     torch.set_num_threads(1)
     write_scene(tmp_path / "scene", 5, size_px=96)
     payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "threshold": 0.4}
@@ -210,7 +211,8 @@ def test_files_that_are_made_later_have_the_same_bytes(tmp_path):
     assert first["outputs"]["bounds"] == clean["outputs"]["bounds"]
     assert {Path(first["outputs"][key]).name for key in FILES} == set(FILES.values())
     asked = FilesAsked(tmp_path / "later", tmp_path / "scene", datetime.fromisoformat(first["acquired_at"]))
-    for place in ("raster", "picture", "renaming"):
+    assert not is_cog(tmp_path / "later" / "prob.tif"), "nothing that the rows do not need is done before them"
+    for place in ("probabilities", "renaming", "raster", "picture", "renaming"):
         assert make_killed(asked, place) == signal.SIGKILL
         assert not (tmp_path / "later" / "run.json").exists()
     for _ in range(2):
@@ -326,6 +328,7 @@ def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
     out = tmp_path / "out"
     first = detect({"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(out), "later": True})
     before = {file.name: file.read_bytes() for file in out.iterdir()}
+    drawn = read_mask(out / "prob.tif")
 
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
@@ -333,7 +336,9 @@ def test_files_that_cannot_be_made_leave_what_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "write_geopackage", fail)
     made = make_files(FilesAsked(out, tmp_path / "scene", datetime.fromisoformat(first["acquired_at"])))
     assert "cannot write the results (No space left" in made.error
-    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    left = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert {**left, "prob.tif": before["prob.tif"]} == before
+    assert np.array_equal(read_mask(out / "prob.tif"), drawn)
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

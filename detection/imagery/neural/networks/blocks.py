@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 LEAST_CELLS = 2
 
@@ -154,7 +154,11 @@ def fold_norms(network: nn.Module) -> nn.Module:
         if isinstance(unit, ConvUnit):
             convolution, norm = unit[0], unit[1]
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                unit[0], unit[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
+                    norm.bias,
+                )  # fmt: skip
+                unit[1] = nn.Identity()
     return folded
 
 
