@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 
-from detection.imagery.change.dates import DATES_MOST, Date, join_windows
+from detection.imagery.change.dates import DATES_MOST, Date
 from detection.imagery.change.guards import SHIFT_MOST_PX, Image, find_season, landslide_shares, lay_together, scene_of
 from detection.imagery.change.judge import judge_dates
 from detection.imagery.change.outlines import FILE as OUTLINES
@@ -29,18 +28,16 @@ from detection.imagery.change.records import (
     read_outlines,
 )
 from detection.imagery.errors import ImageryError, OutputError
+from detection.imagery.footprints.cautions import doubt_outlines
 from detection.imagery.footprints.polygons import threshold_steps
 from detection.imagery.footprints.unseen import list_unseen
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
-from detection.imagery.raster.overlay import Layer, shapes_of, strips, to_pixels
+from detection.imagery.raster.overlay import Layer, join_windows, shapes_of, strips, to_pixels
 from detection.imagery.raster.raster import read_grid
-from detection.imagery.raster.rational import PLACED
 from detection.imagery.scene.border import list_doubtful
 
 log = logging.getLogger(__name__)
-BORDER = "touches nearly black ground at the edge of the scene{}, which may be a border"
-CLOUD = "lies beside a cloud, whose rim can look like a landslide"
 
 
 def as_date(result: Mapping[str, Any], scene_path: str | Path, dem: str | None = None) -> KeptDate:
@@ -104,20 +101,8 @@ def _doubt(
     outlines = to_pixels(
         shapes_of([one.geometry for one in (*own.facts.outlines, *(v.outline for v in vanished))]), grid
     )
-    reasons: list[list[str]] = [[] for _ in outlines]
-    placed = [said for said in own.facts.doubts if said.startswith(PLACED)]
-    unlike = [said for said in own.facts.doubts if said not in placed]
-    for one in reasons:
-        one.extend([f"unlike the training: {'; '.join(unlike)}", *placed] if unlike else placed)
-    for date in (own, *dates):
-        if date.doubtful is not None:
-            where = "" if date is own else f" of {date.day}"
-            for place in np.flatnonzero(shapely.intersects(outlines, date.doubtful)):
-                reasons[place].append(BORDER.format(where))
-    if own.cloudy is not None:
-        for place in np.flatnonzero(shapely.intersects(outlines, own.cloudy)):
-            reasons[place].append(CLOUD)
-    told = iter(reasons)
+    borders = [("", own.doubtful), *((f" of {date.day}", date.doubtful) for date in dates)]
+    told = iter(doubt_outlines(outlines, own.facts.doubts, borders, own.cloudy))
     names = [one.polygon_id for one in own.facts.outlines]
     return (
         {name: changes[name].doubted(*next(told)) for name in names},

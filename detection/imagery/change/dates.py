@@ -1,6 +1,6 @@
 """Dates of one ground beside each other: which earlier one shows a pixel last, class by class of the model."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from detection.imagery.change.records import KeptDate, KnownOutline
 from detection.imagery.raster.areas import map_outline, true_area_m2
 from detection.imagery.raster.components import NODATA, Rows
-from detection.imagery.raster.grid import Grid, same_grid
-from detection.imagery.raster.overlay import Box, Layer, burn, square_at, to_pixels
+from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import Box, Layer, burn, square_at
 from detection.imagery.scene.registration import Shift
 
 # So many earlier dates are looked at, the newest first.
 DATES_MOST = 5
-UNSEEN_STEP_PX = 64.0
 Near = list[tuple[KnownOutline, Any]]
 """Footprints with their outlines in pixels."""
 
@@ -94,18 +93,6 @@ class Date:
         for one, other in sorted(tree.query(outlines, "dwithin", self.tolerance_px).T.tolist()):
             found[one].append(pairs[other])
         return found
-
-
-def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:
-    """Windows (column, row, width, height) of a date's own grid as one outline in pixels of another; None: none."""
-    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in windows]
-    if not boxes:
-        return None
-    joined = shapely.union_all(boxes)
-    if same_grid(own, grid):
-        return joined
-    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), own.to_crs)
-    return to_pixels(map_outline(ground, own.to_lonlat), grid)
 
 
 def lay_before(dates: Sequence[Date], box: Box, kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

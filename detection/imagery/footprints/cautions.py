@@ -1,13 +1,15 @@
 """What one must know of a result before one trusts it: the warnings that stand beside the footprints."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
+import shapely
 
 from detection.imagery.footprints.records import INDEX
 from detection.imagery.raster.areas import AREA_TOLERANCE, area_error
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.rational import PLACED
 from detection.imagery.scene.border import NOISE, VALUES, list_doubtful
 from detection.imagery.scene.reader import BandReader
 from detection.imagery.scene.resized import spell_pixels
@@ -16,6 +18,8 @@ from detection.imagery.training.domain import find_season
 
 # A pixel size this many times the training pixel, or its inverse, is worth a warning.
 PIXEL_RATIO = 1.5
+BORDER: Final = "touches nearly black ground at the edge of the scene{}, which may be a border"
+CLOUD: Final = "lies beside a cloud, whose rim can look like a landslide"
 
 
 def list_cautions(
@@ -109,6 +113,29 @@ def list_cautions(
             f"{left_out['flat']} outlines left out on ground of less than {result['slope_gate_deg']:g} degrees"
         )
     return found
+
+
+def doubt_outlines(
+    outlines: Any, doubts: Sequence[str], borders: Iterable[tuple[str, Any]], cloudy: Any
+) -> list[list[str]]:
+    """Why each outline is advice: a scene unlike the training or badly placed, what may be a border, a cloud.
+
+    Args:
+        outlines: an array of them, in pixels; anything of its length where no ground is given.
+        doubts: why the scene lies outside of what the network was trained on, and why its place is not known well.
+        borders: which date is meant (nothing: that of the outlines), and its ground that may be a border, in pixels or
+            None.
+        cloudy: ground beside clouds, in pixels or None.
+    """
+    placed = [said for said in doubts if said.startswith(PLACED)]
+    unlike = [said for said in doubts if said not in placed]
+    shared = [f"unlike the training: {'; '.join(unlike)}", *placed] if unlike else placed
+    reasons = [[*shared] for _ in outlines]
+    for said, ground in [*((BORDER.format(where), ground) for where, ground in borders), (CLOUD, cloudy)]:
+        if ground is not None:
+            for place in np.flatnonzero(shapely.intersects(outlines, ground)):
+                reasons[place].append(said)
+    return reasons
 
 
 def _latitude(grid: Grid) -> float | None:

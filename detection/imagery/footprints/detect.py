@@ -20,7 +20,7 @@ from detection.imagery.errors import (
     TooLargeError,
     UnfitError,
 )
-from detection.imagery.footprints.cautions import list_cautions
+from detection.imagery.footprints.cautions import doubt_outlines, list_cautions
 from detection.imagery.footprints.choose import (
     Refusal,
     check_doubts,
@@ -57,10 +57,11 @@ from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.grid import Grid
+from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
-from detection.imagery.scene.border import set_aside_borders
+from detection.imagery.scene.border import list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
@@ -211,6 +212,7 @@ def _detect(
             *list_triage_cautions(chosen),
         ]
         result["doubts"] = [*doubts, *opened.misplaced]
+        _add_cautions(result, grid)
         if options.out_dir:
             unreadable = opened.reader.unreadable
             if options.later:
@@ -219,6 +221,21 @@ def _detect(
                 write_outputs(result, scene, steps, work, options.out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
+
+
+def _add_cautions(result: dict[str, Any], grid: Grid) -> None:
+    """Say with each outline why it is advice, as the service does with its rows."""
+    polygons = result["polygons"]
+    doubtful, cloudy = (
+        join_windows(windows, grid, grid) for windows in (list_doubtful(result["borders"]), result["cloudy"])
+    )
+    outlines: Any = [None] * len(polygons)
+    if doubtful is not None or cloudy is not None:
+        drawn = shapes_of([one["geometry"] for one in polygons])
+        outlines = to_pixels(drawn, grid) if grid.placed else drawn
+    reasons = doubt_outlines(outlines, result["doubts"], [("", doubtful)], cloudy)
+    for polygon, why in zip(polygons, reasons, strict=True):
+        polygon["caution"] = "; ".join(why) or None
 
 
 def _load(weights: str) -> "Model | IndexModel":

@@ -47,8 +47,8 @@ COLUMNS = {
     "width_m": "REAL", "azimuth_deg": "REAL", "mean_probability": "REAL", "max_probability": "REAL",
     "mean_slope_deg": "REAL", "min_elevation_m": "REAL", "max_elevation_m": "REAL", "prior": "REAL",
     "shadow_share": "REAL", "centroid_lon": "REAL", "centroid_lat": "REAL", "touches_edge": "BOOLEAN",
-    "touches_nodata": "BOOLEAN", "acquired_at": "TEXT", "model": "TEXT", "model_hash": "TEXT", "scene_hash": "TEXT",
-    "threshold": "REAL",
+    "touches_nodata": "BOOLEAN", "caution": "TEXT", "acquired_at": "TEXT", "model": "TEXT", "model_hash": "TEXT",
+    "scene_hash": "TEXT", "threshold": "REAL",
 }  # fmt: skip
 
 

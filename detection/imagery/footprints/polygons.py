@@ -175,9 +175,11 @@ def _describe(
     on_ground = map_outline(outlines, grid.to_crs)
     areas, perimeters = measure_ground(on_ground, grid)
     large = (areas if placed else shapely.area(outlines)) >= smallest
+    lonlat = _to_geojson(on_ground[large], grid)
+    drawn = ~shapely.is_empty(lonlat)  # one of millimetres has no area at seven decimals of a degree
+    lonlat, large[large] = lonlat[drawn], drawn
     for _ in range(np.count_nonzero(~large)):
         on_small()
-    lonlat = _to_geojson(on_ground[large], grid)
     whole = lonlat.copy()
     for place in np.flatnonzero(np.ptp(shapely.bounds(lonlat)[:, ::2], axis=1) > 180) if placed else ():
         whole[place] = join_sides(lonlat[place])

@@ -120,6 +120,7 @@ class Footprint:
         max_elevation_m: the highest.
         prior: mean susceptibility.
         shadow_share: of its pixels.
+        caution: why it proves nothing by itself, known once all of the scene is read (`cautions.doubt_outlines`).
     """
 
     polygon_id: str
@@ -142,6 +143,7 @@ class Footprint:
     max_elevation_m: float | None
     prior: float | None
     shadow_share: float | None
+    caution: str | None = None
 
     def tell(self) -> dict[str, Any]:
         """As JSON has it."""

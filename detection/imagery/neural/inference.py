@@ -33,9 +33,8 @@ class Segmenter:
         ready = torch.empty((1, *tile.shape), memory_format=torch.channels_last)
         normal = ready.numpy()[0]
         for band, values in enumerate(tile):  # band by band into its place: no pass to turn the axes
-            if self._range is not None:
-                values = np.clip(values, *self._range[:, band])
-            np.divide(values - self._mean[band], self._std[band], out=normal[band])
+            held = values if self._range is None else np.clip(values, *self._range[:, band])
+            np.divide(held - self._mean[band], self._std[band], out=normal[band])
         if not valid.all():
             normal[:, ~valid] = 0
         return ready

@@ -1,6 +1,6 @@
 """Rasters of other dates, sensors or surfaces, read by windows on one grid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from rasterio.windows import Window
 from shapely.geometry import shape as shape_of
 
 from detection.imagery.errors import BandMissingError, RadiometryError, TruncatedRasterError
+from detection.imagery.raster.areas import map_outline
 from detection.imagery.raster.components import NODATA
 from detection.imagery.raster.control_points import original_of
 from detection.imagery.raster.grid import Grid, apply_affine, from_lonlat, same_grid
@@ -28,6 +29,8 @@ STRIP = 512
 STRIP_PX = 1 << 23
 # Up to so many pixels asking each one whether it lies inside costs less than setting up a raster.
 ASKED_PX = 1 << 14
+# Sides of windows are cut so fine before they are bent onto another grid.
+UNSEEN_STEP_PX = 64.0
 Box = tuple[int, int, int, int]  # column, row, width, height
 
 
@@ -194,6 +197,18 @@ def to_pixels(geometry: Any, grid: Grid) -> Any:
         return apply_affine(~grid.transform, np.asarray(x), np.asarray(y))
 
     return shapely.transform(geometry, move, interleaved=False)  # type: ignore[arg-type]
+
+
+def join_windows(windows: Iterable[Sequence[int]], own: Grid, grid: Grid) -> Any:
+    """Windows (column, row, width, height) of a date's own grid as one outline in pixels of another; None: none."""
+    boxes = [shapely.box(c, r, c + w, r + h) for c, r, w, h in windows]
+    if not boxes:
+        return None
+    joined = shapely.union_all(boxes)
+    if same_grid(own, grid):
+        return joined
+    ground = map_outline(shapely.segmentize(joined, UNSEEN_STEP_PX), own.to_crs)
+    return to_pixels(map_outline(ground, own.to_lonlat), grid)
 
 
 def shapes_of(geometries: Sequence[dict[str, Any]]) -> NDArray[Any]:

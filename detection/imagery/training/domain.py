@@ -150,7 +150,7 @@ def _find_quantiles(values: NDArray[np.floating], shares: Sequence[float]) -> ND
     above = np.minimum(below + 1, values.shape[1] - 1)
     one, other, beyond = ordered[:, below].astype(np.float64), ordered[:, above].astype(np.float64), places - below
     apart = other - one
-    return np.where(beyond < 0.5, one + apart * beyond, other - apart * (1 - beyond)).T
+    return np.asarray(np.where(beyond < 0.5, one + apart * beyond, other - apart * (1 - beyond)).T)
 
 
 def _pick(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -20,8 +22,10 @@ from detection.imagery.change.compare import as_date, compare
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
+from detection.imagery.footprints.cautions import CLOUD
 from detection.imagery.footprints.detect import detect as find
 from detection.imagery.raster.grid import apply_affine
+from detection.imagery.raster.overlay import shapes_of, to_pixels
 from detection.imagery.raster.raster import read_grid
 from detection.imagery.registry import CLASSIFIERS
 from detection.imagery.scene.border import list_doubtful
@@ -509,6 +513,24 @@ def test_clouds_within_a_scene_are_set_aside(tmp_path, capsys, drawn):
     assert answer["valid_share"] == pytest.approx(1 - 1600 / SIZE**2, abs=0.01)
 
 
+def test_an_outline_beside_a_cloud_says_so_in_every_file(tmp_path):
+    scene = draw_scene(31, 256, scars=10)
+    bands = np.stack([scene.bands[name] for name in ("B4", "B3", "B2")])
+    bands[:, 60:120, 60:120] = 7500 + np.random.default_rng(1).integers(0, 200, (60, 60))
+    path = write(tmp_path / "a.tif", bands)
+    answer = find({"scene_path": str(path), "weights": "landslide4sense-standard", "out_dir": str(tmp_path / "out")})
+    beside = to_pixels(shapes_of([one["geometry"] for one in answer["polygons"]]), read_grid(path))
+    cloudy = [shapely.box(c, r, c + wide, r + high) for c, r, wide, high in answer["cloudy"]]
+    near = shapely.intersects(beside, shapely.union_all(cloudy))
+    assert 0 < near.sum() < len(near)
+    said = [CLOUD if one else None for one in near]
+    assert [one["caution"] for one in answer["polygons"]] == said
+    features = json.loads((tmp_path / "out" / "landslides.geojson").read_text())["features"]
+    assert [one["properties"]["caution"] for one in features] == said
+    with sqlite3.connect(tmp_path / "out" / "landslides.gpkg") as table:
+        assert [one for (one,) in table.execute("SELECT caution FROM landslides")] == said
+
+
 @pytest.mark.parametrize("turned", ["rows", "columns", "both"])
 def test_a_raster_that_runs_the_other_way_gives_the_same_map_bit_for_bit(tmp_path, capsys, drawn, turned):
     rows, columns = turned in {"rows", "both"}, turned in {"columns", "both"}
@@ -650,18 +672,21 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     recipe = read_recipe(find_recipe("bijie"))
     crops, _ = read_parts(recipe, measured("bijie").parents[1])
     side = int(recipe.data["size_px"])
-    sizes = ((s, s) for s in (side // 2, side, 2 * side))
-    seen = [correlate(resize_bands(crops.read(k).image, size)) for size in sizes for k in range(len(crops))]
+    sizes = [(s, s) for s in (side // 2, side, 2 * side)]
+    seen = [correlate(resize_bands(crop.image, size)) for crop in crops for size in sizes]
     kinds = [Radar(3, 1.0, unit, 16, "mean", 0.8, fields=False, by_band=False) for unit in ("intensity", "decibels")]
     radar = [correlate(draw_radar(how)) for how in kinds]
-    assert len(crops) == 230
+    assert len(seen) == 3 * 230
+    values = as_values(crops.read(0).image)
+    looked = look_at(values, np.ones(values.shape[1:], bool), texture=False)
+    assert looked.correlation == pytest.approx(correlate(values), abs=1e-6), "what a scene is judged by"
     assert round(max(seen), 3) == 0.991
     assert max(seen) < ALIKE < 0.999 <= min(radar)
 
 
 def correlate(bands: np.ndarray) -> float:
-    values = as_values(bands)
-    return look_at(values, np.ones(values.shape[1:], bool)).correlation
+    """The least correlation of two bands."""
+    return float(np.corrcoef(bands.reshape(len(bands), -1)).min())
 
 
 def test_noise_between_the_pixels_of_a_finer_image_is_doubted_though_those_of_the_training_show_none(tmp_path, drawn):

@@ -154,6 +154,8 @@ def fold_norms(network: nn.Module) -> nn.Module:
         if isinstance(unit, ConvUnit):
             convolution, norm = unit[0], unit[1]
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
                 convolution.weight, convolution.bias = fuse_conv_bn_weights(
                     convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight,
                     norm.bias,

@@ -10,6 +10,7 @@ from affine import Affine
 from scipy import ndimage
 from shapely.geometry import shape
 
+from detection.imagery.footprints import polygons
 from detection.imagery.footprints.polygons import find_footprints
 from detection.imagery.footprints.records import Footprint
 from detection.imagery.raster.areas import pixel_area_m2
@@ -110,6 +111,33 @@ def test_geojson_follows_its_standard():
     assert shapely.Point(found.centroid).distance(shapely.Point(141.95, 42.73)) < 0.002
     assert (found.mean_probability, found.max_probability) == (0.8, 0.8)
     assert not found.touches_edge
+
+
+def test_an_outline_of_a_tenth_of_a_millimetre_is_left_out_and_counted():
+    """It has no area at the seven decimals of GeoJSON; those beside it are kept."""
+    grid = Grid(Affine(1e-4, 0, 5e5, 0, -1e-4, 4.7e6), crs_wkt(32654), 600, 600)
+    steps, left_out = np.zeros((600, 600), np.uint8), []
+    steps[5, 5] = 200
+    assert footprints_of(steps, grid, on_small=lambda: left_out.append(1)) == []
+    assert len(left_out) == 1
+    steps[50:550, 50:550] = 200
+    (found,) = footprints_of(steps, grid, on_small=lambda: left_out.append(1))
+    assert (found.perimeter_m, len(left_out)) == (0.2, 2)
+
+
+@pytest.mark.parametrize("wide", [60, 400])
+def test_bodies_outlined_together_are_those_outlined_one_by_one(wide, monkeypatch):
+    """With holes, nodata in holes, bodies within holes, narrow ones and wide ones."""
+    draw = np.random.default_rng(wide)
+    field = ndimage.gaussian_filter(draw.normal(size=(300, wide)), (2, wide / 40))
+    steps = np.where(field > np.quantile(field, 0.6), 180, 20).astype(np.uint8)
+    steps[draw.random(steps.shape) < 0.004] = NODATA
+    grid = grid_around(141.95, 42.73, max(steps.shape), 10.0)
+    grid = Grid(grid.transform, grid.crs_wkt, wide, 300)
+    together = footprints_of(steps, grid, minimum_hole_m2=500.0)
+    monkeypatch.setattr(polygons, "STACK_PX", 1)
+    assert together == footprints_of(steps, grid, minimum_hole_m2=500.0)
+    assert len(together) > 20
 
 
 def test_small_holes_are_filled_large_ones_and_nodata_are_not():
