@@ -1,5 +1,6 @@
 """What a decision sees and what it leaves behind: frozen records that can be spelled as JSON and read back exactly."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -229,12 +230,14 @@ class View:
         return quantity.replace("_", " ") if self.in_words else quantity
 
     def spell_delay(self, delay_s: float) -> str:
-        """A delay as sentences name it.
+        """A delay as sentences of frozen decisions name it: units stand close to their figures there.
 
         >>> View().spell_delay(5412.0), View(in_words=False).spell_delay(5412.0)
         ('1h 30m', '5412s')
         """
-        return spell_about(delay_s) if self.in_words else spell_duration(round(delay_s))
+        if not self.in_words:
+            return spell_duration(round(delay_s))
+        return re.sub(r"(\d) (d|h|m|s)(?:in)?", r"\1\2", spell_about(delay_s))
 
     def spell(self) -> dict[str, Any]:
         """As JSON-ready values: keys, revisions, raw values, offsets, flags."""

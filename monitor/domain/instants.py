@@ -75,20 +75,30 @@ def spell_about(seconds: float) -> str:
     """Spell how long something takes or took, as people say it: two units at most, never nothing for something.
 
     >>> spell_about(0.4), spell_about(22), spell_about(600), spell_about(3700), spell_about(93600), spell_about(864000)
-    ('less than 1s', '22s', '10m', '1h 2m', '1d 2h', '10d')
+    ('less than 1 s', '22 s', '10 min', '1 h 2 min', '1 d 2 h', '10 d')
     >>> spell_about(59.7), spell_about(3599.0)
-    ('1m', '1h')
+    ('1 min', '1 h')
     """
     whole = round(seconds)
     minutes, hours = round(whole / 60), round(whole / 3600)
     if whole < 60:
-        return f"{whole}s" if whole >= 1 else "less than 1s"
+        return f"{whole} s" if whole >= 1 else "less than 1 s"
     if minutes < 60:
-        return f"{minutes}m"
+        return f"{minutes} min"
     if hours >= 240:
-        return f"{round(whole / 86400)}d"
-    big, small, units = (*divmod(minutes, 60), "hm") if minutes < 24 * 60 else (*divmod(hours, 24), "dh")
-    return f"{big}{units[0]}" + (f" {small}{units[1]}" if small else "")
+        return f"{round(whole / 86400)} d"
+    in_days = minutes >= 24 * 60
+    (big, small), units = (divmod(hours, 24), ("d", "h")) if in_days else (divmod(minutes, 60), ("h", "min"))
+    return f"{big} {units[0]}" + (f" {small} {units[1]}" if small else "")
+
+
+def spell_age(age: timedelta) -> str:
+    """How long ago something was, a second at least: clocks differ by more.
+
+    >>> spell_age(timedelta(seconds=-3)), spell_age(timedelta(minutes=200))
+    ('1 s', '3 h 20 min')
+    """
+    return spell_about(max(1.0, age.total_seconds()))
 
 
 def spell_duration(seconds: float) -> str:

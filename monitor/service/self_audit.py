@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from monitor.config.service import BackupSection, ServiceConfig
+from monitor.domain.instants import spell_age
 from monitor.notify.trial import find_pause
 from monitor.service.clock import is_synchronised
 from monitor.store.database.engine import Database
@@ -46,7 +47,7 @@ def look_at_channels(db: Database, config: ServiceConfig, now: datetime) -> Iter
     for one in tested:
         state = BAD if one.is_silent(now, 2 * pause) else OK if one.good_at == one.last_at else WARN
         age_h = None if one.good_at is None else round((now - one.good_at).total_seconds() / 3600, 1)
-        found = one.found if state != OK else f"good {age_h:g} h ago"
+        found = one.found if state != OK or one.good_at is None else f"good {spell_age(now - one.good_at)} ago"
         yield Check(f"channel.{one.channel}"[:64], state, found, "slopeward channels test", age_h, "h")
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from forecasting.data.kinds import tell_drivers
+from forecasting.data.units import spell_span
 from monitor.cli.session import (
     NOTHING,
     ConfigOption,
@@ -68,7 +69,7 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
     for horizon, rises in told["calibration"]["permutation_mm"].items():
         mean = told["calibration"]["shapley_mm"][horizon]
         words = ", ".join(f"{group} {_mm(rise)} ({_mm(mean[group])})" for group, rise in rises.items())
-        yield f"  {_days(horizon)}: error rises by, mean share: {words}"
+        yield f"  {spell_span(float(horizon))}: error rises by, mean share: {words}"
     at = datetime.fromtimestamp(told["forecast"]["issued_s"], UTC)
     for station, horizons in told["forecast"]["stations"].items():
         yield f"  {station} at {at:%Y-%m-%dT%H:%MZ}"
@@ -77,7 +78,7 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
             inner = one["gradients"]
             state = "" if inner["complete"] else f"; gradients do not add up ({inner['completeness_error']:.1%})"
             start = f"{_mm(one['without_any_mm'])} without any group"
-            yield f"    {_days(horizon)}: {_mm(one['correction_mm'])} = {start} + {shares}{state}"
+            yield f"    {spell_span(float(horizon))}: {_mm(one['correction_mm'])} = {start} + {shares}{state}"
     for one in told["maps"]:
         yield f"  {one['kind']} ({one['order']}): {one['note']}; values by --json"
     rain = told["rain_response"]
@@ -91,8 +92,3 @@ def tell(model: str, model_hash: str, told: Mapping[str, Any]) -> Iterator[str]:
 
 def _mm(value: float | None) -> str:
     return "unknown" if value is None else f"{value:+.3f} mm"
-
-
-def _days(horizon_s: str) -> str:
-    seconds = float(horizon_s)
-    return f"{seconds / 86400:g} d" if seconds >= 86400 else f"{seconds / 3600:g} h"

@@ -10,7 +10,7 @@ import typer
 from monitor import health
 from monitor.cli.session import ConfigOption, JsonOption, UtcOption, find_zones, open_service, print_json
 from monitor.config.service import ServiceConfig, scan_sites
-from monitor.domain.instants import parse
+from monitor.domain.instants import parse, spell_age
 from monitor.errors import ConfigError
 from monitor.language.local_time import respell
 from monitor.store.alerting.sites import load_sites_summary
@@ -145,15 +145,9 @@ def _read(text: str | None) -> datetime | None:
 
 
 def describe_age(at: datetime | None, now: datetime) -> str:
-    """How long ago an instant was, in one unit.
+    """How long ago an instant was.
 
     >>> describe_age(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, tzinfo=UTC)), describe_age(None, None)
     ('2 h ago', 'never')
     """
-    if at is None:
-        return "never"
-    seconds = (now - at).total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(0.0, seconds):.0f} s ago"
+    return "never" if at is None else f"{spell_age(now - at)} ago"

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from monitor.domain.causes import gather, say_cause
-from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about
+from monitor.domain.instants import STOPPED, is_silent, parse, spell, spell_about, spell_age
 from monitor.language import catalogue
 from monitor.language.figures import level_class, spell_number, spell_span
 from monitor.language.local_time import (
@@ -62,22 +62,6 @@ def spell_utc(value: str | datetime | None) -> str:
     """What a time says when it is pointed at: `2026-03-01 06:00 UTC`."""
     at = as_instant(value)
     return "" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
-
-
-def spell_age(age: timedelta) -> str:
-    """An age in two units at most.
-
-    >>> spell_age(timedelta(seconds=42)), spell_age(timedelta(minutes=200)), spell_age(timedelta(days=3, hours=4))
-    ('42 s', '3 h 20 min', '3 d 4 h')
-    """
-    seconds = max(int(age.total_seconds()), 0)
-    if seconds < 90:
-        return f"{seconds} s"
-    if seconds < 5400:
-        return f"{seconds // 60} min"
-    if seconds < 172800:
-        return f"{seconds // 3600} h {seconds % 3600 // 60} min"
-    return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
 
 
 def tell(text: Any) -> Any:

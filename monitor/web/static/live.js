@@ -17,12 +17,13 @@
     catch { return new Intl.DateTimeFormat("sv-SE", { ...style, timeZone: "UTC" }); }
   })();
 
-  const spell = (ms) => {
-    const s = Math.max(Math.floor(ms / 1000), 0);
-    if (s < 90) return `${s} s`;
-    if (s < 5400) return `${Math.floor(s / 60)} min`;
-    if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
-    return `${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+  const spell = (ms) => {  // as `spell_age` does
+    const s = Math.max(Math.round(ms / 1000), 1), min = Math.round(s / 60), h = Math.round(s / 3600);
+    if (s < 60) return `${s} s`;
+    if (min < 60) return `${min} min`;
+    if (h >= 240) return `${Math.round(s / 86400)} d`;
+    const two = (value, in_one, big, small) => `${Math.floor(value / in_one)} ${big}${value % in_one ? ` ${value % in_one} ${small}` : ""}`;
+    return min < 1440 ? two(min, 60, "h", "min") : two(h, 24, "d", "h");
   };
 
   const tick = () => {

@@ -425,7 +425,7 @@ def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(d
     assert dispatcher.escalate_once(T0 + timedelta(minutes=22)) == 1  # all told: round again
     told = sorted((r.id, r.recipient, r.subject) for r in rows(database).values())
     assert [t[1] for t in told] == ["duty", "head", "duty"]
-    assert told[1][2] == "open for 11m: north: orange"
+    assert told[1][2] == "open for 11 min: north: orange"
     with database.write() as c:
         c.execute(update(notification).values(state="delivered", sent_at=T0))
         acknowledge(c, alert_id, Actor("ada", via="page"), "on the way", T0 + timedelta(minutes=30))

@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import select
 
 from monitor.cli.main import run_verb
-from monitor.domain.instants import parse, spell
+from monitor.domain.instants import parse, spell, spell_age
 from monitor.language.sayings import say
 from monitor.notify.notifiers import mail, webhook
 from monitor.notify.notifiers.log import LogNotifier
 from monitor.store.alerting.outbox import claim_due, due_channels
 from monitor.store.schema.tables import notification
 from monitor.store.schema.views import load_view
-from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
+from monitor.web.parts.templating import spell_minute, spell_number, spell_span
 from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from monitor.alerting.decision.evaluate import evaluate_site
-from monitor.domain.instants import parse
+from monitor.domain.instants import parse, spell_age
 from monitor.domain.observation import Observation
 from monitor.movement.update import update_movement
 from monitor.simulate.motion import voight_displacement
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
-from monitor.web.parts.templating import spell_age, spell_minute, spell_number, spell_span
+from monitor.web.parts.templating import spell_minute, spell_number, spell_span
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
 from tests.integration.web.test_page import serving
 
