@@ -5,6 +5,7 @@ bit for bit when it is decided again, so the wording of stored reasons stays (ST
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -99,7 +100,8 @@ class Shown(HTMLParser):
             self.texts.append(data)
 
 
-def read_strings(path: Path) -> Iterator[tuple[int, str]]:
+@functools.cache
+def read_strings(path: Path) -> list[tuple[int, str]]:
     """Texts of a module that a person may read, with their lines; of the commands also what `--help` shows.
 
     A formatted value is one word, and so is code.
@@ -113,6 +115,7 @@ def read_strings(path: Path) -> Iterator[tuple[int, str]]:
     }  # fmt: skip
     formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     silent |= {id(part) for node in formatted for part in node.values}
+    found = []
     for node in ast.walk(tree):
         text = ""
         if isinstance(node, ast.JoinedStr):
@@ -120,7 +123,8 @@ def read_strings(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in silent:
             text = node.value
         if " " in text.strip():
-            yield node.lineno, re.sub(r"`[^`]*`", "code", text)
+            found.append((node.lineno, re.sub(r"`[^`]*`", "code", text)))
+    return found
 
 
 def test_documents_hold_no_pictures():

@@ -7,7 +7,6 @@ from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import TIMESTAMP, Connection, Float, String, cast, func, select, type_coerce
-from sqlalchemy.orm import aliased
 
 from monitor.domain.quantities import convert
 from monitor.store.schema import tables as t
@@ -94,7 +93,7 @@ def load_rates(
 
 def _fit(c: Connection, ids: Sequence[int], after: datetime, at: datetime) -> dict[int, Fit]:
     """Slope per day, number of acquisitions and the newest of each point, from the newest revision of each value."""
-    o, later = t.point_observation.c, aliased(t.point_observation)
+    o, later = t.point_observation.c, t.point_observation.alias()
     days = _days_since(c, o.observed_at, after)
     revised = select(later.c.point_id).where(
         later.c.point_id == o.point_id, later.c.observed_at == o.observed_at, later.c.revision > o.revision,
