@@ -23,7 +23,15 @@ def make_key(name):
     return RSAKey.generate_key(2048, {"kid": name, "use": "sig"})
 
 
-KEYS = {name: make_key(name) for name in ("first", "second", "stranger")}  # once: they take time
+class Keys(dict):
+    """Each is made when it is first asked for, once: they take time."""
+
+    def __missing__(self, name):
+        self[name] = make_key(name)
+        return self[name]
+
+
+KEYS = Keys()
 
 
 def spell(raw):
