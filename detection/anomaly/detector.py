@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.parts import Scored, find_strongest, lay_out, score_record
+from detection.anomaly.parts import Scored, Strongest, lay_out, score_record
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
@@ -73,13 +73,16 @@ class Detector:
         return {name: rule(series) for name, series in samples.items()}
 
     def score_by_part(self, samples: Mapping[str, Series]) -> tuple[dict[str, tuple[Array, list[str]]], Scored]:
-        """Of a detector of parts: per cell the largest score in thresholds and its part; and scores of all parts."""
-        parts = list(self.thresholds)
-        scored = score_record(samples, parts)
+        """Of a detector of parts: per cell the largest score in thresholds and its part, without echoes; all scores."""
+        limits = {part: one.value for part, one in self.thresholds.items()}
+        scored = score_record(samples, limits)
         out = {}
-        for name in samples:
-            score, which = find_strongest([scored.by[part][name] / self.thresholds[part].value for part in parts])
-            out[name] = score, [parts[k] for k in which]
+        for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
+            strongest, cells = Strongest(1, samples[name].step_s, limits), len(samples[name].values)
+            mine = {part: scored.by[part][name][None] for part in limits}
+            stuck = scored.stuck[row : row + 1, place : place + cells]
+            score, which = strongest.feed(mine, stuck, 0, cells)
+            out[name] = score[0], [strongest.parts[k] for k in which[0].tolist()]
         return out, scored
 
 

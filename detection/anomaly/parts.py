@@ -1,6 +1,6 @@
 """The parts of `rules`: what each measures at a station, and what it makes of what the neighbours do not explain."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.neighbours import Explain, Others, Settle, Together
+from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.stages import (
     DAY_S,
     AddUp,
@@ -25,6 +26,7 @@ from detection.anomaly.stages import (
 )
 from detection.anomaly.windows import Series
 
+NOISE_DAYS: Final = 8.0
 CELLS_AT_ONCE: Final = 1_000_000  # of a table: a whole record is fed in blocks that fit into memory
 
 
@@ -37,6 +39,7 @@ class Part:
         days: which it looks back.
         at_least: and how many cells.
         judged: the stage that makes a score of what the neighbours leave, from rows and interval.
+        stays_days: so long a disturbance stays in what it looks back on.
         spans_days: of the scales that the residual is divided by.
         kind: what an alarm of this part is called; None: what the residual looks like (`name_kinds`).
     """
@@ -45,6 +48,7 @@ class Part:
     days: float
     at_least: int
     judged: Callable[[int, float], Stage]
+    stays_days: float
     spans_days: tuple[float, ...] = (90.0, 730.0)
     kind: str | None = None
 
@@ -62,7 +66,7 @@ def _sum(rows: int, step_s: float) -> Stage:  # noqa: ARG001
 
 
 def _spread(rows: int, step_s: float) -> Stage:
-    return Spread(rows, count_steps(step_s, 8.0, at_least=6))
+    return Spread(rows, count_steps(step_s, NOISE_DAYS, at_least=6))
 
 
 def _step(joined: Array, k: int, width: int) -> Array:  # noqa: ARG001
@@ -70,12 +74,12 @@ def _step(joined: Array, k: int, width: int) -> Array:  # noqa: ARG001
 
 
 PARTS: Final[Mapping[str, Part]] = {
-    "level": Part(beyond_median, 7.0, 5, _size, (90.0,)),  # distance from the median of seven days
-    "trend": Part(beyond_line, 10.0, 8, _size),  # from the line of ten days
-    "drift": Part(beyond_line, 60.0, 15, _mean, kind="drift"),  # smoothed distance from the line of sixty days
-    "creep": Part(beyond_line, 60.0, 15, _sum, kind="drift"),  # what adds up to one side of it
-    "bend": Part(beyond_line, 30.0, 15, _mean, kind="drift"),  # of thirty days
-    "noise": Part(_step, 0.0, 1, _spread, kind="noise"),  # size of the increments of eight days
+    "level": Part(beyond_median, 7.0, 5, _size, 7.0, (90.0,)),  # distance from the median of seven days
+    "trend": Part(beyond_line, 10.0, 8, _size, 10.0),  # from the line of ten days
+    "drift": Part(beyond_line, 60.0, 15, _mean, 60.0, kind="drift"),  # smoothed distance from the line of sixty days
+    "creep": Part(beyond_line, 60.0, 15, _sum, 60.0, kind="drift"),  # what adds up to one side of it
+    "bend": Part(beyond_line, 30.0, 15, _mean, 30.0, kind="drift"),  # of thirty days
+    "noise": Part(_step, 0.0, 1, _spread, NOISE_DAYS, kind="noise"),  # size of the increments of eight days
 }
 
 
@@ -86,12 +90,13 @@ class PartScores:
         looks: of the newest block, its residuals in their own scale before the neighbours, shape (rows, k).
         known: of the newest block and each part, where there is such a residual.
         together: of the newest block, where the stations go the same way (`Together`).
+        stuck: of the newest block, where a sensor is stuck.
     """
 
     def __init__(self, rows: int, step_s: float, parts: Collection[str]) -> None:
         self.looks = np.zeros((rows, 0))
         self.known: dict[str, NDArray[np.bool_]] = {}
-        self.together = np.zeros((rows, 0), dtype=bool)
+        self.together, self.stuck = np.zeros((rows, 0), dtype=bool), np.zeros((rows, 0), dtype=bool)
         self._together = Together(rows, step_s)
         self._step_s = step_s
         wanted = [name for name in PARTS if name in {*parts, LOOKS, SLOWEST}]
@@ -112,7 +117,7 @@ class PartScores:
         if not new.shape[1]:
             return dict.fromkeys(self._widths, new)
         k = new.shape[1]
-        stuck = self._stuck.feed(new, keep)
+        stuck = self.stuck = self._stuck.feed(new, keep)
         joined = np.concatenate([self._tail, new], axis=1)
         out = {}
         residuals: dict[object, Array] = {}  # two parts may look at the same one
@@ -134,6 +139,8 @@ class PartScores:
 
 
 SLOWEST: Final = "creep"  # the part whose residual shows that stations move together
+STRONGER: Final = 2.0  # thresholds: so strong is no echo
+LONG_AGO: Final = -(10**9)  # cells
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 
 
@@ -147,6 +154,7 @@ class Scored:
         places: where each begins on the common cells.
         known: by part, where a station had a residual to be compared with others; shape (stations, cells).
         together: where stations move together; shape (stations, cells).
+        stuck: where sensors are stuck; shape (stations, cells).
     """
 
     by: dict[str, dict[str, Array]]
@@ -154,6 +162,7 @@ class Scored:
     places: list[int]
     known: dict[str, NDArray[np.bool_]]
     together: NDArray[np.bool_]
+    stuck: NDArray[np.bool_]
 
     def others_at(self, part: str, name: str, cell: int) -> tuple[int, tuple[str, ...]]:
         """How many others this cell of a station was compared with, and some of their names."""
@@ -177,16 +186,18 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
     """The same with what they were compared with."""
     wanted = [name for name in PARTS if parts is None or name in parts]
     if not samples or not wanted:
-        return Scored({name: {} for name in wanted}, [], [], {}, np.zeros((0, 0), dtype=bool))
+        nowhere = np.zeros((0, 0), dtype=bool)
+        return Scored({name: {} for name in wanted}, [], [], {}, nowhere, nowhere)
     names, table, first, places = lay_out(samples)
     running = PartScores(len(names), next(iter(samples.values())).step_s, wanted)
     k = max(1, CELLS_AT_ONCE // len(names))
-    blocks, known, together = [], [], []
+    blocks, known, together, stuck = [], [], [], []
     for begin in range(0, max(1, table.shape[1]), k):
         block = table[:, begin : begin + k]
         blocks.append(running.feed(block, first + begin, block.shape[1]))
         known.append(dict(running.known))
         together.append(running.together)
+        stuck.append(running.stuck)
     rows = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in wanted}
     by = {
         part: {
@@ -196,7 +207,7 @@ def score_record(samples: Mapping[str, Series], parts: Collection[str] | None = 
         for part in wanted
     }
     known_of = {name: np.concatenate([block[name] for block in known], axis=1) for name in wanted}
-    return Scored(by, names, places, known_of, np.concatenate(together, axis=1))
+    return Scored(by, names, places, known_of, np.concatenate(together, axis=1), np.concatenate(stuck, axis=1))
 
 
 def call(part: str, look: str, *, moves: bool) -> str:
@@ -209,11 +220,48 @@ def call(part: str, look: str, *, moves: bool) -> str:
     return "movement" if moves and kind == "drift" else kind
 
 
-def find_strongest(in_thresholds: Sequence[Array]) -> tuple[Array, NDArray[np.int64]]:
-    """The largest of the scores of several parts, each in its threshold, and which part gave it; NaN where none."""
-    rows = np.stack([np.where(np.isfinite(one), one, -np.inf) for one in in_thresholds])
-    score = rows.max(axis=0)
-    return np.where(np.isfinite(score), score, np.nan), rows.argmax(axis=0)
+class Strongest:
+    """The strongest part of each cell, without the echoes of what was told before.
+
+    A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
+    part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.
+    An alarm that goes on, as alarms of a week are one, is no echo.
+    """
+
+    def __init__(self, rows: int, step_s: float, thresholds: Mapping[str, float]) -> None:
+        self.parts = tuple(thresholds)
+        self._limits = np.array(list(thresholds.values()))[:, None, None]
+        self._stays = np.array([[count_steps(step_s, PARTS[part].stays_days)] for part in self.parts])
+        self._pause = round(RUN_GAP_S / step_s)
+        self._alarm, self._held = np.full(rows, LONG_AGO), np.full(rows, LONG_AGO)  # newest cells of an alarm, stuck
+
+    def feed(
+        self, scored: Mapping[str, Array], stuck: NDArray[np.bool_], first: int, keep: int
+    ) -> tuple[Array, NDArray[np.int64]]:
+        """The largest score in thresholds, and which part gave it, shape (rows, k); NaN where no part has one.
+
+        Args:
+            scored: of each part, shape (rows, k).
+            stuck: where the sensors are stuck, shape (rows, k).
+            first: number of the first cell.
+            keep: so many of the cells are final.
+        """
+        ratios = np.stack([scored[part] for part in self.parts]) / self._limits
+        ratios[~np.isfinite(ratios)] = -np.inf
+        over = ratios > 1.0
+        alarm, held, kept = self._alarm, self._held, None
+        for k in np.flatnonzero((over.any(axis=0) | stuck).any(axis=0)).tolist():
+            if k >= keep and kept is None:
+                kept = alarm, held
+            cell, speaks = first + k, over[:, :, k]
+            echo = speaks & (np.minimum(cell - alarm, cell - held) <= self._stays) & (ratios[:, :, k] <= STRONGER)
+            echo &= cell - alarm > self._pause
+            ratios[:, :, k][echo] = 0.0
+            alarm = np.where((speaks & ~echo).any(axis=0), cell, alarm)
+            held = np.where(stuck[:, k], cell, held)
+        self._alarm, self._held = kept or (alarm, held)
+        score = ratios.max(axis=0)
+        return np.where(np.isfinite(score), score, np.nan), ratios.argmax(axis=0)
 
 
 def lay_out(samples: Mapping[str, Series]) -> tuple[list[str], Array, int, list[int]]:

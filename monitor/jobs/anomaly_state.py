@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from detection.anomaly.certain.checks import check_series
 from detection.anomaly.errors import InputError
 from detection.anomaly.records import Finding, Score
-from detection.anomaly.registry import COMPOSITES
 from detection.anomaly.running.state import Running, Thresholds
 from detection.anomaly.windows import build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
@@ -46,7 +45,7 @@ class _Key:
 
     site: Site
     step_s: float
-    parts: tuple[str, ...]
+    detectors: Mapping[str, Thresholds]
     series: tuple[int, int]
     entered: Mapping[int, Stamp]
 
@@ -99,9 +98,8 @@ def score_new(
         now: the instant.
     """
     states = _STATES.setdefault(db, {})
-    parts = tuple(sorted({part for name, of in detectors.items() if name in COMPOSITES for part in of}))
     with db.read() as c:
-        key = _Key(site, step_s, parts, count_series(c, site.id), load_later_entries(c, site.id, now))
+        key = _Key(site, step_s, detectors, count_series(c, site.id), load_later_entries(c, site.id, now))
         state = states.get(site.id)
         if state is None or state.key != key or not _is_fresh(c, state, now):
             from_at = since(c)
@@ -111,10 +109,10 @@ def score_new(
         else:
             _add_new(c, state, now)
             state.looked_at = now
-            scores, suspects = state.running.score(detectors)
+            scores, suspects = state.running.score()
             findings = list(_check(c, state, suspects, now))
             return Found(scores, findings, state.series_ids)
-    return _begin(states, key, samples, detectors, from_at, now)  # for seconds: the database is not held meanwhile
+    return _begin(states, key, samples, from_at, now)  # for seconds: the database is not held meanwhile
 
 
 def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
@@ -131,10 +129,7 @@ def forget(db: Database, site: str) -> None:
     _STATES.setdefault(db, {}).pop(site, None)
 
 
-def _begin(
-    states: dict[str, State], key: _Key, samples: list[Samples], detectors: Mapping[str, Thresholds], since: datetime,
-    now: datetime,
-) -> Found | None:  # fmt: skip
+def _begin(states: dict[str, State], key: _Key, samples: list[Samples], since: datetime, now: datetime) -> Found | None:
     """Make the state of a site anew from its readings."""
     states.pop(key.site.id, None)
     built = {}
@@ -145,10 +140,10 @@ def _begin(
             continue
     if not built:
         return None
-    running = Running(built, key.parts, epoch_s(since))
+    running = Running(built, key.detectors, epoch_s(since))
     series = {s.label: SeriesOfSite(s.series_id, s.station, s.spec, s.quantity) for s in samples if s.label in built}
     state = states[key.site.id] = State(key, running, series, now, now)
-    scores, _ = running.score(detectors)
+    scores, _ = running.score()
     findings = [f for s in samples if s.label in built for f in _check_one(s, key.step_s, epoch_s(since))]
     return Found(scores, findings, state.series_ids)
 

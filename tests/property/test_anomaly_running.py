@@ -9,7 +9,6 @@ from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
 from detection.anomaly.detector import start_without_history
 from detection.anomaly.jobs import score
-from detection.anomaly.parts import PARTS
 from detection.anomaly.records import Scoring
 from detection.anomaly.running.state import Running
 from detection.anomaly.windows import build_series
@@ -54,12 +53,12 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
         "rules": {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()},
         "persistence-z": {"persistence-z": 6.26},
     }
-    running = Running({n: build_series(t, v, step_s) for n, (t, v) in begun.items()}, list(PARTS), from_s)
+    running = Running({n: build_series(t, v, step_s) for n, (t, v) in begun.items()}, thresholds, from_s)
     found = {name: {} for name in thresholds}
     suspects = {name: [] for name in samples}
 
     def take_in():
-        scores, looked_at = running.score(thresholds)
+        scores, looked_at = running.score()
         for name, since_s in looked_at.items():
             suspects[name].append((since_s, at))
         for detector, rows in scores.items():

@@ -7,7 +7,7 @@ import numpy as np
 
 from detection.anomaly.kinds import KindSoFar
 from detection.anomaly.neighbours import Others
-from detection.anomaly.parts import PartScores, call, find_strongest, lay_out
+from detection.anomaly.parts import PartScores, Strongest, call, lay_out
 from detection.anomaly.records import Score
 from detection.anomaly.registry import COMPOSITES, compared_with
 from detection.anomaly.running.suspects import Recent
@@ -28,19 +28,19 @@ class Running:
 
     Attributes:
         names: series, in the order of rows.
-        parts: of `rules` that are scored.
+        detectors: those of RUNNING that are wanted, with their thresholds.
     """
 
-    def __init__(self, samples: Mapping[str, Series], parts: Sequence[str], from_s: float) -> None:
+    def __init__(self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float) -> None:
         """Take in a record.
 
         Args:
             samples: at least one series; all on one interval.
-            parts: names of PARTS.
+            detectors: those of RUNNING that are wanted, with their thresholds.
             from_s: readings after it are scored by the first `score`, those before are taken as known.
         """
         self.names, table, first, places = lay_out(samples)
-        self.parts = tuple(parts)
+        self.detectors = detectors
         self.step_s = samples[self.names[0]].step_s
         rows = len(self.names)
         self._row_of = {name: row for row, name in enumerate(self.names)}
@@ -50,7 +50,9 @@ class Running:
         # a reading is laid on the cell nearest to it, counted from the first reading of its series
         self._origin_s = np.array([float(samples[name].times_s[0]) for name in self.names])
         self._origin = first + np.array(places, dtype=np.int64)
-        self._scores = PartScores(rows, self.step_s, parts)
+        of_parts = {name: limits for name, limits in detectors.items() if name in COMPOSITES}
+        self._scores = PartScores(rows, self.step_s, {part for limits in of_parts.values() for part in limits})
+        self._strongest = {name: Strongest(rows, self.step_s, limits) for name, limits in of_parts.items()}
         self._kinds = KindSoFar(rows)
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)
@@ -88,16 +90,13 @@ class Running:
                 self._touched[row, column] = True
         return late
 
-    def score(self, detectors: Mapping[str, Thresholds]) -> tuple[dict[str, list[Score]], dict[str, float]]:
+    def score(self) -> tuple[dict[str, list[Score]], dict[str, float]]:
         """Score what was added since the last call, and close the cells that are complete.
-
-        Args:
-            detectors: those of RUNNING that are wanted, with their thresholds.
 
         Returns:
             Scores by detector; and the series that a check would look at, with the instant before their new readings.
         """
-        found: dict[str, list[Score]] = {name: [] for name in detectors}
+        found: dict[str, list[Score]] = {name: [] for name in self.detectors}
         suspects: dict[str, float] = {}
         if not self._touched.any():
             return found, suspects
@@ -105,7 +104,7 @@ class Running:
             cells = self._values.shape[1]
             is_last = cells <= self._at_once + OPEN_CELLS
             keep = max(0, cells - OPEN_CELLS) if is_last else self._at_once
-            self._score_block(cells if is_last else keep, keep, detectors, found, suspects)
+            self._score_block(cells if is_last else keep, keep, found, suspects)
             self._first += keep
             self._values, self._times = self._values[:, keep:].copy(), self._times[:, keep:].copy()
             self._touched = self._touched[:, keep:].copy()
@@ -113,21 +112,18 @@ class Running:
                 self._touched[:] = False
                 return found, suspects
 
-    def _score_block(
-        self, k: int, keep: int, detectors: Mapping[str, Thresholds], found: dict[str, list[Score]],
-        suspects: dict[str, float],
-    ) -> None:  # fmt: skip
+    def _score_block(self, k: int, keep: int, found: dict[str, list[Score]], suspects: dict[str, float]) -> None:
         """Score the first k open cells and close the first `keep` of them."""
         values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
         scored = self._scores.feed(values, self._first, keep)
         looks = self._kinds.feed(self._scores.looks, keep, np.flatnonzero(touched.any(axis=1)))
-        for detector, thresholds in detectors.items():
+        for detector, thresholds in self.detectors.items():
             if detector in COMPOSITES:
-                parts = list(thresholds)
-                strongest, which = find_strongest([scored[part] / thresholds[part] for part in parts])
+                parts: Sequence[str] = self._strongest[detector].parts
+                strongest, which = self._strongest[detector].feed(scored, self._scores.stuck, self._first, keep)
                 limit = 1.0
             else:
-                parts, strongest, which = [], np.abs(self._scores.looks), None
+                parts, strongest, which = (), np.abs(self._scores.looks), None
                 limit = thresholds[detector]
             others: dict[tuple[str, int], Others] = {}
             for row, cell in np.argwhere(touched & np.isfinite(strongest)).tolist():
@@ -152,7 +148,9 @@ class Running:
     def _close(self, values: Array, times: Array, first: int) -> None:
         """Take in cells of the past."""
         k = values.shape[1]
-        self._scores.feed(values, first, k)
+        scored = self._scores.feed(values, first, k)
+        for one in self._strongest.values():
+            one.feed(scored, self._scores.stuck, first, k)
         self._kinds.feed(self._scores.looks, k, np.zeros(0, dtype=np.int64))
         self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
 

@@ -22,7 +22,7 @@ import numpy as np
 from sqlalchemy import insert
 
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.parts import PARTS, score_parts
+from detection.anomaly.parts import score_parts
 from detection.anomaly.running.state import Running
 from detection.anomaly.windows import Series
 from monitor.config.service import ServiceConfig
@@ -95,13 +95,13 @@ def measure_scoring() -> dict[str, Any]:
         thresholds = {p: t.value for p, t in start_without_history("rules", step_s).thresholds.items()}
         begun = time.process_time()
         with Waiting() as waiting:
-            running = Running(samples, list(PARTS), times[HISTORY - 1])
+            running = Running(samples, {"rules": thresholds}, times[HISTORY - 1])
         made_s = time.process_time() - begun
 
         def cycle(column: int) -> None:
             for label, value in zip(samples, values[:, column].tolist(), strict=True):  # noqa: B023 - called at once
                 running.add(label, (times[column],), (value,))  # noqa: B023
-            found, _ = running.score({"rules": thresholds})  # noqa: B023
+            found, _ = running.score()
             assert len(found["rules"]) == SERIES
 
         took = statistics.median(spend(lambda c=c: cycle(c)) for c in range(HISTORY, HISTORY + CYCLES))
