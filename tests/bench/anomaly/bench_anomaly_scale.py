@@ -101,7 +101,7 @@ def measure_scoring() -> dict[str, Any]:
         def cycle(column: int) -> None:
             for label, value in zip(samples, values[:, column].tolist(), strict=True):  # noqa: B023 - called at once
                 running.add(label, (times[column],), (value,))  # noqa: B023
-            found, _ = running.score()
+            found, _ = running.score()  # noqa: B023
             assert len(found["rules"]) == SERIES
 
         took = statistics.median(spend(lambda c=c: cycle(c)) for c in range(HISTORY, HISTORY + CYCLES))

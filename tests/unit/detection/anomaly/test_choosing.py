@@ -13,8 +13,8 @@ def lay_scores(level, trend):
     """A station with two faults, at cells 300 to 306 and 340 to 346, and the scores of two parts."""
     series = Series(np.arange(400) * DAY, np.zeros(400), DAY)
     events = [Event("S", "burst", 300, 306, 306), Event("S", "burst", 340, 346, 346)]
-    by = {"level": {"S": level}, "trend": {"S": trend}}
-    return Laid({"S": series}, events, by, {"S": np.zeros(400, dtype=bool)})
+    nowhere = np.zeros(400, dtype=bool)
+    return Laid({"S": series}, events, {"level": level[None], "trend": trend[None]}, nowhere[None], {"S": nowhere})
 
 
 def test_an_alarm_that_lasts_covers_a_later_fault_that_it_did_not_find():
@@ -24,10 +24,10 @@ def test_an_alarm_that_lasts_covers_a_later_fault_that_it_did_not_find():
     laid = lay_scores(level, np.zeros(400))
     limits = {"level": 1.0, "trend": 1.0}
     assert laid.judge(limits, Tried()).found == 1
-    lasting = laid.judge(limits, Tried(until=0.5))
+    lasting = laid.judge(limits, Tried(echoes=True, until=0.5))
     assert (lasting.found, lasting.runs, lasting.right) == (2, 1, 1)
-    assert laid.judge(limits, Tried(until=0.5), begins=True).found == 1
-    assert laid.judge(limits, Tried(until=0.7)).found == 1
+    assert laid.judge(limits, Tried(echoes=True, until=0.5), begins=True).found == 1
+    assert laid.judge(limits, Tried(echoes=True, until=0.7)).found == 1
 
 
 def test_parts_that_just_miss_count_together_and_thresholds_are_counted_on_that():
@@ -37,9 +37,10 @@ def test_parts_that_just_miss_count_together_and_thresholds_are_counted_on_that(
     laid = lay_scores(near, near)
     limits = {"level": 1.0, "trend": 1.0}
     assert laid.judge(limits, Tried()).found == 0
-    assert laid.judge(limits, Tried(power=6)).found == 2
-    unused = {part: {"S": np.zeros(400)} for part in ("drift", "creep", "bend", "noise")}
-    strong = Laid(laid.faulty, laid.events, {part: {"S": 5.2 * near} for part in laid.by} | unused, laid.certain)
+    assert laid.judge(limits, Tried(echoes=True, power=6)).found == 2
+    unused = {part: np.zeros((1, 400)) for part in ("drift", "creep", "bend", "noise")}
+    scaled = dict.fromkeys(laid.by, 5.2 * near[None]) | unused
+    strong = Laid(laid.faulty, laid.events, scaled, laid.stuck, laid.certain)
     found = count_thresholds([[strong]], Tried(counts=True))
     outcome = strong.judge(found, Tried())
     assert (outcome.found, outcome.runs) == (2, 2)

@@ -1,0 +1,97 @@
+"""What an alarm or a stuck stretch leaves in the parts of `rules` is no new alarm; what is stronger or later is one."""
+
+import numpy as np
+import pytest
+
+from detection.anomaly.detector import start_without_history
+from detection.anomaly.parts import Strongest
+from detection.anomaly.windows import Series
+
+DAY = 86400.0
+CELLS = 200
+LIMITS = {"level": 5.0, "creep": 20.0}
+
+
+def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS):
+    """Cells of the first row that alarm, given cells and scores in thresholds of two parts."""
+    table = {part: np.full((rows, cells), 0.1) for part in LIMITS}
+    for part, given in (("level", level), ("creep", creep)):
+        for cell, score in given:
+            table[part][0, cell] = score * LIMITS[part]
+    held = np.zeros((rows, cells), dtype=bool)
+    held[0, list(stuck)] = True
+    score, _ = Strongest(rows, step_s, LIMITS).feed(table, held, 0, cells)
+    assert rows == 1 or not (score[1:] > 1.0).any()
+    return np.flatnonzero(score[0] > 1.0).tolist()
+
+
+def test_what_an_alarm_leaves_in_the_long_lines_is_no_new_alarm():
+    assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)]) == [50]
+    assert alarms(level=[(50, 1.5)], creep=[(111, 1.4)]) == [50, 111]  # the lines of 60 days have passed it
+
+
+def test_a_stronger_one_is_told_and_so_is_one_of_a_part_that_looks_back_less():
+    assert alarms(level=[(50, 1.5)], creep=[(90, 2.1)]) == [50, 90]
+    assert alarms(level=[(50, 1.5), (90, 1.4)]) == [50, 90]
+    assert alarms(creep=[(90, 1.4)]) == [90]
+
+
+def test_an_alarm_that_goes_on_is_no_echo():
+    going_on = [(cell, 1.2) for cell in range(57, 99, 7)]
+    assert alarms(level=[(50, 1.5)], creep=going_on) == [50, *(cell for cell, _ in going_on)]
+
+
+def test_an_echo_does_not_make_the_next_one_an_echo():
+    assert alarms(level=[(50, 1.5)], creep=[(100, 1.4), (115, 1.4)]) == [50, 115]
+
+
+def test_the_jump_after_a_stuck_stretch_is_its_end():
+    assert alarms(level=[(60, 1.5)], stuck=range(45, 58)) == []
+    assert alarms(level=[(66, 1.5)], stuck=range(45, 58)) == [66]
+    assert alarms(creep=[(80, 1.5)], stuck=range(45, 58)) == []
+
+
+def test_other_series_are_not_told_less():
+    table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
+    table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
+    score, which = Strongest(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
+    assert np.argwhere(score > 1.0).tolist() == [[0, 50], [1, 90]]
+    assert (which[0, 50], which[1, 90]) == (0, 1)
+
+
+def test_fast_series_look_back_as_many_readings_as_hourly_ones():
+    """Of readings each minute the long lines are a day: alarms of a week are one, so nothing is left to be hidden."""
+    assert alarms(level=[(50, 1.5)], creep=[(1600, 1.4)], step_s=60.0, cells=2000) == [50, 1600]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_block_by_block_with_open_cells_is_the_whole(size):
+    rng = np.random.default_rng(size)
+    table = {part: limit * rng.exponential(0.35, (4, CELLS)) for part, limit in LIMITS.items()}
+    table["creep"][1, 20:40] = np.nan
+    held = rng.random((4, CELLS)) > 0.98
+    whole, which = Strongest(4, DAY, LIMITS).feed(table, held, 0, CELLS)
+    running = Strongest(4, DAY, LIMITS)
+    for first in range(0, CELLS - size - 2, size):
+        cells = slice(first, first + size + 2)  # two of them stay open
+        score, part = running.feed({p: t[:, cells] for p, t in table.items()}, held[:, cells], first, size)
+        np.testing.assert_array_equal(score, whole[:, cells])
+        np.testing.assert_array_equal(part, which[:, cells])
+
+
+def test_a_step_alarms_once_and_not_again_when_it_leaves_the_lines():
+    detector = start_without_history("rules", DAY)
+    limits = {part: one.value for part, one in detector.thresholds.items()}
+    once, echoes = 0, 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        samples = {f"S{k}": Series(np.arange(500) * DAY, rng.normal(0, 1, 500), DAY) for k in range(6)}
+        samples["S0"].values[380:] += 12.0
+        scores, scored = detector.score_by_part(samples)
+        found = np.flatnonzero(scores["S0"][0][380:470] > 1.0)
+        assert found[0] < 2
+        once += not (np.diff(found) > 7).any()
+        every = np.any([scored.by[part]["S0"][380:470] > limit for part, limit in limits.items()], axis=0)
+        echoes += bool((np.diff(np.flatnonzero(every)) > 7).any())
+    assert once == 12
+    assert echoes > 0  # what the parts say without the rule
