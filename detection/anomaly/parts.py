@@ -221,7 +221,7 @@ def call(part: str, look: str, *, moves: bool) -> str:
 
 
 class Strongest:
-    """The strongest part of each cell, without the echoes of what was told before.
+    """The strongest part of each cell, without the echoes of what was reported before.
 
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
     part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.

@@ -49,6 +49,7 @@ ECHO_DAYS: Final = 150
 OWN: Final = 0.25  # of a threshold that is counted anew
 UNSEEN: Final = ("Japan, up", "Cascadia, up")  # by the thresholds that a site without history is served
 AFTER_DAYS: Final = (10, 20, 40)
+WITHOUT: Final = ", without the drift"
 NATURAL: Final = "false in the untouched record"
 Table = dict[str, NDArray[np.float64]]
 Read = Callable[[str, str, str], Table]
@@ -231,23 +232,29 @@ def _score(faulty: Mapping[str, Series], events: list[Event], seen: Mapping[str,
 def judge_followed(
     records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, Threshold]]
 ) -> dict[str, Any]:
-    """Of drifts that begin some days after a step at the same station: how many are found, served and with echoes."""
+    """Of drifts that begin some days after a step at the same station: how many are found, served and with echoes.
+
+    Beside it, how often the same days alarm where the step alone is there.
+    """
     figures: dict[str, Any] = {}
     for days in AFTER_DAYS:
-        events, found = 0, {"served": 0, "echoes alarm again": 0}
+        events = 0
+        found = {f"{way}{what}": 0 for way in ("served", "echoes alarm again") for what in ("", WITHOUT)}
         for name, samples in records.items():
             limits = {part: one.value for part, one in served[name].items()}
             for seed in SEEDS:
                 laid = lay_followed(samples, seed, days)
+                alone = lay_followed(samples, seed, days, drifts=False)
                 events += len(laid.events)
-                for way in found:
+                for way in ("served", "echoes alarm again"):
                     found[way] += laid.judge(limits, TRIED[way]).found
+                    found[way + WITHOUT] += alone.judge(limits, TRIED[way]).found
         figures[f"{days} days"] = {"events": events} | {way: round(count / events, 4) for way, count in found.items()}
     print(figures, flush=True)
     return figures
 
 
-def lay_followed(samples: Mapping[str, Series], seed: int, days: int) -> Laid:
+def lay_followed(samples: Mapping[str, Series], seed: int, days: int, *, drifts: bool = True) -> Laid:
     """A step at each station in turn and a drift some days later, of which the drift alone is an event."""
     rng, faulty, events = np.random.default_rng([seed, 17]), dict(samples), []
     for name in sorted(samples):
@@ -256,7 +263,8 @@ def lay_followed(samples: Mapping[str, Series], seed: int, days: int) -> Laid:
         sigma, apart = noise_sigma(series.values[:before]), series.cells(KINDS["drift"][0] + AFTERMATH_DAYS)
         first = before + int(rng.integers(1, len(series.values) - before - 2 * apart))
         series, _ = inject(series, "step", first, sigma, rng)
-        faulty[name], last = inject(series, "drift", first + series.cells(days), sigma, rng)
+        drifting, last = inject(series, "drift", first + series.cells(days), sigma, rng)
+        faulty[name] = drifting if drifts else series
         events.append(Event(name, "drift", first + series.cells(days), last, last))
     return _score(faulty, events, faulty)
 

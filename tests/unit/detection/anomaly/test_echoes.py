@@ -30,7 +30,7 @@ def test_what_an_alarm_leaves_in_the_long_lines_is_no_new_alarm():
     assert alarms(level=[(50, 1.5)], creep=[(111, 1.4)]) == [50, 111]  # the lines of 60 days have passed it
 
 
-def test_a_stronger_one_is_told_and_so_is_one_of_a_part_that_looks_back_less():
+def test_a_stronger_one_alarms_and_so_is_one_of_a_part_that_looks_back_less():
     assert alarms(level=[(50, 1.5)], creep=[(90, 2.1)]) == [50, 90]
     assert alarms(level=[(50, 1.5), (90, 1.4)]) == [50, 90]
     assert alarms(creep=[(90, 1.4)]) == [90]
@@ -51,7 +51,7 @@ def test_the_jump_after_a_stuck_stretch_is_its_end():
     assert alarms(creep=[(80, 1.5)], stuck=range(45, 58)) == []
 
 
-def test_other_series_are_not_told_less():
+def test_other_series_alarm_as_before():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
     score, which = Strongest(2, DAY, LIMITS).feed(table, np.zeros((2, CELLS), dtype=bool), 0, CELLS)
