@@ -1,7 +1,7 @@
 """Files that the rows of a scene do not wait for, where they were not made with its tiles: it gets none, or failed."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from monitor.jobs.worker import run_in_worker
 from monitor.store.scenes.arrivals import SceneRow
 from monitor.store.scenes.versions import SUPERSEDED
 from monitor.worker import compute
-from monitor.worker.records import Task
+from monitor.worker.records import Answered, Asked, Task
 
 log = logging.getLogger(__name__)
 
@@ -120,16 +120,36 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> File
     else:
         no_picture = no_picture if scene else REPLACED
     assert row.acquired_at is not None
+    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *find_place(site), no_picture)
+    return ask_behind(config, MAKE_FILES, asked, scene, folder)
+
+
+def find_place(site: Site) -> tuple[str, tuple[float, ...]]:
+    """The system that a local grid of a site is brought into, and how; empty where it has none."""
     local = site.scenes.local
-    placed = ("", ()) if local is None else (local.into, tuple(local.affine))
-    asked = FilesAsked(folder.absolute(), scene, row.acquired_at, *placed, no_picture)
+    return ("", ()) if local is None else (local.into, tuple(local.affine))
+
+
+def ask_behind(
+    config: ServiceConfig, task: Task[Asked, Answered], asked: Asked, scene: Path | None, folder: Path
+) -> Answered:  # fmt: skip
+    """What a worker answers that gives way to others; one that fails says so, unless the service is stopping.
+
+    Args:
+        config: the service's.
+        task: whose answer has a field `error`.
+        asked: what it gets.
+        scene: the image that it reads.
+        folder: the results of the scene, which it writes.
+    """
     reads = [] if scene is None else [scene.parent]
     try:
-        return run_in_worker(config.compute, MAKE_FILES, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
+        return run_in_worker(config.compute, task, asked, reads=reads, writes=[folder.absolute()], gives_way=True)
     except JobError as error:
         if compute.is_stopping():
             raise
-        return FilesMade(error=str(error))
+        fails: Callable[..., Answered] = task.answers
+        return fails(error=str(error))
 
 
 def _find_image(row: SceneRow) -> Path | None:

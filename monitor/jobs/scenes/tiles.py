@@ -11,16 +11,13 @@ from detection.imagery.tiles.records import SAID, SCENE_FILES, SceneTilesAsked, 
 from detection.whole_file import write_json
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
-from monitor.errors import JobError
-from monitor.jobs.scenes.files import is_left, make_left
+from monitor.jobs.scenes.files import ask_behind, find_place, is_left, make_left
 from monitor.jobs.scenes.inbox import fingerprint, has_unread
 from monitor.jobs.scenes.rows import list_names, pick_newest
-from monitor.jobs.worker import run_in_worker
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.store.database.engine import Database
 from monitor.store.job_runs import IDLE
 from monitor.store.scenes.arrivals import SceneRow, load_scenes
-from monitor.worker import compute
 from monitor.worker.records import Task
 
 CUT: Final[Task[SceneTilesAsked, Tiles]] = Task(
@@ -134,7 +131,7 @@ def _say(row: SceneRow, found: Tiles) -> str:
 
 def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tiles:
     """What the worker answers; one that fails costs the tiles alone, unless the service is stopping."""
-    scene, local = Path(row.path), site.scenes.local
+    scene = Path(row.path)
     try:
         if fingerprint(scene) not in {print_ for _, print_ in list_names(row)}:
             return Tiles(error=REPLACED)
@@ -144,16 +141,8 @@ def _ask(config: ServiceConfig, site: Site, row: SceneRow, folder: Path) -> Tile
     run = row.run or {}
     prob = run.get("outputs", {}).get("prob") if (run.get("change") or {}).get("method") is None else None
     kept = None if prob is None else folder.absolute() / Path(prob).name
-    placed = () if local is None else (local.into, tuple(local.affine))
-    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *placed)
-    try:
-        return run_in_worker(
-            config.compute, CUT, asked, reads=[scene.absolute().parent], writes=[folder.absolute()], gives_way=True
-        )
-    except JobError as error:
-        if compute.is_stopping():
-            raise
-        return Tiles(error=str(error))
+    asked = SceneTilesAsked(scene.absolute(), row.acquired_at, kept, folder.absolute(), *find_place(site))
+    return ask_behind(config, CUT, asked, asked.scene, folder)
 
 
 def _remove(rows: Iterable[SceneRow], kept: set[str | None]) -> None:

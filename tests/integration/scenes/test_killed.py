@@ -316,7 +316,7 @@ def test_the_worker_that_cuts_tiles_makes_the_files(read, tmp_path, monkeypatch)
         assert terms["terms"].gives_way == (task != READ_ONE)
         return cross(task, *arguments, **terms)
 
-    monkeypatch.setattr(tiles.compute, "run", count)
+    monkeypatch.setattr(files.compute, "run", count)
     assert "tiles" in cut()
     assert asked == [tiles.CUT]
     left = {path.name for path in folder.iterdir()}

@@ -12,7 +12,7 @@ from detection.imagery.tiles.lookup import open_archive, read_said
 from detection.imagery.tiles.records import SAID, SCENE_FILES
 from monitor.config.service import parse_site
 from monitor.errors import JobError
-from monitor.jobs.scenes import rows, tiles
+from monitor.jobs.scenes import files, rows, tiles
 from monitor.jobs.scenes.inbox import fingerprint
 from monitor.jobs.scenes.rows import name_of
 from monitor.store.job_runs import IDLE
@@ -42,7 +42,7 @@ def draw(folder, day):
 def told(database, tmp_path, monkeypatch):
     """Scenes of four days; a function that runs the job, and where the results lie."""
     add_site(database)
-    monkeypatch.setattr(tiles.compute, "run", cross)
+    monkeypatch.setattr(files.compute, "run", cross)
     monkeypatch.setattr(rows, "DATES_MOST", 3)
     monkeypatch.setattr(tiles, "ROOM", 0)
     monkeypatch.setattr(tiles, "_waits_since", {})
@@ -115,9 +115,9 @@ def test_what_cannot_be_cut_is_said_once_a_day_and_holds_no_other_up(told, datab
         raise JobError("the worker took more than 4 GiB")
 
     with monkeypatch.context() as m:
-        m.setattr(tiles.compute, "run", fail)
+        m.setattr(files.compute, "run", fail)
         assert run().endswith("no tiles: the worker took more than 4 GiB")
-        m.setattr(tiles.compute, "is_stopping", lambda: True)
+        m.setattr(files.compute, "is_stopping", lambda: True)
         with pytest.raises(JobError):
             run()
     image = tmp_path / "20260501.tif"
