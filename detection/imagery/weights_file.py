@@ -260,6 +260,8 @@ FIELDS: Final = (
     Field("domain.smoothness_least", "a number from -1 to 1", _number(-1, 1)),
     Field("domain.grain_most", "a number from 0 to 1", _number(0, 1), needed=False),
     Field("domain.crispness_least", "a number, 0 or more", _number(0), needed=False),
+    Field("domain.smear_most", "a number, 1 or more", _number(1), needed=False),
+    Field("domain.red_over_green_least", "a number, 0 or more", _number(0), needed=False),
     Field("domain.contrast_least", "a number, 0 or more", _number(0), needed=False),
     Field("domain.season", "a list of months or null", lambda value, _: value is None or _are(
         lambda one: _is_whole(one, 1, 12), value), needed=False),

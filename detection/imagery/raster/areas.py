@@ -90,16 +90,22 @@ def resample_grid(grid: Grid, pixel_m: float) -> Grid:
     On the ground: degrees, and projections that are not true here, are measured geodesically at the grid's centre.
     """
     a, b, c, d, e, f = grid.transform[:6]
-    if _is_true_to_area(grid):
-        wide, high = float(np.hypot(a, d)), float(np.hypot(b, e))
-    else:
-        columns, rows = np.array([0.0, 1.0, 0.0]) + grid.width / 2, np.array([0.0, 0.0, 1.0]) + grid.height / 2
-        lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
-        wide, high = (float(side) for side in GEOD.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])[2])
+    wide, high = pixel_sides_m(grid)
     right, down = pixel_m / wide, pixel_m / high
     # a hair less than a pixel is none: 96 pixels of 5 m are 48 of 10 m
     width, height = (max(1, int(np.ceil(side - 1e-6))) for side in (grid.width / right, grid.height / down))
     return Grid(Affine(a * right, b * down, c, d * right, e * down, f), grid.crs_wkt, width, height)
+
+
+def pixel_sides_m(grid: Grid) -> tuple[float, float]:
+    """Return width and height on the ground of the pixel at the grid's centre, m; see `resample_grid`."""
+    a, b, _, d, e, _ = grid.transform[:6]
+    if _is_true_to_area(grid):
+        return float(np.hypot(a, d)), float(np.hypot(b, e))
+    columns, rows = np.array([0.0, 1.0, 0.0]) + grid.width / 2, np.array([0.0, 0.0, 1.0]) + grid.height / 2
+    lon, lat = grid.to_lonlat(*grid.to_crs(columns, rows))
+    wide, high = (float(side) for side in GEOD.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])[2])
+    return wide, high
 
 
 def _pixel_at(column: float, row: float) -> BaseGeometry:

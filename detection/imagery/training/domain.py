@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from detection.imagery.data.patches import Patches, as_values
 from detection.imagery.errors import DomainError
-from detection.imagery.raster.areas import geodesic_pixel_m2
+from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import COLOURS, UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.training.grain import measure_crispness, measure_grain, measure_repeats
+from detection.imagery.training.grain import measure_crispness, measure_grain, measure_repeats, measure_smear
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -57,7 +57,8 @@ LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 PICTURE: Final = "uint8"
-TEXTURE: Final = ("grain_most", "crispness_least")  # what a card says of it; older ones say nothing
+TEXTURE: Final = ("grain_most", "crispness_least", "smear_most")  # what a card says of it; older ones say nothing
+OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
 
@@ -72,6 +73,7 @@ class Look(NamedTuple):
         steps: covariance between the spectral bands of the steps from a pixel to the next.
         grain: how even these steps are (see `grain`, also for what follows).
         crispness: how much each step differs from the next.
+        smear: how much crisper one direction is than the one across it.
         repeats: share of the pixels that repeat the one beside them.
         levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
     """
@@ -83,6 +85,7 @@ class Look(NamedTuple):
     steps: NDArray[np.float64]
     grain: float
     crispness: float
+    smear: float
     repeats: float
     levels: float
 
@@ -97,7 +100,7 @@ def look_at(
         values: of which a ratio means something.
         valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain and crispness too, half of the time; else they are 0, which no limit is beyond.
+        texture: measure grain, crispness and smear too, half of the time; else they are 0, which no limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -133,7 +136,8 @@ def look_at(
     return Look(
         middle, high - low, float(pairs.min(initial=1.0)), smoothness, steps,
         measure_grain(values, valid, smoothness) if texture else 0.0,
-        measure_crispness(values, valid) if texture else 0.0, measure_repeats(counts, valid),
+        measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
+        measure_repeats(counts, valid),
         float((light - dark).max()),
     )  # fmt: skip
 
@@ -211,8 +215,24 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "smoothness_least": round(float(np.quantile([look.smoothness for look in looks], 0.01)), 4),
         "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4),
         "grain_most": round(float(np.quantile([look.grain for look in looks], 0.99)), 4),
-        "crispness_least": round(float(np.quantile([look.crispness for look in looks], 0.01)), 4), **as_they_came,
+        "crispness_least": round(float(np.quantile([look.crispness for look in looks], 0.01)), 4),
+        "smear_most": round(float(np.quantile([look.smear for look in looks], 0.99)), 4), **as_they_came,
+        **_describe_red([patches.bands[k] for k in spectral], looks),
     }  # fmt: skip
+
+
+def _describe_red(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
+    if not {"B4", "B3"} <= set(bands):
+        return {}
+    return {"red_over_green_least": round(float(np.quantile(_compare_contrasts(bands, looks), 0.01)), 4)}
+
+
+def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+    """The contrast of red over that of green in each window, each as a share of its median."""
+    pair = [list(bands).index(name) for name in ("B4", "B3")]
+    spread, median = (np.array([getattr(look, name) for look in looks])[:, pair] for name in ("spread", "median"))
+    relative = spread / np.maximum(np.abs(median), 1e-12)
+    return np.asarray(relative[:, 0] / np.maximum(relative[:, 1], 1e-12))
 
 
 def _range(rows: list[NDArray[np.float64]]) -> list[list[float]]:
@@ -249,8 +269,13 @@ def find_doubts(
     outside = [*_list_outside(looks, domain, light=light), *_list_disorder([own_looks, looks], domain)]
     readings = [one for one in (own_looks, looks) if one]
     of_image = [*_list_alike(readings[0]), *_list_even(readings[0], domain), *_list_drawn(readings, domain)]
-    if (own[0] if own else reader).spectral_types == {PICTURE}:
+    image = own[0] if own else reader
+    if image.spectral_types == {PICTURE}:
         of_image += _list_dim(readings[0])
+    if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
+        of_image += _list_smeared(readings[0], domain)
+    if stretch.moments is None:  # others see no factor of a band
+        of_image += _list_green(looks, domain)
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
@@ -539,6 +564,26 @@ def _list_dim(looks: list[Look]) -> list[str]:
     if np.mean(seen < LEVELS_LEAST) <= OUTSIDE_SHARE:
         return []
     return [f"counts differ by {np.median(seen):.0f} of 255 only: night, or a picture that was made far darker"]
+
+
+def _list_smeared(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether most windows are softer along one direction than hardly any training tile was."""
+    seen, most = np.array([look.smear for look in looks]), float(domain.get("smear_most", np.inf))
+    if np.mean(seen > most) <= OUTSIDE_SHARE:
+        return []
+    why = "did the camera move?"
+    return [f"one direction is {np.median(seen):.2f} times as crisp as that across it, trained on {most:.2f}: {why}"]
+
+
+def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether what is called red has so little contrast beside green as hardly any training tile had."""
+    if (least := domain.get("red_over_green_least")) is None:
+        return []
+    seen = _compare_contrasts(domain["bands"], looks)
+    if np.mean(seen < least) <= OUTSIDE_SHARE:
+        return []
+    why = "red and green may be exchanged: check the names of the bands"
+    return [f"red has {np.median(seen):.2f} of the contrast of green for its brightness, trained on {least:.2f}; {why}"]
 
 
 def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:

@@ -1,10 +1,13 @@
 """What the default weights say of radar under the names of colours, and what the same look costs real pictures.
 
-    python -m tests.bench.imagery.bench_speckle [--radar 160] [--every 4]
+    python -m tests.bench.imagery.bench_speckle [--radar 160] [--every 4] [--odd]
 
 Pictures of radar are drawn by lot from a family (`tests.data.surveys.radar_pictures`) and read by each default weights
 at pixels that they take. Real pictures are those of SLOPEWARD_DATA, each as a scene of its own: the hardest case, for
 a scene has many windows and most of them must look so. `by_grain` are the pictures that nothing but the grain doubts.
+
+With `--odd` only aerial pictures are read, of the validation crops of Bijie: as they are at three pixel sizes, with two
+colours exchanged, and smeared along a way; the rest is kept as it was.
 """
 
 import argparse
@@ -23,23 +26,26 @@ from scipy import ndimage
 from detection.imagery.data import bijie, landslide4sense
 from detection.imagery.errors import ImageryError
 from detection.imagery.footprints.detect import detect
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 from tests.data.surveys.radar_pictures import choose, draw_radar, write_picture
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")) / "imagery"
 SIDES = {"bijie": (0.6, 1.2, 2.4), "landslide4sense-standard": (10.0,)}
 COMMAND = "python -m tests.bench.imagery.bench_speckle"
-BLAMED = "the grain is as even as"
+BLAMED = {"by_grain": "the grain is as even as", "by_smear": "one direction is", "by_green": "red has"}
+EXCHANGED = {"red and green": (1, 0, 2), "green and blue": (0, 2, 1), "red and blue": (2, 1, 0)}
+SMEARED_PX, SMEARED_DEG = (3, 5, 9), (0, 22, 45, 90)
 
 
 def ask(path: Path, weights: str) -> str:
-    """What comes of a picture: refused, doubted, by_grain (by that alone), nothing, or outlines without a word."""
+    """What comes of a picture: refused, doubted, by one of `BLAMED` alone, nothing, or outlines without a word."""
     try:
         answer = detect({"scene_path": str(path), "weights": weights})
     except ImageryError:
         return "refused"
     if answer["doubts"]:
-        return "by_grain" if all(doubt.startswith(BLAMED) for doubt in answer["doubts"]) else "doubted"
+        alone = (by for by, words in BLAMED.items() if all(doubt.startswith(words) for doubt in answer["doubts"]))
+        return next(alone, "doubted")
     return "outlines" if answer["polygons"] else "nothing"
 
 
@@ -83,12 +89,45 @@ def list_real(every: int) -> Iterator[tuple[str, str, float, np.ndarray]]:
                     yield f"Hokkaido {date}, 128 px", "landslide4sense-standard", 10.0, window
 
 
+def smear(bands: np.ndarray, pixels: int, degrees: float) -> np.ndarray:
+    """A picture that moved while it was taken."""
+    kernel, along = np.zeros((2 * pixels + 1, 2 * pixels + 1)), np.linspace(-pixels / 2, pixels / 2, 8 * pixels)
+    way = np.radians(degrees)
+    kernel[np.rint(pixels + along * np.sin(way)).astype(int), np.rint(pixels + along * np.cos(way)).astype(int)] = 1
+    soft = [ndimage.convolve(band.astype(float), kernel / kernel.sum(), mode="nearest") for band in bands]
+    return np.stack(soft).round().clip(1, 255).astype(np.uint8)
+
+
+def read_odd(path: Path) -> dict[str, dict[str, int]]:
+    """Aerial pictures of which two colours were exchanged, and those that were smeared, read by `bijie`."""
+    found: dict[str, Counter[str]] = {}
+    for kind, weights, side, bands in list_real(10**6):
+        if not kind.startswith("Bijie validation"):
+            continue
+        found.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
+        if side != 1.2:
+            continue
+        cases = {f"{names} exchanged": bands[list(order)] for names, order in EXCHANGED.items()}
+        for pixels in SMEARED_PX:
+            cases |= {f"smeared by {pixels} px, {way} degrees": smear(bands, pixels, way) for way in SMEARED_DEG}
+        for case, changed in cases.items():
+            found.setdefault(case, Counter())[ask(write_picture(path, changed, side), weights)] += 1
+    return {kind: dict(counts) for kind, counts in found.items()}
+
+
 def main() -> None:
     """Ask, count, keep the figures."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--radar", type=int, default=160)
     options.add_argument("--every", type=int, default=4, help="of the training (and validation) pictures")
+    options.add_argument("--odd", action="store_true", help="only exchanged colours and smears")
     given = options.parse_args()
+    if given.odd:
+        with tempfile.TemporaryDirectory() as name:
+            odd = read_odd(Path(name) / "a.tif")
+        print(json.dumps(odd, indent=1))
+        print(record("speckle", COMMAND, {**(read_figures("speckle") or {}), "odd": odd}, "--odd"))
+        return
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "a.tif"
         figures: dict[str, Any] = {"radar": read_radar(path, given.radar)}
@@ -97,6 +136,7 @@ def main() -> None:
         for kind, weights, side, bands in list_real(given.every):
             real.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
         figures["real"] = {kind: dict(counts) for kind, counts in real.items()}
+        figures["odd"] = read_odd(path)
     print(json.dumps(figures["real"]))
     print(record("speckle", COMMAND, figures))
 

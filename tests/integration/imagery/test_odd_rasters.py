@@ -17,8 +17,10 @@ from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
+from scipy import ndimage
 
 from detection.imagery.change.compare import as_date, compare
+from detection.imagery.data import bijie
 from detection.imagery.data.generate import draw_scene
 from detection.imagery.data.patches import resize_bands
 from detection.imagery.errors import ImageryError
@@ -684,6 +686,28 @@ def test_bands_of_no_training_crop_are_as_alike_as_channels_of_radar_that_share_
     assert max(seen) < ALIKE < 0.999 <= min(radar)
 
 
+def test_aerial_crops_that_moved_or_whose_red_is_green_are_doubted_and_others_are_not(tmp_path, measured):
+    """Crops that no training saw. Also where the pixels are oblong: there a picture that was warped is soft one way."""
+    crops = bijie.read(measured("bijie"), "validation").resize(160)
+    seen = {"plain": [], "moved": [], "exchanged": [], "oblong": []}
+    for k in range(0, len(crops), 6):
+        bands = crops.read(k).image.clip(1, 255)
+        moved = np.rint(ndimage.uniform_filter1d(bands.astype(float), 7, axis=2)).astype(np.uint8)
+        for case, shown, wide in (
+            ("plain", bands, 1.2), ("moved", moved, 1.2), ("exchanged", bands[[1, 0, 2]], 1.2), ("oblong", moved, 1.5),
+        ):  # fmt: skip
+            place = Affine(wide, 0, 500_000, 0, -1.2, 4_730_000)
+            path = write(tmp_path / "a.tif", shown, nodata=None, transform=place)
+            answer = find({"scene_path": str(path), "weights": "bijie", "threshold": 0.99})
+            seen[case].append(" ".join(answer["doubts"]))
+    count = {case: (sum("times as crisp" in one for one in said), sum("red and green may be" in one for one in said))
+             for case, said in seen.items()}  # fmt: skip
+    assert count["plain"] == count["oblong"] == (0, 0)
+    assert count["exchanged"] == (0, 9)
+    assert count["moved"][0] >= 8
+    assert count["moved"][1] == 0
+
+
 def correlate(bands: np.ndarray) -> float:
     """The least correlation of two bands."""
     return float(np.corrcoef(bands.reshape(len(bands), -1)).min())
@@ -722,8 +746,6 @@ HEIGHTS = [(0, 100, 0), (120, 170, 60), (220, 210, 120), (160, 110, 60), (240, 2
 
 def cloudlike(sigma: float, seed: int) -> np.ndarray:
     """A smooth random field with standard deviation 1."""
-    from scipy import ndimage
-
     soft = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(SIZE, SIZE)), sigma)
     return soft / soft.std()
 
