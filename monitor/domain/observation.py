@@ -83,3 +83,11 @@ class SiteEvent:
     kind: str
     text: str
     value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is known of a payload of which only the beginning is kept."""
+
+    payload_bytes: int
+    digest: str  # SHA-256 of topic, a NUL and payload

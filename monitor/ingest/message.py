@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from monitor.domain.observation import Link, Observation, Report, SiteEvent
+from monitor.domain.observation import Link, Observation, Report, SiteEvent, Whole
 from monitor.store.readings.messages import SequenceMark
 
 ROOT: Final = "slopeward/v1/"
@@ -31,6 +31,7 @@ class Message:
     epoch: int = 0
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     first_at: datetime | None = None  # when it came for the first time, where it waited in the quarantine
+    whole: Whole | None = None  # of what is too large to be read: the payload is the beginning of it
 
     @property
     def came_at(self) -> datetime:

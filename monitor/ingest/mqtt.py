@@ -15,9 +15,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from monitor.broker.access import Access
+from monitor.broker.access import Access, Keeping, ServiceClient
 from monitor.ingest.message import Message
 from monitor.ingest.sieve import BufferedSocket, SievedSocket
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES
 
 log: Final = logging.getLogger(__name__)
 RECEIVE_MAXIMUM: Final = 4000  # unacknowledged messages the broker may send: eight batches
@@ -76,12 +77,13 @@ class Session:
         self._lock = threading.Lock()  # an epoch does not change while an acknowledgement is queued
         self._client = self._make_client()
 
-    def _make_client(self) -> Client:
+    def _make_client(self) -> ServiceClient:
         access = self._access
         client = access.open_client(
             self._client_id, mqtt5=access.mqtt5, manual_ack=True, clean_session=None if access.mqtt5 else False
         )
         client.wrap = lambda made: SievedSocket(made, self._leaves_out) if self._leaves_out else BufferedSocket(made)
+        client.keeping = Keeping(KEPT_BYTES, BEGINNING_BYTES)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_connect_fail = self._on_connect_fail
@@ -176,7 +178,9 @@ class Session:
                 self.cleared += 1
         kept = message.retain and not self._access.mqtt5  # MQTT 5 tells how it was published
         raw, at = bytes(message.payload), self._clock()
-        self._hand_over(Message(topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept))
+        self._hand_over(Message(
+            topic, raw, at, self.name, message.mid, message.qos, self.epoch, retained=kept, whole=self._client.whole
+        ))  # fmt: skip
 
     # ---- from the writer ---------------------------------------------------------------------------------------
     def acknowledge(self, messages: Sequence[Message]) -> None:

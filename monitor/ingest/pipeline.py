@@ -18,6 +18,7 @@ from monitor.domain.site import Binding, Site, gather_recipients
 from monitor.errors import ConfigError, PayloadError, StoreBusyError
 from monitor.ingest.admission import Admission
 from monitor.ingest.decoders.decoder import Decoder
+from monitor.ingest.decoders.strict_json import PAYLOAD_LIMIT
 from monitor.ingest.decoders.table import find_decoder
 from monitor.ingest.message import Decoded, Fault, Message, Place, locate, matches
 from monitor.ingest.quality import Vocabulary
@@ -156,6 +157,8 @@ class Pipeline:
         found = self.sites.get(place.site)
         if found is None:
             raise PayloadError("unknown_site", f"site {place.site!r} is not configured")
+        if message.whole is not None:
+            raise PayloadError("too_large", f"{message.whole.payload_bytes} bytes; at most {PAYLOAD_LIMIT} are read")
         decoder = decoder or find_decoder(place.kind)
         return decoder(message, place, found, self.vocabulary, self.references)
 
@@ -391,5 +394,5 @@ def _is_large(refusal: Refusal) -> bool:
 def _reject(message: Message, fault: Fault) -> Rejected:
     return Rejected(
         message.received_at, message.topic, fault.payload, fault.code, fault.reason, message.client,
-        retained=message.retained,
+        retained=message.retained, whole=message.whole,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from monitor.ingest.message import ROOT
 
-PIECE_BYTES: Final = 3 << 14  # larger ones the allocator takes from the system each time (`child_environment`)
+PIECE_BYTES: Final = 1 << 20  # one memory for all of them: a large message comes in few turns of the interpreter
 _PUBLISH: Final = 3  # type of a packet, in the upper half of its first byte
 _QOS_BITS: Final = 0x06
 _MORE: Final = 0x80  # of a byte of a length: another one follows
@@ -29,7 +29,8 @@ class BufferedSocket:
 
     def __init__(self, wrapped: Any) -> None:
         self._wrapped = wrapped
-        self._piece, self._at = b"", 0
+        self._piece = memoryview(bytearray(PIECE_BYTES))
+        self._at = self._end = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wrapped, name)
@@ -37,20 +38,27 @@ class BufferedSocket:
     @property
     def ahead(self) -> int:
         """Bytes that were read from the network and nobody has asked for yet."""
-        return len(self._piece) - self._at
+        return self._end - self._at
 
     def pending(self) -> int:
         """Bytes that can be read without waiting for the network."""
         inner = getattr(self._wrapped, "pending", None)
         return self.ahead + (inner() if inner is not None else 0)
 
-    def recv(self, size: int) -> bytes:
-        """At most so many bytes; raises BlockingIOError where there are none now, empty where the connection ended."""
-        if self._at == len(self._piece):
-            self._piece, self._at = self._wrapped.recv(PIECE_BYTES), 0
-        found = self._piece[self._at : self._at + size]
+    def recv(self, size: int) -> bytes | memoryview:
+        """At most so many bytes, good until the next call; raises BlockingIOError where there are none now.
+
+        They are empty where the connection ended.
+        """
+        if self._at == self._end:
+            self._end = self._fill()
+            self._at = 0
+        found = self._piece[self._at : min(self._at + size, self._end)]
         self._at += len(found)
         return found
+
+    def _fill(self) -> int:
+        return int(self._wrapped.recv_into(self._piece))
 
 
 class SievedSocket(BufferedSocket):
@@ -73,13 +81,13 @@ class SievedSocket(BufferedSocket):
         """Bytes that were read from the network, are let through, and nobody has asked for yet."""
         return len(self._clean)
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, size: int) -> bytes | memoryview:
         """At most so many bytes; raises BlockingIOError where there are none now, empty where the connection ended."""
         if not self._clean:
-            piece = self._wrapped.recv(PIECE_BYTES)
-            if not piece:
+            count = self._fill()
+            if not count:
                 return b""
-            self._raw += piece
+            self._raw += self._piece[:count]
             self._sift()
             if not self._clean:
                 raise BlockingIOError

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, select, tuple_, update
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
-from monitor.domain.observation import Report
+from monitor.domain.observation import Report, Whole
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import add_if_absent, insert
 from monitor.store.readings.quarantine import Quota, Room, find_source
@@ -43,10 +43,18 @@ class Rejected:
     times: int = 1
     retained: bool = False  # the broker had kept it: when it was sent nobody knows
     is_cut: bool = False  # only the beginning of it is kept
+    whole: Whole | None = None  # of a payload that did not come here as a whole
+
+    @property
+    def payload_bytes(self) -> int:
+        """How many bytes came."""
+        return len(self.payload) if self.whole is None else self.whole.payload_bytes
 
     @property
     def digest(self) -> str:
         """SHA-256 of topic and payload: the same rubbish again is counted, not stored again."""
+        if self.whole is not None:
+            return self.whole.digest
         found = hashlib.sha256(self.topic.encode("utf-8", "replace") + b"\0")
         # a megabyte that is put behind its topic is copied, and no other thread runs meanwhile
         found.update(self.payload)
@@ -122,7 +130,7 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
             [
                 {
                     "received_at": m.received_at, "topic": _text(m.topic), "payload": _kept(m.payload),
-                    "payload_bytes": len(m.payload), "code": m.code, "reason": _text(m.reason), "client": m.client,
+                    "payload_bytes": m.payload_bytes, "code": m.code, "reason": _text(m.reason), "client": m.client,
                     "digest": digest, "times": times[digest], "retained": m.retained,
                 }
                 for digest, m in first.items()

@@ -21,6 +21,7 @@ from monitor.ingest import pipeline
 from monitor.ingest.mqtt import Session
 from monitor.ingest.service import SESSION_LOST, Ingest
 from monitor.store.database.engine import Database
+from monitor.store.readings.messages import Rejected
 from tests.conftest import REPOSITORY, wait_for
 from tests.data.payloads import published
 
@@ -233,6 +234,24 @@ def test_what_cannot_be_read_waits_with_its_reason_and_the_rest_goes_on(database
     with database.read() as c:
         codes = c.execute(text("select code from rejected_message order by id")).scalars().all()
     assert codes == ["not_json", "no_zone", "no_time", "unknown_site", "no_unit", "not_finite"]
+
+
+def test_of_what_is_too_large_the_beginning_reaches_us_and_counts_as_the_whole(database, publisher, start_ingest):
+    start_ingest()
+    sent = [publisher.send(OBS, b"[" * size) for size in (1 << 20, (1 << 20) + 1, 3 << 20, 3 << 20)]
+    publisher.wait(*sent, publisher.send(OBS, sample(1)))
+    wait_for(lambda: count(database, "select sum(times) from rejected_message") == 4)
+    assert count(database) == 1
+    with database.read() as c:
+        rows = c.execute(text("select payload_bytes, length(payload), code, times, digest from rejected_message"))
+        found = {size: tuple(rest) for size, *rest in rows}
+    assert found == {
+        size: (kept, code, times, Rejected(T0, OBS, b"[" * size, "", "", "live").digest)
+        for size, kept, code, times in (
+            (1 << 20, 1 << 20, "too_deep", 1), ((1 << 20) + 1, 1 << 16, "too_large", 1),
+            (3 << 20, 1 << 16, "too_large", 2),
+        )
+    }  # fmt: skip
 
 
 def test_readings_do_not_wait_for_the_quarantine_and_nothing_is_acknowledged_before_it(

@@ -19,16 +19,18 @@ class Pieces:
         bounds = [0, *sorted({min(c, len(stream)) for c in cuts}), len(stream)]
         self._pieces = [stream[a:b] for a, b in pairwise(bounds) if b > a]
 
-    def recv(self, _size: int) -> bytes:
-        return self._pieces.pop(0) if self._pieces else b""
+    def recv_into(self, memory: memoryview) -> int:
+        piece = self._pieces.pop(0) if self._pieces else b""
+        memory[: len(piece)] = piece
+        return len(piece)
 
 
 class Lively(Pieces):
     """The same, which does not end."""
 
-    def recv(self, size: int) -> bytes:
-        if piece := super().recv(size):
-            return piece
+    def recv_into(self, memory: memoryview) -> int:
+        if count := super().recv_into(memory):
+            return count
         raise BlockingIOError
 
 
