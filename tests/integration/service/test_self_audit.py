@@ -203,7 +203,7 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
             found = {name: one.check for name, one in load_checks(c).items()}
         assert set(found) == {"broker.dropped", "broker.session", "broker.queue", "broker.bridge"}
         assert found["broker.dropped"].state == OK
-        assert "bridges an outage of 30d" in found["broker.bridge"].found
+        assert "bridges an outage of 30 d" in found["broker.bridge"].found
         lost = {one.name: one for one in broker_audit._judge_session(BrokerFacts(False, None, 0))}
         assert (lost["broker.session"].state, lost["broker.queue"].value) == (BAD, None)
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
