@@ -86,9 +86,10 @@ def _open_bands(scene: Scene | None, grid: Grid, stack: ExitStack) -> dict[str, 
         if band is None:
             continue
         try:
-            offset = 0.0 if role == "coherence" else scene.offset
+            scaled = role == "coherence"
+            offset, empty = (0.0, None) if scaled else (scene.offset / scene.gain, scene.nodata)  # of a ratio
             layers[role] = stack.enter_context(
-                Layer(band.path, grid, band.index, offset=offset, scaled=role == "coherence")
+                Layer(band.path, grid, band.index, nodata=empty, offset=offset, scaled=scaled)
             )
         except ImageryError:
             continue  # a date whose files are gone still has its probabilities

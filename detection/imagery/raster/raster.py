@@ -107,8 +107,9 @@ def grid_of(source: Any, path: Path) -> Grid:
     return grid
 
 
-def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
-    """Warp a source onto a grid; what it does not cover is not valid."""
+def warp(source: Any, grid: Grid, resampling: Resampling, nodata: float | None = None) -> WarpedVRT:
+    """Warp a source onto a grid; what it does not cover is not valid, nor is `nodata` where it declares none."""
+    empty = source.nodata if source.nodata is not None or has_alpha(source) else nodata
     return WarpedVRT(
         source,
         crs=grid.crs_wkt,
@@ -116,9 +117,9 @@ def warp(source: Any, grid: Grid, resampling: Resampling) -> WarpedVRT:
         width=grid.width,
         height=grid.height,
         resampling=resampling,
-        src_nodata=source.nodata,
+        src_nodata=empty,
         # An alpha band marks what the source does not cover when there is no nodata value to say so.
-        add_alpha=source.nodata is None and not has_alpha(source),
+        add_alpha=empty is None and not has_alpha(source),
     )
 
 

@@ -55,6 +55,7 @@ class BandReader:
         ungeoreferenced: rasters without a place are taken in pixel space.
         gain: by which the values of every band of `bands` are multiplied, terrain excepted.
         offset: added to them then.
+        nodata: their value that means nothing, where their files declare none.
         covering: bands must cover the ground of the grid; else they are nodata where they do not.
         limits: what is too large.
     """
@@ -74,6 +75,7 @@ class BandReader:
         ungeoreferenced: bool = False,
         gain: float = 1.0,
         offset: float = 0.0,
+        nodata: float | None = None,
         covering: bool = True,
         limits: Limits = LIMITS,
     ) -> None:
@@ -82,7 +84,7 @@ class BandReader:
         self._order = [self._made.index(name) for name in self.names]
         self._derived = derived
         self._bands, self._limits = dict(bands), limits
-        self._gain, self._offset = np.float32(gain), np.float32(offset)
+        self._gain, self._offset, self._nodata = np.float32(gain), np.float32(offset), nodata
         self._spectral = [position for position, name in enumerate(self._bands) if name not in TERRAIN]
         self._terrain, self._terrain_names = terrain, terrain_names
         self._partial, self._ungeoreferenced, self._covering = partial, ungeoreferenced, covering
@@ -140,7 +142,8 @@ class BandReader:
         checker.check_all(index)
         self.warped.append(name)
         source = source.original if isinstance(source, TurnedSource) else source
-        warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear)
+        empty = None if mask or name in TERRAIN else self._nodata
+        warped = warp(source, self.grid, Resampling.nearest if mask else Resampling.bilinear, empty)
         return self._stack.enter_context(warped), index, path
 
     def read(self, column: int, row: int, width: int, height: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -222,7 +225,9 @@ class BandReader:
                 values[position] = stored
             if not np.issubdtype(stored.dtype, np.integer):
                 valid &= np.isfinite(values[position])
-            fill = self._fills[name]
+            fill: float | None = self._fills[name]
+            if fill is None and self._nodata is not None and name not in TERRAIN and _declares_nothing(source, index):
+                fill = self._nodata
             valid &= _read_valid(source, index, window, path) if fill is None else stored != fill
         return values, valid
 
@@ -309,6 +314,7 @@ def open_scene(
         ungeoreferenced=ungeoreferenced,
         gain=scene.gain,
         offset=scene.offset,
+        nodata=scene.nodata,
         limits=limits,
     )
 
@@ -320,6 +326,11 @@ def find_fill(source: Any, index: int) -> int | None:
     fill = source.nodatavals[index - 1]
     whole = np.issubdtype(source.dtypes[index - 1], np.integer) and float(fill).is_integer()
     return int(fill) if whole else None
+
+
+def _declares_nothing(source: Any, index: int) -> bool:
+    """Whether a file says of no pixel of a band that it is empty."""
+    return not isinstance(source, WarpedVRT) and MaskFlags.all_valid in source.mask_flag_enums[index - 1]
 
 
 def _read_valid(source: Any, index: int, window: Window, path: Path) -> NDArray[np.bool_] | np.bool_:

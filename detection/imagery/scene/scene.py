@@ -65,6 +65,7 @@ class Scene:
         gain: by which the values of every spectral band become counts.
         offset: added to these counts (-1000 for Sentinel-2 from processing baseline 04.00 on).
         calibration: where gain and offset were read; empty where nothing says them.
+        nodata: the value of spectral bands that means nothing, where the files themselves declare none.
         remarks: what whoever looks at the result must know of the product.
         aoi: area of interest, a raster (not 0) or GeoJSON polygons in longitude and latitude; the caller's, not the
             manifest's.
@@ -86,6 +87,7 @@ class Scene:
     gain: float = 1.0
     offset: float = 0.0
     calibration: str = ""
+    nodata: float | None = None
     remarks: tuple[str, ...] = ()
     aoi: Path | None = None
     sar: Mapping[str, Any] = field(default_factory=dict)
@@ -160,8 +162,10 @@ def find_missing(path: Path, *, watched: bool = True) -> str | None:
     if (content := _describe(path)) is None:
         return f"{path}: {MANIFEST} has not arrived"
     listed: dict[str, Any] = content.get("files", {})
-    if watched and not listed and content.get("complete") is not True and (path / MANIFEST).is_file():
-        return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
+    if watched and (path / MANIFEST).is_file():
+        own = _read_manifest(path / MANIFEST)  # a product that lists its files says nothing of what lies beside it
+        if not own.get("files") and own.get("complete") is not True:
+            return f"{path / MANIFEST}: says neither `complete = true` nor lists [files]"
     beside = {key: content[key] for key in COMPANIONS if key in content}
     for name, value in (*content.get("bands", {}).items(), *beside.items()):
         file = _entry(path, name, value).path
@@ -238,9 +242,43 @@ def _entry(folder: Path, name: str, value: Any) -> Band:
 
 
 def _describe(folder: Path) -> dict[str, Any] | None:
-    """What the manifest of a folder says, else the product that lies in it; None where there is neither."""
+    """What the manifest of a folder says, and for the rest the product that lies in it; None where there is neither.
+
+    A manifest that names bands and offset stands alone beside a product that cannot be used.
+    """
     manifest = folder / MANIFEST
-    return _read_manifest(manifest) if manifest.is_file() else describe_product(folder)
+    if not manifest.is_file():
+        return describe_product(folder)
+    said = _read_manifest(manifest)
+    try:
+        product = None if said.get("sar") else describe_product(folder)
+    except ManifestError as error:
+        if said.get("bands") and "offset" in said:
+            return said
+        raise ManifestError(f"{error}; else name [bands] and `offset` in {MANIFEST}") from None
+    return said if product is None else _complete(said, product, manifest)
+
+
+def _complete(said: dict[str, Any], product: dict[str, Any], manifest: Path) -> dict[str, Any]:
+    """What a manifest says, and a product for the rest; scale and offset of a product are those of its own files."""
+    content = product | said | {"files": product.get("files", {}) | said.get("files", {})}
+    if "offset" in said:
+        content["calibration"] = MANIFEST
+    own = set(product.get("counts", ())) or {_file_in(value) for value in product["bands"].values()}
+    named = {_file_in(value) for name, value in said.get("bands", {}).items() if name not in TERRAIN_NAMES}
+    if named <= own:
+        return content
+    if named & own and "offset" not in said:
+        raise ManifestError(
+            f"{manifest}: [bands] names files of the product and others, which may differ in scale; say `offset`"
+        )
+    of_files = {"gain", "nodata", *(() if "offset" in said else ("offset", "calibration"))}
+    return {key: value for key, value in content.items() if key not in of_files}
+
+
+def _file_in(value: Any) -> str:
+    """The file that an entry of [bands] names, as it is spelled."""
+    return str(value.get("file") if isinstance(value, dict) else value).removeprefix("./")
 
 
 def _read_folder(folder: Path) -> Scene:
@@ -277,6 +315,7 @@ def _read_folder(folder: Path) -> Scene:
         gain=said.gain,
         offset=said.offset,
         calibration=said.source,
+        nodata=content.get("nodata"),
         remarks=tuple(content.get("remarks", ())),
         sar=content.get("sar", {}),
         **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pystac
 
+from detection.imagery.scene.products.stac import find_mask, write_item
 from monitor.errors import RefusedError
 from monitor.ingest.sources.addresses import hide_query
 from monitor.ingest.sources.fetch import PART, explain, part_of
@@ -25,7 +26,7 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
     """Each item that is new: a folder with a file per band; an item that cannot be fetched stands with its reason."""
     browser = Browser(asked)
     known = frozenset(asked.known)
-    found: list[tuple[str, pystac.Item]] = []
+    found: list[tuple[str, pystac.Item, dict[str, Any]]] = []
     try:
         for url in _walk(browser, asked):
             if isinstance(url, Fetched):
@@ -35,19 +36,25 @@ def fetch_items(asked: Asked) -> Iterator[Fetched]:
                 yield Fetched(url, SAME)
                 continue
             try:
-                item = pystac.Item.from_dict(_read(browser, asked, url), href=url)
+                document = _read(browser, asked, url)
+                item = pystac.Item.from_dict(document, href=url)
                 if item.datetime is None:
                     raise RefusedError(f"{hide_query(url)}: the item has no time")
                 if f"{item.datetime:%Y-%m-%d}" < asked.since:
                     yield Fetched(url, OLD, modified=item.id[:200])
                 else:
-                    found.append((url, item))
+                    found.append((url, item, document))
             except Exception as error:  # whatever an item holds, the others are taken
                 yield explain(error, url)
-        found.sort(key=lambda pair: str(pair[1].datetime), reverse=True)
-        for number, (url, item) in enumerate(found[:MOST_ITEMS]):
+        found.sort(key=lambda one: str(one[1].datetime), reverse=True)
+        for number, (url, item, document) in enumerate(found[:MOST_ITEMS]):
             try:
-                yield _fetch_item(browser, asked, url, item, Path(asked.folder) / f"item-{number}")
+                folder = Path(asked.folder) / f"item-{number}"
+                files = _fetch_assets(browser, asked, url, item, folder)
+                write_item(folder, document, files)
+                taken = str(item.datetime and item.datetime.isoformat())
+                bands = tuple((band, files[band][1]) for band, _ in asked.assets)
+                yield Fetched(url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=taken, files=bands)
             except Exception as error:
                 yield explain(error, url)
     finally:
@@ -100,23 +107,28 @@ def _read(browser: Browser, asked: Asked, url: str) -> dict[str, Any]:
     return document
 
 
-def _fetch_item(browser: Browser, asked: Asked, url: str, item: pystac.Item, folder: Path) -> Fetched:
-    assert item.datetime is not None
+def _fetch_assets(
+    browser: Browser, asked: Asked, url: str, item: pystac.Item, folder: Path
+) -> dict[str, tuple[str, str]]:
+    """Fetch the bands that are asked for, and what says which pixels can be used; name -> key of the asset, file."""
     folder.mkdir()
-    files: list[tuple[str, str]] = []
-    for band, key in asked.assets:
+    files: dict[str, tuple[str, str]] = {}
+    keys = {key for _, key in asked.assets}
+    masks: dict[str, str] = {}
+    for key in sorted(item.assets):  # of one that comes in several resolutions the finest
+        if (kind := find_mask(key)) is not None and key not in keys:
+            masks.setdefault(kind, key)
+    for name, key in (*asked.assets, *((key, key) for key in masks.values())):
         asset = item.assets.get(key)
         if asset is None:
             there = ", ".join(sorted(item.assets))[:200]
             raise RefusedError(f"{hide_query(url)}: no asset {key!r}; there are: {there}")
         href = asset.get_absolute_href() or asset.href
         suffix = Path(urlsplit(href).path).suffix
-        name = f"{band}{suffix if _SUFFIX.fullmatch(suffix) else '.tif'}"
-        part = folder / f"{name}{PART}"
+        file = f"{name}{suffix if _SUFFIX.fullmatch(suffix) else '.tif'}"
+        part = folder / f"{file}{PART}"
         with browser.open(href) as answer:
             browser.save(answer, href, part)
-        part.rename(folder / name)
-        files.append((band, name))
-    return Fetched(
-        url, NEW, etag=folder.name, modified=item.id[:200], acquired_at=item.datetime.isoformat(), files=tuple(files)
-    )
+        part.rename(folder / file)
+        files[name] = key, file
+    return files

@@ -125,6 +125,9 @@ def explain(error: SlopewardError, path: Path) -> str:
 def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple[str, str]], inbox: Path) -> str:
     """Put the files of an item into the scenes' inbox, the manifest with them; returns the name of the scene.
 
+    The manifest names the bands as the source does, and all files that must have arrived. What the item itself says
+    (scale, offset, clouds) lies beside it.
+
     Raises:
         RefusedError: what was fetched is not what was asked for.
     """
@@ -135,13 +138,14 @@ def place_scene(folder: Path, item: str, acquired_at: str, files: Sequence[tuple
         raise RefusedError(f"{name}: {acquired_at[:40]!r} is no time") from None
     if at.tzinfo is None or not files:
         raise RefusedError(f"{name}: expected a time with its zone and at least one band")
-    lines = [f"acquired_at = {at.isoformat()}", "", "[bands]"]
-    sizes = []
-    for band, file in files:
-        if _UNSAFE.search(band) or _UNSAFE.search(file) or file.startswith(".") or (folder / file).is_symlink():
-            raise RefusedError(f"{name}: {file[:60]!r} is no name of a band's file")
-        lines.append(f'"{band}" = "{file}"')
-        sizes.append(f'"{file}" = {(folder / file).stat().st_size}')
+    there = sorted(folder.iterdir())
+    for path in there:
+        if _UNSAFE.search(path.name) or path.name.startswith(".") or path.is_symlink() or not path.is_file():
+            raise RefusedError(f"{name}: {path.name[:60]!r} is no name of a band's file")
+    if odd := next((band for band, file in files if _UNSAFE.search(band) or folder / file not in there), None):
+        raise RefusedError(f"{name}: {odd[:60]!r} is no band that was fetched")
+    lines = [f"acquired_at = {at.isoformat()}", "", "[bands]", *(f'"{band}" = "{file}"' for band, file in files)]
+    sizes = [f'"{path.name}" = {path.stat().st_size}' for path in there]
     (folder / "scene.toml").write_text("\n".join([*lines, "", "[files]", *sizes, ""]), encoding="utf-8")
     inbox.mkdir(parents=True, exist_ok=True)
     hidden, final = inbox / f".{name}", inbox / name

@@ -307,3 +307,62 @@ def test_archives_are_unpacked_within_their_folder_and_their_bounds(tmp_path, na
     (tmp_path / "torn").mkdir()
     with pytest.raises(NotARasterError, match="cannot be unpacked"):
         unpack(tmp_path / name, tmp_path / "torn")
+
+
+def test_a_manifest_beside_a_product_adds_to_it(tmp_path):
+    root = write_safe(tmp_path)
+    write_image(root / "dem.tif", draw())
+    manifest = root / "scene.toml"
+    manifest.write_text('dem = "dem.tif"\nrole = "post"\n')
+    assert "says neither" in find_missing(root)  # the list of the product says nothing of what lies beside it
+    manifest.write_text('dem = "dem.tif"\nrole = "post"\ncomplete = true\n')
+    assert find_missing(root) is None
+    scene = read_scene(root)
+    assert (scene.role, scene.dem) == ("post", root / "dem.tif")
+    assert (scene.offset, scene.calibration) == (-1000.0, "BOA_ADD_OFFSET in MTD_MSIL2A.xml")
+    assert scene.acquired_at.replace(microsecond=0) == TAKEN
+    values, valid = look(root)
+    assert np.median(values[:, valid]) == pytest.approx(1500, abs=20)
+    assert valid.mean() == pytest.approx(0.75)
+    next(root.rglob("*B04_10m.jp2")).unlink()
+    assert "has not arrived" in find_missing(root)
+
+
+def test_bands_that_a_manifest_names_are_all_bands_and_know_whose_they_are(tmp_path):
+    root = write_safe(tmp_path).rename(tmp_path / "plain")  # its name says an offset too
+    red = next(root.rglob("*B04_10m.jp2")).relative_to(root).as_posix()
+    manifest = root / "scene.toml"
+    manifest.write_text(f'complete = true\n[bands]\nred = "{red}"\n')
+    scene = read_scene(root)
+    assert (list(scene.bands), scene.offset, scene.classification is not None) == (["B4"], -1000.0, True)
+    write_image(root / "own.tif", draw())
+    manifest.write_text('complete = true\n[bands]\nred = "own.tif"\n')
+    assert (read_scene(root).offset, read_scene(root).calibration) == (0.0, "")  # nobody says that it has one
+    manifest.write_text(f'complete = true\n[bands]\nred = "{red}"\nslope = "own.tif"\n')
+    assert read_scene(root).offset == -1000.0  # terrain is no count
+    manifest.write_text(f'complete = true\n[bands]\nred = "{red}"\nblue = "own.tif"\n')
+    with pytest.raises(ManifestError, match="of the product and others"):
+        read_scene(root)
+    manifest.write_text(f'complete = true\noffset = -900\n[bands]\nred = "{red}"\nblue = "own.tif"\n')
+    assert (read_scene(root).offset, read_scene(root).calibration) == (-900.0, "scene.toml")
+
+
+def test_an_offset_of_a_manifest_keeps_the_gain_of_the_product(tmp_path):
+    write_landsat(tmp_path)
+    (tmp_path / "scene.toml").write_text("complete = true\noffset = -1990\n")
+    scene = read_scene(tmp_path)
+    assert (scene.gain, scene.offset, scene.calibration) == (0.275, -1990.0, "scene.toml")
+
+
+def test_a_product_that_cannot_be_used_needs_a_manifest_that_says_bands_and_offset(tmp_path):
+    write_landsat(tmp_path, level="L1TP")
+    write_image(tmp_path / "own.tif", draw())
+    (tmp_path / "scene.toml").write_text(
+        'acquired_at = 2023-05-11T10:15:59Z\ncomplete = true\n[bands]\nred = "own.tif"\n'
+    )
+    with pytest.raises(ManifestError, match=r"expected level 2.*else name .bands. and `offset`"):
+        read_scene(tmp_path)
+    (tmp_path / "scene.toml").write_text(
+        'acquired_at = 2023-05-11T10:15:59Z\ncomplete = true\noffset = 0\n[bands]\nred = "own.tif"\n'
+    )
+    assert read_scene(tmp_path).offset == 0.0

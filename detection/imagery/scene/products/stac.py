@@ -1,5 +1,8 @@
 """A STAC item with its assets beside it (SpatioTemporal Asset Catalog 1.0 and 1.1, extensions eo and raster)."""
 
+import json
+import math
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -15,14 +18,20 @@ RASTERS: Final = {".tif", ".tiff", ".jp2"}
 # Whether somebody subtracted the offset of Sentinel-2 from the values already; where it says no, that is wrong for many
 # (Element84/earth-search, issues 66 and 71).
 APPLIED: Final = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+# The processing baseline, whose number says the offset; catalogues of Copernicus name it `processing:version`.
+BASELINES: Final = ("s2:processing_baseline", "sentinel:processing_baseline")
 KNOWN: Final = frozenset(BAND_NAMES.values())
+ITEM: Final = "item.json"
+Scale = tuple[float, float] | None
+"""Factor and shift that turn values into reflectance; None where nobody says them."""
 
 
 def describe_stac(folder: Path) -> dict[str, Any] | None:
     """What the only item in a folder says of the assets that lie there; None where no JSON file is an item.
 
     A band is known by its common name or its name; scale and offset that turn values into reflectance count where all
-    bands share them. Assets elsewhere are not fetched.
+    bands share them. Assets elsewhere are not fetched. `counts` are the files that have this scale, `nodata` is what
+    the bands say that means nothing.
 
     Raises:
         ManifestError: several items, no time, or no band among the assets that are there.
@@ -42,7 +51,8 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     taken = properties.get("datetime") or properties.get("start_datetime")
     bands: dict[str, Any] = {}
     content: dict[str, Any] = {"acquired_at": read_instant(taken, path, "datetime"), "remarks": []}
-    scales, away = set(), []
+    scales, nodata, away = set(), set(), []
+    scales_of: dict[str, set[Scale]] = {}
     for key, asset in assets.items():
         if _is_picture(str(key), asset):
             continue
@@ -50,13 +60,15 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
         if file is None:
             away.append(str(key))
             continue
-        if (kind := MASKS.get(str(key).lower())) is not None:
-            content[kind] = file
+        if (kind := find_mask(str(key))) is not None:
+            content.setdefault(kind, file)
             continue
-        for index, (name, scale) in enumerate(_list_bands(str(key), asset, path), 1):
+        for index, (name, scale, empty) in enumerate(_list_bands(str(key), asset, path), 1):
+            scales_of.setdefault(file, set()).add(scale)
             if name in KNOWN and name not in bands:
                 bands[name] = {"file": file, "index": index}
                 scales.add(scale)
+                nodata.add(empty)
     if not bands:
         raise ManifestError(
             f"{path}: no band with a known name among the assets that lie beside it"
@@ -65,6 +77,9 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     if len(scales) > 1:
         raise ManifestError(f"{path}: bands differ in scale and offset; write a scene.toml")
     (scale,) = scales
+    content["counts"] = [file for file, found in scales_of.items() if found == {scale}]
+    if len(nodata) == 1:
+        content["nodata"] = nodata.pop()
     if scale is not None:
         content |= {"gain": round(scale[0] / COUNT, 9), "offset": round(scale[1] / COUNT, 6)}
         content["calibration"] = f"raster:scale and raster:offset in {path.name}"
@@ -76,6 +91,21 @@ def describe_stac(folder: Path) -> dict[str, Any] | None:
     elif applied is False:
         content["remarks"] = [f"{path.name} says that the offset was not subtracted before, which is often wrong there"]
     return content | {"bands": bands}
+
+
+def write_item(folder: Path, item: dict[str, Any], files: dict[str, tuple[str, str]]) -> None:
+    """Write an item beside its files as `describe_stac` reads it: what it says of them, and no address.
+
+    Args:
+        folder: where the files lie.
+        item: as the catalogue gave it.
+        files: name of an asset here -> its key in the item, and the file.
+    """
+    assets = {name: {**item["assets"][key], "href": file} for name, (key, file) in files.items()}
+    for one in assets.values():
+        one.pop("alternate", None)
+    kept = {key: item.get(key) for key in ("type", "stac_version", "id", "properties")}
+    (folder / ITEM).write_text(json.dumps(kept | {"assets": assets}), encoding="utf-8")
 
 
 def find_items(folder: Path) -> list[Path]:
@@ -90,14 +120,26 @@ def find_items(folder: Path) -> list[Path]:
     return found
 
 
+def find_mask(key: str) -> str | None:
+    """What an asset says of the pixels that can be used, in the word of a manifest; None where it is no such mask.
+
+    >>> find_mask("SCL"), find_mask("SCL_20m"), find_mask("red")
+    ('classification', 'classification', None)
+    """
+    return MASKS.get(re.sub(r"_\d+m$", "", key.lower()))
+
+
 def _read_baseline(properties: dict[str, Any], path: Path) -> dict[str, Any]:
     """What the processing baseline of a Sentinel-2 item adds to its counts, where no asset states an offset."""
-    said = properties.get("s2:processing_baseline")
-    if said is None:
+    is_sentinel = str(properties.get("platform", "")).lower().startswith("sentinel-2")
+    names = (*BASELINES, *(("processing:version",) if is_sentinel else ()))
+    name = next((one for one in names if properties.get(one) is not None), None)
+    if name is None:
         return {}
-    baseline = read_number(said, path, "s2:processing_baseline")
+    said = properties[name]
+    baseline = read_number(said, path, name)
     offset = SENTINEL_OFFSET if round(100.0 * baseline) >= BASELINE else 0.0
-    return {"offset": offset, "calibration": f"s2:processing_baseline {said} in {path.name}"}
+    return {"offset": offset, "calibration": f"{name} {said} in {path.name}"}
 
 
 def _is_picture(key: str, asset: object) -> bool:
@@ -115,8 +157,8 @@ def _find_file(asset: object) -> str | None:
     return href.removeprefix("./")
 
 
-def _list_bands(key: str, asset: dict[str, Any], path: Path) -> list[tuple[str, tuple[float, float] | None]]:
-    """Name of each band of an asset, and what turns its values into reflectance."""
+def _list_bands(key: str, asset: dict[str, Any], path: Path) -> list[tuple[str, Scale, float | None]]:
+    """Name of each band of an asset, what turns its values into reflectance, and which of them means nothing."""
     described = asset.get("bands") or asset.get("eo:bands") or [{"name": key}]
     rasters = asset.get("raster:bands") or described
     found = []
@@ -127,10 +169,14 @@ def _list_bands(key: str, asset: dict[str, Any], path: Path) -> list[tuple[str, 
         names = [name_band(str(one)) for one in (band.get("name"), common, key) if one]
         name = next((one for one in names if one in KNOWN), names[-1] if names else key)
         raster = rasters[k] if isinstance(rasters, list) and k < len(rasters) and isinstance(rasters[k], dict) else {}
-        scale, offset = (raster.get(f"raster:{what}", raster.get(what)) for what in ("scale", "offset"))
+        told = asset | raster  # what all bands of an asset share may stand once (STAC 1.1)
+        scale, offset = (told.get(f"raster:{what}", told.get(what)) for what in ("scale", "offset"))
         numbers = None
         if scale is not None:
             shift = 0.0 if offset is None else read_number(offset, path, f"raster:offset of {key}")
             numbers = read_number(scale, path, f"raster:scale of {key}"), shift
-        found.append((name, numbers))
+        empty = told.get("nodata")
+        if not isinstance(empty, int | float) or not math.isfinite(empty):
+            empty = None  # `nan` is no value anyhow
+        found.append((name, numbers, None if empty is None else float(empty)))
     return found
