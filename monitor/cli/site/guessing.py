@@ -1,7 +1,8 @@
 """The part of `slopeward ingest --guess`: from a stranger's table to a mapping, a site file, levels and forecasts."""
 
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reading import FileResult
-from monitor.ingest.guess.guess import Guess, Question, guess
+from monitor.ingest.guess.guess import Guess, guess
 from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.site_file import PLACE, ask_place, find_absent, name_site, read_place, write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def guess_file(
-    path: Path, site_id: str | None, given: Sequence[str], out: Path, config: Path | None, *,
+    path: Path, site_id: str | None, given: Sequence[str], out: Path | None, config: Path | None, *,
     accepts: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
@@ -34,7 +36,7 @@ def guess_file(
         path: the file.
         site_id: a site that exists gets the stations it lacks in a file of their own; else it becomes a new site.
         given: answers as `KEY=VALUE`.
-        out: folder of what is written.
+        out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
         config: the service file.
         accepts: a person has said that the units are right.
         as_json: one JSON object on stdout, in place of tables.
@@ -49,19 +51,26 @@ def guess_file(
     site = None if site_id is None else known.get(site_id)
     found = _ask_until_known(lambda: _understand(look, answers, is_new=site is None), answers, as_json=as_json)
     assert found.mapping is not None
-    mapping = _write(out / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
+    here = out or Path()
+    mapping = _write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
     written = [mapping]
+    before = []
     if site is None:
         name = site_id or name_site(path.stem)
         body = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
         site = parse_site(body, name)
-        folder = (_sites_folder(config) if site_id else None) or out
-        written.append(_write(folder / f"{name}.toml", body))
+        folder = _sites_folder(config)
+        # among the sites of a service that runs a file is put by its name alone, not by a look at a table
+        in_place = folder is not None and (bool(site_id) or (out is None and not folder.is_dir()))
+        written.append(_write((folder if in_place and folder else here) / f"{name}.toml", body))
+        if not in_place and folder is not None:
+            before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
+            before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
     elif absent := find_absent(site, found.sensors):
-        written.append(_write(out / f"{path.stem}.stations.toml", spell_stations(absent)))
-        say(
-            f"{site.id} does not name {len({s.station for s in absent})} of the stations: add {written[-1]} to its file"
-        )
+        written.append(_write(here / f"{path.stem}.stations.toml", "\n" + spell_stations(absent)))
+        many = len({s.station for s in absent})
+        say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
+        before = [f"cat {_quote(written[-1])} >> {_quote((_sites_folder(config) or Path()) / f'{site.id}.toml')}"]
     if as_json:
         print_json({
             "file": str(path), "facts": dict(found.facts), "written": [str(w) for w in written],
@@ -72,10 +81,23 @@ def guess_file(
     if not find_absent(site, found.sensors):
         _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
     _score_forecasts(path, found.mapping, as_json=as_json)
-    say(
-        f"next: set the bounds in the site file, slopeward check, then store the readings:\n"
-        f"  slopeward ingest {path} --site {site.id} --mapping {mapping}"
-    )
+    say("next: set the bounds in the site file, they are examples; then store the readings, and look back and ahead:")
+    for command in (*before, *_list_next(path, mapping, site.id, config)):
+        say(f"  {command}")
+
+
+def _list_next(path: Path, mapping: Path, site_id: str, config: Path | None) -> Iterator[str]:
+    """The commands from a site file to stored readings, the levels of the record and a forecast."""
+    more = "" if config is None else f" --config {_quote(config)}"
+    yield f"slopeward check{more}"
+    yield f"slopeward db upgrade{more}"
+    yield f"slopeward ingest {_quote(path)} --site {site_id} --mapping {_quote(mapping)}{more}"
+    yield f"slopeward backtest --site {site_id}{more}"
+    yield f"slopeward forecast run --site {site_id}{more}"
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _read_answers(given: Sequence[str]) -> dict[str, str]:
@@ -133,18 +155,17 @@ def _understand(look: Look, answers: Mapping[str, str], *, is_new: bool) -> Gues
 
 def _known_sites(config: Path | None) -> dict[str, Site]:
     folder = _sites_folder(config)
-    return {} if folder is None else {s.id: s for s in scan_sites(folder)[0]}
+    return {} if folder is None or not folder.is_dir() else {s.id: s for s in scan_sites(folder)[0]}
 
 
 def _sites_folder(config: Path | None) -> Path | None:
-    """Where site files are; None: there is no service here yet, a file can be looked at all the same."""
+    """Where site files are, or will be; None: the service file is wrong, a table can be looked at all the same."""
     try:
-        folder = load_service(config).paths.sites
+        return load_service(config).paths.sites
     except ConfigError:
         if config is not None:
             raise
         return None
-    return folder if folder.is_dir() else None
 
 
 def _write(path: Path, text: str) -> Path:

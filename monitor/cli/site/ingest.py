@@ -117,7 +117,7 @@ def ingest(
             raise typer.BadParameter(
                 "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
             )
-        guess_file(path, site, answers or (), out or Path(), config, accepts=accept_units, as_json=as_json)
+        guess_file(path, site, answers or (), out, config, accepts=accept_units, as_json=as_json)
         return
     if answers or out is not None:
         raise typer.BadParameter("--answer and --out belong to --guess")

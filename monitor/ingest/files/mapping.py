@@ -16,6 +16,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.message import is_station
+from monitor.ingest.months import begin_day, spell_months
 
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
@@ -26,7 +27,7 @@ _YEARS: Final = (1800.0, 2300.0)
 MISSING: Final = ("", "NaN", "nan", "NAN", "NA", "null", "None")
 
 
-_NUMBER: Final = re.compile(r"[+-]?[\d.,'  ]*\d(?:[eE][+-]?\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?[\d.,'\u2019  ]*\d(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,17 @@ class TimeRule:
             return read_time(number, self.format, self.column, live=False)
         text = str(value).strip()
         try:
-            return datetime.fromisoformat(text) if self.format == "iso" else datetime.strptime(text, self.format)  # noqa: DTZ007
+            return self._read_text(text)
         except (ValueError, re.error):  # a pattern that names one part twice
+            with suppress(ValueError, OverflowError, re.error):
+                if (begin := begin_day(text)) is not None:
+                    return self._read_text(begin) + timedelta(days=1)
             raise PayloadError("bad_time", f"{self.column}: {text[:60]!r} is not of the form {self.format}") from None
+
+    def _read_text(self, text: str) -> datetime:
+        if self.format == "iso":
+            return datetime.fromisoformat(text)
+        return datetime.strptime(spell_months(text) if "%b" in self.format else text, self.format)  # noqa: DTZ007
 
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""

@@ -5,41 +5,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
-from monitor.ingest.guess.look import NO_VALUE, Look, is_number
+from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
+from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
 from monitor.ingest.guess.times import Times, describe_gaps, find_times
+from monitor.ingest.guess.together import Numbers, name_some, pair_errors, settle_components
 
-NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
-LEAVE_OUT: Final = "leave out"
-EACH: Final = "each on its own"
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
-YES, NO = "yes", "no"
-COMMA, POINT = "comma", "point"
-ZONE, DATES, DECIMAL, UNIT, QUANTITY, COLUMN = "zone", "dates", "decimal", "unit", "quantity", "column"
+ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 SAME: Final = "same"
-_SENTINELS: Final = frozenset(
-    {-9999.0, -999.0, -99999.0, -999.9, -999.99, -9999.9, -6999.0, -7999.0, 7999.0, 9999.0, 99999.0, 6999.0, 9999.9}
-)  # 7999 and 6999: Campbell loggers; the others are customs
 _SIGNS: Final = {"d": "DD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh", "M": "mm", "S": "ss",
                  "f": "fff", "p": "AM/PM"}  # fmt: skip
 _STATIONS_MOST: Final = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What the file does not say; `key` is what an answer is given under."""
-
-    key: str
-    text: str
-    choices: tuple[str, ...] = ()
-    default: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +78,12 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         raise ConfigError(
             f"{look.path}: no column of numbers beside the time; the columns are: {', '.join(look.names)}"
         )
-    decimal, thousands = _settle_decimal(look, numbers, answers, questions)
+    decimal, thousands = settle_decimal(look, numbers, answers, questions)
     facts.append(("decimal mark", COMMA if decimal == "," else POINT))
-    missing = _find_missing(look, numbers, decimal, thousands)
+    missing = find_missing(look, numbers, decimal, thousands)
     facts += [("no measurement", ", ".join(f"{word} × {n}" for word, n in missing.items()))] if missing else []
-    rules, open_columns = _settle_columns(look, numbers, station, answers, questions)
+    tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
+    rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
     left = [n for n in look.names if n not in numbers and n not in times.rule.columns and n != station]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
@@ -137,6 +124,7 @@ def _tell_times(times: Times) -> str:
         ordered = sorted(times.parsed, key=lambda at: at.replace(tzinfo=None))
         span = f", {ordered[0]:%Y-%m-%d %H:%M} to {ordered[-1]:%Y-%m-%d %H:%M}"
     names = {"iso": "ISO 8601", "year": "decimal years", "s": "seconds since 1970", "ms": "milliseconds since 1970",
+             "us": "microseconds since 1970", "ns": "nanoseconds since 1970",
              "excel": "day numbers of a spreadsheet", "year_day_hhmm": "year, day of the year, hhmm"}  # fmt: skip
     form = names.get(times.rule.format) or spell_form(times.rule.format)
     zone = "" if times.rule.zone is None else f", zone {times.rule.zone.key}"
@@ -193,7 +181,7 @@ def _settle_dates(times: Times, answers: Mapping[str, str], questions: list[Ques
             Question(DATES, f"is {first!r} written with the day or the month first?", (DAY_FIRST, MONTH_FIRST))
         )
         return times
-    _require(DATES, said, (DAY_FIRST, MONTH_FIRST))
+    require(DATES, said, (DAY_FIRST, MONTH_FIRST))
     rule = replace(times.rule, format=sorts[said])
     cells = [at.strftime(times.rule.format) for at in times.parsed]
     parsed = []
@@ -210,7 +198,7 @@ def _is_day_first(form: str) -> bool:
 
 
 def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Question]) -> Times:
-    if times.has_zone or times.rule.format in {"year", "s", "ms"}:
+    if times.has_zone or times.rule.format in {"year", "s", "ms", "us", "ns"}:
         return times
     said = answers.get(ZONE) or times.zone
     if said is None:
@@ -224,55 +212,21 @@ def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Quest
         raise ConfigError(f"zone: expected a name such as Europe/Zurich or UTC, got {said!r}") from None
 
 
-def _settle_decimal(
-    look: Look, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
-) -> tuple[str, str]:
-    """The decimal mark and that of thousands."""
-    texts = [str(c) for name in numbers for c in look.columns[name] if isinstance(c, str)]
-    with_comma = [t for t in texts if "," in t]
-    with_point = [t for t in texts if "." in t]
-    other = next(
-        (mark for mark in ("'", "\u00a0", "\u202f", " ") if any(mark in t.strip() for t in texts if is_number(t))), ""
-    )
-    if not with_comma:
-        groups = [t for t in with_point if t.count(".") > 1]
-        return (",", ".") if groups else (".", other)
-    if with_point and any("," in t and "." in t for t in texts):
-        both = next(t for t in texts if "," in t and "." in t)
-        return (",", ".") if both.rfind(",") > both.rfind(".") else (".", ",")
-    grouped = all(re.fullmatch(r"[+-]?\d{1,3}(?:,\d{3})+", t) for t in with_comma)
-    if with_point and not grouped:
-        return ",", other  # the points will be refused, row by row
-    if with_point and grouped:
-        return ".", ","
-    if not grouped or any(re.fullmatch(r"[+-]?0,\d+", t) for t in with_comma):
-        return ",", other
-    if any(t.count(",") > 1 for t in with_comma):
-        return ".", ","
-    said = answers.get(DECIMAL)
-    if said is None:
-        questions.append(
-            Question(
-                DECIMAL, f"is the comma in {with_comma[0]!r} a decimal mark, or of thousands?", (COMMA, POINT), COMMA
-            )
-        )
-        return ",", other
-    _require(DECIMAL, said, (COMMA, POINT))
-    return (",", other) if said == COMMA else (".", ",")
-
-
 def _settle_columns(
-    look: Look, numbers: Sequence[str], station: str | None, answers: Mapping[str, str], questions: list[Question]
-) -> tuple[list[ColumnRule], set[str]]:
+    look: Look, numbers: Sequence[str], tell: Numbers, station: str | None, answers: Mapping[str, str],
+    questions: list[Question],
+) -> tuple[list[ColumnRule], set[str]]:  # fmt: skip
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
     names = {n: read_name(n, look.units.get(n)) for n in numbers if not is_no_measurement(n)}
-    values = {n: name for n, name in names.items() if not name.is_error and not is_raw(name.foreign)}
-    errors = {n: name for n, name in names.items() if name.is_error}
+    names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
+    names, open_columns = settle_components(names, answers, questions)
+    errors = pair_errors(names, tell, answers, questions)
+    values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     asked: dict[str, tuple[Question, list[str]]] = {}
     found: dict[str, tuple[str, str]] = {}
     for column, name in values.items():
-        quantity = name.quantity or _answer(answers, QUANTITY, column, name.unit or "")
-        unit = name.unit or _answer(answers, UNIT, column, quantity or "", f"{quantity} [{name.foreign}]")
+        quantity = name.quantity or answer_of(answers, QUANTITY, column, name.unit or "")
+        unit = name.unit or answer_of(answers, UNIT, column, quantity or "", f"{quantity} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
@@ -291,16 +245,17 @@ def _settle_columns(
             found[column] = quantity, unit
     for question, columns in asked.values():
         more = (EACH,) if question.key.startswith(QUANTITY) and len(columns) > 1 else ()
-        text = f"{question.text}: {_name_some(columns)}?"
+        text = f"{question.text}: {name_some(columns)}?"
         questions.append(replace(question, text=text, choices=(*question.choices, *more)))
     if station is not None:
         found = _settle_twins(found, answers, questions)
     stations = _name_stations(look, {c: values[c] for c in found}, found, station)
     rules = [
-        ColumnRule(c, stations[c], quantity, unit, _find_error(values[c], quantity, stations[c], errors))
+        ColumnRule(c, stations[c], quantity, unit, next((e for e, value in errors.items() if value == c), None))
         for c, (quantity, unit) in found.items()
     ]
-    return rules, {column for _, columns in asked.values() for column in columns}
+    open_columns += [column for _, columns in asked.values() for column in columns]
+    return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 
 
 def _tell_raw(look: Look, column: str) -> str:
@@ -320,18 +275,10 @@ def _settle_twins(
             if key not in answers:
                 questions.append(Question(key, f"which of these columns is {quantity}?", (*columns, LEAVE_OUT)))
             else:
-                _require(key, answers[key], (*columns, LEAVE_OUT))
+                require(key, answers[key], (*columns, LEAVE_OUT))
                 columns = [c for c in columns if c == answers[key]]
         kept |= {c: found[c] for c in columns}
     return kept
-
-
-def _answer(answers: Mapping[str, str], key: str, column: str, *groups: str) -> str | None:
-    """What was said of the column, of those alike, or of all."""
-    for name in (f"{key}:{column}", *(f"{key}:{group}" for group in groups), key):
-        if name in answers and answers[name] != EACH:
-            return answers[name]
-    return None
 
 
 def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
@@ -361,10 +308,6 @@ def _ask(
     asked[name][1].append(column)
 
 
-def _name_some(columns: Sequence[str]) -> str:
-    return ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")
-
-
 def _name_stations(
     look: Look, names: Mapping[str, Name], found: Mapping[str, tuple[str, str]], station: str | None
 ) -> dict[str, str | None]:
@@ -387,25 +330,7 @@ def _name_stations(
     return dict(chosen)
 
 
-def _find_error(name: Name, quantity: str, station: str | None, errors: Mapping[str, Name]) -> str | None:
-    """The column of its standard deviation."""
-    for column, error in errors.items():
-        same_place = error.station in {name.station, station, ""}
-        if error.quantity == quantity and same_place and error.unit in {None, name.unit}:
-            return column
-    return None
-
-
-def _require(key: str, said: str, choices: Sequence[str]) -> None:
-    if said not in choices:
-        raise ConfigError(f"{key}: expected {' or '.join(repr(c) for c in choices)}, got {said!r}")
-
-
 # ---- what the cells say ----------------------------------------------------------------------------------------
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, str) and cell.lower() in NO_VALUE) or cell != cell  # noqa: PLR0124 - NaN
 
 
 def _find_station(
@@ -415,7 +340,7 @@ def _find_station(
     for name in look.names:
         if name in times.rule.columns or not is_station_column(name):
             continue
-        cells = [str(c) for c in look.columns[name] if not _is_empty(c)]
+        cells = [str(c) for c in look.columns[name] if not is_empty(c)]
         kinds = set(cells)
         if len(cells) < 0.9 * look.rows or len(kinds) > min(_STATIONS_MOST, max(1, len(cells) // 2)):
             continue
@@ -426,11 +351,9 @@ def _find_station(
             )
         twins = [kind for kind, one in ids.items() if list(ids.values()).count(one) > 1]
         if twins and answers.get(SAME) is None:
-            questions.append(Question(SAME, f"are these names the same station: {_name_some(twins)}?", (YES, NO)))
+            questions.append(Question(SAME, f"are these names the same station: {name_some(twins)}?", (YES, NO)))
         elif twins and answers[SAME] != YES:
-            raise ConfigError(
-                f"{look.path}: stations that are not the same need names that differ: {_name_some(twins)}"
-            )
+            raise ConfigError(f"{look.path}: stations that are not the same need names that differ: {name_some(twins)}")
         return name
     return None
 
@@ -438,50 +361,12 @@ def _find_station(
 def _find_numbers(look: Look, times: Times, station: str | None) -> list[str]:
     found = []
     for name in look.names:
-        cells = [c for c in look.columns[name] if not _is_empty(c)]
+        cells = [c for c in look.columns[name] if not is_empty(c)]
         if name in times.rule.columns or name == station or not cells:
             continue
-        numeric = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in cells)
-        if numeric >= NUMBERS_LEAST * len(cells) and not isinstance(cells[0], datetime):
+        if is_numeric(cells) and not isinstance(cells[0], datetime):
             found.append(name)
     return found
-
-
-def _find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
-    """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
-    words: Counter[str] = Counter()
-    for name in numbers:
-        values: list[float] = []
-        spelled: Counter[str] = Counter()
-        for cell in look.columns[name]:
-            if isinstance(cell, str) and not is_number(cell):
-                if cell and cell.lower() in NO_VALUE:
-                    words[cell] += 1
-                continue
-            number = _number(cell, decimal, thousands)
-            if number is None:
-                continue
-            if number in _SENTINELS:
-                spelled[str(cell)] += 1
-            else:
-                values.append(number)
-        if not values:
-            continue
-        low, high = min(values), max(values)
-        reach = max(high - low, abs(high), abs(low), 1.0)
-        for cell, count in spelled.items():
-            number = _number(cell, decimal, thousands) or 0.0
-            if count >= 2 and (number < low - reach or number > high + reach):
-                words[cell] += count
-    return dict(words)
-
-
-def _number(cell: Any, decimal: str, thousands: str) -> float | None:
-    try:
-        text = str(cell).replace(thousands, "") if thousands else str(cell)
-        return float(text.replace(decimal, "."))
-    except ValueError:
-        return None
 
 
 def _list_sensors(look: Look, mapping: TableMapping, times: Times) -> tuple[Sensor, ...]:
@@ -501,7 +386,7 @@ def _list_sensors(look: Look, mapping: TableMapping, times: Times) -> tuple[Sens
 
 def _list_steps(look: Look, station: str, times: Times) -> dict[str, timedelta | None]:
     """The usual step of each station that a column names."""
-    places = [name_station(str(c)) for c in look.columns[station] if not _is_empty(c)]
+    places = [name_station(str(c)) for c in look.columns[station] if not is_empty(c)]
     if len(times.parsed) != len(places):
         return dict.fromkeys(places)
     own: dict[str, list[datetime]] = {}
@@ -514,7 +399,6 @@ def _is_counter(look: Look, rule: ColumnRule, mapping: TableMapping) -> bool:
     """Whether a column of rain only rises, as the sum since the beginning does."""
     if rule.quantity != "rain":
         return False
-    cells = [c for c in look.columns[rule.name] if not _is_empty(c) and str(c) not in mapping.missing]
-    values = [n for c in cells if (n := _number(c, mapping.decimal, mapping.thousands)) is not None]
+    values = list_numbers(look, rule.name, mapping.decimal, mapping.thousands, mapping.missing)
     falls = sum(b < a for a, b in pairwise(values))
     return len(values) >= 20 and falls <= 0.02 * len(values) and values[-1] > values[0]

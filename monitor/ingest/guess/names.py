@@ -1,7 +1,8 @@
 """What the name of a column says: quantity, unit, station. Words of the field in six languages."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, split_suffix
@@ -12,46 +13,71 @@ from monitor.ingest.files.units import spell_unit, unit_of_header
 _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"batt|akku|supply.?volt|versorgung|batterie|bateria|电池|电压", "battery_voltage"),
     (r"rssi|signal|feldst", "signal_strength"),
-    (r"rain|precip|niederschlag|regen|pioggia|pluie|lluvia|降雨|雨量", "rain"),
+    (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|降雨|雨量", "rain"),
     (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
-    (r"pore|poren|interstiz|piezom|piezo|孔隙", "pore_pressure"),
+    (r"pore|poren|interstiz|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
     (r"coheren", "coherence"),
-    (
-        r"(?<![a-z])gw[tl](?![a-z])|ground.?water|grundwasser|falda|nappe|fre[aá]tic|water.?table|地下水",
-        "groundwater_level",
-    ),
+    (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
+    (r"nappe|fre[aá]tic|water.?table|地下水", "groundwater_level"),
     (r"(?<![a-z])rwl(?![a-z])|reservoir|stausee|embalse|invaso|lake|库水|水库", "reservoir_level"),
     (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|nivel|stage|gauge.?height|水位", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|riss|joint|fessur|grieta|extenso|estenso|spalt|aperture|opening|convergen|裂缝",
+        r"crack|lvdt|fissur|riss|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|convergen|裂缝",
         "crack_opening",
     ),
-    (r"(?:tilt|inclin|neigung|klino|倾).*(?:[ _\-]?x|[ _\-]a)(?![a-z])", "tilt_x"),
-    (r"(?:tilt|inclin|neigung|klino|倾).*(?:[ _\-]?y|[ _\-]b)(?![a-z])", "tilt_y"),
     (r"tilt|inclin|neigung|klino|倾", "tilt"),
     (r"veloc|speed|geschwind|vitesse|速度", "velocity"),
     (r"strain|dehnung|deformaz.*unit|应变", "strain"),
     (r"downslope|hangab|falllinie|along.?slope", "displacement_downslope"),
     (r"(?<![a-z])los(?![a-z])|line.?of.?sight", "displacement_los"),
     (r"slope.?dist|distan|schr[äa]gdist|range|strecke", "displacement_distance"),
-    (r"(?<![a-z])(?:east(?:ing)?|ost|est|d?e|de|dx|ue)(?![a-z])|东", "displacement_east"),
-    (r"(?<![a-z])(?:north(?:ing)?|nord|d?n|dn|dy|un)(?![a-z])|北", "displacement_north"),
-    (
-        r"(?<![a-z])(?:up|vert(?:ical)?|hoch|höhe|height|quota|d?u|du|dz|settl\w*|setzung|heave)(?![a-z])|垂直|沉降",
-        "displacement_up",
-    ),
+    (r"(?<![a-z])easting(?![a-z])|东", "displacement_east"),
+    (r"(?<![a-z])northing(?![a-z])|北", "displacement_north"),
+    (r"(?<![a-z])(?:up|vert(?:ical)?|hoch|höhe|height|quota|heave)(?![a-z])|垂直", "displacement_up"),
+    (r"(?<![a-z])(?:settl\w*|setzung|cedimento|abbassamento|tassement)(?![a-z])|沉降", "displacement_up"),
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|变形", "displacement"),
 )  # fmt: skip
+COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
+_OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
 _BY_UNIT: Final = {"degC": "temperature", "degF": "temperature", "V": "battery_voltage", "mV": "battery_voltage",
                    "dBm": "signal_strength", "hPa": "air_pressure", "mbar": "air_pressure"}  # fmt: skip
-_ERROR: Final = re.compile(
-    r"(?:^|[\s_.\-(/])(?:sd|std(?:ev)?|stddev|sigma|sig|err(?:or)?|rms|s[0-9]?|σ)(?=$|[\s_.\-)/\[(])|σ|sigma",
-    re.IGNORECASE,
+# says that a column is the standard deviation of another
+_ERROR_WORDS: Final = (
+    r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)", r"(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)",
+    r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler", r"st\.?[ _.\-]dev\w*",
+    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "误差", "标准差",
 )  # fmt: skip
+_ERROR_ALONE: Final = (
+    r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?",
+    "sdev",
+    "stddev",
+    "stdev",
+    "stderr",
+    "stdabw",
+    "sig",
+    r"err(?:ors?|ore|eur)?",
+    "fehler",
+    "genauigkeit",
+    "accuracy",
+    "precision",
+    "rmse?",
+    "unc",
+)  # fmt: skip - words of their own
+_ERROR: Final = re.compile(
+    rf"{'|'.join(_ERROR_WORDS)}|(?<![^\W\d_])(?:{'|'.join(_ERROR_ALONE)})(?![^\W\d_])", re.IGNORECASE
+)
+# might say so: SE is also a side of a slope, S1 an instrument
+_MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
+_MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
+# one letter, or a side of the compass: a component only where the others stand beside it
+_SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
+_AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)  # of a tiltmeter
+_AXIS_WORD: Final = re.compile(r"achse|axis|(?<![a-z])ass[ei](?![a-z])|(?<![a-z])axe(?![a-z])", re.IGNORECASE)
+_SIDES: Final = {"east": "e", "ost": "e", "est": "e", "este": "e", "north": "n", "nord": "n", "norte": "n"}
 _STATION_WORDS: Final = [
     "station",
     "site",
@@ -96,42 +122,73 @@ _CALENDAR: Final = re.compile(
 )
 # measured beside slopes and no quantity of this service
 _NOT_OF_HERE: Final = ("humidit", "luftfeucht", "solar", "radiat", "strahlung", "slr", "wind", "satell", "hdop", "pdop",
-                       "dew.?p", "taupunkt", "rugiada")  # fmt: skip
+                       "dew.?p", "taupunkt", "rugiada", "quality", "qualität", "qualità", "qualité", "flag", "status",
+                       "azimut", "threshold", "grenzwert")  # fmt: skip
 _ALONE: Final = ("rh", r"rel\w*[ _.]?hum\w*", "par", "dp", "q")  # as words of their own
 _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_ALONE)})(?![a-z])", re.IGNORECASE)
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
-    r"level|pressure|druck|deviation|uncertainty|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser)(?![a-z])",
+    r"level|pressure|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
+    r"[23]d)(?![a-z])",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a column's name says; None where it says nothing."""
+    """What a column's name says; None where it says nothing.
+
+    Attributes:
+        quantity: what it measures.
+        unit: in which unit.
+        station: "" where nothing of the name is left for it.
+        foreign: what stands where a unit would, and is none that is known.
+        sign: e, n, u, x or y: a component, where the others of its station stand beside it.
+        base: the station without the sign.
+        is_side: the sign is a word such as Nord, not a letter.
+        error_of: the columns whose standard deviation this would be, by its name; the likeliest first.
+        is_error: it says that it is one.
+    """
 
     quantity: str | None
     unit: str | None
-    station: str  # "" where nothing of the name is left for it
-    is_error: bool = False  # the standard deviation of another column
-    foreign: str = ""  # what stands where a unit would, and is none that is known
+    station: str
+    foreign: str = ""
+    sign: str = field(default="", repr=False)
+    base: str = field(default="", repr=False)
+    is_side: bool = field(default=False, repr=False)
+    error_of: "tuple[Name, ...]" = field(default=(), repr=False)
+    is_error: bool = field(default=False, repr=False)
 
 
 def read_name(header: str, unit: str | None = None) -> Name:
-    """Quantity, unit and station of a column.
+    """Quantity, unit and station of a column, and whose error it may be.
 
     >>> read_name("Crack 3 [mm]")
-    Name(quantity='crack_opening', unit='mm', station='Crack-3', is_error=False, foreign='')
+    Name(quantity='crack_opening', unit='mm', station='Crack-3', foreign='')
     >>> read_name("GNSS1_displacement_east_mm")
-    Name(quantity='displacement_east', unit='mm', station='GNSS1', is_error=False, foreign='')
+    Name(quantity='displacement_east', unit='mm', station='GNSS1', foreign='')
     >>> read_name("Niederschlag (mm)"), read_name("ATU1/mm").station
-    (Name(quantity='rain', unit='mm', station='', is_error=False, foreign=''), 'ATU1')
+    (Name(quantity='rain', unit='mm', station='', foreign=''), 'ATU1')
+    >>> read_name("Sigma R1 [mm]").error_of, read_name("Crack S1 [mm]").error_of
+    ((Name(quantity=None, unit='mm', station='R1', foreign=''),), ())
 
     Args:
         header: the name.
         unit: of a row of units below the header.
     """
+    plain = _read_plain(header, unit)
+    first = re.sub(r"#\d+$", "", header)  # of several columns of one name
+    if _ERROR.search(first) is not None:
+        return replace(plain, error_of=(_read_plain(_ERROR.sub(" ", first), unit),), is_error=True)
+    bare = _BRACKETS.sub(" ", first)
+    fitting = [maybe for maybe in (_MAYBE_SIGN, _MAYBE) if maybe.search(bare) is not None]
+    return replace(plain, error_of=tuple(_read_plain(maybe.sub(" ", bare, count=1), plain.unit) for maybe in fitting))
+
+
+def _read_plain(header: str, unit: str | None) -> Name:
+    """What a name says, whatever of it may be a word for errors."""
     # `displacement_east_mm` and the like are names of our own: taken as they are
     suffixed = split_suffix(header)
     if suffixed is not None:
@@ -146,10 +203,10 @@ def read_name(header: str, unit: str | None = None) -> Name:
     said = said or (inside[0] if inside else None)
     foreign = raw or (bracketed[-1].strip("[]()（）［］ ") if bracketed and said is None else "")
     bare = _BRACKETS.sub(" ", header)
-    if said is not None and "/" in bare:
+    if said is not None and "/" in bare and spell_unit(bare.rsplit("/", 1)[1]) is not None:
         bare = bare.rsplit("/", 1)[0]
     quantity, rest = _find_quantity(bare)
-    tokens = re.split(r"[\s_]+", rest)
+    tokens = [token for token in re.split(r"[\s_]+", rest) if token]
     for token in tokens:
         spelled = spell_unit(token)
         if spelled is None or token.isdigit():
@@ -159,20 +216,60 @@ def read_name(header: str, unit: str | None = None) -> Name:
             tokens = [t for t in tokens if t != token]
             break
     quantity = quantity or _BY_UNIT.get(said or "")
+    if quantity == "temperature":
+        tokens = [t for t in tokens if t.lower() != "t"]
+    quantity = _OTHER_UNITS.get((quantity or "", said or ""), quantity)
     if quantity is not None and said is not None and not is_unit_of(said, quantity):
         quantity = None
     if quantity is not None and QUANTITIES[quantity].unit == "1":
         said = said or "1"
-    rest = " ".join(tokens)
-    is_error = _ERROR.search(rest) is not None
-    station = name_station(_FILLER.sub(" ", _ERROR.sub(" ", rest)).strip(" _-.:"))
-    if station.isdigit():  # "Crack 3" is a better name than "3"
-        station = (
-            name_station(" ".join(t for t in re.split(r"[\s_]+", bare) if t.isdigit() or spell_unit(t) is None))
-            or station
-        )
+    if quantity == "tilt":
+        quantity, tokens, bare = _find_axis(tokens, bare)
+    sign, base, is_side = _find_sign(tokens)
+    if quantity == "displacement" and is_side and sign in COMPONENTS:  # "displacement North" is one whatever is beside
+        quantity, tokens = COMPONENTS[sign], base
+    return Name(
+        quantity, said, _name(tokens, bare), raw or (foreign if said is None else ""), sign, _name(base, ""), is_side
+    )
+
+
+def _name(tokens: Sequence[str], bare: str) -> str:
+    """A station's name made of what is left; `bare`: the whole name, where only a number is left."""
+    station = name_station(_FILLER.sub(" ", " ".join(tokens)).strip(" _-.:"))
+    if station.isdigit() and bare:  # "Crack 3" is a better name than "3"
+        words = " ".join(t for t in re.split(r"[\s_]+", bare) if t.isdigit() or spell_unit(t) is None)
+        station = name_station(words) or station
         station = f"S{station}" if station.isdigit() else station
-    return Name(quantity, said, station, is_error, raw or (foreign if said is None else ""))
+    return station
+
+
+def _find_axis(tokens: Sequence[str], bare: str) -> tuple[str, list[str], str]:
+    """The axis of a tiltmeter, and its name without it; A and B may also be two instruments of one axis each."""
+    parts = [part for token in tokens for part in token.split("-") if part]
+    for k, part in enumerate(parts):
+        axis = _AXIS.fullmatch(part)
+        if axis is None:
+            continue
+        number = axis[2] or ""
+        rest = [*parts[:k], *([number] if number else []), *parts[k + 1 :]]
+        if axis[1] or _name(rest, "") or _AXIS_WORD.search(bare):
+            plain = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", f" {number}", bare)
+            return "tilt_x" if part[0].lower() in "xa" else "tilt_y", rest, plain
+    return "tilt", list(tokens), bare
+
+
+def _find_sign(tokens: Sequence[str]) -> tuple[str, list[str], bool]:
+    """The first token that may be a component, the others with its number, and whether it is a word."""
+    for k, token in enumerate(tokens):
+        lower = token.lower().strip(".-")
+        letter = _SIGN.fullmatch(lower)
+        if lower in _SIDES:
+            return _SIDES[lower], [*tokens[:k], *tokens[k + 1 :]], True
+        if letter is not None:
+            sign = "u" if letter[1] in "hz" else letter[1]
+            number = [letter[2]] if letter[2] else []
+            return sign, [*tokens[:k], *number, *tokens[k + 1 :]], False
+    return "", list(tokens), False
 
 
 def _find_quantity(text: str) -> tuple[str | None, str]:

@@ -16,8 +16,9 @@ from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.plain_lines import write_lines
 from monitor.ingest.files.reader import Said
-from monitor.ingest.guess.guess import Guess, Question, Sensor, guess
+from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.site_file import ask_place
 from monitor.ingest.guess.spell import spell_mapping
 

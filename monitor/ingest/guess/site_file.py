@@ -12,7 +12,8 @@ from monitor.config.site_schema import SITE_ID
 from monitor.domain.site import Site
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import TableMapping, name_station
-from monitor.ingest.guess.guess import Guess, Question, Sensor
+from monitor.ingest.guess.guess import Guess, Sensor
+from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.spell import spell_stations
 
 PLACE: Final = "place"

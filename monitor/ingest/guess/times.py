@@ -8,30 +8,38 @@ from itertools import pairwise
 from statistics import median
 from typing import Final
 
-from monitor.errors import PayloadError
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import EXCEL, YEAR, YEAR_DAY_HHMM, TimeRule
 from monitor.ingest.guess.look import NO_VALUE, Look
 
 FITS: Final = 0.98  # share of the cells that a form must explain
+STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
 GLANCED: Final = 12  # cells after which most forms are out
 TRIED: Final = 500  # cells to choose forms by; those left must then fit all
 _DATES: Final = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d/%m/%y", "%m/%d/%y",
-    "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d %Y", "%Y%m%d", "%d.%b.%Y",
+    "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%Y年%m月%d日",
+    # months by name, in any language that `monitor.ingest.months` knows
+    "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %b %y", "%d. %b %Y", "%d. %b %y", "%d.%b.%Y", "%d.%b.%y",
+    "%d/%b/%Y", "%d/%b/%y", "%b %d %Y", "%b %d, %Y", "%Y-%b-%d", "%d%b%Y", "%d%b%y",
 )  # fmt: skip
-_MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y")
+_MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
     "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M",
 )  # fmt: skip
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
-_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12))
+_EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
 _NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
 )
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
+_HOURS: Final = re.compile(r"\d{1,2}:\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
+_ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
+_OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
+_ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
 
@@ -54,7 +62,9 @@ def find_times(look: Look) -> Times | None:
     best = max(found, key=lambda t: (bool(_NAMED.search(t.rule.columns[0])), -look.names.index(t.rule.columns[0])))
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
-    return replace(best, zone=_find_zone((*best.rule.columns, *look.above, *look.names)))
+        if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
+            raise ConfigError(f"{look.path}: column {clock!r} looks like a clock, and cannot be read as one")
+    return replace(best, zone=best.zone or _find_zone((*best.rule.columns, *look.above, *look.names)))
 
 
 def _read_column(look: Look, name: str) -> Times | None:
@@ -67,30 +77,46 @@ def _read_column(look: Look, name: str) -> Times | None:
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
         return _read_numbers(name, texts)
-    forms = [
-        "iso",
-        *_DATES,
-        *(f"{d} {c}" for d in _DATES for c in _CLOCKS),
-        *(f"{d}T{c}" for d in _DATES for c in _CLOCKS),
-        *_MONTHS,
-    ]
-    return _choose((name,), texts, forms)
+    whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS)]
+    if (after := _find_ending(texts)) is not None:
+        ending, zone = after
+        found = _choose((name,), texts, [f"{form}{ending}" for form in whole])
+        return found and replace(found, zone=zone)
+    return _choose((name,), texts, ["iso", *_DATES, *whole, *_MONTHS])
+
+
+def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
+    """How a pattern ends where all times end in an offset or in the same zone, and that zone; None: they do not."""
+    if all(_OFFSET.search(text) for text in texts[:TRIED]) and not all(_ISO.match(text) for text in texts[:TRIED]):
+        return (" %z" if _OFFSET.search(texts[0])[1] else "%z"), None  # type: ignore[index]
+    ending = _ZONE.search(texts[0])
+    if ending is None or not all(text.endswith(ending[0]) for text in texts[:TRIED]):
+        return None
+    if ending[0] == "Z" and all(_ISO.match(text) for text in texts[:TRIED]):
+        return None  # ISO 8601 as it is
+    return ending[0], _find_zone([ending[0].replace("Z", "UTC") if ending[1] == "Z" else ending[0]])
 
 
 def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]) -> Times | None:
     """The form that explains nearly all cells, with those that explain them as well and mean other days."""
     few = [*texts[:: max(1, len(texts) // TRIED)]]
     first = few[:: max(1, len(few) // GLANCED)]
-    fitting = [form for form in forms if _share(first, form) >= 0.5 and _share(few, form) >= FITS]
+    fitting = [form for form in forms if _share(first, form) >= 0.5 and _is_most(len(_parse(few, form)), few)]
     whole = [(form, _parse(texts, form)) for form in fitting]
-    whole = [(form, parsed) for form, parsed in whole if len(parsed) >= FITS * len(texts)]
-    if not whole:
+    most = max((len(parsed) for _, parsed in whole), default=0)
+    if not whole or not _is_most(most, texts):
         return None
+    whole = [(form, parsed) for form, parsed in whole if len(parsed) == most]
     # a record runs forward in even steps; the wrong order of day and month makes it jump
     ranked = sorted(whole, key=lambda item: _disorder(item[1]))
     form, parsed = ranked[0]
     rivals = [f for f, other in ranked[1:] if other != parsed and _disorder(other) <= _disorder(parsed)]
     return Times(TimeRule(columns, form), tuple(rivals), parsed[0].tzinfo is not None, None, tuple(parsed))
+
+
+def _is_most(count: int, texts: Sequence[str]) -> bool:
+    """Whether a form explains a column, but for a few cells that are no times."""
+    return count >= min(FITS * len(texts), max(len(texts) - STRAY, 0.8 * len(texts)))
 
 
 def _join_clock(look: Look, day: Times) -> Times | None:
@@ -111,8 +137,17 @@ def _join_clock(look: Look, day: Times) -> Times | None:
             if d is not None and c is not None
         ]
         joined = _choose((date, name), texts, [f"{d} {c}" for d in sorted(dates) if "%H" not in d for c in clocks])
-        if joined is not None and len({at.time() for at in joined.parsed}) > 1:
+        if joined is not None and (not numeric or len({at.time() for at in joined.parsed}) > 1):
             return joined
+    return None
+
+
+def _find_clock(look: Look, day: Times) -> str | None:
+    """A column of clock times beside dates that did not go with them: without it all times of a day would be one."""
+    for name in look.names:
+        cells = [str(c) for c in look.columns[name] if c is not None and str(c).strip().lower() not in NO_VALUE]
+        if name not in day.rule.columns and cells and sum(bool(_HOURS.match(c)) for c in cells) >= 0.8 * len(cells):
+            return name
     return None
 
 

@@ -2,6 +2,8 @@
 
 import json
 import random
+import shlex
+import shutil
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -63,6 +65,48 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_in_a_file(here, capsys):
     facts = json.loads(capsys.readouterr().out.splitlines()[0])
     assert facts["written"] == ["hang.mapping.toml", "hang.stations.toml"]
     assert 'id = "Riss-1"' in Path("hang.stations.toml").read_text()
+
+
+def follow(said):
+    """Do what was printed, word for word."""
+    done = []
+    for line in said[said.index("\nnext: ") :].splitlines()[2:]:
+        verb, *words = shlex.split(line)
+        if verb == "slopeward":
+            assert run_verb(words) == 0, line
+        elif verb == "mv":
+            shutil.move(*words)
+        else:
+            assert (verb, words[1]) == ("cat", ">>")
+            with Path(words[2]).open("a") as file:
+                file.write(Path(words[0]).read_text())
+        done.append(" ".join([verb, *words[:1]]))
+    return done
+
+
+NEXT = ["slopeward check", "slopeward db", "slopeward ingest", "slopeward backtest", "slopeward forecast"]
+
+
+def test_in_an_empty_folder_the_printed_commands_lead_to_stored_readings_levels_and_a_forecast(here, capsys):
+    command = ["ingest", "hang.csv", "--guess", "--answer", "zone=Europe/Berlin", "--answer", "place=47.5,10.2"]
+    assert run_verb(command) == 0
+    assert Path("configs/sites/hang.toml").is_file()
+    assert follow(capsys.readouterr().err) == NEXT
+    said = capsys.readouterr()
+    assert "500 stored" in said.out
+    assert "time in each level" in said.out
+    assert run_verb([*command[:3], "--answer", "zone=UTC", "--answer", "place=1,2", "--out", "look"]) == 0
+    assert "mv look/hang.toml configs/sites/" in capsys.readouterr().err
+
+
+def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here, capsys):
+    assert run_verb(["sites", "init", "bench"]) == 0
+    assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", "--answer", "place=47.5,10.2"]) == 0
+    assert not Path("configs/sites/hang.toml").exists()
+    assert follow(capsys.readouterr().err) == ["mv hang.toml", *NEXT]
+    shutil.move("hang.csv", "a b.csv")
+    assert run_verb(["ingest", "a b.csv", "--guess", "--site", "bench", "--answer", "zone=UTC"]) == 0
+    assert follow(capsys.readouterr().err) == ["cat a b.stations.toml", *NEXT]
 
 
 @pytest.mark.parametrize(

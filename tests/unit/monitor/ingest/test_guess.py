@@ -16,9 +16,10 @@ from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, TimeRule, load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
-from monitor.ingest.guess.guess import EACH, LEAVE_OUT, Sensor, guess
+from monitor.ingest.guess.guess import Sensor, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 
@@ -178,7 +179,8 @@ def test_a_workbook_is_a_table(tmp_path):
         ("Date;Pegel [mm]\n" + "".join(f"2025-01-{d:02d}T00:00Z;1,{d + 200}\n" for d in range(1, 29)), "decimal"),
         ("Date;Crack [mm]\n" + "".join(f"2025-01-{d:02d};{d}.5\n" for d in range(1, 29)), "zone"),
         ("time;P1;P2\n" + "".join(f"2025-01-{d:02d}T00:00Z;{d}.5;{d}.1\n" for d in range(1, 29)), "quantity"),
-        ("time;point;e0 (m);east (m)\n" + "".join(f"2025-01-{d:02d}T00:00Z;A;4;{d}.5\n" for d in range(1, 29)),
+        ("time;point;displ. east 0 (m);displ. east (m)\n"
+         + "".join(f"2025-01-{d:02d}T00:00Z;A;4;{d}.5\n" for d in range(1, 29)),
          "column:displacement_east"),
     ],
 )  # fmt: skip
@@ -326,3 +328,122 @@ def test_a_first_site_file_has_a_criterion_that_each_mover_can_answer():
     assert {c.kind.id: set(c.stations) for c in site.criteria if c.role == "witness"} == {
         "velocity": {"G", "N"}, "rate": {"E"},
     }  # fmt: skip
+
+
+DAYS = tuple(datetime(2024, 1, 1) + timedelta(days=k) for k in range(60))
+MOVES = tuple(round(0.1 * k + random.Random(k).gauss(0, 0.1), 2) for k in range(60))
+SMALL = tuple(round(0.3 + 0.01 * (k % 7), 2) for k in range(60))
+
+
+def write(path, head, *columns, mark=","):
+    rows = zip(DAYS, *columns, strict=True)
+    path.write_text(head + "\n" + "".join(f"{at:%Y-%m-%d}{mark}{mark.join(map(str, row))}\n" for at, *row in rows))
+    return path
+
+
+# header -> series with the column of their error; each column of numbers moves, but where its name says an error
+SAID = MappingProxyType({
+    "Date,Crack R1 (mm),Crack S1 (mm)": {"R1.crack_opening": None, "S1.crack_opening": None},
+    "Date,Crack N (mm),Crack S (mm)": {"N.crack_opening": None, "S.crack_opening": None},
+    "Date,Crack NE (mm),Crack SE (mm)": {"NE.crack_opening": None, "SE.crack_opening": None},
+    "Date,Crack R1 (mm),Sigma R1 (mm)": {"R1.crack_opening": "Sigma R1 (mm)"},
+    "Date,Riss 1 [mm],Unsicherheit [mm]": {"Riss-1.crack_opening": "Unsicherheit [mm]"},
+    "Date,N (mm),E (mm),U (mm),SN (mm),SE (mm),SU (mm)": {
+        "f.displacement_north": "SN (mm)", "f.displacement_east": "SE (mm)", "f.displacement_up": "SU (mm)"},
+    "Date,P1 E (mm),P1 N (mm),P2 E (mm),P2 N (mm)": {
+        "P1.displacement_east": None, "P1.displacement_north": None,
+        "P2.displacement_east": None, "P2.displacement_north": None},
+    "Date,E1 (mm),N1 (mm),U1 (mm)": {
+        "S1.displacement_east": None, "S1.displacement_north": None, "S1.displacement_up": None},
+    "Data,Estensimetro E1 (mm),Estensimetro N2 (mm)": {"E1.crack_opening": None, "N2.crack_opening": None},
+    "Date,Extensomètre E3 (mm),Piézomètre U2 (kPa),Pluviometro N1 (mm)": {
+        "E3.crack_opening": None, "U2.pore_pressure": None, "N1.rain": None},
+    "Date,Tilt X (mm/m),Tilt Y (mm/m),T2 tilt A (°),T2 tilt B (°),Klino 3 X (arcsec),Klino 3 Y (arcsec)": {
+        "f.tilt_x": None, "f.tilt_y": None, "T2.tilt_x": None, "T2.tilt_y": None,
+        "Klino-3.tilt_x": None, "Klino-3.tilt_y": None},
+    "Date,Tilt A (deg),Tilt B (deg),Tilt C (deg)": {"A.tilt": None, "B.tilt": None, "C.tilt": None},
+    "Date,Crack 1 (mm),Temp 1 (°C),Battery (%),Quality,Alarm threshold (mm)": {
+        "Crack-1.crack_opening": None, "Temp-1.temperature": None, "f.battery_level": None},
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("head", SAID)
+def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_otherwise(tmp_path, head):
+    names = head.split(",")[1:]
+    errors = {error for error in SAID[head].values() if error}
+    path = write(tmp_path / "f.csv", head, *(SMALL if name in errors else MOVES for name in names))
+    found = understand(path, {"zone": "UTC"})
+    assert {f"{c.station}.{c.quantity}": c.sigma for c in found.mapping.columns} == SAID[head]
+
+
+@pytest.mark.parametrize(
+    ("head", "key"),
+    [
+        ("Date,E1 (mm),E2 (mm)", "quantity:mm"),
+        ("Date,S1 (mm),S2 (mm),S3 (mm)", "quantity:mm"),
+        ("Date,E1 (mm),N1 (mm)", "quantity:mm"),
+        ("Date,P1 X (mm),P1 Y (mm),P1 Z (mm)", "axes"),
+        ("Date,Crack (mm),sd (mm)", "error:sd (mm)"),  # as large as the values: it could be an instrument
+        ("Date,Crack R1 (mm),Error R2 (mm)", "error:Error R2 (mm)"),
+    ],
+)
+def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, head, key):
+    columns = [tuple(v - 9 for v in MOVES) if name == "sd (mm)" else MOVES for name in head.split(",")[1:]]
+    look = look_at(write(tmp_path / "f.csv", head, *columns))
+    (question,) = guess(look, {"zone": "UTC"}).questions
+    assert question.key == key
+    found = guess(look, {"zone": "UTC", key: question.choices[0]})
+    assert not found.questions
+    assert found.mapping is not None
+
+
+MONTHS = MappingProxyType({
+    "de": ("Jan", "Feb", "März"), "de, three letters": ("Jan", "Feb", "Mrz"), "en": ("January", "February", "March"),
+    "it": ("gen", "feb", "mar"), "fr": ("janv.", "févr.", "mars"), "es": ("ene", "feb", "mar"),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("language", MONTHS)
+@pytest.mark.parametrize("form", ["{d:02d}-{m}-{y:02d}", "{d}. {m} 20{y}", "{d:02d} {m} 20{y} 06:00"])
+def test_months_are_read_by_name_as_spreadsheets_of_many_countries_write_them(tmp_path, language, form):
+    path = tmp_path / "f.csv"
+    cells = (form.format(d=at.day, m=MONTHS[language][at.month - 1], y=at.year % 100) for at in DAYS)
+    path.write_text("Date;Crack 1 (mm)\n" + "".join(f"{c};{v}\n" for c, v in zip(cells, MOVES, strict=True)))
+    rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
+    hours = 6 if "06" in form else 0
+    assert [row["time"].replace(tzinfo=None) for row, _ in rows] == [at + timedelta(hours=hours) for at in DAYS]
+
+
+def test_midnight_may_be_the_end_of_a_day(tmp_path):
+    path = tmp_path / "f.csv"
+    cells = [(at - timedelta(hours=1), at.hour or 24) for at in TIMES]
+    path.write_text("Tag;Zeit;Riss 1 (mm)\n" + "".join(f"{at:%d.%m.%Y};{h:02d}:00;{h}\n" for at, h in cells))
+    rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
+    assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
+
+
+def test_a_footer_does_not_decide_the_decimal_mark(tmp_path):
+    path = write(tmp_path / "f.csv", "Date,Crack 1 (mm)", MOVES)
+    with path.open("a") as file:
+        file.write('\nSource: Office, 2024\n"Checked, 3 May","12,5"\n')
+    found = understand(path, {"zone": "UTC"})
+    assert found.mapping.decimal == "."
+    assert [error is None for _, error in read_all(path, found.mapping)] == [True] * 60 + [False] * 2
+
+
+def test_a_decimal_mark_that_many_cells_gainsay_is_asked(tmp_path):
+    cells = [str(v).replace(".", ",") if k % 4 == 0 else v for k, v in enumerate(MOVES)]
+    path = write(tmp_path / "f.csv", "Date;Crack 1 (mm)", cells, mark=";")
+    assert [q.key for q in guess(look_at(path), {"zone": "UTC"}).questions] == ["decimal"]
+
+
+def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
+    cracks = [-999 if k % 9 == 0 else v for k, v in enumerate(MOVES)]
+    words = [("#N/A", "NA", "error")[k % 3] if k % 5 == 0 else v for k, v in enumerate(MOVES)]
+    rain = ["<0.1" if k % 3 == 0 else v for k, v in enumerate(SMALL)]
+    path = write(tmp_path / "f.csv", "Date,Crack 1 (mm),Crack 2 (mm),Rain (mm)", cracks, words, rain)
+    found = understand(path, {"zone": "UTC"})
+    assert {"-999", "#N/A", "NA", "error", "<0.1"} <= set(found.mapping.missing)
+    rows = read_all(path, found.mapping)
+    assert len(rows) == 180 - 7 - 12 - 20
+    assert not [error for _, error in rows if error is not None]

@@ -1,0 +1,163 @@
+"""How the numbers of an unknown table are written: decimal mark, thousands, and what stands for no measurement."""
+
+import re
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Final
+
+from monitor.ingest.guess.look import NO_VALUE, Look, is_number
+from monitor.ingest.guess.questions import Question, require
+
+DECIMAL: Final = "decimal"
+COMMA, POINT = "comma", "point"
+NUMBERS_LEAST: Final = 0.8  # share of the cells of a column of measurements that are numbers
+WORDS_MOST: Final = 5  # different words in a column of numbers; then half of its cells may be words
+CLEAR: Final = 0.9  # share of the cells that settles the decimal mark
+_MIDDLE: Final = 0.02  # share of a column, at each end, that says nothing of its range
+_BLANKS: Final = ("'", "\u2019", "\u00a0", "\u202f", " ")
+_BELOW: Final = re.compile(r"[<>≤≥]\s*\d[\d.,]*")  # below what the instrument can measure
+_SENTINELS: Final = frozenset(
+    {
+        -9999.0,
+        -999.0,
+        -99999.0,
+        -999.9,
+        -999.99,
+        -9999.9,
+        -6999.0,
+        -7999.0,
+        7999.0,
+        9999.0,
+        99999.0,
+        6999.0,
+        9999.9,
+        -8888.0,
+        1e10,
+        -1e10,
+        9.96921e36,
+    }
+)  # fmt: skip - 7999 and 6999: Campbell loggers; the others are customs
+_SHORT: Final = frozenset({-99.0, -99.9, -99.99, 999.0, 999.9, 999.99})  # they come more than once
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says nothing."""
+    return cell is None or (isinstance(cell, str) and cell.lower() in NO_VALUE) or cell != cell  # noqa: PLR0124 - NaN
+
+
+def is_numeric(cells: Sequence[Any]) -> bool:
+    """Whether the cells of a column that say something are numbers, but for a few words that come again."""
+    told = [c for c in cells if not is_empty(c)]
+    words = Counter(c for c in told if isinstance(c, str) and not is_number(c))
+    numbers = sum(not isinstance(c, bool) and (isinstance(c, int | float) or is_number(str(c))) for c in told)
+    below = sum(n for word, n in words.items() if _BELOW.fullmatch(word))
+    if not numbers:
+        return False
+    few = len(words) <= WORDS_MOST and not any(map(_has_digit, (w for w in words if not _BELOW.fullmatch(w))))
+    return numbers + below >= (0.5 if few else NUMBERS_LEAST) * len(told)
+
+
+def settle_decimal(
+    look: Look, numbers: Sequence[str], answers: Mapping[str, str], questions: list[Question]
+) -> tuple[str, str]:
+    """The decimal mark and that of thousands, by what most numbers say."""
+    texts = [c for name in numbers for c in look.columns[name] if isinstance(c, str) and is_number(c)]
+    thousands = next((mark for mark in _BLANKS if any(mark in text.strip() for text in texts)), "")
+    said = Counter(mark for text in texts if (mark := _mark_of(text)))
+    if said:
+        mark, count = said.most_common(1)[0]
+        if count < CLEAR * said.total():
+            example = next(t for t in texts if _mark_of(t) not in {"", mark})
+            mark = _ask(example, mark, answers, questions)
+        other = "." if mark == "," else ","
+        return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
+    grouped = next((text for text in texts if "," in text), None)
+    if grouped is None:
+        return ".", thousands
+    mark = _ask(grouped, ",", answers, questions)
+    return (",", thousands) if mark == "," else (".", ",")
+
+
+def _mark_of(text: str) -> str:
+    """The decimal mark that a number shows; "" where it has none, or where that may be one of thousands."""
+    comma, point = text.rfind(","), text.rfind(".")
+    if comma >= 0 and point >= 0:
+        return "," if comma > point else "."
+    mark = "," if comma >= 0 else "."
+    count = text.count(mark)
+    if count > 1:
+        return "." if mark == "," else ","
+    could_group = re.match(rf"[+-]?[1-9]\d{{0,2}}\{mark}\d{{3}}$", text)
+    return mark if count and could_group is None else ""
+
+
+def _ask(example: str, usual: str, answers: Mapping[str, str], questions: list[Question]) -> str:
+    """The decimal mark that a person says."""
+    if DECIMAL not in answers:
+        sign = "comma" if "," in example else "point"
+        text = f"is the {sign} in {example!r} a decimal mark, or of thousands?"
+        if "." in example and "," not in example:
+            text = f"some numbers have a decimal comma, and some are like {example!r}; which is the decimal mark?"
+        elif usual == ".":
+            text = f"some numbers have a decimal point, and some are like {example!r}; which is the decimal mark?"
+        questions.append(Question(DECIMAL, text, (COMMA, POINT), COMMA if usual == "," else POINT))
+        return usual
+    require(DECIMAL, answers[DECIMAL], (COMMA, POINT))
+    return "," if answers[DECIMAL] == COMMA else "."
+
+
+def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
+    """The number of a cell; None where it is none."""
+    try:
+        text = str(cell).replace(thousands, "") if thousands else str(cell)
+        return float(text.replace(decimal, "."))
+    except ValueError:
+        return None
+
+
+def list_numbers(look: Look, column: str, decimal: str, thousands: str, missing: Container[str]) -> list[float]:
+    """The measurements of a column."""
+    cells = (c for c in look.columns[column] if not is_empty(c) and str(c) not in missing)
+    return [n for c in cells if (n := read_number(c, decimal, thousands)) is not None]
+
+
+def find_missing(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, int]:
+    """Words and far-off numbers that stand for "no measurement", as they are written, with their count."""
+    words: Counter[str] = Counter()
+    for name in numbers:
+        values: list[float] = []
+        spelled: Counter[str] = Counter()
+        texts = Counter(c for c in look.columns[name] if isinstance(c, str) and c and not is_number(c))
+        for text, count in texts.items():
+            again = count >= 2 and not _has_digit(text)
+            if text.lower() in NO_VALUE or _BELOW.fullmatch(text) or again:
+                words[text] += count
+        for cell in look.columns[name]:
+            number = None if isinstance(cell, str) and not is_number(cell) else read_number(cell, decimal, thousands)
+            if number is None:
+                continue
+            if number in _SENTINELS or number in _SHORT:
+                spelled[str(cell)] += 1
+            else:
+                values.append(number)
+        if values:
+            words |= _find_far(spelled, values, decimal, thousands)
+    return dict(words)
+
+
+def _find_far(spelled: Counter[str], values: list[float], decimal: str, thousands: str) -> Counter[str]:
+    """Of numbers that customs call "no measurement", those that lie far outside of what was measured."""
+    values.sort()
+    cut = int(_MIDDLE * len(values))
+    low, high = values[cut], values[-1 - cut]
+    reach = max(high - low, abs(high), abs(low), 1.0)
+    far: Counter[str] = Counter()
+    for cell, count in spelled.items():
+        number = read_number(cell, decimal, thousands) or 0.0
+        if (number < low - reach or number > high + reach) and count >= (2 if number in _SHORT else 1):
+            far[cell] = count
+    return far
+
+
+def _has_digit(text: str) -> bool:
+    return any(sign.isdigit() for sign in text)

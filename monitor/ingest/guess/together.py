@@ -1,0 +1,179 @@
+"""What columns mean together: the components of one station, and values with their errors."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+from typing import Final
+
+from monitor.domain.quantities import is_unit_of
+from monitor.ingest.guess.names import COMPONENTS, Name
+from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Question, answer_of, require
+
+AXES, ERROR = "axes", "error"
+X_EAST, X_NORTH = "x east, y north", "x north, y east"
+_ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
+_DIRECTIONS: Final = {
+    X_EAST: {"x": "displacement_east", "y": "displacement_north"},
+    X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
+}
+_OFFERED_MOST: Final = 12
+
+Numbers = Callable[[str], Sequence[float]]
+"""The numbers of a column."""
+
+
+# ---- components ------------------------------------------------------------------------------------------------
+
+
+def settle_components(
+    names: Mapping[str, Name], answers: Mapping[str, str], questions: list[Question]
+) -> tuple[dict[str, Name], list[str]]:
+    """Letters and sides of the compass as components, where a station has them all; else they are its name.
+
+    The columns in question come beside.
+    """
+    found = dict(names)
+    groups: dict[str, dict[str, list[str]]] = {}
+    for column, name in names.items():
+        if name.sign and name.quantity is None and not name.is_error:
+            groups.setdefault(name.base, {}).setdefault(name.sign, []).append(column)
+    asked: list[str] = []
+    for base, signs in groups.items():
+        columns = {sign: own[0] for sign, own in signs.items() if len(own) == 1}
+        if {"x", "y"} <= set(columns) and _are(columns.values(), names, "tilt"):
+            said: Mapping[str, str] = _ANGLES
+        elif {"e", "n"} <= set(columns) and _are(columns.values(), names, "displacement") and _is_set(columns, names):
+            said = COMPONENTS
+        elif {"x", "y"} <= set(columns) and _are(columns.values(), names, "displacement"):
+            if answers.get(AXES) is None:
+                asked += columns.values()
+            said = {**_DIRECTIONS.get(answers.get(AXES, ""), {})}
+            said = {**said, "u": COMPONENTS["u"]} if said else {}
+        else:
+            continue
+        chosen = {sign: quantity for sign, quantity in said.items() if sign in columns}
+        for column in names:
+            found[column] = _place(found[column], base, chosen if column in columns.values() else {}, chosen)
+    if AXES in answers:
+        require(AXES, answers[AXES], (X_EAST, X_NORTH, EACH))
+    elif asked:
+        questions.append(
+            Question(AXES, f"which way do these columns count: {name_some(asked)}?", (X_EAST, X_NORTH, EACH))
+        )
+    return found, asked
+
+
+def _are(columns: Iterable[str], names: Mapping[str, Name], quantity: str) -> bool:
+    """Whether columns have units of a quantity; a length may have none, an angle says it."""
+    units = [names[column].unit for column in columns]
+    return all((unit is None and quantity != "tilt") or (unit and is_unit_of(unit, quantity)) for unit in units)
+
+
+def _is_set(columns: Mapping[str, str], names: Mapping[str, Name]) -> bool:
+    """Two suffice where they are words, or letters behind the name of a station; E1 and N1 may be two instruments."""
+    base = names[columns["e"]].base
+    words = names[columns["e"]].is_side and names[columns["n"]].is_side
+    return words or "u" in columns or (base != "" and not base.isdigit())
+
+
+def _place(name: Name, base: str, own: Mapping[str, str], all_of: Mapping[str, str]) -> Name:
+    """A name with the component that it has, also as the error of one."""
+    errors = tuple(
+        replace(e, quantity=all_of[e.sign], station=_spell_base(base))
+        if e.base == base and e.sign in all_of and e.quantity is None else e
+        for e in name.error_of
+    )  # fmt: skip
+    if name.sign in own and name.base == base:
+        return replace(name, quantity=own[name.sign], station=_spell_base(base), error_of=errors)
+    return replace(name, error_of=errors)
+
+
+def _spell_base(base: str) -> str:
+    return f"S{base}" if base.isdigit() else base
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------
+
+
+def pair_errors(
+    names: Mapping[str, Name], numbers: Numbers, answers: Mapping[str, str], questions: list[Question]
+) -> dict[str, str | None]:
+    """The columns that hold the standard deviation of another: error -> value; None: it is left out.
+
+    A column is one where it says so and its partner is there, or where its name might say so beside that of its
+    partner and its values are small and positive. What is left in doubt is asked.
+    """
+    maybe = {
+        c
+        for c, name in names.items()
+        if name.error_of and (name.is_error or _find_partner(c, names, ()) or _is_bare(name))
+    }
+    values = [c for c in names if c not in maybe]
+    found: dict[str, str | None] = {}
+    for column in [c for c in names if c in maybe]:
+        partner = _find_partner(column, names, maybe) or _find_beside(column, names, maybe)
+        alone = values[0] if len(values) == 1 and _is_bare(names[column]) else None
+        if partner is not None and _fits(numbers(column), numbers(partner), is_said=names[column].is_error):
+            found[column] = partner
+        elif alone is not None and names[column].is_error and _fits(numbers(column), numbers(alone), is_said=True):
+            found[column] = alone
+        elif values and (names[column].is_error or partner is not None or alone is not None):
+            said = answer_of(answers, ERROR, column)
+            offered = [c for c in values if _share_unit(names[column], names[c])][:_OFFERED_MOST]
+            choices = (*offered, NO, LEAVE_OUT)
+            if said is None:
+                text = f"whose standard deviation is in {column!r}? no: it is a measurement"
+                questions.append(Question(f"{ERROR}:{column}", text, choices))
+                found[column] = None
+                continue
+            require(f"{ERROR}:{column}", said, choices)
+            if said != NO:
+                found[column] = None if said == LEAVE_OUT else said
+    return found
+
+
+def _is_bare(name: Name) -> bool:
+    """Whether nothing but the word for an error stands in a name."""
+    return any(not e.station and e.quantity is None and not e.sign for e in name.error_of)
+
+
+def _find_partner(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+    """The one column that is called as an error column is without its word."""
+    for error in names[column].error_of:
+        if not error.station and error.quantity is None:
+            continue
+        fitting = [
+            c for c, name in names.items()
+            if c != column and c not in errors and name.station == error.station
+            and (error.quantity == name.quantity or (error.quantity is None and names[column].is_error))
+            and error.unit in {None, name.unit}
+        ]  # fmt: skip
+        if len(fitting) == 1:
+            return fitting[0]
+    return None
+
+
+def _find_beside(column: str, names: Mapping[str, Name], errors: Iterable[str]) -> str | None:
+    """The column before, where value and error alternate throughout and no error has a name of its own."""
+    columns = list(names)
+    bare = [c for c in columns if c in errors and names[c].is_error and _is_bare(names[c])]
+    at = [columns.index(c) for c in bare]
+    if len(bare) < 2 or column not in bare or any(k == 0 or columns[k - 1] in errors for k in at):
+        return None
+    return columns[columns.index(column) - 1]
+
+
+def _share_unit(error: Name, value: Name) -> bool:
+    return error.unit is None or value.unit is None or error.unit == value.unit
+
+
+def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) -> bool:
+    """Whether numbers can be standard deviations; where nothing says so they must be small beside the values too."""
+    if not errors or min(errors) < 0:
+        return False
+    return is_said or (bool(values) and median(errors) <= max(values) - min(values))
+
+
+def name_some(columns: Sequence[str]) -> str:
+    """A few names of many."""
+    return ", ".join(columns[:6]) + (f" and {len(columns) - 6} more" if len(columns) > 6 else "")

@@ -1,0 +1,43 @@
+"""Months and the end of a day as people and spreadsheets of several countries write them."""
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+_ENGLISH: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is a beginning of one, but for those added
+    "january januar janner janvier gennaio enero", "february februar feber fevrier febbraio febrero",
+    "march marz mrz maerz mars marzo", "april avril aprile abril", "may mai maggio mayo", "june juni juin giugno junio",
+    "july juli juillet luglio julio", "august aout agosto", "september septembre settembre septiembre setiembre",
+    "october oktober octobre ottobre octubre", "november novembre noviembre",
+    "december dezember decembre dicembre diciembre",
+)  # fmt: skip
+_WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
+_END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
+SHORTEST: Final = 3  # letters of a month
+
+
+@lru_cache(maxsize=512)
+def _to_english(word: str) -> str:
+    plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+    fitting = {k for k, names in enumerate(_NAMES) if any(name.startswith(plain) for name in names.split())}
+    return _ENGLISH[fitting.pop()] if len(fitting) == 1 and len(plain) >= SHORTEST else word
+
+
+def spell_months(text: str) -> str:
+    """A date with its months as `%b` reads them; words that are no month stay as they are.
+
+    >>> spell_months("01. Mrz 24"), spell_months("3-févr.-24"), spell_months("1 août 2024 UTC"), spell_months("March 1")
+    ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
+    """
+    return _WORD.sub(lambda found: _to_english(found[0].rstrip(".")), text)
+
+
+def begin_day(text: str) -> str | None:
+    """A time at 24:00, the end of a day, as 00:00 of the same day; None where it is no such time.
+
+    >>> begin_day("29.02.2024 24:00"), begin_day("2024-02-29T24:00:00"), begin_day("24.00.2024 12:00")
+    ('29.02.2024 00:00', '2024-02-29T00:00:00', None)
+    """
+    return None if _END.search(text) is None else _END.sub(lambda found: "00" + found[0][2:], text)
