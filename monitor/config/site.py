@@ -22,7 +22,7 @@ from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import fold_name, is_same_person, unify_names
-from monitor.domain.quantities import BATTERY, QUANTITIES, UNITS, convert, convert_difference
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, UNITS, convert, convert_difference
 from monitor.domain.site import (
     SIREN,
     TEAM,
@@ -389,8 +389,8 @@ def _read_series(
     low, high = (ranges.low if ranges and low is None else low), (ranges.high if ranges and high is None else high)
     if table.stamp == "counter" and high is None:
         high = LARGEST_COUNT  # the range of the quantity is that of one interval
-    if table.empty is not None and table.quantity != BATTERY:
-        raise ConfigError(f"{where}.empty: only {BATTERY} has a voltage at which it is empty")
+    if table.empty is not None and table.quantity not in {BATTERY, BATTERY_LEVEL}:
+        raise ConfigError(f"{where}.empty: only {BATTERY} and {BATTERY_LEVEL} say when a battery is empty")
     if low is not None and high is not None and low >= high:
         raise ConfigError(f"{where}.low: expected less than high = {high:g}, got {low:g}")
     for end in table.physical:

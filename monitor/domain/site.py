@@ -27,7 +27,7 @@ class SeriesSpec:
     stamp: str = "interval_end"  # rain: interval_end, counter or event
     low: float | None = None  # own range, else that of the quantity
     high: float | None = None
-    empty: float | None = None  # battery_voltage: at this the instrument stops
+    empty: float | None = None  # battery_voltage and battery_level: at this the instrument stops
     physical: tuple[str, ...] = ()  # which ends of its own range nature cannot pass either
     may_fall: float | None = None  # how far below or above its newest reading a value can come, else as the quantity
     may_rise: float | None = None

@@ -276,6 +276,8 @@ SENTENCES: Final = (
     N_("no battery voltage is declared"), N_("no voltage is declared at which it is empty"), N_("no voltage came"),
     N_("{n} V is at or below {n2} V"), N_("voltages of {n} days, {n2} are needed"), N_("the daily lows do not fall"),
     N_("not within {n} days"), N_("line through the daily lows of {n} days, {n2} V per day, down to {n3} V"),
+    N_("{n} % is at or below {n2} %"), N_("levels of {n} days, {n2} are needed"),
+    N_("line through the daily lows of {n} days, {n2} % per day, down to {n3} %"),
     N_("the voltage rises by {n} V by day, usual are {n2} V"),
     N_("its clock is {duration} ahead"),
     N_("readings arrive {duration} later than in the days before"),

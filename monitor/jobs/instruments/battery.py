@@ -1,4 +1,4 @@
-"""When a battery will be empty, from its own voltages, and whether its panel still charges it."""
+"""When a battery will be empty, from its own voltages or levels, and whether its panel still charges it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ LOST_SWING: Final = 0.25  # of the usual swing
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Lowest and highest voltage of a day; `at_s` is the hour of the lowest."""
+    """Lowest and highest voltage, or level, of a day; `at_s` is the hour of the lowest."""
 
     at_s: float
-    low_v: float
-    high_v: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,10 @@ class Expectation:
     method: str
 
 
-def expect_empty(days: Sequence[Day], empty_v: float | None, now_s: float) -> Expectation:
+def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: str = "V") -> Expectation:
     """Extend the line through the lowest voltages of the last days to the voltage at which the instrument stops.
+
+    In the same way the levels that devices work out themselves, where `unit` is `%`.
 
     The line is that of Theil and Sen: the median of the slopes of all pairs of days (Sen, 1968, J. Am. Stat. Assoc.
     63), which one cold night does not bend. It is extended only where four pairs in five fall.
@@ -44,24 +46,25 @@ def expect_empty(days: Sequence[Day], empty_v: float | None, now_s: float) -> Ex
     >>> expect_empty(days, None, 6 * 86400.0).method
     'no voltage is declared at which it is empty'
     """
-    if empty_v is None:
+    if empty is None:
         return Expectation(None, "no voltage is declared at which it is empty")
     if not days:
         return Expectation(None, "no voltage came")
-    if days[-1].low_v <= empty_v:
-        return Expectation(now_s, f"{days[-1].low_v:g} V is at or below {empty_v:g} V")
+    if days[-1].low <= empty and empty > 0.0:  # what still says 0 % of itself may say so for years
+        return Expectation(now_s, f"{days[-1].low:g} {unit} is at or below {empty:g} {unit}")
     if len(days) < LEAST_DAYS:
-        return Expectation(None, f"voltages of {len(days)} days, {LEAST_DAYS} are needed")
+        what = "voltages" if unit == "V" else "levels"
+        return Expectation(None, f"{what} of {len(days)} days, {LEAST_DAYS} are needed")
     pairs = [(a, b) for i, a in enumerate(days) for b in days[i + 1 :]]
-    slopes = [(b.low_v - a.low_v) * DAY_S / (b.at_s - a.at_s) for a, b in pairs]
+    slopes = [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for a, b in pairs]
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):
         return Expectation(None, "the daily lows do not fall")
-    level = median(d.low_v - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days)
-    left = (level - empty_v) / -slope
+    level = median(d.low - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days)
+    left = (level - empty) / -slope
     if left > FAR_DAYS:
         return Expectation(None, f"not within {FAR_DAYS:g} days")
-    said = f"line through the daily lows of {len(days)} days, {slope:.2g} V per day, down to {empty_v:g} V"
+    said = f"line through the daily lows of {len(days)} days, {slope:.2g} {unit} per day, down to {empty:g} {unit}"
     return Expectation(max(now_s, days[-1].at_s + left * DAY_S), said)
 
 
@@ -76,6 +79,6 @@ def find_lost_charge(days: Sequence[Day]) -> tuple[float, float] | None:
     """
     if len(days) < LEAST_DAYS + 2:
         return None
-    swings = [d.high_v - d.low_v for d in days]
+    swings = [d.high - d.low for d in days]
     now_v, usual_v = max(swings[-2:]), median(swings[:-2])
     return (now_v, usual_v) if usual_v >= USUAL_SWING_V and now_v < LOST_SWING * usual_v else None

@@ -116,7 +116,7 @@ def check_clock(now: Sequence[Epoch], usual_s: Sequence[float]) -> list[Finding]
     >>> check_clock(today, [90_000.0])
     []
     >>> [one.reason for one in check_clock(today, [90_000.0, *[3602.0] * 6])]
-    ['readings arrive 1h earlier than in the days before']
+    ['readings arrive 1 h earlier than in the days before']
     """
     if len(now) < LEAST_EPOCHS:
         return []

@@ -5,7 +5,7 @@ It writes the board and notices of health. No decision reads what it finds: heal
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from math import ceil
+from math import ceil, inf
 from statistics import fmean
 from typing import Final
 
@@ -112,13 +112,12 @@ def _judge(
     battery_id = series.get((station.id, BATTERY))
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
     days, newest = _find_days(battery, now)
-    spec = station.find_series(BATTERY)
-    expected = Expectation(None, "no battery voltage is declared")
-    if spec is not None:
-        expected = expect_empty(days, spec.empty, now_s)
-        found += check_battery(station.id, expected, now_s) + check_charge(days, weather)
     level_id = series.get((station.id, BATTERY_LEVEL))
     levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
+    expected = _expect_empty(station, days, _find_days(levels, now)[0], now_s)
+    found += check_battery(station.id, expected, now_s)
+    if station.find_series(BATTERY) is not None:
+        found += check_charge(days, weather)
     if levels and all(one.state != "battery" for one in found):
         found += check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)
@@ -147,6 +146,18 @@ def _judge(
     )  # fmt: skip
 
 
+def _expect_empty(station: Station, days: Sequence[Day], levels: Sequence[Day], now_s: float) -> Expectation:
+    """The earlier end of the two that the voltages and the levels of a battery let expect."""
+    spec, said = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
+    by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
+    empty = 0.0 if said is None or said.empty is None else said.empty
+    by_level = [expect_empty(levels, empty, now_s, "%")] if levels else []
+    # where neither knows an end, the first one says why
+    found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
+    none = Expectation(None, "no battery voltage is declared")
+    return min(found, key=lambda e: inf if e.empty_s is None else e.empty_s, default=none)
+
+
 def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     """What the station is there for: the first declared series that has readings."""
     for spec in station.series:
@@ -159,7 +170,7 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
 
 
 def _find_days(hours: Sequence[store.Hour], now: datetime) -> tuple[list[Day], tuple[datetime, float] | None]:
-    """Voltages day by day, counted back from now, and the newest."""
+    """Voltages or levels day by day, counted back from now, and the newest."""
     days: dict[int, list[store.Hour]] = {}
     for hour in hours:
         days.setdefault(int((now - _begin(hour)) / DAY), []).append(hour)

@@ -401,3 +401,32 @@ def test_a_level_of_the_battery_counts_without_being_declared(bench):
     }  # fmt: skip
     assert "5 %" in findings(bench)["G2", "battery"]["reason"]
     assert ("G3", "battery") not in findings(bench)
+
+
+def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
+    """G1 also has voltages that end sooner; G2's do not fall; G3's radio says a share, as whole numbers, once a day."""
+    falls = {"G1": lambda day: 60.0 + day, "G2": lambda day: 20.0 + 2.0 * day, "G3": lambda _: 0.0}
+    with bench.write() as c:
+        add_observations(
+            c,
+            [
+                Observation(
+                    "bench", name, "battery_level", "%", NOW - day * DAY - HOUR, NOW, say(day), flags=("undeclared",)
+                )
+                for name, say in falls.items()
+                for day in range(14)
+            ],
+            NOW,
+        )
+    run(bench, ServiceConfig(), SITE, NOW)
+    rows, found = board(bench), findings(bench)
+    assert abs(parse(rows["G1"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
+    assert abs(parse(rows["G2"]["battery_empty_at"]) - NOW - 10.0 * DAY) < 0.2 * DAY
+    assert rows["G2"]["battery_method"] == "line through the daily lows of 14 days, -2 % per day, down to 0 %"
+    assert found["G2", "battery"]["action"] == "swap battery of G2, about 10 days left"
+    assert rows["G3"]["battery_empty_at"] is None, "a device that speaks is not empty; its silence would be told"
+    assert found["G3", "battery"]["reason"] == "battery 0 % left, says the device"
+    declared = '[[station.series]]\nquantity = "battery_level"\nunit = "%"\ninterval = "1d"\nempty = 12.0\n'
+    site = parse_site(HEAD + "".join(STATION.format(name) + declared for name in ("G1", "G2", "G3")), "bench.toml")
+    run(bench, ServiceConfig(), site, NOW)
+    assert abs(parse(board(bench)["G2"]["battery_empty_at"]) - NOW - 4.0 * DAY) < 0.2 * DAY
