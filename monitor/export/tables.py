@@ -43,6 +43,7 @@ TABLES: Final[dict[str, Table]] = {
     "failure-windows": Table("failure_windows", "issued_at", (*_SERIES, "issued_at")),
     "movement": Table("movement_history", "at", (*_SERIES, "at")),
     "anomalies": Table("anomalies", "at", (*_SERIES, "at", "detector")),
+    "anomaly-labels": Table("anomaly_labels", "from_at", (*_SERIES, "from_at", "label_id")),
     "offsets": Table("offsets", "at", (*_SERIES, "at", "offset_id")),
     "alerts": Table("alert_history", "raised_at", ("raised_at", "alert_id")),
     "alert-events": Table("alert_events", "at", ("alert_id", "sequence")),
@@ -61,7 +62,7 @@ _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(
         ("revision", "n", "n_filters", "n_agree", "level", "peak_level", "sequence", "from_level",
          "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
-         "outline_id", "parent_alert_id", "asks", "top_level"),
+         "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
         "integer",
     ),
     **dict.fromkeys(("shown", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",

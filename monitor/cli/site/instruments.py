@@ -63,7 +63,8 @@ def show_(
     lines = [_describe(row).strip()]
     lines += [f"  {f['state']} since {f['since'][:16]}Z: {f['reason']}: {f['action']}" for f in row["findings"]]
     lines.append(f"  battery: {_battery(row)}; {row['battery_method']}" if row["battery_method"] else "  battery: -")
-    lines.append(f"  calibrated on {row['calibrated_on'] or '-'}, due on {row['calibration_due_on'] or '-'}")
+    age = f", {row['calibration_age_days']} days ago" if row["calibrated_on"] else ""
+    lines.append(f"  calibrated on {row['calibrated_on'] or '-'}{age}, due on {row['calibration_due_on'] or '-'}")
     lines += [f"  {m['month']}: {m['availability']:.1%} of {m['expected']} epochs" for m in row["months"]]
     show(_spell(row), "\n".join(lines), as_json)
 

@@ -178,6 +178,7 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     assert (rows["G1"]["state"], rows["G1"]["votes"]) == ("battery", True)
     assert rows["G3"]["state"] == "clock", "the gravest one speaks"
     assert (rows["G1"]["calibrated_on"], rows["G1"]["calibration_due_on"]) == ("2025-01-10", "2026-01-10")
+    assert rows["G1"]["calibration_age_days"] == 429
     assert (rows["G1"]["base"], rows["G1"]["logger"], rows["G1"]["gateway"]) == ("BASE", "L1", "W1")
     assert len(json.loads(rows["G1"]["spark"])) == 28
     later = NOW + 6 * HOUR
@@ -340,6 +341,14 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         page = bo.get("/sites/north-bench/instruments").text
         assert "swap battery of G1, about 4 days left" in page
         assert "; compared with " in page
+        assert "2025-06-01<small>273 days ago, due 2026-06-01</small>" in page
+        assert "<small>bo, " in page
+        assert "</time>: snow melt</small>" in " ".join(page.split())
+        labels = bo.get("/api/v1/sites/north-bench/export/anomaly-labels.csv").text
+        assert '/export/anomaly-labels.csv"' in page
+        assert [(r["station"], r["verdict"], r["note"]) for r in csv.DictReader(labels.splitlines())] == [
+            ("P1", "dismissed", "snow melt")
+        ]
         done = send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="confirmed", cause="movement")
         assert done.status_code == 303
         assert send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="maybe").status_code == 409
