@@ -3,7 +3,6 @@
 Ours because pyogrio brings a second GDAL (100 MB); a test reads the same files by it.
 """
 
-import json
 import sqlite3
 import struct
 from contextlib import closing
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from pyproj.exceptions import CRSError
 from shapely.geometry import shape
 
-from detection.imagery.raster.grid import LONLAT, Grid, apply_affine
+from detection.imagery.raster.geojson import GeoJsonError, read_features
+from detection.imagery.raster.grid import Grid, apply_affine
 from detection.susceptibility.errors import VectorError
 
 MOST_BYTES: Final = 512 << 20
@@ -84,6 +84,8 @@ def read_vectors(path: Path, field: str = "") -> Vectors:
             raise VectorError(f"{path}: neither GeoJSON, GeoPackage nor shapefile (.shp)")
     except OSError as error:
         raise VectorError(f"{path}: cannot be read ({error.strerror})") from None
+    except GeoJsonError as error:
+        raise VectorError(f"{path}: {error}") from None
     except (struct.error, sqlite3.Error, CRSError, shapely.errors.ShapelyError, ValueError, KeyError, TypeError,
             AttributeError, IndexError, RecursionError) as error:  # fmt: skip
         raise VectorError(f"{path}: damaged or not what it seems ({type(error).__name__})") from None
@@ -106,14 +108,10 @@ def _check_count(path: Path, count: int) -> None:
 
 
 def _read_geojson(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
-    features = content["features"] if content.get("type") == "FeatureCollection" else [content]
+    features, crs = read_features(path, MOST_BYTES)
     _check_count(path, len(features))
-    geometries = [one["geometry"] if one.get("type") == "Feature" else one for one in features]
     words = [(one.get("properties") or {}).get(field) for one in features]
-    named = content.get("crs")  # GeoJSON of 2008 names one; that of today has none
-    crs = pyproj.CRS.from_user_input(named["properties"]["name"]) if named else LONLAT
-    return [shape(one) if one else None for one in geometries], crs, words
+    return [shape(one["geometry"]) if one["geometry"] else None for one in features], crs, words
 
 
 def _read_geopackage(path: Path, field: str) -> tuple[list[Any], pyproj.CRS, list[Any]]:

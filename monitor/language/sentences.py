@@ -482,6 +482,7 @@ SENTENCES: Final = (
     N_("a note has {n} characters at most"), N_("the scene has {n} outlines; more are not kept"), N_("there is no outline {n} here"),
     N_("the scene has no footprint '{name}'"), N_("outline {n} is withdrawn already"), N_("outline {n} of the file: {text}; none is stored"),
     N_("scene {name} has no picture with a place on the ground: nothing can be outlined on it"),
+    N_("the file names another system than longitude and latitude: bring it in WGS 84"),
     N_("the file is no GeoJSON"), N_("the file holds no outline"), N_("the file is larger than {n} KiB"),
     N_("scene {name} was delivered again: draw on the newer version"),
     N_("the scene was delivered again: this is its newer version"),

@@ -1,6 +1,5 @@
 """An area of interest as a mask on the scene's grid, whether it comes as a raster or as GeoJSON polygons."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ from shapely.geometry.base import BaseGeometry
 
 from detection.imagery.errors import AoiError
 from detection.imagery.raster.areas import map_outline
+from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
 from detection.imagery.raster.grid import Grid, from_lonlat
 from detection.imagery.raster.masks import Mask
 from detection.imagery.raster.raster import ByteRaster
 
 SUFFIXES = (".geojson", ".json")
 STRIP = 512
-MOST_BYTES = 64 << 20
 
 
 def make_mask(aoi: Path, grid: Grid, work: Path) -> Mask:
@@ -57,22 +56,19 @@ def read_outlines(aoi: Path) -> list[tuple[str, BaseGeometry]]:
         AoiError: no GeoJSON with a polygon.
     """
     try:
-        if aoi.stat().st_size > MOST_BYTES:
-            raise AoiError(f"{aoi}: more than {MOST_BYTES >> 20} MiB of GeoJSON")
-        content = json.loads(aoi.read_text(encoding="utf-8"))
-        features = content["features"] if content.get("type") == "FeatureCollection" else [content]
-        outlines = [
-            (_name_of(feature, number), shape(feature.get("geometry", feature)))
-            for number, feature in enumerate(features, start=1)
-        ]
+        features, crs = read_features(aoi)
+        outlines = [(_name_of(one, number), shape(one["geometry"])) for number, one in enumerate(features, start=1)]
+        polygons = [(name, one) for name, one in outlines if one.geom_type in {"Polygon", "MultiPolygon"}]
+        placed = to_lonlat(np.array([one for _, one in polygons], object), crs)
     except OSError as error:
         raise AoiError(f"{aoi}: cannot be read ({error.strerror})") from None
+    except GeoJsonError as error:
+        raise AoiError(f"{aoi}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError):
         raise AoiError(f"{aoi}: not GeoJSON") from None
-    polygons = [(name, one) for name, one in outlines if one.geom_type in {"Polygon", "MultiPolygon"}]
     if not polygons:
         raise AoiError(f"{aoi}: no polygon in it")
-    return [(name, shapely.make_valid(polygon)) for name, polygon in polygons]
+    return [(name, shapely.make_valid(one)) for (name, _), one in zip(polygons, placed, strict=True)]
 
 
 def _name_of(feature: dict[str, Any], number: int) -> str:

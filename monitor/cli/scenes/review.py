@@ -1,6 +1,5 @@
 """`slopeward scenes review`: people judge footprints that the network was not sure of; twenty make a candidate."""
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
@@ -149,19 +148,21 @@ def _keep(
 
 
 def _read_outline(path: Path) -> dict[str, Any]:
+    import numpy as np
+    from shapely.errors import ShapelyError
+    from shapely.geometry import mapping, shape
+
+    from detection.imagery.raster.geojson import GeoJsonError, read_features, to_lonlat
+
     try:
-        if path.stat().st_size > OUTLINE_BYTES:
-            raise SlopewardError(f"{path}: more than {OUTLINE_BYTES >> 20} MiB; one outline is needed")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise SlopewardError(f"{path}: cannot be read as GeoJSON ({error})") from None
-    features = content.get("features") if isinstance(content, dict) else None
-    if isinstance(features, list) and len(features) == 1:
-        content = features[0]
-    geometry = content.get("geometry", content) if isinstance(content, dict) else None
-    if not isinstance(geometry, dict) or "coordinates" not in geometry:
-        raise SlopewardError(f"{path}: one GeoJSON geometry is needed")
-    return geometry
+        features, crs = read_features(path, OUTLINE_BYTES)
+        (outline,) = to_lonlat(np.array([shape(one["geometry"]) for one in features], object), crs)
+    except (OSError, GeoJsonError) as error:
+        raise SlopewardError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ShapelyError):
+        raise SlopewardError(f"{path}: one GeoJSON geometry is needed") from None
+    found: dict[str, Any] = mapping(outline)
+    return found
 
 
 def _payload(one: store.Reviewed) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from monitor.errors import RefusedError
 
 MOST_FEATURES: Final = 500
 MOST_CORNERS: Final = 20_000  # of one file: each ring is tried for crossings
+LONLAT: Final = ("CRS84", "EPSG::4326", "EPSG:4326")  # as GeoJSON of 2008 names longitude and latitude
 
 Brought = tuple[str, dict[str, Any], str]
 """Kind, GeoJSON Polygon, note."""
@@ -27,8 +28,11 @@ def read_collection(content: bytes, kind: str) -> list[Brought]:
     """
     try:
         said = json.loads(content)
+        named = json.dumps(said.get("crs") if isinstance(said, dict) else None)
     except (ValueError, RecursionError):
         raise RefusedError("the file is no GeoJSON") from None
+    if named != "null" and not any(word in named for word in LONLAT):
+        raise RefusedError("the file names another system than longitude and latitude: bring it in WGS 84")
     features = said.get("features") if isinstance(said, dict) else None
     found: list[Brought] = []
     for number, one in enumerate(features if isinstance(features, list) else [said], 1):

@@ -69,6 +69,7 @@ REFUSED = [
     (b"[" * 100_000, "the file is no GeoJSON"),
     (b"[1" + b"0" * 5000 + b"]", "the file is no GeoJSON"),
     (b"null", "feature 1: expected"),
+    (json.dumps(square(8.9, 46.2) | {"crs": {"properties": {"name": "EPSG:32632"}}}).encode(), "bring it in WGS 84"),
     (b'{"features": []}', "holds no outline"),
     (b'{"type": "MultiPolygon", "coordinates": [7]}', "outline 1 of the file: an outline is a GeoJSON Polygon"),
     (json.dumps(square(10.0, 50.0)).encode(), "lies outside of the scene"),

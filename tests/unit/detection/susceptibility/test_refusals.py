@@ -203,12 +203,13 @@ def test_vectors_are_read_as_others_read_them(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "neither GeoJSON"), (b"{", "damaged"), (b'{"type": "FeatureCollection"}', "damaged"),
+        (b"", "neither GeoJSON"), (b"{", "not GeoJSON"), (b'{"type": "FeatureCollection"}', "not GeoJSON"),
         (b'{"type": "FeatureCollection", "features": []}', "no feature in it has a place"),
         (b'{"type": "Point", "coordinates": [570000, 4700000]}', "GeoJSON is always longitude and latitude"),
         (b'{"type": "Point", "coordinates": ["a", 1]}', "damaged"),
         (b"SQLite format 3\0" + bytes(200), "damaged"), (struct.pack(">i", 9994) + bytes(200), "no x.prj beside it"),
-        (b'{"type":"Feature","geometry":' * 30_000, "damaged"),
+        (b'{"type":"Feature","geometry":' * 30_000, "not GeoJSON"),
+        (b'{"type": "Point", "coordinates": [8, 46], "crs": {"properties": {"name": "EPSG:0"}}}', "which nobody knows"),
     ],
 )  # fmt: skip
 def test_damaged_vectors_are_one_line(tmp_path, content, line):
