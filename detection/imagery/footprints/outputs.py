@@ -152,7 +152,7 @@ def _make_files(asked: FilesAsked) -> FilesMade:
     if not (out_dir / MAKING).exists():
         return FilesMade()
     with open_workplace(out_dir) as work:
-        result = _read_record(out_dir / MAKING)
+        result = _read_record(out_dir / MAKING, "making")
         if result is None:
             if (out_dir / MAKING).exists():
                 raise OutputError(f"{out_dir / MAKING}: cannot be read; read the scene again")
@@ -339,7 +339,7 @@ def read_run(out_dir: Path, facts: Mapping[str, Any], *, later: bool = False) ->
     With `later` also one whose other files are being made.
     """
     stored = _read_record(out_dir / RUN)
-    if stored is None and later and (stored := _read_record(out_dir / MAKING)) is not None:
+    if stored is None and later and (stored := _read_record(out_dir / MAKING, "making")) is not None:
         del stored["making"]
     if stored is None or any(stored.get(key) != value for key, value in facts.items()):
         return None
@@ -350,12 +350,13 @@ def read_run(out_dir: Path, facts: Mapping[str, Any], *, later: bool = False) ->
     return with_paths(stored, out_dir) if whole else None
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def _read_record(path: Path, key: str = "") -> dict[str, Any] | None:
+    """What a record says; None where it is not there, is torn, or lacks the key that it must have."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return stored if isinstance(stored, dict) else None
+    return stored if isinstance(stored, dict) and (not key or key in stored) else None
 
 
 def with_paths(result: dict[str, Any], out_dir: Path | None) -> dict[str, Any]:
