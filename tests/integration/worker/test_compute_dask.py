@@ -18,12 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from forecasting.data.series import Panel
 from forecasting.evaluation.fold_job import FoldAsked, FoldScores, score_fold
+from forecasting.serving.records import Training
+from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.forecasts import tasks
+from monitor.jobs.scenes.tasks import READ_ONE, SceneAsked
+from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.records import Task, spell_record
 from tests.conftest import REPOSITORY, free_port, wait_for
+from tests.data.drawn_scenes import draw, may
 
 BODY = """
 import os, time
@@ -118,6 +123,38 @@ def test_folds_of_a_backtest_score_the_same_there(far: Any) -> None:
     assert [without_time(one) for one in there] == [without_time(one) for one in here]
 
 
+def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: Any, tmp_path: Path) -> None:
+    tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
+    plans = {"here": ComputeSection(), "there": ComputeSection(dask=far.where.address, **tls)}
+    scene = tmp_path / "inbox" / "may"
+    draw(scene, may(7), 1.0)
+    found = {}
+    for name, plan in plans.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        training = Training("gru", (86400.0,), folder, epochs=2, stride=2, time_limit_s=120.0)
+        asked = tasks.TrainingAsked(draw_site(2, 260).record, training)
+        made = run_in_worker(plan, tasks.TRAIN_FORECASTER, asked, writes=[folder])
+        assert not made.refused
+        read = run_in_worker(plan, READ_ONE, ask_for(scene, folder / "scene"), reads=[scene], writes=[folder])
+        assert read.read is not None, read
+        assert len(read.read.polygons) == 1
+        found[name] = {
+            "weights": Path(made.path).with_suffix(".safetensors").read_bytes(), "hash": made.model_hash,
+            "losses": made.card["training"]["losses"], "outlines": read.read.polygons,
+            "probabilities": (folder / "scene" / "prob.tif").read_bytes(),
+        }  # fmt: skip
+    for what, here in found["here"].items():
+        assert found["there"][what] == here, what
+
+
+def ask_for(scene: Path, out: Path) -> SceneAsked:
+    return SceneAsked(
+        scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
+        known=(), dates=(), versions=(), stations={}, near_m=100.0, local=None,
+    )  # fmt: skip
+
+
 def without_time(score: Any) -> dict[str, Any]:
     return {k: v for k, v in score.to_json().items() if k != "train_s"}
 
@@ -127,13 +164,13 @@ def bare(row: Any) -> Any:
     return {k: v for k, v in spell_record(row).items() if k != "latency_ms"}
 
 
-def draw_site(points: int) -> tasks.SiteForecastAsked:
+def draw_site(points: int, days: int = 90) -> tasks.SiteForecastAsked:
     from array import array
 
-    day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, 90)).cumsum(axis=1)
-    times = array("d", (day_s * k for k in range(90)))
+    day_s, walk = 86400.0, np.random.default_rng(7).normal(0.3, 1.0, (points, days)).cumsum(axis=1)
+    times = array("d", (day_s * k for k in range(days)))
     samples = {f"P{k}": (times, array("d", walk[k])) for k in range(points)}
-    record = tasks.SiteRecord(samples, day_s, 89 * day_s, None, None)
+    record = tasks.SiteRecord(samples, day_s, (days - 1) * day_s, None, None)
     models = tuple(tasks.AskedModel(name, name) for name in ("persistence", "lld"))
     return tasks.SiteForecastAsked(record, (day_s,), models, {})
 
