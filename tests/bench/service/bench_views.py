@@ -3,9 +3,9 @@
     python -m tests.bench.service.bench_views --rows 5000000                         # a SQLite file in a temporary folder
     python -m tests.bench.service.bench_views --rows 26000000 --url postgresql+psycopg://user@127.0.0.1/empty_database
 
-    python -m tests.bench.service.bench_views --rows 100000 --network 10000 --url ...    # a national network beside it
+    python -m tests.bench.service.bench_views --rows 100000 --network 10000 --postgresql # a national network beside it
 
-The database must be empty; it is filled in SQL. One that this bench has filled before is measured again. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
+`--postgresql` starts a server of its own in `/var/tmp` and stops it. The database must be empty; it is filled in SQL. One that this bench has filled before is measured again. One station has three years of forecasts (6-hourly, 3 models, 3 horizons,
 all scored) and hourly anomaly scores; the others a month. Views over a long history are asked for their last 30 days,
 one with a moving window for one model and horizon. With `--network` so many stations more, in sites of ten, with a daily reading
 of a year, forecasts of a month and stages of a month; then also what draws a map of all sites is timed.
@@ -17,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from monitor.store.schema import views
 from monitor.store.upkeep import migrate
 from monitor.web.parts.collect import collect_overview
 from tests.bench.record import read_figures, record
+from tests.conftest import PostgresServer
 
 LIMIT_MS, MAP_LIMIT_MS = 200.0, 2000.0
 PER_SITE = 10
@@ -301,19 +304,35 @@ def measure(db: Database, name: str, site: str = SITE, station: str = STATION) -
     return statistics.median(times), statistics.median(used), rows
 
 
+@contextmanager
+def open_address(url: str | None, *, postgresql: bool) -> Iterator[str]:
+    """The address of a database: the one that is named, or an empty one that goes with the bench."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp" if postgresql else None) as folder:
+        if not postgresql:
+            yield url or f"sqlite:///{Path(folder)}/bench.db"
+            return
+        Path(folder).chmod(0o755)
+        server = PostgresServer(Path(folder), durable=True)
+        try:
+            yield server.url(server.copy("template1", "views"))
+        finally:
+            server.stop()
+
+
 def main() -> None:
     """Fill, measure, print; exit 1 when a view is too slow."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--url", help="an empty database; a temporary SQLite file when not given")
+    parser.add_argument("--postgresql", action="store_true", help="a PostgreSQL server of its own, on this disk")
     parser.add_argument("--network", type=int, default=0, help="so many stations of other sites beside it")
     parser.add_argument(
         "--only", default="", help="views to be timed, with commas; the other figures stay as they were"
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with Database(options.url or f"sqlite:///{Path(folder)}/bench.db") as db:
+    with open_address(options.url, postgresql=options.postgresql) as url:
+        with Database(url) as db:
             migrate.upgrade(db)
             start = time.perf_counter()
             with db.read() as c:
