@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from pyproj.crs import CompoundCRS
 from pyproj.exceptions import CRSError as ProjectionError
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioIOError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from detection.imagery.errors import ImpossibleCrsError, NoCrsError, TooLargeError
+from detection.imagery.errors import ImpossibleCrsError, NoCrsError, OutputError, TooLargeError
 from detection.imagery.raster.control_points import explain_no_place, list_placing, original_of
 from detection.imagery.raster.grid import Grid, check_place, flatten
 from detection.imagery.raster.local_grid import spell_local
@@ -261,7 +261,11 @@ def label_geotiff(
 
 
 def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
-    """Copy a GeoTIFF with all that it says of itself to a cloud-optimised one; see `write_cog`."""
+    """Copy a GeoTIFF with all that it says of itself to a cloud-optimised one; see `write_cog`.
+
+    Raises:
+        OutputError: the end of it is not there: a disk that is full then is no error of GDAL, which closes the file.
+    """
     with rasterio.Env(**SETTINGS), _quiet(), rasterio.open(source, driver="GTiff") as finished:
         rasterio.shutil.copy(
             finished,
@@ -274,6 +278,11 @@ def pack_cog(source: Path, target: Path, *, overviews: str, level: int) -> None:
             OVERVIEW_RESAMPLING=overviews.upper(),
             NUM_THREADS="1",
         )
+        try:
+            with rasterio.open(target, driver="GTiff") as packed:
+                packed.read(window=Window(packed.width - 1, packed.height - 1, 1, 1))
+        except RasterioIOError as error:
+            raise OutputError(f"{target.name}: cannot be written to its end; is the disk full?") from error
 
 
 def is_cog(path: Path) -> bool:
