@@ -57,10 +57,15 @@ class Detector:
         """Alarm where the score is above this: the threshold itself, or 1 for parts scored in thresholds."""
         return 1.0 if self.name in COMPOSITES else next(iter(self.thresholds.values())).value
 
-    def score(self, samples: Mapping[str, Series]) -> dict[str, Array]:
-        """One causal score per cell of each station, NaN where the past is too short or too full of holes."""
+    def score(self, samples: Mapping[str, Series], *, holds: bool = True) -> dict[str, Array]:
+        """One causal score per cell of each station, NaN where the past is too short or too full of holes.
+
+        Args:
+            samples: series by station.
+            holds: of a detector of parts, echoes of what was reported are left out.
+        """
         if self.name in COMPOSITES:
-            return {name: row for name, (row, _) in self.score_by_part(samples)[0].items()}
+            return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
         if self.name in SITE_NETWORKS:
             return score_site(self.name, self.weights, self.notes, samples)
         if self.name in NETWORKS:
@@ -72,17 +77,27 @@ class Detector:
         rule = load_rule(self.name)
         return {name: rule(series) for name, series in samples.items()}
 
-    def score_by_part(self, samples: Mapping[str, Series]) -> tuple[dict[str, tuple[Array, list[str]]], Scored]:
-        """Of a detector of parts: per cell the largest score in thresholds and its part, without echoes; all scores."""
+    def score_by_part(
+        self, samples: Mapping[str, Series], *, holds: bool = True
+    ) -> tuple[dict[str, tuple[Array, list[str], Array]], Scored]:
+        """Of a detector of parts: per cell the largest score in thresholds, its part, and what is held back as an echo.
+
+        Returns:
+            Scores without echoes; the part of each, or of the echo where one is held back; the score of that echo, NaN
+            elsewhere. And the scores of all parts.
+        """
         limits = {part: one.value for part, one in self.thresholds.items()}
         scored = score_record(samples, limits)
         out = {}
         for row, (name, place) in enumerate(zip(scored.names, scored.places, strict=True)):
-            strongest, cells = Strongest(1, samples[name].step_s, limits), len(samples[name].values)
+            strongest = Strongest(1, samples[name].step_s, limits, 1.0 if holds else None)
+            cells = len(samples[name].values)
             mine = {part: scored.by[part][name][None] for part in limits}
             stuck = scored.stuck[row : row + 1, place : place + cells]
             score, which = strongest.feed(mine, stuck, 0, cells)
-            out[name] = score[0], [strongest.parts[k] for k in which[0].tolist()]
+            held = strongest.held[0]
+            which = np.where(np.isfinite(held), strongest.held_by[0], which[0])
+            out[name] = score[0], [strongest.parts[k] for k in which.tolist()], held
         return out, scored
 
 

@@ -96,7 +96,7 @@ def score(asked: Scoring) -> Scores:
     detector, model_hash, source = _load_detector(asked)
     rows: list[Score] = []
     withheld = list(unusable)
-    scored, kinds_of, others_at = _score_and_name(detector, samples)
+    scored, kinds_of, others_at, echoes = _score_and_name(detector, samples)
     for name in sorted(samples):
         series, scores = samples[name], scored[name]
         fresh = series.observed & (series.times_s > since_s)
@@ -108,7 +108,8 @@ def score(asked: Scoring) -> Scores:
         rows += [
             Score(
                 name, float(series.times_s[k]), float(scores[k]), detector.limit, kinds[k],
-                bool(scores[k] > detector.limit), compared_with(detector.name, kinds[k], *others_at(name, int(k))),
+                bool(scores[k] > detector.limit) and not (name in echoes and echoes[name][k]),
+                compared_with(detector.name, kinds[k], *others_at(name, int(k))),
             )
             for k in chosen
         ]  # fmt: skip
@@ -121,27 +122,28 @@ OthersAt = Callable[[str, int], tuple[int, tuple[str, ...]]]
 
 def _score_and_name(
     detector: Detector, samples: Mapping[str, Series]
-) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt]:
-    """Scores, per cell what the strangest part or the residual looks like, and which others it was compared with."""
+) -> tuple[dict[str, Array], dict[str, list[str]], OthersAt, dict[str, NDArray[np.bool_]]]:
+    """Scores, per cell what the strangest part or residual looks like, which others it was compared with, echoes."""
     looks = {name: name_kinds(scaled_residuals(series)) for name, series in samples.items()}
     if detector.name not in COMPOSITES:
         kinds = name_common(samples) if detector.name in SITE_RULES else looks
-        return detector.score(samples), kinds, lambda _, __: (0, ())
+        return detector.score(samples), kinds, lambda _, __: (0, ()), {}
     scored, parts_of = detector.score_by_part(samples)
     named = {
         name: [
             call(part, look, moves=moves)
             for part, look, moves in zip(parts, looks[name], parts_of.moves(name), strict=False)
         ]
-        for name, (_, parts) in scored.items()
+        for name, (_, parts, _) in scored.items()
     }
+    echoes = {name: np.isfinite(held) for name, (_, _, held) in scored.items()}
+    rows = {name: np.where(echoes[name], held, row) for name, (row, _, held) in scored.items()}
 
     def others_at(name: str, cell: int) -> tuple[int, tuple[str, ...]]:
-        row, parts = scored[name]
-        count, names = parts_of.others_at(parts[cell], name, cell)
-        return count, names if row[cell] > detector.limit else ()
+        count, names = parts_of.others_at(scored[name][1][cell], name, cell)
+        return count, names if rows[name][cell] > detector.limit else ()
 
-    return {name: row for name, (row, _) in scored.items()}, named, others_at
+    return rows, named, others_at, echoes
 
 
 def _find_certain(name: str, series: Series, times_s: Sequence[float], since_s: float) -> list[Finding]:
@@ -202,7 +204,9 @@ def _load_detector(asked: Scoring) -> tuple[Detector, str | None, str]:
 
 
 def _write_card(detector: Detector, samples: Mapping[str, Series], budget: float, seed: int) -> dict[str, Any]:
-    alarms = {name: np.nan_to_num(row) > detector.limit for name, row in detector.score(samples).items()}
+    # as it would serve as a witness: nothing is held back
+    scored = detector.score(samples, holds=False)
+    alarms = {name: np.nan_to_num(row) > detector.limit for name, row in scored.items()}
     heldout = judge_alarms(samples, {k: v.astype(np.float64) for k, v in alarms.items()}, [], TEST_FROM)
     months = max(t.months for t in detector.thresholds.values())
     card: dict[str, Any] = {

@@ -226,14 +226,36 @@ class Strongest:
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
     part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.
     An alarm that goes on, as alarms of a week are one, is no echo.
+
+    Attributes:
+        parts: their names, in order.
+        held: of the newest block, the largest score of what would alarm and is an echo, NaN elsewhere; shape (rows, k).
+        held_by: which part gave it.
     """
 
-    def __init__(self, rows: int, step_s: float, thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self, rows: int, step_s: float, thresholds: Mapping[str, float], shown_above: float | None = 1.0
+    ) -> None:
+        """Begin where nothing was reported.
+
+        Args:
+            rows: series.
+            step_s: their interval.
+            thresholds: of each part.
+            shown_above: so many thresholds a score must have before people are told: what nobody heard has no echo.
+                None: nothing is held back.
+        """
         self.parts = tuple(thresholds)
+        self.held, self.held_by = np.full((rows, 0), np.nan), np.zeros((rows, 0), dtype=np.int64)
+        self._shown_above = shown_above
         self._limits = np.array(list(thresholds.values()))[:, None, None]
         self._stays = np.array([[count_steps(step_s, PARTS[part].stays_days)] for part in self.parts])
-        self._pause = round(RUN_GAP_S / step_s)
+        self._pause = max(1, round(RUN_GAP_S / step_s))
         self._alarm, self._held = np.full(rows, LONG_AGO), np.full(rows, LONG_AGO)  # newest cells of an alarm, stuck
+
+    def remember(self, alarms: NDArray[np.int64]) -> None:
+        """Take the newest cell of each row that people were told of, `LONG_AGO` where there is none."""
+        self._alarm = alarms
 
     def feed(
         self, scored: Mapping[str, Array], stuck: NDArray[np.bool_], first: int, keep: int
@@ -248,20 +270,32 @@ class Strongest:
         """
         ratios = np.stack([scored[part] for part in self.parts]) / self._limits
         ratios[~np.isfinite(ratios)] = -np.inf
+        echoes = self._hold_back(ratios, stuck, first, keep)
+        held = np.where(echoes, ratios, -np.inf)
+        ratios[echoes] = 0.0
+        score, least = ratios.max(axis=0), self._shown_above or 1.0
+        self.held, self.held_by = held.max(axis=0), held.argmax(axis=0)
+        self.held[(self.held <= least) | (score > least)] = np.nan
+        return np.where(np.isfinite(score), score, np.nan), ratios.argmax(axis=0)
+
+    def _hold_back(self, ratios: Array, stuck: NDArray[np.bool_], first: int, keep: int) -> NDArray[np.bool_]:
+        """Where a part says again what was reported, shape (parts, rows, k)."""
+        echoes = np.zeros(ratios.shape, dtype=bool)
+        if self._shown_above is None:
+            return echoes
         over = ratios > 1.0
         alarm, held, kept = self._alarm, self._held, None
         for k in np.flatnonzero((over.any(axis=0) | stuck).any(axis=0)).tolist():
             if k >= keep and kept is None:
                 kept = alarm, held
-            cell, speaks = first + k, over[:, :, k]
-            echo = speaks & (np.minimum(cell - alarm, cell - held) <= self._stays) & (ratios[:, :, k] <= STRONGER)
-            echo &= cell - alarm > self._pause
-            ratios[:, :, k][echo] = 0.0
-            alarm = np.where((speaks & ~echo).any(axis=0), cell, alarm)
+            cell = first + k
+            echo = over[:, :, k] & (np.minimum(cell - alarm, cell - held) <= self._stays)
+            echo &= (ratios[:, :, k] <= STRONGER) & (cell - alarm > self._pause)
+            echoes[:, :, k] = echo
+            alarm = np.where(((ratios[:, :, k] > self._shown_above) & ~echo).any(axis=0), cell, alarm)
             held = np.where(stuck[:, k], cell, held)
         self._alarm, self._held = kept or (alarm, held)
-        score = ratios.max(axis=0)
-        return np.where(np.isfinite(score), score, np.nan), ratios.argmax(axis=0)
+        return echoes
 
 
 def lay_out(samples: Mapping[str, Series]) -> tuple[list[str], Array, int, list[int]]:

@@ -96,7 +96,8 @@ def _score_here(
     def since(c: Connection) -> datetime:
         return min(_find_since(c, site, d, step_s, now) for d in wanted or ("",))
 
-    found = score_new(db, site, step_s, wanted, since, now)
+    shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in wanted}
+    found = score_new(db, site, step_s, wanted, shown_above, since, now)
     if found is None:
         return None
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
@@ -180,11 +181,15 @@ def why_stale(checkpoint: ModelRow, plan: AnomalyPlan, step_s: float) -> str | N
 def _row(
     one: Score, ids: Mapping[str, int], detector: str, budget: float, checkpoint: ModelRow | None, factor: float
 ) -> AnomalyRow:
-    """A score beside its threshold: the counted one, times the factor that labels put on it."""
+    """A score beside its threshold: the counted one, times the factor that labels put on it.
+
+    What is above it and not alerted is held back as an echo of what was reported.
+    """
     threshold = one.threshold * factor
     return AnomalyRow(
         ids[one.station], from_epoch_s(one.at_s), detector, one.score, threshold, budget, one.kind,
-        one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor, one.compared_with,
+        one.alerted and one.score > threshold, None if checkpoint is None else checkpoint.model_hash, factor,
+        one.compared_with,
     )  # fmt: skip
 
 

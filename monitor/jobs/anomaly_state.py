@@ -5,7 +5,7 @@ or what was entered of earlier readings changed. So it is when a reading comes a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -21,11 +21,13 @@ from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
 from monitor.store.database.engine import Database
+from monitor.store.models.anomalies import latest_by_series
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
+ECHO: Final = timedelta(days=90)  # longer than what was alarmed of stays in any part
 LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 
@@ -46,6 +48,7 @@ class _Key:
     site: Site
     step_s: float
     detectors: Mapping[str, Thresholds]
+    shown_above: Mapping[str, float | None]
     series: tuple[int, int]
     entered: Mapping[int, Stamp]
 
@@ -85,7 +88,7 @@ _STATES: Final[WeakKeyDictionary[Database, dict[str, State]]] = WeakKeyDictionar
 
 def score_new(
     db: Database, site: Site, step_s: float, detectors: Mapping[str, Thresholds],
-    since: Callable[[Connection], datetime], now: datetime,
+    shown_above: Mapping[str, float | None], since: Callable[[Connection], datetime], now: datetime,
 ) -> Found | None:  # fmt: skip
     """Score what is new of a site and look for certain faults in it; None where there is no reading.
 
@@ -94,25 +97,29 @@ def score_new(
         site: the declaration.
         step_s: common interval of its series.
         detectors: those of `running.RUNNING` that are wanted, with their thresholds.
+        shown_above: of each detector, how many thresholds a score must have before people are told; None: nothing is
+            held back as an echo.
         since: looks up after which readings are new where nothing is kept.
         now: the instant.
     """
     states = _STATES.setdefault(db, {})
     with db.read() as c:
-        key = _Key(site, step_s, detectors, count_series(c, site.id), load_later_entries(c, site.id, now))
+        key = _Key(site, step_s, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
         state = states.get(site.id)
         if state is None or state.key != key or not _is_fresh(c, state, now):
             from_at = since(c)
-            if state is not None and state.looked_at <= now:  # what came too late for the state is scored now
+            if state is not None and state.looked_at <= now and not _differs_in_thresholds(c, state, key, now):
+                # what came too late for the state is scored now
                 from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=step_s))
             samples = load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
+            told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
         else:
             _add_new(c, state, now)
             state.looked_at = now
             scores, suspects = state.running.score()
             findings = list(_check(c, state, suspects, now))
             return Found(scores, findings, state.series_ids)
-    return _begin(states, key, samples, from_at, now)  # for seconds: the database is not held meanwhile
+    return _begin(states, key, samples, told, from_at, now)  # for seconds: the database is not held meanwhile
 
 
 def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
@@ -124,13 +131,22 @@ def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
     return not has_late(c, [(i, at - late, at) for _, i, at in _list_open(state)], state.looked_at, now)
 
 
+def _differs_in_thresholds(c: Connection, state: State, key: _Key, now: datetime) -> bool:
+    """True where thresholds alone ask for another state: what was scored by others before is not scored again."""
+    same = replace(state.key, detectors=key.detectors, shown_above=key.shown_above)
+    return same == key and _is_fresh(c, state, now)
+
+
 def forget(db: Database, site: str) -> None:
     """Make the state of a site anew at the next run."""
     _STATES.setdefault(db, {}).pop(site, None)
 
 
-def _begin(states: dict[str, State], key: _Key, samples: list[Samples], since: datetime, now: datetime) -> Found | None:
-    """Make the state of a site anew from its readings."""
+def _begin(
+    states: dict[str, State], key: _Key, samples: list[Samples], told: Mapping[str, Mapping[int, datetime]],
+    since: datetime, now: datetime,
+) -> Found | None:  # fmt: skip
+    """Make the state of a site anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.site.id, None)
     built = {}
     for one in samples:
@@ -140,7 +156,8 @@ def _begin(states: dict[str, State], key: _Key, samples: list[Samples], since: d
             continue
     if not built:
         return None
-    running = Running(built, key.detectors, epoch_s(since))
+    newest = {d: {s.label: epoch_s(of[s.series_id]) for s in samples if s.series_id in of} for d, of in told.items()}
+    running = Running(built, key.detectors, epoch_s(since), key.shown_above, newest)
     series = {s.label: SeriesOfSite(s.series_id, s.station, s.spec, s.quantity) for s in samples if s.label in built}
     state = states[key.site.id] = State(key, running, series, now, now)
     scores, _ = running.score()

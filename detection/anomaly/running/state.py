@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detection.anomaly.kinds import KindSoFar
 from detection.anomaly.neighbours import Others
-from detection.anomaly.parts import PartScores, Strongest, call, lay_out
+from detection.anomaly.parts import LONG_AGO, PartScores, Strongest, call, lay_out
 from detection.anomaly.records import Score
 from detection.anomaly.registry import COMPOSITES, compared_with
 from detection.anomaly.running.suspects import Recent
@@ -31,13 +32,19 @@ class Running:
         detectors: those of RUNNING that are wanted, with their thresholds.
     """
 
-    def __init__(self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float) -> None:
+    def __init__(
+        self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float,
+        shown_above: Mapping[str, float | None] | None = None, told: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
         """Take in a record.
 
         Args:
             samples: at least one series; all on one interval.
             detectors: those of RUNNING that are wanted, with their thresholds.
             from_s: readings after it are scored by the first `score`, those before are taken as known.
+            shown_above: of each detector, see `Strongest`; 1 where nothing is said.
+            told: of each detector and series, the newest instant up to `from_s` of which people were told. None: what
+                would have alarmed was told.
         """
         self.names, table, first, places = lay_out(samples)
         self.detectors = detectors
@@ -52,7 +59,10 @@ class Running:
         self._origin = first + np.array(places, dtype=np.int64)
         of_parts = {name: limits for name, limits in detectors.items() if name in COMPOSITES}
         self._scores = PartScores(rows, self.step_s, {part for limits in of_parts.values() for part in limits})
-        self._strongest = {name: Strongest(rows, self.step_s, limits) for name, limits in of_parts.items()}
+        above = shown_above or {}
+        self._strongest = {
+            name: Strongest(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
+        }
         self._kinds = KindSoFar(rows)
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)
@@ -62,6 +72,8 @@ class Running:
         for begin in range(0, closed, self._at_once):
             part = slice(begin, min(begin + self._at_once, closed))
             self._close(table[:, part], times[:, part], first + begin)
+        for name, one in self._strongest.items() if told is not None else ():
+            one.remember(self._find_cells((told or {}).get(name, {})))
         self._first = first + closed
         self._values, self._times = table[:, closed:].copy(), times[:, closed:].copy()
         self._touched = fresh[:, closed:].copy()
@@ -78,8 +90,7 @@ class Running:
         """
         row, late = self._row_of[name], 0
         for at_s, value in zip(times_s, values, strict=True):
-            cell = int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])
-            column = cell - self._first
+            column = self._find_cell(row, at_s) - self._first
             if column < 0:
                 late += 1
                 continue
@@ -89,6 +100,16 @@ class Running:
                 self._values[row, column], self._times[row, column] = value, at_s
                 self._touched[row, column] = True
         return late
+
+    def _find_cell(self, row: int, at_s: float) -> int:
+        return int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])
+
+    def _find_cells(self, at_s: Mapping[str, float]) -> NDArray[np.int64]:
+        cells = np.full(len(self.names), LONG_AGO)
+        for name, at in at_s.items():
+            if name in self._row_of:
+                cells[self._row_of[name]] = self._find_cell(self._row_of[name], at)
+        return cells
 
     def score(self) -> tuple[dict[str, list[Score]], dict[str, float]]:
         """Score what was added since the last call, and close the cells that are complete.
@@ -120,11 +141,14 @@ class Running:
         for detector, thresholds in self.detectors.items():
             if detector in COMPOSITES:
                 parts: Sequence[str] = self._strongest[detector].parts
-                strongest, which = self._strongest[detector].feed(scored, self._scores.stuck, self._first, keep)
-                limit = 1.0
+                of_parts = self._strongest[detector]
+                strongest, which = of_parts.feed(scored, self._scores.stuck, self._first, keep)
+                echoes, limit = np.isfinite(of_parts.held), 1.0
+                strongest = np.where(echoes, of_parts.held, strongest)
+                which = np.where(echoes, of_parts.held_by, which)
             else:
                 parts, strongest, which = (), np.abs(self._scores.looks), None
-                limit = thresholds[detector]
+                echoes, limit = np.zeros(strongest.shape, dtype=bool), thresholds[detector]
             others: dict[tuple[str, int], Others] = {}
             for row, cell in np.argwhere(touched & np.isfinite(strongest)).tolist():
                 kind, name, score = looks[row][cell], self.names[row], float(strongest[row, cell])
@@ -138,7 +162,7 @@ class Running:
                     against = of.count(row), of.name(name) if score > limit else ()
                 found[detector].append(
                     Score(
-                        name, float(times[row, cell]), score, limit, kind, score > limit,
+                        name, float(times[row, cell]), score, limit, kind, score > limit and not echoes[row, cell],
                         compared_with(detector, kind, *against),
                     )
                 )  # fmt: skip

@@ -14,7 +14,10 @@ from monitor.store.schema.tables import anomaly, series
 
 @dataclass(frozen=True, slots=True)
 class AnomalyRow:
-    """The score of one detector at one epoch of one series; `alerted` = score over threshold."""
+    """The score of one detector at one epoch of one series.
+
+    `alerted`: it is over its threshold, and no echo of what was alerted of the series before. An echo is held back.
+    """
 
     series_id: int
     at: datetime
@@ -39,14 +42,18 @@ def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> i
     return add_all_absent(c, anomaly, values)
 
 
-def latest_by_series(c: Connection, site: str, detector: str) -> dict[int, datetime]:
-    """The newest epoch that a detector has scored, by series."""
+def latest_by_series(
+    c: Connection, site: str, detector: str, *, told: tuple[datetime, datetime] | None = None
+) -> dict[int, datetime]:
+    """The newest epoch that a detector has scored, by series; or that it alerted of in a time."""
     query = (
         select(anomaly.c.series_id, func.max(anomaly.c.at))
         .join(series, series.c.id == anomaly.c.series_id)
         .where(series.c.site == site, anomaly.c.detector == detector)
         .group_by(anomaly.c.series_id)
     )
+    if told is not None:
+        query = query.where(anomaly.c.alerted, anomaly.c.at > told[0], anomaly.c.at <= told[1])
     return {row[0]: row[1] for row in c.execute(query)}
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, insert, or_, select
 
 from detection.anomaly.budget.correction import (
     FEWEST_LABELS,
@@ -233,6 +233,7 @@ def _load_alarms(
         select(a.series_id, s.station, a.at, a.score, a.threshold, factor.label("factor"), a.alerted)
         .join(t.series, s.id == a.series_id)
         .where(s.site == site.id, a.detector == detector, a.at > since, a.at <= now, a.score * factor > a.threshold)
+        .where(or_(a.alerted, a.score <= a.threshold))  # an echo belongs to what was shown before
         .order_by(a.series_id, a.at)
     ).all()
     runs: list[list[Any]] = []

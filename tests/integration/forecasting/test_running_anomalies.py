@@ -144,3 +144,63 @@ def test_a_write_that_fails_loses_no_score(database: Database, site: Site, monke
         with pytest.raises(ZeroDivisionError):
             look(database, site, 160)
     assert look(database, site, 160).startswith("rules: 3 scores")
+
+
+STEP, ECHO = 180, 211  # days: G0 steps, and its line of sixty days points past the readings
+
+
+def draw_step(days: int) -> list[Observation]:
+    faults = {("G0", SPIKE), *(("G1", day) for day in STUCK)}
+    rows = [r for r in draw(range(days)) if (r.station, (r.observed_at - START).days) not in faults]
+    on = START + STEP * DAY
+    return [replace(r, value=r.value + 12.0) if r.station == "G0" and r.observed_at > on else r for r in rows]
+
+
+def list_over(database: Database, *, alerted: bool) -> list[datetime]:
+    """Epochs of `rules` above the threshold that people were told of, or that were held back."""
+    return sorted(at for (_, at, _), (score, _, told) in stored(database).items() if score > 1.0 and told is alerted)
+
+
+@pytest.fixture
+def stepped(database: Database, site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """The site with `rules` alone, at two thresholds; its readings step."""
+    monkeypatch.setattr(anomaly, "_thresholds", lambda *_: {"level": 5.0, "drift": 6.0})
+    add(database, draw_step(225))
+    return replace(site, anomaly=replace(site.anomaly, detectors=("rules",)))
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_what_is_held_back_keeps_its_score_and_is_the_same_after_a_restart(
+    database: Database, stepped: Site, is_made_anew: bool
+) -> None:
+    for day in range(178, 225, 3):
+        if is_made_anew:
+            anomaly_state.forget(database, stepped.id)
+        look(database, stepped, day)
+    told, held = list_over(database, alerted=True), list_over(database, alerted=False)
+    assert told[0] == START + (STEP + 1) * DAY
+    assert told[-1] < START + ECHO * DAY == held[0]
+    assert len(held) > 7
+
+
+def test_what_nobody_was_told_of_holds_nothing_back(
+    database: Database, stepped: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds were counted anew: what would have alarmed before by the new ones was told to nobody."""
+    with monkeypatch.context() as before:
+        before.setattr(anomaly, "_thresholds", lambda *_: {"level": 1e6})
+        look(database, stepped, ECHO - 6)
+    look(database, stepped, 224)
+    assert list_over(database, alerted=True)[0] == START + ECHO * DAY
+    assert not list_over(database, alerted=False)
+
+
+def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Database, stepped: Site) -> None:
+    votes = next(one for one in stepped.criteria if one.kind.facts == "anomalies")
+    others = tuple(one for one in stepped.criteria if one is not votes)
+    witness = replace(stepped, criteria=(*others, replace(votes, role="witness")))
+    assert witness.anomalies_vote
+    for day in (178, 200, 224):
+        look(database, witness, day)
+    assert START + ECHO * DAY in list_over(database, alerted=True)
+    assert not list_over(database, alerted=False)

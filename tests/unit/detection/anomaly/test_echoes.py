@@ -12,7 +12,7 @@ CELLS = 200
 LIMITS = {"level": 5.0, "creep": 20.0}
 
 
-def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS):
+def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_above=1.0):
     """Cells of the first row that alarm, given cells and scores in thresholds of two parts."""
     table = {part: np.full((rows, cells), 0.1) for part in LIMITS}
     for part, given in (("level", level), ("creep", creep)):
@@ -20,7 +20,7 @@ def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS):
             table[part][0, cell] = score * LIMITS[part]
     held = np.zeros((rows, cells), dtype=bool)
     held[0, list(stuck)] = True
-    score, _ = Strongest(rows, step_s, LIMITS).feed(table, held, 0, cells)
+    score, _ = Strongest(rows, step_s, LIMITS, shown_above).feed(table, held, 0, cells)
     assert rows == 1 or not (score[1:] > 1.0).any()
     return np.flatnonzero(score[0] > 1.0).tolist()
 
@@ -95,3 +95,29 @@ def test_a_step_alarms_once_and_not_again_when_it_leaves_the_lines():
         echoes += bool((np.diff(np.flatnonzero(every)) > 7).any())
     assert once == 12
     assert echoes > 0  # what the parts say without the rule
+
+
+def test_what_nobody_was_told_of_has_no_echo():
+    """Labels raised the threshold: a score below it is shown to nobody."""
+    said = {"level": [(50, 1.2)], "creep": [(90, 1.4)]}
+    assert alarms(**said, shown_above=1.3) == [50, 90]
+    assert alarms(**said, shown_above=1.1) == [50]
+
+
+def test_where_anomalies_count_for_the_level_nothing_is_held_back():
+    assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], stuck=range(80, 85), shown_above=None) == [50, 90]
+
+
+def test_an_alarm_of_slow_readings_goes_on_as_well():
+    """Every 15 days: the next reading of one that alarms is no echo, though a week has passed."""
+    assert alarms(creep=[(k, 1.5) for k in range(50, 56)], step_s=15 * DAY) == [*range(50, 56)]
+    assert alarms(creep=[(50, 1.5), (52, 1.5)], step_s=15 * DAY) == [50]
+
+
+def test_what_is_held_back_keeps_its_score():
+    table = {part: np.full((1, CELLS), 0.1) for part in LIMITS}
+    table["level"][0, 50], table["creep"][0, 90] = 9.0, 30.0
+    strongest = Strongest(1, DAY, LIMITS)
+    strongest.feed(table, np.zeros((1, CELLS), dtype=bool), 0, CELLS)
+    assert np.flatnonzero(np.isfinite(strongest.held[0])).tolist() == [90]
+    assert (strongest.held[0, 90], strongest.held_by[0, 90]) == (1.5, 1)
