@@ -21,13 +21,12 @@ from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
 from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import latest_by_series
+from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
-ECHO: Final = timedelta(days=90)  # longer than what was alarmed of stays in any part
 LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 

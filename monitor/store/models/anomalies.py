@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Final
 
@@ -32,6 +32,30 @@ class AnomalyRow:
     compared_with: str | None = None  # in words; None = scored by an earlier version
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A series that is still strange and was not alerted of again: it is taken for the same happening.
+
+    Attributes:
+        station: of the series.
+        quantity: of it.
+        detector: that scored it.
+        at: newest epoch that was held back.
+        score: of it, in units of its threshold.
+        kind: what it looked like.
+        told_at: newest epoch before it that was alerted of; None: the sensor was stuck.
+    """
+
+    station: str
+    quantity: str
+    detector: str
+    at: datetime
+    score: float
+    kind: str
+    told_at: datetime | None
+
+
+ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any part
 _NAMES: Final = (*AnomalyRow.__slots__, "scored_at")
 _read: Final = attrgetter(*AnomalyRow.__slots__)
 
@@ -66,3 +90,22 @@ def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None
     )
     value: datetime | None = c.execute(query).scalar()
     return value
+
+
+def load_held(c: Connection, site: str, since: datetime, now: datetime) -> list[Held]:
+    """What was held back since an instant of each series and detector, where no alert came after it; newest first."""
+    a, told = anomaly.c, dict[str, dict[int, datetime]]()
+    rows = c.execute(
+        select(a.series_id, series.c.station, series.c.quantity, a.detector, a.at, a.score, a.threshold, a.kind)
+        .join(series, series.c.id == a.series_id)
+        .where(series.c.site == site, a.at > since, a.at <= now, a.score > a.threshold, a.alerted.is_(False))
+        .order_by(a.at)
+    )
+    found = []
+    for r in {(row.series_id, row.detector): row for row in rows}.values():
+        if r.detector not in told:
+            told[r.detector] = latest_by_series(c, site, r.detector, told=(since - ECHO, now))
+        told_at = told[r.detector].get(r.series_id)
+        if told_at is None or told_at < r.at:
+            found.append(Held(r.station, r.quantity, r.detector, r.at, r.score / r.threshold, r.kind, told_at))
+    return sorted(found, key=lambda one: (one.at, one.station, one.quantity), reverse=True)

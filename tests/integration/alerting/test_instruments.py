@@ -23,7 +23,7 @@ from monitor.jobs.instruments.run import run
 from monitor.replay.scorecard import score_detectors
 from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies, load_held
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
@@ -331,6 +331,26 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
     assert (scored["detector"], scored["reported"], scored["dismissed"], scored["nobody_said"]) == ("rules", 2, 2, 0)
     run(bench, ServiceConfig(), SITE, NOW)
     assert ("G2", "suspected") not in findings(bench)
+
+
+def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
+    def score(days, value, *, told):
+        return AnomalyRow(series, STORY_NOW - days * DAY, "rules", value, 1.0, 0.1, "drift", told)
+
+    with filled_database.write() as c:
+        series = find_series_id(c, "north-bench", "P1", "pore_pressure")
+        add_anomalies(c, [score(40, 3.0, told=True), score(2, 1.4, told=False), score(1, 0.9, told=False)], STORY_NOW)
+    with filled_database.read() as c:
+        (held,) = load_held(c, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW)
+    assert (held.station, held.at, held.score) == ("P1", STORY_NOW - 2 * DAY, 1.4)
+    with serving(filled_database, Clock()) as address, enter(address, "bo") as bo:
+        page = bo.get("/sites/north-bench/instruments").text
+    assert "Still strange, not reported again" in page
+    assert "1.4 times the threshold; reported last" in page
+    with filled_database.write() as c:
+        add_anomalies(c, [score(0.5, 2.1, told=True)], STORY_NOW)
+    with filled_database.read() as c:
+        assert load_held(c, "north-bench", STORY_NOW - 14 * DAY, STORY_NOW) == []
 
 
 def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_database, tmp_path, capsys):

@@ -16,6 +16,7 @@ from monitor.errors import RefusedError
 from monitor.language.sayings import say_all
 from monitor.reports.pictures import draw_line
 from monitor.store.instrument_board import load_board
+from monitor.store.models.anomalies import load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
@@ -40,13 +41,15 @@ def show_instruments(request: Request, site: str) -> HTMLResponse:
         rows = load_board(c, site)
         declared = context.declared(c, card)
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
+        held = load_held(c, site, now - LISTED, now)
         budgets = [
             (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
         ]
     groups = [(parent, list(mine)) for parent, mine in groupby(rows, key=lambda r: str(r["parent"]))]
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
-        runs=runs[::-1][:LISTED_AT_MOST], causes=CAUSES, budgets=budgets,
+        runs=runs[::-1][:LISTED_AT_MOST], held=held[:LISTED_AT_MOST], causes=CAUSES,
+        budgets=budgets,
         unwell=sum(r["state"] not in {"ok", "unknown"} for r in rows), total=len(rows),
     )  # fmt: skip
 
