@@ -57,6 +57,10 @@ class RadiometryError(SceneError):
     """The values are far outside of what the model was trained on (a wrong scale, most often)."""
 
 
+class HeightsError(ImageryError):
+    """No elevation model can be had for a scene that needs none of its own; the scene itself can be used."""
+
+
 class ForbiddenSourceError(SceneError):
     """A file that would make the reader open something else: the network, another folder, a driver not allowed."""
 

@@ -147,6 +147,7 @@ def parse_site(text: str, name: str) -> Site:
         scenes=ScenePlan(
             file.scenes.weights, file.scenes.minimum_area_m2, file.scenes.near_m, file.scenes.triage,
             LocalGrid(file.crs.local.into, file.crs.local.affine) if file.crs.local else None, file.scenes.prior,
+            file.scenes.dem,
         ),
         movement=_read_movement(file.movement, file.forecast.every, name),
         recipients=recipients, teams=teams,

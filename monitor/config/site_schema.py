@@ -268,6 +268,7 @@ class ScenesTable(Section):
     near_m: float = Field(default=500.0, gt=0.0)
     triage: bool = False
     prior: str = Field(default="", max_length=1000)
+    dem: str = Field(default="", max_length=1000)
 
 
 class LocalTable(Section):

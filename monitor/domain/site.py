@@ -222,6 +222,7 @@ class ScenePlan:
     triage: bool = False  # pass over tiles in which a coarse network is sure to see nothing
     local: LocalGrid | None = None  # places files in a local system, such as a mine's grid
     prior: str = ""  # susceptibility map that lies below footprints: which ground resembles that of landslides
+    dem: str = ""  # heights of the ground, a file or a folder of tiles, for scenes that bring none
 
 
 @dataclass(frozen=True, slots=True)

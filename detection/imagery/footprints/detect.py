@@ -68,7 +68,15 @@ from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_
 from detection.imagery.scene.reader import BandReader, open_scene
 from detection.imagery.scene.resized import ReadAt, fit_pixels
 from detection.imagery.scene.sampling import Sampler
-from detection.imagery.scene.scene import Scene, find_contradictions, list_masks, read_scene, scene_hash, take_heights
+from detection.imagery.scene.scene import (
+    Scene,
+    find_contradictions,
+    hash_file,
+    list_masks,
+    read_scene,
+    scene_hash,
+    take_heights,
+)
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 
 if TYPE_CHECKING:
@@ -119,9 +127,10 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         not known well), read_at (see `resized.ReadAt`; None where the network saw the scene's own pixels), fills
         (nodata that is declared nowhere), borders (see `border.Border`), cloudy (windows beside clouds), calibration
         (gain, offset, source), classes,
-        threshold, blend, tile, halo, prior (see `prior.describe_prior`), resample_to_m, flip_rate, flip_pixels, triage,
-        passed_over, terrain, qa (see `quality.Tally`; None without `out_dir` and with `later`), polygons (see
-        `records.Footprint`), outputs (name -> path, and `bounds` of the preview), warnings.
+        threshold, blend, tile, halo, dem (file and sha256, or its tiles), prior (see `prior.describe_prior`),
+        resample_to_m, flip_rate, flip_pixels, triage, passed_over, terrain, qa (see `quality.Tally`; None without
+        `out_dir` and with `later`), polygons (see `records.Footprint`), outputs (name -> path, and `bounds` of the
+        preview), warnings.
 
     Raises:
         ImageryError: a subclass for each cause, with one clear line.
@@ -405,7 +414,7 @@ def _find_scene(options: Options) -> Scene:
             raise SceneError(f"{path}: no such file ({name})")
     # which map lies below it makes no other scene of it
     given.pop("prior", None)
-    return take_heights(replace(scene, **given))
+    return take_heights(replace(scene, dem_tiles=options.dem_tiles, **given))
 
 
 def _find_prior(scene: Scene, options: Options) -> Path | None:
@@ -450,11 +459,21 @@ def _facts(
         "offset": scene.offset,
         "resample_to_m": options.resample_to_m,
         "triage": asked.facts() if asked else None,
+        "dem": _describe_dem(scene),
         "prior": describe_prior(prior) if prior else None,
         "slope_gate_deg": options.slope_gate_deg,
         "partial": options.partial,
         "formats": list(options.formats),
     }
+
+
+def _describe_dem(scene: Scene) -> dict[str, Any] | None:
+    """Which elevation model lies below a scene: file and digest, or those of its tiles."""
+    if scene.dem is None:
+        return None
+    if scene.dem_tiles:
+        return {"tiles": [{"file": name, "sha256": digest} for name, digest in scene.dem_tiles]}
+    return {"file": scene.dem.name, "sha256": hash_file(scene.dem)}
 
 
 def _least_area_m2(card: Mapping[str, Any], options: Options) -> float:

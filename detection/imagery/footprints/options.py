@@ -33,6 +33,7 @@ class Options:
         owner: whose scene it is: the same files of another owner are another scene, with hashes of its own.
         force: do it again although the same result is there.
         dem: elevation model, instead of the scene's own.
+        dem_tiles: name and digest of each tile that `dem` was brought together from (`scene.heights`).
         prior: susceptibility raster, instead of the scene's own.
         aoi: area of interest: raster (not 0), or GeoJSON polygons in longitude and latitude.
         triage: weights that tell which tiles are worth a look; None: all are looked at.
@@ -63,6 +64,7 @@ class Options:
     owner: str = ""
     force: bool = False
     dem: Path | None = None
+    dem_tiles: tuple[tuple[str, str], ...] = ()
     prior: Path | None = None
     aoi: Path | None = None
     triage: str | None = None
@@ -99,6 +101,8 @@ def read_options(payload: Mapping[str, Any]) -> Options:
             given[key] = Path(given[key])
     if "own" in given:
         given["own"] = tuple(map(str, given["own"]))
+    if "dem_tiles" in given:
+        given["dem_tiles"] = tuple((str(name), str(digest)) for name, digest in given["dem_tiles"])
     if "known" in given:
         given["known"] = tuple(tuple(box) for box in given["known"])
     if "acquired_at" in given:

@@ -56,6 +56,7 @@ class Scene:
         role: `single`, `pre` or `post`.
         mask: raster that is 0 where the scene must not be used (clouds, outside of the area of interest), or None.
         dem: elevation in metres on any grid, or None.
+        dem_tiles: name and digest of each tile that `dem` was brought together from; empty where it is a file as it is.
         clouds: raster that is not 0 where clouds are, or None.
         classification: scene classification of Sentinel-2 level 2A (SCL, 0 to 11), or None.
         shadow: raster that is not 0 in shadow, which is only flagged, or None.
@@ -91,6 +92,7 @@ class Scene:
     remarks: tuple[str, ...] = ()
     aoi: Path | None = None
     sar: Mapping[str, Any] = field(default_factory=dict)
+    dem_tiles: tuple[tuple[str, str], ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -187,7 +189,8 @@ def scene_hash(scene: Scene, owner: str = "") -> str:
     """Return sha256 over the names and contents of all files of a scene, manifest included.
 
     The folder's own place does not matter: the same files elsewhere are the same scene, unless of another owner, or
-    brought to another place on the ground by the local grid of a site.
+    brought to another place on the ground by the local grid of a site. Of heights from tiles these count, and not the
+    raster that was made of them.
     """
     from detection.imagery.raster.raster import inspect
 
@@ -195,7 +198,11 @@ def scene_hash(scene: Scene, owner: str = "") -> str:
     for placed_by in sorted({inspect(path).placed_by for path in {band.path for band in scene.bands.values()}} - {""}):
         digest.update(f"{placed_by}\n".encode())
     root = scene.path if scene.path.is_dir() else scene.path.parent
+    for tile, content in scene.dem_tiles:
+        digest.update(f"{tile}\0{content}\n".encode())
     for file in scene.files:
+        if scene.dem_tiles and file == scene.dem:
+            continue
         if not file.is_file():
             raise NotARasterError(f"{file}: no such file")
         name = file.relative_to(root) if file.is_relative_to(root) else Path(file.name)
@@ -307,6 +314,7 @@ def _read_folder(folder: Path) -> Scene:
         if not SCALES[0] <= gain * COUNT <= SCALES[1]:
             raise ManifestError(f"{folder}: values times {gain:g} are no counts of reflectance; write a {MANIFEST}")
         said = Calibration(gain, _number(manifest, stated), content.get("calibration", MANIFEST))
+    beside: dict[str, Any] = {name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content}
     return Scene(
         path=folder,
         bands=bands,
@@ -318,7 +326,7 @@ def _read_folder(folder: Path) -> Scene:
         nodata=content.get("nodata"),
         remarks=tuple(content.get("remarks", ())),
         sar=content.get("sar", {}),
-        **{name: _entry(folder, name, content[name]).path for name in COMPANIONS if name in content},
+        **beside,
     )
 
 

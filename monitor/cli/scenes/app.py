@@ -25,6 +25,7 @@ from monitor.cli.scenes import (
     velocity,
     weights,
 )
+from monitor.cli.scenes.archives import unpacked
 from monitor.cli.session import (
     ConfigOption,
     JsonOption,
@@ -101,40 +102,12 @@ def _see_to_files(db: Database, service: ServiceConfig, site: Site, target: Path
 @contextmanager
 def _open(scene: Path, inbox: Path) -> Iterator[Path]:
     """What is to be brought: the scene as it lies there, or what an archive holds, unpacked for that time."""
-    from detection.imagery.scene.products.unpack import strip_suffix, unpack
     from monitor.jobs.scenes.inbox import CLOUD, CLOUDS
 
     if scene.suffix.lower() in CLOUDS:
         raise RefusedError(f"{scene.name}: {CLOUD}")
-    stem = strip_suffix(scene.name)
-    if stem is None or scene.is_dir():
-        yield scene
-        return
-    work = inbox / f".{stem}.unpacked"
-    _remove(work)
-    try:
-        (work / stem).mkdir(parents=True)
-        told = unpack(scene, work / stem)
-        left = f", {told.left_out} links and devices left out" if told.left_out else ""
-        say(f"{scene.name}: {told.files} files unpacked{left}")
-        yield _find_content(work / stem, scene.name)
-    finally:
-        _remove(work)
-
-
-def _find_content(folder: Path, name: str) -> Path:
-    """The scene in what was unpacked: all of it, the only folder in it, or the only raster."""
-    from detection.imagery.scene.products.product import is_product
-    from monitor.jobs.scenes.inbox import RASTERS
-
-    inner = [one for one in folder.iterdir() if one.is_dir()]
-    for one in [folder, *inner] if len(inner) == 1 else [folder]:
-        if (one / "scene.toml").is_file() or is_product(one):
-            return one
-    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
-    if len(rasters) == 1:
-        return rasters[0]
-    raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")
+    with unpacked(scene, inbox / f".{scene.name}.unpacked") as content:
+        yield content
 
 
 def _put(scene: Path, target: Path, *, move: bool = False) -> None:

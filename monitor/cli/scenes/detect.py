@@ -2,16 +2,21 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
 from detection.imagery.footprints.records import INDEX
+from monitor.cli.scenes.archives import unpacked
 from monitor.cli.scenes.earlier import check_order, check_past, compare_with, detect_before, not_alone
 from monitor.cli.scenes.local import SiteFile, placing_by_file
 from monitor.cli.session import NOTHING, JsonOption, print_json, say
+from monitor.errors import RefusedError
 
 PARTLY = 3  # exit status: done, but a part of a scene could not be read
 TOLD_EVERY_S = 20.0  # a person who waits wants a word at least so often
@@ -22,7 +27,9 @@ INPUT, OUTPUT, CARE = "What goes in", "What comes out", "How strict to be"
 def detect(
     scenes: Annotated[
         list[Path],
-        typer.Argument(metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, or products."),
+        typer.Argument(
+            metavar="SCENE...", help="Rasters that name their bands, folders with scene.toml, products, or archives."
+        ),
     ],
     model: Annotated[
         str,
@@ -52,7 +59,10 @@ def detect(
     pre: Annotated[
         Path | None, typer.Option(help="The scene before: says what is new, grown, known, gone.", rich_help_panel=INPUT)
     ] = None,
-    dem: Annotated[Path | None, typer.Option(help="Elevation model, metres, any grid.", rich_help_panel=INPUT)] = None,
+    dem: Annotated[
+        Path | None,
+        typer.Option(help="Elevation model, metres, any grid; or a folder of its tiles.", rich_help_panel=INPUT),
+    ] = None,
     prior: Annotated[Path | None, typer.Option(help="Susceptibility raster, 0 to 1.", rich_help_panel=INPUT)] = None,
     aoi: Annotated[
         Path | None, typer.Option(help="Area of interest: raster or GeoJSON polygons.", rich_help_panel=INPUT)
@@ -96,7 +106,7 @@ def detect(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Find footprints on scenes; needs no database and no site.
+    """Find footprints on scenes; needs no database and no site. Archives are unpacked for that time.
 
     Exit 0 done, 1 bad input, 2 wrong usage, 3 part of a scene could not be read (--partial), 4 no pixel is valid, or
     no network fits and there is no scene before (with --pre also: no pixel of that one is valid).
@@ -105,35 +115,76 @@ def detect(
         raise typer.BadParameter("--pre goes with one scene and --out")
     payload: dict[str, Any] = {
         "weights": model, "threshold": threshold, "minimum_area_m2": minimum_area_m2, "slope_gate_deg": slope_gate_deg,
-        "tile": tile, "halo": halo, "dem": _text(dem), "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
+        "tile": tile, "halo": halo, "prior": _text(prior), "aoi": _text(aoi), "scale": scale,
         "formats": [name.strip() for name in formats.split(",")], "force": force, "partial": partial, "strict": strict,
         "triage": triage_weights if triage else None, "resample_to_m": resample_to_m, "offset": offset,
         "allow_ungeoreferenced": allow_ungeoreferenced, "max_pixels": max_pixels, "max_bands": max_bands,
     }  # fmt: skip
     codes = []
-    with placing_by_file(site):
-        for scene in scenes:
+    with placing_by_file(site), TemporaryDirectory(prefix="slopeward-detect-") as work:
+        for number, scene in enumerate(scenes):
             folder = None if out is None else out / scene.name if len(scenes) > 1 else out
-            one = {**payload, "scene_path": str(scene), "out_dir": _text(folder)}
-            codes.append(_guard(scene, lambda one=one: _run(one, pre, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
+            one = {**payload, "out_dir": _text(folder)}
+            named = _Named(scene, pre, dem, Path(work) / str(number))
+            codes.append(_guard(named, lambda one=one, named=named: _run(one, named, dry_run=dry_run, as_json=as_json)))  # type: ignore[misc]
     code = 1 if 1 in codes else PARTLY if PARTLY in codes else NOTHING if set(codes) == {NOTHING} else 0
     if code:
         raise typer.Exit(code)
 
 
-def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What a person named for one scene, and a folder for what is made of it meanwhile."""
+
+    scene: Path
+    pre: Path | None
+    dem: Path | None
+    work: Path
+
+    def spell(self, text: str) -> str:
+        """A sentence without the folder in which an archive was unpacked, and with the name of the scene."""
+        text = text.replace(f"{self.work}/", "")
+        return text if str(self.scene) in text else f"{self.scene}: {text}"
+
+
+def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool, as_json: bool) -> int:
     """One scene; the exit status."""
+    with ExitStack() as stack:
+        scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
+        pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
+        return _look(payload, named, (scene, pre), dry_run=dry_run, as_json=as_json)
+
+
+def _ask(payload: dict[str, Any], scene: Path, named: _Named, part: str) -> dict[str, Any]:
+    """The payload of a detection on one date, with the heights below it."""
+    from detection.imagery.scene.heights import gather_heights
+
+    asked = {**payload, "scene_path": str(scene), "dem": _text(named.dem)}
+    if named.dem is None or not named.dem.is_dir():
+        return asked
+    heights = gather_heights(named.dem, scene, named.work / part)
+    for one in heights.told:
+        say(f"warning: {named.spell(one)}")
+    say(f"{scene.name}: heights from {len(heights.tiles)} tiles of {named.dem}")
+    return asked | heights.ask()
+
+
+def _look(
+    payload: dict[str, Any], named: _Named, dates: tuple[Path, Path | None], *, dry_run: bool, as_json: bool
+) -> int:
+    """One scene as it lies on the disk, and the one before; the exit status."""
     from detection.imagery.footprints.detect import detect as run_detect
     from detection.imagery.footprints.detect import survey
 
-    scene = Path(payload["scene_path"])
+    scene, pre = dates
     check_past([scene] if pre is None else [scene, pre], datetime.now(UTC))
     since = ""
+    payload = _ask(payload, scene, named, "heights")
     if dry_run:
-        plan = survey(payload)
-        _warn(plan, payload["scene_path"])
+        plan = survey(payload) | {"scene": str(named.scene)}
+        _warn(plan, named)
         if as_json:
-            print_json({"scene": payload["scene_path"], **plan})
+            print_json(plan)
         else:
             print(_tell_plan(plan))
         return 0
@@ -143,23 +194,24 @@ def _run(payload: dict[str, Any], pre: Path | None, *, dry_run: bool, as_json: b
         codes = [NOTHING] if answer["model"] == INDEX else []
         if written is not None and written == _written_ns(payload):
             say(f"{scene.name}: known from before: the same result lies in {payload['out_dir']}; --force does it again")
-        _warn(answer, scene)
+        _warn(answer, named)
     else:
         check_order(scene, pre)
         # what was found there before must be known before triage passes over a tile
-        earlier = detect_before(payload, pre, _progress(pre.name))
+        before = _ask(payload, pre, named, "heights-before")
+        earlier = detect_before(before, pre, _progress(pre.name))
         known = [footprint["bbox"] for footprint in earlier["polygons"]] if earlier and payload["triage"] else None
         answer = run_detect({**payload, "known": known}, _progress(scene.name))
         if earlier is not None and earlier["model_hash"] != answer["model_hash"]:
-            payload = {**payload, "weights": INDEX}  # no network fits both
-            earlier, answer = detect_before(payload, pre), run_detect(payload)
-        _warn({"warnings": not_alone(answer["warnings"])}, scene)
+            payload, before = ({**one, "weights": INDEX} for one in (payload, before))  # no network fits both
+            earlier, answer = detect_before(before, pre), run_detect(payload)
+        _warn({"warnings": not_alone(answer["warnings"])}, named)
         answer["change"] = None
         if earlier is not None:
-            answer, answer["change"], since = compare_with(answer, earlier, payload, pre)
+            answer, answer["change"], since = compare_with(answer, earlier, payload, pre, before["dem"])
         codes = [NOTHING] if earlier is None else [PARTLY] if earlier["unreadable_share"] else []
     if as_json:
-        print_json({"scene": str(scene), **answer})
+        print_json({"scene": str(named.scene), **answer})
     else:
         print(_tell(answer, since))
     return max([*codes, PARTLY if answer["unreadable_share"] else 0])
@@ -171,27 +223,27 @@ def _written_ns(payload: dict[str, Any]) -> int | None:
     return record.stat().st_mtime_ns if record is not None and record.exists() else None
 
 
-def _guard(scene: Path, work: Callable[[], int]) -> int:
+def _guard(named: _Named, work: Callable[[], int]) -> int:
     """A known error is one line that names the scene and a status, so that the scenes after this one are still read."""
     from detection.imagery.errors import ImageryError, NoValidPixelsError
 
     try:
         return work()
     except NoValidPixelsError as error:
-        return _refuse(scene, str(error), NOTHING)
-    except ImageryError as error:
-        return _refuse(scene, str(error), 1)
+        return _refuse(named, str(error), NOTHING)
+    except (ImageryError, RefusedError) as error:
+        return _refuse(named, str(error), 1)
     except (OSError, ArithmeticError, LookupError, RuntimeError, MemoryError) as error:
         # a fault of ours, or of the machine, with one file: the scenes after it are still read
-        why = f"{scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-        return _refuse(scene, why, 1)
+        why = f"{named.scene}: internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        return _refuse(named, why, 1)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
 
-def _refuse(scene: Path, why: str, code: int) -> int:
+def _refuse(named: _Named, why: str, code: int) -> int:
     """Say why a scene has no answer, and of which scene that is said."""
-    say(why if str(scene) in why else f"{scene}: {why}")
+    say(named.spell(why))
     return code
 
 
@@ -199,11 +251,10 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _warn(answer: dict[str, Any], scene: Path | str) -> None:
+def _warn(answer: dict[str, Any], named: _Named) -> None:
     """A line for each warning, with the file it is about."""
     for warning in answer["warnings"]:
-        named = warning if str(scene) in warning else f"{scene}: {warning}"
-        say(f"warning: {named}")
+        say(f"warning: {named.spell(warning)}")
 
 
 def _progress(name: str) -> Callable[[str, float], None]:

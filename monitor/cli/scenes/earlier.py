@@ -74,7 +74,7 @@ def detect_before(
 
 
 def compare_with(
-    answer: dict[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path
+    answer: dict[str, Any], earlier: Mapping[str, Any], payload: Mapping[str, Any], pre: Path, pre_dem: str | None
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """What changed since the scene before: the answer, the change as JSON has it, and one line.
 
@@ -84,7 +84,7 @@ def compare_with(
     from detection.imagery.change.compare import as_date, compare
     from detection.imagery.change.records import spell_comparison, spell_outline
 
-    own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre)
+    own, before = as_date(answer, payload["scene_path"], payload.get("dem")), as_date(earlier, pre, pre_dem)
     if answer["model"] == INDEX:
         own, found = compare_by_index(own, [before], Path(payload["out_dir"]))
         answer = {**answer, "polygons": [spell_outline(one) for one in own.outlines]}

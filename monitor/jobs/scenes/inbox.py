@@ -279,10 +279,11 @@ def _ask(
         versions=tuple(versions), stations=list_places(site), near_m=plan.near_m, local=plan.local,
         relief=None if relief.exists() else relief, prior=Path(plan.prior).absolute() if plan.prior else None,
         prior_picture=config.paths.susceptibility_of(site.id).absolute(), own=tuple(own_weights),
+        dem=Path(plan.dem).absolute() if plan.dem else None,
     )  # fmt: skip
     own: tuple[str | Path, ...] = (
         entry.parent,
-        *([asked.prior] if asked.prior else ()),
+        *(path for path in (asked.prior, asked.dem) if path),
         *(file for weights in (plan.weights, *own_weights) for file in list_checkpoint(weights)),
         *(date.out_dir for date in dates),
     )

@@ -164,6 +164,7 @@ def run_of(answer: ReadScene, fingerprint: str, copies: Mapping[str, str], versi
         "unseen": [list(window) for window in answer.unseen], "doubts": list(answer.doubts),
         "doubtful": [list(window) for window in answer.doubtful],
         "cloudy": [list(window) for window in answer.cloudy], "prior": answer.prior,
+        "dem": answer.dem,
         **({} if answer.broken is None else {BROKEN: answer.broken}),
     }  # fmt: skip
 

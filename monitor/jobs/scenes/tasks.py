@@ -67,6 +67,7 @@ class SceneAsked:
         relief: where the ground of the site's map is drawn from the scene's elevation model; None: it is drawn.
         prior: susceptibility map that lies below the footprints; None: the scene's own, if it brings one.
         prior_picture: where its picture for the page is drawn.
+        dem: elevation model of the site, a file or a folder of tiles, for scenes that bring none.
     """
 
     scene_path: str
@@ -85,6 +86,7 @@ class SceneAsked:
     prior: Path | None = None
     prior_picture: Path | None = None
     own: tuple[str, ...] = ()
+    dem: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class ReadScene:
 
     `judgements` are of this scene first, then of later ones; `replaced` are hashes of the versions it replaces;
     `prior` is the susceptibility map below it (see `describe_prior`), `priors` the mean of it by polygon_id;
+    `dem` is the elevation model below it, with its digest or those of its tiles;
     `doubtful_tiles` are those that the model is least sure of; `broken` says of each network of one's own that was
     asked, by its hash, why it cannot be run, None where it can; None altogether where no network was asked.
     """
@@ -148,6 +151,7 @@ class ReadScene:
     series: tuple[PlaceValue, ...] = ()
     replaced: tuple[str, ...] = ()
     prior: dict[str, Any] | None = None
+    dem: dict[str, Any] | None = None
     priors: dict[str, float] = field(default_factory=dict)
     doubtful_tiles: tuple[DoubtfulTile, ...] = ()
     broken: dict[str, str | None] | None = None

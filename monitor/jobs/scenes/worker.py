@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,13 +21,15 @@ from detection.imagery.change.records import (
     open_geometry,
     remember,
 )
-from detection.imagery.errors import ImageryError, IncompleteSceneError, ModelError
+from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
 from detection.imagery.footprints.detect import detect
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
 from detection.imagery.footprints.records import INDEX, Circle, Place
 from detection.imagery.raster.local_grid import placing
+from detection.imagery.raster.raster import inspect
+from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
 from detection.imagery.weights_file import read_weights, weights_path
 from monitor.domain.quantities import LANDSLIDE
@@ -62,8 +65,9 @@ def load_libraries() -> None:
 def read_one(asked: SceneAsked) -> SceneAnswer:
     """Segment one scene and judge change in the order of acquisition, whatever the order of arrival."""
     try:
-        with placing(None if asked.local is None else asdict(asked.local)):
-            return SceneAnswer(read=_read_one(asked))
+        local = None if asked.local is None else asdict(asked.local)
+        with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
+            return SceneAnswer(read=_read_one(asked, Path(work)))
     except _LacksError:
         return SceneAnswer(lacks=True)
     except _WaitingError as waiting:
@@ -84,8 +88,8 @@ class _LacksError(Exception):
     """Footprints of dates are needed that were not given."""
 
 
-def _read_one(asked: SceneAsked) -> ReadScene:
-    """One scene against the other dates of its site."""
+def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
+    """One scene against the other dates of its site; `work` is a folder for what is made of the site's heights."""
     try:
         if reason := find_missing(Path(asked.scene_path)):
             raise _WaitingError(reason, comes=True)
@@ -94,19 +98,18 @@ def _read_one(asked: SceneAsked) -> ReadScene:
                 raise _LacksError
             return read_radar_scene(asked, scene)
         prior, unmapped = _show_prior(asked)
-        answer = detect({
-            "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
-            "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
-            "known": asked.known, "own": asked.own, "later": True,
-        })  # fmt: skip
-        own = as_date(answer, asked.scene_path)
+        answer, dem, flat = _detect(asked, scene, prior, work)
+        told = (*unmapped, *flat)
+        own = as_date(answer, asked.scene_path, dem)
         replaced = [
             v for v in asked.versions if v.acquired_at == own.acquired_at and v.scene_hash != own.scene_hash
         ]  # fmt: skip
         gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
         if answer["model"] == INDEX:
-            return _read_by_index(answer, own, asked, replaced, unmapped)
+            return _read_by_index(answer, own, asked, replaced, told)
         same = [d for d in asked.dates if d.model_hash == answer["model_hash"] and d.scene_hash not in gone]
+        if dem is not None:
+            same = _give_heights(own, same, asked.dem, work)
         # where later dates are judged again, each is laid beside dates of its own
         is_late = any(d.acquired_at > own.acquired_at for d in same)
         needed: Sequence[KeptDate] = same if is_late else choose_before(own, same)
@@ -126,7 +129,7 @@ def _read_one(asked: SceneAsked) -> ReadScene:
     used = answer.get("weights", asked.weights)
     judged = [_judgement(*one) for one in judgements]
     series = _list_series(own, judgements[0][1], same, asked)
-    read = _tell(answer, own, asked, judged, series, replaced, unmapped)
+    read = _tell(answer, own, asked, judged, series, replaced, told)
     return replace(
         read, weights_path=str(weights_path(used)), card=load_model(used).card,
         doubtful_tiles=find_doubtful(Path(own.prob), own.threshold, len(own.classes)),
@@ -135,33 +138,33 @@ def _read_one(asked: SceneAsked) -> ReadScene:
 
 def _read_by_index(
     answer: dict[str, Any], own: KeptDate, asked: SceneAsked, replaced: Sequence[KnownVersion],
-    unmapped: tuple[str, ...],
+    told: tuple[str, ...],
 ) -> ReadScene:  # fmt: skip
     """A scene that no network fits: what became bare since the date before, as advice."""
     gone = {own.scene_hash, *(v.scene_hash for v in replaced)}
     optical = [d for d in asked.dates if d.scene_hash not in gone and d.model_hash != RADAR]
     date, found = compare_by_index(own, optical, asked.out_dir)
     series = [row for row in _list_series(date, found, (), asked) if row.quantity != PROBABILITY]
-    return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, unmapped)
+    return _tell(answer, date, asked, [_judgement(date, found)], series, replaced, told)
 
 
 def _tell(
     answer: dict[str, Any], own: KeptDate, asked: SceneAsked, judged: Sequence[Judgement],
-    series: Sequence[PlaceValue], replaced: Sequence[KnownVersion], unmapped: tuple[str, ...],
+    series: Sequence[PlaceValue], replaced: Sequence[KnownVersion], told: tuple[str, ...],
 ) -> ReadScene:  # fmt: skip
     """All that is kept of a scene, but for the weights that read it."""
-    undrawn = () if asked.relief is None else _draw_relief(Path(asked.scene_path), asked.relief)
+    undrawn = () if asked.relief is None else _draw_relief(own, asked.relief)
     return ReadScene(
         scene_hash=answer["scene_hash"], model=answer["model"], model_hash=answer["model_hash"],
         acquired_at=own.acquired_at, role=answer.get("role") or "single", crs=answer["crs"],
         pixel_area_m2=answer["pixel_area_m2"], valid_share=answer["valid_share"],
         classes=own.classes, threshold=own.threshold,
-        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *unmapped, *undrawn),
+        minimum_area_m2=own.minimum_area_m2, warnings=(*answer["warnings"], *told, *undrawn),
         doubts=own.doubts, unseen=own.unseen,
         doubtful=own.doubtful, cloudy=own.cloudy, outputs=answer["outputs"],
         polygons=tuple(map(_outline, own.outlines)), weights_path="", card=dict(CARD),
         judgements=tuple(judged), series=tuple(series),
-        replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"],
+        replaced=tuple(sorted(v.scene_hash for v in replaced)), prior=answer["prior"], dem=answer["dem"],
         priors={one["polygon_id"]: one["prior"] for one in answer["polygons"] if one["prior"] is not None},
         broken=_judge_own(answer, asked.own),
     )  # fmt: skip
@@ -180,14 +183,65 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
     return found | ({answer["model_hash"]: None} if answer.get("weights") in own else {})
 
 
-def _draw_relief(scene: Path, out: Path) -> tuple[str, ...]:
-    """The ground of the map, where the scene brings an elevation model; a warning where that cannot be drawn."""
+def _detect(
+    asked: SceneAsked, scene: Scene, prior: Path | None, work: Path
+) -> tuple[dict[str, Any], str | None, tuple[str, ...]]:
+    """What is found on a scene, the heights of the site that were used, and warnings where they cannot be.
+
+    Heights that a scene brings itself come first. No scene fails by those of the site.
+    """
+    payload = {
+        "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
+        "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
+        "known": asked.known, "own": asked.own, "later": True,
+    }  # fmt: skip
+    if asked.dem is None or scene.dem is not None:
+        return detect(payload), None, ()
+    try:
+        found = gather_heights(asked.dem, Path(asked.scene_path), work)
+        return detect(payload | found.ask()), str(found.path), found.told
+    except (CoverageError, HeightsError) as error:
+        return detect(payload), None, (f"no terrain: {error}",)
+
+
+def _give_heights(own: KeptDate, dates: Sequence[KnownDate], dem: Path | None, work: Path) -> list[KnownDate]:
+    """Dates with the heights of the site that they were read with, where these count once more.
+
+    They count where a date is judged again, and where they place an image that is compared.
+    """
+    before, later = ({one.scene_hash for one in some} for some in (choose_before(own, dates), _list_later(own, dates)))
+    return [
+        _give_own(date, dem, work, always=date.scene_hash in later) if date.scene_hash in before | later else date
+        for date in dates
+    ]
+
+
+def _give_own(date: KnownDate, dem: Path | None, work: Path, *, always: bool) -> KnownDate:
+    try:
+        scene = read_scene(Path(date.scene_path), date.acquired_at)
+        placed = next((inspect(band.path).placing for band in scene.bands.values()), ())
+        if dem is None or scene.dem is not None or not (always or placed):
+            return date
+        return replace(date, dem=str(gather_heights(dem, Path(date.scene_path), work / date.scene_hash[:16]).path))
+    except (ImageryError, OSError):
+        return date  # its files are gone, or no tile lies below it
+
+
+def _list_later(own: KeptDate, dates: Sequence[KnownDate]) -> list[KnownDate]:
+    """Dates after this one that are judged again, the oldest first."""
+    later = (date for date in dates if date.acquired_at > own.acquired_at)
+    return sorted(later, key=lambda date: (date.acquired_at, date.scene_hash))[:AGAIN_MOST]
+
+
+def _draw_relief(own: KeptDate, out: Path) -> tuple[str, ...]:
+    """The ground of the map, where there is an elevation model; a warning where that cannot be drawn."""
     from detection.imagery.tiles.relief import draw_relief
 
     try:
-        dem = read_scene(scene).dem if scene.is_dir() else None
+        scene = Path(own.scene_path)
+        dem = own.dem or (read_scene(scene).dem if scene.is_dir() else None)
         if dem is not None:
-            draw_relief(dem, out, RELIEF_TILES)
+            draw_relief(Path(dem), out, RELIEF_TILES)
     except (ImageryError, OSError) as error:
         return (f"no relief for the map: {error}",)
     return ()
@@ -225,8 +279,7 @@ def _judge(
     first = replace(first, changes=keep_lines(own.outlines, first.changes, map(open_geometry, replaced)))
     found: list[tuple[KeptDate, Comparison]] = [(own, first)]
     dates: list[KeptDate] = [*others, remember(own, first.changes)]
-    later = sorted((d for d in others if d.acquired_at > own.acquired_at), key=lambda d: (d.acquired_at, d.scene_hash))
-    for date in later[:AGAIN_MOST]:
+    for date in _list_later(own, others):
         # what was called vanished is judged anew: only outlines found on the date itself go in
         bare = replace(date, polygons=tuple(one for one in date.outlines if not one.is_gone))
         others_now = [d for d in dates if d.scene_hash != date.scene_hash]

@@ -1,0 +1,58 @@
+"""The elevation model of a scene, brought together from tiles that lie in a folder of their own."""
+
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from rasterio.errors import RasterioError
+
+from detection.imagery.errors import HeightsError, ImageryError
+from detection.imagery.raster.height_tiles import join_tiles
+from detection.imagery.raster.untrusted import NO_LIMITS
+from detection.imagery.scene.reader import open_scene
+from detection.imagery.scene.scene import hash_file, read_scene
+
+FILE: Final = "heights.tif"
+
+
+class Heights(NamedTuple):
+    """Heights below a scene: one raster, name and digest of each tile that it was made of, and what was left out."""
+
+    path: Path
+    tiles: tuple[tuple[str, str], ...]
+    told: tuple[str, ...]
+
+    def ask(self) -> dict[str, Any]:
+        """What a detection is asked of them (see `options.Options`)."""
+        return {"dem": str(self.path), "dem_tiles": self.tiles}
+
+
+def gather_heights(dem: Path, path: Path, work: Path) -> Heights:
+    """Bring the heights below a scene together into one raster.
+
+    Args:
+        dem: a GeoTIFF, or a folder of tiles.
+        path: raster, folder with `scene.toml`, or product.
+        work: folder for the raster; it is made.
+
+    Raises:
+        HeightsError: no heights can be had there; the message says why.
+        ImageryError: the scene cannot be read.
+    """
+    scene = read_scene(path)
+    name = "B4" if "B4" in scene.bands else next(iter(scene.bands), None)
+    if name is None:
+        raise HeightsError(f"{path}: no band has a known name, so nobody knows which heights lie below it")
+    with open_scene(scene, (name,), masks=(), ungeoreferenced=True, limits=NO_LIMITS) as reader:
+        ground = reader.grid
+    if not ground.placed:
+        raise HeightsError(f"{path}: has no place on the ground, so no heights lie below it")
+    root = dem if dem.is_dir() else dem.parent
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        joined = join_tiles(dem, ground, work / FILE)
+        tiles = sorted((tile.relative_to(root).as_posix(), hash_file(tile)) for tile in joined.tiles)
+    except ImageryError as error:
+        raise HeightsError(str(error)) from None
+    except (OSError, RasterioError) as error:
+        raise HeightsError(f"{dem}: cannot be brought together ({error})") from None
+    return Heights(work / FILE, tuple(tiles), joined.told)

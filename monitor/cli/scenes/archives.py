@@ -1,0 +1,49 @@
+"""Scenes as a person names them: an archive is unpacked for the time of a verb, within bounds."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from monitor.cli.session import say
+from monitor.errors import RefusedError
+
+
+@contextmanager
+def unpacked(scene: Path, work: Path) -> Iterator[Path]:
+    """The scene as it lies there, or what an archive holds, unpacked into `work` for that time.
+
+    Raises:
+        RefusedError: the archive does not hold one scene.
+        ImageryError: it cannot be unpacked, or is too large.
+    """
+    from detection.imagery.scene.products.unpack import strip_suffix, unpack
+
+    stem = strip_suffix(scene.name)
+    if stem is None or not scene.is_file():
+        yield scene
+        return
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        (work / stem).mkdir(parents=True)
+        told = unpack(scene, work / stem)
+        left = f", {told.left_out} links and devices left out" if told.left_out else ""
+        say(f"{scene.name}: {told.files} files unpacked{left}")
+        yield _find_content(work / stem, scene.name)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _find_content(folder: Path, name: str) -> Path:
+    """The scene in what was unpacked: all of it, the only folder in it, or the only raster."""
+    from detection.imagery.scene.products.product import is_product
+    from monitor.jobs.scenes.inbox import RASTERS
+
+    inner = [one for one in folder.iterdir() if one.is_dir()]
+    for one in [folder, *inner] if len(inner) == 1 else [folder]:
+        if (one / "scene.toml").is_file() or is_product(one):
+            return one
+    rasters = [file for file in folder.rglob("*") if file.is_file() and file.suffix.lower() in RASTERS]
+    if len(rasters) == 1:
+        return rasters[0]
+    raise RefusedError(f"{name}: holds no product, no scene.toml and {len(rasters)} rasters; expected one of them")
