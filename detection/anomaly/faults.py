@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from detection.anomaly.certain.unit_jump import FACTORS
+from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.windows import Series
@@ -50,7 +50,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     """Lay one fault into a series from cell `first` on.
 
     Sizes in noise standard deviations: spike 5-10, step 4-8, drift 0.25-0.5 per day for 45 days, burst noise x 4 for
-    8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `FACTORS`, or
+    8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `LENGTHS`, or
     one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days.
 
     Returns:
@@ -89,7 +89,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
         back = cells * 3
         values[first:end] = values[first - back : end - back]
     elif kind == "unit":
-        values[first:end] *= rng.choice(list(FACTORS)) ** sign
+        values[first:end] *= rng.choice(list(LENGTHS)) ** sign
     elif kind == "timing":
         times = times.copy()
         times[first:end] += sign * rng.uniform(*CLOCK_MOVED) * series.step_s

@@ -1,8 +1,11 @@
 """Score the newest epochs of a site with every detector of its plan; scores are stored, advice is the ladder's work."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,15 +17,16 @@ from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
+from monitor.domain.instruments.watched import MOTION, TIMES, Group, list_groups
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
-from monitor.jobs.anomaly_state import HISTORY_STEPS, forget, score_new
-from monitor.jobs.samples import Samples, load_displacements
+from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, forget, forget_others, score_new
+from monitor.jobs.samples import Samples, load_displacements, load_ids
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_by_series, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.registry import ModelRow, find_active
 from monitor.worker.records import Task
@@ -31,22 +35,26 @@ SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
+CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
+# said of what is not the motion of the site, see `watched.TIMES`
+CARRIED: Final = ", at three times the thresholds of displacement"
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """Score what is new since the last run; returns one line that says what was done.
 
-    Rules and checks look at new readings alone and run here; other detectors see the whole window in a worker.
+    Rules and checks look at new readings of every quantity (`domain.instruments.watched`) and run here. Other detectors
+    see the whole window of the motion in a worker.
     """
     plan = site.anomaly
-    step = site.slowest_motion_s
-    if step is None:
-        return "no displacement series declared"
-    parts, failed = correct(db, site, now), False
     with db.read() as c:
-        active = {d: _find_fit(c, site, d, step) for d in plan.detectors}
+        groups = list_groups(site, load_ids(c, site.id))
+        step = next((group.step_s for group in groups if group.name == MOTION), None)
+        active = {d: None if step is None else _find_fit(c, site, d, step) for d in plan.detectors}
         factors = load_factors(c, site)
-    done = _score_here(db, site, step, active, factors, now)
+    forget_others(db, site.id, {group.name for group in groups})
+    parts, failed = correct(db, site, now), False
+    done: dict[str, str] | None = _score_all(db, site, groups, active, factors, now)
     if done is None:
         return "no readings"
     samples: list[Samples] = []
@@ -55,13 +63,16 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
             with db.read() as c:
                 rows = score_fans(c, site, detector, budget_of_each(plan), factors.get(detector, 1.0), now)
             with db.write() as c:
-                parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), rows)}")
+                parts.append(f"{detector}: {_describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))}")
             continue
         checkpoint = active[detector]
+        if step is None and detector not in done:
+            parts.append(f"{detector}: no readings of displacement")
+            continue
         if checkpoint is None and needs_training(detector):
             parts.append(f"{detector}: not trained yet; `slopeward anomalies train --site {site.id}` says why")
             continue
-        if detector not in done:
+        if step is not None and detector not in done:
             try:
                 samples = samples or _load_window(db, site, step, now)
                 rows = _score_in_worker(db, config, site, detector, checkpoint, factors, samples, now)
@@ -70,7 +81,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
                 parts.append(f"{detector}: {error}")
                 continue
             with db.write() as c:
-                done[detector] = _describe(add_anomalies(c, rows, now), rows)
+                done[detector] = _describe(add_anomalies(c, rows, now), sum(r.alerted for r in rows))
         parts.append(f"{detector}: {done[detector]}")
     if failed:
         raise JobError("; ".join(parts))
@@ -83,40 +94,75 @@ def _find_fit(c: Connection, site: Site, detector: str, step_s: float) -> ModelR
     return None if found is None or why_stale(found, site.anomaly, step_s) is not None else found
 
 
-def _score_here(
-    db: Database, site: Site, step_s: float, active: Mapping[str, ModelRow | None], factors: Mapping[str, float],
-    now: datetime,
+def _score_all(
+    db: Database, site: Site, groups: Sequence[Group], active: Mapping[str, ModelRow | None],
+    factors: Mapping[str, float], now: datetime,
 ) -> dict[str, str] | None:  # fmt: skip
     """What the detectors that have a running state and the checks found and stored; None where there is no reading.
 
     A certain fault is kept whether or not the plan names its check.
     """
-    wanted = {d: _thresholds(d, checkpoint, step_s) for d, checkpoint in active.items() if d in RUNNING}
+    added, over, is_empty = Counter[str](), Counter[str](), True
+    for group in groups:
+        # a checkpoint was counted on motion, and speaks of nothing else
+        serving = active if group.name == MOTION else dict.fromkeys(active)
+        wanted = _choose_thresholds(group, serving)
+        shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in wanted}
+        first = partial(_find_first, site, group, wanted, now)
+        found = score_new(db, site, group, wanted, shown_above, first, now)
+        if found is None:
+            continue
+        is_empty = False
+        rows = _make_rows(site, group, found, serving, factors)
+        try:
+            with db.write() as c:
+                for detector, ones in rows.items():
+                    added[detector] += add_anomalies(c, ones, now)
+                    over[detector] += sum(one.alerted for one in ones)
+        except BaseException:
+            forget(db, site.id)  # what it took for stored is not
+            raise
+    named = [*(d for d in active if d in RUNNING), *CERTAIN]
+    return None if is_empty else {d: _describe(added[d], over[d]) for d in named}
 
-    def since(c: Connection) -> datetime:
-        return min(_find_since(c, site, d, step_s, now) for d in wanted or ("",))
 
-    shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in wanted}
-    found = score_new(db, site, step_s, wanted, shown_above, since, now)
-    if found is None:
-        return None
+def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:
+    """Those of the detectors with a running state that look at a group, and at which of its parts."""
+    found = {d: _thresholds(d, checkpoint, group.step_s) for d, checkpoint in serving.items() if d in RUNNING}
+    if group.name == MOTION:
+        return found
+    # `persistence-z` scores what the part `level` begins with
+    parts = {*group.watch.parts, *({"persistence-z"} if "level" in group.watch.parts else ())}
+    chosen = {
+        d: {part: limit * TIMES for part, limit in limits.items() if part in parts} for d, limits in found.items()
+    }
+    return {d: limits for d, limits in chosen.items() if limits}
+
+
+def _make_rows(
+    site: Site, group: Group, found: Found, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float]
+) -> dict[str, list[AnomalyRow]]:
+    """What is stored of a group: scores by detector, then faults by check."""
     ids, budget = found.series_ids, budget_of_each(site.anomaly)
     rows = {
-        d: [_row(one, ids, d, budget, active[d], factors.get(d, 1.0)) for one in scores]
+        d: [_row(one, ids, d, budget, serving[d], factors.get(d, 1.0)) for one in scores]
         for d, scores in found.scores.items()
     }
+    if group.name != MOTION:
+        rows = {d: [_mark_carried(one, group) for one in ones] for d, ones in rows.items()}
     for check, kind in CERTAIN.items():
         rows[check] = [_certain(fault, ids, budget) for fault in found.findings if fault.kind == kind]
-    try:
-        with db.write() as c:
-            return {d: _describe(add_anomalies(c, ones, now), ones) for d, ones in rows.items()}
-    except BaseException:
-        forget(db, site.id)  # what it took for stored is not
-        raise
+    return rows
 
 
-def _describe(added: int, rows: Sequence[AnomalyRow]) -> str:
-    return f"{added} scores, {sum(r.alerted for r in rows)} over the threshold"
+def _mark_carried(row: AnomalyRow, group: Group) -> AnomalyRow:
+    """A score says where its threshold comes from; what is no motion is never called so."""
+    kind = "unknown" if row.kind == "movement" and not group.watch.moves else row.kind
+    return replace(row, kind=kind, compared_with=f"{row.compared_with}{CARRIED}")
+
+
+def _describe(added: int, over: int) -> str:
+    return f"{added} scores, {over} over the threshold"
 
 
 def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> dict[str, float]:
@@ -128,6 +174,18 @@ def _thresholds(detector: str, checkpoint: ModelRow | None, step_s: float) -> di
 def _find_since(c: Connection, site: Site, detector: str, step_s: float, now: datetime) -> datetime:
     """Readings after it are new to a detector."""
     return latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
+
+
+def _find_first(
+    site: Site, group: Group, detectors: Mapping[str, Mapping[str, float]], now: datetime, c: Connection
+) -> datetime:
+    """Readings of a group after it are new to one of the detectors, or to the checks where nothing else looks."""
+    first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
+    if not detectors:
+        return min(first, now - CHECKED_AGAIN)
+    ids = {one.series_id for one in group.series}
+    latest = (latest_by_series(c, site.id, d) for d in detectors)
+    return min(max((at for i, at in of.items() if i in ids), default=first) for of in latest)
 
 
 def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list[Samples]:

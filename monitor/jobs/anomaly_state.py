@@ -1,10 +1,10 @@
-"""What is kept of a site between two runs of the anomaly job, so that a run reads and scores what is new alone.
+"""What is kept of the series of a site between two runs of the anomaly job: a run reads and scores what is new alone.
 
 It is made anew from the database at the first run, after a month of readings, and when the declaration, the detectors,
 or what was entered of earlier readings changed. So it is when a reading comes after its cell was closed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,13 +13,16 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection
 
 from detection.anomaly.certain.checks import check_series
+from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
 from detection.anomaly.records import Finding, Score
+from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import Running, Thresholds
 from detection.anomaly.windows import build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
-from monitor.domain.site import SeriesSpec, Site, Station
-from monitor.jobs.samples import Samples, is_fit, load_displacements, read_samples
+from monitor.domain.instruments.watched import Group, Watched
+from monitor.domain.site import Site
+from monitor.jobs.samples import Samples, is_fit, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.readings.observations import count_series
@@ -31,21 +34,11 @@ LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesOfSite:
-    """A series that is scored."""
-
-    series_id: int
-    station: Station
-    spec: SeriesSpec
-    quantity: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Key:
     """What a state was made for; another one needs another state."""
 
     site: Site
-    step_s: float
+    group: Group
     detectors: Mapping[str, Thresholds]
     shown_above: Mapping[str, float | None]
     series: tuple[int, int]
@@ -54,7 +47,7 @@ class _Key:
 
 @dataclass(slots=True)
 class State:
-    """The running state of a site.
+    """The running state of a group of a site.
 
     Attributes:
         series: By label.
@@ -63,7 +56,7 @@ class State:
 
     key: _Key
     running: Running
-    series: dict[str, SeriesOfSite]
+    series: dict[str, Watched]
     made_at: datetime
     looked_at: datetime
 
@@ -82,35 +75,35 @@ class Found:
     series_ids: Mapping[str, int]
 
 
-_STATES: Final[WeakKeyDictionary[Database, dict[str, State]]] = WeakKeyDictionary()
+_STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
 
 
 def score_new(
-    db: Database, site: Site, step_s: float, detectors: Mapping[str, Thresholds],
+    db: Database, site: Site, group: Group, detectors: Mapping[str, Thresholds],
     shown_above: Mapping[str, float | None], since: Callable[[Connection], datetime], now: datetime,
 ) -> Found | None:  # fmt: skip
-    """Score what is new of a site and look for certain faults in it; None where there is no reading.
+    """Score what is new of a group and look for certain faults in it; None where there is no reading.
 
     Args:
         db: the database.
         site: the declaration.
-        step_s: common interval of its series.
-        detectors: those of `running.RUNNING` that are wanted, with their thresholds.
+        group: its series that are neighbours.
+        detectors: those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
         shown_above: of each detector, how many thresholds a score must have before people are told; None: nothing is
             held back as an echo.
         since: looks up after which readings are new where nothing is kept.
         now: the instant.
     """
-    states = _STATES.setdefault(db, {})
+    states = _STATES.setdefault(db, {}).setdefault(site.id, {})
     with db.read() as c:
-        key = _Key(site, step_s, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
-        state = states.get(site.id)
+        key = _Key(site, group, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
+        state = states.get(group.name)
         if state is None or state.key != key or not _is_fresh(c, state, now):
             from_at = since(c)
             if state is not None and state.looked_at <= now and not _differs_in_thresholds(c, state, key, now):
                 # what came too late for the state is scored now
-                from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=step_s))
-            samples = load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
+                from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
+            samples = read_all(c, group.series, now - timedelta(seconds=HISTORY_STEPS * group.step_s), now)
             told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
         else:
             _add_new(c, state, now)
@@ -123,7 +116,7 @@ def score_new(
 
 def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
     """True where the state lacks nothing but readings of open cells."""
-    step = timedelta(seconds=state.key.step_s)
+    step = timedelta(seconds=state.key.group.step_s)
     late = LATE_STEPS * step
     if not state.looked_at <= now < state.made_at + KEPT_STEPS * step:
         return False
@@ -137,30 +130,37 @@ def _differs_in_thresholds(c: Connection, state: State, key: _Key, now: datetime
 
 
 def forget(db: Database, site: str) -> None:
-    """Make the state of a site anew at the next run."""
+    """Make the states of a site anew at the next run."""
     _STATES.setdefault(db, {}).pop(site, None)
+
+
+def forget_others(db: Database, site: str, groups: Collection[str]) -> None:
+    """Keep no state of what is no group of a site any more."""
+    states = _STATES.setdefault(db, {}).get(site, {})
+    for name in states.keys() - groups:
+        del states[name]
 
 
 def _begin(
     states: dict[str, State], key: _Key, samples: list[Samples], told: Mapping[str, Mapping[int, datetime]],
     since: datetime, now: datetime,
 ) -> Found | None:  # fmt: skip
-    """Make the state of a site anew from its readings, and from what is stored of the alarms people were told of."""
-    states.pop(key.site.id, None)
+    """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
+    states.pop(key.group.name, None)
     built = {}
     for one in samples:
         try:
-            built[one.label] = build_series(one.times_s, one.values, key.step_s)
+            built[one.label] = build_series(one.times_s, one.values, key.group.step_s)
         except InputError:  # a clock or interval that no grid can follow: there is nothing to score
             continue
     if not built:
         return None
     newest = {d: {s.label: epoch_s(of[s.series_id]) for s in samples if s.series_id in of} for d, of in told.items()}
     running = Running(built, key.detectors, epoch_s(since), key.shown_above, newest)
-    series = {s.label: SeriesOfSite(s.series_id, s.station, s.spec, s.quantity) for s in samples if s.label in built}
-    state = states[key.site.id] = State(key, running, series, now, now)
+    series = {one.label: one for one in key.group.series if one.label in built}
+    state = states[key.group.name] = State(key, running, series, now, now)
     scores, _ = running.score()
-    findings = [f for s in samples if s.label in built for f in _check_one(s, key.step_s, epoch_s(since))]
+    findings = [f for s in samples if s.label in built for f in _check_one(s, key.group, epoch_s(since))]
     return Found(scores, findings, state.series_ids)
 
 
@@ -183,15 +183,17 @@ def _add_new(c: Connection, state: State, now: datetime) -> None:
 
 def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[Finding]:
     """Certain faults among the new readings of the series that may have one."""
-    since = now - timedelta(seconds=HISTORY_STEPS * state.key.step_s)
+    since = now - timedelta(seconds=HISTORY_STEPS * state.key.group.step_s)
     for name, since_s in suspects.items():
-        of = state.series[name]
-        one = read_samples(c, of.station, of.spec, of.quantity, of.series_id, since, now)
+        one = read_samples(c, state.series[name], since, now)
         if one is not None:
-            yield from _check_one(one, state.key.step_s, since_s)
+            yield from _check_one(one, state.key.group, since_s)
 
 
-def _check_one(one: Samples, step_s: float, since_s: float) -> Iterable[Finding]:
-    for fault in check_series(build_series(one.times_s, one.values, step_s), one.times_s):
-        if fault.at_s > since_s:
+def _check_one(one: Samples, group: Group, since_s: float) -> Iterable[Finding]:
+    """What the checks of the quantity find; `gap` is none of them."""
+    kinds = {CHECKS[check] for check in group.watch.checks}
+    series = build_series(one.times_s, one.values, group.step_s)
+    for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
+        if fault.kind in kinds and fault.at_s > since_s:
             yield Finding(one.label, fault.at_s, fault.kind, fault.detail)

@@ -11,18 +11,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import Watched, find_motion
 from monitor.domain.observation import Reading, Timed
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.store.readings.observations import load_series, stream_readings
 
-SCALARS = (
-    "displacement_downslope",
-    "displacement_los",
-    "displacement_distance",
-    "displacement",
-    "crack_opening",
-)
-COMPONENTS = ("displacement_east", "displacement_north")
 # a value under one of these may be true, but no model may learn from it
 UNFIT = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad"})
 EARTH_M_PER_DEG = 111_320.0
@@ -63,34 +56,34 @@ def load_displacements(
             each sample is the mean of a 36th of a step, in time and value: what is in memory is bounded, whatever the
             rate of an instrument.
     """
-    ids = {(row.station, row.quantity): row.id for row in load_series(c, site.id)}
-    found: list[Samples] = []
-    for station in site.stations:
-        scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
-        for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
-            spec = site.series(station.id, quantity)
-            if spec is None:
-                continue
-            one = read_samples(c, station, spec, quantity, ids[station.id, quantity], since, now, grid_s)
-            found += [] if one is None else [one]
-    return found
+    return read_all(c, find_motion(site, load_ids(c, site.id)), since, now, grid_s)
 
 
-def read_samples(
-    c: Connection, station: Station, spec: SeriesSpec, quantity: str, series_id: int, since: datetime, now: datetime,
-    grid_s: float = 0.0,
-) -> Samples | None:  # fmt: skip
+def load_ids(c: Connection, site: str) -> dict[tuple[str, str], int]:
+    """Ids of the series of a site that have readings, by station and quantity."""
+    return {(row.station, row.quantity): row.id for row in load_series(c, site)}
+
+
+def read_all(
+    c: Connection, series: Iterable[Watched], since: datetime, now: datetime, grid_s: float = 0.0
+) -> list[Samples]:
+    """The fit readings of those series that have any; see `read_samples`."""
+    found = (read_samples(c, one, since, now, grid_s) for one in series)
+    return [one for one in found if one is not None]
+
+
+def read_samples(c: Connection, series: Watched, since: datetime, now: datetime, grid_s: float = 0.0) -> Samples | None:
     """The fit readings of one series in (since, now] as known at `now`; None where there is none."""
     times, values = array("d"), array("d")
     newest = None
-    readings = stream_readings(c, series_id, since, now, now)
+    readings = stream_readings(c, series.series_id, since, now, now)
     for at_s, value, received_at in thin(readings, grid_s / PARTS_OF_STEP):
         times.append(at_s)
         values.append(value)
         newest = received_at if newest is None else max(newest, received_at)
     if newest is None:
         return None
-    return Samples(f"{station.id}.{quantity}", station, spec, series_id, quantity, times, values, newest)
+    return Samples(series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest)
 
 
 def is_fit(reading: Reading) -> bool:

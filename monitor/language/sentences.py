@@ -114,7 +114,7 @@ SENTENCES: Final = (
     N_("{word}: the check {detector} found a fault ({word2}), compared with {text}"),
     N_("the 95 % fans of its forecasts, the newest issued {at}: {n} of its last {n2} readings lay outside"),
     N_("{text}, and with {n} other series"), N_("{text}, and with {n} other series ({names})"),
-    N_("{text}, and with {n} other series ({names} among them)"),
+    N_("{text}, and with {n} other series ({names} among them)"), N_("{text}, at three times the thresholds of displacement"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
     N_("{word}: {n} {unit}, bounds {bounds}"),
     N_("{word} {n} {unit}, bounds {bounds}"),  # of before format 8

@@ -1,6 +1,6 @@
 """Faults that need no score because they are certain: stuck and replayed readings, gaps, another unit, wrong times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil, log
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from detection.anomaly.certain.finding import Finding
 from detection.anomaly.certain.timing import find_timing_faults
 from detection.anomaly.certain.unit_jump import find_unit_jumps
+from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.stages import CHANCE, COARSE, Stuck
 from detection.anomaly.windows import Series
 
@@ -72,13 +73,19 @@ def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
     ]
 
 
-def check_series(series: Series, times_s: Sequence[float]) -> list[Finding]:
-    """All certain faults of one station, in time order."""
+def check_series(series: Series, times_s: Sequence[float], factors: Mapping[float, int] = LENGTHS) -> list[Finding]:
+    """All certain faults of one station, in time order.
+
+    Args:
+        series: on its grid.
+        times_s: instants as they came.
+        factors: between the units in use for its quantity ; where there are none, its unit is not judged.
+    """
     found = [
         *find_stuck(series),
         *find_replay(series),
         *find_gaps(series),
-        *find_unit_jumps(series),
+        *find_unit_jumps(series, factors),
         *find_timing_faults(times_s),
     ]
     return sorted(found, key=lambda f: (f.at_s, f.kind))

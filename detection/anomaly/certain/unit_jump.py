@@ -1,24 +1,23 @@
 """Readings that are another unit's from one reading to the next: level and noise grow by the same factor."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
 from detection.anomaly.certain.finding import Finding
+from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.stages import Array
 from detection.anomaly.windows import Series
 
-# Between units in use, and the readings that it takes to be certain: a step of the ground may have the ratio of two
-# units by chance, but it leaves the noise as it was. The smaller the factor, the more readings tell the two apart.
-FACTORS: Final = {3.2808: 20, 10.0: 8, 25.4: 5, 100.0: 5, 304.8: 5, 1000.0: 5}
 RATIO_ERROR: Final = 0.05
 BEFORE: Final = 40
 CLEAR: Final = 20.0  # a jump is many times the usual difference of neighbours
 NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either way
 
 
-def find_unit_jumps(series: Series) -> list[Finding]:
-    """Readings whose level and noise became 3.28, 10, 25.4, 100, 305 or 1,000 times as large, or as small.
+def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[Finding]:
+    """Readings whose level and noise became so many times as large, or as small, as units differ (`units`).
 
     One finding per change, at the reading that made it certain. A series that stands at zero has no level to grow:
     there it is `noise` that alarms.
@@ -32,7 +31,7 @@ def find_unit_jumps(series: Series) -> list[Finding]:
         before = values[max(last, k - BEFORE) : k]
         if len(before) < BEFORE // 2:
             continue
-        for factor, enough in FACTORS.items():
+        for factor, enough in factors.items():
             after = values[k : k + enough]
             if len(after) == enough and (times := _find_factor(before, after, factor)):
                 at = float(series.times_s[index[k + enough - 1]])

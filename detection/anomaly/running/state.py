@@ -40,7 +40,7 @@ class Running:
 
         Args:
             samples: at least one series; all on one interval.
-            detectors: those of RUNNING that are wanted, with their thresholds.
+            detectors: those of RUNNING that are wanted, with their thresholds; without any, only checks look.
             from_s: readings after it are scored by the first `score`, those before are taken as known.
             shown_above: of each detector, see `Strongest`; 1 where nothing is said.
             told: of each detector and series, the newest instant up to `from_s` of which people were told. None: what
@@ -58,12 +58,13 @@ class Running:
         self._origin_s = np.array([float(samples[name].times_s[0]) for name in self.names])
         self._origin = first + np.array(places, dtype=np.int64)
         of_parts = {name: limits for name, limits in detectors.items() if name in COMPOSITES}
-        self._scores = PartScores(rows, self.step_s, {part for limits in of_parts.values() for part in limits})
+        scored = rows if detectors else 0
+        self._scores = PartScores(scored, self.step_s, {part for limits in of_parts.values() for part in limits})
         above = shown_above or {}
         self._strongest = {
             name: Strongest(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
         }
-        self._kinds = KindSoFar(rows)
+        self._kinds = KindSoFar(scored)
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)
         columns = np.flatnonzero(fresh.any(axis=0))
@@ -136,6 +137,10 @@ class Running:
     def _score_block(self, k: int, keep: int, found: dict[str, list[Score]], suspects: dict[str, float]) -> None:
         """Score the first k open cells and close the first `keep` of them."""
         values, times, touched = self._values[:, :k], self._times[:, :k], self._touched[:, :k]
+        for row, at_s in self._recent.look(values, times, touched, keep).items():
+            suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
+        if not self.detectors:
+            return
         scored = self._scores.feed(values, self._first, keep)
         looks = self._kinds.feed(self._scores.looks, keep, np.flatnonzero(touched.any(axis=1)))
         for detector, thresholds in self.detectors.items():
@@ -166,17 +171,17 @@ class Running:
                         compared_with(detector, kind, *against),
                     )
                 )  # fmt: skip
-        for row, at_s in self._recent.look(values, times, touched, keep).items():
-            suspects[self.names[row]] = min(at_s, suspects.get(self.names[row], np.inf))
 
     def _close(self, values: Array, times: Array, first: int) -> None:
         """Take in cells of the past."""
         k = values.shape[1]
+        self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
+        if not self.detectors:
+            return
         scored = self._scores.feed(values, first, k)
         for one in self._strongest.values():
             one.feed(scored, self._scores.stuck, first, k)
         self._kinds.feed(self._scores.looks, k, np.zeros(0, dtype=np.int64))
-        self._recent.look(values, times, np.zeros(values.shape, dtype=bool), k)
 
     def _widen(self, cells: int) -> None:
         rows = len(self.names)

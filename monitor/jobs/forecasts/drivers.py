@@ -15,9 +15,10 @@ from forecasting.data.rain_forecasts import Outlook
 from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
 from forecasting.registry import NETWORKS, READS_ALL, READS_DRIVERS
 from monitor.domain.instants import epoch_s
+from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed
 from monitor.domain.site import Site
-from monitor.jobs.samples import COMPONENTS, SCALARS, UNFIT, Samples, plan_xy_m
+from monitor.jobs.samples import UNFIT, Samples, plan_xy_m
 from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)

@@ -1,13 +1,13 @@
 """What is wrong with one instrument: battery, clock, fixes, satellites, signal, calibration, suspicions."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from statistics import median
 from typing import Final
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
-from monitor.domain.instruments.board import ACTIONS, SUSPECTED
+from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED
 from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 from monitor.store.readings.hand_readings import Typed
@@ -23,6 +23,7 @@ LOST_SATELLITES: Final = 0.6  # of the usual number
 LOST_SIGNAL_DB: Final = 15.0
 FROST_DEGC: Final = 1.0
 SNOW_M: Final = 0.05
+MOTION: Final = ("displacement", "crack")  # of other quantities nobody counted false alarms of detectors on the board
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +178,33 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
 
     It is a suspicion for people: what a detector says takes no vote away, for drift may be movement.
     """
-    found: dict[str, Finding] = {}
+    found: dict[tuple[str, str], Finding] = {}
     for quantity, kind, since, cause in rows:
         if cause == "movement":
             continue
         state = SUSPECTED.get(cause or kind, "suspected")
+        if cause is None and state in PAGED and not quantity.startswith(MOTION):
+            state = "suspected"  # it sends no notice
         by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
-        found[state] = _found(
+        found[state, quantity] = _found(
             state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}", since
         )
     return list(found.values())
+
+
+def join_states(found: Sequence[Finding]) -> list[Finding]:
+    """One finding for each state, with what all series of the instrument say of it, since the earliest.
+
+    >>> [one.reason for one in join_states([_found("stuck", "tilt x: a"), _found("drift", "c"), _found("stuck", "b")])]
+    ['tilt x: a; b', 'c']
+    """
+    by_state: dict[str, list[Finding]] = {}
+    for one in found:
+        by_state.setdefault(one.state, []).append(one)
+    return [
+        replace(
+            ones[0], reason="; ".join(dict.fromkeys(one.reason for one in ones)),
+            since=min((one.since for one in ones if one.since is not None), default=None),
+        )
+        for ones in by_state.values()
+    ]  # fmt: skip

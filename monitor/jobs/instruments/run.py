@@ -36,6 +36,7 @@ from monitor.jobs.instruments.checks import (
     check_link,
     check_signal,
     check_typed,
+    join_states,
 )
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.maintenance import load_maintenance_facts
@@ -139,7 +140,7 @@ def _judge(
         hours = store.load_hours(c, main[1], now - SPARK_DAYS * DAY, now)
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.Judged(
-        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in found),
+        station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in join_states(found)),
         None if newest is None else newest[1], None if newest is None else newest[0],
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
         station.calibrated_on, due_on, spark_of, spark,

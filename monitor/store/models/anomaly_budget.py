@@ -1,5 +1,6 @@
 """False alarms of each detector as people's words and the health of instruments show them, against the budget."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,12 +25,14 @@ from detection.anomaly.registry import CHECKS
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import DISMISSED
+from monitor.domain.instruments.watched import list_groups
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
 from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
+from monitor.store.readings.observations import load_series
 from monitor.store.schema import tables as t
 
 LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
@@ -123,14 +126,15 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
     """
     newest = load_newest(c, site.id)
     spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
-    found = []
+    steps_s, found = _find_steps_s(c, site), []
     for detector in list_counted(site):
         last = newest.get(detector)
         begin = since or now - LOOK_BACK
         if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
             begin = max(begin, acted)
         alarms, places, known = _load_alarms(c, site, detector, begin, now, spans)
-        months = _count_epochs(c, site, detector, begin, now, spans) * (site.slowest_motion_s or 0.0) / MONTH_S
+        counted = _count_epochs(c, site, detector, begin, now, spans)
+        months = sum(n * steps_s.get(i, site.slowest_motion_s or 0.0) for i, n in counted.items()) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
         found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
     shares = share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
@@ -266,18 +270,26 @@ def _read_labels(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> b
     return all(k.verdict == DISMISSED for k in kept) if kept else None
 
 
+def _find_steps_s(c: Connection, site: Site) -> dict[int, float]:
+    """The interval on which each series of a site is scored."""
+    groups = list_groups(site, {(one.station, one.quantity): one.id for one in load_series(c, site.id)})
+    return {one.series_id: group.step_s for group in groups for one in group.series}
+
+
 def _count_epochs(
     c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
-) -> int:
-    """Epochs that were scored, without those in which the instrument was not well."""
+) -> Counter[int]:
+    """Epochs of each series that were scored, without those in which the instrument was not well."""
     a, s = t.anomaly.c, t.series.c
 
-    def count(*where: Any) -> int:
-        query = select(func.count()).select_from(t.anomaly.join(t.series, s.id == a.series_id))
-        return int(c.execute(query.where(s.site == site.id, a.detector == detector, *where)).scalar_one())
+    def count(*where: Any) -> Counter[int]:
+        query = select(a.series_id, func.count()).join(t.series, s.id == a.series_id).group_by(a.series_id)
+        rows = c.execute(query.where(s.site == site.id, a.detector == detector, *where))
+        return Counter({r[0]: int(r[1]) for r in rows})
 
-    lost = sum(
-        count(s.station == station, a.at > max(begin, since), a.at <= min(end, now))
-        for station, spans in sick.items() for begin, end in spans if end > since and begin < now
-    )  # fmt: skip
-    return count(a.at > since, a.at <= now) - lost
+    counted = count(a.at > since, a.at <= now)
+    for station, spans in sick.items():
+        for begin, end in spans:
+            if end > since and begin < now:
+                counted.subtract(count(s.station == station, a.at > max(begin, since), a.at <= min(end, now)))
+    return counted

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
-from detection.anomaly.registry import compared_with
+from detection.anomaly.registry import CHECKS, compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import CAUSES, VERDICTS
@@ -32,7 +32,7 @@ class AnomalyRun:
         quantity: of it.
         from_at: first epoch.
         to_at: last epoch.
-        kind: what the highest score said it was.
+        kind: what a check found it to be, else what the highest score said it was.
         detectors: those that reported it.
         score: the highest, in units of its threshold.
         compared_with: what each of them compared its highest score with, in words, each once.
@@ -76,8 +76,10 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
             found.append(last)
         if r.detector not in highest or score > highest[r.detector][0]:
             highest[r.detector] = score, r.compared_with or compared_with(r.detector, r.kind)
+        is_certain = not CHECKS.keys().isdisjoint(last.detectors)  # what a check found is named so, whatever scores say
+        is_named = not is_certain and (r.detector in CHECKS or score > last.score)
         found[-1] = replace(
-            last, to_at=r.at, kind=r.kind if score > last.score else last.kind, detectors=tuple(sorted(highest)),
+            last, to_at=r.at, kind=r.kind if is_named else last.kind, detectors=tuple(sorted(highest)),
             score=max(score, last.score),
             compared_with=tuple(dict.fromkeys(text for _, (_, text) in sorted(highest.items()) if text)),
         )  # fmt: skip

@@ -288,6 +288,23 @@ def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     assert suspected() == ["G3"], "a drift of one station stays its own"
 
 
+def test_two_reasons_for_one_state_are_one_finding(bench):
+    with bench.write() as c:
+        for quantity, kind in (("displacement_downslope", "timing"), ("battery_voltage", "stuck")):
+            series = find_series_id(c, "bench", "G3", quantity)
+            add_anomalies(c, [AnomalyRow(series, NOW - HOUR, "timing", 1.0, 1.0, 0.1, kind, True)], NOW)
+        series = find_series_id(c, "bench", "G3", "displacement_downslope")
+        add_anomalies(c, [AnomalyRow(series, NOW - 30 * HOUR, "flatline", 1.0, 1.0, 0.1, "stuck", True)], NOW)
+    run(bench, ServiceConfig(), SITE, NOW)
+    found = {state: row for (station, state), row in findings(bench).items() if station == "G3"}
+    assert found["clock"]["reason"].endswith("; displacement downslope: timing found by detectors")
+    assert found["clock"]["reason"].startswith("its clock is")
+    assert set(found["stuck"]["reason"].split("; ")) == {
+        "displacement downslope: stuck found by detectors", "battery voltage: stuck found by detectors",
+    }  # fmt: skip
+    assert found["stuck"]["since"] == spell(NOW - 30 * HOUR)
+
+
 def test_a_sick_sensor_never_votes_and_work_explains_silence(bench):
     evaluate_site(bench, SITE, NOW, "start")
     later = NOW + 3 * DAY

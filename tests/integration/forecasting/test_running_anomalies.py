@@ -74,7 +74,7 @@ def test_run_after_run_finds_what_one_look_finds(
     add(database, draw(range(160)))
     look(database, site, 159)
     with monkeypatch.context() as warm:  # nothing but new readings is read
-        warm.setattr(anomaly_state, "load_displacements", lambda *_: pytest.fail("the whole window is read again"))
+        warm.setattr(anomaly_state, "read_all", lambda *_: pytest.fail("the whole window is read again"))
         for day in range(160, 190):
             add(database, draw([day]))
             said = look(database, site, day)

@@ -5,7 +5,8 @@ import pytest
 
 from detection.anomaly.bench import format_certain, run_certain_bench
 from detection.anomaly.certain.timing import find_timing_faults
-from detection.anomaly.certain.unit_jump import FACTORS, find_unit_jumps
+from detection.anomaly.certain.unit_jump import find_unit_jumps
+from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.windows import Series
 
 HOUR = 3600.0
@@ -20,12 +21,12 @@ def series(values):
     return Series(np.arange(len(values)) * HOUR, values, HOUR)
 
 
-@pytest.mark.parametrize("factor", [*FACTORS, *(1.0 / f for f in FACTORS)])
+@pytest.mark.parametrize("factor", [*LENGTHS, *(1.0 / f for f in LENGTHS)])
 def test_another_unit_is_known_within_the_readings_that_it_takes(factor):
     values = level()
     values[200:] *= factor
     found = find_unit_jumps(series(values))
-    enough = FACTORS[min(FACTORS, key=lambda f: abs(abs(np.log(factor)) - np.log(f)))]
+    enough = LENGTHS[min(LENGTHS, key=lambda f: abs(abs(np.log(factor)) - np.log(f)))]
     assert [(f.kind, f.at_s) for f in found] == [("unit", (200 + enough - 1) * HOUR)]
     assert f"{factor:g} times" in found[0].detail
 
@@ -36,7 +37,7 @@ def test_the_way_back_is_a_change_too():
     assert [f.at_s / HOUR for f in find_unit_jumps(series(values))] == [104, 204]
 
 
-@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("factor", LENGTHS)
 def test_a_step_of_the_same_ratio_leaves_the_noise_and_is_none(factor):
     values = level()
     values[200:] += 80.0 * (factor - 1.0)

@@ -1,0 +1,144 @@
+"""What detectors of anomalies look at: which checks and which parts of `rules` make sense for which quantity."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, OF_SCENES, SIGNAL
+from monitor.domain.site import SeriesSpec, Site, Station
+
+SCALARS: Final = (
+    "displacement_downslope",
+    "displacement_los",
+    "displacement_distance",
+    "displacement",
+    "crack_opening",
+)
+COMPONENTS: Final = ("displacement_east", "displacement_north")
+MOTION: Final = "motion"  # the group of what stations are there for: thresholds are counted on the site's own record
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What looks at a quantity.
+
+    Attributes:
+        checks: Ids of certain checks.
+        units: What its units are of, for `unit-jump`; empty: they are not judged.
+        parts: Of `rules`, at `TIMES` its thresholds; with `level`, `persistence-z` too.
+        moves: It is motion of the ground: what its series do together is called movement.
+    """
+
+    checks: tuple[str, ...] = ()
+    units: str = ""
+    parts: tuple[str, ...] = ()
+    moves: bool = False
+
+
+# thresholds of displacement are so many times as high for what is no motion of the site: nobody counts there
+TIMES: Final = 3.0
+# of `rules`; sums (`creep`, `drift`) take for a drift what water and sun do by themselves
+PARTS: Final = ("level", "trend", "bend", "noise")
+_ALL: Final = ("flatline", "replay", "unit-jump", "timing")
+# a sensor of few different readings repeats whole stretches by chance
+_SLOW: Final = ("flatline", "unit-jump", "timing")
+MOVES: Final = Watch(_ALL, "length", PARTS, moves=True)
+NOTHING: Final = Watch()
+# A check or a part is off where it said 0.1 or more per sensor-month of measured records at `TIMES`:
+# `python -m tests.bench.anomaly.bench_quantities`. No record of tilt, strain or earth pressure is at hand.
+WATCHED: Final[Mapping[str, Watch]] = {
+    **dict.fromkeys(
+        (
+            "displacement", "displacement_east", "displacement_north", "displacement_up", "displacement_downslope",
+            "displacement_los", "displacement_distance", "crack_opening",
+        ),
+        MOVES,
+    ),
+    **dict.fromkeys(("tilt", "tilt_x", "tilt_y"), Watch(_ALL, "angle", PARTS, moves=True)),
+    "strain": Watch(_ALL, "share", PARTS, moves=True),
+    "pore_pressure": Watch(_SLOW, "pressure", PARTS),
+    "groundwater_level": Watch(_SLOW, "length", PARTS),
+    "reservoir_level": Watch(_SLOW, "length", PARTS),
+    "water_level": Watch(_SLOW, "length", PARTS),
+    "earth_pressure": Watch(_SLOW, "pressure", PARTS),
+    "air_pressure": Watch(_SLOW, "pressure", PARTS),
+    "soil_moisture": Watch(_SLOW, "share"),  # rain makes it jump
+    # its scales have another zero, and it stands still within the resolution of its sensor
+    "temperature": Watch(("timing",), parts=PARTS),
+    # now and then, or judged by what reads them
+    **dict.fromkeys(("rain", "snow_depth", "velocity", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
+    **dict.fromkeys(OF_SCENES, NOTHING),
+}  # fmt: skip
+OWN: Final = Watch(("timing",))  # quantities that a site file names itself
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A series that is looked at."""
+
+    series_id: int
+    station: Station
+    spec: SeriesSpec
+    quantity: str
+
+    @property
+    def label(self) -> str:
+        """As it is named among the others."""
+        return f"{self.station.id}.{self.quantity}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Series that are neighbours of each other: on one interval, and of one quantity or the motion of all stations.
+
+    Attributes:
+        name: `MOTION`, or the quantity and its interval.
+        step_s: The interval.
+        watch: What looks at them.
+        series: At least one.
+    """
+
+    name: str
+    step_s: float
+    watch: Watch
+    series: tuple[Watched, ...]
+
+
+def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
+    """The series in which the stations move: of each one scalar, or east and north.
+
+    Args:
+        site: the declaration.
+        ids: of the series that have readings, by station and quantity.
+    """
+    found = []
+    for station in site.stations:
+        scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
+        for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
+            spec = site.series(station.id, quantity)
+            if spec is not None:
+                found.append(Watched(ids[station.id, quantity], station, spec, quantity))
+    return found
+
+
+def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
+    """What is looked at of a site, its motion first; arguments as those of `find_motion`.
+
+    What people type by hand has a check of its own, and what comes from scenes is not regular.
+    """
+    motion = find_motion(site, ids)
+    step_s, done = site.slowest_motion_s, {one.series_id for one in motion}
+    others: dict[tuple[str, float], list[Watched]] = {}
+    for (name, quantity), series_id in sorted(ids.items()):
+        station = site.station(name)
+        spec = None if station is None else station.find_series(quantity)
+        if station is None or spec is None or series_id in done or spec.by_hand or spec.source:
+            continue
+        if WATCHED.get(quantity, OWN).checks:
+            key = quantity, spec.interval_s
+            others.setdefault(key, []).append(Watched(series_id, station, spec, quantity))
+    groups = [] if step_s is None or not motion else [Group(MOTION, step_s, MOVES, tuple(motion))]
+    return groups + [
+        Group(f"{quantity} every {interval_s:g} s", interval_s, WATCHED.get(quantity, OWN), tuple(series))
+        for (quantity, interval_s), series in others.items()
+    ]

@@ -1,0 +1,191 @@
+"""The anomaly job looks at every series that a station declares: it finds and names each fault, and is quiet else."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, select
+
+from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.jobs import anomaly
+from monitor.jobs.anomaly_state import forget
+from monitor.jobs.instruments.run import run as look_at_instruments
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.instrument_board import load_board
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FAULT = 24 * 40  # hour from which on something is wrong
+CONFIG = ServiceConfig.model_validate({})
+HEAD = """
+[site]
+id = "kinds"
+name = "Kinds"
+latitude = 46.2
+longitude = 8.9
+"""
+UNITS = {
+    "tilt_x": "mrad", "pore_pressure": "kPa", "displacement": "mm", "crack_opening": "mm", "temperature": "degC",
+    "rain": "mm",
+}  # fmt: skip
+STATIONS = {
+    "T1": ("tilt_x",), "T2": ("tilt_x",), "T3": ("tilt_x", "temperature"), "P1": ("pore_pressure",),
+    "P2": ("pore_pressure",), "C1": ("displacement", "crack_opening"), "C2": ("displacement", "crack_opening"),
+    "R1": ("rain",),
+}  # fmt: skip
+Fault = Callable[[str, int, float], float]
+
+
+def declare(stations: dict[str, tuple[str, ...]]) -> Site:
+    text = HEAD
+    for name, quantities in stations.items():
+        text += f'\n[[station]]\nid = "{name}"\n' + "".join(
+            f'[[station.series]]\nquantity = "{q}"\nunit = "{UNITS[q]}"\ninterval = "1h"\nmax_silence = "1d"\n'
+            for q in quantities
+        )
+    return parse_site(text, "kinds.toml")
+
+
+def draw(stations: dict[str, tuple[str, ...]], hours: range, fault: Fault) -> Iterator[Observation]:
+    """Hourly readings: tilt goes with the sun, pressure with rain now and then, and nothing moves much."""
+    for name, quantities in stations.items():
+        for quantity in quantities:
+            noise = random.Random(f"{name} {quantity}")
+            for hour in range(hours.stop):
+                draws = noise.gauss(0.0, 1.0)
+                sun = math.sin(hour * math.pi / 12.0)
+                value = {
+                    "tilt_x": 12.0 + 0.2 * sun + 0.05 * draws,
+                    "pore_pressure": 55.0 + 3.0 * math.sin(hour / 200.0) + 0.02 * draws,
+                    "displacement": 100.0 + 0.01 * hour + 0.5 * draws,
+                    "crack_opening": 30.0 + 0.1 * draws,
+                    "temperature": round(8.0 + 6.0 * sun, 1),
+                    "rain": max(0.0, round(draws - 1.5, 1)),
+                }[quantity]
+                if hour not in hours:
+                    continue
+                at = START + hour * HOUR
+                value = fault(f"{name} {quantity}", hour, value)
+                yield Observation("kinds", name, quantity, UNITS[quantity], at, at + timedelta(minutes=1), value)
+
+
+def spoil(series: str, hour: int, value: float) -> float:
+    """The four cases of an audit of a site that was said to be well."""
+    if series == "T1 tilt_x" and hour == FAULT:
+        return value + 87.3  # five degrees
+    if series == "T2 tilt_x" and hour >= FAULT:
+        return value * math.degrees(1.0) / 1000.0  # it speaks in degrees
+    if series == "P1 pore_pressure" and hour >= FAULT:
+        return 56.125
+    if series == "C1 crack_opening" and hour >= FAULT:
+        return value + 37.0
+    return value
+
+
+def serve(database: Database, site: Site, stations: dict[str, tuple[str, ...]], hours: range, fault: Fault) -> None:
+    """Readings of some hours come in, then the jobs run."""
+    rows = list(draw(stations, hours, fault))
+    now = START + (hours.stop - 1) * HOUR + timedelta(minutes=5)
+    with database.write() as c:
+        add_observations(c, rows, now)
+    anomaly.run(database, CONFIG, site, now)
+    look_at_instruments(database, CONFIG, site, now)
+
+
+def list_alarms(database: Database) -> dict[tuple[str, str], set[str]]:
+    with database.read() as c:
+        rows = load_view(c, "anomalies", site="kinds", alerted=True)
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        found.setdefault((row["station"], row["quantity"]), set()).add(row["kind"])
+    return found
+
+
+@pytest.fixture
+def site(database: Database) -> Site:
+    parsed = declare(STATIONS)
+    with database.write() as c:
+        save_site(c, parsed, "test", "test", START)
+    return parsed
+
+
+def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(database: Database, site: Site) -> None:
+    serve(database, site, STATIONS, range(FAULT), spoil)
+    assert list_alarms(database) == {}, "nothing is wrong yet"
+    for hour in range(FAULT, FAULT + 24, 3):
+        serve(database, site, STATIONS, range(hour, hour + 3), spoil)
+    found = list_alarms(database)
+    assert found.keys() == {
+        ("T1", "tilt_x"), ("T2", "tilt_x"), ("P1", "pore_pressure"), ("C1", "crack_opening"),
+    }  # fmt: skip
+    assert "spike" in found["T1", "tilt_x"]
+    assert "unit" in found["T2", "tilt_x"]
+    assert "stuck" in found["P1", "pore_pressure"]
+    assert "step" in found["C1", "crack_opening"]
+    with database.read() as c:
+        said = {row["instrument"]: {f["reason"] for f in row["findings"]} for row in load_board(c, "kinds")}
+        compared = {
+            r["compared_with"].rpartition(", ")[2]
+            for r in load_view(c, "anomalies", site="kinds", detector="rules", station="C1", quantity="crack_opening")
+        }
+    assert compared == {"at three times the thresholds of displacement"}
+    assert {station: reasons for station, reasons in said.items() if reasons} == {
+        "T1": {"tilt x: spike found by detectors"},
+        "T2": {"tilt x: unit found by detectors"},
+        "P1": {"pore pressure: stuck found by detectors"},
+        # as its highest score called it, of the first reading: what stays is a step from the next one on
+        "C1": {"crack opening: spike found by detectors"},
+    }
+
+
+@ON_SQLITE
+def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: Database, site: Site) -> None:
+    """To the last bit, threshold and words with them."""
+    a = t.anomaly.c
+
+    def list_rows() -> list[tuple[object, ...]]:
+        with database.read() as c:
+            query = select(
+                s.station, a.at, a.detector, a.score, a.threshold, a.kind, a.alerted, a.compared_with
+            ).join(t.series, s.id == a.series_id)  # fmt: skip
+            rows = c.execute(query.where(s.quantity == "displacement").order_by(s.station, a.at, a.detector))
+            return [tuple(row) for row in rows]
+
+    s = t.series.c
+    serve(database, site, STATIONS, range(FAULT), spoil)
+    serve(database, site, STATIONS, range(FAULT, FAULT + 24), spoil)
+    with_others = list_rows()
+    assert len(with_others) > 100
+    with database.write() as c:
+        c.execute(delete(t.anomaly))
+    forget(database, site.id)
+    alone = replace(
+        site, stations=tuple(
+            replace(one, series=tuple(x for x in one.series if x.quantity == "displacement")) for one in site.stations
+        ),
+    )  # fmt: skip
+    for hours in (FAULT, FAULT + 24):
+        anomaly.run(database, CONFIG, alone, START + (hours - 1) * HOUR + timedelta(minutes=5))
+    assert list_rows() == with_others
+
+
+@ON_SQLITE
+def test_a_site_of_tiltmeters_alone_is_looked_at(database: Database) -> None:
+    stations = dict.fromkeys(("T1", "T2"), ("tilt_x",))
+    site = declare(stations)
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    serve(
+        database, site, stations, range(FAULT + 1), lambda name, *one: spoil(name, *one) if name[:2] == "T1" else one[1]
+    )
+    assert list_alarms(database) == {("T1", "tilt_x"): {"spike"}}
