@@ -351,5 +351,7 @@ def _digest_all(sealed: Sealed, rows: Iterable[Any]) -> Rows:
     return dict(_digest_each(sealed, rows))
 
 
-def _stream(c: Connection, sealed: Sealed) -> Iterable[Any]:
-    return c.execute(select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000))
+def _stream(c: Connection, sealed: Sealed) -> Iterator[Any]:
+    asked = select(*sealed.columns).order_by(*sealed.keys).execution_options(yield_per=2000)
+    with c.execute(asked) as rows:  # who has heard enough leaves no cursor open in the server
+        yield from rows

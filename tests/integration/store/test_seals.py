@@ -69,9 +69,8 @@ def test_each_edit_of_each_sealed_column_is_named(filled_database):
                 tried += 1
                 with c.begin_nested() as attempt:
                     c.execute(edit(sealed.table, column, dict(row)))
-                    if not any(
-                        line.startswith(f"{sealed.name(tuple(row.values()))}: the row was alt") for line in findings(c)
-                    ):
+                    said = f"{sealed.name(tuple(row.values()))}: the row was alt"
+                    if not any(line.startswith(said) for line in find_unsealed(c)):  # looks no further once it is said
                         silent.append(f"{name}.{column.name}")
                     attempt.rollback()
     assert silent == []
@@ -87,7 +86,8 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
             values = {k.name: v for k, v in zip(sealed.keys, key, strict=True)}
             with c.begin_nested() as attempt:
                 c.execute(text(f'DELETE FROM "{name}" WHERE {where}').bindparams(**values))
-                assert f"{sealed.name(key)}: the row is gone" in "\n".join(findings(c))
+                gone = f"{sealed.name(key)}: the row is gone"
+                assert any(gone in line for line in find_unsealed(c))
                 attempt.rollback()
             if name == "notification":
                 continue  # the same way in, and its key of deliveries would have to be forged as well
@@ -106,7 +106,7 @@ def test_a_row_that_is_gone_or_was_added_is_named(filled_database):
                 c.execute(
                     text(f'INSERT INTO "{name}" ({columns}) VALUES ({", ".join(f":{k}" for k in copied)})'), copied
                 )
-                assert "no entry of the audit log knows this row" in "\n".join(findings(c)), name
+                assert any("no entry of the audit log knows this row" in line for line in find_unsealed(c)), name
                 attempt.rollback()
 
 
