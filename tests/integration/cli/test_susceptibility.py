@@ -2,13 +2,14 @@
 
 import json
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from monitor.cli.main import run_verb
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 
 
 def test_a_person_trains_draws_and_lays_the_map_below_footprints(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """What is kept of a learner answers as the learner itself: trees beside scikit-learn, numbers after JSON."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from detection.susceptibility.learners.boosting import export
 from detection.susceptibility.learners.table import Cells
 from detection.susceptibility.study import Factor
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 
 
 def cells(number=1500, side=0, seed=0):

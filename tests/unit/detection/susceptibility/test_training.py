@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import date
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from detection.susceptibility.scoring import bound_auc, measure_auc, measure_cal
 from detection.susceptibility.training import Asked, train
 from tests.unit.detection.susceptibility.drawn_landscape import draw
 
-pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra compare)")
+pytestmark = pytest.mark.skipif(find_spec("sklearn") is None, reason="scikit-learn is not installed (extra compare)")
 DAY = date(2026, 3, 1)
 
 
