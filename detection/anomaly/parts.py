@@ -225,7 +225,8 @@ class Strongest:
 
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
     part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.
-    An alarm that goes on, as alarms of a week are one, is no echo.
+    An alarm that goes on, as alarms of a week are one, is no echo. Of a sensor that is stuck again and again the first
+    stretch alone holds something back, until it was well for as long as the longest part looks back.
 
     Attributes:
         parts: their names, in order.
@@ -251,7 +252,8 @@ class Strongest:
         self._limits = np.array(list(thresholds.values()))[:, None, None]
         self._stays = np.array([[count_steps(step_s, PARTS[part].stays_days)] for part in self.parts])
         self._pause = max(1, round(RUN_GAP_S / step_s))
-        self._alarm, self._held = np.full(rows, LONG_AGO), np.full(rows, LONG_AGO)  # newest cells of an alarm, stuck
+        # newest cells of an alarm, of the first stuck stretch of several, and of all of them
+        self._alarm, self._held, self._stuck = (np.full(rows, LONG_AGO) for _ in range(3))
 
     def remember(self, alarms: NDArray[np.int64]) -> None:
         """Take the newest cell of each row that people were told of, `LONG_AGO` where there is none."""
@@ -284,17 +286,19 @@ class Strongest:
         if self._shown_above is None:
             return echoes
         over = ratios > 1.0
-        alarm, held, kept = self._alarm, self._held, None
+        alarm, held, newest, kept = self._alarm, self._held, self._stuck, None
         for k in np.flatnonzero((over.any(axis=0) | stuck).any(axis=0)).tolist():
             if k >= keep and kept is None:
-                kept = alarm, held
+                kept = alarm, held, newest
             cell = first + k
             echo = over[:, :, k] & (np.minimum(cell - alarm, cell - held) <= self._stays)
             echo &= (ratios[:, :, k] <= STRONGER) & (cell - alarm > self._pause)
             echoes[:, :, k] = echo
             alarm = np.where(((ratios[:, :, k] > self._shown_above) & ~echo).any(axis=0), cell, alarm)
-            held = np.where(stuck[:, k], cell, held)
-        self._alarm, self._held = kept or (alarm, held)
+            goes_on = (held == newest) & (cell - newest <= self._pause)
+            held = np.where(stuck[:, k] & (goes_on | (cell - newest > self._stays.max())), cell, held)
+            newest = np.where(stuck[:, k], cell, newest)
+        self._alarm, self._held, self._stuck = kept or (alarm, held, newest)
         return echoes
 
 

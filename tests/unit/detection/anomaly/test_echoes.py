@@ -51,6 +51,13 @@ def test_the_jump_after_a_stuck_stretch_is_its_end():
     assert alarms(creep=[(80, 1.5)], stuck=range(45, 58)) == []
 
 
+def test_a_sensor_that_is_stuck_again_and_again_is_not_silent_for_ever():
+    again = [cell for first in (20, 65, 110, 155) for cell in range(first, first + 12)]
+    assert alarms(creep=[(85, 1.5), (100, 1.5), (190, 1.5)], stuck=again) == [100, 190]
+    assert alarms(creep=[(150, 1.5)], stuck=[*range(20, 32), *range(95, 107)]) == []  # well for 62 days: as the first
+    assert alarms(level=[(130, 1.5)], stuck=range(20, 125)) == []
+
+
 def test_other_series_alarm_as_before():
     table = {part: np.full((2, CELLS), 0.1) for part in LIMITS}
     table["level"][0, 50], table["creep"][1, 90] = 9.0, 30.0
