@@ -55,4 +55,4 @@ def _read_wide(row: Row, mapping: TableMapping) -> Line:
     if error := find_surplus(row):
         return Line(((row, error),))
     found = widen(row, mapping)
-    return Line(tuple(found), len(mapping.columns) - len(found))
+    return Line(tuple(found), sum(rule.reads(row) for rule in mapping.columns) - len(found))

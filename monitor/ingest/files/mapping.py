@@ -146,6 +146,24 @@ class ColumnRule:
     quantity: str
     unit: str
     sigma: str | None = None  # the column that holds the standard deviation, same unit
+    tail: str = ""  # what stands behind each number in the cell, such as %
+    only: tuple[str, str] | None = None  # a column, and what it says in the rows that count: several kinds in one
+    written: tuple[str, str] | None = None  # a column that names the unit of each row, and how; another is refused
+
+    def reads(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is of this rule's kind."""
+        return self.only is None or _cell(row, self.only[0]) == self.only[1]
+
+    def cut(self, value: object) -> object:
+        """A cell without what stands behind its number."""
+        if not self.tail or not isinstance(value, str):
+            return value
+        return value.strip().removesuffix(self.tail).rstrip()
+
+
+def _cell(row: Mapping[str, Any], column: str) -> str:
+    value = row.get(column)
+    return "" if value is None else str(value).strip()
 
 
 _TABLE_KEYS: Final = {
@@ -263,13 +281,26 @@ def _read_time_rule(section: Any, name: str) -> TimeRule:
 
 
 def _read_column(section: Any, name: str, stations: str | None) -> ColumnRule:
-    _keys(section, {"name", "station", "quantity", "unit", "sigma"}, name)
+    _keys(section, {"name", "station", "quantity", "unit", "sigma", "tail", "only", "written"}, name)
     words = [_text(section, key, name) for key in ("name", "quantity", "unit")]
     station = None if stations is not None and "station" not in section else _text(section, "station", name)
     if station is not None and not is_station(station):
         raise ConfigError(f"{name}.station: expected letters, digits, _ and -, got {station!r}")
     sigma = section.get("sigma")
-    return ColumnRule(_spell(words[0]), station, words[1], words[2], None if sigma is None else _spell(str(sigma)))
+    return ColumnRule(
+        _spell(words[0]), station, words[1], words[2], None if sigma is None else _spell(str(sigma)),
+        _text(section, "tail", name) if "tail" in section else "",
+        _read_pair(section, "only", name), _read_pair(section, "written", name),
+    )  # fmt: skip
+
+
+def _read_pair(section: Mapping[str, Any], key: str, name: str) -> tuple[str, str] | None:
+    pair = section.get(key)
+    if pair is None:
+        return None
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(p, str) and p for p in pair):
+        raise ConfigError(f'{name}.{key}: expected a column and what it says, such as ["Parameter", "crack"]')
+    return _spell(pair[0]), pair[1].strip()
 
 
 def _spell(name: str) -> str:
@@ -322,8 +353,8 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
         error = failure
     found: list[tuple[dict[str, Any], PayloadError | None]] = []
     for rule in mapping.columns:
-        value = row.get(rule.name)
-        if is_missing(value, mapping.missing):
+        value = rule.cut(row.get(rule.name))
+        if is_missing(value, mapping.missing) or not rule.reads(row):
             continue
         neutral = {"time": at, "station": rule.station or named, "quantity": rule.quantity, "unit": rule.unit,
                    "value": value}  # fmt: skip
@@ -332,6 +363,10 @@ def widen(row: Mapping[str, Any], mapping: TableMapping) -> list[tuple[dict[str,
             neutral["value"] = mapping.clean(value)
             if rule.sigma is not None and not is_missing(row.get(rule.sigma), mapping.missing):
                 neutral["sigma"] = mapping.clean(row[rule.sigma])
+            if rule.written is not None and (unit := _cell(row, rule.written[0])) != rule.written[1]:
+                raise PayloadError(
+                    "unit_mismatch", f"column {rule.written[0]!r} says {unit!r}, not {rule.written[1]!r}"
+                )
         except PayloadError as failure:
             bad = bad or failure
         found.append((neutral, bad))
@@ -355,6 +390,7 @@ def check_columns(names: list[str], mapping: TableMapping, file: str) -> None:
         *([mapping.station] if mapping.station else []),
         *(c.name for c in mapping.columns),
         *(c.sigma for c in mapping.columns if c.sigma),
+        *(pair[0] for c in mapping.columns for pair in (c.only, c.written) if pair),
     ]
     if absent := [w for w in wanted if w not in names]:
         raise ConfigError(f"{file}: column {absent[0]!r} of the mapping is not there; there are: {', '.join(names)}")

@@ -18,7 +18,8 @@ from monitor.ingest.guess.names import Name, is_no_measurement, is_station_colum
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
 from monitor.ingest.guess.times import Times, describe_gaps, find_times
-from monitor.ingest.guess.together import Numbers, name_some, pair_errors, settle_components
+from monitor.ingest.guess.together import Numbers, find_totals, name_some, pair_errors, settle_components
+from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
@@ -74,6 +75,8 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
         many = len({c for c in look.columns[station] if c})
         facts.append(("stations", f"{many} of them, named by column {station!r}"))
     numbers = _find_numbers(look, times, station)
+    look, numbers, station, kinds = unfold(look, numbers, station, times.rule.columns)
+    facts += [("kinds", f"column {kinds!r} says what a row measures")] if kinds else []
     if not numbers:
         raise ConfigError(
             f"{look.path}: no column of numbers beside the time; the columns are: {', '.join(look.names)}"
@@ -83,19 +86,24 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     missing = find_missing(look, numbers, decimal, thousands)
     facts += [("no measurement", ", ".join(f"{word} × {n}" for word, n in missing.items()))] if missing else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
+    totals = find_totals(look, numbers, decimal, thousands)
+    numbers = [n for n in numbers if n not in totals]
     rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
-    left = [n for n in look.names if n not in numbers and n not in times.rule.columns and n != station]
+    used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
+    left = [n for n in look.names if n not in used]
     sigmas = {r.sigma for r in rules if r.sigma}
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
-    facts += [("left out", ", ".join(left))] if left else []
-    facts += [(n, _tell_raw(look, n)) for n in left if is_raw(read_name(n, look.units.get(n)).foreign)]
+    facts += [("left out", ", ".join(map(look.title, left)))] if left else []
+    facts += [(n, _tell_raw(look, n)) for n in left if is_raw(_read_name(look, n).foreign)]
+    facts += [(look.title(n), f"left out: the running sum of {look.title(part)!r}") for n, part in totals.items()]
     for rule in rules:
         place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
-        error = f", its error in {rule.sigma!r}" if rule.sigma else ""
-        facts.append((rule.name, f"{place}: {rule.quantity} in {rule.unit}{error}"))
+        error = f", its error in {look.title(rule.sigma)!r}" if rule.sigma else ""
+        facts.append((look.title(rule.name), f"{place}: {rule.quantity} in {rule.unit}{error}"))
     words = dict.fromkeys((*MISSING, *missing))
-    mapping = TableMapping(times.rule, tuple(rules), look.layout, tuple(words), decimal, thousands, station)
-    sensors = _list_sensors(look, mapping, times)
+    columns = tuple(fold(look, rule) for rule in rules)
+    mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
+    sensors = _list_sensors(look, rules, mapping, times)
     facts += _tell_sampling(times, look, station)
     if not rules and not open_columns:
         raise ConfigError(f"{look.path}: every column of numbers was left out: nothing to store")
@@ -111,7 +119,8 @@ def _tell_layout(look: Look) -> list[tuple[str, str]]:
         cells = "columns of fixed width" if layout.starts else f"cells parted by {names[layout.delimiter]}"
         facts.append(("layout", f"{cells}, {layout.encoding.removesuffix('-sig')}"))
     if not layout.header:
-        facts.append(("header", "none: columns are called by their place"))
+        where = "in several lines, or not of all columns" if look.titles else "none"
+        facts.append(("header", f"{where}: the mapping calls columns by their place"))
     elif layout.skip_rows or layout.skip_after:
         after = f", lines below it without data: {layout.skip_after}" if layout.skip_after else ""
         facts.append(("header", f"in line {layout.skip_rows + 1}{after}"))
@@ -141,9 +150,10 @@ def spell_form(form: str) -> str:
 
 
 def _tell_sampling(times: Times, look: Look, station: str | None) -> list[tuple[str, str]]:
-    if station is not None:
-        own = sorted(step for step in _list_steps(look, station, times).values() if step is not None)
-        return [("sampling", f"every {_spell(own[len(own) // 2])} at a station")] if own else []
+    if station is not None or look.kinds:
+        steps = [s for kind in look.kinds or (None,) for s in _list_steps(look, station, times, kind).values()]
+        own = sorted(step for step in steps if step is not None)
+        return [("sampling", f"every {_spell(own[len(own) // 2])} in a series")] if own else []
     step, gaps, longest = describe_gaps(times.parsed)
     if step is None:
         return []
@@ -217,7 +227,7 @@ def _settle_columns(
     questions: list[Question],
 ) -> tuple[list[ColumnRule], set[str]]:  # fmt: skip
     """Quantity, unit and station of each column, and those in question; several alike are asked about once."""
-    names = {n: read_name(n, look.units.get(n)) for n in numbers if not is_no_measurement(n)}
+    names = {n: _read_name(look, n) for n in numbers if not is_no_measurement(look.title(n))}
     names = {n: name for n, name in names.items() if not is_raw(name.foreign)}
     names, open_columns = settle_components(names, answers, questions)
     errors = pair_errors(names, tell, answers, questions)
@@ -245,7 +255,7 @@ def _settle_columns(
             found[column] = quantity, unit
     for question, columns in asked.values():
         more = (EACH,) if question.key.startswith(QUANTITY) and len(columns) > 1 else ()
-        text = f"{question.text}: {name_some(columns)}?"
+        text = f"{question.text}: {name_some([look.title(c) for c in columns])}?"
         questions.append(replace(question, text=text, choices=(*question.choices, *more)))
     if station is not None:
         found = _settle_twins(found, answers, questions)
@@ -258,8 +268,12 @@ def _settle_columns(
     return rules, {*open_columns, *(e for e, value in errors.items() if value in open_columns)}
 
 
+def _read_name(look: Look, column: str) -> Name:
+    return read_name(look.title(column), look.units.get(column))
+
+
 def _tell_raw(look: Look, column: str) -> str:
-    said = read_name(column, look.units.get(column)).foreign
+    said = _read_name(look, column).foreign
     return f"left out: {said!r} is a reading as it comes from the sensor; the calibration sheet turns it into a unit"
 
 
@@ -319,7 +333,7 @@ def _name_stations(
     counts = Counter((chosen[c], found[c][0]) for c in names)
     for column in names:
         if counts[chosen[column], found[column][0]] > 1:
-            chosen[column] = name_station(column) or f"{usual}-{look.names.index(column) + 1}"
+            chosen[column] = name_station(look.title(column)) or f"{usual}-{look.names.index(column) + 1}"
     taken: set[tuple[str, str]] = set()
     for column in names:
         base, again = chosen[column], 1
@@ -338,7 +352,7 @@ def _find_station(
 ) -> str | None:  # fmt: skip
     """The column whose texts or numbers say whose row it is: a few names that come again and again."""
     for name in look.names:
-        if name in times.rule.columns or not is_station_column(name):
+        if name in times.rule.columns or not is_station_column(look.title(name)):
             continue
         cells = [str(c) for c in look.columns[name] if not is_empty(c)]
         kinds = set(cells)
@@ -369,29 +383,35 @@ def _find_numbers(look: Look, times: Times, station: str | None) -> list[str]:
     return found
 
 
-def _list_sensors(look: Look, mapping: TableMapping, times: Times) -> tuple[Sensor, ...]:
+def _list_sensors(look: Look, rules: Sequence[ColumnRule], mapping: TableMapping, times: Times) -> tuple[Sensor, ...]:
     """Series as a site file declares them, with their usual step."""
-    step = describe_gaps(times.parsed)[0]
-    every = None if step is None else step.total_seconds()
-    if mapping.station is None:
-        return tuple(
-            Sensor(r.station or "", r.quantity, r.unit, every, _is_counter(look, r, mapping)) for r in mapping.columns
-        )
-    steps = _list_steps(look, mapping.station, times)
-    return tuple(
-        Sensor(p, r.quantity, r.unit, every if (s := steps[p]) is None else s.total_seconds())
-        for p in steps for r in mapping.columns
-    )  # fmt: skip
+    usual = describe_gaps(times.parsed)[0]
+    found = []
+    for rule in rules:
+        kind = rule.name if rule.name in look.kinds else None
+        steps = {rule.station or "": usual}
+        if mapping.station is not None or kind is not None:
+            steps = _list_steps(look, mapping.station, times, kind)
+        is_counter = mapping.station is None and _is_counter(look, rule, mapping)
+        for place, own in steps.items():
+            step = own or usual
+            every = None if step is None else step.total_seconds()
+            found.append(Sensor(rule.station or place, rule.quantity, rule.unit, every, is_counter))
+    return tuple(found)
 
 
-def _list_steps(look: Look, station: str, times: Times) -> dict[str, timedelta | None]:
-    """The usual step of each station that a column names."""
-    places = [name_station(str(c)) for c in look.columns[station] if not is_empty(c)]
-    if len(times.parsed) != len(places):
-        return dict.fromkeys(places)
-    own: dict[str, list[datetime]] = {}
-    for place, at in zip(places, times.parsed, strict=True):
-        own.setdefault(place, []).append(at)
+def _list_steps(look: Look, station: str | None, times: Times, kind: str | None) -> dict[str, timedelta | None]:
+    """The usual step of each station that a column names, or of the one of a kind of rows."""
+    counts = [True] * look.rows if kind is None else [not is_empty(c) for c in look.columns[kind]]
+    cells = [""] * look.rows if station is None else look.columns[station]
+    places = [name_station(str(c)) if does else "" for c, does in zip(cells, counts, strict=True)]
+    own: dict[str, list[datetime]] = {
+        p: [] for p, does in zip(places, counts, strict=True) if does and (p or not station)
+    }
+    if len(times.parsed) == look.rows:
+        for place, at, does in zip(places, times.parsed, counts, strict=True):
+            if does and place in own:
+                own[place].append(at)
     return {p: describe_gaps(at)[0] for p, at in own.items()}
 
 

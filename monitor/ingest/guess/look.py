@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,16 +22,19 @@ from monitor.ingest.files.tables import (
     open_rows,
     read_workbook,
 )
-from monitor.ingest.files.units import spell_unit
+from monitor.ingest.files.units import spell_unit, unit_of_header
 
 LOOK_BYTES: Final = 1 << 20
 LOOK_LINES: Final = 300  # to find header and delimiter
+HEAD_LINES: Final = 30  # the names stand in one of them
 LOOK_ROWS: Final = 100_000  # to understand the columns
 DELIMITERS: Final = (";", "\t", ",", "|", WHITESPACE)
 NO_VALUE: Final = frozenset(
     {"", "-", "--", "---", "nan", "na", "n/a", "null", "none", "#n/a", "#nv", "#n/d", "#value!", "#wert!", "inf", "x"}
 )
-_NUMBER: Final = re.compile(r"[+-]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:[eE][+-]?\d+)?")
+_DIGITS: Final = r"[+-]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
+_NUMBER: Final = re.compile(_DIGITS + r"(?:[eE][+-]?\d+)?")
+_TAILED: Final = re.compile(_DIGITS + r"([^\W\d]{1,12}|[%°‰][A-Z]?)")
 _TIME: Final = re.compile(
     r"\d{1,4}[-./]\d{1,2}(?:[-./]\d{1,4})?(?:[T ].*)?|\d{4}年\d{1,2}月\d{1,2}日.*|\d{1,2}:\d{2}(?::\d{2}.*)?"
     r"(?: ?[AaPp]\.?[Mm]\.?)?|(?:\d{1,2}|\d{4})[-./]? ?[^\W\d_]{3,10}\.?[-./]? ?\d{1,4}.*|"
@@ -51,6 +54,14 @@ class Look:
     columns: dict[str, list[Any]]  # cells of at most LOOK_ROWS rows
     rows: int  # of them
     is_whole: bool  # there are no more
+    titles: dict[str, str]  # of columns whose name stands in two lines, or cannot be their key
+    tails: dict[str, str]  # of columns: what stood behind each number, such as %
+    kinds: dict[str, tuple[str, str, str]] = field(default_factory=dict)  # a column of one kind: the whole, by, kind
+    written: dict[str, tuple[str, str]] = field(default_factory=dict)  # the column of units, and what it says
+
+    def title(self, column: str) -> str:
+        """What a column is called."""
+        return self.titles.get(column, column)
 
 
 def look_at(path: Path) -> Look:
@@ -99,7 +110,13 @@ def is_number(text: str) -> bool:
 
 
 def _is_data(text: str) -> bool:
-    return text.lower() in NO_VALUE or is_number(text) or _TIME.fullmatch(text) is not None
+    return text.lower() in NO_VALUE or is_number(text) or _TIME.fullmatch(text) is not None or _tail_of(text) != ""
+
+
+def _tail_of(text: str) -> str:
+    """The unit behind a number; "" where there is none."""
+    found = _TAILED.fullmatch(text)
+    return found[1] if found is not None and spell_unit(found[1]) is not None else ""
 
 
 def _text(cell: Any) -> str:
@@ -117,6 +134,10 @@ def _find_encoding(path: Path) -> str:
         raise ConfigError(f"{path}: the file is empty")
     if head[:2] in {b"\xff\xfe", b"\xfe\xff"}:
         return "utf-16"
+    for encoding, high in (("utf-16-le", 1), ("utf-16-be", 0)):  # without a mark at its beginning
+        zeros = head[high::2].count(0)
+        if zeros > 0.5 * len(head[high::2]) and 0 not in head[1 - high :: 2]:
+            return encoding
     if b"\0" in head:
         raise ConfigError(f"{path}: no text: a workbook ends in .xlsx, Parquet in .parquet")
     for cut in range(4):  # the last character may be torn
@@ -150,9 +171,17 @@ def _split(lines: Sequence[str], delimiter: str) -> list[list[str]]:
         return [line.split() for line in lines]
     try:
         reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
-        return [[cell.strip() for cell in row] for row in reader]
+        return _fill([[cell.strip() for cell in row] for row in reader])
     except csv.Error:
         return []
+
+
+def _fill(cells: list[list[str]]) -> list[list[str]]:
+    """Rows as wide as the names above them: some loggers write no empty cells at the end of a line."""
+    names = next((row for row in cells[:HEAD_LINES] if len(row) > 1 and not any(map(_is_data, row))), [])
+    if any(len(row) > len(names) for row in cells):
+        return cells
+    return [row + [""] * (len(names) - len(row)) if len(row) > 1 else row for row in cells]
 
 
 def _score(cells: Sequence[Sequence[str]]) -> float:
@@ -201,7 +230,10 @@ def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
         row = cells[index]
         while row and not row[-1] and len(row) > width:
             row = row[:-1]
-        if len(row) != width or row[0].upper() == "TOA5" or sum(bool(c) for c in row) < min(2, width):
+        if not any(row) and at is None:
+            continue  # a blank line below the names
+        few = sum(map(bool, row)) < min(2, width) and not (width > 1 and all(row[1:]))  # an index without a name
+        if len(row) != width or row[0].upper() == "TOA5" or few:
             break
         at = index
     return at
@@ -231,15 +263,42 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
             )
         layout = Layout(layout.delimiter, first, layout.encoding, header=False, starts=layout.starts)
         return _read(path, layout, _above(cells[:first]), {})
-    units: dict[str, str] = {}
+    block = [k for k in range(header, first) if any(cells[k])]
+    header = max(block, key=lambda k: sum(map(bool, cells[k])))  # above it stand words of the whole file, or groups
     names = name_columns(cells[header])
-    for row in cells[header + 1 : first]:
-        known = {name: unit for name, cell in zip(names, row, strict=False) if name and (unit := _unit(cell))}
-        units |= known
-    layout = Layout(
-        layout.delimiter, header, layout.encoding, skip_after=first - header - 1, starts=layout.starts
-    )  # fmt: skip
-    return _read(path, layout, _above(cells[:header]), units)
+    filled = [any(at < len(row) and row[at] for row in cells[first:]) for at in range(len(names))]
+    layout = replace(layout, skip_rows=header, skip_after=first - header - 1)
+    titles: dict[str, str] = {}
+    keys = names
+    if any(there and not name for there, name in zip(filled, names, strict=True)):
+        keys = [str(k) for k in range(1, len(names) + 1)]
+        layout = replace(layout, header=False, skip_rows=first, skip_after=0)
+    if keys is not names or len(set(filter(None, cells[header]))) < sum(map(bool, cells[header])):
+        told = _join_names(cells, [k for k in block if k >= header - 1 and not _is_units(cells[k])], header)
+        plain = cells[header] if keys is names else keys
+        titles = {key: text for key, text, own in zip(keys, told, plain, strict=True) if key and text not in {"", own}}
+    units: dict[str, str] = {}
+    for row in (cells[k] for k in block if k > header):
+        units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
+    return _read(path, layout, _above(cells[:header]), units, titles)
+
+
+def _is_units(row: Sequence[str]) -> bool:
+    """Whether a line below the names is of units."""
+    full = [cell for cell in row if cell]
+    return 2 * sum(_unit(cell) is not None for cell in full) >= len(full)
+
+
+def _join_names(cells: Sequence[Sequence[str]], lines: Sequence[int], header: int) -> list[str]:
+    """The names of columns that stand in several lines; one above the names is that of a group of columns."""
+    told: list[list[str]] = [[] for _ in cells[header]]
+    for k in lines:
+        group = ""
+        for at, cell in enumerate(cells[k][: len(told)]):
+            group = cell or (group if k < header else "")
+            if group and (k == header or any(sign.isalpha() for sign in group)):
+                told[at].append(group)
+    return [" ".join(dict.fromkeys(parts)) for parts in told]
 
 
 def _unit(text: str) -> str | None:
@@ -252,7 +311,10 @@ def _above(cells: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(" ".join(c for c in row if c) for row in cells if any(row))
 
 
-def _read(path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str]) -> Look:
+def _read(
+    path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, str], titles: dict[str, str] | None = None
+) -> Look:
+    titles = titles or {}
     with open_rows(path, layout) as (names, rows):
         columns: dict[str, list[Any]] = {name: [] for name in names}
         count = 0
@@ -262,4 +324,20 @@ def _read(path: Path, layout: Layout, above: tuple[str, ...], units: dict[str, s
                 cell = row.get(name)
                 columns[name].append(cell.strip() if isinstance(cell, str) else cell)
         is_whole = next(rows, None) is None
-    return Look(path, layout, tuple(names), units, above, columns, count, is_whole)
+    tails = {}
+    for name in names:
+        if tail := _find_tail(columns[name]):
+            unit = spell_unit(tail)
+            if unit is None or (units.get(name) or unit_of_header(titles.get(name, name)) or unit) != unit:
+                continue
+            tails[name], units[name] = tail, unit
+            columns[name] = [c.removesuffix(tail).rstrip() if isinstance(c, str) else c for c in columns[name]]
+    return Look(path, layout, tuple(names), units, above, columns, count, is_whole, titles, tails)
+
+
+def _find_tail(cells: Sequence[Any]) -> str:
+    """The unit that stands behind the numbers of a column."""
+    told = [*islice((c for c in cells if isinstance(c, str) and c.lower() not in NO_VALUE), LOOK_LINES)]
+    found = Counter(tail for c in told if (tail := _tail_of(c)))
+    tail, count = found.most_common(1)[0] if found else ("", 0)
+    return tail if count >= 0.8 * len(told) else ""

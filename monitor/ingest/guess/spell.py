@@ -35,6 +35,9 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
         lines += [f"station = {_text(column.station)}"] if column.station is not None else []
         lines += [f"quantity = {_text(column.quantity)}", f"unit = {_text(column.unit)}"]
         lines += [f"sigma = {_text(column.sigma)}"] if column.sigma is not None else []
+        lines += [f"tail = {_text(column.tail)}"] if column.tail else []
+        for key, pair in (("only", column.only), ("written", column.written)):
+            lines += [f"{key} = [{', '.join(map(_text, pair))}]"] if pair is not None else []
     return "\n".join(lines) + "\n"
 
 

@@ -59,12 +59,17 @@ def find_times(look: Look) -> Times | None:
     found = [t for name in look.names if (t := _read_column(look, name)) is not None]
     if not found:
         return _join_parts(look)
-    best = max(found, key=lambda t: (bool(_NAMED.search(t.rule.columns[0])), -look.names.index(t.rule.columns[0])))
+    best = max(found, key=lambda t: (_is_named(look, t.rule.column), -look.names.index(t.rule.column)))
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
         if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
             raise ConfigError(f"{look.path}: column {clock!r} looks like a clock, and cannot be read as one")
-    return replace(best, zone=best.zone or _find_zone((*best.rule.columns, *look.above, *look.names)))
+    columns = map(look.title, (*best.rule.columns, *look.names))
+    return replace(best, zone=best.zone or _find_zone((*look.above, *columns)))
+
+
+def _is_named(look: Look, column: str) -> bool:
+    return _NAMED.search(look.title(column)) is not None
 
 
 def _read_column(look: Look, name: str) -> Times | None:
@@ -76,7 +81,7 @@ def _read_column(look: Look, name: str) -> Times | None:
         return Times(TimeRule((name,)), (), aware, None, tuple(c for c in cells if isinstance(c, datetime)))
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
-        return _read_numbers(name, texts)
+        return _read_numbers(name, texts, is_named=_is_named(look, name))
     whole = [*(f"{d} {c}" for d in _DATES for c in _CLOCKS), *(f"{d}T{c}" for d in _DATES for c in _CLOCKS)]
     if (after := _find_ending(texts)) is not None:
         ending, zone = after
@@ -127,7 +132,7 @@ def _join_clock(look: Look, day: Times) -> Times | None:
         if name == date or len(cells) < FITS * len(day.parsed):
             continue
         numeric = all(_float(c) is not None for c in cells[:50])
-        if numeric and not _CLOCK.search(name):
+        if numeric and not _CLOCK.search(look.title(name)):
             continue
         clocks = _NUMERIC_CLOCKS if numeric else _CLOCKS
         dates = {"%Y-%m-%d" if f == "iso" else f for f in (day.rule.format, *day.rivals)}
@@ -201,7 +206,7 @@ def _runs(times: Sequence[datetime]) -> bool:
     return sum(b < a for a, b in pairwise(times)) <= 0.02 * len(times)
 
 
-def _read_numbers(name: str, texts: Sequence[str]) -> Times | None:
+def _read_numbers(name: str, texts: Sequence[str], *, is_named: bool) -> Times | None:
     """Decimal years, seconds since 1970, day numbers of a spreadsheet, or digits of a date."""
     numbers = [n for t in texts if (n := _float(t)) is not None]
     if len(numbers) < FITS * len(texts) or sum(b < a for a, b in pairwise(numbers)) > 0.02 * len(numbers):
@@ -213,7 +218,7 @@ def _read_numbers(name: str, texts: Sequence[str]) -> Times | None:
     forms += [form for form, least, most in _EPOCHS if least <= low and high <= most]
     if whole and all(len(t) in {8, 12, 14} for t in texts[:50]):
         forms += ["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]
-    if low >= 20_000 and high <= 80_000 and _NAMED.search(name):
+    if low >= 20_000 and high <= 80_000 and is_named:
         forms.append(EXCEL)
     return _choose((name,), texts, forms)
 

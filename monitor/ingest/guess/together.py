@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice, pairwise
 from statistics import median
 from typing import Final
 
 from monitor.domain.quantities import is_unit_of
-from monitor.ingest.guess.names import COMPONENTS, Name
+from monitor.ingest.guess.look import Look
+from monitor.ingest.guess.names import COMPONENTS, Name, read_name
+from monitor.ingest.guess.numerals import read_number
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Question, answer_of, require
 
 AXES, ERROR = "axes", "error"
@@ -17,6 +20,10 @@ _DIRECTIONS: Final = {
     X_NORTH: {"x": "displacement_north", "y": "displacement_east"},
 }
 _OFFERED_MOST: Final = 12
+SUM_LEAST: Final = 20  # rows
+SUM_MOST: Final = 2000  # that are looked at
+SUM_SHARE: Final = 0.95  # of them; a sum may begin anew
+SUM_ERROR: Final = 0.05  # in the unit of the rain: rounding
 
 Numbers = Callable[[str], Sequence[float]]
 """The numbers of a column."""
@@ -172,6 +179,27 @@ def _fits(errors: Sequence[float], values: Sequence[float], *, is_said: bool) ->
     if not errors or min(errors) < 0:
         return False
     return is_said or (bool(values) and median(errors) <= max(values) - min(values))
+
+
+# ---- sums ------------------------------------------------------------------------------------------------------
+
+
+def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str) -> dict[str, str]:
+    """Columns that only add up another, of rain: total -> part. Both would be the same rain twice."""
+    names = {n: read_name(look.title(n), look.units.get(n)) for n in numbers}
+    found: dict[str, str] = {}
+    for part in [n for n, name in names.items() if name.quantity == "rain"]:
+        for total in [n for n, name in names.items() if name.quantity in {"rain", None} and n not in {part, *found}]:
+            if names[total].unit not in {None, names[part].unit}:
+                continue
+            pairs = islice(zip(look.columns[part], look.columns[total], strict=True), SUM_MOST)
+            rows = [(read_number(a, decimal, thousands), read_number(b, decimal, thousands)) for a, b in pairs]
+            known = [(a, b) for a, b in rows if a is not None and b is not None]
+            rises = [(after[0], after[1] - before[1]) for before, after in pairwise(known)]
+            fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
+            if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
+                found[total] = part
+    return found
 
 
 def name_some(columns: Sequence[str]) -> str:

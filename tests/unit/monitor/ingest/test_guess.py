@@ -447,3 +447,126 @@ def test_words_and_far_numbers_that_mean_no_measurement_are_no_values(tmp_path):
     rows = read_all(path, found.mapping)
     assert len(rows) == 180 - 7 - 12 - 20
     assert not [error for _, error in rows if error is not None]
+
+
+# ---- headers, units and kinds in other places ------------------------------------------------------------------------
+
+# head, columns of a row: M moves, S is small, T adds up S; series with the column of the file
+PLACES = MappingProxyType({
+    "groups above the names": ("Date,P1,,P2,\n,Crack (mm),Temp (°C),Crack (mm),Temp (°C)", "MSMS", {
+        "P1.crack_opening": "2", "P1.temperature": "3", "P2.crack_opening": "4", "P2.temperature": "5"}),
+    "components below the names": ("Date,P1,P1,P2,P2\n,East (mm),North (mm),East (mm),North (mm)", "MSMS", {
+        "P1.displacement_east": "P1", "P1.displacement_north": "P1#2",
+        "P2.displacement_east": "P2", "P2.displacement_north": "P2#2"}),
+    "units below": ("Date,Crack 1,Temp\nYYYY-MM-DD,mm,°C", "MS", {
+        "Crack-1.crack_opening": "Crack 1", "f.temperature": "Temp"}),
+    "names, units and groups": ("Date,North,,South,\n,Crack,Temp,Crack,Temp\n,mm,°C,mm,°C", "MSMS", {
+        "North.crack_opening": "2", "North.temperature": "3", "South.crack_opening": "4", "South.temperature": "5"}),
+    "an index without a name": (",Crack 1 (mm)", "M", {"Crack-1.crack_opening": "2"}),
+    "a blank line below the names": ("Date,Crack 1 (mm)\n", "M", {"Crack-1.crack_opening": "Crack 1 (mm)"}),
+    "words of the file as wide as the table": ("Project,Slope A,\nLogger,123,\nDate,Crack 1 [mm],Rain [mm]", "MS", {
+        "Crack-1.crack_opening": "Crack 1 [mm]", "f.rain": "Rain [mm]"}),
+    "a total of the rain": ("Date,Rain (mm),Total rain (mm),Total (mm)", "STT", {"f.rain": "Rain (mm)"}),
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_names_and_units_are_found_where_they_stand(tmp_path, place):
+    head, kinds, series = PLACES[place]
+    sums = [round(sum(SMALL[: k + 1]), 2) for k in range(len(SMALL))]
+    columns = [{"M": MOVES, "S": SMALL, "T": sums}[kind] for kind in kinds]
+    path = write(tmp_path / "f.csv", head, *columns)
+    found = understand(path, {"zone": "UTC"})
+    assert {f"{c.station}.{c.quantity}": c.name for c in found.mapping.columns} == series
+    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    rows = read_all(path, load_mapping(tmp_path / "m.toml"))
+    assert len(rows) == len(series) * len(DAYS)
+    assert not [error for _, error in rows if error is not None]
+    assert [float(row["value"]) for row, _ in rows[:: len(series)]] == list(columns[0])
+
+
+def test_units_behind_the_numbers_are_taken_off_and_others_refused(tmp_path):
+    path = tmp_path / "f.csv"
+    rows = zip(DAYS, MOVES, SMALL, strict=True)
+    path.write_text("Datum;Bodenfeuchte;Riss 1\n" + "".join(
+        f"{at:%d.%m.%Y};{comma(b)}%;{'-999 mm' if at.day == 3 else f'{comma(a)} mm'}\n" for at, a, b in rows
+    ) + "01.03.2024;0,5%;1,2 cm\n")  # fmt: skip
+    found = understand(path, {"zone": "UTC"})
+    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    mapping = load_mapping(tmp_path / "m.toml")
+    assert [(c.quantity, c.unit, c.tail) for c in mapping.columns] == [
+        ("soil_moisture", "%", "%"), ("crack_opening", "mm", "mm"),
+    ]  # fmt: skip
+    read = read_all(path, mapping)
+    assert [row["value"] for row, _ in read[:2]] == ["0.30", str(f"{MOVES[0]:.2f}")]
+    assert len(read) == 2 * 61 - 2  # two days without a measurement
+    assert read[-1][0]["value"] == "1,2 cm"  # no number: the gate refuses it
+
+
+LONG = "Date,Station,Parameter,Value,Unit\n"
+
+
+def lay_long(path, *units, parameters=("crack", "temperature")):
+    columns = (MOVES, SMALL)
+    path.write_text(LONG + "".join(
+        f"{at:%Y-%m-%d},{place},{parameter},{columns[k][day]},{units[k]}\n"
+        for day, at in enumerate(DAYS) for k, parameter in enumerate(parameters) for place in ("P1", "P2")
+        if k == 0 or (place == "P1" and day % 7 == 0)
+    ))  # fmt: skip
+    return path
+
+
+def test_values_of_several_kinds_in_one_column_are_told_apart(tmp_path):
+    path = lay_long(tmp_path / "f.csv", "mm", "°C")
+    found = understand(path, {"zone": "UTC"})
+    assert {f"{s.station}.{s.quantity}": s.interval_s / 86400 for s in found.sensors} == {
+        "P1.crack_opening": 1, "P2.crack_opening": 1, "P1.temperature": 7,
+    }  # fmt: skip
+    (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+    mapping = load_mapping(tmp_path / "m.toml")
+    assert mapping == found.mapping
+    rows = read_all(path, mapping)
+    warm = [float(row["value"]) for row, _ in rows if row["quantity"] == "temperature"]
+    assert (len(rows), warm) == (2 * 60 + 9, list(SMALL[::7]))
+    with path.open("a") as file:
+        file.write("2024-03-05,P1,crack,1.5,cm\n")
+    assert [error.code for _, error in read_all(path, mapping) if error is not None] == ["unit_mismatch"]
+    with open_wide(path, Said(mapping)) as lines:
+        assert sum(line.missing for line in lines) == 0
+
+
+def test_kinds_without_words_are_asked_and_kinds_in_two_units_refused(tmp_path):
+    found = guess(look_at(lay_long(tmp_path / "f.csv", "", "", parameters=("PZ", "TT"))), {"zone": "UTC"})
+    assert ["PZ, TT" in question.text for question in found.questions] == [True]
+    with pytest.raises(ConfigError, match="several units"):
+        guess(look_at(lay_long(tmp_path / "f.csv", "mm", "cm", parameters=("crack", "crack"))), {"zone": "UTC"})
+
+
+def test_names_of_sensors_in_a_column_say_what_each_measures(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Date,Sensor,Value\n" + "".join(
+        f"{at:%Y-%m-%d},Crack 1,{a}\n{at:%Y-%m-%d},Temp 1,{b}\n" for at, a, b in zip(DAYS, MOVES, SMALL, strict=True)
+    ))  # fmt: skip
+    found = understand(path, {"zone": "UTC", "unit:crack_opening": "mm", "unit:temperature": "degC"})
+    rows = read_all(path, found.mapping)
+    told = [(row["station"], row["quantity"], float(row["value"])) for row, _ in rows[:2]]
+    assert told == [("Crack-1", "crack_opening", MOVES[0]), ("Temp-1", "temperature", SMALL[0])]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-8-sig", "cp1252"])
+def test_encodings_with_and_without_a_mark(tmp_path, encoding):
+    path = tmp_path / "f.csv"
+    rows = "".join(f"{at:%d.%m.%Y};{comma(v)}\r\n" for at, v in zip(DAYS, MOVES, strict=True))
+    path.write_bytes(f"Datum;Riss Süd [mm]\r\n{rows}".encode(encoding))
+    found = understand(path, {"zone": "UTC"})
+    assert [c.station for c in found.mapping.columns] == ["Sud"]
+    assert len(read_all(path, found.mapping)) == 60
+
+
+def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):
+    path = tmp_path / "f.csv"
+    rows = zip(DAYS, MOVES, strict=True)
+    path.write_text("Date,Crack 1 (mm),Remark\n" + "".join(
+        f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}\n" for k, (at, v) in enumerate(rows)
+    ))  # fmt: skip
+    assert [float(row["value"]) for row, _ in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
