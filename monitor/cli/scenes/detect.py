@@ -1,5 +1,6 @@
 """`slopeward scenes detect`: footprints of scenes offline, without database and site."""
 
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -150,6 +151,7 @@ class _Named:
 def _run(payload: dict[str, Any], named: _Named, *, dry_run: bool, as_json: bool) -> int:
     """One scene; the exit status."""
     with ExitStack() as stack:
+        stack.callback(shutil.rmtree, named.work, ignore_errors=True)  # of many scenes one at a time takes room
         scene = stack.enter_context(unpacked(named.scene, named.work / "scene"))
         pre = stack.enter_context(unpacked(named.pre, named.work / "pre")) if named.pre else None
         return _look(payload, named, (scene, pre), dry_run=dry_run, as_json=as_json)

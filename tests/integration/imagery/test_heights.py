@@ -100,6 +100,8 @@ def test_both_dates_get_heights_and_a_folder_without_them_is_refused(ground, tmp
     assert err.count("heights from 2 tiles") == 2
     assert [one["change"] for one in answer["change"]["changes"].values()] == ["new"]
     assert json.loads((tmp_path / "out" / "pre" / "run.json").read_text())["dem"] == answer["dem"]
+    plan, _ = detect(capsys, ground / "b", "--dem", ground / "tiles", "--dry-run")
+    assert plan["scene"] == str(ground / "b")
     (tmp_path / "none").mkdir()
     _, err = detect(capsys, ground / "b", "--dem", tmp_path / "none", code=1)
     assert "no tile of heights lies below the scene" in err
