@@ -21,6 +21,7 @@ LEAST_VALID = 0.5
 LEAST_SIDE_PX = 16  # a smaller window says nothing of order and contrast
 # Tiles of the training that its description is measured on, evenly spread.
 TILES_MOST = 300
+POINT: Final = 100  # tiles at least in which one is beyond the 1 % or 99 % point
 # Share of the windows beyond which a scene is refused, or outside of the training.
 REFUSED_SHARE: Final = 0.75
 OUTSIDE_SHARE: Final = 0.5
@@ -216,15 +217,18 @@ def describe(patches: Patches, pixel_size_m: float, undated: str, *, reflectance
         "steps_least": round(float(np.quantile([_correlate_steps([look]) for look in looks], 0.01)), 4),
         "grain_most": round(float(np.quantile([look.grain for look in looks], 0.99)), 4),
         "crispness_least": round(float(np.quantile([look.crispness for look in looks], 0.01)), 4),
-        "smear_most": round(float(np.quantile([look.smear for look in looks], 0.99)), 4), **as_they_came,
-        **_describe_red([patches.bands[k] for k in spectral], looks),
+        **as_they_came, **_describe_narrow([patches.bands[k] for k in spectral], looks),
     }  # fmt: skip
 
 
-def _describe_red(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
-    if not {"B4", "B3"} <= set(bands):
+def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float]:
+    """Limits near to what ground usually has; none from few tiles: they would doubt the very scenes of the training."""
+    if len(looks) < POINT:
         return {}
-    return {"red_over_green_least": round(float(np.quantile(_compare_contrasts(bands, looks), 0.01)), 4)}
+    found = {"smear_most": round(float(np.quantile([look.smear for look in looks], 0.99)), 4)}
+    if {"B4", "B3"} <= set(bands):
+        found["red_over_green_least"] = round(float(np.quantile(_compare_contrasts(bands, looks), 0.01)), 4)
+    return found
 
 
 def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
