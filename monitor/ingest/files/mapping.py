@@ -18,6 +18,7 @@ from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.message import is_station
 from monitor.ingest.months import begin_day, spell_months
 
+_DASHES: Final = frozenset("\u2212\u2013")  # a minus as word processors and spreadsheets write it
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
 EXCEL: Final = "excel"  # 45352.25: days since 1899-12-30, as spreadsheets count
 _EXCEL_DAYS: Final = (1.0, 2_958_466.0)  # to the year 9999
@@ -190,6 +191,8 @@ class TableMapping:
         Raises:
             PayloadError: not_number, where a text is a number in another convention only.
         """
+        if isinstance(value, str) and value.lstrip()[:1] in _DASHES:
+            value = f"-{value.lstrip()[1:]}"
         if not isinstance(value, str) or (self.decimal == "." and not self.thousands):
             return value
         text, mark = value.strip(), re.escape(self.decimal)
@@ -275,8 +278,8 @@ def _read_time_rule(section: Any, name: str) -> TimeRule:
         names = tuple(columns)
     else:
         names = (_text(section, "column", name),)
-    if (section.get("format") == YEAR_DAY_HHMM) != (len(names) == 3):
-        raise ConfigError(f"{name}.column: three columns go with format {YEAR_DAY_HHMM!r}, and only with it")
+    if section.get("format") == YEAR_DAY_HHMM and len(names) != 3:
+        raise ConfigError(f"{name}.column: three columns go with format {YEAR_DAY_HHMM!r}")
     return TimeRule(tuple(_spell(n) for n in names), _text(section, "format", name, "iso"), found)
 
 

@@ -18,14 +18,14 @@ from monitor.ingest.guess.names import Name, is_no_measurement, is_station_colum
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, YES, Question, answer_of, require
 from monitor.ingest.guess.times import Times, describe_gaps, find_times
-from monitor.ingest.guess.together import Numbers, find_totals, name_some, pair_errors, settle_components
+from monitor.ingest.guess.together import Numbers, find_extremes, find_totals, name_some, pair_errors, settle_components
 from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
 SAME: Final = "same"
-_SIGNS: Final = {"d": "DD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh", "M": "mm", "S": "ss",
-                 "f": "fff", "p": "AM/PM"}  # fmt: skip
+_SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
+                 "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM"}  # fmt: skip
 _STATIONS_MOST: Final = 2000
 
 
@@ -86,8 +86,11 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     missing = find_missing(look, numbers, decimal, thousands)
     facts += [("no measurement", ", ".join(f"{word} × {n}" for word, n in missing.items()))] if missing else []
     tell = partial(list_numbers, look, decimal=decimal, thousands=thousands, missing=missing)
-    totals = find_totals(look, numbers, decimal, thousands)
-    numbers = [n for n in numbers if n not in totals]
+    sums = find_totals(look, numbers, decimal, thousands).items()
+    less = {n: f"the running sum of {look.title(part)!r}" for n, part in sums}
+    extremes = find_extremes({n: _read_name(look, n) for n in numbers}, look.title).items()
+    less |= {n: f"of the same sensor as {look.title(usual)!r}" for n, usual in extremes}
+    numbers = [n for n in numbers if n not in less]
     rules, open_columns = _settle_columns(look, numbers, tell, station, answers, questions)
     used = {*numbers, *times.rule.columns, station, kinds, *(pair[0] for pair in look.written.values())}
     left = [n for n in look.names if n not in used]
@@ -95,7 +98,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     left += [n for n in numbers if n not in {r.name for r in rules} and n not in sigmas and n not in open_columns]
     facts += [("left out", ", ".join(map(look.title, left)))] if left else []
     facts += [(n, _tell_raw(look, n)) for n in left if is_raw(_read_name(look, n).foreign)]
-    facts += [(look.title(n), f"left out: the running sum of {look.title(part)!r}") for n, part in totals.items()]
+    facts += [(look.title(n), f"left out: {why}") for n, why in less.items()]
     for rule in rules:
         place = f"station {rule.station}" if rule.station else f"the station that {station!r} names"
         error = f", its error in {look.title(rule.sigma)!r}" if rule.sigma else ""

@@ -17,7 +17,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
     (r"pore|poren|interstiz|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
-    (r"barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
+    (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
     (r"coheren", "coherence"),
     (r"(?<![a-z])gw[ _]?(?:[tls]|level|stand)(?![a-z])|ground.?water|grundwasser|falda", "groundwater_level"),
@@ -49,7 +49,7 @@ _BY_UNIT: Final = {"degC": "temperature", "degF": "temperature", "V": "battery_v
 _ERROR_WORDS: Final = (
     r"standard[ _\-.]*(?:dev\w*|err\w*|abw\w*|fehler)", r"(?:deviazione|desviaci[oó]n)[ _]+(?:standard|est[aá]ndar)",
     r"[eé]cart[ _\-]?type", r"mittl\w*[ _.]+fehler", r"st\.?[ _.\-]dev\w*",
-    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "误差", "标准差",
+    r"[^\W\d_]*(?:sigma|uncertain|unsicherheit|incert)[^\W\d_]*", "σ", "±", "误差", "标准差",
 )  # fmt: skip
 _ERROR_ALONE: Final = (
     r"std(?:[ _\-.]?(?:dev|err(?:or)?|abw))?",
@@ -73,6 +73,9 @@ _ERROR: Final = re.compile(
 # might say so: SE is also a side of a slope, S1 an instrument
 _MAYBE: Final = re.compile(r"(?<![^\W_])(?:sd|se|s|s\.[de]\.)(?![^\W_])", re.IGNORECASE)
 _MAYBE_SIGN: Final = re.compile(r"(?<![^\W_])sd?[_]?(?=[enuhxyz]\d*(?![^\W_]))", re.IGNORECASE)
+EXTREME: Final = re.compile(
+    r"(?<![^\W_])(?:min|max|minimum|maximum|massim[oa]|minim[oa]|m[aá]xim[oa]|m[ií]nim[oa])(?![^\W_])", re.IGNORECASE
+)
 # one letter, or a side of the compass: a component only where the others stand beside it
 _SIGN: Final = re.compile(r"(?:[dΔ]|delta)?([enuhzxy])(\d*)", re.IGNORECASE)
 _AXIS: Final = re.compile(r"(?:([xy])(\d*)|([ab]))[+]?", re.IGNORECASE)  # of a tiltmeter

@@ -71,11 +71,14 @@ def settle_decimal(
             mark = _ask(example, mark, answers, questions)
         other = "." if mark == "," else ","
         return mark, other if any(other in text for text in texts if _mark_of(text) in {"", mark}) else thousands
-    grouped = next((text for text in texts if "," in text), None)
+    # a semicolon parts the cells where a comma is the decimal mark
+    marks = ",." if look.layout.delimiter == ";" else ","
+    grouped = next((text for text in texts if any(mark in text for mark in marks)), None)
     if grouped is None:
         return ".", thousands
-    mark = _ask(grouped, ",", answers, questions)
-    return (",", thousands) if mark == "," else (".", ",")
+    shown = "," if "," in grouped else "."
+    mark = _ask(grouped, shown, answers, questions)
+    return mark, thousands if mark == shown else shown
 
 
 def _mark_of(text: str) -> str:
@@ -110,7 +113,7 @@ def read_number(cell: Any, decimal: str, thousands: str) -> float | None:
     """The number of a cell; None where it is none."""
     try:
         text = str(cell).replace(thousands, "") if thousands else str(cell)
-        return float(text.replace(decimal, "."))
+        return float(text.replace(decimal, ".").replace("\u2212", "-").replace("\u2013", "-"))
     except ValueError:
         return None
 

@@ -25,17 +25,22 @@ _DATES: Final = (
 )  # fmt: skip
 _MONTHS: Final = ("%Y-%m", "%Y/%m", "%m/%Y", "%m.%Y", "%b %Y", "%b-%y", "%b %y", "%b-%Y")
 _CLOCKS: Final = (
-    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M",
+    "%H:%M:%S", "%H:%M", "%H:%M:%S.%f", "%I:%M:%S %p", "%I:%M %p", "%H.%M.%S", "%H.%M", "%H%M", "%Hh%M",
 )  # fmt: skip
 _NUMERIC_CLOCKS: Final = ("%H.%M", "%H%M")  # only beside a date: alone they are numbers
 _PARTS: Final = ("%Y", "%m", "%d", "%H", "%M", "%S")
+_DAY_PARTS: Final = ("%Y", "%j", "%H", "%M", "%S")
+_DAY_OF_YEAR: Final = re.compile(
+    r"^(?:doy|j(?:ulian)?[ _]?day|julian.*|day[ _]?of[ _]?(?:the[ _]?)?year|year[ _]?day|yday)", re.IGNORECASE
+)
+_DAY_MINUTES: Final = 24  # an hhmm beyond it is no number of hours
 _EPOCHS: Final = (("s", 3e8, 4e9), ("ms", 3e11, 4e12), ("us", 3e14, 4e15), ("ns", 3e17, 4e18))
 _NAMED: Final = re.compile(
     r"time|date|datum|zeit|uhr|data|ora|heure|fecha|hora|epoch|stamp|timestamp|year|jahr|anno|année|año|日期|时间|年",
     re.IGNORECASE,
 )
 _CLOCK: Final = re.compile(r"time|zeit|uhr|(?<![a-z])ora(?![a-z])|heure|hora|hour|hhmm|时间", re.IGNORECASE)
-_HOURS: Final = re.compile(r"\d{1,2}:\d{2}(?!\d)")
+_HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
@@ -59,13 +64,20 @@ def find_times(look: Look) -> Times | None:
     found = [t for name in look.names if (t := _read_column(look, name)) is not None]
     if not found:
         return _join_parts(look)
-    best = max(found, key=lambda t: (_is_named(look, t.rule.column), -look.names.index(t.rule.column)))
+
+    def rank(times: Times) -> tuple[bool, bool, int]:
+        title = look.title(times.rule.column)
+        return _NAMED.search(title) is not None, _find_zone([title]) is not None, -look.names.index(times.rule.column)
+
+    best = max(found, key=rank)
     if best.parsed and all(at.time() == datetime.min.time() for at in best.parsed):
         best = _join_clock(look, best) or best
         if len(best.rule.columns) == 1 and (clock := _find_clock(look, best)) is not None:
             raise ConfigError(f"{look.path}: column {clock!r} looks like a clock, and cannot be read as one")
-    columns = map(look.title, (*best.rule.columns, *look.names))
-    return replace(best, zone=best.zone or _find_zone((*look.above, *columns)))
+    # what another column of times says is of that one
+    others = [n for n in look.names if n not in {t.rule.column for t in found}]
+    texts = (*map(look.title, best.rule.columns), *look.above, *map(look.title, others))
+    return replace(best, zone=best.zone or _find_zone(texts))
 
 
 def _is_named(look: Look, column: str) -> bool:
@@ -168,9 +180,12 @@ def _join_parts(look: Look) -> Times | None:
             if len(numbers[other]) != len(years):
                 break
             ahead.append(other)
-        for count in range(min(len(ahead), len(_PARTS) - 1), 1, -1):
+        parts = _DAY_PARTS if ahead and _DAY_OF_YEAR.match(look.title(ahead[0])) else _PARTS
+        for count in range(min(len(ahead), len(parts) - 1), 1, -1):
             columns = (name, *ahead[:count])
-            form = " ".join(_PARTS[: count + 1])
+            if parts is _DAY_PARTS and count == 2 and max(numbers[ahead[1]]) > _DAY_MINUTES:
+                break  # 1230 is no hour
+            form = " ".join(parts[: count + 1])
             if (times := _choose(columns, _spell_parts(look, columns), [form])) is not None and _runs(times.parsed):
                 return times
         rule = TimeRule((name, *ahead[:2]), YEAR_DAY_HHMM)

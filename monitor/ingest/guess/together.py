@@ -8,7 +8,7 @@ from typing import Final
 
 from monitor.domain.quantities import is_unit_of
 from monitor.ingest.guess.look import Look
-from monitor.ingest.guess.names import COMPONENTS, Name, read_name
+from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
 from monitor.ingest.guess.numerals import read_number
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Question, answer_of, require
 
@@ -199,6 +199,20 @@ def find_totals(look: Look, numbers: Sequence[str], decimal: str, thousands: str
             fits = sum(abs(a - rise) <= SUM_ERROR for a, rise in rises)
             if len(rises) >= SUM_LEAST and any(a for a, _ in rises) and fits >= SUM_SHARE * len(rises):
                 found[total] = part
+    return found
+
+
+def find_extremes(names: Mapping[str, Name], title: Callable[[str], str]) -> dict[str, str]:
+    """Least and largest values of a span beside its mean: extreme -> mean. One sensor is no three witnesses."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for column, name in names.items():
+        if name.quantity is not None and not name.is_error:
+            groups.setdefault((name.quantity, EXTREME.sub("", name.station)), []).append(column)
+    found: dict[str, str] = {}
+    for columns in groups.values():
+        usual = [c for c in columns if EXTREME.search(title(c)) is None]
+        if len(usual) == 1:
+            found |= {c: usual[0] for c in columns if c not in usual}
     return found
 
 

@@ -3,6 +3,7 @@
 import random
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import sin
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -570,3 +571,57 @@ def test_a_remark_now_and_then_at_the_end_of_a_line_loses_no_row(tmp_path):
         f"{at:%Y-%m-%d},{v}{',checked' if k % 9 == 0 else ''}\n" for k, (at, v) in enumerate(rows)
     ))  # fmt: skip
     assert [float(row["value"]) for row, _ in read_all(path, understand(path, {"zone": "UTC"}).mapping)] == list(MOVES)
+
+
+def test_hours_beside_the_day_of_the_year_are_no_minutes(tmp_path):
+    path = tmp_path / "f.csv"
+    for head, cells, step in (
+        ("Hour", [f"{at.hour}" for at in TIMES], timedelta(hours=1)),
+        ("HHMM", [f"{at.hour * 100}" for at in TIMES], timedelta(hours=1)),
+        ("Hour,Minute", [f"{at.hour},30" for at in TIMES], timedelta(hours=1)),
+    ):
+        lines = [f"{at:%Y},{at:%-j},{c},{k}.5" for k, (at, c) in enumerate(zip(TIMES, cells, strict=True))]
+        path.write_text(f"Year,DOY,{head},Crack 1 (mm)\n" + "\n".join(lines) + "\n")
+        found = understand(path, {"zone": "UTC"})
+        (tmp_path / "m.toml").write_text(spell_mapping(found.mapping, "f.csv"), encoding="utf-8")
+        times = [row["time"].replace(tzinfo=None) for row, _ in read_all(path, load_mapping(tmp_path / "m.toml"))]
+        assert {b - a for a, b in pairwise(times)} == {step}
+        assert times[0] - BEGIN == (timedelta(minutes=30) if "Minute" in head else timedelta())
+
+
+def test_the_zone_of_one_column_of_times_is_not_that_of_another(tmp_path):
+    path = tmp_path / "f.csv"
+    hour = timedelta(hours=1)
+    text = "".join(f"{at + hour:%d.%m.%Y %H:%M};{at:%d.%m.%Y %H:%M};{k},5\n" for k, at in enumerate(TIMES))
+    path.write_text("Local time;UTC time;Riss 1 [mm]\n" + text)
+    assert understand(path, {}).mapping.time.column == "UTC time"
+    path.write_text("Local time;Zeit im Netz;Riss 1 [mm]\n" + text)
+    assert [q.key for q in guess(look_at(path), {}).questions] == ["zone"]
+
+
+def test_clocks_with_an_h_and_signs_of_typographers_are_read(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Date;Heure;Fissure 1 (mm)\n" + "".join(
+        f"{at:%d/%m/%Y};{at:%Hh%M};\u2212{k},5\n" for k, at in enumerate(TIMES)
+    ), encoding="utf-8")  # fmt: skip
+    rows = read_all(path, understand(path, {"zone": "UTC", "dates": "day first"}).mapping)
+    assert [row["time"].replace(tzinfo=None) for row, _ in rows] == list(TIMES)
+    assert [float(row["value"]) for row, _ in rows] == [-k - 0.5 for k in range(HOURS)]
+
+
+def test_least_and_largest_values_are_no_sensors_of_their_own(tmp_path):
+    head = "Date,C1 crack avg (mm),C1 crack min (mm),C1 crack max (mm),Crack Max (mm)"
+    found = understand(write(tmp_path / "f.csv", head, MOVES, MOVES, MOVES, MOVES), {"zone": "UTC"})
+    assert [c.name for c in found.mapping.columns] == ["C1 crack avg (mm)", "Crack Max (mm)"]
+    assert dict(found.facts)["C1 crack min (mm)"] == "left out: of the same sensor as 'C1 crack avg (mm)'"
+
+
+def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Datum;Pegel [mm]\n" + "".join(f"{at:%d.%m.%Y};1.{200 + k}\n" for k, at in enumerate(DAYS)))
+    look = look_at(path)
+    (question,) = guess(look, {"zone": "UTC"}).questions
+    assert (question.key, question.default) == ("decimal", "point")
+    for said, value in (("comma", 1200.0), ("point", 1.2)):
+        mapping = understand(path, {"zone": "UTC", "decimal": said}).mapping
+        assert float(read_all(path, mapping)[0][0]["value"]) == value
