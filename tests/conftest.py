@@ -29,8 +29,7 @@ from monitor.worker.compute import LIBRARIES
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# What the imports made stays; looking through it again and again is a fifth of the time of many small objects.
-gc.freeze()
+gc.disable()  # until all tests are collected: hardly anything of what is made up to then goes away
 gc.set_threshold(50_000, 20, 20)
 
 # one thread a process, as the workers have it: more only wait for each other where the machine is shared
@@ -94,6 +93,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ordered += [*first, *rest[:take]]
         del rest[:take]
     items[:] = ordered + rest
+
+
+@pytest.hookimpl(tryfirst=True)  # in each worker after it has collected, and in the process that hands the tests out
+def pytest_runtestloop() -> None:
+    """What imports and collection made stays; looking through it again and again is a fifth of many small objects."""
+    gc.freeze()
+    gc.enable()
 
 
 def _ceiling_s(item: pytest.Item) -> float:
