@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, select
@@ -46,11 +47,11 @@ STATIONS = {
 Fault = Callable[[str, int, float], float]
 
 
-def declare(stations: dict[str, tuple[str, ...]]) -> Site:
+def declare(stations: dict[str, tuple[str, ...]], interval: str = "1h") -> Site:
     text = HEAD
     for name, quantities in stations.items():
         text += f'\n[[station]]\nid = "{name}"\n' + "".join(
-            f'[[station.series]]\nquantity = "{q}"\nunit = "{UNITS[q]}"\ninterval = "1h"\nmax_silence = "1d"\n'
+            f'[[station.series]]\nquantity = "{q}"\nunit = "{UNITS[q]}"\ninterval = "{interval}"\nmax_silence = "1d"\n'
             for q in quantities
         )
     return parse_site(text, "kinds.toml")
@@ -189,3 +190,37 @@ def test_a_site_of_tiltmeters_alone_is_looked_at(database: Database) -> None:
         database, site, stations, range(FAULT + 1), lambda name, *one: spoil(name, *one) if name[:2] == "T1" else one[1]
     )
     assert list_alarms(database) == {("T1", "tilt_x"): {"spike"}}
+
+
+@ON_SQLITE
+def test_a_pressure_sensor_under_a_glacier_that_dies_is_found_run_by_run(
+    database: Database, measured: Callable[[str], Path]
+) -> None:
+    """Bowdoin, without the range that flags -99999 kPa: its temperature goes wrong half a day before its pressure."""
+    units = {"temperature": "degC", "pore_pressure": "kPa"}
+    site = declare({"D1": tuple(units)}, "30m")
+    rows = []
+    for line in measured("bowdoin-loggers/drucksens073303_final_storage_1.dat").read_text().splitlines():
+        f = line.split(",")
+        if len(f) != 7:
+            continue
+        days = timedelta(days=int(f[2]) - 1, hours=int(f[3]) // 100, minutes=int(f[3]) % 100)
+        at = datetime(int(f[1]), 1, 1, tzinfo=UTC) + days
+        if datetime(2016, 12, 15, tzinfo=UTC) <= at < datetime(2017, 2, 6, tzinfo=UTC):
+            for quantity, value in zip(units, (float(f[4]), float(f[5])), strict=True):
+                rows.append(Observation("kinds", "D1", quantity, units[quantity], at, at + timedelta(minutes=1), value))
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    until = datetime(2017, 1, 25, tzinfo=UTC)
+    while rows:
+        ready, rows = [o for o in rows if o.observed_at < until], [o for o in rows if o.observed_at >= until]
+        with database.write() as c:
+            add_observations(c, ready, until)
+        anomaly.run(database, CONFIG, site, until)
+        until += DAY / 2
+    with database.read() as c:
+        alarms = load_view(c, "anomalies", order_by=("at",), site="kinds", alerted=True)
+    first = {(r["quantity"], r["detector"]): r["at"] for r in reversed(alarms)}
+    assert first["temperature", "rules"] == "2017-02-03T15:30:00.000000Z"
+    assert first["pore_pressure", "rules"] == "2017-02-04T00:30:00.000000Z"
+    assert first["pore_pressure", "flatline"] <= "2017-02-04T06:30:00.000000Z"
