@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.domain.quantities import QUANTITIES
 from monitor.language.catalogue import ENGLISH, LANGUAGES, open_catalogue, use
 from monitor.language.sayings import FIGURES, LISTS, PHRASES, keep, match, say, say_level
 from monitor.language.sentences import SENTENCES
@@ -39,7 +40,9 @@ def fill(draw, template):
             values[name] = draw(st.sampled_from(MONTHS))
         elif kind == "parent":
             values[name] = draw(st.sampled_from(sorted(PARENTS)))
-        elif kind in {"word", "quantity"}:
+        elif kind == "quantity":
+            values[name] = draw(st.sampled_from(sorted(QUANTITIES)))
+        elif kind == "word":
             values[name] = draw(st.sampled_from(sorted(WORDS - LEVELS - {" and "})))
         elif kind in PHRASES:
             figure, station = draw(FIGURE), draw(NAME)
