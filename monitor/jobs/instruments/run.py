@@ -41,7 +41,7 @@ from monitor.jobs.instruments.checks import (
 from monitor.store.alerting.alerts import apply_changes
 from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
-from monitor.store.models.anomaly_labels import AnomalyRun, load_runs
+from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
 from monitor.store.readings import instruments as store
 from monitor.store.readings.hand_readings import find_mistyped
 from monitor.store.readings.links import load_links
@@ -62,9 +62,14 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     with db.read() as c:
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         work = {m.station: m for m in load_maintenance_facts(c, site.id, now)}
+        stuck = store.load_instruments_in(c, site.id, "stuck")
+        standing = list_standing(c, {k: i for k, i in series.items() if k[0] in stuck}, now - SUSPECT_FOR, now)
         runs = leave_common(
-            [r for r in load_runs(c, site, now - SUSPECT_FOR, now) if r.label is None or r.label.verdict != DISMISSED]
-        )
+            [
+                r for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]
+                if r.label is None or r.label.verdict != DISMISSED
+            ]
+        )  # fmt: skip
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
         judged = [
             _judge(

@@ -81,6 +81,14 @@ def latest_by_series(
     return {row[0]: row[1] for row in c.execute(query)}
 
 
+def find_newest_alert(c: Connection, series_id: int, detector: str, until: datetime) -> datetime | None:
+    """The newest epoch up to an instant at which a detector alerted of a series, or None."""
+    a = anomaly.c
+    query = select(a.at).where(a.series_id == series_id, a.at <= until, a.detector == detector, a.alerted)
+    value: datetime | None = c.execute(query.order_by(a.at.desc()).limit(1)).scalar()
+    return value
+
+
 def latest_scored_at(c: Connection, site: str, detector: str) -> datetime | None:
     """The newest epoch of the site that this detector has scored, or None."""
     query = (

@@ -1,7 +1,7 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,10 +16,13 @@ from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
+from monitor.store.models.anomalies import find_newest_alert
 from monitor.store.people.users import require_person
+from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
 
 SHORTEST_PAUSE: Final = timedelta(hours=6)
+STUCK: Final = "flatline"  # the check whose finding lasts as long as the readings stay equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,24 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
             score=max(score, last.score),
             compared_with=tuple(dict.fromkeys(text for _, (_, text) in sorted(highest.items()) if text)),
         )  # fmt: skip
-    labels = load_labels(c, {run.series_id for run in found}, since)
-    with_labels = [
-        replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in found
+    return sorted(_add_labels(c, found, since), key=lambda run: (run.from_at, run.station, run.quantity))
+
+
+def list_standing(c: Connection, series: Mapping[tuple[str, str], int], since: datetime, now: datetime) -> list[AnomalyRun]:
+    """Series that were found stuck before a time, and have said one value alone in it: they still stand."""
+    found = []
+    for (station, quantity), series_id in series.items():
+        at = find_newest_alert(c, series_id, STUCK, since)
+        if at is not None and len({r.value for r in load_readings(c, series_id, since, now, now)}) == 1:
+            found.append(AnomalyRun(series_id, station, quantity, at, at, CHECKS[STUCK], (STUCK,), 1.0))
+    return _add_labels(c, found, min((run.from_at for run in found), default=now))
+
+
+def _add_labels(c: Connection, runs: Sequence[AnomalyRun], since: datetime) -> list[AnomalyRun]:
+    labels = load_labels(c, {run.series_id for run in runs}, since)
+    return [
+        replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in runs
     ]
-    return sorted(with_labels, key=lambda run: (run.from_at, run.station, run.quantity))
 
 
 def _touches(label: Any, run: AnomalyRun) -> bool:

@@ -162,6 +162,12 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
         c.execute(row.on_conflict_do_update(index_elements=["site", "station"], set_=values))
 
 
+def load_instruments_in(c: Connection, site: str, state: str) -> frozenset[str]:
+    """Those that the last look found in a state."""
+    f = t.instrument_finding.c
+    return frozenset(c.execute(select(f.station).where(f.site == site, f.state == state)).scalars())
+
+
 def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
     """Write the shares of months; earlier months stay as they were."""
     for one in months:

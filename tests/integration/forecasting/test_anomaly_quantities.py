@@ -150,6 +150,35 @@ def test_what_is_wrong_with_any_quantity_is_found_and_named_on_the_board(databas
 
 
 @ON_SQLITE
+def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(database: Database) -> None:
+    """It is found once; three days later the board called it well, and it still stood."""
+    stations = {"P1": ("pore_pressure",), "P2": ("pore_pressure",)}
+    site, ends = declare(stations), FAULT + 24 * 8
+
+    def stop(series: str, hour: int, value: float) -> float:
+        return 56.125 if series[:2] == "P1" and FAULT <= hour < ends else value
+
+    def look() -> list[tuple[str, str, str]]:
+        with database.read() as c:
+            return [
+                (row["instrument"], f["state"], f["since"]) for row in load_board(c, "kinds") for f in row["findings"]
+            ]  # fmt: skip
+
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    serve(database, site, stations, range(FAULT), stop)
+    said = []
+    for hour in range(FAULT, ends, 12):
+        serve(database, site, stations, range(hour, hour + 12), stop)
+        said.append(look())
+    assert len(said[-1]) == 1
+    assert said[-1][0][:2] == ("P1", "stuck")
+    assert said[1:] == [said[-1]] * (len(said) - 1), "since the same instant"
+    serve(database, site, stations, range(ends, ends + 12), stop)
+    assert look() == [], "it moves again"
+
+
+@ON_SQLITE
 def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: Database, site: Site) -> None:
     """To the last bit, threshold and words with them."""
     a = t.anomaly.c
