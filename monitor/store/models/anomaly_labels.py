@@ -89,7 +89,9 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
     return sorted(_add_labels(c, found, since), key=lambda run: (run.from_at, run.station, run.quantity))
 
 
-def list_standing(c: Connection, series: Mapping[tuple[str, str], int], since: datetime, now: datetime) -> list[AnomalyRun]:
+def list_standing(
+    c: Connection, series: Mapping[tuple[str, str], int], since: datetime, now: datetime
+) -> list[AnomalyRun]:
     """Series that were found stuck before a time, and have said one value alone in it: they still stand."""
     found = []
     for (station, quantity), series_id in series.items():
