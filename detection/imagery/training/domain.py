@@ -31,6 +31,7 @@ SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
 ORDER_SLACK: Final = 0.15
+DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
 UNIT_RATIO: Final = 3.0  # median beside the training's: another unit
 PIXEL_RATIO_MOST: Final = 4.0
@@ -537,12 +538,23 @@ def _list_alike(looks: list[Look]) -> list[str]:
     return [f"correlation of bands {np.median(seen):.3f}: next to one image in one tint"]
 
 
+def _spell_apart(seen: float, limit: float) -> tuple[str, str]:
+    """Two figures with two decimals, or as many more as it takes until they differ.
+
+    >>> _spell_apart(0.7, 0.631), _spell_apart(0.6341, 0.6312)
+    (('0.70', '0.63'), ('0.634', '0.631'))
+    """
+    both = ((f"{seen:.{places}f}", f"{limit:.{places}f}") for places in range(2, DECIMALS_MOST + 1))
+    return next((pair for pair in both if pair[0] != pair[1]), (f"{seen}", f"{limit}"))
+
+
 def _list_even(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     """Whether the grain of most windows is as even as that of hardly any training tile: speckle, not ground."""
     seen, most = np.array([look.grain for look in looks]), float(domain.get("grain_most", 1.0))
     if np.mean(seen > most) <= OUTSIDE_SHARE:
         return []
-    return [f"the grain is as even as {np.median(seen):.2f}, trained on {most:.2f} at most: speckle of radar or noise?"]
+    even, limit = _spell_apart(np.median(seen), most)
+    return [f"the grain is as even as {even}, trained on {limit} at most: speckle of radar or noise?"]
 
 
 def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[str]:
@@ -553,8 +565,8 @@ def _list_drawn(readings: list[list[Look]], domain: Mapping[str, Any]) -> list[s
     least, found = float(domain.get("crispness_least", 0.0)), list[str]()
     crisp = [np.array([look.crispness for look in looks]) for looks in readings]
     if min(np.mean(seen < CRISPNESS_SLACK * least) for seen in crisp) > OUTSIDE_SHARE:
-        most = max(np.median(seen) for seen in crisp)
-        found.append(f"steps differ by {most:.2f} from the next, trained on {least:.2f} and more: blurred or drawn?")
+        most, limit = _spell_apart(max(np.median(seen) for seen in crisp), least)
+        found.append(f"steps differ by {most} from the next, trained on {limit} and more: blurred or drawn?")
     repeats = [np.array([look.repeats for look in looks]) for looks in readings]
     if min(np.mean(seen > REPEATS_MOST) for seen in repeats) > OUTSIDE_SHARE:
         share = min(np.median(seen) for seen in repeats)
@@ -575,8 +587,9 @@ def _list_smeared(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     seen, most = np.array([look.smear for look in looks]), float(domain.get("smear_most", np.inf))
     if np.mean(seen > most) <= OUTSIDE_SHARE:
         return []
+    crisp, limit = _spell_apart(np.median(seen), most)
     why = "did the camera move?"
-    return [f"one direction is {np.median(seen):.2f} times as crisp as that across it, trained on {most:.2f}: {why}"]
+    return [f"one direction is {crisp} times as crisp as that across it, trained on {limit}: {why}"]
 
 
 def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
@@ -586,8 +599,9 @@ def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     seen = _compare_contrasts(domain["bands"], looks)
     if np.mean(seen < least) <= OUTSIDE_SHARE:
         return []
+    share, limit = _spell_apart(np.median(seen), least)
     why = "red and green may be exchanged: check the names of the bands"
-    return [f"red has {np.median(seen):.2f} of the contrast of green for its brightness, trained on {least:.2f}; {why}"]
+    return [f"red has {share} of the contrast of green for its brightness, trained on {limit}; {why}"]
 
 
 def _list_swapped(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
