@@ -23,6 +23,7 @@ from monitor.ingest.guess.unfold import fold, unfold
 
 DAY_FIRST, MONTH_FIRST = "day first", "month first"
 ZONE, DATES, UNIT, QUANTITY, COLUMN = "zone", "dates", "unit", "quantity", "column"
+CLASH: Final = "which zone"
 SAME: Final = "same"
 _SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
                  "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM"}  # fmt: skip
@@ -220,9 +221,23 @@ def _settle_zone(times: Times, answers: Mapping[str, str], questions: list[Quest
         )
         return times
     try:
-        return replace(times, rule=replace(times.rule, zone=ZoneInfo(said)))
+        zone = ZoneInfo(said)
     except (ZoneInfoNotFoundError, ValueError):
         raise ConfigError(f"zone: expected a name such as Europe/Zurich or UTC, got {said!r}") from None
+    if times.zone is not None and _shifts(times.parsed, zone, own := ZoneInfo(times.zone)):
+        choices = own.key, zone.key
+        if (counts := answers.get(CLASH)) is None:
+            text = f"the file says that its times are in {own.key}, the answer says {zone.key}: which of them counts?"
+            questions.append(Question(CLASH, text, choices))
+            return times
+        require(CLASH, counts, choices)
+        zone = ZoneInfo(counts)
+    return replace(times, rule=replace(times.rule, zone=zone))
+
+
+def _shifts(clocks: Sequence[datetime], one: ZoneInfo, other: ZoneInfo) -> bool:
+    """Whether a clock of a record is another instant in another zone."""
+    return any(at.replace(tzinfo=one).utcoffset() != at.replace(tzinfo=other).utcoffset() for at in clocks)
 
 
 def _settle_columns(

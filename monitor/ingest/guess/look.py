@@ -207,11 +207,23 @@ def _first_row(cells: Sequence[Sequence[str]]) -> int | None:
     if not full:
         return None
     width = Counter(full[min(len(full) // 3, 30) :]).most_common(1)[0][0]
+    timed = _find_timed([row for row in cells if len(row) == width])
     for index, row in enumerate(cells):
+        if index and len(row) == width and timed and not any(_is_time(row[k]) for k in timed):
+            continue  # serial numbers or factors below the names
         ahead = [r for r in cells[index : index + 5] if any(r)][:3]
         if len(row) == width and all(len(r) == width and _is_row(r) for r in ahead):
             return index
     return None
+
+
+def _find_timed(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The columns where most rows have a time."""
+    return [k for k, column in enumerate(zip(*rows, strict=True)) if 2 * sum(map(_is_time, column)) > len(column)]
+
+
+def _is_time(text: str) -> bool:
+    return _TIME.fullmatch(text) is not None and not is_number(text)
 
 
 def _is_row(row: Sequence[str]) -> bool:

@@ -12,8 +12,10 @@ from monitor.ingest.guess.names import COMPONENTS, EXTREME, Name, read_name
 from monitor.ingest.guess.numerals import read_number
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT, NO, Question, answer_of, require
 
-AXES, ERROR = "axes", "error"
+AXES, ERROR, TILT = "axes", "error", "tilt"
 X_EAST, X_NORTH = "x east, y north", "x north, y east"
+TWO_AXES, TWO_INSTRUMENTS = "two axes of one tiltmeter", "two instruments"
+_LETTERS: Final = {"A": "tilt_x", "B": "tilt_y"}
 _ANGLES: Final = {"x": "tilt_x", "y": "tilt_y"}
 _DIRECTIONS: Final = {
     X_EAST: {"x": "displacement_east", "y": "displacement_north"},
@@ -67,7 +69,27 @@ def settle_components(
         questions.append(
             Question(AXES, f"which way do these columns count: {name_some(asked)}?", (X_EAST, X_NORTH, EACH))
         )
-    return found, asked
+    return found, [*asked, *_settle_letters(found, answers, questions)]
+
+
+def _settle_letters(found: dict[str, Name], answers: Mapping[str, str], questions: list[Question]) -> list[str]:
+    """A and B alone: the axes of one tiltmeter or two instruments; with C beside them they are instruments."""
+    lettered = {
+        name.station.upper(): c
+        for c, name in found.items()
+        if name.quantity == "tilt" and len(name.station) == 1 and name.station.isalpha()
+    }
+    if set(lettered) != set(_LETTERS):
+        return []
+    if (said := answers.get(TILT)) is None:
+        text = f"what are these columns: {name_some([*lettered.values()])}?"
+        questions.append(Question(TILT, text, (TWO_AXES, TWO_INSTRUMENTS)))
+        return [*lettered.values()]
+    require(TILT, said, (TWO_AXES, TWO_INSTRUMENTS))
+    if said == TWO_AXES:
+        for letter, column in lettered.items():
+            found[column] = replace(found[column], quantity=_LETTERS[letter], station="")
+    return []
 
 
 def _are(columns: Iterable[str], names: Mapping[str, Name], quantity: str) -> bool:

@@ -384,6 +384,7 @@ def test_letters_are_names_of_instruments_but_where_a_full_set_or_a_word_says_ot
         ("Date,S1 (mm),S2 (mm),S3 (mm)", "quantity:mm"),
         ("Date,E1 (mm),N1 (mm)", "quantity:mm"),
         ("Date,P1 X (mm),P1 Y (mm),P1 Z (mm)", "axes"),
+        ("Date,Tilt A (deg),Tilt B (deg)", "tilt"),
         ("Date,Crack (mm),sd (mm)", "error:sd (mm)"),  # as large as the values: it could be an instrument
         ("Date,Crack R1 (mm),Error R2 (mm)", "error:Error R2 (mm)"),
     ],
@@ -396,6 +397,36 @@ def test_what_letters_leave_open_is_one_question_that_can_be_answered(tmp_path, 
     found = guess(look, {"zone": "UTC", key: question.choices[0]})
     assert not found.questions
     assert found.mapping is not None
+
+
+def test_tilts_a_and_b_are_axes_or_instruments_as_a_person_says(tmp_path):
+    look = look_at(write(tmp_path / "f.csv", "Date,Tilt A (deg),Tilt B (deg)", MOVES, MOVES))
+    series = [
+        [f"{c.station}.{c.quantity}" for c in guess(look, {"zone": "UTC", "tilt": said}).mapping.columns]
+        for said in ("two axes of one tiltmeter", "two instruments")
+    ]
+    assert series == [["f.tilt_x", "f.tilt_y"], ["A.tilt", "B.tilt"]]
+
+
+@pytest.mark.parametrize("mark", [";", ","])
+def test_serial_numbers_below_the_names_are_skipped_and_told(tmp_path, mark):
+    path = write(tmp_path / "f.csv", mark.join(("Date", "Crack 1 (mm)", "Crack 2 (mm)")), MOVES, MOVES, mark=mark)
+    head, *rows = path.read_text().splitlines()
+    below = [mark.join(row) for row in (("serial", "10021", "10022"), ("", "1.2", "1.3"))]
+    path.write_text("\n".join([head, *below, *rows, ""]))
+    found = understand(path, {"zone": "UTC"})
+    assert dict(found.facts)["header"] == "in line 1, lines below it without data: 2"
+    assert [error for _, error in read_all(path, found.mapping)] == [None] * 2 * len(DAYS)
+
+
+def test_a_zone_that_gainsays_the_header_is_asked_about(tmp_path):
+    look = look_at(write(tmp_path / "f.csv", "Timestamp (UTC),Crack (mm)", MOVES))
+    (question,) = guess(look, {"zone": "Europe/Rome"}).questions
+    assert (question.key, question.choices) == ("which zone", ("UTC", "Europe/Rome"))
+    for zone in question.choices:
+        found = guess(look, {"zone": "Europe/Rome", "which zone": zone})
+        assert (found.questions, found.mapping.time.zone.key) == ((), zone)
+    assert not guess(look, {"zone": "Etc/GMT"}).questions, "another name of the same clock"
 
 
 MONTHS = MappingProxyType({
