@@ -11,6 +11,8 @@ BROUGHT_BY: Final = "brought_by"  # in `extra`: who read it in from a file, wher
 
 # flags that say something about the way of a value, not against it; any other flag makes it unusable
 HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+# a value under one of these may be true, but no model may learn from it
+UNFIT: Final = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,8 @@ class Whole:
 
     payload_bytes: int
     digest: str  # SHA-256 of topic, a NUL and payload
+
+
+def is_fit(reading: Reading) -> bool:
+    """True for a reading that a model may learn from."""
+    return not UNFIT.intersection(reading.flags)

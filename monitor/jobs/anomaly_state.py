@@ -21,8 +21,9 @@ from detection.anomaly.running.state import Running, Thresholds
 from detection.anomaly.windows import build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.instruments.watched import Group, Watched
+from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
-from monitor.jobs.samples import Samples, is_fit, read_all, read_samples
+from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.readings.observations import count_series

@@ -12,12 +12,10 @@ from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import Watched, find_motion
-from monitor.domain.observation import Reading, Timed
+from monitor.domain.observation import Reading, Timed, is_fit
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.store.readings.observations import load_series, stream_readings
 
-# a value under one of these may be true, but no model may learn from it
-UNFIT = frozenset({"out_of_range", "future", "mistyped", "spike", "stuck", "bad"})
 EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
 PARTS_OF_STEP: Final = 36
@@ -84,11 +82,6 @@ def read_samples(c: Connection, series: Watched, since: datetime, now: datetime,
     if newest is None:
         return None
     return Samples(series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest)
-
-
-def is_fit(reading: Reading) -> bool:
-    """True for a reading that a model may learn from."""
-    return not UNFIT.intersection(reading.flags)
 
 
 def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:

@@ -1,6 +1,7 @@
 """Readings that are another unit's from one reading to the next: level and noise grow by the same factor."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,17 +17,43 @@ CLEAR: Final = 20.0  # a jump is many times the usual difference of neighbours
 NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either way
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the unit.
+
+    Attributes:
+        begin_s: its first reading.
+        at_s: the reading that made it certain.
+        times: so many times as large are readings after it.
+        level: of the readings before it.
+        noise: of them, see `find_noise`.
+    """
+
+    begin_s: float
+    at_s: float
+    times: float
+    level: float
+    noise: float
+
+
 def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[Finding]:
+    """One finding per change (`find_changes`), at the reading that made it certain."""
+    return [
+        Finding(one.at_s, "unit", f"level and noise are {one.times:g} times as large: another unit?")
+        for one in find_changes(series, factors)
+    ]
+
+
+def find_changes(series: Series, factors: Mapping[float, int] = LENGTHS) -> list[Change]:
     """Readings whose level and noise became so many times as large, or as small, as units differ (`units`).
 
-    One finding per change, at the reading that made it certain. A series that stands at zero has no level to grow:
-    there it is `noise` that alarms.
+    A series that stands at zero has no level to grow: there it is `noise` that alarms.
     """
     index = np.flatnonzero(series.observed)
     values = series.values[index]
     usual = _usual_steps(values)
     jumps = np.abs(np.diff(values, prepend=np.nan))
-    found, last = [], 0
+    found, last = list[Change](), 0
     for k in np.flatnonzero(jumps > CLEAR * usual).tolist():
         before = values[max(last, k - BEFORE) : k]
         if len(before) < BEFORE // 2:
@@ -34,8 +61,13 @@ def find_unit_jumps(series: Series, factors: Mapping[float, int] = LENGTHS) -> l
         for factor, enough in factors.items():
             after = values[k : k + enough]
             if len(after) == enough and (times := _find_factor(before, after, factor)):
-                at = float(series.times_s[index[k + enough - 1]])
-                found.append(Finding(at, "unit", f"level and noise are {times:g} times as large: another unit?"))
+                begin, certain = index[[k, k + enough - 1]]
+                found.append(
+                    Change(
+                        float(series.times_s[begin]), float(series.times_s[certain]), times,
+                        float(np.median(before[-5:])), find_noise(before),
+                    )
+                )  # fmt: skip
                 last = k
                 break
     return found
@@ -54,7 +86,7 @@ def _usual_steps(values: Array) -> Array:
 def _find_factor(before: Array, after: Array, factor: float) -> float:
     """The factor, or one over it, by which both level and noise changed; 0 where neither fits."""
     old, new = float(np.median(before[-5:])), float(np.median(after[:5]))
-    was, now = _size_of_steps(before), _size_of_steps(after)
+    was, now = find_noise(before), find_noise(after)
     if old * new <= 0 or was <= 0 or now <= 0:
         return 0.0
     for times in (factor, 1.0 / factor):
@@ -66,5 +98,6 @@ def _find_factor(before: Array, after: Array, factor: float) -> float:
     return 0.0
 
 
-def _size_of_steps(values: Array) -> float:
-    return float(np.median(np.abs(np.diff(values, 2))))  # of second differences: motion is no noise
+def find_noise(values: Array) -> float:
+    """The median size of second differences: motion is no noise. At least three values."""
+    return float(np.median(np.abs(np.diff(values, 2))))

@@ -16,9 +16,9 @@ from forecasting.hydrology.wetness import PAST_S, SPAN_S, is_after_rain
 from forecasting.registry import NETWORKS, READS_ALL, READS_DRIVERS
 from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
-from monitor.domain.observation import Timed
+from monitor.domain.observation import Timed, is_fit
 from monitor.domain.site import Site
-from monitor.jobs.samples import UNFIT, Samples, plan_xy_m
+from monitor.jobs.samples import Samples, plan_xy_m
 from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
@@ -109,7 +109,7 @@ def load_drivers(
             if series_id is None:
                 continue
             readings = stream_readings(c, series_id, since, now, now)
-            fit = ((epoch_s(r.observed_at), r.value) for r in readings if not UNFIT.intersection(r.flags))
+            fit = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
             if spec.stamp == "counter":
                 # a counter that falls was reset: what fell before and after is not known
                 fit = ((t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a)
@@ -148,7 +148,7 @@ def load_expected(c: Connection, site: Site, since: datetime, now: datetime) -> 
         issues = [
             (epoch_s(r.observed_at), epoch_s(r.received_at), r.value, r.received_at - r.observed_at <= reach)
             for r in load_readings(c, series_id, since, now, now)
-            if not UNFIT.intersection(r.flags) and (r.revision == 0 or r.received_at - r.observed_at <= reach)
+            if is_fit(r) and (r.revision == 0 or r.received_at - r.observed_at <= reach)
         ]
         delay_s = max(0.0, median([came - at for at, came, _, live in issues if live] or [0.0]))
         if issues:

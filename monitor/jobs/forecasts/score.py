@@ -8,10 +8,9 @@ from sqlalchemy import Connection
 
 from forecasting.serving.conformal import ConformalState, feedback
 from monitor.domain.instants import epoch_s
-from monitor.domain.observation import Reading
+from monitor.domain.observation import Reading, is_fit
 from monitor.domain.site import Site
 from monitor.jobs.forecasts.drivers import find_wet
-from monitor.jobs.samples import UNFIT
 from monitor.store.database.engine import Database
 from monitor.store.models.forecasts import (
     Score,
@@ -77,7 +76,7 @@ def _load_near(
     near = []
     for r in stream_readings(c, series_id, at[0] - within - timedelta(seconds=1), now, now):
         i = bisect_left(at, r.observed_at - within)  # the first target that this reading is not too late for
-        if i < len(at) and at[i] - within <= r.observed_at and not UNFIT.intersection(r.flags):
+        if i < len(at) and at[i] - within <= r.observed_at and is_fit(r):
             near.append(r)
     return near
 

@@ -62,8 +62,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
     with db.read() as c:
         series = {(s.station, s.quantity): s.id for s in load_series(c, site.id)}
         work = {m.station: m for m in load_maintenance_facts(c, site.id, now)}
-        stuck = store.load_instruments_in(c, site.id, "stuck")
-        standing = list_standing(c, {k: i for k, i in series.items() if k[0] in stuck}, now - SUSPECT_FOR, now)
+        unwell = store.load_instruments_in(c, site.id, ("stuck", "unusable"))
+        standing = list_standing(c, site, {k: i for k, i in series.items() if k[0] in unwell}, now - SUSPECT_FOR, now)
         runs = leave_common(
             [
                 r for r in [*standing, *load_runs(c, site, now - SUSPECT_FOR, now)]

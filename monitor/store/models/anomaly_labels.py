@@ -11,12 +11,13 @@ from sqlalchemy import Connection, insert, select
 from detection.anomaly.registry import CHECKS, compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.domain.instruments.board import CAUSES, VERDICTS
+from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.decisions import inserted_id
 from monitor.store.database.audit import add_audit
 from monitor.store.models.anomalies import find_newest_alert
+from monitor.store.models.wrong_units import CHECK, WrongUnit, list_wrong_units
 from monitor.store.people.users import require_person
 from monitor.store.readings.observations import load_readings
 from monitor.store.schema import tables as t
@@ -61,7 +62,10 @@ def pause_of(site: Site) -> timedelta:
 
 
 def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list[AnomalyRun]:
-    """Happenings of a time, oldest first, each with the newest label that touches it."""
+    """Happenings of a time, oldest first, each with the newest label that touches it.
+
+    All that is said of a series while its unit is wrong is one happening under that name, since its first reading so.
+    """
     a, s = t.anomaly.c, t.series.c
     rows = c.execute(
         select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold, a.compared_with)
@@ -86,14 +90,61 @@ def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list
             score=max(score, last.score),
             compared_with=tuple(dict.fromkeys(text for _, (_, text) in sorted(highest.items()) if text)),
         )  # fmt: skip
-    return sorted(_add_labels(c, found, since), key=lambda run: (run.from_at, run.station, run.quantity))
+    found = _join_wrong(found, _list_believed(c, site, {run.series_id for run in found}, now))
+    labelled = _add_labels(c, found, min((run.from_at for run in found), default=since))
+    return sorted(labelled, key=lambda run: (run.from_at, run.station, run.quantity))
+
+
+def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
+    """What is said in a time of another unit as one happening; arguments and result by series, in order of time."""
+    found, last = list[AnomalyRun](), None
+    for run in runs:
+        one = next((w for w in wrong if w.series_id == run.series_id and _overlaps(w, run)), None)
+        if one is not None and one is last:
+            found[-1] = replace(
+                found[-1], to_at=run.to_at, detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
+                score=max(found[-1].score, run.score),
+                compared_with=tuple(dict.fromkeys((*found[-1].compared_with, *run.compared_with))),
+            )  # fmt: skip
+        else:
+            found.append(
+                run if one is None else replace(run, kind=CHECKS[CHECK], from_at=min(one.from_at, run.from_at))
+            )
+        last = one
+    return found
+
+
+def _overlaps(one: WrongUnit, run: AnomalyRun) -> bool:
+    return run.to_at >= one.from_at and (one.to_at is None or run.from_at <= one.to_at)
+
+
+def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:
+    """Times in which series speak another unit, without those of which a person said something else."""
+    wrong = list_wrong_units(c, site, series_ids, now)
+    if not wrong:
+        return []
+    labels = load_labels(c, {one.series_id for one in wrong}, min(one.from_at for one in wrong))
+    found = []
+    for one in wrong:
+        touching = (k for k in labels.get(one.series_id, ()) if k.from_at <= one.found_at <= k.to_at)
+        word = next(touching, None)
+        if word is None or (word.verdict != DISMISSED and word.cause in {"unknown", CHECKS[CHECK]}):
+            found.append(one)
+    return found
 
 
 def list_standing(
-    c: Connection, series: Mapping[tuple[str, str], int], since: datetime, now: datetime
+    c: Connection, site: Site, series: Mapping[tuple[str, str], int], since: datetime, now: datetime
 ) -> list[AnomalyRun]:
-    """Series that were found stuck before a time, and have said one value alone in it: they still stand."""
-    found = []
+    """Series of which what was found before a time still lasts.
+
+    They were found stuck, and have said one value alone since that time; or their unit is still wrong.
+    """
+    found = [
+        AnomalyRun(one.series_id, one.station, one.quantity, one.from_at, one.found_at, CHECKS[CHECK], (CHECK,), 1.0)
+        for one in _list_believed(c, site, series.values(), now)
+        if one.to_at is None and one.found_at <= since
+    ]
     for (station, quantity), series_id in series.items():
         at = find_newest_alert(c, series_id, STUCK, since)
         if at is not None and len({r.value for r in load_readings(c, series_id, since, now, now)}) == 1:

@@ -162,10 +162,10 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
         c.execute(row.on_conflict_do_update(index_elements=["site", "station"], set_=values))
 
 
-def load_instruments_in(c: Connection, site: str, state: str) -> frozenset[str]:
-    """Those that the last look found in a state."""
+def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:
+    """Those that the last look found in one of these states."""
     f = t.instrument_finding.c
-    return frozenset(c.execute(select(f.station).where(f.site == site, f.state == state)).scalars())
+    return frozenset(c.execute(select(f.station).where(f.site == site, f.state.in_(states))).scalars())
 
 
 def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:

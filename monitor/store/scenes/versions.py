@@ -14,7 +14,7 @@ from monitor.store.schema.tables import observation, observation_flag, scene, sc
 
 SUPERSEDED: Final = "superseded"
 WAITING: Final = "waiting"
-# later word on a value whose image is withdrawn; `samples.UNFIT` leaves such values out
+# later word on a value whose image is withdrawn; `observation.UNFIT` leaves such values out
 WITHDRAWN_VALUE: Final = "bad"
 SeriesPoint = tuple[str, str, datetime]  # station, quantity, observed_at
 

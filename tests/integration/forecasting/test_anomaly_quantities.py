@@ -11,14 +11,18 @@ import pytest
 from sqlalchemy import delete, select
 
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly
 from monitor.jobs.anomaly_state import forget
 from monitor.jobs.instruments.run import run as look_at_instruments
+from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.instrument_board import load_board
+from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -176,6 +180,70 @@ def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(databa
     assert said[1:] == [said[-1]] * (len(said) - 1), "since the same instant"
     serve(database, site, stations, range(ends, ends + 12), stop)
     assert look() == [], "it moves again"
+
+
+def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
+    """What the board says of each instrument: state, since when, and why."""
+    with database.read() as c:
+        return [
+            (row["instrument"], f["state"], f["since"], f["reason"])
+            for row in load_board(c, "kinds") for f in row["findings"]
+        ]  # fmt: skip
+
+
+@ON_SQLITE
+def test_a_wrong_unit_stays_on_the_board_until_the_readings_jump_back(database: Database) -> None:
+    """It was forgotten after three days; then alarms of the changed noise called it now a step, now movement."""
+    stations, ends = {"T1": ("tilt_x",), "T2": ("tilt_x",)}, FAULT + 24 * 8
+    site = declare(stations)
+
+    def change(series: str, hour: int, value: float) -> float:
+        return value * 17.4533 if series[:2] == "T1" and FAULT <= hour < ends else value
+
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    serve(database, site, stations, range(FAULT), change)
+    said = []
+    for hour in range(FAULT, ends, 12):
+        serve(database, site, stations, range(hour, hour + 12), change)
+        said.append(list_findings(database))
+    begins = spell(START + FAULT * HOUR)
+    assert said == [[("T1", "unusable", begins, "tilt x: unit found by detectors")]] * len(said)
+    now = START + ends * HOUR
+    with database.read() as c:
+        kinds = [(r.station, r.kind) for r in load_runs(c, site, now - 2 * DAY, now)]
+        assert len(load_view(c, "anomalies", site="kinds", alerted=True)) > len(kinds), "rules go on"
+    assert set(kinds) <= {("T1", "unit")}, "whatever scores call it"
+    for hour in range(ends, ends + 24 * 4, 12):
+        serve(database, site, stations, range(hour, hour + 12), change)
+    assert [one for one in list_findings(database) if "unit" in one[3]] == [], "it speaks as before"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("word", ["dismissed", "work", "other cause", "unit"])
+def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: Database, word: str) -> None:
+    """Who confirms that it is the unit leaves it on the board."""
+    stations = {"T1": ("tilt_x",), "T2": ("tilt_x",)}
+    site, ada = declare(stations), Actor("ada", "person")
+
+    def change(series: str, hour: int, value: float) -> float:
+        return value * 17.4533 if series[:2] == "T1" and hour >= FAULT else value
+
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+    serve(database, site, stations, range(FAULT), change)
+    serve(database, site, stations, range(FAULT, FAULT + 12), change)
+    at = START + (FAULT + 24) * HOUR
+    with database.write() as c:
+        if word == "work":
+            add_maintenance(c, site.id, "T1", at, at + HOUR, ada, "logger set anew", at)
+        else:
+            run = load_runs(c, site, at - DAY, at)[0]
+            verdict, cause = ("dismissed", "unknown") if word == "dismissed" else ("confirmed", "unit")
+            add_label(c, site.id, run, verdict, "weather" if word == "other cause" else cause, ada, "", at)
+    for hour in range(FAULT + 12, FAULT + 24 * 6, 12):
+        serve(database, site, stations, range(hour, hour + 12), change)
+    assert any("unit" in reason for *_, reason in list_findings(database)) == (word == "unit")
 
 
 @ON_SQLITE
