@@ -104,16 +104,16 @@ def _score_all(
     """
     added, over, is_empty = Counter[str](), Counter[str](), True
     for group in groups:
-        # a checkpoint was counted on motion, and speaks of nothing else
-        serving = active if group.name == MOTION else dict.fromkeys(active)
+        # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
+        serving, factor_of = (active, factors) if group.name == MOTION else (dict.fromkeys(active), {})
         wanted = _choose_thresholds(group, serving)
-        shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in wanted}
+        shown_above = {d: None if site.anomalies_vote else factor_of.get(d, 1.0) for d in wanted}
         first = partial(_find_first, site, group, wanted, now)
         found = score_new(db, site, group, wanted, shown_above, first, now)
         if found is None:
             continue
         is_empty = False
-        rows = _make_rows(site, group, found, serving, factors)
+        rows = _make_rows(site, group, found, serving, factor_of)
         try:
             with db.write() as c:
                 for detector, ones in rows.items():

@@ -1,7 +1,7 @@
 """False alarms of each detector as people's words and the health of instruments show them, against the budget."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -25,7 +25,7 @@ from detection.anomaly.registry import CHECKS
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.instruments.board import DISMISSED
-from monitor.domain.instruments.watched import list_groups
+from monitor.domain.instruments.watched import MOTION, list_groups
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.store.database.audit import add_audit
@@ -122,19 +122,23 @@ def list_counted(site: Site) -> list[str]:
 def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime | None = None) -> list[Measured]:
     """Every detector of the site that has a threshold, over the last 180 days or since an instant.
 
-    What a person said of a factor begins the time anew: labels of before it are forgotten.
+    What a person said of a factor begins the time anew: labels of before it are forgotten. Series of other groups than
+    the motion do not count: their thresholds have no factor.
     """
     newest = load_newest(c, site.id)
     spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
-    steps_s, found = _find_steps_s(c, site), []
+    groups = list_groups(site, {(one.station, one.quantity): one.id for one in load_series(c, site.id)})
+    others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
+    found = []
     for detector in list_counted(site):
         last = newest.get(detector)
         begin = since or now - LOOK_BACK
         if since is None and (acted := _find_last_act(c, site.id, detector)) is not None:
             begin = max(begin, acted)
-        alarms, places, known = _load_alarms(c, site, detector, begin, now, spans)
+        alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
         counted = _count_epochs(c, site, detector, begin, now, spans)
-        months = sum(n * steps_s.get(i, site.slowest_motion_s or 0.0) for i, n in counted.items()) / MONTH_S
+        epochs = sum(n for i, n in counted.items() if i not in others)
+        months = epochs * (site.slowest_motion_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
         found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
     shares = share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})
@@ -175,7 +179,7 @@ def next_factor(alarms: Sequence[Alarm], months: float, budget: float, before: f
 
 
 def load_factors(c: Connection, site: Site) -> dict[str, float]:
-    """The factor on the counted threshold of each detector; none where anomalies count for the level."""
+    """The factor on the counted threshold of each detector for the motion; none where anomalies count for the level."""
     if site.anomalies_vote:
         return {}
     return {detector: float(row.factor) for detector, row in load_newest(c, site.id).items()}
@@ -228,7 +232,13 @@ def set_factor(
 
 
 def _load_alarms(
-    c: Connection, site: Site, detector: str, since: datetime, now: datetime, sick: Mapping[str, Spans]
+    c: Connection,
+    site: Site,
+    detector: str,
+    since: datetime,
+    now: datetime,
+    sick: Mapping[str, Spans],
+    others: Collection[int],
 ) -> tuple[tuple[Alarm, ...], tuple[tuple[int, str], ...], int]:
     """Alarms above the counted threshold with the place of each, and how many shown ones health explains."""
     a, s = t.anomaly.c, t.series.c
@@ -242,6 +252,8 @@ def _load_alarms(
     ).all()
     runs: list[list[Any]] = []
     for row in rows:
+        if row.series_id in others:
+            continue
         last = runs[-1][-1] if runs else None
         if last is None or last.series_id != row.series_id or row.at - last.at > GAP:
             runs.append([])
@@ -268,12 +280,6 @@ def _read_labels(labels: Iterable[Any], from_at: datetime, to_at: datetime) -> b
         if one.from_at <= to_at and one.to_at >= from_at and not is_answered:
             kept.append(one)
     return all(k.verdict == DISMISSED for k in kept) if kept else None
-
-
-def _find_steps_s(c: Connection, site: Site) -> dict[int, float]:
-    """The interval on which each series of a site is scored."""
-    groups = list_groups(site, {(one.station, one.quantity): one.id for one in load_series(c, site.id)})
-    return {one.series_id: group.step_s for group in groups for one in group.series}
 
 
 def _count_epochs(

@@ -90,6 +90,33 @@ def look(database, now=NOW):
     return found
 
 
+def test_labels_of_a_piezometer_move_no_threshold_of_the_motion(watched):
+    more = STATION.format("P1").replace("displacement_east", "pore_pressure").replace('"mm"', '"kPa"')
+    site = parse_site(TEXT + more, "bench.toml")
+    say(watched, ["confirmed"] * 20)
+    before = look(watched)
+    with watched.write() as c:
+        add_observations(c, [Observation("bench", "P1", "pore_pressure", "kPa", NOW, NOW, 1.0)], NOW)
+        series_id = find_series_id(c, "bench", "P1", "pore_pressure")
+        add_anomalies(
+            c,
+            [
+                AnomalyRow(series_id, NOW - day * DAY, "rules", 2.0, 1.0, 0.1, "spike", alerted=True)
+                for day in range(0, 150, 10)
+            ],
+            NOW,
+        )
+        for run in load_runs(c, site, NOW - 180 * DAY, NOW):
+            if run.station == "P1":
+                add_label(c, "bench", run, "dismissed", "unknown", ADA, "", NOW)
+    with watched.read() as c:
+        (found,) = measure_detectors(c, site, NOW)
+    assert (found.labelled, found.dismissed, found.sensor_months) == (before.labelled, 0, before.sensor_months)
+    correct(watched, site, NOW)
+    with watched.read() as c:
+        assert load_factors(c, site) == {"rules": 1.0}
+
+
 def test_the_rate_is_measured_from_ten_labels_on_and_the_threshold_follows_slowly(watched, tmp_path, capsys):
     number = say(watched, ["dismissed"] * 9)
     before = look(watched)

@@ -22,6 +22,7 @@ from monitor.store.alerting.maintenance import add_maintenance
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.instrument_board import load_board
+from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
@@ -244,6 +245,19 @@ def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: D
     for hour in range(FAULT + 12, FAULT + 24 * 6, 12):
         serve(database, site, stations, range(hour, hour + 12), change)
     assert any("unit" in reason for *_, reason in list_findings(database)) == (word == "unit")
+
+
+@ON_SQLITE
+def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database: Database, site: Site) -> None:
+    serve(database, site, STATIONS, range(FAULT), spoil)
+    with database.write() as c:
+        set_factor(c, site, "rules", 1.4, Actor("ada", "person"), "tried", START + FAULT * HOUR)
+    serve(database, site, STATIONS, range(FAULT, FAULT + 6), spoil)
+    late = START + (FAULT + 1) * HOUR
+    with database.read() as c:
+        rows = [r for r in load_view(c, "anomalies", site="kinds", detector="rules") if r["at"] > spell(late)]
+    factors = {(r["quantity"] == "displacement", r["factor"]) for r in rows}
+    assert factors == {(True, 1.4), (False, 1.0)}
 
 
 @ON_SQLITE
