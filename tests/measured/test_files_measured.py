@@ -109,12 +109,13 @@ UNDERSTOOD = {
     "usgs-mukilteo-rain-piezo/waMLP_14d.txt": (
         1344, "2015-12-18", "2015-12-31", "every 15 min", {"zone", "quantity"}, {"header": "none"}),
     "tailings-pond-rain/envcanada_rainfall.csv": (
-        366, "2020-01-01", "2020-12-31", "every 1 d", {"zone", "unit:rain"}, {"total_rain_mm": "rain in mm"}),
+        366, "2020-01-01", "2020-12-31", "every 1 d", {"zone"},
+        {"total_rain_mm": "rain in mm", "left out": "cumul_rain"}),  # a running total is no second gauge
     "dynaslope-markers/surficialdata.csv": (  # words beside figures; two spellings of one marker
-        1917, "2015-06-18", "2017-02-16", "at a station", {"zone", "same", "quantity"},
+        1917, "2015-06-18", "2017-02-16", "in a series", {"zone", "same", "quantity"},
         {"stations": "13 of them, named by column 'marker_name'"}),
     "insar-tdot/insar_timeseries.csv": (
-        11970, "2022-01-10", "2024-01-24", "at a station", {"zone"}, {"disp_mm": "displacement in mm"}),
+        11970, "2022-01-10", "2024-01-24", "in a series", {"zone"}, {"disp_mm": "displacement in mm"}),
 }  # fmt: skip
 
 
