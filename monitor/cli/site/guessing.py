@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli.session import print_json, say
-from monitor.config.service import load_service, parse_site, scan_sites
+from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
 from monitor.domain.instants import spell, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping
 from monitor.ingest.files.reading import FileResult
-from monitor.ingest.guess.guess import Guess, guess
+from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.look import Look, look_at
 from monitor.ingest.guess.questions import Question
-from monitor.ingest.guess.site_file import PLACE, ask_place, find_absent, name_site, read_place, write_site
+from monitor.ingest.guess.site_file import (
+    PLACE,
+    ask_place,
+    find_absent,
+    find_unjudged,
+    name_site,
+    read_place,
+    spell_criterion,
+    write_site,
+)
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
 
 if TYPE_CHECKING:
@@ -55,10 +64,12 @@ def guess_file(
     mapping = _write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
     written = [mapping]
     before = []
+    unjudged: Sequence[Sensor] = ()
     if site is None:
         name = site_id or name_site(path.stem)
         body = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
         site = parse_site(body, name)
+        unjudged = find_unjudged(site, found.sensors)
         folder = _sites_folder(config)
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
         in_place = folder is not None and (bool(site_id) or (out is None and not folder.is_dir()))
@@ -67,6 +78,7 @@ def guess_file(
             before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
             before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
     elif absent := find_absent(site, found.sensors):
+        unjudged = find_unjudged(site, absent)
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + spell_stations(absent)))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
@@ -78,18 +90,39 @@ def guess_file(
         })  # fmt: skip
     for file in written:
         say(f"{file} written")
+    is_weak = _explain_unjudged(site, unjudged, written[-1])
     if not find_absent(site, found.sensors):
         _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
     _score_forecasts(path, found.mapping, as_json=as_json)
-    say("next: set the bounds in the site file, they are examples; then store the readings, and look back and ahead:")
-    for command in (*before, *_list_next(path, mapping, site.id, config)):
+    bounds = "set the bounds in the site file, they are examples" if site.criteria else "write the bounds"
+    say(f"next: {bounds}; then store the readings, and look back and ahead:")
+    for command in (*before, *_list_next(path, mapping, site.id, config, is_weak=is_weak)):
         say(f"  {command}")
 
 
-def _list_next(path: Path, mapping: Path, site_id: str, config: Path | None) -> Iterator[str]:
+def _explain_unjudged(site: Site, unjudged: Sequence[Sensor], file: Path) -> bool:
+    """Say what no criterion hears and how one would; whether `check` refuses the site until one does."""
+    top = site.levels[-1].name
+    is_weak = bool(find_weaknesses(site))
+    refused = f"`slopeward check` exits 1 until something can reach {top!r}"
+    if not unjudged:
+        if is_weak:
+            say(f"{refused}; no series of {site.id} can yet")
+        return is_weak
+    quantities = ", ".join(dict.fromkeys(s.quantity for s in unjudged))
+    say(f"nothing judges {quantities} yet: write criteria into {file}, with a number of this slope for each BOUND")
+    for line in spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]).splitlines():
+        say(f"  {line}")
+    if is_weak:
+        say(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")
+    return is_weak
+
+
+def _list_next(path: Path, mapping: Path, site_id: str, config: Path | None, *, is_weak: bool) -> Iterator[str]:
     """The commands from a site file to stored readings, the levels of the record and a forecast."""
     more = "" if config is None else f" --config {_quote(config)}"
-    yield f"slopeward check{more}"
+    if not is_weak:
+        yield f"slopeward check{more}"
     yield f"slopeward db upgrade{more}"
     yield f"slopeward ingest {_quote(path)} --site {site_id} --mapping {_quote(mapping)}{more}"
     yield f"slopeward backtest --site {site_id}{more}"
@@ -198,7 +231,8 @@ def _show_past(path: Path, mapping: Path, site: Site, *, accepts: bool, as_json:
         if as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
             raise
         card = play(accept=True)
-    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, with bounds that are examples:")
+    bounds = "with bounds that are examples" if site.criteria else "without any bound, so nothing can raise one"
+    say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
     answer(card, None, as_json=as_json)
 
 

@@ -9,7 +9,9 @@ from typing import Final
 
 from monitor.config.first_site import write_first_site
 from monitor.config.site_schema import SITE_ID
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL
 from monitor.domain.site import Site
+from monitor.domain.witnesses import find_voting_series
 from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import TableMapping, name_station
 from monitor.ingest.guess.guess import Guess, Sensor
@@ -19,6 +21,9 @@ from monitor.ingest.guess.spell import spell_stations
 PLACE: Final = "place"
 MOTION: Final = ("displacement", "crack_opening")
 HOLD_DAYS: Final = 3
+# measured beside a slope: a bound on it warns of no landslide by itself
+BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
+                           SIGNAL})  # fmt: skip
 _PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
 
 
@@ -77,6 +82,25 @@ def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sen
 def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
     """The series of stations that a site file does not name."""
     return [s for s in sensors if site.station(s.station) is None]
+
+
+def find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
+    """The series of a table that say something of the slope, and that no criterion of the site hears."""
+    heard = find_voting_series(site)
+
+    def is_heard(sensor: Sensor) -> bool:
+        station = site.station(sensor.station)
+        spec = None if station is None else station.find_series(sensor.quantity)
+        return spec is not None and (sensor.station, spec.quantity) in heard
+
+    return [s for s in sensors if s.quantity not in BESIDE and not is_heard(s)]
+
+
+def spell_criterion(sensor: Sensor, levels: Iterable[str]) -> str:
+    """A criterion for a series without its bounds: BOUND stands where a person puts a number."""
+    unit = QUANTITIES[sensor.quantity].unit
+    lines = ["[[criterion]]", 'kind = "level"', f'series = "{sensor.station}.{sensor.quantity}"']
+    return "\n".join([*lines, *(f"{level} = {{over = BOUND}}  # {unit}" for level in levels)])
 
 
 def add_stations(source: str, sensors: Sequence[Sensor]) -> str:

@@ -109,6 +109,32 @@ def test_beside_sites_a_new_one_waits_to_be_moved_and_stations_to_be_added(here,
     assert follow(capsys.readouterr().err) == ["cat a b.stations.toml", *NEXT]
 
 
+def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, capsys):
+    rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
+    Path("tilt.csv").write_text("\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]))
+    assert run_verb(["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]) == 0
+    said = capsys.readouterr().err
+    assert "nothing judges tilt_x, pore_pressure yet: write criteria into configs/sites/tilt.toml" in said
+    lines = said.splitlines()
+    begin = next(k for k, line in enumerate(lines) if "[[criterion]]" in line)
+    example = "\n".join(lines[begin : begin + 6])
+    assert 'series = "T1.tilt_x"' in example
+    assert follow(said) == NEXT[1:], "a check of it is not among the commands that are to work"
+    assert "level above 'green'" in said
+    assert run_verb(["check"]) == 1
+    with Path("configs/sites/tilt.toml").open("a") as file:
+        for number in (3, 5, 9):
+            example = example.replace("BOUND", str(number), 1)
+        file.write(f"\n{example}\n")
+    assert run_verb(["check"]) == 0
+    Path("rain.csv").write_text("\n".join(["Time (UTC);Rain (mm)", *(row.rpartition(";")[0] for row in rows), ""]))
+    capsys.readouterr()
+    assert run_verb(["ingest", "rain.csv", "--guess", "--site", "wet", "--answer", "place=47.5,10.2"]) == 0
+    said = capsys.readouterr().err
+    assert "nothing judges" not in said
+    assert "`slopeward check` exits 1 until something can reach 'red'" in said
+
+
 @pytest.mark.parametrize(
     "more",
     [("--mapping", "m.toml"), ("--dry-run",), ("--format", "long"), ("--answer", "zone"), ("--answer", "place=x")],
