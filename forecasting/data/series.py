@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,7 @@ Ints = NDArray[np.int64]
 
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
+LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at"), str)  # columns that hold no numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,8 @@ def panel_from_samples(
 def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: float | None = None) -> Panel:
     """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
 
+    What `slopeward export SITE observations` writes is one too.
+
     The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
 
     Args:
@@ -161,7 +164,7 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
     """
     import pandas as pd
 
-    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
+    frame = read_long_table(path, dtype=LONG_TEXT)
     missing = {"time", "station", "quantity", "value"} - set(frame.columns)
     if missing:
         raise PanelError(f"{path}: column {min(missing)} is missing")
@@ -190,6 +193,12 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
             raise PanelError(f"{path}: one sample per station gives no interval")
         step_s = nominal_step(gaps)
     return panel_from_samples(samples, step_s)
+
+
+def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":
+    """A long CSV as a frame, its instants in `time`; exported observations call them `observed_at`."""
+    frame = read_table(path, **options)
+    return frame if "time" in frame.columns else frame.rename(columns={"observed_at": "time"})
 
 
 def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":

@@ -14,7 +14,17 @@ from numpy.typing import ArrayLike
 from forecasting.data.bounds import DAMAGED, check_size, read_part
 from forecasting.data.covariates import Covariate, covariates_from_samples, rows_from_covariates
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
-from forecasting.data.series import DAY_S, Floats, Panel, nominal_step, panel_from_samples, read_table
+from forecasting.data.series import (
+    DAY_S,
+    LONG_TEXT,
+    Floats,
+    Panel,
+    nominal_step,
+    panel_from_samples,
+    read_long_csv,
+    read_long_table,
+    read_table,
+)
 from forecasting.errors import RecipeError
 
 BENCHMARKS = ("S", "SK", "G", "K")
@@ -156,23 +166,21 @@ def _with_drivers(panel: Panel, samples: Samples) -> Record:
 
 
 def _read_long(path: Path, quantity: str | None, step_s: float | None) -> Record:
-    from forecasting.data.series import read_long_csv
-
     panel = read_long_csv(path, quantity=quantity, step_s=step_s)
-    return _with_drivers(panel, _long_drivers(path))
+    return _with_drivers(panel, _long_drivers(path, quantity))
 
 
-def _long_drivers(path: Path) -> Samples:
-    """Every quantity of a long CSV that is no displacement, as `station.quantity`."""
+def _long_drivers(path: Path, quantity: str | None) -> Samples:
+    """Every quantity of a long CSV that is no displacement, and not what is forecast, as `station.quantity`."""
     import pandas as pd
 
-    frame = read_table(path, dtype={"station": str, "quantity": str, "time": str})
+    frame = read_long_table(path, dtype=LONG_TEXT)
     frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
     out: Samples = {}
-    for (station, quantity), rows in frame.groupby(["station", "quantity"]):
+    for (station, driver), rows in frame[frame["quantity"] != quantity].groupby(["station", "quantity"]):
         at = pd.to_datetime(rows["time"], utc=True, format="ISO8601")
         seconds = ((at - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(float)
-        out[f"{station}.{quantity}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
+        out[f"{station}.{driver}"] = (seconds, pd.to_numeric(rows["value"], errors="coerce").to_numpy(float))
     return out
 
 

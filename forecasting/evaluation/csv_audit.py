@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.data.series import read_table
+from forecasting.data.series import read_long_table
 from forecasting.data.units import read_scale
 from forecasting.evaluation.scoring import spell_horizon
 from forecasting.evaluation.screening import Finding
@@ -36,7 +36,7 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
     import pandas as pd
 
     # blank lines stay, so that a row's place is its line
-    frame = read_table(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    frame = read_long_table(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     frame["line"] = range(2, len(frame) + 2)
     frame = frame[frame["station"].fillna("") != ""]
     frame["value"] = frame["value"].fillna("").str.strip()

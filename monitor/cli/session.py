@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from monitor.cli.rules import close_by_rule
 from monitor.config.service import ServiceConfig, load_service, scan_sites
 from monitor.domain.canonical import canonical_json
-from monitor.domain.instants import spell, spell_about
+from monitor.domain.instants import spell, spell_about, spell_duration
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import Database
@@ -104,7 +104,8 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     from monitor.store.alerting.decisions import load_newest
 
     with db.read() as c:
-        newest = [n.observed_s for n in load_newest(c, site.id, now).values()]
+        found = load_newest(c, site.id, now)
+    newest = [n.observed_s for n in found.values()]
     interval_s = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
     if not newest or now.timestamp() - max(newest) <= max(OLD_RECORD_S, 3.0 * interval_s):
         return
@@ -113,7 +114,28 @@ def point_to_the_past(db: Database, site: Site, now: datetime) -> None:
     say(f"the last reading of {site.id} is of {last}, {age} ago: too old to count today")
     say(f"  what would have been decided then: slopeward evaluate --site {site.id} --at {last} --known observed")
     say(f"  the whole record: slopeward backtest --site {site.id} --known observed")
-    say("  forecasts over a file of the record: slopeward forecast backtest --data FILE")
+    if commands := [*_list_trials(site, found)]:
+        say("  forecasts over the record:")
+        for command in commands:
+            say(f"    {command}")
+
+
+def _list_trials(site: Site, found: Iterable[str]) -> Iterator[str]:
+    """The commands that take readings out and score forecasts on each quantity of motion among these series."""
+    from monitor.replay.first_look import MOTION, choose_horizons
+
+    steps: dict[str, float] = {}
+    for key in found:
+        station, _, quantity = key.partition(".")
+        spec = site.series(station, quantity)
+        if spec is not None and quantity.startswith(MOTION):
+            steps[quantity] = max(steps.get(quantity, 0.0), spec.interval_s)
+    file = f"{site.id}-observations.csv"
+    if steps:
+        yield f"slopeward export {site.id} observations --out {file}"
+    for quantity, step_s in sorted(steps.items()):
+        horizons = ",".join(spell_duration(round(h)) for h in choose_horizons(step_s))
+        yield f"slopeward forecast backtest --data {file} --quantity {quantity} --horizons {horizons}"
 
 
 def find_zones(c: Connection, config: Path | None, *, utc: bool) -> Callable[[str], str]:
