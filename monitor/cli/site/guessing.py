@@ -101,7 +101,7 @@ def guess_file(
 
 
 def _explain_unjudged(site: Site, unjudged: Sequence[Sensor], file: Path) -> bool:
-    """Say what no criterion hears and how one would; whether `check` refuses the site until one does."""
+    """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
     is_weak = bool(find_weaknesses(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
