@@ -36,6 +36,7 @@ SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
+LEFT_OUT: Final = "not scored"
 # said of what is not the motion of the site, see `watched.TIMES`
 CARRIED: Final = ", at three times the thresholds of displacement"
 
@@ -57,6 +58,8 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     done: dict[str, str] | None = _score_all(db, site, groups, active, factors, now)
     if done is None:
         return "no readings"
+    if LEFT_OUT in done:
+        parts.append(f"{LEFT_OUT}: {done[LEFT_OUT]}")
     samples: list[Samples] = []
     for detector in plan.detectors:
         if detector in FANS:
@@ -102,7 +105,7 @@ def _score_all(
 
     A certain fault is kept whether or not the plan names its check.
     """
-    added, over, is_empty = Counter[str](), Counter[str](), True
+    added, over, is_empty, left_out = Counter[str](), Counter[str](), True, 0
     for group in groups:
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
         serving, factor_of = (active, factors) if group.name == MOTION else (dict.fromkeys(active), {})
@@ -112,7 +115,7 @@ def _score_all(
         found = score_new(db, site, group, wanted, shown_above, first, now)
         if found is None:
             continue
-        is_empty = False
+        is_empty, left_out = False, left_out + found.left_out
         rows = _make_rows(site, group, found, serving, factor_of)
         try:
             with db.write() as c:
@@ -123,7 +126,10 @@ def _score_all(
             forget(db, site.id)  # what it took for stored is not
             raise
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
-    return None if is_empty else {d: _describe(added[d], over[d]) for d in named}
+    said = {d: _describe(added[d], over[d]) for d in named}
+    if left_out:
+        said[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
+    return None if is_empty else said
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:

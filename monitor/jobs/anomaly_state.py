@@ -4,15 +4,17 @@ It is made anew from the database at the first run, after a month of readings, a
 or what was entered of earlier readings changed. So it is when a reading comes after its cell was closed.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection
 
-from detection.anomaly.certain.checks import check_series
+from detection.anomaly.certain.checks import check_series, find_stuck
+from detection.anomaly.certain.unit_jump import find_changes
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
 from detection.anomaly.records import Finding, Score
@@ -26,11 +28,13 @@ from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
+from monitor.store.models.wrong_units import JUDGED, is_as_before
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
+LASTING: Final = {"flatline": "stuck", "unit-jump": "unit"}  # checks whose findings last until readings end them
 LATE_STEPS: Final = 30  # so far back a reading that comes late is noticed
 
 
@@ -69,11 +73,15 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a run found: scores by detector, certain faults, and the ids of all series by label."""
+    """What a run found: scores by detector, certain faults, and the ids of all series by label.
+
+    `left_out`: so many readings came too late, or before the first look, and are not scored.
+    """
 
     scores: dict[str, list[Score]]
     findings: list[Finding]
     series_ids: Mapping[str, int]
+    left_out: int = 0
 
 
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
@@ -106,13 +114,22 @@ def score_new(
                 from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
             samples = read_all(c, group.series, now - timedelta(seconds=HISTORY_STEPS * group.step_s), now)
             told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
+            scored = [latest_by_series(c, site.id, d) for d in detectors]
+            began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
+            found_of = {kind: latest_by_series(c, site.id, check, told=(began, now)) for check, kind in LASTING.items()}
         else:
             _add_new(c, state, now)
             state.looked_at = now
             scores, suspects = state.running.score()
             findings = list(_check(c, state, suspects, now))
             return Found(scores, findings, state.series_ids)
-    return _begin(states, key, samples, told, from_at, now)  # for seconds: the database is not held meanwhile
+    # for seconds: the database is not held meanwhile
+    found = _begin(states, key, samples, told, from_at, now)
+    if found is None:
+        return None
+    lasting = [f for s in samples if s.label in found.series_ids for f in _find_lasting(s, group, from_at, found_of)]
+    left_out = sum(_count_left_out(s, scored, from_at) for s in samples)
+    return replace(found, findings=[*found.findings, *lasting], left_out=left_out)
 
 
 def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
@@ -198,3 +215,39 @@ def _check_one(one: Samples, group: Group, since_s: float) -> Iterable[Finding]:
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
             yield Finding(one.label, fault.at_s, fault.kind, fault.detail)
+
+
+def _find_lasting(
+    one: Samples, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
+) -> Iterable[Finding]:
+    """What began before the readings that are scored, lasts until the newest one, and was never found.
+
+    It is said of the newest reading, for earlier nobody could know; another unit of its own instant too, from which
+    its factor is recalled.
+    """
+    series = build_series(one.times_s, one.values, group.step_s)
+    kinds, is_known = {CHECKS[check] for check in group.watch.checks}, series.observed
+    newest = series.values[is_known][-JUDGED:].tolist()
+
+    def is_new(kind: str, at_s: float) -> bool:
+        told = found_of[kind].get(one.series_id)
+        is_told = told is not None and epoch_s(told) >= at_s - LATE_STEPS * group.step_s
+        return at_s <= epoch_s(since) and not is_told
+
+    for fault in find_stuck(series)[-1:] if "stuck" in kinds else ():
+        if is_new("stuck", fault.at_s) and len(set(series.values[is_known & (series.times_s >= fault.at_s)])) == 1:
+            yield Finding(one.label, float(one.times_s[-1]), "stuck", fault.detail)
+    changes = find_changes(series, FACTORS[group.watch.units]) if "unit" in kinds else []
+    # of several changes the last one may be the way back
+    is_over = any(is_as_before(newest, change) for change in (*changes[:1], *changes[-1:]))
+    if changes and not is_over and is_new("unit", changes[-1].at_s):
+        for at_s in (changes[-1].at_s, float(one.times_s[-1])):
+            yield Finding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
+
+
+def _count_left_out(one: Samples, scored: Sequence[Mapping[int, datetime]], since: datetime) -> int:
+    """Readings up to an instant that came after the last scored one; none where nothing is scored."""
+    if not scored:
+        return 0
+    last = max((epoch_s(of[one.series_id]) for of in scored if one.series_id in of), default=-inf)
+    return sum(last < at_s <= epoch_s(since) for at_s in one.times_s)

@@ -142,6 +142,11 @@ def _is_back(c: Connection, series_id: int, step: timedelta, change: "Change", a
     """
     begin = max(at - JUDGED * step, from_epoch_s(change.begin_s) - step / 2)
     values = [r.value for r in load_readings(c, series_id, begin, at, now) if is_fit(r)]
+    return is_as_before(values, change)
+
+
+def is_as_before(values: Sequence[float], change: "Change") -> bool:
+    """Whether the level and noise of some readings are nearer to those before a change than to those after it."""
     if len(values) < FEWEST:
         return False
     level, noise = median(values) / change.level, _find_noise(values) / change.noise

@@ -248,6 +248,33 @@ def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: D
 
 
 @ON_SQLITE
+def test_what_lasts_is_found_in_a_batch_that_comes_twenty_days_late(database: Database) -> None:
+    """The first look went 60 intervals back; what began before was never found."""
+    stations = {"T1": ("tilt_x",), "T2": ("tilt_x",), "P1": ("pore_pressure",), "P2": ("pore_pressure",)}
+    site, ends = declare(stations), FAULT + 24 * 20
+
+    def spoil_both(series: str, hour: int, value: float) -> float:
+        if hour < FAULT:
+            return value
+        return {"T1": value * 17.4533, "P1": 56.125}.get(series[:2], value)
+
+    with database.write() as c:
+        save_site(c, site, "test", "test", START)
+        add_observations(c, list(draw(stations, range(FAULT), spoil_both)), START + FAULT * HOUR)
+        add_observations(c, list(draw(stations, range(FAULT, ends), spoil_both)), START + ends * HOUR)
+    said = anomaly.run(database, CONFIG, site, START + ends * HOUR)
+    assert "not scored: " in said
+    look_at_instruments(database, CONFIG, site, START + ends * HOUR)
+    first = list_findings(database)
+    assert {(one[0], one[1]) for one in first} == {("T1", "unusable"), ("P1", "stuck")}
+    assert {one[0]: one[2] for one in first}["T1"] == spell(START + FAULT * HOUR)
+    forget(database, site.id)
+    serve(database, site, stations, range(ends, ends + 24 * 5), spoil_both)
+    assert list_findings(database) == first
+    assert "not scored: " not in anomaly.run(database, CONFIG, site, START + (ends + 24 * 5) * HOUR)
+
+
+@ON_SQLITE
 def test_a_factor_of_the_motion_raises_no_threshold_of_other_quantities(database: Database, site: Site) -> None:
     serve(database, site, STATIONS, range(FAULT), spoil)
     with database.write() as c:
