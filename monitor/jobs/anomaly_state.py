@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection
 
 from detection.anomaly.certain.checks import check_series, find_stuck
-from detection.anomaly.certain.unit_jump import find_changes
+from detection.anomaly.certain.unit_jump import find_changes, is_as_before
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
 from detection.anomaly.records import Finding, Score
@@ -28,7 +28,7 @@ from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
-from monitor.store.models.wrong_units import JUDGED, is_as_before
+from monitor.store.models.wrong_units import JUDGED
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
 

@@ -1,6 +1,7 @@
 """Readings that are another unit's from one reading to the next: level and noise grow by the same factor."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from detection.anomaly.windows import Series
 RATIO_ERROR: Final = 0.05
 BEFORE: Final = 40
 CLEAR: Final = 20.0  # a jump is many times the usual difference of neighbours
+FEWEST: Final = 5  # readings that are judged by a known factor
 NOISE_ERROR: Final = 1.7  # the noise follows the factor this closely, either way
 
 
@@ -96,6 +98,19 @@ def _find_factor(before: Array, after: Array, factor: float) -> float:
         if level < level_error and noise < np.log(NOISE_ERROR if factor < 25.0 else 3.0):
             return times
     return 0.0
+
+
+def is_as_before(values: Sequence[float], change: Change) -> bool:
+    """Whether the level and noise of some readings are nearer to those before a change than to those after it.
+
+    The factor is known here: fewer signs tell than a check needs that knows nothing.
+    """
+    if len(values) < FEWEST:
+        return False
+    known = np.array(values)
+    signs = [math.log(one) for one in (np.median(known) / change.level, find_noise(known) / change.noise) if one > 0]
+    factor = math.log(change.times)
+    return sum(abs(one) for one in signs) < sum(abs(one - factor) for one in signs)
 
 
 def find_noise(values: Array) -> float:

@@ -115,7 +115,7 @@ def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]
     for station in site.stations:
         scalar = next(((q,) for q in SCALARS if (station.id, q) in ids), ())
         for quantity in scalar or (q for q in COMPONENTS if (station.id, q) in ids):
-            spec = site.series(station.id, quantity)
+            spec = station.find_series(quantity)
             if spec is not None:
                 found.append(Watched(ids[station.id, quantity], station, spec, quantity))
     return found
@@ -129,10 +129,12 @@ def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
     motion = find_motion(site, ids)
     step_s, done = site.slowest_motion_s, {one.series_id for one in motion}
     others: dict[tuple[str, float], list[Watched]] = {}
+    stations = {station.id: station for station in site.stations}
     for (name, quantity), series_id in sorted(ids.items()):
-        station = site.station(name)
-        spec = None if station is None else station.find_series(quantity)
-        if station is None or spec is None or series_id in done or spec.by_hand or spec.source:
+        if series_id in done or (station := stations.get(name)) is None:
+            continue
+        spec = station.find_series(quantity)
+        if spec is None or spec.by_hand or spec.source:
             continue
         if WATCHED.get(quantity, OWN).checks:
             key = quantity, spec.interval_s

@@ -4,8 +4,6 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, select
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 CHECK: Final = "unit-jump"
 BACK: Final = math.log(2.0)  # what is less than twice as large is the unit of before: no two units are so close
-FEWEST: Final = 5  # readings
 JUDGED: Final = 20  # intervals up to an instant, by which it is judged
 LOOKED_AT: Final = 240  # intervals up to an alert, from which the check finds the same again
 
@@ -136,26 +133,9 @@ def _find_back(
 
 
 def _is_back(c: Connection, series_id: int, step: timedelta, change: "Change", at: datetime, now: datetime) -> bool:
-    """Whether level and noise up to an instant are nearer to those before a change than to those after it.
+    """Whether level and noise up to an instant are nearer to those before a change than to those after it."""
+    from detection.anomaly.certain.unit_jump import is_as_before  # as above
 
-    The factor is known here: fewer signs tell than a check needs that knows nothing.
-    """
     begin = max(at - JUDGED * step, from_epoch_s(change.begin_s) - step / 2)
     values = [r.value for r in load_readings(c, series_id, begin, at, now) if is_fit(r)]
     return is_as_before(values, change)
-
-
-def is_as_before(values: Sequence[float], change: "Change") -> bool:
-    """Whether the level and noise of some readings are nearer to those before a change than to those after it."""
-    if len(values) < FEWEST:
-        return False
-    level, noise = median(values) / change.level, _find_noise(values) / change.noise
-    signs = [math.log(one) for one in (level, noise) if one > 0]
-    factor = math.log(change.times)
-    return sum(abs(one) for one in signs) < sum(abs(one - factor) for one in signs)
-
-
-def _find_noise(values: Sequence[float]) -> float:
-    """As `unit_jump.find_noise`."""
-    steps = [b - a for a, b in pairwise(values)]
-    return median(abs(b - a) for a, b in pairwise(steps))

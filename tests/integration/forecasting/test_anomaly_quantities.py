@@ -163,24 +163,18 @@ def test_a_stuck_instrument_stays_on_the_board_as_long_as_it_stands_still(databa
     def stop(series: str, hour: int, value: float) -> float:
         return 56.125 if series[:2] == "P1" and FAULT <= hour < ends else value
 
-    def look() -> list[tuple[str, str, str]]:
-        with database.read() as c:
-            return [
-                (row["instrument"], f["state"], f["since"]) for row in load_board(c, "kinds") for f in row["findings"]
-            ]  # fmt: skip
-
     with database.write() as c:
         save_site(c, site, "test", "test", START)
     serve(database, site, stations, range(FAULT), stop)
     said = []
     for hour in range(FAULT, ends, 12):
         serve(database, site, stations, range(hour, hour + 12), stop)
-        said.append(look())
+        said.append(list_findings(database))
     assert len(said[-1]) == 1
     assert said[-1][0][:2] == ("P1", "stuck")
     assert said[1:] == [said[-1]] * (len(said) - 1), "since the same instant"
     serve(database, site, stations, range(ends, ends + 12), stop)
-    assert look() == [], "it moves again"
+    assert list_findings(database) == [], "it moves again"
 
 
 def list_findings(database: Database) -> list[tuple[str, str, str, str]]:
