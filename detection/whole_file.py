@@ -37,14 +37,19 @@ def replacing(path: Path, *, flush: bool = False, mode: int | None = None) -> It
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield partial
         if flush:
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            flush_file(partial)
         if mode is not None:
             partial.chmod(mode)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def flush_file(path: Path) -> None:
+    """What was written to a file is on the disk when this returns: only then a rename may let it be found."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = None) -> None:

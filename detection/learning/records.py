@@ -57,7 +57,7 @@ class Asked:
     out: Path
     name: str
     around: bool = True
-    minutes: float = 5.0
+    minutes: float = 4.0
     seed: int = 0
     told: tuple[str, ...] = ()
     tile_px: int = TILE_PX

@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from detection.imagery.raster.grid import Grid
 from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import ByteRaster, is_cog, label_geotiff, pack_cog, write_cog
 from detection.imagery.scene.scene import Scene, read_scene
+from detection.whole_file import flush_file
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +127,7 @@ def write_first(
     _write_json(work / MAKING, {"making": making, **result, "polygons": iter(result["polygons"])})
     for name in (RUN, NOT_MADE, MAKING, *(name for key, name in FILES.items() if key != "prob")):
         (out_dir / name).unlink(missing_ok=True)
-    for name in (FILES["prob"], MAKING):
-        (work / name).replace(out_dir / name)
+    _move((FILES["prob"], MAKING), work, out_dir)
 
 
 def make_files(asked: FilesAsked) -> FilesMade:
@@ -163,7 +163,7 @@ def _make_files(asked: FilesAsked) -> FilesMade:
             return FilesMade()
         if not is_cog(prob := out_dir / FILES["prob"]):
             _pack_prob(prob, work)
-            (work / FILES["prob"]).replace(prob)
+            _move((FILES["prob"],), work, out_dir)
         place = making["grid"]
         grid = Grid(Affine(*place["transform"]), place["crs"], place["width"], place["height"])
         steps = ByteRaster(prob, grid, len(result["classes"]))
@@ -248,9 +248,15 @@ def _place(result: dict[str, Any], grid: Grid, work: Path, out_dir: Path) -> Non
     for key, name in FILES.items():
         if key not in written:  # of an older run that wrote more
             (out_dir / name).unlink(missing_ok=True)
-    for name in (*made.values(), RUN):
-        (work / name).replace(out_dir / name)
+    _move((*made.values(), RUN), work, out_dir)
     _end_making(out_dir)
+
+
+def _move(names: Iterable[str], work: Path, out_dir: Path) -> None:
+    """Rename files into their folder, each when it is on the disk: a power cut leaves none with its name and empty."""
+    for name in names:
+        flush_file(work / name)
+        (work / name).replace(out_dir / name)
 
 
 def _end_making(out_dir: Path) -> None:

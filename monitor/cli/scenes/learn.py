@@ -65,7 +65,7 @@ def learn(
     ] = None,
     minutes: Annotated[
         float, typer.Option(min=0.01, max=1440.0, help="Processor time of each of two processes.")
-    ] = 5.0,
+    ] = 4.0,
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the split and the training.")] = 0,
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -1,9 +1,9 @@
 """`scenes learn` as a user meets it: 200 pictures and their outlines as files, two cores, less than five minutes a set.
 
-    python -m tests.bench.imagery.bench_learn [--sets bijie landslide4sense-rgb] [--seeds 0 1 2] [--minutes 4]
+    python -m tests.bench.imagery.bench_learn [--sets bijie landslide4sense-rgb] [--seeds 0 1 2] [--minutes M]
 
-Pictures of the train part of a set are written as GeoTIFFs, each at a place of its own, with the outlines of their
-masks
+Without --minutes the default of the command holds. Pictures of the train part of a set are written as GeoTIFFs, each at
+a place of its own, with the outlines of their masks
 in one GeoJSON; then `slopeward scenes learn` runs in a process of its own. The gate left a quarter of the pictures out.
 A second, larger set of pictures that the run never saw, the validation part, is mapped by the network that came of it
 and by logistic regression fitted on the same tiles; differences are paired over the pictures. Pictures are
@@ -69,7 +69,7 @@ def write_user_files(patches: Patches, pixel_m: float, folder: Path) -> None:
     (folder / "outlines.geojson").write_text(text)
 
 
-def run(name: str, seed: int, minutes: float) -> dict[str, Any]:
+def run(name: str, seed: int, minutes: float | None) -> dict[str, Any]:
     """One run by the command, and how its network maps pictures that it never saw."""
     read, below, pixel_m = SETS[name]
     train, test = (read(DATA / below, part) for part in ("train", "validation"))
@@ -79,10 +79,11 @@ def run(name: str, seed: int, minutes: float) -> dict[str, Any]:
     begun = time.monotonic()
     command = [
         sys.executable, "-m", "monitor.cli.main", "scenes", "learn", str(place / "scenes"),
-        "--outlines", str(place / "outlines.geojson"), "--out", str(place / "learnt"), "--minutes", str(minutes),
-        "--seed", str(seed), "--json",
+        "--outlines", str(place / "outlines.geojson"), "--out", str(place / "learnt"), "--seed", str(seed), "--json",
     ]  # fmt: skip
-    shown = f"slopeward scenes learn SCENES --outlines FILE --minutes {minutes:g} --seed {seed}"
+    limit = [] if minutes is None else ["--minutes", f"{minutes:g}"]
+    command += limit
+    shown = " ".join(["slopeward scenes learn SCENES --outlines FILE", *limit, "--seed", str(seed)])
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     wall_s = round(time.monotonic() - begun, 1)
     (place / "said.txt").write_text(ended.stderr)
@@ -115,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=["bijie"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--minutes", type=float)
     asked = parser.parse_args()
     figures = read_figures("learn") or {}
     for name in asked.sets:

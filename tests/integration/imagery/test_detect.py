@@ -269,6 +269,37 @@ def test_a_kill_at_each_rename_and_removal_is_mended(tmp_path):
     assert steps >= len(clean) + 2
 
 
+def test_each_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """By the calls made: a power cut may keep a rename and lose what was written."""
+    flushed, named, place = set(), [], tmp_path / "out"
+    fsync, replace_ = os.fsync, Path.replace
+
+    def note_flush(number):
+        facts = os.fstat(number)
+        flushed.add((facts.st_ino, facts.st_size))
+        fsync(number)
+
+    def note_name(path, target):
+        if Path(target).parent == place:
+            facts = path.stat()
+            named.append((path.name, (facts.st_ino, facts.st_size) in flushed))
+        return replace_(path, target)
+
+    monkeypatch.setattr(os, "fsync", note_flush)
+    monkeypatch.setattr(Path, "replace", note_name)
+    write_scene(tmp_path / "scene", 5, size_px=96)
+    payload = {"weights": "generated", "scene_path": str(tmp_path / "scene"), "out_dir": str(place)}
+    first = detect({**payload, "later": True})
+    assert dict(named) == {"prob.tif": True, "making.json": True}
+    named.clear()
+    taken = datetime.fromisoformat(first["acquired_at"])
+    assert make_files(FilesAsked(place, tmp_path / "scene", taken)) == FilesMade()
+    assert dict(named) == dict.fromkeys(OUTPUTS, True)
+    named.clear()
+    detect({**payload, "threshold": 0.4})
+    assert dict(named) == dict.fromkeys(OUTPUTS, True)
+
+
 def place_killed(asked: FilesAsked, after: int) -> int:
     """Make the files in a child that is killed before a rename or removal in their folder; 0: it came to its end."""
     child = os.fork()
