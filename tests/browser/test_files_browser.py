@@ -43,3 +43,31 @@ def test_a_german_table_becomes_levels_and_forecasts(page, chromium, tmp_path): 
         assert watch.hosts == {"127.0.0.1"}
     finally:
         watch.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_of_a_table_that_nothing_judges_the_page_shows_the_key_to_write(page, chromium, tmp_path):  # noqa: F811
+    table = tmp_path / "tilt.csv"
+    rows = [f"2025-02-{1 + k // 8:02} {3 * k % 24:02}:00;{k % 7 / 10}" for k in range(60)]
+    table.write_text("\n".join(["Time (UTC);T1 Tilt X (mrad)", *rows, ""]))
+    watch = Watch(chromium)
+    try:
+        look = watch.page
+        look.goto(f"{page}/login?to=/files")
+        look.fill("input[name=name]", "ada")
+        look.fill("input[name=password]", PASSWORD)
+        look.click("main button")
+        look.goto(f"{page}/files")
+        look.select_option("select[name=site]", "")
+        look.set_input_files("#file", str(table))
+        look.click("#send button")
+        look.fill("input[name=answer]", "47.5,10.2")
+        look.click("text=Answer >> nth=-1")
+        look.wait_for_selector("text=Nothing judges tilt x yet")
+        assert 'series = "T1.tilt_x"\nyellow = {over = BOUND}' in look.inner_text("section[aria-labelledby=h-unjudged] pre")
+        for width in (1360, 390):
+            look.set_viewport_size({"width": width, "height": 900})
+            assert look.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert watch.complaints == []
+    finally:
+        watch.close()

@@ -23,10 +23,9 @@ from monitor.ingest.guess.site_file import (
     PLACE,
     ask_place,
     find_absent,
-    find_unjudged,
     name_site,
     read_place,
-    spell_criterion,
+    tell_unjudged,
     write_site,
 )
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
@@ -64,12 +63,12 @@ def guess_file(
     mapping = _write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
     written = [mapping]
     before = []
-    unjudged: Sequence[Sensor] = ()
+    added: Sequence[Sensor] = ()
     if site is None:
         name = site_id or name_site(path.stem)
         body = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
         site = parse_site(body, name)
-        unjudged = find_unjudged(site, found.sensors)
+        added = found.sensors
         folder = _sites_folder(config)
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
         in_place = folder is not None and (bool(site_id) or (out is None and not folder.is_dir()))
@@ -78,7 +77,7 @@ def guess_file(
             before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
             before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
     elif absent := find_absent(site, found.sensors):
-        unjudged = find_unjudged(site, absent)
+        added = absent
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + spell_stations(absent)))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
@@ -90,7 +89,7 @@ def guess_file(
         })  # fmt: skip
     for file in written:
         say(f"{file} written")
-    is_weak = _explain_unjudged(site, unjudged, written[-1])
+    is_weak = _explain_unjudged(site, added, written[-1])
     if not find_absent(site, found.sensors):
         _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
     _score_forecasts(path, found.mapping, as_json=as_json)
@@ -100,18 +99,19 @@ def guess_file(
         say(f"  {command}")
 
 
-def _explain_unjudged(site: Site, unjudged: Sequence[Sensor], file: Path) -> bool:
+def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     """Say what no criterion judges and how one would; whether `check` refuses the site until one does."""
     top = site.levels[-1].name
     is_weak = bool(find_weaknesses(site))
     refused = f"`slopeward check` exits 1 until something can reach {top!r}"
-    if not unjudged:
+    unjudged = tell_unjudged(site, added)
+    if unjudged is None:
         if is_weak:
             say(f"{refused}; no series of {site.id} can yet")
         return is_weak
-    quantities = ", ".join(dict.fromkeys(s.quantity for s in unjudged))
+    quantities = ", ".join(unjudged.quantities)
     say(f"nothing judges {quantities} yet: write criteria into {file}, with a number of this slope for each BOUND")
-    for line in spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]).splitlines():
+    for line in unjudged.criterion.splitlines():
         say(f"  {line}")
     if is_weak:
         say(f"  before that {refused}, and no level above {site.levels[0].name!r} comes from them")

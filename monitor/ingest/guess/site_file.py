@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from monitor.config.first_site import write_first_site
@@ -84,7 +84,7 @@ def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
     return [s for s in sensors if site.station(s.station) is None]
 
 
-def find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
+def _find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
     """The series of a table that say something of the slope, and that no criterion of the site hears."""
     heard = find_voting_series(site)
 
@@ -94,6 +94,23 @@ def find_unjudged(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
         return spec is not None and (sensor.station, spec.quantity) in heard
 
     return [s for s in sensors if s.quantity not in BESIDE and not is_heard(s)]
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """What no criterion hears: its quantities, and a criterion for the first series that lacks only its bounds."""
+
+    quantities: tuple[str, ...]
+    criterion: str
+
+
+def tell_unjudged(site: Site, sensors: Iterable[Sensor]) -> Unjudged | None:
+    """What nothing judges of a table at a site, and how it would be; None where all of it is."""
+    unjudged = _find_unjudged(site, sensors)
+    if not unjudged:
+        return None
+    quantities = tuple(dict.fromkeys(s.quantity for s in unjudged))
+    return Unjudged(quantities, spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
 
 
 def spell_criterion(sensor: Sensor, levels: Iterable[str]) -> str:

@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from monitor.domain.alert import Actor
 from monitor.errors import NotAllowedError, RefusedError
 from monitor.ingest.guess.preview import Understood
-from monitor.ingest.guess.site_file import name_site
 from monitor.replay.first_look import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.callers import Caller, actor_of, caller_of
@@ -138,7 +137,7 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
         is_at_work=share is not None, was_cut=found.stage in kept.AT_WORK and share is None, share=share,
         curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
-        new_name=found.site or name_site(found.name.rpartition(".")[0] or found.name),
+        new_name=workshop.suggest_name(found), unjudged=workshop.find_unjudged(found),
         asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
         levels=levels, blocks=_draw(levels), day=spell_day,
         forecasts=[] if forecasts is None else [_describe_forecasts(one) for one in forecasts.quantities],

@@ -30,7 +30,16 @@ from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
 from monitor.ingest.guess.guess import Sensor
 from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded
-from monitor.ingest.guess.site_file import PLACE, add_stations, find_absent, read_place, write_site
+from monitor.ingest.guess.site_file import (
+    PLACE,
+    Unjudged,
+    add_stations,
+    find_absent,
+    name_site,
+    read_place,
+    tell_unjudged,
+    write_site,
+)
 from monitor.ingest.pipeline import Pipeline
 from monitor.jobs.worker import run_in_worker
 from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
@@ -128,6 +137,27 @@ class Workshop:
         """The declaration in force; None where there is none that this program can read."""
         version = find_version(c, site_id) if site_id else None
         return None if version is None else self.context.declaration(c, version)
+
+    def find_unjudged(self, upload: Upload) -> Unjudged | None:
+        """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
+        found = self.understood(upload)
+        if found is None or not found.mapping or found.questions:
+            return None
+        site_id = self.suggest_name(upload)
+        with self.context.db.read() as c:
+            site = self.find_site(c, upload.site)
+        try:
+            if site is None:
+                mapping = load_mapping(self.shelf.mapping(upload))
+                text = write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors)
+                site = parse_site(text, f"{site_id}.toml")
+        except ConfigError:
+            return None  # it cannot be accepted as it stands: that says why
+        return tell_unjudged(site, found.sensors)
+
+    def suggest_name(self, upload: Upload) -> str:
+        """Of the site of a file: what was chosen, else what its name makes."""
+        return upload.site or name_site(upload.name.rpartition(".")[0] or upload.name)
 
     def _in_force(self, site_id: str) -> Site:
         with self.context.db.read() as c:

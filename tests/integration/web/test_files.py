@@ -159,6 +159,30 @@ def test_a_site_that_exists_gets_the_stations_it_lacks_and_doubtful_units_wait_f
 
 
 @ONCE
+def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, ada):
+    rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k % 7 / 10};{k % 5}.1" for k in range(60)]
+    table = "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode()
+    upload, text = ada.look("tilt.csv", table)
+    assert "Not judged" not in text, "where the slope is, is still open"
+    ada.post(f"/files/{upload}/answers", answer=["47.5,10.2"])
+    said = 'Nothing judges tilt x, pore pressure yet, so no level comes from it. Write criteria into the site file'
+    lines = '[[criterion]] kind = "level" series = "T1.tilt_x" yellow = {over = BOUND} # mrad'
+    text = ada.show(f"/files/{upload}")
+    assert said in text
+    assert lines in text
+    assert ada.post(f"/files/{upload}/accept", site="tilt").status_code == 303
+    text = ada.wait(upload)
+    assert "Level history" in text
+    assert said in text
+    assert lines in text
+    upload, _ = ada.look("crack.csv", german_table(40))
+    ada.post(f"/files/{upload}/answers", answer=["UTC", "47.5,10.2"])
+    text = ada.show(f"/files/{upload}")
+    assert "Read it in as ada" in text
+    assert "Not judged" not in text, "an example judges cracks"
+
+
+@ONCE
 def test_who_may_send_where(page, ada):
     for name, site, status in (("cy", "bench", 403), ("dee", "bench", 403), ("bo", "bench", 201), ("bo", "", 409)):
         with enter(page, name) as browser:
