@@ -64,7 +64,9 @@ def test_of_a_table_that_nothing_judges_the_page_shows_the_key_to_write(page, ch
         look.fill("input[name=answer]", "47.5,10.2")
         look.click("text=Answer >> nth=-1")
         look.wait_for_selector("text=Nothing judges tilt x yet")
-        assert 'series = "T1.tilt_x"\nyellow = {over = BOUND}' in look.inner_text("section[aria-labelledby=h-unjudged] pre")
+        assert 'series = "T1.tilt_x"\nyellow = {over = BOUND}' in look.inner_text(
+            "section[aria-labelledby=h-unjudged] pre"
+        )
         for width in (1360, 390):
             look.set_viewport_size({"width": width, "height": 900})
             assert look.evaluate("document.documentElement.scrollWidth <= innerWidth"), width

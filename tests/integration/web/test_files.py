@@ -165,7 +165,7 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
     upload, text = ada.look("tilt.csv", table)
     assert "Not judged" not in text, "where the slope is, is still open"
     ada.post(f"/files/{upload}/answers", answer=["47.5,10.2"])
-    said = 'Nothing judges tilt x, pore pressure yet, so no level comes from it. Write criteria into the site file'
+    said = "Nothing judges tilt x, pore pressure yet, so no level comes from it. Write criteria into the site file"
     lines = '[[criterion]] kind = "level" series = "T1.tilt_x" yellow = {over = BOUND} # mrad'
     text = ada.show(f"/files/{upload}")
     assert said in text
