@@ -337,3 +337,20 @@ def test_an_unknown_column_is_an_error_and_never_an_empty_answer(filled_database
             views.load_view(c, "site_status", **{odd: "x"})
     with filled_database.read() as c:
         assert views.load_view(c, "alert_outcomes", by="ada", order_by=("-class",))[0]["class"] == "false_weather"
+
+
+@pytest.mark.server
+def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_session_zone(postgresql_url):
+    """What can be tried of it without TimescaleDB: its function gives the instant, whatever zone a session has set."""
+    decision = next((DOCS / "adr").glob("0023-*.md")).read_text()
+    function = re.search(r"CREATE FUNCTION.*?\$\$;", decision, re.DOTALL)
+    assert function
+    database = Database(postgresql_url)
+    try:
+        with database.engine.begin() as c:
+            c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
+            c.execute(text(function.group().replace(":", "\\:")))
+            read = c.execute(text("SELECT slopeward_instant(:at)"), {"at": spell(NOW)}).scalar_one()
+    finally:
+        database.close()
+    assert read == NOW
