@@ -22,7 +22,9 @@ Ints = NDArray[np.int64]
 
 DAY_S = 86_400.0
 MONTH_S = 365.25 / 12 * DAY_S
-LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at"), str)  # columns that hold no numbers
+LONG_TEXT: Final = dict.fromkeys(("station", "quantity", "time", "observed_at", "flags"), str)  # hold no numbers
+HARMLESS: Final = frozenset({"late", "backfill", "replayed", "revised", "resent", "step_confirmed"})
+"""Flags of exported readings that count all the same, as in the service; any other takes the reading out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,8 @@ def panel_from_samples(
 def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: float | None = None) -> Panel:
     """Read displacement from a long CSV `time,station,quantity,value` (header required, extra columns ignored).
 
-    What `slopeward export SITE observations` writes is one too.
+    What `slopeward export SITE observations` writes is one too; readings that bear a flag are left out,
+    except for `HARMLESS` ones.
 
     The suffix of the quantity states the unit of its values (`displacement_downslope_m`); the panel is in mm.
 
@@ -164,7 +167,7 @@ def read_long_csv(path: str | Path, *, quantity: str | None = None, step_s: floa
     """
     import pandas as pd
 
-    frame = read_long_table(path, dtype=LONG_TEXT)
+    frame = read_sound_rows(path)
     missing = {"time", "station", "quantity", "value"} - set(frame.columns)
     if missing:
         raise PanelError(f"{path}: column {min(missing)} is missing")
@@ -199,6 +202,25 @@ def read_long_table(path: Any, **options: Any) -> "pd.DataFrame":
     """A long CSV as a frame, its instants in `time`; exported observations call them `observed_at`."""
     frame = read_table(path, **options)
     return frame if "time" in frame.columns else frame.rename(columns={"observed_at": "time"})
+
+
+def read_sound_rows(path: Any) -> "pd.DataFrame":
+    """A long CSV without the rows whose `flags` say that their reading does not count; all rows where there are none.
+
+    The last row of an epoch is the one that speaks: where it is flagged the rows before it do not count either.
+    """
+    frame = read_long_table(path, dtype=LONG_TEXT)
+    key = ["station", "quantity", "time"]
+    if not {"flags", *key} <= set(frame.columns):
+        return frame
+    speaking = frame[~frame.duplicated(key, keep="last")]
+    return speaking[~find_flagged(speaking)]
+
+
+def find_flagged(frame: "pd.DataFrame") -> "pd.Series[bool]":
+    """Which rows have a flag that takes their reading out; none where there is no column of flags."""
+    words = frame["flags"].fillna("") if "flags" in frame.columns else frame["station"].map(lambda _: "")
+    return words.map(lambda text: any(flag not in HARMLESS for flag in text.split(",") if flag)).astype(bool)
 
 
 def read_table(path: Any, *, name: str | None = None, **options: Any) -> "pd.DataFrame":

@@ -16,13 +16,12 @@ from forecasting.data.covariates import Covariate, covariates_from_samples, rows
 from forecasting.data.rain_forecasts import lay_outlooks, outlooks_from_samples
 from forecasting.data.series import (
     DAY_S,
-    LONG_TEXT,
     Floats,
     Panel,
     nominal_step,
     panel_from_samples,
     read_long_csv,
-    read_long_table,
+    read_sound_rows,
     read_table,
 )
 from forecasting.errors import RecipeError
@@ -174,7 +173,7 @@ def _long_drivers(path: Path, quantity: str | None) -> Samples:
     """Every quantity of a long CSV that is no displacement, and not what is forecast, as `station.quantity`."""
     import pandas as pd
 
-    frame = read_long_table(path, dtype=LONG_TEXT)
+    frame = read_sound_rows(path)
     frame = frame[frame["quantity"].notna() & ~frame["quantity"].fillna("").str.startswith("displacement")]
     out: Samples = {}
     for (station, driver), rows in frame[frame["quantity"] != quantity].groupby(["station", "quantity"]):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from forecasting.data.series import read_long_table
+from forecasting.data.series import find_flagged, read_long_table
 from forecasting.data.units import read_scale
 from forecasting.evaluation.scoring import spell_horizon
 from forecasting.evaluation.screening import Finding
@@ -27,8 +27,8 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
         horizons_s: Horizons asked for.
 
     Returns:
-        Findings with the codes `no_number`, `doubled_row` and `implausible_value`; the station of a quantity that is
-        no displacement is written `station.quantity`.
+        Findings with the codes `flagged`, `no_number`, `doubled_row` and `implausible_value`; the station of a quantity
+        that is no displacement is written `station.quantity`.
 
     Raises:
         PanelError: The file cannot be read.
@@ -43,15 +43,25 @@ def audit_rows(path: Path, horizons_s: Sequence[float]) -> list[Finding]:
     frame["number"] = pd.to_numeric(frame["value"], errors="coerce")
     frame["at"] = pd.to_datetime(frame["time"], utc=True, format="ISO8601", errors="coerce")
     found: list[Finding] = []
-    for (station, quantity), rows in frame.groupby(["station", "quantity"]):
+    for (station, quantity), every in frame.groupby(["station", "quantity"]):
         moves = str(quantity).startswith("displacement")
         name = str(station) if moves else f"{station}.{quantity}"
+        flagged = find_flagged(every)
+        found += _find_flags(name, every[flagged])
+        rows = every[~flagged]
         found += _find_words(name, rows)
         found += _find_doubles(name, rows)
         if moves:
             in_mm = rows.assign(number=rows["number"] * read_scale(str(quantity)))
             found += _find_impossible(name, in_mm, horizons_s)
     return found
+
+
+def _find_flags(name: str, bad: "pd.DataFrame") -> list[Finding]:
+    if bad.empty:
+        return []
+    words = _list([f"{place}: {flags}" for place, flags in zip(_places(bad), bad["flags"], strict=True)])
+    return [Finding(name, "flagged", f"{len(bad)} readings bear a flag and are left out: {words}")]
 
 
 def _find_words(name: str, rows: "pd.DataFrame") -> list[Finding]:

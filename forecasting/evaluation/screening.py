@@ -76,7 +76,7 @@ class Finding:
     Attributes:
         station: Name.
         code: `interpolated_input`, `unexplained_jump`, `spike`, `gaps` or `short_record`; of single rows
-            `no_number`, `doubled_row`, `implausible_value` (`forecasting.evaluation.csv_audit`).
+            `no_number`, `doubled_row`, `implausible_value`, `flagged` (`forecasting.evaluation.csv_audit`).
         text: One plain sentence.
         refused_horizons: Horizons at which no score may be given, as the command line writes them.
         knot_spacing_s: Distance of the knots of an interpolated curve.

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from forecasting.data.series import DAY_S, Panel, panel_from_samples, read_long_csv
+from forecasting.data.series import DAY_S, HARMLESS, Panel, panel_from_samples, read_long_csv
 from forecasting.data.units import LENGTHS
 from forecasting.errors import HorizonError, PanelError
 from forecasting.evaluation.screening import interpolated_input
+from monitor.domain import observation
 from monitor.domain.quantities import UNITS
 
 
@@ -94,6 +95,26 @@ def test_long_csv(tmp_path):
     path.write_text("time,station,value\n")
     with pytest.raises(PanelError, match="quantity is missing"):
         read_long_csv(path)
+
+
+def test_readings_that_do_not_count_in_the_service_do_not_count_in_what_it_exports(tmp_path):
+    path = tmp_path / "observations.csv"
+    rows = [
+        ("01", 1.5, ""),
+        ("02", 2.5, "late,backfill"),
+        ("03", 9e9, "out_of_range"),
+        ("04", 4.5, ""),
+        ("05", 5.5, ""),
+    ]
+    rows += [("04", 974.0, "revised,mistyped"), ("05", 5.0, "revised")]
+    lines = [f"2026-01-{day}T00:00:00Z,A,displacement_mm,{value},{flags}" for day, value, flags in rows]
+    lines = [
+        line.replace("late,backfill", '"late,backfill"').replace("revised,mistyped", '"revised,mistyped"')
+        for line in lines
+    ]
+    path.write_text("\n".join(["observed_at,station,quantity,value,flags", *lines]))
+    np.testing.assert_array_equal(read_long_csv(path, step_s=DAY_S).values[:, 0], [1.5, 2.5, np.nan, np.nan, 5.0])
+    assert HARMLESS == observation.HARMLESS
 
 
 def test_a_spline_is_seen_and_noise_is_not():

@@ -256,6 +256,13 @@ def test_the_audit_names_rows_by_line_and_value(tmp_path, capsys):
     assert status == 1
     assert told["implausible_value"].endswith(f"{place(90)}: 1e9")
     assert err.startswith("implausible_value: 1 of 2 stations, horizons 1d refused")
+    flagged = [
+        f"{text},out_of_range" if text.endswith(",1e9") else f"{text}," for text in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join([f"{flagged[0]}flags", *flagged[1:]]))
+    status, told, _ = audit()
+    assert (status, set(told)) == (0, {"flagged", "no_number"})
+    assert told["flagged"] == f"1 readings bear a flag and are left out: {place(90)}: out_of_range"
 
 
 def test_drivers_come_first_and_the_future_is_not_used():
