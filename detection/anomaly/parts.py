@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.neighbours import Explain, Others, Settle, Together
-from detection.anomaly.records import RUN_GAP_S
+from detection.anomaly.records import RUN_GAP_S, STRONGER
 from detection.anomaly.stages import (
     DAY_S,
     AddUp,
@@ -139,7 +139,6 @@ class PartScores:
 
 
 SLOWEST: Final = "creep"  # the part whose residual shows that stations move together
-STRONGER: Final = 2.0  # thresholds: so strong is no echo
 LONG_AGO: Final = -(10**9)  # cells
 LOOKS: Final = "level"  # the part whose residual tells a spike from a step
 

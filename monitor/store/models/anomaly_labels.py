@@ -1,13 +1,15 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select
 
+from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
@@ -64,42 +66,119 @@ def pause_of(site: Site) -> timedelta:
 def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list[AnomalyRun]:
     """Happenings of a time, oldest first, each with the newest label that touches it.
 
-    All that is said of a series while its unit is wrong is one happening under that name, since its first reading so.
+    One that began before the time is read from its begin on. So where it began, what it is called and who labelled it
+    are the same from whatever day it is looked at. All that is said of a series while its unit is wrong is one
+    happening under that name, since its first reading so.
     """
-    a, s = t.anomaly.c, t.series.c
-    rows = c.execute(
-        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold, a.compared_with)
-        .join(t.series, s.id == a.series_id)
-        .where(s.site == site.id, a.alerted, a.at > since, a.at <= now)
-        .order_by(a.series_id, a.at, a.detector)
-    ).all()
-    pause, found = pause_of(site), list[AnomalyRun]()
-    highest: dict[str, tuple[float, str]] = {}  # by detector: its highest score, and what that was compared with
-    for r in rows:
-        score = r.score / r.threshold if r.threshold else r.score
-        last = found[-1] if found and found[-1].series_id == r.series_id else None
-        if last is None or r.at - last.to_at > pause:
-            last, highest = AnomalyRun(r.series_id, r.station, r.quantity, r.at, r.at, r.kind, (), -math.inf), {}
-            found.append(last)
-        if r.detector not in highest or score > highest[r.detector][0]:
-            highest[r.detector] = score, r.compared_with or compared_with(r.detector, r.kind)
-        is_certain = not CHECKS.keys().isdisjoint(last.detectors)  # what a check found is named so, whatever scores say
-        is_named = not is_certain and (r.detector in CHECKS or score > last.score)
-        found[-1] = replace(
-            last, to_at=r.at, kind=r.kind if is_named else last.kind, detectors=tuple(sorted(highest)),
-            score=max(score, last.score),
-            compared_with=tuple(dict.fromkeys(text for _, (_, text) in sorted(highest.items()) if text)),
-        )  # fmt: skip
-    found = _join_wrong(found, _list_believed(c, site, {run.series_id for run in found}, now))
+    a, pause = t.anomaly.c, pause_of(site)
+    rows = _go_back(c, _read_alerts(c, t.series.c.site == site.id, a.at > since, a.at <= now), since, pause)
+    ids = {row.series_id for row in rows}
+    first = min((row.at for row in rows), default=since)
+    wrong = _list_believed(c, site, ids, now)
+    found = [_sum_up(rows) for rows in _divide(rows, pause, load_labels(c, ids, first), wrong)]
+    found = [run for run in _join_wrong(found, wrong) if run.to_at > since]
     labelled = _add_labels(c, found, min((run.from_at for run in found), default=since))
     return sorted(labelled, key=lambda run: (run.from_at, run.station, run.quantity))
+
+
+def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
+    a, s = t.anomaly.c, t.series.c
+    query = (
+        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold, a.compared_with)
+        .join(t.series, s.id == a.series_id)
+        .where(a.alerted, *where)
+        .order_by(a.series_id, a.at, a.detector)
+    )
+    return list(c.execute(query))
+
+
+def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause: timedelta) -> list[Any]:
+    """Alerts since an instant, and those before it that belong to the same happenings.
+
+    Each step back is twice as long as the one before, and asks for the series alone that were not at their begin yet.
+    """
+    a, found = t.anomaly.c, list(rows)
+    begins: dict[int, datetime] = {}
+    for row in rows:
+        begins.setdefault(row.series_id, row.at)
+    low, reach = since, pause
+    while begins := {i: at for i, at in begins.items() if at - low <= pause}:
+        high, low = low, low - reach
+        earlier: dict[int, list[Any]] = {}
+        for row in _read_alerts(c, a.series_id.in_(begins), a.at > low, a.at <= high):
+            earlier.setdefault(row.series_id, []).append(row)
+        for series_id, mine in earlier.items():
+            for row in reversed(mine):
+                if begins[series_id] - row.at > pause:
+                    break
+                begins[series_id] = row.at
+                found.append(row)
+        reach *= 2
+    return sorted(found, key=attrgetter("series_id", "at", "detector"))
+
+
+def _divide(
+    rows: Sequence[Any], pause: timedelta, labels: Mapping[int, Sequence[Any]], wrong: Sequence[WrongUnit]
+) -> list[list[Any]]:
+    """Alerts by happening; arguments in order of series and time.
+
+    A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it goes on and becomes more than they saw: `STRONGER` times
+    as strong as before their word, or a fault that a check found after it.
+    """
+    found, last = list[list[Any]](), None
+    for series_id, of_series in groupby(rows, attrgetter("series_id")):
+        words, heard, seen = labels.get(series_id, ()), None, list[Any]()
+        units = [one for one in wrong if one.series_id == series_id]
+        for at, epoch in groupby(of_series, attrgetter("at")):
+            news = list(epoch)
+            is_new = last is None or last[0].series_id != series_id or at - last[-1].at > pause
+            is_new = is_new or any(_overlaps(one, last[-1].at) != _overlaps(one, at) for one in units)
+            if last is not None and not is_new:
+                word = next((k for k in words if k.from_at <= last[-1].at and k.to_at >= last[0].at), None)
+                if word is not None and word.verdict == DISMISSED and at > word.to_at:
+                    if word is not heard:
+                        heard, seen = word, [row for row in last if row.at <= word.to_at]
+                    is_new = _is_more(news, seen)
+            if last is None or is_new:
+                last = []
+                found.append(last)
+            last += news
+    return found
+
+
+def _is_more(news: Iterable[Any], seen: Sequence[Any]) -> bool:
+    highest, detectors = max(map(_in_thresholds, seen)), {row.detector for row in seen}
+    return any(
+        row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
+        for row in news
+    )
+
+
+def _in_thresholds(row: Any) -> float:
+    return float(row.score / row.threshold if row.threshold else row.score)
+
+
+def _sum_up(rows: Sequence[Any]) -> AnomalyRun:
+    """One happening from its alerts, in order of time."""
+    highest: dict[str, Any] = {}  # by detector, the first of those
+    for row in rows:
+        if row.detector not in highest or _in_thresholds(row) > _in_thresholds(highest[row.detector]):
+            highest[row.detector] = row
+    # what a check found is named so, whatever scores say
+    certain = (row for row in rows if row.detector in CHECKS)
+    named = next(certain, None) or max(rows, key=_in_thresholds)
+    against = (row.compared_with or compared_with(row.detector, row.kind) for _, row in sorted(highest.items()))
+    return AnomalyRun(
+        rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
+        tuple(sorted(highest)), max(map(_in_thresholds, rows)), tuple(dict.fromkeys(text for text in against if text)),
+    )  # fmt: skip
 
 
 def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[AnomalyRun]:
     """What is said in a time of another unit as one happening; arguments and result by series, in order of time."""
     found, last = list[AnomalyRun](), None
     for run in runs:
-        one = next((w for w in wrong if w.series_id == run.series_id and _overlaps(w, run)), None)
+        one = next((w for w in wrong if w.series_id == run.series_id and _overlaps(w, run.from_at, run.to_at)), None)
         if one is not None and one is last:
             found[-1] = replace(
                 found[-1], to_at=run.to_at, detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
@@ -114,8 +193,8 @@ def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[
     return found
 
 
-def _overlaps(one: WrongUnit, run: AnomalyRun) -> bool:
-    return run.to_at >= one.from_at and (one.to_at is None or run.from_at <= one.to_at)
+def _overlaps(one: WrongUnit, from_at: datetime, to_at: datetime | None = None) -> bool:
+    return (to_at or from_at) >= one.from_at and (one.to_at is None or from_at <= one.to_at)
 
 
 def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:

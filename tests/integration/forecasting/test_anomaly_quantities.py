@@ -238,7 +238,7 @@ def test_a_word_of_a_person_or_work_on_the_station_ends_a_wrong_unit(database: D
             add_label(c, site.id, run, verdict, "weather" if word == "other cause" else cause, ada, "", at)
     for hour in range(FAULT + 12, FAULT + 24 * 6, 12):
         serve(database, site, stations, range(hour, hour + 12), change)
-    assert any("unit" in reason for *_, reason in list_findings(database)) == (word == "unit")
+    assert any(state == "unusable" for _, state, *_ in list_findings(database)) == (word == "unit")
 
 
 @ON_SQLITE

@@ -1,0 +1,117 @@
+"""A happening is the same from whatever day it is looked at: its begin, its kind, and what a person said of it."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor.config.service import ServiceConfig
+from monitor.domain.alert import Actor
+from monitor.domain.instants import spell
+from monitor.domain.observation import Observation
+from monitor.jobs.instruments.run import SUSPECT_FOR, run
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies
+from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
+from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.schema.views import load_view
+from tests.integration.alerting.test_instruments import NOW, SITE
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ADA = Actor("Ada")
+BEGUN = NOW - 60 * DAY
+
+
+@pytest.fixture
+def watched(database: Database) -> Database:
+    with database.write() as c:
+        save_site(c, SITE, "test", "test", BEGUN - 30 * DAY)
+        rows = [
+            Observation("bench", f"G{k}", "displacement_downslope", "mm", NOW - 70 * DAY, NOW, 1.0) for k in (1, 2, 3)
+        ]
+        add_observations(c, rows, NOW - 70 * DAY)
+    return database
+
+
+def report(
+    database: Database, days: list[float], scores: list[float], kinds: list[str], detector: str = "rules"
+) -> None:
+    """Alerts of G1 so many days after the begin."""
+    with database.write() as c:
+        series = find_series_id(c, "bench", "G1", "displacement_downslope")
+        assert series is not None
+        rows = [
+            AnomalyRow(series, BEGUN + day * DAY, detector, score, 1.0, 0.1, kind, alerted=True)
+            for day, score, kind in zip(days, scores, kinds, strict=True)
+        ]
+        add_anomalies(c, rows, NOW)
+
+
+def drift(database: Database) -> None:
+    """An alert each six hours of sixty days: highest on day 8, then called now movement, now drift."""
+    days = [quarter / 4 for quarter in range(4 * 60)]
+    scores = [1.2 + 0.3 * min(day, 8.0) - 0.02 * max(0.0, day - 8.0) for day in days]
+    report(database, days, scores, ["drift" if 4 <= day <= 20 or int(day) % 2 else "movement" for day in days])
+
+
+def look(database: Database, day: float, back: timedelta) -> list[AnomalyRun]:
+    now = BEGUN + day * DAY
+    with database.read() as c:
+        return load_runs(c, SITE, now - back, now)
+
+
+@pytest.mark.parametrize("back", [SUSPECT_FOR, 14 * DAY, 400 * DAY])
+def test_a_long_happening_keeps_its_begin_its_kind_and_its_label(watched: Database, back: timedelta) -> None:
+    drift(watched)
+    (seen,) = look(watched, 10, back)
+    with watched.write() as c:
+        add_label(c, "bench", seen, "confirmed", "drift", ADA, "", BEGUN + 10 * DAY)
+    found = [look(watched, day, back) for day in (10, 30, 50, 59)]
+    assert [[(r.from_at, r.kind, r.score, r.label and r.label.cause) for r in runs] for runs in found] == [
+        [(BEGUN, "drift", pytest.approx(3.6), "drift")]
+    ] * 4
+
+
+def test_the_board_says_since_when_a_long_happening_lasts(watched: Database) -> None:
+    drift(watched)
+    for day in (10, 30, 50, 59):
+        run(watched, ServiceConfig(), SITE, BEGUN + day * DAY)
+        with watched.read() as c:
+            rows = load_view(c, "instrument_findings", site="bench", instrument="G1")
+        assert [(r["state"], r["since"]) for r in rows if r["state"] != "calibration" and "stale" not in r["state"]] == [
+            ("drift", spell(BEGUN))
+        ]
+
+
+def test_it_begins_where_the_pause_before_it_was_long(watched: Database) -> None:
+    report(watched, [0.0, 0.25, 1.0, 1.5, 2.0, 2.5], [9.0, 9.0, 2.0, 2.0, 2.0, 2.0], ["spike"] * 2 + ["step"] * 4)
+    (seen,) = look(watched, 3.0, 1.2 * DAY)
+    assert (seen.from_at, seen.kind, seen.score) == (BEGUN + 1.0 * DAY, "step", 2.0)
+
+
+def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched: Database) -> None:
+    """Snow was said of it; what is beyond twice as strong was seen by nobody."""
+    report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
+    (seen,) = look(watched, 0.6, DAY)
+    with watched.write() as c:
+        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 0.6 * DAY)
+    report(watched, [0.75, 1.0, 1.25, 1.5], [2.0, 3.9, 4.1, 3.0], ["step", "step", "movement", "movement"])
+    before, after = look(watched, 2.0, 3 * DAY)
+    assert (before.from_at, before.to_at, before.label.verdict) == (BEGUN, BEGUN + DAY, "dismissed")
+    assert (after.from_at, after.to_at, after.kind, after.label) == (
+        BEGUN + 1.25 * DAY, BEGUN + 1.5 * DAY, "movement", None,
+    )  # fmt: skip
+    assert look(watched, 2.0, 0.6 * DAY) == [after], "from whatever day it is looked at"
+    with watched.write() as c:
+        add_label(c, "bench", find_run([before, after], "G1", after.from_at), "confirmed", "movement", ADA, "", NOW)
+    assert [r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", "confirmed"]
+
+
+def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> None:
+    report(watched, [0.0, 0.25], [2.0, 2.0], ["spike"] * 2)
+    (seen,) = look(watched, 0.5, DAY)
+    with watched.write() as c:
+        add_label(c, "bench", seen, "dismissed", "weather", ADA, "", BEGUN + 0.5 * DAY)
+    report(watched, [0.5], [1.0], ["stuck"], "flatline")
+    before, after = look(watched, 0.6, DAY)
+    assert (before.label.verdict, after.kind, after.label) == ("dismissed", "stuck", None)
