@@ -225,7 +225,8 @@ class Strongest:
     A step, a burst or a stuck stretch stays in what the parts look back on, for 60 days in the longest lines. What a
     part says in that time belongs to the same happening. It is no new one, unless it is `STRONGER` times its threshold.
     An alarm that goes on, as alarms of a week are one, is no echo. Of a sensor that is stuck again and again the first
-    stretch alone holds something back, until it was well for as long as the longest part looks back.
+    stretch alone holds something back, until it was well for as long as the longest part looks back. What a person
+    dismissed holds nothing back (`forgive`).
 
     Attributes:
         parts: their names, in order.
@@ -253,6 +254,11 @@ class Strongest:
         self._pause = max(1, round(RUN_GAP_S / step_s))
         # newest cells of an alarm, of the first stuck stretch of several, and of all of them
         self._alarm, self._held, self._stuck = (np.full(rows, LONG_AGO) for _ in range(3))
+        self._no_alarm, self._not_stuck = (np.full(rows, LONG_AGO) for _ in range(2))
+
+    def forgive(self, alarms: NDArray[np.int64], stuck: NDArray[np.int64]) -> None:
+        """Hold nothing back for alarms and stuck stretches up to a cell of each row, `LONG_AGO` where there is none."""
+        self._no_alarm, self._not_stuck = alarms, stuck
 
     def remember(self, alarms: NDArray[np.int64]) -> None:
         """Take the newest cell of each row that people were told of, `LONG_AGO` where there is none."""
@@ -290,11 +296,14 @@ class Strongest:
             if k >= keep and kept is None:
                 kept = alarm, held, newest
             cell = first + k
-            echo = over[:, :, k] & (np.minimum(cell - alarm, cell - held) <= self._stays)
+            begun = np.maximum(
+                np.where(alarm > self._no_alarm, alarm, LONG_AGO), np.where(held > self._not_stuck, held, LONG_AGO)
+            )
+            echo = over[:, :, k] & (cell - begun <= self._stays)
             echo &= (ratios[:, :, k] <= STRONGER) & (cell - alarm > self._pause)
             echoes[:, :, k] = echo
             alarm = np.where(((ratios[:, :, k] > self._shown_above) & ~echo).any(axis=0), cell, alarm)
-            goes_on = (held == newest) & (cell - newest <= self._pause)
+            goes_on = (held == newest) & (cell - newest <= self._pause) & (held > self._not_stuck)
             held = np.where(stuck[:, k] & (goes_on | (cell - newest > self._stays.max())), cell, held)
             newest = np.where(stuck[:, k], cell, newest)
         self._alarm, self._held, self._stuck = kept or (alarm, held, newest)

@@ -26,7 +26,7 @@ from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, forget, forget_othe
 from monitor.jobs.samples import Samples, load_displacements, load_ids
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_by_series, latest_scored_at
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.registry import ModelRow, find_active
 from monitor.worker.records import Task
@@ -111,7 +111,7 @@ def _score_all(
         serving, factor_of = (active, factors) if group.name == MOTION else (dict.fromkeys(active), {})
         wanted = _choose_thresholds(group, serving)
         shown_above = {d: None if site.anomalies_vote else factor_of.get(d, 1.0) for d in wanted}
-        first = partial(_find_first, site, group, wanted, now)
+        first = partial(_find_first, group, now)
         found = score_new(db, site, group, wanted, shown_above, first, now)
         if found is None:
             continue
@@ -182,16 +182,13 @@ def _find_since(c: Connection, site: Site, detector: str, step_s: float, now: da
     return latest_scored_at(c, site.id, detector) or now - timedelta(seconds=FIRST_RUN_STEPS * step_s)
 
 
-def _find_first(
-    site: Site, group: Group, detectors: Mapping[str, Mapping[str, float]], now: datetime, c: Connection
-) -> datetime:
+def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datetime]]) -> datetime:
     """Readings of a group after it are new to one of the detectors, or to the checks where nothing else looks."""
     first = now - timedelta(seconds=FIRST_RUN_STEPS * group.step_s)
-    if not detectors:
+    if not scored:
         return min(first, now - CHECKED_AGAIN)
     ids = {one.series_id for one in group.series}
-    latest = (latest_by_series(c, site.id, d) for d in detectors)
-    return min(max((at for i, at in of.items() if i in ids), default=first) for of in latest)
+    return min(max((at for i, at in of.items() if i in ids), default=first) for of in scored)
 
 
 def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list[Samples]:

@@ -19,8 +19,8 @@ from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
 from detection.anomaly.records import Finding, Score
 from detection.anomaly.registry import CHECKS
-from detection.anomaly.running.state import Running, Thresholds
-from detection.anomaly.windows import build_series
+from detection.anomaly.running.state import Dismissed, Running, Thresholds
+from detection.anomaly.windows import Series, build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.instruments.watched import Group, Watched
 from monitor.domain.observation import is_fit
@@ -28,6 +28,7 @@ from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
+from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.wrong_units import JUDGED
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
@@ -64,6 +65,7 @@ class State:
     series: dict[str, Watched]
     made_at: datetime
     looked_at: datetime
+    dismissed: Dismissed
 
     @property
     def series_ids(self) -> dict[str, int]:
@@ -84,12 +86,15 @@ class Found:
     left_out: int = 0
 
 
+Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
+Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
+
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
 
 
 def score_new(
     db: Database, site: Site, group: Group, detectors: Mapping[str, Thresholds],
-    shown_above: Mapping[str, float | None], since: Callable[[Connection], datetime], now: datetime,
+    shown_above: Mapping[str, float | None], since: Callable[[Sequence[Scored]], datetime], now: datetime,
 ) -> Found | None:  # fmt: skip
     """Score what is new of a group and look for certain faults in it; None where there is no reading.
 
@@ -100,34 +105,44 @@ def score_new(
         detectors: those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
         shown_above: of each detector, how many thresholds a score must have before people are told; None: nothing is
             held back as an echo.
-        since: looks up after which readings are new where nothing is kept.
+        since: says after which readings are new where nothing is kept, from what each of the detectors has scored.
         now: the instant.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
+    ids = {one.series_id: one.label for one in group.series}
     with db.read() as c:
+        words = load_dismissed(c, site, now - ECHO, now).items()
+        dismissed = {
+            ids[i]: (epoch_s(alarms), -inf if stuck is None else epoch_s(stuck))
+            for i, (alarms, stuck) in words if i in ids
+        }  # fmt: skip
         key = _Key(site, group, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
         state = states.get(group.name)
         if state is None or state.key != key or not _is_fresh(c, state, now):
-            from_at = since(c)
+            scored = [latest_by_series(c, site.id, d) for d in detectors]
+            from_at = since(scored)
             if state is not None and state.looked_at <= now and not _differs_in_thresholds(c, state, key, now):
                 # what came too late for the state is scored now
                 from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
-            samples = read_all(c, group.series, now - timedelta(seconds=HISTORY_STEPS * group.step_s), now)
-            told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
-            scored = [latest_by_series(c, site.id, d) for d in detectors]
             began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
+            samples = read_all(c, group.series, began, now)
+            told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
             found_of = {kind: latest_by_series(c, site.id, check, told=(began, now)) for check, kind in LASTING.items()}
         else:
             _add_new(c, state, now)
             state.looked_at = now
+            if dismissed != state.dismissed:
+                state.dismissed = dismissed
+                state.running.forgive(dismissed)
             scores, suspects = state.running.score()
             findings = list(_check(c, state, suspects, now))
             return Found(scores, findings, state.series_ids)
     # for seconds: the database is not held meanwhile
-    found = _begin(states, key, samples, told, from_at, now)
+    built = _build(samples, group.step_s)
+    found = _begin(states, key, built, told, dismissed, from_at, now)
     if found is None:
         return None
-    lasting = [f for s in samples if s.label in found.series_ids for f in _find_lasting(s, group, from_at, found_of)]
+    lasting = [f for one in built for f in _find_lasting(*one, group, from_at, found_of)]
     left_out = sum(_count_left_out(s, scored, from_at) for s in samples)
     return replace(found, findings=[*found.findings, *lasting], left_out=left_out)
 
@@ -159,26 +174,31 @@ def forget_others(db: Database, site: str, groups: Collection[str]) -> None:
         del states[name]
 
 
+def _build(samples: Sequence[Samples], step_s: float) -> Built:
+    built = []
+    for one in samples:
+        try:
+            built.append((one, build_series(one.times_s, one.values, step_s)))
+        except InputError:  # a clock or interval that no grid can follow: there is nothing to score
+            continue
+    return built
+
+
 def _begin(
-    states: dict[str, State], key: _Key, samples: list[Samples], told: Mapping[str, Mapping[int, datetime]],
-    since: datetime, now: datetime,
+    states: dict[str, State], key: _Key, built: Built, told: Mapping[str, Mapping[int, datetime]],
+    dismissed: Dismissed, since: datetime, now: datetime,
 ) -> Found | None:  # fmt: skip
     """Make the state of a group anew from its readings, and from what is stored of the alarms people were told of."""
     states.pop(key.group.name, None)
-    built = {}
-    for one in samples:
-        try:
-            built[one.label] = build_series(one.times_s, one.values, key.group.step_s)
-        except InputError:  # a clock or interval that no grid can follow: there is nothing to score
-            continue
     if not built:
         return None
-    newest = {d: {s.label: epoch_s(of[s.series_id]) for s in samples if s.series_id in of} for d, of in told.items()}
-    running = Running(built, key.detectors, epoch_s(since), key.shown_above, newest)
-    series = {one.label: one for one in key.group.series if one.label in built}
-    state = states[key.group.name] = State(key, running, series, now, now)
+    newest = {d: {s.label: epoch_s(of[s.series_id]) for s, _ in built if s.series_id in of} for d, of in told.items()}
+    on_grid = {one.label: series for one, series in built}
+    running = Running(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
+    series = {one.label: one for one in key.group.series if one.label in on_grid}
+    state = states[key.group.name] = State(key, running, series, now, now, dismissed)
     scores, _ = running.score()
-    findings = [f for s in samples if s.label in built for f in _check_one(s, key.group, epoch_s(since))]
+    findings = [f for one in built for f in _check_one(*one, key.group, epoch_s(since))]
     return Found(scores, findings, state.series_ids)
 
 
@@ -205,27 +225,26 @@ def _check(c: Connection, state: State, suspects: Mapping[str, float], now: date
     for name, since_s in suspects.items():
         one = read_samples(c, state.series[name], since, now)
         if one is not None:
-            yield from _check_one(one, state.key.group, since_s)
+            series = build_series(one.times_s, one.values, state.key.group.step_s)
+            yield from _check_one(one, series, state.key.group, since_s)
 
 
-def _check_one(one: Samples, group: Group, since_s: float) -> Iterable[Finding]:
+def _check_one(one: Samples, series: Series, group: Group, since_s: float) -> Iterable[Finding]:
     """What the checks of the quantity find; `gap` is none of them."""
     kinds = {CHECKS[check] for check in group.watch.checks}
-    series = build_series(one.times_s, one.values, group.step_s)
     for fault in check_series(series, one.times_s, FACTORS[group.watch.units]):
         if fault.kind in kinds and fault.at_s > since_s:
             yield Finding(one.label, fault.at_s, fault.kind, fault.detail)
 
 
 def _find_lasting(
-    one: Samples, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
+    one: Samples, series: Series, group: Group, since: datetime, found_of: Mapping[str, Mapping[int, datetime]]
 ) -> Iterable[Finding]:
     """What began before the readings that are scored, lasts until the newest one, and was never found.
 
     It is said of the newest reading, for earlier nobody could know; another unit of its own instant too, from which
     its factor is recalled.
     """
-    series = build_series(one.times_s, one.values, group.step_s)
     kinds, is_known = {CHECKS[check] for check in group.watch.checks}, series.observed
     newest = series.values[is_known][-JUDGED:].tolist()
 
@@ -245,7 +264,7 @@ def _find_lasting(
             yield Finding(one.label, at_s, "unit", f"{changes[-1].times:g} times as large as before")
 
 
-def _count_left_out(one: Samples, scored: Sequence[Mapping[int, datetime]], since: datetime) -> int:
+def _count_left_out(one: Samples, scored: Sequence[Scored], since: datetime) -> int:
     """Readings up to an instant that came after the last scored one; none where nothing is scored."""
     if not scored:
         return 0

@@ -22,6 +22,8 @@ RUNNING: Final = frozenset({*COMPOSITES, "persistence-z"})
 CELLS_AT_ONCE: Final = 64
 READINGS_AT_ONCE: Final = 250_000  # of all series: no other thread of the core waits longer than for one block
 Thresholds = Mapping[str, float]  # of each part, or of the detector itself
+# by series: the instants up to which its alarms, and its stuck stretches, were dismissed; -inf: none
+Dismissed = Mapping[str, tuple[float, float]]
 
 
 class Running:
@@ -35,6 +37,7 @@ class Running:
     def __init__(
         self, samples: Mapping[str, Series], detectors: Mapping[str, Thresholds], from_s: float,
         shown_above: Mapping[str, float | None] | None = None, told: Mapping[str, Mapping[str, float]] | None = None,
+        dismissed: Dismissed | None = None,
     ) -> None:  # fmt: skip
         """Take in a record.
 
@@ -45,6 +48,7 @@ class Running:
             shown_above: of each detector, see `Strongest`; 1 where nothing is said.
             told: of each detector and series, the newest instant up to `from_s` of which people were told. None: what
                 would have alarmed was told.
+            dismissed: see `forgive`.
         """
         self.names, table, first, places = lay_out(samples)
         self.detectors = detectors
@@ -64,6 +68,7 @@ class Running:
         self._strongest = {
             name: Strongest(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
         }
+        self.forgive(dismissed or {})
         self._kinds = KindSoFar(scored)
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)
@@ -102,13 +107,19 @@ class Running:
                 self._touched[row, column] = True
         return late
 
+    def forgive(self, dismissed: Dismissed) -> None:
+        """Hold nothing back for what people dismissed; what is not named holds something back again."""
+        alarms, stuck = (self._find_cells({n: ends[k] for n, ends in dismissed.items()}) for k in range(2))
+        for one in self._strongest.values():
+            one.forgive(alarms, stuck)
+
     def _find_cell(self, row: int, at_s: float) -> int:
         return int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])
 
     def _find_cells(self, at_s: Mapping[str, float]) -> NDArray[np.int64]:
         cells = np.full(len(self.names), LONG_AGO)
         for name, at in at_s.items():
-            if name in self._row_of:
+            if name in self._row_of and np.isfinite(at):
                 cells[self._row_of[name]] = self._find_cell(self._row_of[name], at)
         return cells
 

@@ -63,15 +63,18 @@ def pause_of(site: Site) -> timedelta:
     return max(SHORTEST_PAUSE, timedelta(seconds=2.0 * slowest))
 
 
-def load_runs(c: Connection, site: Site, since: datetime, now: datetime) -> list[AnomalyRun]:
-    """Happenings of a time, oldest first, each with the newest label that touches it.
+def load_runs(
+    c: Connection, site: Site, since: datetime, now: datetime, series_ids: Collection[int] | None = None
+) -> list[AnomalyRun]:
+    """Happenings of a time, oldest first, each with the newest label that touches it; of some series or all.
 
     One that began before the time is read from its begin on. So where it began, what it is called and who labelled it
     are the same from whatever day it is looked at. All that is said of a series while its unit is wrong is one
     happening under that name, since its first reading so.
     """
     a, pause = t.anomaly.c, pause_of(site)
-    rows = _go_back(c, _read_alerts(c, t.series.c.site == site.id, a.at > since, a.at <= now), since, pause)
+    chosen = t.series.c.site == site.id if series_ids is None else a.series_id.in_(series_ids)
+    rows = _go_back(c, _read_alerts(c, chosen, a.at > since, a.at <= now), since, pause)
     ids = {row.series_id for row in rows}
     first = min((row.at for row in rows), default=since)
     wrong = _list_believed(c, site, ids, now)
@@ -122,24 +125,25 @@ def _divide(
 ) -> list[list[Any]]:
     """Alerts by happening; arguments in order of series and time.
 
-    A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it goes on and becomes more than they saw: `STRONGER` times
-    as strong as before their word, or a fault that a check found after it.
+    A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it goes on and
+    becomes more than they saw: `STRONGER` times as strong, or a fault that a check found after their word.
     """
-    found, last = list[list[Any]](), None
+    found: list[list[Any]] = []
     for series_id, of_series in groupby(rows, attrgetter("series_id")):
+        last: list[Any] = []
         words, heard, seen = labels.get(series_id, ()), None, list[Any]()
         units = [one for one in wrong if one.series_id == series_id]
         for at, epoch in groupby(of_series, attrgetter("at")):
             news = list(epoch)
-            is_new = last is None or last[0].series_id != series_id or at - last[-1].at > pause
+            is_new = not last or at - last[-1].at > pause
             is_new = is_new or any(_overlaps(one, last[-1].at) != _overlaps(one, at) for one in units)
-            if last is not None and not is_new:
+            if not is_new and words:
                 word = next((k for k in words if k.from_at <= last[-1].at and k.to_at >= last[0].at), None)
                 if word is not None and word.verdict == DISMISSED and at > word.to_at:
                     if word is not heard:
                         heard, seen = word, [row for row in last if row.at <= word.to_at]
                     is_new = _is_more(news, seen)
-            if last is None or is_new:
+            if is_new:
                 last = []
                 found.append(last)
             last += news
@@ -209,6 +213,21 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
         word = next(touching, None)
         if word is None or (word.verdict != DISMISSED and word.cause in {"unknown", CHECKS[CHECK]}):
             found.append(one)
+    return found
+
+
+def load_dismissed(
+    c: Connection, site: Site, since: datetime, now: datetime
+) -> dict[int, tuple[datetime, datetime | None]]:
+    """Up to when the alarms of each series were dismissed, and up to when its stuck stretch was; without any other."""
+    k, s = t.anomaly_label.c, t.series.c
+    query = select(k.series_id).join(t.series, s.id == k.series_id)
+    ids = set(c.execute(query.where(s.site == site.id, k.verdict == DISMISSED, k.to_at > since)).scalars())
+    found: dict[int, tuple[datetime, datetime | None]] = {}
+    for run in load_runs(c, site, since, now, ids) if ids else ():
+        if run.label is not None and run.label.verdict == DISMISSED:
+            stuck = max(run.label.at, run.to_at) if STUCK in run.detectors else None
+            found[run.series_id] = run.to_at, stuck or found.get(run.series_id, (None, None))[1]
     return found
 
 

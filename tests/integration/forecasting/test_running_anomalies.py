@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.domain.alert import Actor
 from monitor.domain.observation import Observation
 from monitor.domain.site import Site
 from monitor.jobs import anomaly, anomaly_state
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import add_label, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -204,3 +206,29 @@ def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Data
         look(database, witness, day)
     assert START + ECHO * DAY in list_over(database, alerted=True)
     assert not list_over(database, alerted=False)
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_dismissed_alarm_holds_nothing_back_until_somebody_confirms_it(
+    database: Database, stepped: Site, is_made_anew: bool
+) -> None:
+    """A false alarm must not hide a true one: somebody said snow, and what came weeks later was reported to nobody."""
+    ada = Actor("Ada")
+    for day in range(178, ECHO - 5, 3):
+        look(database, stepped, day)
+    until = START + (ECHO - 5) * DAY
+    with database.write() as c:
+        (happening,) = load_runs(c, stepped, START, until)
+        add_label(c, stepped.id, happening, "dismissed", "snow_ice", ada, "", until)
+    for day in range(ECHO - 4, ECHO + 3):
+        if is_made_anew:
+            anomaly_state.forget(database, stepped.id)
+        look(database, stepped, day)
+    assert list_over(database, alerted=True)[-1] == START + (ECHO + 2) * DAY
+    assert not list_over(database, alerted=False)
+    with database.write() as c:
+        c.execute(delete(t.anomaly).where(t.anomaly.c.at >= START + ECHO * DAY))
+        add_label(c, stepped.id, happening, "confirmed", "step", ada, "", until)
+    anomaly_state.forget(database, stepped.id)
+    look(database, stepped, ECHO + 3)
+    assert START + ECHO * DAY in list_over(database, alerted=False)

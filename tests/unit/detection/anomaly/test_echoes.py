@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detection.anomaly.detector import start_without_history
-from detection.anomaly.parts import Strongest
+from detection.anomaly.parts import LONG_AGO, Strongest
 from detection.anomaly.windows import Series
 
 DAY = 86400.0
@@ -12,7 +12,7 @@ CELLS = 200
 LIMITS = {"level": 5.0, "creep": 20.0}
 
 
-def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_above=1.0):
+def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_above=1.0, dismissed=None):
     """Cells of the first row that alarm, given cells and scores in thresholds of two parts."""
     table = {part: np.full((rows, cells), 0.1) for part in LIMITS}
     for part, given in (("level", level), ("creep", creep)):
@@ -20,7 +20,10 @@ def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_
             table[part][0, cell] = score * LIMITS[part]
     held = np.zeros((rows, cells), dtype=bool)
     held[0, list(stuck)] = True
-    score, _ = Strongest(rows, step_s, LIMITS, shown_above).feed(table, held, 0, cells)
+    strongest = Strongest(rows, step_s, LIMITS, shown_above)
+    if dismissed is not None:
+        strongest.forgive(*(np.full(rows, cell) for cell in dismissed))
+    score, _ = strongest.feed(table, held, 0, cells)
     assert rows == 1 or not (score[1:] > 1.0).any()
     return np.flatnonzero(score[0] > 1.0).tolist()
 
@@ -28,6 +31,15 @@ def alarms(level=(), creep=(), stuck=(), rows=1, step_s=DAY, cells=CELLS, shown_
 def test_what_an_alarm_leaves_in_the_long_lines_is_no_new_alarm():
     assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)]) == [50]
     assert alarms(level=[(50, 1.5)], creep=[(111, 1.4)]) == [50, 111]  # the lines of 60 days have passed it
+
+
+def test_what_a_person_dismissed_has_no_echo():
+    assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 90]
+    assert alarms(level=[(50, 1.5), (60, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 60]
+    stuck = range(45, 58)
+    assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(57, LONG_AGO)) == [], "another alarm was dismissed"
+    assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(48, 50)) == [80], "it goes on after the word"
+    assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(48, 57)) == [80]
 
 
 def test_a_stronger_one_alarms_and_so_is_one_of_a_part_that_looks_back_less():
