@@ -28,7 +28,7 @@ from detection.anomaly.bench import TEST_FROM, find_certain, run_bench
 from detection.anomaly.detector import VALIDATE_UNTIL, Detector, start_without_history, train_detector
 from detection.anomaly.evaluation import Outcome, judge_alarms
 from detection.anomaly.faults import AFTERMATH_DAYS, KINDS, Event, inject, inject_many
-from detection.anomaly.parts import Strongest, score_record
+from detection.anomaly.parts import LONG_AGO, Strongest, score_record
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.split import split_budget
@@ -36,7 +36,7 @@ from detection.anomaly.stages import DAY_S
 from detection.anomaly.threshold import Threshold
 from detection.anomaly.windows import Series, build_series
 from forecasting.data import sources as source
-from tests.bench.record import record
+from tests.bench.record import read_figures, record
 
 SEEDS: Final = (10, 11, 12)
 COUNTED_SEEDS: Final = (20, 21, 22, 23)
@@ -59,10 +59,19 @@ def main() -> None:
     """Measure and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--look", help="a benchmark: G, K, S or SK")
-    if (benchmark := parser.parse_args().look) is not None:
-        look(benchmark)
+    parser.add_argument("--way", help="one of those that were tried, judged alone beside what is served")
+    asked = parser.parse_args()
+    if asked.look is not None:
+        look(asked.look)
         return
     records = read_records(Path(environ["SLOPEWARD_DATA"]) / "timeseries")
+    if asked.way is not None:
+        kept = dict(read_figures("anomalies-choosing") or {})
+        at_hand = {name: train_detector("rules", samples, BUDGET, 0).thresholds for name, samples in records.items()}
+        ways = {way: TRIED[way] for way in ("served", asked.way)}
+        kept["tried"] = dict(kept["tried"]) | judge_tried(records, at_hand, ways)
+        record("anomalies-choosing", "python -m tests.bench.anomaly.bench_choosing", kept)
+        return
     figures: dict[str, Any] = {}
     wrong: Counter[str] = Counter()
     served: dict[str, Mapping[str, Threshold]] = {}
@@ -81,7 +90,7 @@ def main() -> None:
     figures["without history"] = {
         name: run_bench(records[name], ["rules+checks"], BUDGET, SEEDS, fresh)[0] for name in UNSEEN
     }
-    figures["tried"] = judge_tried(records, served)
+    figures["tried"] = judge_tried(records, served, TRIED)
     figures["drifts after a step"] = judge_followed(records, served)
     print(record("anomalies-choosing", "python -m tests.bench.anomaly.bench_choosing", figures))
 
@@ -99,16 +108,18 @@ def look(benchmark: str) -> None:
 
 
 def judge_tried(
-    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, Threshold]]
-) -> dict[str, Any]:
+    records: Mapping[str, Mapping[str, Series]], served: Mapping[str, Mapping[str, Threshold]],
+    ways: "Mapping[str, Tried]",
+) -> dict[str, Any]:  # fmt: skip
     """Figures of each way that was tried, and its gain over what is served, record by record."""
-    counted = {name: [lay(samples, seed) for seed in COUNTED_SEEDS] for name, samples in records.items()}
+    counting = records if any(tried.counts for tried in ways.values()) else {}
+    counted = {name: [lay(samples, seed) for seed in COUNTED_SEEDS] for name, samples in counting.items()}
     judged = {name: [lay(samples, seed) for seed in SEEDS] for name, samples in records.items()}
     hidden = {name: [lay(samples, seed, hide=True) for seed in SEEDS] for name, samples in records.items()}
     own = {name: split_budget(samples, VALIDATE_UNTIL, BUDGET, {}) for name, samples in records.items()}
     figures: dict[str, Any] = {}
     first: list[float] = []
-    for way, tried in TRIED.items():
+    for way, tried in ways.items():
         drawn = {name: {part: one.value for part, one in row.items()} for name, row in served.items()}
         if tried.counts:
             of = {
@@ -154,6 +165,7 @@ class Tried:
         until: an alarm lasts until its score falls below this share of the threshold.
         echoes: what an alarm leaves behind in the parts alarms again.
         hides: readings that are stuck or replayed in truth are missing.
+        forgives: a false alarm is dismissed a week after its end, and holds nothing back from then on.
     """
 
     counts: bool = False
@@ -161,12 +173,14 @@ class Tried:
     until: float = 1.0
     echoes: bool = False
     hides: bool = False
+    forgives: bool = False
 
 
 TRIED: Final = {
     "served": Tried(),
     "echoes alarm again": Tried(echoes=True),
     "stuck and replayed readings missing": Tried(hides=True),
+    "dismissed alarms have no echo": Tried(forgives=True),
     "counted anew": Tried(counts=True),
     "echoes alarm again, alarms last until 0.5": Tried(echoes=True, until=0.5),
     "echoes alarm again, counted anew, parts count together": Tried(echoes=True, counts=True, power=6),
@@ -194,7 +208,7 @@ class Laid:
         else:
             finite = {part: limit for part, limit in thresholds.items() if np.isfinite(limit)}
             strongest = Strongest(len(self.stuck), next(iter(self.faulty.values())).step_s, finite)
-            scores = np.nan_to_num(strongest.feed(self.by, self.stuck, 0, self.stuck.shape[1])[0])
+            scores = np.nan_to_num(self._follow(strongest) if tried.forgives else self._feed(strongest, slice(None)))
         alarms = {}
         for (name, certain), score in zip(self.certain.items(), scores, strict=True):
             raised = score > 1.0
@@ -210,6 +224,29 @@ class Laid:
                 raised = np.isin(np.arange(len(score)), cells[far])
             alarms[name] = raised.astype(np.float64)
         return judge_alarms(self.faulty, alarms, self.events, TEST_FROM)
+
+    def _feed(self, strongest: Strongest, block: slice) -> NDArray[np.float64]:
+        stuck = self.stuck[:, block]
+        by = {part: row[:, block] for part, row in self.by.items()}
+        return strongest.feed(by, stuck, block.start or 0, stuck.shape[1])[0]
+
+    def _follow(self, strongest: Strongest) -> NDArray[np.float64]:
+        """Scores where somebody dismisses each false alarm a week after its end; aftermaths are labelled by nobody."""
+        rows, cells = self.stuck.shape
+        week = round(RUN_GAP_S / next(iter(self.faulty.values())).step_s)
+        scores, free = np.full((rows, cells), np.nan), np.full(rows, LONG_AGO)
+        for begin in range(0, cells, week):
+            scores[:, begin : begin + week] = self._feed(strongest, slice(begin, begin + week))
+            for row, name in enumerate(self.faulty):
+                over = np.flatnonzero(np.nan_to_num(scores[row, : begin + week]) > 1.0)
+                if not over.size or not free[row] < over[-1] <= begin:
+                    continue  # nothing new, or it goes on
+                run = over[over > over[:-1][np.diff(over) > week][-1]] if (np.diff(over) > week).any() else over
+                mine = [e for e in self.events if e.station == name]
+                if not any(run[0] <= e.quiet_until and run[-1] >= e.first for e in mine):
+                    free[row] = over[-1]
+            strongest.forgive(free.copy(), np.full(rows, LONG_AGO))
+        return scores
 
 
 def lay(samples: Mapping[str, Series], seed: int, *, hide: bool = False) -> Laid:
