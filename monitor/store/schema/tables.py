@@ -263,7 +263,7 @@ forecast = Table(
     Index("ix_forecast_series_model", "series_id", "model", "issued_at"),  # the last issue of each model by seeks
     Column("target_month", String(7), Computed("substr(target_at, 1, 7)", persisted=True)),
     # all that the monthly views read of a forecast, in the order they group it: neither wide rows nor a sort
-    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "q025", "q10", "q90", "q975", "stage", "id"),
+    Index("ix_forecast_month", "series_id", "model", "horizon_s", "target_month", "stage", "id", "q025", "q10", "q90", "q975"),
 )  # fmt: skip
 forecast_withheld = Table(
     "forecast_withheld", metadata,
@@ -278,6 +278,11 @@ forecast_score = Table(
     Column("crps", Number), Column("pit", Number),  # of the whole fan; empty = scored by a version that did not know them
     Column("situation", String(16)),  # critical, accelerating, after a step, after rain, steady, creep
     *finite("forecast_score", "observed", "error", "baseline_error", "persistence_error", "pinball", "winkler_80"),
+    # all that the monthly views read of a score: rows lie in the order in which targets were observed, page by page of others
+    Index(
+        "ix_forecast_score_figures", "forecast_id",
+        postgresql_include=["error", "baseline_error", "persistence_error", "inside_80", "inside_95", "pinball", "winkler_80", "crps", "pit", "situation"],
+    ).ddl_if(dialect="postgresql"),  # SQLite finds a row by its number, with all that it holds
 )  # fmt: skip
 model = Table(
     "model", metadata,

@@ -106,6 +106,19 @@ class Dialect:
             return f"CROSS JOIN forecast f ON f.id IN ({rows})"
         return f"CROSS JOIN LATERAL ({rows}) newest JOIN forecast f ON f.id = newest.id"
 
+    def scored_groups(self, figures: str, by: str) -> str:
+        """Figures of forecasts `f` with their scores `c`, in groups of each `series s`.
+
+        PostgreSQL takes one series after the other: within it the index on months has the groups in order. Over all
+        of them it expects few rows where many series have few, and sorts many on the disk where one has many.
+        """
+        scores = "JOIN forecast_score c ON c.forecast_id = f.id"
+        if self.sqlite:
+            return f"""SELECT {_SERIES}, {figures}
+FROM series s JOIN forecast f ON f.series_id = s.id {scores} GROUP BY s.site, s.station, s.quantity, {by}"""
+        return f"""SELECT {_SERIES}, g.* FROM series s CROSS JOIN LATERAL
+  (SELECT {figures} FROM forecast f {scores} WHERE f.series_id = s.id GROUP BY {by}) g"""
+
 
 _SERIES: Final = "s.site AS site, s.station AS station, s.quantity AS quantity"
 _FORECAST: Final = f"""{_SERIES}, s.unit AS unit, f.issued_at, f.data_until, f.as_of_received_at, f.target_at, f.horizon_s,
@@ -152,14 +165,16 @@ FROM offset_entry e JOIN series s ON s.id = e.series_id""",
 
 def _forecast_views(d: Dialect) -> dict[str, str]:
     scored = "FROM series s JOIN forecast f ON f.series_id = s.id JOIN forecast_score c ON c.forecast_id = f.id"
-    group = f"{_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month"
-    by = "GROUP BY s.site, s.station, s.quantity, f.model, f.horizon_s, f.target_month"
+    group, by = (
+        "f.model AS model, f.horizon_s AS horizon_s, f.target_month AS month",
+        "f.model, f.horizon_s, f.target_month",
+    )
 
     def share(inside: str) -> str:
         return f"avg(CAST(CASE WHEN c.{inside} THEN 1 ELSE 0 END AS double precision))"
 
-    both = f"""SELECT {group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
-  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95 {scored} {by}"""
+    both = d.scored_groups(f"""{group}, count(*) AS n, {share("inside_80")} AS covered_80, {share("inside_95")} AS covered_95,
+  avg(f.q90 - f.q10) AS width_80, avg(f.q975 - f.q025) AS width_95""", by)  # fmt: skip
 
     return {
         # the kinematic forecast stands only while it is issued: an old one must not be read as shown
@@ -168,23 +183,29 @@ def _forecast_views(d: Dialect) -> dict[str, str]:
         "forecast_history": f"SELECT {_FORECAST}, {_EXPERIENCE} FROM series s JOIN forecast f ON f.series_id = s.id",
         "forecast_vs_observed": f"""SELECT {_FORECAST}, c.observed_at, c.observed, c.error, c.baseline_error, c.persistence_error,
   c.inside_80, c.inside_95, c.pinball, c.winkler_80, c.scored_at, c.crps, c.pit, c.situation {scored}""",
-        "forecast_skill": f"""SELECT {group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+        "forecast_skill": d.scored_groups(
+            f"""{group}, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence,
   {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
-  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill
-{scored} {by}""",
-        "forecast_skill_by_stage": f"""SELECT {group}, f.stage AS stage, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+  CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill""",
+            by,
+        ),
+        "forecast_skill_by_stage": d.scored_groups(
+            f"""{group}, f.stage AS stage, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.baseline_error))", 6)} AS mae_best_baseline,
   CASE WHEN avg(abs(c.baseline_error)) > 0 THEN {d.rounded("1 - avg(abs(c.error)) / avg(abs(c.baseline_error))", 6)} END AS skill,
-  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95
-{scored} {by}, f.stage""",
-        "forecast_scores": f"""SELECT {group}, c.situation AS situation, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
+  {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95""",
+            f"{by}, f.stage",
+        ),
+        "forecast_scores": d.scored_groups(
+            f"""{group}, c.situation AS situation, count(*) AS n, {d.rounded("avg(abs(c.error))", 6)} AS mae,
   {d.rounded("avg(abs(c.persistence_error))", 6)} AS mae_persistence, {d.rounded("avg(c.pinball)", 6)} AS pinball,
   {d.rounded("avg(c.crps)", 6)} AS crps, {d.rounded("avg(c.winkler_80)", 6)} AS interval_score_80,
   {d.rounded(share("inside_80"), 6)} AS covered_80, {d.rounded(share("inside_95"), 6)} AS covered_95,
   {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit < 0.1 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_below_10,
-  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit > 0.9 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_above_90
-{scored} {by}, c.situation""",
+  {d.rounded("avg(CASE WHEN c.pit IS NULL THEN NULL WHEN c.pit > 0.9 THEN 1.0 ELSE 0.0 END)", 6)} AS pit_above_90""",
+            f"{by}, c.situation",
+        ),
         "forecast_coverage_rolling": f"""SELECT {_SERIES}, f.model AS model, f.horizon_s AS horizon_s, f.target_at, f.issued_at, f.shown,
   {d.rounded(f"{share('inside_80')} OVER newest", 6)} AS covered_80, {d.rounded(f"{share('inside_95')} OVER newest", 6)} AS covered_95,
   count(*) OVER newest AS n
