@@ -22,10 +22,20 @@ from monitor.domain.duty.quiet import read_quiet
 from monitor.domain.ground import crosses_itself, measure_m
 from monitor.domain.instants import spell_duration
 from monitor.domain.names import fold_name, is_same_person, unify_names
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, UNITS, convert, convert_difference
+from monitor.domain.quantities import (
+    BATTERY,
+    BATTERY_LEVEL,
+    OF_VELOCITY_MAPS,
+    OF_ZONES,
+    QUANTITIES,
+    UNITS,
+    convert,
+    convert_difference,
+)
 from monitor.domain.site import (
     SIREN,
     TEAM,
+    VELOCITY_MAP,
     AnomalyPlan,
     Binding,
     Criterion,
@@ -83,7 +93,7 @@ def parse_site(text: str, name: str) -> Site:
     stations: tuple[Station, ...] = ()
     for index, table in enumerate(file.station):
         with faults.gathered():
-            stations += (_read_station(table, own, f"{name}: station[{index}]"),)
+            stations += (_read_station(table, file.site, own, f"{name}: station[{index}]"),)
     whole = len(stations) == len(file.station)  # else what refers to stations would be refused for nothing
     criteria: tuple[Criterion, ...] = ()
     counts: dict[str, int] = {}
@@ -178,21 +188,27 @@ def _read_outline(document: Mapping[str, Any], name: str) -> tuple[schema.SiteFi
     return file, levels
 
 
-def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[Level, ...], where: str) -> Exposed:
-    """What would be reached, with corners near the slope and in their order; from the first level on unless it says."""
-    corners = table.corners[:-1] if table.corners[0] == table.corners[-1] else table.corners
+def _read_corners(corners: schema.Corners, site: schema.SiteTable, where: str) -> schema.Corners:
+    """Corners near the slope and in their order; the last is not the first again."""
+    corners = corners[:-1] if corners[0] == corners[-1] else corners
     if len(set(corners)) < 3:
-        raise ConfigError(f"{where}.corners: expected three different corners at least, got {len(set(corners))}")
+        raise ConfigError(f"{where}: expected three different corners at least, got {len(set(corners))}")
     for corner in corners:
         if (far_m := measure_m((site.latitude, site.longitude), corner)) > FARTHEST_M:
             raise ConfigError(
-                f"{where}.corners: {list(corner)} lies {far_m / 1000.0:.0f} km from the site; expected at most "
+                f"{where}: {list(corner)} lies {far_m / 1000.0:.0f} km from the site; expected at most "
                 f"{FARTHEST_M / 1000.0:.0f} km (latitude comes first)"
             )
     if crosses_itself(corners):
         raise ConfigError(
-            f"{where}.corners: two edges cross or touch; expected each corner once, in the order of a walk around it"
+            f"{where}: two edges cross or touch; expected each corner once, in the order of a walk around it"
         )
+    return corners
+
+
+def _read_exposed(table: schema.ExposedTable, site: schema.SiteTable, levels: tuple[Level, ...], where: str) -> Exposed:
+    """What would be reached; from the first level on unless it says."""
+    corners = _read_corners(table.corners, site, f"{where}.corners")
     names = {v.name: v.number for v in levels}
     if table.level is not None and names.get(table.level, 0) == 0:
         expected = ", ".join(v.name for v in levels[1:])
@@ -328,11 +344,14 @@ def _read_levels(table: Mapping[str, Any], name: str) -> tuple[Level, ...]:
     return tuple(levels)
 
 
-def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityTable], where: str) -> Station:
+def _read_station(
+    table: schema.StationTable, site: schema.SiteTable, own: Mapping[str, schema.QuantityTable], where: str
+) -> Station:
     series = []
     for index, item in enumerate(table.series):
         series.append(_read_series(table.id, item, own, f"{where}.series[{index}]"))
     _refuse_doubles((s.quantity for s in series), f"{where}.series: quantity")
+    _refuse_unmapped(table, where)
     return Station(
         id=table.id, latitude=table.latitude, longitude=table.longitude, height_m=table.height_m,
         azimuth_deg=table.azimuth_deg, plunge_deg=table.plunge_deg, reference=table.reference, logger=table.logger,
@@ -340,7 +359,28 @@ def _read_station(table: schema.StationTable, own: Mapping[str, schema.QuantityT
         footprint=table.footprint, v_eq_mm_per_day=table.v_eq_mm_per_day, v_eq_reviewed=table.v_eq_reviewed,
         gateway=table.gateway, power=table.power, calibrate_every_s=table.calibrate_every,
         calibrated_on=str(table.calibrated_on) if table.calibrated_on else None, origin=_read_origin(table.origin),
+        outline=() if table.outline is None else _read_corners(table.outline, site, f"{where}.outline"),
     )  # fmt: skip
+
+
+def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
+    """Refuse series that no map of velocities could fill, and a zone that is an instrument as well.
+
+    All that maps say of zones is one witness: an instrument among them would be one with all of them.
+    """
+    mapped = [one.quantity for one in table.series if one.source == VELOCITY_MAP]
+    for index, one in enumerate(table.series):
+        key = f"{where}.series[{index}]"
+        if one.source == VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
+            raise ConfigError(f"{key}.source: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}, not {one.quantity}")
+        if one.over_mm_per_day and one.quantity != "moving_share":
+            raise ConfigError(f"{key}.over_mm_per_day: only moving_share counts what is faster")
+    if mapped and table.outline is None and (table.latitude is None or table.longitude is None):
+        raise ConfigError(f"{where}: a velocity map is read where? expected outline, or latitude and longitude")
+    if OF_ZONES & set(mapped) and (others := [one.quantity for one in table.series if one.source != VELOCITY_MAP]):
+        raise ConfigError(
+            f"{where}: expected a station of its own for {others[0]}: this one is a zone of velocity maps"
+        )
 
 
 def _read_origin(table: schema.OriginTable | None) -> Origin | None:
@@ -403,6 +443,7 @@ def _read_series(
         station=station, quantity=table.quantity, unit=canonical, interval_s=table.interval,
         max_silence_s=table.max_silence or 3.0 * table.interval, noise_floor=noise or 0.0, verify_step=step,
         stamp=table.stamp, low=low, high=high, empty=to_canonical(table.empty, "empty"),
+        over_mm_per_day=table.over_mm_per_day,
         physical=tuple(sorted(set(table.physical))), may_fall=to_canonical(table.may_fall, "may_fall", span=True),
         may_rise=to_canonical(table.may_rise, "may_rise", span=True), by_hand=table.by_hand, source=table.source,
     )  # fmt: skip

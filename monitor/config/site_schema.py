@@ -17,6 +17,7 @@ Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=NAME)]
 Strings = tuple[str, ...]
+Corners = Annotated[tuple[tuple[Latitude, Longitude], ...], Field(min_length=3, max_length=100)]
 
 
 class SiteTable(Section):
@@ -79,6 +80,7 @@ class SeriesTable(Section):
     may_rise: float | None = Field(default=None, ge=0.0)
     by_hand: bool = False
     source: Literal["", "image correlation", "velocity map"] = ""
+    over_mm_per_day: float = Field(default=0.0, ge=0.0)
 
 
 class OriginTable(Section):
@@ -125,6 +127,7 @@ class StationTable(Section):
     v_eq_mm_per_day: float | None = Field(default=None, gt=0.0)
     v_eq_reviewed: str = ""
     origin: OriginTable | None = None
+    outline: Corners | None = None
     series: tuple[SeriesTable, ...] = ()
 
     @model_validator(mode="after")
@@ -319,7 +322,7 @@ class ExposedTable(Section):
     """[[exposed]]."""
 
     name: str = Field(min_length=1, max_length=200)
-    corners: tuple[tuple[Latitude, Longitude], ...] = Field(min_length=3, max_length=100)
+    corners: Corners
     level: Name | None = None
 
 

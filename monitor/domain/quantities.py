@@ -51,6 +51,8 @@ QUANTITIES: Final[dict[str, Quantity]] = {
             for c in ("", "_east", "_north", "_up", "_downslope", "_los", "_distance")
         ),
         Quantity("velocity", "mm/day", -1e6, 1e6),
+        Quantity("velocity_p95", "mm/day", 0.0, 1e6, LOW),
+        Quantity("moving_share", "%", 0.0, 100.0, ENDS),
         Quantity("tilt", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("tilt_x", "mrad", -1600.0, 1600.0, ENDS),
         Quantity("tilt_y", "mrad", -1600.0, 1600.0, ENDS),
@@ -79,6 +81,11 @@ QUANTITIES: Final[dict[str, Quantity]] = {
 
 # what scenes say of the place of a station: not what the instrument there is for
 OF_SCENES: Final = frozenset({"coherence", "ndvi", "scene_probability"})
+
+# what a map of velocities says of the ground of a station: its mean; how fast 95 % of it are at most, either way; the
+# share of it that moves
+OF_VELOCITY_MAPS: Final = ("velocity", "velocity_p95", "moving_share")
+OF_ZONES: Final = frozenset({"velocity_p95", "moving_share"})
 
 # how stations begin under whose names landslides are followed on scenes; they are no instruments
 LANDSLIDE: Final = "F-"

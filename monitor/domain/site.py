@@ -33,6 +33,7 @@ class SeriesSpec:
     may_rise: float | None = None
     by_hand: bool = False  # a person reads it and types the value
     source: str = ""  # `IMAGE_CORRELATION`: `slopeward scenes track` writes it; `VELOCITY_MAP`: `velocity`
+    over_mm_per_day: float = 0.0  # moving_share: of its ground what is faster, either way
 
     @property
     def walls(self) -> Walls:
@@ -92,6 +93,7 @@ class Station:
     calibrated_on: str | None = None  # day of the last calibration
     calibrate_every_s: float | None = None
     origin: Origin | None = None  # of positions that its receiver sends
+    outline: tuple[tuple[float, float], ...] = ()  # ground that maps of velocities are read on: latitude, longitude
 
     def find_series(self, quantity: str) -> SeriesSpec | None:
         """The series it declares; components of displacement answer to `displacement`."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from monitor.domain.fusion import Clause, list_leaves, may_become
-from monitor.domain.site import Criterion, Site, once_per_site
+from monitor.domain.quantities import OF_ZONES
+from monitor.domain.site import VELOCITY_MAP, Criterion, Site, once_per_site
 
 OBSERVERS: Final = "observers"
 SCENE: Final = "scene"
@@ -28,7 +29,8 @@ def find_groups(site: Site) -> Mapping[str, str]:
     """Independence group of every witness: stations that share a reference, logger, antenna or footprint are one.
 
     A station that is itself the reference of others belongs to them. Observers, images and radar zones are groups of
-    their own: all zones come from one satellite and one processing.
+    their own: all zones come from one satellite and one processing. So do stations that maps of velocities alone give
+    values, where zones are among them.
     """
     parent = {s.id: s.id for s in site.stations}
 
@@ -48,6 +50,10 @@ def find_groups(site: Site) -> Mapping[str, str]:
             parent[root(station.id)] = root(other)
             if kind == "reference" and value in parent:
                 parent[root(station.id)] = root(value)
+    mapped = [s for s in site.stations if s.series and all(one.source == VELOCITY_MAP for one in s.series)]
+    if any(one.quantity in OF_ZONES for s in mapped for one in s.series):
+        for station in mapped:
+            parent[root(station.id)] = root(mapped[0].id)
     members: dict[str, list[str]] = {}
     for station in site.stations:
         members.setdefault(root(station.id), []).append(station.id)

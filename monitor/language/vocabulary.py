@@ -17,8 +17,9 @@ MONTHS: Final = (
 DAYS: Final = (N_("Mon"), N_("Tue"), N_("Wed"), N_("Thu"), N_("Fri"), N_("Sat"), N_("Sun"))
 QUANTITIES: Final = frozenset({
     N_("displacement"), N_("displacement east"), N_("displacement north"), N_("displacement up"),
-    N_("displacement downslope"), N_("displacement los"), N_("displacement distance"), N_("velocity"), N_("tilt"),
-    N_("tilt x"), N_("tilt y"), N_("strain"), N_("crack opening"), N_("pore pressure"), N_("earth pressure"),
+    N_("displacement downslope"), N_("displacement los"), N_("displacement distance"), N_("velocity"),
+    N_("velocity p95"), N_("moving share"), N_("tilt"), N_("tilt x"), N_("tilt y"), N_("strain"), N_("crack opening"),
+    N_("pore pressure"), N_("earth pressure"),
     N_("water level"), N_("groundwater level"), N_("reservoir level"), N_("soil moisture"), N_("rain"),
     N_("snow depth"), N_("temperature"), N_("air pressure"), N_("acceleration"), N_("coherence"), N_("ndvi"),
     N_("scene probability"), N_("battery voltage"), N_("battery level"), N_("signal strength"),

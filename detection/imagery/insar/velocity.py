@@ -41,6 +41,7 @@ NMAD: Final = 1.4826
 SAMPLE_STRIPS: Final = 24
 SAMPLE_ROWS: Final = 32
 SAMPLE_PX: Final = 400_000  # of a zone, at most
+PLACE_PX: Final = 4_000_000  # of a place, at most; of a larger one an even share
 EMPTY_SHARE: Final = 0.01
 FRAME_SHARE: Final = 0.5  # of what is 0
 FAR: Final = 3.0
@@ -63,6 +64,7 @@ class VelocityAsked:
         k_sigma: a zone moves beyond so many of them.
         minimum_area_m2: smaller zones are left out.
         places: where velocities are taken.
+        bounds: of places, mm/year: ground that is slower, either way, does not count as moving.
         out_dir: for the files.
     """
 
@@ -75,6 +77,7 @@ class VelocityAsked:
     k_sigma: float = 3.0
     minimum_area_m2: float = 10_000.0
     places: tuple[Place, ...] = ()
+    bounds: Mapping[str, float] = field(default_factory=dict)
     out_dir: Path | None = None
 
 
@@ -105,11 +108,23 @@ class VelocityZone:
 
 @dataclass(frozen=True, slots=True)
 class PlaceVelocity:
-    """Velocity of a place and the error of one pixel there, mm/year: neighbours err together, so no mean is better."""
+    """What a map says of a place, mm/year.
+
+    Attributes:
+        name: of the place.
+        values: the mean of each component.
+        sigma: the error of one pixel: neighbours err together, so no mean is better.
+        p95: 95 % of the pixels are slower, either way; of three components the speed.
+        moving_share: of the pixels, those beyond their error and beyond the bound of the place.
+        pixels: so many have a velocity.
+    """
 
     name: str
     values: tuple[float, ...]
     sigma: tuple[float, ...]
+    p95: float
+    moving_share: float
+    pixels: int
 
     @property
     def speed(self) -> float:
@@ -254,7 +269,7 @@ def measure_velocity(asked: VelocityAsked) -> VelocityMap:
         steps = ByteRaster(folder / "steps.tif", source.grid, count=len(kinds))
         share = _write_steps(source, steps, asked.k_sigma)
         zones, small = _list_zones(source, steps, kinds, asked.minimum_area_m2)
-        places, lost = _measure_places(source, asked.places)
+        places, lost = _measure_places(source, asked)
         found = VelocityMap(
             component=source.component, crs=source.grid.crs_name, valid_share=round(share, 4),
             noise_mm_per_year=tuple(round(float(one), 2) for one in noise), sigma_from=source.sigma_from,
@@ -338,22 +353,27 @@ def _frames(strips_: list[NDArray[np.bool_]]) -> bool:
 
 def _write_steps(source: Source, steps: ByteRaster, k_sigma: float) -> float:
     """Mark what moves, strip by strip; the share of pixels that have a value."""
-    limit = float(np.sqrt(stats.chi2.isf(2 * stats.norm.sf(k_sigma), 3)))
     seen = 0
     with steps.writing() as write:
         for box in strips(source.grid):
             values, sigma, known = source.read(*box)
             seen += int(known.sum())
-            ratio = values / np.maximum(sigma, 1e-9)
-            if len(values) == 1:
-                moves = [ratio[0] > k_sigma, ratio[0] < -k_sigma]
-            else:
-                moves = [np.sqrt((ratio**2).sum(axis=0)) > limit]
-            marks = [np.where(known, np.where(one, STEPS, 0), NODATA).astype(np.uint8) for one in moves]
+            moves = _find_moving(values, sigma, k_sigma)
+            ways = [moves & (values[0] > 0), moves & (values[0] < 0)] if len(values) == 1 else [moves]
+            marks = [np.where(known, np.where(one, STEPS, 0), NODATA).astype(np.uint8) for one in ways]
             write(np.stack(marks), box[0], box[1])
     if not seen:
         raise NoValidPixelsError("no pixel has a velocity and an error")
     return seen / (source.grid.width * source.grid.height)
+
+
+def _find_moving(values: NDArray[np.float64], sigma: NDArray[np.float64], k_sigma: float) -> NDArray[np.bool_]:
+    """Where velocities, components first, lie beyond so many of their errors; three together, by the same chance."""
+    ratio = values / np.maximum(sigma, 1e-9)
+    if len(values) == 1:
+        return np.asarray(np.abs(ratio[0]) > k_sigma)
+    limit = float(np.sqrt(stats.chi2.isf(2 * stats.norm.sf(k_sigma), 3)))
+    return np.asarray(np.sqrt((ratio**2).sum(axis=0)) > limit)
 
 
 def _list_zones(
@@ -379,7 +399,10 @@ def _list_zones(
 
 
 def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any]) -> VelocityZone:
-    values, sigma = _gather(source, to_pixels(shape_of(geometry), source.grid))
+    outline = to_pixels(shape_of(geometry), source.grid)
+    box = window_around(outline, source.grid, 0)
+    assert box is not None
+    values, sigma, _ = _gather(source, outline, box, SAMPLE_PX)
     if source.component != ENU:
         size = np.abs(values[0])
         sign = 1.0 if kind == KINDS[source.component][0] else -1.0
@@ -399,41 +422,47 @@ def _describe(source: Source, kind: str, area_m2: float, geometry: dict[str, Any
     )  # fmt: skip
 
 
-def _gather(source: Source, outline: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and errors beneath an outline, components x pixels; of a large one an even share, strip by strip."""
-    box = window_around(outline, source.grid, 0)
-    assert box is not None
+def _gather(
+    source: Source, outline: Any, box: tuple[int, int, int, int], most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Values and errors beneath an outline within a box, components x pixels, strip by strip; how many there are.
+
+    Of an outline of more than `most` pixels an even share.
+    """
     column, row, width, height = box
-    every = max(1, round(float(outline.area)) // SAMPLE_PX)
+    every = max(1, round(float(outline.area)) // most)
     rows = max(1, (1 << 22) // width)
-    values, sigmas = [], []
+    values, sigmas, pixels = [], [], 0
     for top in range(row, row + height, rows):
         part = (column, top, width, min(rows, row + height - top))
         found, sigma, known = source.read(*part)
         body = known & burn(outline, part)
+        pixels += int(body.sum())
         values.append(found[:, body][:, ::every])
         sigmas.append(sigma[:, body][:, ::every])
-    return np.concatenate(values, axis=1), np.concatenate(sigmas, axis=1)
+    return np.concatenate(values, axis=1), np.concatenate(sigmas, axis=1), pixels
 
 
-def _measure_places(source: Source, places: tuple[Place, ...]) -> tuple[list[PlaceVelocity], dict[str, str]]:
-    """Mean velocity over places; of one that lies off the map or shows little of it, why there is none."""
+def _measure_places(source: Source, asked: VelocityAsked) -> tuple[list[PlaceVelocity], dict[str, str]]:
+    """What the map says of places; of one that lies off the map or shows little of it, why there is nothing."""
     found, lost = [], {}
-    for place in places:
+    for place in asked.places:
         outline = outline_of(place, source.grid)
         box = window_around(outline, source.grid, 1)
         if box is None:
             lost[place.name] = "off the map"
             continue
-        values, sigma, known = source.read(*box)
-        shown = known & burn(outline, box)
-        if shown.sum() < max(1.0, SEEN_SHARE * float(outline.area)):
+        values, sigma, pixels = _gather(source, outline, box, PLACE_PX)
+        if pixels < max(1.0, SEEN_SHARE * float(outline.area)):
             lost[place.name] = "less than half of its ground has a velocity"
             continue
+        speed = np.linalg.norm(values, axis=0)
+        moving = _find_moving(values, sigma, asked.k_sigma) & (speed > asked.bounds.get(place.name, 0.0))
         found.append(
             PlaceVelocity(
-                place.name, tuple(round(float(one), 3) for one in values[:, shown].mean(axis=1)),
-                tuple(round(float(one), 3) for one in np.median(sigma[:, shown], axis=1)),
+                place.name, tuple(round(float(one), 3) for one in values.mean(axis=1)),
+                tuple(round(float(one), 3) for one in np.median(sigma, axis=1)),
+                round(float(np.percentile(speed, 95)), 3), round(float(moving.mean()), 4), pixels,
             )
         )  # fmt: skip
     return found, lost

@@ -16,14 +16,15 @@ from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_service,
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import spell
 from monitor.domain.quantities import UNITS
-from monitor.domain.site import Site
+from monitor.domain.site import Site, Station
 from monitor.errors import SlopewardError
 from monitor.ingest.files.recording import record_file
-from monitor.ingest.files.velocity import Velocity, list_velocity_places, store_velocities
+from monitor.ingest.files.velocity import Velocity, list_mapped_ground, store_velocities
 from monitor.ingest.pipeline import Pipeline
 from monitor.store.database.engine import Database
 
 if TYPE_CHECKING:
+    from detection.imagery.footprints.records import Place
     from detection.imagery.insar.velocity import VelocityMap
 
 EXAMPLE = (
@@ -61,15 +62,13 @@ def velocity(
 ) -> None:
     """Moving zones of a map of velocities, with mean, 95 % and error; exit 3: not at all stations, 4: no value."""
     from detection.imagery.errors import NoValidPixelsError
-    from detection.imagery.footprints.records import Circle, Place
     from detection.imagery.insar.velocity import VelocityAsked, measure_velocity
 
     ends_at = _read_end(until, site)
     service, db = open_service(config) if site is not None else (None, None)
     target = None if service is None or site is None else pick_site(service, site)
-    stations = {} if target is None else list_velocity_places(target)
+    grounds = [] if target is None else list_mapped_ground(target)
     near_m = 0.0 if target is None else target.scenes.near_m
-    places = tuple(Place(name, Circle(lon, lat, near_m)) for name, (lon, lat) in stations.items())
     try:
         with placing_by(target), tempfile.TemporaryDirectory(prefix="slopeward-points-") as folder:
             files, errors, warnings = _open(file, tuple(sigma_file or ()), cell, Path(folder))
@@ -77,7 +76,9 @@ def velocity(
             others = {path: _find_factor(path.name, path, unit, factor) for path in (*files[1:], *errors)}
             asked = VelocityAsked(
                 files=files, component=component, factor=factor, factors=others, sigma_files=errors,
-                sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, places=places, out_dir=out,
+                sigma=sigma, k_sigma=k_sigma, minimum_area_m2=minimum_area_m2, out_dir=out,
+                places=tuple(_find_place(ground.station, near_m) for ground in grounds),
+                bounds={ground.station.id: ground.over_mm_per_day * DAYS_PER_YEAR for ground in grounds},
             )  # fmt: skip
             found = measure_velocity(asked)
     except NoValidPixelsError as error:
@@ -116,6 +117,18 @@ def _open(
     return (values,), errors or ((sigma,) if sigma else ()), warnings
 
 
+def _find_place(station: Station, near_m: float) -> "Place":
+    """The ground of a station: its outline, else a circle around it."""
+    from detection.imagery.footprints.records import Circle, Place
+
+    if station.outline:
+        ring = [[lon, lat] for lat, lon in (*station.outline, station.outline[0])]
+        return Place(station.id, {"type": "Polygon", "coordinates": [ring]})
+    assert station.longitude is not None
+    assert station.latitude is not None
+    return Place(station.id, Circle(station.longitude, station.latitude, near_m))
+
+
 def _find_factor(name: str, raster: Path, said: str | None, silent: float | None = None) -> float:
     """By how much a value is multiplied to be mm/year; the unit is said by the file or a person, never guessed.
 
@@ -147,10 +160,14 @@ def _store(
     now = datetime.now(UTC)
     pipeline = Pipeline(db, {site.id: site}, lambda: datetime.now(UTC), service.limits)
     rows = [
-        Velocity(one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR) for one in found.places
+        Velocity(
+            one.name, one.speed / DAYS_PER_YEAR, one.speed_sigma / DAYS_PER_YEAR, one.p95 / DAYS_PER_YEAR,
+            one.moving_share, one.pixels,
+        )
+        for one in found.places
     ]  # fmt: skip
     path = service.paths.velocity_of(site.id)
-    before = _find_component(path) if list_velocity_places(site) else None
+    before = _find_component(path) if list_mapped_ground(site) else None
     if before not in {None, found.component}:
         raise SlopewardError(f"the readings of the stations are of {before}, this map is of {found.component}")
     result = store_velocities(pipeline, site, rows, until, found.component, name, now)
@@ -196,6 +213,9 @@ def _show(found: "VelocityMap", stored: dict[str, Any] | None, *, as_json: bool)
             f"{zone.sigma_mm_per_year:.1f} mm/year, {zone.area_m2:,.0f} m²{way}"
         )
     for one in found.places:
-        print(f"{one.name}: {one.speed:+.1f} mm/year ± {one.speed_sigma:.1f} mm/year")
+        print(
+            f"{one.name}: {one.speed:+.1f} mm/year ± {one.speed_sigma:.1f} mm/year; of {one.pixels:,} pixels 95 % "
+            f"up to {one.p95:.1f} mm/year, {one.moving_share:.1%} moving"
+        )
     if stored is not None:
         print(f"{stored['readings']} readings stored, {stored['known']} known before; {stored['zones']} zones mapped")

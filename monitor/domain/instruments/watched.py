@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, OF_SCENES, SIGNAL
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, OF_SCENES, OF_VELOCITY_MAPS, SIGNAL
 from monitor.domain.site import SeriesSpec, Site, Station
 
 SCALARS: Final = (
@@ -66,8 +66,8 @@ WATCHED: Final[Mapping[str, Watch]] = {
     # its scales have another zero, and it stands still within the resolution of its sensor
     "temperature": Watch(("timing",), parts=PARTS),
     # now and then, or judged by what reads them
-    **dict.fromkeys(("rain", "snow_depth", "velocity", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
-    **dict.fromkeys(OF_SCENES, NOTHING),
+    **dict.fromkeys(("rain", "snow_depth", "acceleration", BATTERY, BATTERY_LEVEL, SIGNAL), NOTHING),
+    **dict.fromkeys((*OF_SCENES, *OF_VELOCITY_MAPS), NOTHING),
 }  # fmt: skip
 OWN: Final = Watch(("timing",))  # quantities that a site file names itself
 

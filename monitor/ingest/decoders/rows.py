@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.observation import Observation
+from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import Site
 from monitor.errors import PayloadError
 from monitor.ingest.decoders.native import SOLUTIONS
@@ -15,7 +16,9 @@ from monitor.ingest.message import Decoded, Fault, Message, Place, is_station
 from monitor.ingest.quality import Vocabulary, observe
 from monitor.ingest.references import References
 
-COLUMNS: Final = frozenset({"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component"})
+COLUMNS: Final = frozenset(
+    {"time", "station", "quantity", "value", "sigma", "site", "solution", "unit", "component", "pixels"}
+)
 
 
 def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, _r: References) -> Decoded:
@@ -59,19 +62,27 @@ def read_row(row: Mapping[str, Any], site: Site, vocabulary: Vocabulary, receive
         raise PayloadError("bad_sigma", "sigma is negative")
     return observe(
         site.id, station, field, read_cell(row.get("value"), "value"), at, received_at, sigma, solution,
-        _read_component(row.get("component"), field.quantity),
+        _read_map(row, field.quantity),
     )  # fmt: skip
 
 
-def _read_component(component: object, quantity: str) -> str | None:
-    """What the sign of a velocity that a map gave means, as it is kept with the reading."""
-    if component is None or component == "":
-        return None
-    if quantity != "velocity":
-        raise PayloadError("bad_component", f"component: only a velocity has one in this column, not {quantity}")
-    if not isinstance(component, str) or not is_station(component):
-        raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
-    return canonical_json({"component": component})
+def _read_map(row: Mapping[str, Any], quantity: str) -> str | None:
+    """What a map of velocities said with a reading, as it is kept: what its sign means, of how many pixels it is."""
+    component, pixels = row.get("component"), row.get("pixels")
+    told: dict[str, Any] = {}
+    for name, value in (("component", component), ("pixels", pixels)):
+        if value is not None and value != "" and quantity not in OF_VELOCITY_MAPS:
+            raise PayloadError(f"bad_{name}", f"{name}: only a velocity has one in this column, not {quantity}")
+    if component is not None and component != "":
+        if not isinstance(component, str) or not is_station(component):
+            raise PayloadError("bad_component", "component: expected a name such as los-towards or up")
+        told["component"] = component
+    if pixels is not None and pixels != "":
+        count = read_cell(pixels, "pixels")
+        if count < 1 or count != int(count):
+            raise PayloadError("bad_pixels", f"pixels: expected a whole number above 0, got {count:g}")
+        told["pixels"] = int(count)
+    return canonical_json(told) if told else None
 
 
 def read_cell(value: object, name: str) -> float:

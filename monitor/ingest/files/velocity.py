@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
-from monitor.domain.site import VELOCITY_MAP, Site
+from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.errors import RefusedError
 from monitor.ingest.files.reader import Line
 from monitor.ingest.files.reading import FileResult, read_file
@@ -15,38 +15,67 @@ from monitor.ingest.pipeline import Pipeline
 
 
 class Velocity(NamedTuple):
-    """Velocity of a station and its error, one sigma; mm/day."""
+    """What a map says of the ground of a station; mm/day.
+
+    Attributes:
+        station: whose.
+        mm_per_day: the mean.
+        sigma_mm_per_day: its error, one sigma.
+        p95_mm_per_day: 95 % of the ground are slower, either way.
+        moving_share: of the ground, 0 to 1.
+        pixels: so many have a velocity.
+    """
 
     station: str
     mm_per_day: float
     sigma_mm_per_day: float
+    p95_mm_per_day: float
+    moving_share: float
+    pixels: int
 
 
-def list_velocity_places(site: Site) -> dict[str, tuple[float, float]]:
-    """Stations with a place whose series of velocity comes from maps: id -> longitude, latitude."""
-    return {
-        station.id: (station.longitude, station.latitude) for station in site.stations
-        if station.longitude is not None and station.latitude is not None
-        and any(spec.quantity == "velocity" and spec.source == VELOCITY_MAP for spec in station.series)
-    }  # fmt: skip
+class MappedGround(NamedTuple):
+    """The ground of a station whose series maps of velocities fill.
+
+    Attributes:
+        station: as declared.
+        quantities: of these series.
+        over_mm_per_day: what is slower, either way, does not count as moving.
+    """
+
+    station: Station
+    quantities: tuple[str, ...]
+    over_mm_per_day: float
+
+
+def list_mapped_ground(site: Site) -> list[MappedGround]:
+    """Stations that maps of velocities give values, in the order of the site file."""
+    found = []
+    for station in site.stations:
+        specs = [one for one in station.series if one.source == VELOCITY_MAP]
+        if specs:
+            over = max(one.over_mm_per_day for one in specs)
+            found.append(MappedGround(station, tuple(one.quantity for one in specs), over))
+    return found
 
 
 def store_velocities(
     pipeline: Pipeline, site: Site, found: Iterable[Velocity], until: datetime, component: str, name: str, now: datetime
 ) -> FileResult:
-    """Store velocities at the end of the time that the map shows; the same map again adds nothing.
+    """Store what a map says of stations at the end of the time that it shows; the same map again adds nothing.
 
-    Each reading names its component in `extra`: of `enu` it is the length of all three, which has no sign.
+    Each reading names its component in `extra`, and of how many pixels it is: of `enu` a velocity is the length of all
+    three, which has no sign.
 
     Raises:
         RefusedError: that time lies in the future.
     """
     if until - now > FUTURE_TOLERANCE:
         raise RefusedError(f"the map ends at {spell(until)}, in the future")
+    asked = {ground.station.id: ground.quantities for ground in list_mapped_ground(site)}
     rows = [
-        {"station": one.station, "quantity": "velocity", "unit": "mm/day", "time": until,
-         "value": round(one.mm_per_day, 6), "sigma": round(one.sigma_mm_per_day, 6), "component": component}
-        for one in found
+        {"station": one.station, "quantity": quantity, "time": until, "component": component, **said}
+        for one in found for quantity, said in _spell(one).items() if quantity in asked[one.station]
     ]  # fmt: skip
 
     @contextmanager
@@ -56,3 +85,13 @@ def store_velocities(
     return read_file(
         Path(name), pipeline, site, lambda: now, accept_units=True, by=VELOCITY_MAP, name=name, open_lines=open_lines
     )
+
+
+def _spell(one: Velocity) -> dict[str, dict[str, object]]:
+    """What each quantity says; nobody knows the error of a share."""
+    of_velocity = {"sigma": round(one.sigma_mm_per_day, 6), "unit": "mm/day", "pixels": one.pixels}
+    return {
+        "velocity": {"value": round(one.mm_per_day, 6), **of_velocity},
+        "velocity_p95": {"value": round(one.p95_mm_per_day, 6), **of_velocity},
+        "moving_share": {"value": round(100.0 * one.moving_share, 2), "unit": "%", "pixels": one.pixels},
+    }

@@ -23,6 +23,10 @@ def draw_zones(site: Site) -> list[dict[str, Any]]:
     found = [
         _feature("exposed", one.name, None, _wind([(lon, lat) for lat, lon in one.corners])) for one in site.exposed
     ]
+    found += [
+        _feature("area", one.id, None, _wind([(lon, lat) for lat, lon in one.outline])) for one in site.stations
+        if one.outline
+    ]  # fmt: skip
     areas: dict[str, list[Place]] = {}
     for station in site.stations:
         if station.area is not None and station.id in placed:

@@ -1,7 +1,8 @@
 """A map of velocities in a site: readings of stations with errors, zones on the map, on both databases."""
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -9,10 +10,14 @@ import rasterio
 
 from detection.imagery.raster.grid import grid_around
 from detection.imagery.raster.raster import write_geotiff
+from monitor.alerting.decision.evaluate import evaluate_site
 from monitor.cli.main import run_verb
-from monitor.config.service import load_service
+from monitor.config.service import load_service, parse_site
+from monitor.domain.witnesses import find_groups
+from monitor.errors import ConfigError
+from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
-from monitor.web.parts.zones import read_velocity_zones
+from monitor.web.parts.zones import draw_zones, read_velocity_zones
 from tests.data.watched_slope import SITE_TEXT, write_service
 
 STATION = """
@@ -27,6 +32,36 @@ interval = "30d"
 source = "velocity map"
 
 [[criterion]]"""
+ZONE = """
+[[station]]
+id = "Z1"
+outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]
+[[station.series]]
+quantity = "moving_share"
+unit = "%"
+interval = "30d"
+source = "velocity map"
+over_mm_per_day = 0.1
+[[station.series]]
+quantity = "velocity_p95"
+unit = "mm/day"
+interval = "30d"
+source = "velocity map"
+
+[[criterion]]
+id = "flank"
+kind = "level"
+series = "Z1.moving_share"
+valid_for = "60d"
+yellow = {over = 20.0}
+
+[[criterion]]"""
+RAIN = """
+[[station.series]]
+quantity = "rain"
+unit = "mm"
+interval = "1h"
+"""
 SITE = SITE_TEXT.replace("[[criterion]]", STATION.lstrip("\n"), 1)
 
 
@@ -75,9 +110,76 @@ def test_stations_get_readings_and_the_map_its_zones(database, tmp_path, capsys,
     assert (series.quantity, reading.observed_at) == ("velocity", datetime(2026, 6, 30, tzinfo=UTC))
     assert reading.value_raw == pytest.approx(0.2, abs=0.002)
     assert reading.sigma == pytest.approx(1 / 365.25, rel=0.3)
-    assert json.loads(reading.extra) == {"component": "up"}, "the row says what its sign means"
+    told = json.loads(reading.extra)
+    assert (told["component"], told["pixels"] > 1000) == ("up", True), "the row says what its sign means"
     kept = load_service(config).paths.velocity_of("bench")
     (zone,) = read_velocity_zones(kept)
     assert zone["properties"] | {"way": "up", "kind": "velocity", "name": "up.tif"} == zone["properties"]
     kept.write_text("damaged")
     assert read_velocity_zones(kept) == []
+
+
+def test_a_zone_votes_by_the_share_of_it_that_moves(database, tmp_path, capsys, monkeypatch):
+    """Two maps over the bound raise the level by the rules of any instrument; one raises nothing."""
+    monkeypatch.chdir(tmp_path)
+    text = SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n"), 1)
+    config, site = str(write_service(tmp_path, database, text)), parse_site(text, "bench.toml")
+    with database.write() as c:
+        save_site(c, site, "test", "a zone", datetime(2026, 1, 1, tzinfo=UTC))
+    grid = grid_around(8.9, 46.2, 150, 20.0)
+    rows, columns = np.mgrid[:150, :150]
+    slides = (columns - 75) ** 2 + (rows - 75) ** 2 < 20**2
+    noise = np.random.default_rng(2).normal(size=(150, 150))
+    levels, last = [], datetime.now(UTC) - timedelta(days=1)
+    for number, faster in enumerate((0.0, 73.05, 73.05)):
+        path = tmp_path / f"up{number}.tif"
+        write_geotiff(path, (noise + faster * slides)[None].astype(np.float32), grid)
+        until = (last - timedelta(days=30 * (2 - number))).isoformat()
+        asked = ["scenes", "velocity", str(path), "--component", "up", "--unit", "mm/year", "--site", "bench"]
+        assert run_verb([*asked, "--config", config, "--until", until, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["stored"]["readings"] == 2
+        now = datetime.now(UTC)
+        result = evaluate_site(database, site, now, "data")
+        levels.append(result.level)
+    (zone,) = told["places"]
+    assert zone["moving_share"] == pytest.approx(np.pi * 20**2 / zone["pixels"], rel=0.03)
+    assert levels == [0, 0, 1]
+    evidence, percent = result.decision.evidence, round(100 * zone["moving_share"], 2)
+    assert evidence["votes"]["flank|Z1"]["counted"]
+    (said,) = [word["reason"] for word in evidence["words"] if word["station"] == "Z1"]
+    assert said == f"moving share: {percent:g} %, bounds 20 %"
+    with database.read() as c:
+        kept = {(one.station, one.quantity): one.id for one in load_series(c, "bench")}
+        readings = load_readings(c, kept["Z1", "moving_share"], None, now, now)
+        speeds = load_readings(c, kept["Z1", "velocity_p95"], None, now, now)
+    assert [one.value_raw for one in readings] == pytest.approx([0.0, percent, percent])
+    assert json.loads(readings[0].extra) == {"component": "up", "pixels": zone["pixels"]}
+    assert speeds[-1].value_raw == pytest.approx(0.2, abs=0.01)
+    (drawn,) = [one for one in draw_zones(site) if one["properties"]["name"] == "Z1"]
+    assert len(drawn["geometry"]["coordinates"][0]) == 5
+
+
+def test_what_one_map_says_of_zones_is_one_witness(tmp_path):
+    other = ZONE.replace('"Z1"', '"Z2"').partition("[[criterion]]")[0]
+    near = STATION.replace("46.0", "46.2").replace("11.0", "8.9").partition("[[criterion]]")[0]
+    site = parse_site(SITE_TEXT.replace("[[criterion]]", near + other + ZONE.lstrip("\n"), 1), "bench.toml")
+    groups = find_groups(site)
+    assert groups["Z1"] == groups["Z2"] == groups["V1"]
+    assert len({groups["Z1"], groups["G1"], groups["G2"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('quantity = "moving_share"\nunit = "%"', 'quantity = "tilt"\nunit = "mrad"', "a velocity map gives"),
+        ("over_mm_per_day = 0.1\n", RAIN, "a station of its own for rain"),
+        ("[46.205, 8.908], [46.205, 8.892]", "[46.205, 8.892], [46.205, 8.908]", "two edges cross or touch"),
+        ("outline = [[46.195, 8.892], [46.195, 8.908], [46.205, 8.908], [46.205, 8.892]]\n", "", "is read where?"),
+        ('unit = "mm/day"', 'unit = "mm/day"\nover_mm_per_day = 2.0', "only moving_share counts"),
+    ],
+)  # fmt: skip
+def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
+    assert ZONE.count(old) == 1
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse_site(SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n").replace(old, new), 1), "bench.toml")

@@ -70,6 +70,38 @@ def test_three_components_give_speed_and_way(tmp_path, noise):
     assert zone.down_deg == pytest.approx(36.9, abs=2)
     assert found.places[0].speed == pytest.approx(15, abs=0.6)
     assert found.places[0].speed_sigma == pytest.approx(1)
+    assert found.places[0].moving_share == 1.0
+
+
+def test_the_ground_of_a_place_is_told_by_a_high_quantile_and_by_its_share_that_moves(tmp_path, noise):
+    """Half of the outline slides: by its bound, by its error, and of how many pixels that is said."""
+    values = 2.0 * noise[:1] - 40.0 * SLIDE
+    values[:, :20] = np.nan
+    path, sigma = write(tmp_path / "los.tif", values), write(tmp_path / "sigma.tif", np.full((1, 200, 200), 2.0))
+    rows, columns = np.nonzero(SLIDE)
+    top, left, bottom, right = rows.min(), columns.min(), rows.max(), columns.max()
+    wide = [(left, top), (2 * right - left, top), (2 * right - left, bottom), (left, bottom), (left, top)]
+    lon, lat = GRID.to_lonlat(*GRID.to_crs(*np.array(wide, float).T))
+    ring = [[float(x), float(y)] for x, y in zip(lon, lat, strict=True)]
+    place = Place("flank", {"type": "Polygon", "coordinates": [ring]})
+
+    def measure(**more):
+        return measure_velocity(
+            VelocityAsked(
+                files=(path,), component="los-towards", factor=1.0, sigma_files=(sigma,), places=(place,), **more
+            )
+        ).places[0]
+
+    (found, faster, slower) = measure(), measure(bounds={"flank": 60.0}), measure(bounds={"flank": 30.0})
+    body = np.zeros_like(SLIDE, bool)
+    body[top:bottom, left : 2 * right - left] = True
+    inside = np.abs(values[0][body])
+    known = np.isfinite(inside)
+    assert found.pixels == pytest.approx(known.sum(), rel=0.03)
+    assert found.p95 == pytest.approx(np.percentile(inside[known], 95), abs=0.3)
+    assert found.moving_share == pytest.approx((inside[known] > 6).mean(), abs=0.01)
+    assert 0.2 < slower.moving_share <= found.moving_share
+    assert faster.moving_share == 0.0
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".gpkg"])
