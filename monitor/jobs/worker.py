@@ -34,10 +34,15 @@ def run_in_worker(
 
 
 def run_all_in_workers(
-    plan: ComputeSection, task: Task[Asked, Answered], questions: Sequence[Asked], *, reads: Iterable[str | Path] = ()
-) -> Iterator[Answered]:  # fmt: skip
+    plan: ComputeSection,
+    task: Task[Asked, Answered],
+    questions: Sequence[Asked],
+    *,
+    reads: Iterable[str | Path] = (),
+    writes: Iterable[str | Path] = (),
+) -> Iterator[Answered]:
     """The same for many records; their answers in the order of the records."""
-    return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads))
+    return compute.run_all(task, questions, plan.job_limit_s, find_cluster(plan), make_terms(plan, reads, writes))
 
 
 def find_cluster(plan: ComputeSection) -> Cluster | None:

@@ -1,7 +1,7 @@
 """A scene: files in, footprints out; the answer is the JSON that is written beside them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,7 +51,7 @@ from detection.imagery.footprints.probabilities import (
     measure_flips,
     name_classes,
 )
-from detection.imagery.footprints.records import AUTO, INDEX, Footprint
+from detection.imagery.footprints.records import AUTO, INDEX, STRIPS, STRIPS_MOST, Footprint
 from detection.imagery.footprints.triage import Asked, Passing, ask_for, list_triage_cautions
 from detection.imagery.raster.aoi import make_mask
 from detection.imagery.raster.areas import pixel_area_m2, resample_grid
@@ -61,7 +61,7 @@ from detection.imagery.raster.overlay import join_windows, shapes_of, to_pixels
 from detection.imagery.raster.raster import ByteRaster, inspect
 from detection.imagery.raster.terrain import TerrainReader, open_terrain
 from detection.imagery.registry import find_entry
-from detection.imagery.scene.border import list_doubtful, set_aside_borders
+from detection.imagery.scene.border import Border, list_doubtful, set_aside_borders
 from detection.imagery.scene.fill import read_rim, set_aside_fills
 from detection.imagery.scene.offsets import find_landsat
 from detection.imagery.scene.radiometry import Stretch, measure_stretch, sample_pixels
@@ -76,6 +76,19 @@ from detection.imagery.scene.scene import (
     read_scene,
     scene_hash,
     take_heights,
+)
+from detection.imagery.scene.strips import (
+    DividedError,
+    Rows,
+    Task,
+    are_whole,
+    cut_strips,
+    join_strips,
+    name_strip,
+    read_task,
+    same_facts,
+    write_task,
+    writing_strip,
 )
 from detection.imagery.training.domain import check_ground, find_doubts, find_other_types
 
@@ -133,6 +146,7 @@ def detect(payload: dict[str, Any], progress: Progress = lambda *_: None) -> dic
         preview), warnings.
 
     Raises:
+        DividedError: the scene is left to several workers (`options.strip_px`).
         ImageryError: a subclass for each cause, with one clear line.
         TypeError, ValueError: a key or value of the payload that cannot be meant.
     """
@@ -162,18 +176,21 @@ def _detect(
     with open_workplace(options.out_dir) as work, _open(scene, model.bands, options, work) as opened:
         grid = opened.reader.grid
         steps = ByteRaster(work / "steps.tif", grid, len(facts["classes"]))
-        seen, read_at = _fit_pixels(opened, model, options)
-        rim = read_rim(opened.reader)
-        fills = set_aside_fills(opened.reader, rim, work)
-        borders = set_aside_borders(opened.reader, rim, work, fills)
+        seen, read_at, fills, borders = _set_aside(opened, model, options, work)
         stretch, doubts = _measure(opened, seen, model, refused, options, partial(progress, BRIGHTNESS))
         segmenter = _make_segmenter(model)
         passing = Passing(asked, seen, model.card, options.scale) if asked else None
         wants = passing.wants if passing else None
         drawn = ByteRaster(work / "drawn.tif", seen.grid, steps.count) if read_at else steps
+        strips = _find_strips(model, plan, seen.grid, options)
+        folder = _divide(strips, options, Task(facts, weights, stretch))
         with drawn.writing() as write:
             told = partial(progress, MAP)
-            valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, told, wants)
+            if folder:
+                size = steps.count, seen.grid.height, seen.grid.width
+                valid = join_strips(folder, len(strips), size, NODATA, write, told)
+            else:
+                valid = map_scene(seen, segmenter, stretch, plan, steps.count, write, told, wants)
         if read_at:
             valid = bring_back(drawn, steps, opened.reader)
         chosen = passing.tell() if passing else None
@@ -230,6 +247,74 @@ def _detect(
                 write_outputs(result, scene, steps, work, options.out_dir, unreadable, partial(progress, FILES))
     log.info("%s: %d footprints", scene.path, len(footprints))
     return with_paths(result, options.out_dir)
+
+
+def _set_aside(
+    opened: Opened, model: "Model | IndexModel", options: Options, work: Path
+) -> tuple[BandReader, ReadAt | None, tuple[float, ...], list[Border]]:
+    """What the network sees of a scene, once what is no ground is left out."""
+    seen, read_at = _fit_pixels(opened, model, options)
+    rim = read_rim(opened.reader)
+    fills = set_aside_fills(opened.reader, rim, work)
+    return seen, read_at, fills, set_aside_borders(opened.reader, rim, work, fills)
+
+
+def _find_strips(model: "Model | IndexModel", plan: Plan, grid: Grid, options: Options) -> list[Rows]:
+    """The strips of a scene that may be drawn by several workers; one where it is not."""
+    # a triage counts its tiles, and blocks that cannot be read are counted by one reader
+    is_whole = isinstance(model, IndexModel) or options.triage or options.partial or not options.out_dir
+    if options.strip_px is None or is_whole:
+        return [(0, grid.height)]
+    return cut_strips(plan.step, grid.width, grid.height, options.strip_px, STRIPS_MOST)
+
+
+def _divide(strips: Sequence[Rows], options: Options, task: Task) -> Path | None:
+    """Where the drawn strips lie; None where this process draws the scene.
+
+    Raises:
+        DividedError: nobody has drawn them yet: what that takes is written.
+    """
+    if len(strips) == 1 or options.out_dir is None:
+        return None
+    folder = options.out_dir / STRIPS
+    if not options.drawn:
+        write_task(folder, task)
+        raise DividedError(len(strips))
+    kept = read_task(folder)
+    if same_facts(kept.facts, task.facts) and len(options.drawn) == len(strips) and are_whole(folder, options.drawn):
+        return folder
+    log.warning("%s: its strips are not those that were drawn; it is drawn again, by one worker", options.scene_path)
+    return None
+
+
+def draw_strip(payload: dict[str, Any], number: int) -> str:
+    """Draw one strip of a scene that `detect` left to several workers; return the digest of its file.
+
+    Args:
+        payload: that of the detection.
+        number: of the strip, from 0.
+
+    Raises:
+        ImageryError: the scene, or what reads it, is another one than when it was divided; or as `detect`.
+    """
+    options = read_options(payload)
+    assert options.out_dir is not None
+    task, scene = read_task(folder := options.out_dir / STRIPS), _find_scene(options)
+    model = _load(task.weights)
+    plan = plan_tiles(model, options)
+    # how the weights were chosen, and what lies below the footprints, decides nothing of the map
+    chosen = {name: task.facts[name] for name in ("named", "refused", "prior")}
+    facts = _facts(scene, model, plan, options, None) | chosen
+    if not same_facts(task.facts, facts):
+        raise SceneError(f"{scene.path}: it is not as it was when it was divided")
+    found: list[str] = []
+    with open_workplace(None) as work, _open(scene, model.bands, options, work) as opened:
+        seen = _set_aside(opened, model, options, work)[0]
+        rows = _find_strips(model, plan, seen.grid, options)[number]
+        with writing_strip(folder / name_strip(number), found) as write:
+            classes = len(facts["classes"])
+            map_scene(seen, _make_segmenter(model), task.stretch, plan, classes, write, lambda _: None, rows=rows)
+    return found[0]
 
 
 def _add_cautions(result: dict[str, Any], grid: Grid) -> None:

@@ -46,6 +46,9 @@ class Options:
         allow_ungeoreferenced: a raster without a place is taken in pixels; no areas then.
         formats: which vector files to write.
         later: only what the rows of a scene rest on is written; `outputs.make_files` makes the other files.
+        strip_px: a scene of several strips of so many pixels is left to several workers: `detect` says so by a
+            `DividedError`, and `draw_strip` draws one; None: it is read here. With triage or `partial` it is read here.
+        drawn: digests of the strips that were drawn; with them the scene is read as if it had been drawn here.
         max_pixels: largest raster that is taken.
         max_bands: most bands of a raster.
     """
@@ -76,6 +79,8 @@ class Options:
     allow_ungeoreferenced: bool = False
     formats: tuple[str, ...] = FORMATS
     later: bool = False
+    strip_px: int | None = None
+    drawn: tuple[str, ...] = ()
     max_pixels: int = LIMITS.pixels
     max_bands: int = LIMITS.bands
 
@@ -99,6 +104,8 @@ def read_options(payload: Mapping[str, Any]) -> Options:
     for key in ("scene_path", "out_dir", "dem", "prior", "aoi"):
         if key in given:
             given[key] = Path(given[key])
+    if "drawn" in given:
+        given["drawn"] = tuple(map(str, given["drawn"]))
     if "own" in given:
         given["own"] = tuple(map(str, given["own"]))
     if "dem_tiles" in given:

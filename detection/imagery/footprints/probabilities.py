@@ -53,6 +53,11 @@ class Plan:
     halo: int
     stride: int
 
+    @property
+    def step(self) -> int:
+        """Rows from one row of tiles to the next."""
+        return self.tile if self.blend == "crop" else self.tile // 2
+
     def count(self, width: int, height: int) -> int:
         """How many tiles a scene has."""
         if self.blend == "crop":
@@ -90,23 +95,29 @@ def name_classes(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 def map_scene(
     reader: BandReader, segmenter: Classifier, stretch: Stretch, plan: Plan, classes: int, write: Write,
-    progress: Progress, wants: Wants | None = None,
+    progress: Progress, wants: Wants | None = None, rows: tuple[int, int] | None = None,
 ) -> int:  # fmt: skip
     """Write the probabilities of a scene as steps of 1/200 and return how many pixels are valid.
 
-    Valid pixels of a tile that nobody wants are 0: no landslide.
+    Valid pixels of a tile that nobody wants are 0: no landslide. With `rows`, the first and the one after the last,
+    both at the edge of a row of tiles (`Plan.step`), these alone are written, with the values of the whole.
     """
     pixels = 0
     grid = reader.grid
+    top, bottom = rows or (0, grid.height)
     if plan.blend == "hann":
-        region = 0, 0, grid.width, grid.height
-        for row, steps in blend(reader, segmenter, stretch, plan.tile, classes, region, wants=wants):
-            write(steps, 0, row)
-            pixels += int(np.count_nonzero(steps[0] != NODATA))
-            progress(min(1.0, (row + steps.shape[1]) / grid.height))
+        # the tiles that begin in the last rows reach below them
+        region = 0, top, grid.width, min(grid.height, bottom + plan.step) - top
+        for row, drawn in blend(reader, segmenter, stretch, plan.tile, classes, region, wants=wants):
+            kept = drawn[:, : bottom - row]
+            write(kept, 0, row)
+            pixels += int(np.count_nonzero(kept[0] != NODATA))
+            progress(min(1.0, (row + kept.shape[1] - top) / (bottom - top)))
         return pixels
-    total = plan.count(grid.width, grid.height)
-    for number, tile in enumerate(cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride), start=1):
+    tiles = cut(grid.width, grid.height, plan.tile, plan.halo, plan.stride)
+    own = [tile for tile in tiles if top <= tile.own_row < bottom]
+    total = len(own)
+    for number, tile in enumerate(own, start=1):
         values, valid = reader.read(tile.read_column, tile.read_row, tile.read_width, tile.read_height)
         owned = valid[tile.crop]
         steps = np.full((classes, *owned.shape), NODATA, np.uint8)

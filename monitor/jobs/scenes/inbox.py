@@ -17,6 +17,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
 from monitor.errors import JobError
+from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
 from monitor.jobs.scenes.rows import (
@@ -43,7 +44,7 @@ from monitor.jobs.scenes.waiting import (
     tell_waiting,
     tell_weights,
 )
-from monitor.jobs.worker import list_checkpoint, run_in_worker
+from monitor.jobs.worker import list_checkpoint
 from monitor.store.database.engine import Database
 from monitor.store.models.registry import add_model
 from monitor.store.models.scene_weights import load_own_weights
@@ -289,7 +290,7 @@ def _ask(
     )
     results = Path(config.paths.inbox).parent / "scenes" / site.id
     try:
-        answer = run_in_worker(config.compute, READ_ONE, asked, reads=own, writes=(results,))
+        answer = read_divided(config.compute, asked, own, results)
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start

@@ -68,6 +68,8 @@ class SceneAsked:
         prior: susceptibility map that lies below the footprints; None: the scene's own, if it brings one.
         prior_picture: where its picture for the page is drawn.
         dem: elevation model of the site, a file or a folder of tiles, for scenes that bring none.
+        strip_px: a scene of several strips of so many pixels is left to several workers; None: one reads it.
+        drawn: digests of the strips that these drew.
     """
 
     scene_path: str
@@ -87,6 +89,24 @@ class SceneAsked:
     prior_picture: Path | None = None
     own: tuple[str, ...] = ()
     dem: Path | None = None
+    strip_px: int | None = None
+    drawn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StripAsked:
+    """One strip of a scene, from 0, once the scene was divided."""
+
+    scene: SceneAsked
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StripAnswer:
+    """The digest of a strip that was drawn, or why it was not."""
+
+    digest: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +181,7 @@ class ReadScene:
 class SceneAnswer:
     """A scene that was read; or what it waits for, and whether that may come by itself; or why it cannot be used.
 
-    `lacks`: footprints of dates are needed that were not given.
+    `lacks`: footprints of dates are needed that were not given; `strips`: into so many it was divided, to be drawn.
     """
 
     read: ReadScene | None = None
@@ -169,9 +189,11 @@ class SceneAnswer:
     comes: bool = False
     error: str = ""
     lacks: bool = False
+    strips: int = 0
 
 
 READ_ONE: Final = Task("monitor.jobs.scenes.worker:read_one", SceneAsked, SceneAnswer)
+DRAW_STRIP: Final = Task("monitor.jobs.scenes.worker:draw_one_strip", StripAsked, StripAnswer)
 
 
 def find_stranger(answer: ReadScene, asked: SceneAsked) -> str | None:

@@ -3,10 +3,11 @@
 import contextlib
 import importlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from detection.imagery.change.by_index import compare_by_index
 from detection.imagery.change.compare import as_date, choose_before, compare
@@ -22,7 +23,7 @@ from detection.imagery.change.records import (
     remember,
 )
 from detection.imagery.errors import CoverageError, HeightsError, ImageryError, IncompleteSceneError, ModelError
-from detection.imagery.footprints.detect import detect
+from detection.imagery.footprints.detect import detect, draw_strip
 from detection.imagery.footprints.doubt import find_doubtful
 from detection.imagery.footprints.index_map import CARD
 from detection.imagery.footprints.places import measure_places
@@ -31,6 +32,7 @@ from detection.imagery.raster.local_grid import placing
 from detection.imagery.raster.raster import inspect
 from detection.imagery.scene.heights import gather_heights
 from detection.imagery.scene.scene import Scene, find_missing, read_scene
+from detection.imagery.scene.strips import DividedError
 from detection.imagery.weights_file import read_weights, weights_path
 from monitor.domain.quantities import LANDSLIDE
 from monitor.extras import explain_missing
@@ -45,8 +47,11 @@ from monitor.jobs.scenes.tasks import (
     ReadScene,
     SceneAnswer,
     SceneAsked,
+    StripAnswer,
+    StripAsked,
 )
 
+Answer = TypeVar("Answer")
 # Footprints near a station that get series of their own, the nearest first; more would drown the page.
 FOLLOWED_MOST: Final = 30
 # Of the ground of a map: half a minute at most, for the scene must not wait for it.
@@ -70,10 +75,24 @@ def read_one(asked: SceneAsked) -> SceneAnswer:
             return SceneAnswer(read=_read_one(asked, Path(work)))
     except _LacksError:
         return SceneAnswer(lacks=True)
+    except DividedError as divided:
+        return SceneAnswer(strips=divided.count)
     except _WaitingError as waiting:
         return SceneAnswer(waiting=str(waiting), comes=waiting.comes)
     except ImageryError as error:
         return SceneAnswer(error=str(error))
+
+
+def draw_one_strip(asked: StripAsked) -> StripAnswer:
+    """One strip of the probabilities of a scene that `read_one` has divided; the same whoever draws it."""
+    scene = asked.scene
+    local = None if scene.local is None else asdict(scene.local)
+    try:
+        with placing(local), tempfile.TemporaryDirectory(prefix="scene-") as work:
+            draw = partial(draw_strip, number=asked.number)
+            return StripAnswer(_with_heights(scene, read_scene(Path(scene.scene_path)), None, Path(work), draw)[0])
+    except (ImageryError, ModuleNotFoundError) as error:
+        return StripAnswer(error=str(error))
 
 
 class _WaitingError(Exception):
@@ -98,7 +117,7 @@ def _read_one(asked: SceneAsked, work: Path) -> ReadScene:
                 raise _LacksError
             return read_radar_scene(asked, scene)
         prior, unmapped = _show_prior(asked)
-        answer, dem, flat = _detect(asked, scene, prior, work)
+        answer, dem, flat = _with_heights(asked, scene, prior, work, detect)
         told = (*unmapped, *flat)
         own = as_date(answer, asked.scene_path, dem)
         replaced = [
@@ -183,10 +202,10 @@ def _judge_own(answer: Mapping[str, Any], own: Sequence[str]) -> dict[str, str |
     return found | ({answer["model_hash"]: None} if answer.get("weights") in own else {})
 
 
-def _detect(
-    asked: SceneAsked, scene: Scene, prior: Path | None, work: Path
-) -> tuple[dict[str, Any], str | None, tuple[str, ...]]:
-    """What is found on a scene, the heights of the site that were used, and warnings where they cannot be.
+def _with_heights(
+    asked: SceneAsked, scene: Scene, prior: Path | None, work: Path, read: Callable[[dict[str, Any]], Answer]
+) -> tuple[Answer, str | None, tuple[str, ...]]:
+    """What `read` makes of a scene, the heights of the site that were used, and warnings where they cannot be.
 
     Heights that a scene brings itself come first. No scene fails by those of the site.
     """
@@ -194,14 +213,15 @@ def _detect(
         "scene_path": asked.scene_path, "weights": asked.weights, "out_dir": str(asked.out_dir), "prior": prior,
         "minimum_area_m2": asked.minimum_area_m2, "owner": asked.owner, "triage": asked.triage,
         "known": asked.known, "own": asked.own, "later": True,
+        "strip_px": asked.strip_px, "drawn": asked.drawn,
     }  # fmt: skip
     if asked.dem is None or scene.dem is not None:
-        return detect(payload), None, ()
+        return read(payload), None, ()
     try:
         found = gather_heights(asked.dem, Path(asked.scene_path), work)
-        return detect(payload | found.ask()), str(found.path), found.told
+        return read(payload | found.ask()), str(found.path), found.told
     except (CoverageError, HeightsError) as error:
-        return detect(payload), None, (f"no terrain: {error}",)
+        return read(payload), None, (f"no terrain: {error}",)
 
 
 def _give_heights(own: KeptDate, dates: Sequence[KnownDate], dem: Path | None, work: Path) -> list[KnownDate]:
