@@ -1,5 +1,7 @@
 """Jobs on a real Dask cluster over TLS: the same answers to the last bit, lost workers, other versions."""
 
+import importlib
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,12 +19,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from detection.imagery.footprints.records import STRIPS
 from forecasting.data.series import Panel
 from forecasting.evaluation.fold_job import FoldAsked, FoldScores, score_fold
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
 from monitor.errors import JobError
 from monitor.jobs.forecasts import tasks
+from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE, SceneAsked
 from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
@@ -29,6 +34,7 @@ from monitor.worker.cluster import Cluster
 from monitor.worker.records import Task, spell_record
 from tests.conftest import REPOSITORY, free_port, wait_for
 from tests.data.drawn_scenes import draw, may
+from tests.data.tall_scene import draw_tall
 
 BODY = """
 import os, time
@@ -148,6 +154,47 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: Any, 
         assert found["there"][what] == here, what
 
 
+def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one_is_lost(
+    far: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = tmp_path / "inbox" / "may"
+    draw_tall(scene, 25)
+    monkeypatch.setattr(divided, "STRIP_PX", 1)  # one row of tiles each
+    caplog.set_level("INFO", "monitor.jobs.scenes.divided")
+    tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
+    there = ComputeSection(dask=far.where.address, **tls)
+    beside = far.start("beside")
+    found: dict[str, dict[str, Any]] = {}
+
+    def read(name: str, plan: ComputeSection) -> None:
+        folder = tmp_path / name
+        folder.mkdir()
+        answer = divided.read_divided(plan, ask_for(scene, folder / "scene"), [scene], folder)
+        kept = {path.name: path.read_bytes() for path in (folder / "scene").iterdir()}
+        found[name] = {"answer": json.dumps(answer, default=spell_record).replace(str(folder), "")} | kept
+
+    read("here", ComputeSection())
+    thread = Thread(target=read, args=("there", there))
+    thread.start()
+    strips = tmp_path / "there" / "scene" / STRIPS
+    wait_for(lambda: any(strips.glob("strip-*.bin")) and is_busy(far, "beside"), what="a strip of the worker")
+    beside.kill()
+    thread.join(120)
+    assert [line for line in caplog.messages if "strip 5 of 5" in line], caplog.messages
+    assert set(found["there"]) == set(found["here"]) == {"answer", "prob.tif", "making.json"}
+    for what, here in found["here"].items():
+        assert found["there"][what] == here, what
+    assert len(json.loads(found["here"]["answer"])["read"]["polygons"]) == 25
+
+
+def is_busy(far: Any, name: str) -> bool:
+    """Whether a worker has a job."""
+    client = cluster._connect(far.where, importlib.import_module("distributed"))
+    workers = client.scheduler_info()["workers"]
+    (address,) = [address for address, facts in workers.items() if facts["name"] == name] or [""]
+    return bool(client.processing().get(address))
+
+
 def ask_for(scene: Path, out: Path) -> SceneAsked:
     return SceneAsked(
         scene_path=str(scene), weights="generated", out_dir=out, minimum_area_m2=None, owner="bench", triage=None,
@@ -193,8 +240,6 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: Any, tmp_path: Path) 
 
     def begun(times: int) -> Callable[[], bool]:
         return lambda: path.exists() and len(path.read_text().split()) == times
-
-    from threading import Thread
 
     answers: list[Any] = []
 
