@@ -16,7 +16,7 @@ from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly
 from monitor.jobs.forecasts.tasks import FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
 from monitor.jobs.scenes.files import MAKE_FILES
-from monitor.jobs.scenes.tasks import READ_ONE
+from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE
 from monitor.jobs.scenes.tiles import CUT
 from monitor.reports.pdf import PRINT
 from monitor.service.schedule import DAY_S, JOBS, trigger_of
@@ -50,7 +50,7 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, CUT, MAKE_FILES,
-    DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
+    DRAW_STRIP, DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip

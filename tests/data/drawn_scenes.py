@@ -4,6 +4,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+import rasterio
 from sqlalchemy import text
 
 from detection.imagery.data.generate import write_scene
@@ -59,6 +61,23 @@ def draw(folder: Path, at: datetime, growth: float | None, **kwargs):
     """One date of one ground: without a scar, or with one that has grown by a factor."""
     where = {"scar_lonlat": PLACE, "size_px": 128} | kwargs
     return write_scene(folder, 5, with_scar=growth is not None, acquired_at=at, scar_growth=growth or 1.0, **where)
+
+
+def draw_tall(folder: Path, times: int, side_px: int = 128) -> None:
+    """A scene of `times` x `side_px` rows: one again and again below itself, each second time mirrored; all scarred."""
+    draw(folder, may(7), 1.0, size_px=side_px)
+    for path in sorted(folder.glob("*.tif")):
+        with rasterio.open(path) as source:
+            profile, values, names = source.profile, source.read(), source.descriptions
+        parts = [values if number % 2 == 0 else values[:, ::-1] for number in range(times)]
+        profile |= {"height": side_px * times, "driver": "GTiff"}
+        path.unlink()
+        with rasterio.open(path, "w", **profile) as target:
+            target.write(np.concatenate(parts, axis=1))
+            target.descriptions = names
+    manifest = folder / "scene.toml"
+    said = manifest.read_text().partition("[files]")[0]  # sizes and digests of the small one go
+    manifest.write_text(f"complete = true\n{said}")
 
 
 def make_config(tmp_path: Path, database_url: str):

@@ -33,8 +33,7 @@ from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.records import Task, spell_record
 from tests.conftest import REPOSITORY, free_port, wait_for
-from tests.data.drawn_scenes import draw, may
-from tests.data.tall_scene import draw_tall
+from tests.data.drawn_scenes import draw, draw_tall, may
 
 BODY = """
 import os, time

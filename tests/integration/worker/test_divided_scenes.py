@@ -12,7 +12,7 @@ from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import SceneAnswer, SceneAsked
 from monitor.worker.records import spell_record
 from tests.data.crossing import cross
-from tests.data.tall_scene import draw_tall
+from tests.data.drawn_scenes import draw_tall
 
 CLUSTER = ComputeSection(dask="tls://127.0.0.1:1")
 
