@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any, Final
 
+from monitor.worker.memory import end_without_look, without_looks
+
 # verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
 VERBS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("monitor.cli.service.demo", "Show everything in three minutes: broker, simulator, service, page"),
@@ -71,6 +73,7 @@ LIBRARY_ERRORS: Final = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
+    end_without_look()
     words = sys.argv[1:] if arguments is None else arguments
     sys.exit(run_verb(words))
 
@@ -104,12 +107,13 @@ def run_verb(words: list[str]) -> int:
 
 
 def _invoke(verb: str, words: list[str]) -> int:
-    import typer
+    with without_looks():
+        import typer
 
-    from monitor.cli.rules import running
-    from monitor.store.database.engine import PATIENCE_S, patient
+        from monitor.cli.rules import running
+        from monitor.store.database.engine import PATIENCE_S, patient
 
-    app = importlib.import_module(VERBS[verb][0]).app
+        app = importlib.import_module(VERBS[verb][0]).app
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
     # the supervisor looks after its children meanwhile

@@ -24,12 +24,14 @@ from monitor.web.app import build
 from monitor.web.context import Context
 from monitor.web.pulse import Pulse
 from monitor.worker.kernel import hide_memory
+from monitor.worker.memory import end_without_look
 
 _LOG = logging.getLogger("slopeward.web")
 
 
 def main(config_path: str | None = None) -> int:
     """Serve until told to stop; returns the exit status, 1 with one line for what is known to go wrong."""
+    end_without_look()
     hide_memory()  # it holds secrets
     try:
         config = load_service(config_path)

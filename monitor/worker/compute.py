@@ -36,6 +36,7 @@ from monitor.extras import explain_missing
 from monitor.worker import sandbox
 from monitor.worker.cluster import Cluster, Versions, count_threads, explain_versions, list_versions
 from monitor.worker.cluster import call as call_there
+from monitor.worker.memory import end_without_look, without_looks
 from monitor.worker.records import Answered, Asked, Task, read_record, spell_record
 from monitor.worker.sandbox import Terms
 
@@ -343,7 +344,8 @@ def _explain_end(folder: Path, status: int, terms: Terms) -> str:
 def call(job: str, asked: Any, progress: Progress) -> Any:
     """Import the job's function and call it."""
     module, _, name = job.partition(":")
-    function = getattr(importlib.import_module(module), name)
+    with without_looks():
+        function = getattr(importlib.import_module(module), name)
     if len(inspect.signature(function).parameters) > 1:
         return function(asked, progress)
     return function(asked)
@@ -404,7 +406,7 @@ def _follow_leash() -> None:
 
 def _load_early(job: str) -> None:
     """Load what a job will need; what is missing is the job's own trouble, when it begins."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception), without_looks():
         module = importlib.import_module(job.partition(":")[0])
         getattr(module, "load_libraries", lambda: None)()
 
@@ -419,6 +421,7 @@ def _give_way() -> None:
 
 def main(folder: Path, early: str = "") -> int:
     """Life of the child: go behind the walls, read what is asked, do the job, leave the answer or one line why not."""
+    end_without_look()
     with contextlib.suppress(OSError):  # a unit may forbid it
         os.nice(10)  # ingest and alarms come first
     if early:

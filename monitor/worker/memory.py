@@ -1,6 +1,9 @@
 """The collector of unreachable objects, which stops every thread of a process while it looks through its memory."""
 
+import atexit
+import contextlib
 import gc
+from collections.abc import Iterator
 from typing import Final
 
 _NEW_OBJECTS: Final = 5_000  # before a look at the young ones: a payload nested by thousands is one look, not ten
@@ -16,3 +19,24 @@ def spare_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, _LOOKS, _LOOKS)
+
+
+@contextlib.contextmanager
+def without_looks() -> Iterator[None]:
+    """Look for nothing within: what imports make stays, and a start would look through it 200 times."""
+    looking = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looking:
+            gc.enable()
+
+
+def end_without_look() -> None:
+    """Let the interpreter end without a look through all that it holds, which the system takes back anyway.
+
+    That look was a quarter of the processor time of a short command. What must happen at the end is asked for by name
+    (`atexit`, `finally`); it comes before.
+    """
+    atexit.register(gc.freeze)
