@@ -59,15 +59,18 @@ def train(
         raise UnknownModelError(f"no network is called {model}; there are {', '.join(NETWORKS)}")
     parts = split(panel.values.shape[0])
     horizons_s, dropped = _trainable(panel, parts, _horizons(asked.horizons_s), short=model in PRETRAINED)
-    settings = Settings(
-        seed=asked.seed,
-        epochs=asked.epochs,
-        time_limit_s=asked.time_limit_s,
-        stride=asked.stride,
-        window=WINDOW,
-        edges=asked.edges,
-        slope_azimuth_deg=asked.slope_azimuth_deg,
-        physics=Physics(**asked.physics) if asked.physics else None,
+    settings = replace(
+        Settings(
+            seed=asked.seed,
+            epochs=asked.epochs,
+            time_limit_s=asked.time_limit_s,
+            stride=asked.stride,
+            window=WINDOW,
+            edges=asked.edges,
+            slope_azimuth_deg=asked.slope_azimuth_deg,
+            physics=Physics(**asked.physics) if asked.physics else None,
+        ),
+        **asked.settings,
     )
     others = [
         found for other in replay
@@ -105,6 +108,7 @@ def train(
             "begun_from": begun_from,
             "replayed": 0 if begun_from.startswith(ANEW) or not begun_from else len(others),
             "physics": dict(asked.physics),
+            "settings": dict(asked.settings),
         },
         "baselines": {
             "calibration_mae_mm": {

@@ -129,6 +129,7 @@ class Training:
         own_start: Whether that is an earlier one of this very place; where its interval, horizons or drivers are not
             those of now the training begins anew, in place of being refused.
         physics: Weights of the soft terms of the loss by name (`forecasting.neural.physics.Physics`).
+        settings: Others of `forecasting.neural.learner.Settings`, in place of those in use.
     """
 
     model: str
@@ -145,6 +146,7 @@ class Training:
     start: Path | None = None
     own_start: bool = False
     physics: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +157,22 @@ class Trained:
     model: str
     path: str
     card: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonErrors:
+    """Errors of one network at one horizon: means over the stations at each issue time, mm, None where none is scored.
+
+    Attributes:
+        horizon_s: Horizon in seconds.
+        steps: The same in rows.
+        network: Of its blend, whose weight was chosen before the rows that are scored.
+        persistence: Of persistence on the same targets.
+        simple: Of the simple forecast that `auto` chose before these rows.
+    """
+
+    horizon_s: float
+    steps: int
+    network: tuple[float | None, ...]
+    persistence: tuple[float | None, ...]
+    simple: tuple[float | None, ...]

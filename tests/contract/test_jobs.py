@@ -14,7 +14,14 @@ from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.walled import CONVERT
 from monitor.ingest.sources.tasks import FETCH
 from monitor.jobs import anomaly
-from monitor.jobs.forecasts.tasks import FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_DETECTOR, TRAIN_FORECASTER
+from monitor.jobs.forecasts.tasks import (
+    FORECAST_SITE,
+    REFIT,
+    SCORE_CELL,
+    SPLIT_SEASONS,
+    TRAIN_DETECTOR,
+    TRAIN_FORECASTER,
+)
 from monitor.jobs.scenes.files import MAKE_FILES
 from monitor.jobs.scenes.tasks import DRAW_STRIP, READ_ONE
 from monitor.jobs.scenes.tiles import CUT
@@ -50,7 +57,8 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, READ_ONE, CUT, MAKE_FILES,
-    DRAW_STRIP, DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
+    DRAW_STRIP, SCORE_CELL,
+    DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip

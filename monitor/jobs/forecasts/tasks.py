@@ -8,7 +8,7 @@ from detection.anomaly.records import DetectorTraining
 from forecasting.data.rain_forecasts import Outlook
 from forecasting.decomposition.season import Season
 from forecasting.serving.conformal import ConformalState
-from forecasting.serving.records import Forecast, Limits, Training, Withheld
+from forecasting.serving.records import Forecast, HorizonErrors, Limits, Training, Withheld
 from forecasting.simple.night_fit import NightFit, Refits
 from monitor.domain.observation import Timed
 from monitor.worker.records import Task
@@ -117,6 +117,22 @@ class TrainingAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class CellAsked:
+    """One cell of a grid: the record, and how a network shall be trained on its past; no checkpoint is written."""
+
+    record: SiteRecord
+    training: Training
+
+
+@dataclass(frozen=True, slots=True)
+class CellAnswer:
+    """Errors of that network at each horizon, or why there are none."""
+
+    horizons: tuple[HorizonErrors, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RefitAsked:
     """The record of a site and the statistical models that shall be fitted to it."""
 
@@ -197,3 +213,4 @@ SPLIT_SEASONS: Final = Task(f"{_ROOM}:split_seasons", SeasonsAsked, Seasons)
 REFIT: Final = Task(f"{_ROOM}:refit_site", RefitAsked, Refits)
 TRAIN_FORECASTER: Final = Task(f"{_ROOM}:train_forecaster", TrainingAsked, TrainingAnswer)
 TRAIN_DETECTOR: Final = Task(f"{_ROOM}:train_detector", DetectorTraining, TrainingAnswer)
+SCORE_CELL: Final = Task(f"{_ROOM}:score_cell", CellAsked, CellAnswer)

@@ -1,7 +1,8 @@
 """Train and test what a site asks for, when there is none yet or the last one is a week old."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,7 +27,14 @@ from monitor.jobs.forecasts.drivers import Driving, load_driving
 from monitor.jobs.forecasts.promotion import load_standings, retire_older
 from monitor.jobs.forecasts.read_site import make_record
 from monitor.jobs.forecasts.tasks import TRAIN_DETECTOR, TRAIN_FORECASTER, SiteRecord, TrainingAsked
-from monitor.jobs.samples import grid_step_s, history_since, load_displacements, slope_azimuth_deg, step_s
+from monitor.jobs.samples import (
+    Samples,
+    grid_step_s,
+    history_since,
+    load_displacements,
+    slope_azimuth_deg,
+    step_s,
+)
 from monitor.jobs.worker import list_checkpoint, run_in_worker
 from monitor.store.alerting.sites import find_version, load_site_source
 from monitor.store.database.engine import Database
@@ -105,11 +113,13 @@ def train_one(
     reason: str = "asked for",
     actor: Actor = SERVICE,
     clock: Callable[[], datetime] | None = None,
+    settings: Mapping[str, float] | None = None,
 ) -> str:
     """Train one network or detector in a worker and register it; returns its hash or the reason why not.
 
     A forecaster becomes a candidate beside those that are there; nothing is replaced in place. It reads what was known
-    at `now`, and is itself known from the instant at which it is written.
+    at `now`, and is itself known from the instant at which it is written. With `settings` it is trained by these in
+    place of those in use.
     """
     clock = clock or go_on(now)
     folder = Path(config.paths.models) / site.id
@@ -121,26 +131,19 @@ def train_one(
         start, missing = _find_start(c, site, kind)
     if missing:
         return missing
-    work = folder / f"unfinished-{task}-{kind}-{seed}"
+    otherwise = "".join(f"-{name}={value}" for name, value in sorted((settings or {}).items()))
+    work = folder / f"unfinished-{task}-{kind}-{seed}{otherwise}"
     as_of = training_state.take_up(work, now) if task == "forecast" else now
     with db.read() as c:
-        probe = load_displacements(c, site, history_since(as_of, interval_s, HISTORY_STEPS), as_of)
-        step = step_s(probe, min(site.forecast.horizons_s)) if probe else interval_s
-        if task == "anomaly":
-            step = interval_s
-        since = history_since(as_of, step, HISTORY_STEPS)
-        samples = load_displacements(c, site, since, as_of, grid_s=step if task == "forecast" else 0.0)
-        driving = load_driving(c, site, since, as_of, (kind,))
+        samples, step, driving = _read_own(c, site, kind, as_of, interval_s, is_forecast=task == "forecast")
         replay = tuple(_read_others(c, site, kind, as_of))
     if not samples:
         training_state.finish(work)
         return "no readings"
     if task == "forecast":
-        training = Training(
-            kind, tuple(site.forecast.horizons_s), folder, seed, created_at=spell(as_of), work=work,
-            time_limit_s=config.compute.job_limit_s * 0.8, edges=site.forecast.edges,
-            slope_azimuth_deg=slope_azimuth_deg(samples), start=start,
-            own_start=site.forecast.start_from == site.id, physics=dict(site.forecast.physics),
+        training = replace(
+            plan_training(config, site, kind, samples, seed, folder), created_at=spell(as_of), work=work, start=start,
+            own_start=site.forecast.start_from == site.id, settings=dict(settings or {}),
         )  # fmt: skip
         asked = TrainingAsked(make_record(site, samples, step, as_of, driving), training, replay)
         reads = list_checkpoint(None if start is None else str(start))
@@ -168,6 +171,36 @@ def train_one(
     begun = str(answer.card.get("training", {}).get("begun_from", ""))
     said = [answer.model_hash[:12], *([f"begun {begun}"] if begun.startswith("anew") else [])]
     return "; ".join([*said, *([f"reads {tell_drivers(read)}"] if read else [])])
+
+
+def plan_training(
+    config: ServiceConfig, site: Site, kind: str, samples: list[Samples], seed: int, folder: Path
+) -> Training:  # fmt: skip
+    """How a network of a site is trained, but for where it begins."""
+    return Training(
+        kind, tuple(site.forecast.horizons_s), folder, seed, time_limit_s=config.compute.job_limit_s * 0.8,
+        edges=site.forecast.edges, slope_azimuth_deg=slope_azimuth_deg(samples), physics=dict(site.forecast.physics),
+    )  # fmt: skip
+
+
+def read_past(c: Connection, site: Site, kind: str, now: datetime) -> tuple[list[Samples], SiteRecord] | None:
+    """The series of a site that a network learns from, and the record that its worker is given; None without any."""
+    if site.slowest_motion_s is None:
+        return None
+    samples, step, driving = _read_own(c, site, kind, now, site.slowest_motion_s, is_forecast=True)
+    return (samples, make_record(site, samples, step, now, driving)) if samples else None
+
+
+def _read_own(
+    c: Connection, site: Site, kind: str, now: datetime, interval_s: float, *, is_forecast: bool
+) -> tuple[list[Samples], float, Driving]:
+    """Displacements as known at an instant, the step of their grid, and what may drive them."""
+    step = interval_s
+    if is_forecast and (probe := load_displacements(c, site, history_since(now, interval_s, HISTORY_STEPS), now)):
+        step = step_s(probe, min(site.forecast.horizons_s))
+    since = history_since(now, step, HISTORY_STEPS)
+    samples = load_displacements(c, site, since, now, grid_s=step if is_forecast else 0.0)
+    return samples, step, load_driving(c, site, since, now, (kind,))
 
 
 def _find_start(c: Connection, site: Site, kind: str) -> tuple[Path | None, str]:

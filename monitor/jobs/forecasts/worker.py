@@ -16,6 +16,8 @@ from forecasting.serving.records import KINEMATIC, Forecast, Withheld
 from forecasting.simple.night_fit import Refits
 from monitor.extras import explain_missing
 from monitor.jobs.forecasts.tasks import (
+    CellAnswer,
+    CellAsked,
     Permit,
     RefitAsked,
     Seasons,
@@ -89,6 +91,24 @@ def train_forecaster(asked: TrainingAsked) -> TrainingAnswer:
     except ForecastingError as error:
         return TrainingAnswer(refused=str(error))
     return TrainingAnswer(made.model_hash, made.path, made.card)
+
+
+def score_cell(asked: CellAsked) -> CellAnswer:
+    """Train one network of a grid on the past of a site and score it on the rows after, or say why not."""
+    from forecasting.evaluation.grid import score_settings
+    from forecasting.neural.physics import Physics
+    from forecasting.serving.issue import WINDOW
+
+    how = asked.training
+    settings = {
+        "epochs": how.epochs, "time_limit_s": how.time_limit_s, "stride": how.stride, "window": WINDOW,
+        "edges": how.edges, "slope_azimuth_deg": how.slope_azimuth_deg, "covariates": None,
+        "physics": Physics(**how.physics) if how.physics else None, **how.settings,
+    }  # fmt: skip
+    try:
+        return CellAnswer(score_settings(_panel(asked.record), how.model, how.horizons_s, settings, how.seed))
+    except ForecastingError as error:
+        return CellAnswer(refused=str(error))
 
 
 def train_detector(asked: DetectorTraining) -> TrainingAnswer:
