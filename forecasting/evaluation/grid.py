@@ -76,7 +76,7 @@ def score_settings(
 
 
 def _errors(trial: Trial, model: str) -> HorizonErrors | None:
-    """Errors on the targets that all three answer; None where the network answered nothing."""
+    """Errors on the targets that all three answer; None where there is no such target."""
     wanted = {"network": (model, "blend"), "persistence": ("persistence", "plain"), "simple": ("auto", "plain")}
     points: dict[str, Floats] = {}
     for name, (who, variant) in wanted.items():
@@ -88,6 +88,8 @@ def _errors(trial: Trial, model: str) -> HorizonErrors | None:
     off = {name: np.abs(point - trial.observed) for name, point in points.items()}
     known = np.logical_and.reduce([np.isfinite(one) for one in off.values()])
     count = known.sum(axis=1)
+    if not count.any():
+        return None
     means = {
         name: tuple(
             float(total) / int(n) if n else None

@@ -33,7 +33,7 @@ HEADS = (
 def grid(
     site: SiteOption,
     grid_file: Annotated[
-        Path, typer.Option("--grid", help='TOML: model = "gru", and [grid] with lists, as hidden = [16, 64].')
+        Path, typer.Option("--grid", help='TOML: model = "gru", and a table "grid" with lists of values to try.')
     ],
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the first weights of each network.")] = 7,
     take: Annotated[
@@ -45,9 +45,9 @@ def grid(
     """Train a network by each of some settings on the past of a site, and compare them on rows that no gate judges by.
 
     The table shows the mean absolute error beside persistence, the simple forecast `auto` and the settings in use, with
-    intervals of the differences (below 0 is better) that hold for all settings together. Runs where `[compute]` says,
-    on its cluster all at once. Nothing is kept without --take, and then the gate decides what is shown. Exit 4 when no
-    setting is better than those in use.
+    intervals of the differences (below 0 is better) that hold for all settings together. On a cluster
+    (`compute.dask`) all are trained at once. Nothing is kept without --take, and then the gate decides what is shown.
+    Exit 4 when no setting is better than those in use.
     """
     from forecasting.evaluation.grid import choose_settings, compare_settings
     from monitor.jobs.forecasts.grid import read_grid, score_grid, spell_settings
