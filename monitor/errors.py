@@ -1,5 +1,7 @@
 """One root for every error that is known, one class per cause: the edges turn them into one clear line."""
 
+from typing import Self
+
 
 class SlopewardError(Exception):
     """Root of all known errors; its text is one line that says what is wrong and what to do."""
@@ -31,6 +33,14 @@ class PayloadError(SlopewardError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+    def bare(self) -> Self:
+        """The same without the frames that it came through, for one that is kept beside them.
+
+        They hold each other, and with them the whole batch of messages, until the collector passes.
+        """
+        self.__context__ = None
+        return self.with_traceback(None)
 
 
 class StoreError(SlopewardError):

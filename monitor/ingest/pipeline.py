@@ -136,6 +136,7 @@ class Pipeline:
             decoded = self._decode(message)
             return decoded if decoded is _OF_OTHERS else self._admission.admit(message, decoded)
         except PayloadError as error:
+            error.bare()  # a decoder that raised what it had kept is one of its frames
             return Decoded(faults=(Fault(error.code, str(error), message.payload),))
         except Exception as error:  # a bug of a decoder must not lose a message or stop the writer
             log.exception("decoder failed on topic %s", message.topic[:200])

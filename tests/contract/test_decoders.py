@@ -1,8 +1,10 @@
 """Whatever comes, it becomes observations or a fault with a reason; nothing raises and nothing is dropped."""
 
+import gc
 import json
 import math
 import random
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -66,6 +68,27 @@ def test_published_payloads_that_are_damaged(kind):
     mine = [one for one in PUBLISHED if one.decoder == kind]
     seen = {check(one.topic, damage(rng, one.payload)) for one in mine for _ in range(200 // len(mine))}
     assert len(seen) > 2  # the damage differs
+
+
+@pytest.mark.parametrize("kind", sorted(TOPICS))
+def test_what_cannot_be_read_is_let_go_at_once(kind):
+    """An error that is kept beside the frames it came through holds its batch until the collector passes."""
+    rng, pipeline = random.Random(kind), Pipeline(None, {"north": SITE}, lambda: NOW)
+    mine = [one for one in PUBLISHED if one.decoder == kind]
+    rows = [(one.topic, damage(rng, one.payload)) for one in mine for _ in range(200 // len(mine))]
+    gc.collect()
+    gc.disable()
+    try:
+        for topic, raw in rows:
+            pipeline.decode(Message(topic, raw, NOW, "live", epoch=1))
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = Counter(type(one).__name__ for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert (left["PayloadError"], left["frame"]) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", sorted(TOPICS))

@@ -60,7 +60,7 @@ def open_campbell(binding: Binding) -> Decoder:
                 if not isinstance(values, list) or len(values) != len(names):
                     raise PayloadError("cell_count", f"{time}: expected {len(names)} values, as there are names")
             except PayloadError as error:
-                first = first or error
+                first = first or error.bare()
                 bad[time] = values
                 continue
             for k, name, owner, field in wanted:
@@ -69,7 +69,7 @@ def open_campbell(binding: Binding) -> Decoder:
                 try:
                     found.append(observe(site.id, owner, field, read_cell(values[k], name), at, message.received_at))
                 except PayloadError as error:  # the other cells of the row count
-                    first = first or error
+                    first = first or error.bare()
                     bad[time] = values
         if first is None and not found:
             raise PayloadError("empty", "no field that is read has a value")

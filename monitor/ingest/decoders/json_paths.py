@@ -66,7 +66,7 @@ def open_json(binding: Binding) -> Decoder:
             try:
                 reader.read(item, message, place, site, vocabulary, found)
             except PayloadError as error:
-                bad.append(error)
+                bad.append(error.bare())
         if not found and len(bad) == len(items):
             raise bad[0]
         if not bad and not found:
@@ -101,7 +101,7 @@ class _Named:
                 where, field = target.find(vocabulary, site, station)
                 found.append(observe(site.id, where, field, read_cell(value, name), at, message.received_at))
             except PayloadError as error:  # the other values of the item count
-                first = first or error
+                first = first or error.bare()
         if first is not None:
             raise first
 

@@ -65,7 +65,7 @@ def decode(message: Message, place: Place, site: Site, vocabulary: Vocabulary, r
         try:
             at, found = _read_sample(sample, body, message, place, site, vocabulary, references)
         except PayloadError as error:
-            bad.append((sample, error))
+            bad.append((sample, error.bare()))
             continue
         observations += found
         newest = at if newest is None or at > newest else newest

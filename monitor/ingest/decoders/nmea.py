@@ -56,7 +56,7 @@ def open_nmea(binding: Binding) -> Decoder:
                     sentence = _parse(line)
                     errors[sentence.timestamp] = sentence
             except PayloadError as error:
-                bad[k] = error
+                bad[k] = error.bare()
         near = next(iter(days.values()), message.came_at if word else None)
         for k, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
             near = days.get(k, near)
@@ -66,7 +66,7 @@ def open_nmea(binding: Binding) -> Decoder:
                 fix = _read_fix(_parse(line), near, errors)
                 found += observe_fix(fix, place.station, message, site, vocabulary, references)
             except PayloadError as error:
-                bad[k] = error
+                bad[k] = error.bare()
         kept = [line for k, line in enumerate(lines) if k in bad or k in days]
         first = next(iter(bad.values()), None)
         return Decoded(tuple(found), join_lines(first, kept, len(bad), sum(kind in _READ for kind in kinds)))

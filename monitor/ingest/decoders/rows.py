@@ -34,7 +34,7 @@ def decode(message: Message, _place: Place, site: Site, vocabulary: Vocabulary, 
                 raise PayloadError("not_object", "a row must be an object")
             found.append(read_row(row, site, vocabulary, message.received_at))
         except PayloadError as error:
-            bad.append((row, error))
+            bad.append((row, error.bare()))
     return Decoded(tuple(found), join_bad_rows(bad))
 
 

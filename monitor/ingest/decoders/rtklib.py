@@ -51,7 +51,7 @@ def open_rtklib(binding: Binding) -> Decoder:
                 fix = read_solution(line, system, form)
                 found += observe_fix(fix, place.station, message, site, vocabulary, references)
             except PayloadError as error:
-                first = first or error
+                first = first or error.bare()
                 bad.append(line)
         if first is None and not found:
             raise PayloadError("empty", "no line of a solution")

@@ -46,7 +46,7 @@ def open_sensorthings(binding: Binding) -> Decoder:
                     _read(one, in_topic[1] if in_topic else "", message, place, site, vocabulary, series)
                 )  # fmt: skip
             except PayloadError as error:
-                first = first or error
+                first = first or error.bare()
                 bad.append(one)
         if first is None:
             return Decoded(tuple(found))

@@ -144,7 +144,7 @@ class _Talk:
                 number = read_number(value.number, value.name[:64])
                 found.append(observe(self.site.id, *where, number, at, self.message.received_at))
             except PayloadError as error:
-                first = first or error
+                first = first or error.bare()
         return found, () if first is None else self._fault(first.code, str(first))
 
     def _find_field(self, name: str) -> tuple[str, Field] | None:
