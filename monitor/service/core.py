@@ -600,6 +600,7 @@ def main(config_path: str | None = None) -> int:
             return 0
         core.start()
         spare_what_stays()
+        core.schedule.on_loaded = spare_what_stays
         status = core.watch()
         if status == EXIT_OVERDUE:
             os._exit(status)  # a stuck thread would hold up any clean way out

@@ -148,6 +148,9 @@ class Schedule:
         clock: gives the present, aware UTC.
         on_failing: called when a job failed three times running, and again when it works.
         jobs: the table.
+
+    Attributes:
+        on_loaded: called when the first run of a job has ended: what it imported stays for as long as the process.
     """
 
     def __init__(
@@ -160,6 +163,8 @@ class Schedule:
         jobs: Sequence[Job] = JOBS,
     ) -> None:
         self._db, self._config, self._clock, self._on_failing = db, config, clock, on_failing
+        self.on_loaded: Callable[[], None] = lambda: None
+        self._loaded: set[str] = set()  # names of jobs that have run
         self._failures: dict[str, int] = {}
         self._lock = threading.Lock()
         threads = {"default": config.compute.jobs_at_once, "light": 1, "polls": POLLS, "show": 1}
@@ -279,6 +284,9 @@ class Schedule:
             self._run_again(key)
             return "missed"
         state, detail = self._call(key)
+        if job.name not in self._loaded:
+            self._loaded.add(job.name)
+            self.on_loaded()
         if time.monotonic() >= self._gave_back_s + GIVE_BACK_S:
             _give_back_memory()
             self._gave_back_s = time.monotonic()

@@ -11,7 +11,9 @@ _LOOKS: Final = 10  # at the young ones before one at the older ones
 
 
 def spare_what_stays() -> None:
-    """Leave what the process has built up to now out of every later look; called when a long-lived process has begun.
+    """Leave what the process has built up to now out of every later look.
+
+    Called when a long-lived process has begun, and once for each job, which brings its imports with its first run.
 
     A process with its imports has more than 100,000 objects that stay. A look through all of them takes 50 ms and more,
     and it begins where many objects are made at once, as when a deeply nested payload is read. Live readings wait then.

@@ -289,6 +289,12 @@ def test_a_job_leaves_a_line_in_the_diary(db, make_schedule):
     assert (run.job, run.site, run.state, run.detail) == ("work", "s", "done", "did s")
 
 
+def test_what_a_job_brought_with_its_first_run_is_told_once(make_schedule):
+    made, told = make_schedule("some_job"), []
+    made.on_loaded = lambda: told.append(1)
+    assert [made.run_now("work:s"), made.run_now("work:s"), told] == ["done", "done", [1]]
+
+
 def idle_job(*_):
     return IDLE
 
