@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 
 from monitor.domain.alert import Actor
 from monitor.domain.canonical import canonical_json
@@ -110,15 +110,18 @@ def add_rejected(connection: Connection, messages: Sequence[Rejected], quota: Qu
             first[digest] = message
     digests = list(first)
     r = rejected_message.c
+    again = update(rejected_message).where(r.id == bindparam("of")).values(times=r.times + bindparam("more"))
     for start in range(0, len(digests), _CHUNK):
         some = digests[start : start + _CHUNK]
         waiting = select(r.id, r.digest, r.retained).where(r.digest.in_(some), r.replayed_at.is_(None))
-        for row in connection.execute(waiting).all():
-            again = first.pop(row.digest, None)
-            values: dict[str, Any] = {"times": r.times + times[row.digest]}
-            if row.retained and again is not None and not again.retained:  # now it is known when it was sent
-                values |= {"retained": False, "received_at": again.received_at, "client": again.client}
-            connection.execute(update(rejected_message).where(r.id == row.id).values(**values))
+        known = connection.execute(waiting).all()
+        if known:
+            connection.execute(again, [{"of": row.id, "more": times[row.digest]} for row in known])
+        for row in known:
+            same = first.pop(row.digest, None)
+            if row.retained and same is not None and not same.retained:  # now it is known when it was sent
+                sent = {"retained": False, "received_at": same.received_at, "client": same.client}
+                connection.execute(update(rejected_message).where(r.id == row.id).values(sent))
     room = Room(connection, quota or Quota())
     first = {
         digest: m for digest, m in first.items()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from monitor.domain.site import Level, Site
 from monitor.errors import StoreBusyError
@@ -13,8 +13,9 @@ from monitor.ingest import pipeline as module
 from monitor.ingest.message import Message
 from monitor.ingest.pipeline import Pipeline
 from monitor.ingest.replay import replay_rejected
-from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, add_rejected, load_rejected
+from monitor.store.readings.messages import BEGINNING_BYTES, KEPT_BYTES, Rejected, add_rejected, load_rejected
 from monitor.store.readings.observations import add_observations
+from monitor.store.readings.quarantine import Quota
 from tests.data.payloads import published
 
 NOW = datetime(2026, 3, 1, 7, tzinfo=UTC)
@@ -137,6 +138,24 @@ def test_rubbish_that_the_broker_had_kept_counts_as_sent_when_it_comes_live(pipe
     with database.read() as c:
         (row,) = load_rejected(c)
     assert (row.retained, row.received_at, row.times) == (False, later, 4)
+
+
+@pytest.mark.parametrize("quota", [Quota(), Quota(0, 0)], ids=["kept", "counted only"])
+def test_more_refused_messages_are_no_more_statements(database, quota):
+    """Each statement is a moment in which readings wait: new ones, known ones and those beyond the quota."""
+
+    def count_statements(messages):
+        seen = []
+        with database.write() as c:
+            event.listen(c, "before_cursor_execute", lambda *given: seen.append(given[2]))
+            add_rejected(c, messages, quota)
+        return len(seen)
+
+    def refuse(numbers):
+        return [Rejected(NOW, f"slopeward/v1/north/G{k}/obs", b"%d" % k, "no", "no", "live") for k in numbers]
+
+    for name in ("new", "known"):
+        assert count_statements(refuse(range(2))) == count_statements(refuse(range(2, 200))), name
 
 
 def test_of_what_is_too_large_only_the_beginning_is_kept_and_never_read_again(pipeline, database):
