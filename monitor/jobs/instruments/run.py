@@ -5,6 +5,7 @@ It writes the board and notices of health. No decision reads what it finds: heal
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import ceil, inf
 from statistics import fmean
 from typing import Final
@@ -54,7 +55,7 @@ COMMON_CAUSES: Final = frozenset({"unknown", "movement", "common_mode"})
 FEWEST_TOGETHER: Final = 3  # stations
 SPARK_DAYS: Final = 7
 SHORTEST_SPAN: Final = timedelta(hours=4)
-Series = Mapping[tuple[str, str], int]
+Series = Mapping[str, int]  # of one station: quantity -> number
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:  # noqa: ARG001 - the shape of a job
@@ -71,14 +72,20 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
             ]
         )  # fmt: skip
         weather, links = _read_weather(c, series, now), load_links(c, site.id)
+        runs_of: dict[str, list[AnomalyRun]] = {}
+        for one in runs:
+            runs_of.setdefault(one.station, []).append(one)
+        series_of: dict[str, dict[str, int]] = {}
+        for (name, quantity), series_id in series.items():
+            series_of.setdefault(name, {})[quantity] = series_id
         judged = [
             _judge(
-                c, station, series, weather, work.get(station.id), [r for r in runs if r.station == station.id],
+                c, station, series_of.get(station.id, {}), weather, work.get(station.id), runs_of.get(station.id, ()),
                 links.get(station.id), now,
             )
             for station in site.stations
         ]  # fmt: skip
-        months = _count_months(c, site, series, now)
+        months = _count_months(c, site, series_of, now)
         pages = store.load_open_pages(c, site.id, PAGED)
         silent = store.load_silent(c, site.id)
     changes = list_changes(site, judged, pages, silent)
@@ -109,16 +116,15 @@ def _judge(
         reason = f"maintenance of {station.id} until {spell(instant(work.to_s))}, by {work.by}: {work.reason}"
         found.append(Finding("maintenance", reason, ACTIONS["maintenance"], instant(work.from_s)))
     if link is not None and not link.online:
-        mine = [series_id for (name, _), series_id in series.items() if name == station.id]
-        found += check_link(link, store.find_newest_reception(c, mine, link.at))
-    for (name, quantity), series_id in series.items():
-        typed = station.find_series(quantity) if name == station.id else None
+        found += check_link(link, store.find_newest_reception(c, list(series.values()), link.at))
+    for quantity, series_id in series.items():
+        typed = station.find_series(quantity)
         if typed is not None and typed.by_hand:
             found += check_typed(quantity, find_mistyped(c, series_id, now))
-    battery_id = series.get((station.id, BATTERY))
+    battery_id = series.get(BATTERY)
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
     days, newest = _find_days(battery, now)
-    level_id = series.get((station.id, BATTERY_LEVEL))
+    level_id = series.get(BATTERY_LEVEL)
     levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
     expected = _expect_empty(station, days, _find_days(levels, now)[0], now_s)
     found += check_battery(station.id, expected, now_s)
@@ -170,8 +176,8 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
         if spec.quantity in {BATTERY, BATTERY_LEVEL, SIGNAL}:
             continue
         for name in (spec.quantity, "displacement_downslope", "displacement_east"):
-            if (station.id, name) in series and station.find_series(name) is spec:
-                return name, series[station.id, name]
+            if name in series and station.find_series(name) is spec:
+                return name, series[name]
     return None
 
 
@@ -188,7 +194,12 @@ def _find_days(hours: Sequence[store.Hour], now: datetime) -> tuple[list[Day], t
 
 
 def _begin(hour: store.Hour) -> datetime:
-    return parse(f"{hour.hour}:00:00Z")
+    return _parse_hour(hour.hour)
+
+
+@lru_cache(maxsize=2048)  # all instruments share the hours of a month
+def _parse_hour(hour: str) -> datetime:
+    return parse(f"{hour}:00:00Z")
 
 
 def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: datetime) -> list[Epoch]:
@@ -199,7 +210,7 @@ def _read_epochs(c: Connection, series_id: int, from_at: datetime, to_at: dateti
 
 
 def _read_signal(c: Connection, station: Station, series: Series, now: datetime) -> list[Finding]:
-    series_id, spec = series.get((station.id, SIGNAL)), station.find_series(SIGNAL)
+    series_id, spec = series.get(SIGNAL), station.find_series(SIGNAL)
     if series_id is None or spec is None:
         return []
     hours = store.load_hours(c, series_id, now - DAYS * DAY, now)
@@ -207,7 +218,7 @@ def _read_signal(c: Connection, station: Station, series: Series, now: datetime)
     return check_signal(fresh, [h.mean for h in hours if _begin(h) <= now - DAY], spec.low)
 
 
-def _read_weather(c: Connection, series: Series, now: datetime) -> Weather:
+def _read_weather(c: Connection, series: Mapping[tuple[str, str], int], now: datetime) -> Weather:
     """The warmest hour of two days and the deepest snow, of all that the site measures."""
     found: dict[str, list[float]] = {"temperature": [], "snow_depth": []}
     for (_, quantity), series_id in series.items():
@@ -233,7 +244,7 @@ def _draw_spark(hours: Sequence[store.Hour], interval_s: float, now: datetime) -
     return [round(fmean(parts[n]), 4) if n in parts else None for n in range(points)]
 
 
-def _count_months(c: Connection, site: Site, series: Series, now: datetime) -> list[store.Month]:
+def _count_months(c: Connection, site: Site, series_of: Mapping[str, Series], now: datetime) -> list[store.Month]:
     """This month so far and the one before: epochs that came, of those that the declared intervals let expect."""
     this = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     before = (this - DAY).replace(day=1)
@@ -241,7 +252,7 @@ def _count_months(c: Connection, site: Site, series: Series, now: datetime) -> l
     found = []
     for station in site.stations:
         # a series that begins in a month is expected from its first epoch on, an older one from the first day on
-        mine = {name: i for (s, name), i in series.items() if s == station.id}
+        mine = series_of.get(station.id, {})
         seen_before = min((begun[i] for i in mine.values()), default=now) < before
         for begin, end in ((before, this), (this, now)):
             expected = received = 0

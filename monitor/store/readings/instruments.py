@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, literal_column, or_, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, literal_column, or_, select
 
 from monitor.domain.instants import epoch_s, spell
 from monitor.domain.instruments.board import NOT_WELL
@@ -19,6 +19,37 @@ from monitor.store.schema import tables as t
 Spans = tuple[tuple[datetime, datetime], ...]
 EPOCHS_READ: Final = 400  # newest ones of a time, in which clock and fixes are looked at
 WAYS_READ: Final = 20_000  # newest readings whose ways are looked at: of a week, two in a minute
+
+# asked of every instrument at each look: to build such a question takes longer than to answer it, so each is built once
+_O: Final = t.observation.c
+_OF_SERIES_WITHIN: Final = (
+    _O.series_id == bindparam("series_id"), _O.observed_at > bindparam("from_at"), _O.observed_at <= bindparam("to_at"),
+)  # fmt: skip
+_HOURS: Final = (
+    select(
+        func.substr(_O.observed_at, 1, 13, type_=t.station.c.id.type).label("hour"),
+        func.min(_O.value_raw), func.max(_O.value_raw), func.avg(_O.value_raw),
+    )
+    .where(*_OF_SERIES_WITHIN, _O.flags.in_(bindparam("flags", expanding=True)))
+    .group_by(literal_column("hour"))
+    .order_by(literal_column("hour"))
+)  # fmt: skip
+_EPOCHS: Final = (
+    select(_O.observed_at, _O.received_at, _O.extra)
+    .where(*_OF_SERIES_WITHIN, _O.revision == 0)
+    .order_by(_O.observed_at.desc())
+    .limit(EPOCHS_READ)
+)
+_NEWEST: Final = (
+    select(_O.observed_at, _O.received_at)
+    .where(*_OF_SERIES_WITHIN, _O.received_at <= bindparam("to_at"), _O.revision == 0)
+    .order_by(_O.observed_at.desc())
+    .limit(WAYS_READ)
+    .subquery()
+)
+_WAYS: Final = select(
+    _NEWEST.c.received_at, func.max(_NEWEST.c.observed_at, type_=_NEWEST.c.observed_at.type)
+).group_by(_NEWEST.c.received_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +92,7 @@ def load_hours(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime, flags: Sequence[str] = ("",)
 ) -> list[Hour]:
     """Hours of a series, oldest first; readings with other flags than these are left out."""
-    o = t.observation.c
-    hour = func.substr(o.observed_at, 1, 13, type_=t.station.c.id.type).label("hour")
-    rows = c.execute(
-        select(hour, func.min(o.value_raw), func.max(o.value_raw), func.avg(o.value_raw))
-        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.flags.in_(flags))
-        .group_by(literal_column("hour"))
-        .order_by(literal_column("hour"))
-    )
+    rows = c.execute(_HOURS, {"series_id": series_id, "from_at": from_at, "to_at": to_at, "flags": flags})
     return [Hour(r[0], float(r[1]), float(r[2]), float(r[3])) for r in rows]
 
 
@@ -83,13 +107,7 @@ def load_epochs(
     c: Connection, series_id: int, from_at: datetime, to_at: datetime
 ) -> list[tuple[float, dict[str, Any]]]:  # fmt: skip
     """Of the newest epochs of a time: how long each travelled, s; what is with it."""
-    o = t.observation.c
-    rows = c.execute(
-        select(o.observed_at, o.received_at, o.extra)
-        .where(o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.revision == 0)
-        .order_by(o.observed_at.desc())
-        .limit(EPOCHS_READ)
-    )
+    rows = c.execute(_EPOCHS, {"series_id": series_id, "from_at": from_at, "to_at": to_at})
     return [
         (epoch_s(r.received_at) - epoch_s(r.observed_at), json.loads(r.extra) if r.extra else {}) for r in rows
     ]  # fmt: skip
@@ -100,20 +118,8 @@ def load_ways(c: Connection, series_id: int, from_at: datetime, to_at: datetime)
 
     An import or the backlog of an outage comes within an hour or two, however many readings it brings.
     """
-    o = t.observation.c
-    newest = (
-        select(o.observed_at, o.received_at)
-        .where(
-            o.series_id == series_id, o.observed_at > from_at, o.observed_at <= to_at, o.received_at <= to_at,
-            o.revision == 0,
-        )
-        .order_by(o.observed_at.desc())
-        .limit(WAYS_READ)
-        .subquery()
-    )  # fmt: skip
-    last_at = func.max(newest.c.observed_at, type_=newest.c.observed_at.type)
     hours: dict[datetime, float] = {}
-    for received_at, observed_at in c.execute(select(newest.c.received_at, last_at).group_by(newest.c.received_at)):
+    for received_at, observed_at in c.execute(_WAYS, {"series_id": series_id, "from_at": from_at, "to_at": to_at}):
         hour = received_at.replace(minute=0, second=0, microsecond=0)
         way_s = epoch_s(received_at) - epoch_s(observed_at)
         hours[hour] = min(way_s, hours.get(hour, way_s))
@@ -156,10 +162,10 @@ def save_instruments(c: Connection, site: str, judged: Sequence[Judged], now: da
         c.execute(insert(t.instrument_finding), rows)
     kept = [one.station for one in judged]
     c.execute(delete(t.instrument).where(t.instrument.c.site == site, t.instrument.c.station.not_in(kept)))
-    for one in judged:
-        values = {k: v for k, v in asdict(one).items() if k not in {"station", "findings"}} | {"judged_at": now}
-        row = upsert(c, t.instrument).values(site=site, station=one.station, **values)
-        c.execute(row.on_conflict_do_update(index_elements=["site", "station"], set_=values))
+    _write(c, t.instrument, ("site", "station"), [
+        {f.name: getattr(one, f.name) for f in fields(one) if f.name != "findings"} | {"site": site, "judged_at": now}
+        for one in judged
+    ])  # fmt: skip
 
 
 def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> frozenset[str]:
@@ -170,10 +176,15 @@ def load_instruments_in(c: Connection, site: str, states: Collection[str]) -> fr
 
 def save_months(c: Connection, site: str, months: Sequence[Month]) -> None:
     """Write the shares of months; earlier months stay as they were."""
-    for one in months:
-        values = {"expected": one.expected, "received": one.received}
-        row = upsert(c, t.instrument_month).values(site=site, station=one.station, month=one.month, **values)
-        c.execute(row.on_conflict_do_update(index_elements=["site", "station", "month"], set_=values))
+    _write(c, t.instrument_month, ("site", "station", "month"), [{"site": site, **asdict(one)} for one in months])
+
+
+def _write(c: Connection, table: Table, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of the same columns; those whose key is there take the new values."""
+    if rows:
+        row = upsert(c, table)
+        new = {name: row.excluded[name] for name in rows[0] if name not in key}
+        c.execute(row.on_conflict_do_update(index_elements=key, set_=new), rows)
 
 
 def load_open_pages(c: Connection, site: str, states: Collection[str]) -> Mapping[str, str]:
