@@ -13,7 +13,14 @@ from detection.imagery.raster.areas import geodesic_pixel_m2, pixel_sides_m
 from detection.imagery.scene.offsets import COUNT, find_landsat, find_missing_offset
 from detection.imagery.scene.radiometry import COLOURS, UNITS, Stretch
 from detection.imagery.scene.reader import BandReader
-from detection.imagery.training.grain import measure_crispness, measure_grain, measure_repeats, measure_smear
+from detection.imagery.training.grain import (
+    compare_colour,
+    measure_crispness,
+    measure_detail,
+    measure_grain,
+    measure_repeats,
+    measure_smear,
+)
 
 # Windows of a scene that are looked at, along each side.
 WINDOWS = 5
@@ -30,6 +37,8 @@ MEDIAN_SLACK: Final = 1.5
 SPREAD_SLACK: Final = 2.0
 CONTRAST_SLACK: Final = 0.8
 CRISPNESS_SLACK: Final = 0.85  # a real scene was warped once more than the patches of its training
+# Half of what hardly any training tile lacked: brown ground and drawn scenes have less of both, a negative has none.
+DETAIL_SLACK: Final = 0.5
 ORDER_SLACK: Final = 0.15
 DECIMALS_MOST: Final = 9  # of a figure beside its limit
 # Beyond these no network can say anything.
@@ -59,7 +68,8 @@ LEVELS_LEAST: Final = 12.0
 CORRELATION_DROP: Final = 0.6  # of the bands below the training's least: they are not those of the names
 STEPS_DROP: Final = 0.3  # likewise of the steps from pixel to pixel: channels of radar
 PICTURE: Final = "uint8"
-TEXTURE: Final = ("grain_most", "crispness_least", "smear_most")  # what a card says of it; older ones say nothing
+# what a card says of texture; older ones say nothing
+TEXTURE: Final = ("grain_most", "crispness_least", "smear_most", "detail_least")
 OBLONG_MOST: Final = 1.1  # of the sides of pixels: an image that was warped to longer ones is softer along them
 CLOUDY: Final = 0.02  # share of a scene that is cloud; from there on its brightness is asked for again
 
@@ -78,6 +88,8 @@ class Look(NamedTuple):
         smear: how much crisper one direction is than the one across it.
         repeats: share of the pixels that repeat the one beside them.
         levels: 95 % point less 5 % point of the counts, of the band where that is greatest.
+        detail: whether fine detail is bright or dark.
+        colour: how much of the steps is colour, beside how much of the window is.
     """
 
     median: NDArray[np.float64]
@@ -90,6 +102,8 @@ class Look(NamedTuple):
     smear: float
     repeats: float
     levels: float
+    detail: float
+    colour: float
 
 
 def look_at(
@@ -102,7 +116,8 @@ def look_at(
         values: of which a ratio means something.
         valid: H x W.
         counts: the same as the file has them, where that is not so: pixels that repeat are equal there.
-        texture: measure grain, crispness and smear too, half of the time; else they are 0, which no limit is beyond.
+        texture: measure grain, crispness, smear and detail too, half of the time; else they are 0 or infinite, which no
+            limit is beyond.
 
     >>> ramp = np.linspace(1, 2, 64 * 64).reshape(1, 64, 64)
     >>> round(look_at(ramp, np.ones((64, 64), bool)).smoothness, 2)
@@ -140,7 +155,8 @@ def look_at(
         measure_grain(values, valid, smoothness) if texture else 0.0,
         measure_crispness(values, valid) if texture else 0.0, measure_smear(values, valid) if texture else 0.0,
         measure_repeats(counts, valid),
-        float((light - dark).max()),
+        float((light - dark).max()), measure_detail(values, valid) if texture else np.inf,
+        compare_colour(between, steps),
     )  # fmt: skip
 
 
@@ -227,9 +243,21 @@ def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float
     if len(looks) < POINT:
         return {}
     found = {"smear_most": round(float(np.quantile([look.smear for look in looks], 0.99)), 4)}
+    lower: dict[str, NDArray[np.float64]] = {"colour_least": np.array([look.colour for look in looks])}
+    if float(np.quantile(detail := np.array([look.detail for look in looks]), 0.01)) > 0:
+        lower["detail_least"] = detail
     if {"B4", "B3"} <= set(bands):
-        found["red_over_green_least"] = round(float(np.quantile(_compare_contrasts(bands, looks), 0.01)), 4)
-    return found
+        lower["red_over_green_least"] = _compare_contrasts(bands, looks)
+    if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
+        lower["green_least"] = green
+    return found | {name: round(float(np.quantile(seen, 0.01)), 4) for name, seen in lower.items()}
+
+
+def _compare_green(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
+    """What green has beyond the lesser of red and blue in each window, of the medians, as a share of the brightest."""
+    median = np.array([look.median for look in looks])[:, [list(bands).index(name) for name in COLOURS]]
+    red, green, blue = median.T
+    return np.asarray((green - np.minimum(red, blue)) / np.maximum(median.max(axis=1), 1e-12))
 
 
 def _compare_contrasts(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
@@ -279,8 +307,9 @@ def find_doubts(
         of_image += _list_dim(readings[0])
     if not image.grid.placed or max(sides := pixel_sides_m(image.grid)) <= OBLONG_MOST * min(sides):
         of_image += _list_smeared(readings[0], domain)
+    of_image += _list_detail(looks, domain)
     if stretch.moments is None:  # others see no factor of a band
-        of_image += _list_green(looks, domain)
+        of_image += [*_list_green(looks, domain), *_list_purple(looks, domain)]
     return [*([missing] if missing else []), *outside, *of_image, *_list_swapped(looks, domain)]
 
 
@@ -590,6 +619,32 @@ def _list_smeared(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
     crisp, limit = _spell_apart(np.median(seen), most)
     why = "did the camera move?"
     return [f"one direction is {crisp} times as crisp as that across it, trained on {limit}: {why}"]
+
+
+def _list_detail(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether fine detail of most windows is less bright, or less coloured, than that of hardly any training tile."""
+    found = []
+    for name, said, why in (
+        ("detail", "fine detail is bright by {}, trained on {} and more", "a negative, or other pixels"),
+        ("colour", "steps have {} of the colour of the image, trained on {} and more", "finer pixels"),
+    ):
+        least = float(domain.get(f"{name}_least", -np.inf))
+        seen = np.array([getattr(look, name) for look in looks])
+        if np.mean(seen < DETAIL_SLACK * least) > OUTSIDE_SHARE:
+            found.append(f"{said.format(*_spell_apart(np.median(seen), least))}: {why} than the file says?")
+    return found
+
+
+def _list_purple(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:
+    """Whether green is the darkest colour of most windows, where it hardly ever was in the training."""
+    if "green_least" not in domain:
+        return []
+    seen = _compare_green(domain["bands"], looks)
+    if np.mean(seen < 0) <= OUTSIDE_SHARE:
+        return []
+    return [
+        f"green is darker than red and blue by {-np.median(seen):.0%}: a negative, or other bands than they are called?"
+    ]
 
 
 def _list_green(looks: list[Look], domain: Mapping[str, Any]) -> list[str]:

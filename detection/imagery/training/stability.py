@@ -70,7 +70,7 @@ def score_stretched(model: "Model", patches: Patches, *, sizes: bool = False) ->
     patches = patches.remember()
     stretches = list_stretches(patches, by_brightest=card["radiometry"]["stretch"] in BY_BRIGHTEST)
     found = {
-        name: score_maps(map_patches(model, _apply(patches, how), resize_px), threshold, objects=False)
+        name: score_maps(map_patches(model, change_patches(patches, how), resize_px), threshold, objects=False)
         for name, how in stretches.items()
     }
     side = resize_px or patches.read(0).mask.shape[0]
@@ -134,7 +134,9 @@ def _map_brought(model: "Model", patches: Patches, small_px: int, seen_px: int) 
         yield name, resize_bands(back, patch.mask.shape)[0], patch.mask
 
 
-def _apply(patches: Patches, how: Callable[[Values], Values]) -> Patches:
+def change_patches(patches: Patches, how: Callable[[Values], Values]) -> Patches:
+    """The same patches with every image changed."""
+
     def load(position: int) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         image, mask = patches.load(position)
         return how(as_values(image)), mask

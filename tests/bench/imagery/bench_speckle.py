@@ -1,13 +1,15 @@
 """What the default weights say of radar under the names of colours, and what the same look costs real pictures.
 
-    python -m tests.bench.imagery.bench_speckle [--radar 160] [--every 4] [--odd]
+    python -m tests.bench.imagery.bench_speckle [--radar 160] [--every 4] [--odd | --real]
 
 Pictures of radar are drawn by lot from a family (`tests.data.surveys.radar_pictures`) and read by each default weights
 at pixels that they take. Real pictures are those of SLOPEWARD_DATA, each as a scene of its own: the hardest case, for
 a scene has many windows and most of them must look so. `by_grain` are the pictures that nothing but the grain doubts.
 
-With `--odd` only aerial pictures are read, of the validation crops of Bijie: as they are at three pixel sizes, with two
-colours exchanged, and smeared along a way; the rest is kept as it was.
+With `--odd` validation pictures are read, and the rest is kept as it was. Crops of Bijie: as they are at three pixel
+sizes, as a negative, with a gamma, and said to have pixels of 10 m; one of `--every` with two colours exchanged and
+smeared along a way. Pictures of Landslide4Sense (one of `--every`) and windows of Hokkaido: as a negative and with a
+gamma. With `--real` real pictures are read again.
 """
 
 import argparse
@@ -30,9 +32,14 @@ from tests.bench.record import read_figures, record
 from tests.data.surveys.radar_pictures import choose, draw_radar, write_picture
 
 DATA = Path(os.environ.get("SLOPEWARD_DATA", Path(__file__).resolve().parents[4] / "shared" / "data")) / "imagery"
-SIDES = {"bijie": (0.6, 1.2, 2.4), "landslide4sense-standard": (10.0,)}
+L4S = "landslide4sense-standard"
+SIDES = {"bijie": (0.6, 1.2, 2.4), L4S: (10.0,)}
+GAMMA = 0.45
 COMMAND = "python -m tests.bench.imagery.bench_speckle"
-BLAMED = {"by_grain": "the grain is as even as", "by_smear": "one direction is", "by_green": "red has"}
+BLAMED = {
+    "by_grain": "the grain is as even as", "by_smear": "one direction is", "by_green": "red has",
+    "by_detail_or_colour": ("fine detail is", "steps have", "green is darker"),
+}  # fmt: skip
 EXCHANGED = {"red and green": (1, 0, 2), "green and blue": (0, 2, 1), "red and blue": (2, 1, 0)}
 SMEARED_PX, SMEARED_DEG = (3, 5, 9), (0, 22, 45, 90)
 
@@ -98,14 +105,40 @@ def smear(bands: np.ndarray, pixels: int, degrees: float) -> np.ndarray:
     return np.stack(soft).round().clip(1, 255).astype(np.uint8)
 
 
-def read_odd(path: Path) -> dict[str, dict[str, int]]:
-    """Aerial pictures of which two colours were exchanged, and those that were smeared, read by `bijie`."""
+def negate(bands: np.ndarray) -> np.ndarray:
+    """Dark for bright, in the type that it has; 0 stays free for nodata."""
+    return (int(bands.max()) + 1 - bands.astype(int)).astype(bands.dtype)
+
+
+def bend(bands: np.ndarray) -> np.ndarray:
+    """With a gamma, as pictures for the eye have it."""
+    share = bands.astype(float) / (255 if bands.dtype == np.uint8 else bands.max())
+    return (255 * share**GAMMA).round().clip(1, 255).astype(np.uint8)
+
+
+def read_odd(path: Path, every: int) -> dict[str, dict[str, int]]:
+    """What is said of pictures that were made odd."""
     found: dict[str, Counter[str]] = {}
-    for kind, weights, side, bands in list_real(10**6):
-        if not kind.startswith("Bijie validation"):
+    crops = 0
+    for kind, weights, side, bands in list_real(every):
+        if " train" in kind:
             continue
-        found.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
-        if side != 1.2:
+        aerial = kind.startswith("Bijie")
+        if aerial:
+            found.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
+            if side != 1.2:
+                continue
+        name = "" if aerial else f"{kind}: "
+        for case, changed in (("as a negative", negate(bands)), (f"with a gamma of {GAMMA:g}", bend(bands))):
+            found.setdefault(f"{name}{case}", Counter())[ask(write_picture(path, changed, side), weights)] += 1
+        if not aerial:
+            continue
+        said_m = SIDES[L4S][0]
+        found.setdefault(f"pixels said to be of {said_m:g} m", Counter())[
+            ask(write_picture(path, bands, said_m), L4S)
+        ] += 1
+        crops += 1
+        if crops % every:
             continue
         cases = {f"{names} exchanged": bands[list(order)] for names, order in EXCHANGED.items()}
         for pixels in SMEARED_PX:
@@ -120,25 +153,27 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--radar", type=int, default=160)
     options.add_argument("--every", type=int, default=4, help="of the training (and validation) pictures")
-    options.add_argument("--odd", action="store_true", help="only exchanged colours and smears")
+    only = options.add_mutually_exclusive_group()
+    only.add_argument("--odd", action="store_true", help="only pictures that were made odd")
+    only.add_argument("--real", action="store_true", help="only real pictures as they are")
     given = options.parse_args()
-    if given.odd:
-        with tempfile.TemporaryDirectory() as name:
-            odd = read_odd(Path(name) / "a.tif")
-        print(json.dumps(odd, indent=1))
-        print(record("speckle", COMMAND, {**(read_figures("speckle") or {}), "odd": odd}, "--odd"))
-        return
+    figures: dict[str, Any] = read_figures("speckle") or {} if given.odd or given.real else {}
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "a.tif"
-        figures: dict[str, Any] = {"radar": read_radar(path, given.radar)}
-        print(json.dumps(figures), flush=True)
-        real: dict[str, Counter[str]] = {}
-        for kind, weights, side, bands in list_real(given.every):
-            real.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
-        figures["real"] = {kind: dict(counts) for kind, counts in real.items()}
-        figures["odd"] = read_odd(path)
-    print(json.dumps(figures["real"]))
-    print(record("speckle", COMMAND, figures))
+        if not (given.odd or given.real):
+            figures["radar"] = read_radar(path, given.radar)
+            print(json.dumps(figures), flush=True)
+        if not given.odd:
+            real: dict[str, Counter[str]] = {}
+            for kind, weights, side, bands in list_real(given.every):
+                real.setdefault(kind, Counter())[ask(write_picture(path, bands, side), weights)] += 1
+            figures["real"] = {kind: dict(counts) for kind, counts in real.items()}
+            print(json.dumps(figures["real"]), flush=True)
+        if not given.real:
+            figures["odd"] = read_odd(path, given.every)
+            print(json.dumps(figures["odd"], indent=1))
+    added = "--odd" if given.odd else "--real" if given.real else ""
+    print(record("speckle", COMMAND, figures, added))
 
 
 if __name__ == "__main__":

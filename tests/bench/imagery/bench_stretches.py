@@ -2,6 +2,7 @@
 
     python -m tests.bench.imagery.bench_stretches [--only landslide4sense]
     python -m tests.bench.imagery.bench_stretches --alone bijie,landslide4sense-standard
+    python -m tests.bench.imagery.bench_stretches --odd bijie,landslide4sense-standard
 
 A recipe whose weights are not shipped is trained once into build/bench_stretches and kept for as long as neither it nor
 the weights beside it change. It may be shipped where plain F1 is not worse and none of the others is, by the paired
@@ -10,7 +11,8 @@ as they are both stand beside logistic regression too. Of `SEEDS` the recipe is 
 scored in every light.
 
 `--alone` trains nothing: shipped weights by themselves, and what each change costs them, image by image. Where a card
-says that images of other pixels are brought to those of the training, it has a row of those too.
+says that images of other pixels are brought to those of the training, it has a row of those too. `--odd` does the same
+with a gamma and with negatives.
 """
 
 import argparse
@@ -26,11 +28,12 @@ from detection.imagery.data.catalogue import open_data
 from detection.imagery.data.splits import split
 from detection.imagery.neural.checkpoint import load_model
 from detection.imagery.neural.learner import Hooks
+from detection.imagery.training.evaluation import map_patches
 from detection.imagery.training.recipe import run_recipe
 from detection.imagery.training.recipe_file import find_recipe, read_recipe
-from detection.imagery.training.scoring import Scored, compare
+from detection.imagery.training.scoring import Scored, compare, score_maps
 from detection.imagery.training.simple_maps import fit_logistic, score_simple
-from detection.imagery.training.stability import PLAIN, score_stretched
+from detection.imagery.training.stability import PLAIN, change_patches, score_stretched
 from detection.imagery.weights_file import WEIGHTS_FOLDER
 from tests.bench.record import digest, read_figures, record
 
@@ -41,6 +44,7 @@ PAIRS = {
     "bijie": "bijie-steady",
     "landslide4sense-standard": "landslide4sense-windows",
 }
+ODD = {PLAIN: lambda image: image, "gamma 0.45": lambda image: image**0.45, "negative": lambda image: 1 - image}
 SEEDS = {"landslide4sense-standard": (20, 21, 22), "landslide4sense-windows": (20, 21, 22)}
 
 
@@ -92,6 +96,21 @@ def run_alone(name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def run_odd(name: str) -> dict[str, Any]:
+    """F1 of shipped weights on pictures that nobody should give them, and its paired difference from plain ones."""
+    model = load_model(name)
+    _, test = open_data(model.card["data"]["recipe"], model.bands, model.card["training"]["seed"], DATA)
+    resize_px, threshold = model.card.get("resize_px"), float(model.card["threshold"])
+    found = {
+        change: score_maps(map_patches(model, change_patches(test, how), resize_px), threshold, objects=False)
+        for change, how in ODD.items()
+    }
+    return {
+        change: {"f1": round(one.report["f1"], 4), "less plain": compare(one.confusions, found[PLAIN].confusions)}
+        for change, one in found.items()
+    } | {"images": len(test)}
+
+
 def _find_weights(shipped: str, name: str, seed: int | None = None) -> Path:
     """The weights of a recipe: shipped, kept, or trained now; with `seed`, those of another seed than its own."""
     asked = read_recipe(find_recipe(name))
@@ -126,14 +145,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PAIRS), help="names joined by commas")
     parser.add_argument("--alone", default="", help="names of shipped weights, joined by commas; nothing else is done")
+    parser.add_argument("--odd", default="", help="names of shipped weights, joined by commas; nothing else is done")
     given = parser.parse_args()
     torch.set_num_threads(1)
     figures = read_figures("stretches") or {}
     if given.alone:
         figures["alone"] = figures.get("alone", {}) | {name: run_alone(name) for name in given.alone.split(",")}
+    elif given.odd:
+        figures["odd"] = figures.get("odd", {}) | {name: run_odd(name) for name in given.odd.split(",")}
     else:
         figures |= {name: run(name, PAIRS[name]) for name in given.only.split(",")}
-    added = f"--alone {given.alone}" if given.alone else ""
+    added = f"--alone {given.alone}" if given.alone else f"--odd {given.odd}" if given.odd else ""
     print(record("stretches", "python -m tests.bench.imagery.bench_stretches", figures, added))
 
 
