@@ -6,9 +6,10 @@
 subscriber comes and empties it. Publisher, subscriber and broker are processes of their own. The bare subscriber is
 paho with the same session, Receive Maximum and automatic acknowledgement; its callback counts and does nothing else.
 It is what one gets who takes paho as it comes, and no upper bound: it makes eight system calls for each message (five
-to read it, two to answer, one to wait). Ours reads many at once and acknowledges many at once: 0.03 calls of the network a message
-(strace, 4,000 messages). So a ratio above 1 is possible. The upper bound is the third subscriber: our own session,
-which acknowledges what came every 50 ms and stores nothing. What is missing to it is what decoding and storing take.
+to read it, two to answer, one to wait). Ours reads many at once and acknowledges many at once: 0.03 calls of the
+network a message (strace, 4,000 messages). So a ratio above 1 is possible. The upper bound is the third subscriber:
+our own session, which acknowledges what came every 50 ms and stores nothing. What is missing to it is what decoding
+and storing take.
 Live, the publisher may be slower than any of them: then all ratios are about 1, and processor time tells them apart.
 The broker is the managed one, with a login for each side and its access lists; both subscribers come by the same door.
 """
@@ -210,11 +211,12 @@ def test_ratio(kind, mode, broker, request, tmp_path):
         "session_cpu_us_per_message": round(statistics.median(c[3] for c in costs), 1),
     }  # fmt: skip
     record("ingest", "make bench", FIGURES)
+    each = ", ".join(f"{c[1]:.0f} us, bare {c[2]:.0f} us, session {c[3]:.0f} us" for c in costs)
     print(
         f"\n{kind} {mode}: {statistics.median_low(ratios):.2f} of a bare subscriber "
         f"({ours:.0f}/s of {bare:.0f}/s; {MESSAGES} messages; rounds {', '.join(f'{r:.2f}' for r in ratios)}); "
         f"{ours / bound:.2f} of our session alone; "
-        f"processor time for each: {', '.join(f'{c[1]:.0f} us, bare {c[2]:.0f} us, session {c[3]:.0f} us' for c in costs)}"
+        f"processor time for each: {each}"
     )
 
 
