@@ -7,6 +7,7 @@ from typing import Any, Final
 
 MONTH_S: Final = 30.4375 * 86400.0
 RUN_GAP_S: Final = 7.0 * 86400.0  # scores closer than that are one alarm
+HOLE: Final = 3.5  # intervals from one reading to the next, beyond which readings are missing
 STRONGER: Final = 2.0  # times as strong is no echo of what was reported, and more than was dismissed
 Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Station to times in epoch seconds and values, in order of time."""

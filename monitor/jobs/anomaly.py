@@ -29,6 +29,7 @@ from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.registry import ModelRow, find_active
+from monitor.store.readings.gaps import Hole, add_gaps, fill_gaps, find_filled
 from monitor.worker.records import Task
 
 SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
@@ -117,14 +118,24 @@ def _score_all(
             continue
         is_empty, left_out = False, left_out + found.left_out
         rows = _make_rows(site, group, found, serving, factor_of)
+        holes = [
+            Hole(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
+            for one, begin_s, end_s in found.holes
+        ]  # fmt: skip
         try:
             with db.write() as c:
                 for detector, ones in rows.items():
                     added[detector] += add_anomalies(c, ones, now)
                     over[detector] += sum(one.alerted for one in ones)
+                add_gaps(c, holes, now)
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
+    with db.read() as c:
+        filled = find_filled(c, site, now)
+    if filled:
+        with db.write() as c:
+            fill_gaps(c, filled, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
     said = {d: _describe(added[d], over[d]) for d in named}
     if left_out:

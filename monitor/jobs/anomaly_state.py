@@ -4,6 +4,7 @@ It is made anew from the database at the first run, after a month of readings, a
 or what was entered of earlier readings changed. So it is when a reading comes after its cell was closed.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,10 +15,11 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection
 
 from detection.anomaly.certain.checks import check_series, find_stuck
+from detection.anomaly.certain.holes import USUAL, find_holes
 from detection.anomaly.certain.unit_jump import find_changes, is_as_before
 from detection.anomaly.certain.units import FACTORS
 from detection.anomaly.errors import InputError
-from detection.anomaly.records import Finding, Score
+from detection.anomaly.records import HOLE, Finding, Score
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import Dismissed, Running, Thresholds
 from detection.anomaly.windows import Series, build_series
@@ -58,6 +60,7 @@ class State:
     Attributes:
         series: By label.
         made_at: When it was made from the database.
+        recent: The newest epochs of each series in which holes are named.
     """
 
     key: _Key
@@ -66,6 +69,7 @@ class State:
     made_at: datetime
     looked_at: datetime
     dismissed: Dismissed
+    recent: dict[str, deque[float]]
 
     @property
     def series_ids(self) -> dict[str, int]:
@@ -77,12 +81,14 @@ class State:
 class Found:
     """What a run found: scores by detector, certain faults, and the ids of all series by label.
 
-    `left_out`: so many readings came too late, or before the first look, and are not scored.
+    `holes`: of each series, its last reading before and its first reading after. `left_out`: so many readings came too
+    late, or before the first look, and are not scored.
     """
 
     scores: dict[str, list[Score]]
     findings: list[Finding]
     series_ids: Mapping[str, int]
+    holes: Sequence[tuple[Watched, float, float]] = ()
     left_out: int = 0
 
 
@@ -129,14 +135,14 @@ def score_new(
             told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
             found_of = {kind: latest_by_series(c, site.id, check, told=(began, now)) for check, kind in LASTING.items()}
         else:
-            _add_new(c, state, now)
+            holes = _add_new(c, state, now)
             state.looked_at = now
             if dismissed != state.dismissed:
                 state.dismissed = dismissed
                 state.running.forgive(dismissed)
             scores, suspects = state.running.score()
             findings = list(_check(c, state, suspects, now))
-            return Found(scores, findings, state.series_ids)
+            return Found(scores, findings, state.series_ids, holes)
     # for seconds: the database is not held meanwhile
     built = _build(samples, group.step_s)
     found = _begin(states, key, built, told, dismissed, from_at, now)
@@ -196,10 +202,15 @@ def _begin(
     on_grid = {one.label: series for one, series in built}
     running = Running(on_grid, key.detectors, epoch_s(since), key.shown_above, newest, dismissed)
     series = {one.label: one for one in key.group.series if one.label in on_grid}
-    state = states[key.group.name] = State(key, running, series, now, now, dismissed)
+    times = {one.label: one.times_s for one, _ in built if series[one.label].is_regular}
+    recent = {label: deque(of[-USUAL - 1 :], USUAL + 1) for label, of in times.items()}
+    state = states[key.group.name] = State(key, running, series, now, now, dismissed, recent)
     scores, _ = running.score()
     findings = [f for one in built for f in _check_one(*one, key.group, epoch_s(since))]
-    return Found(scores, findings, state.series_ids)
+    holes = [
+        (series[label], *ends) for label, of in times.items() for ends in find_holes(of, series[label].spec.interval_s)
+    ]
+    return Found(scores, findings, state.series_ids, holes)
 
 
 def _list_open(state: State) -> list[tuple[str, int, datetime]]:
@@ -209,14 +220,30 @@ def _list_open(state: State) -> list[tuple[str, int, datetime]]:
     return [(n, state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
 
 
-def _add_new(c: Connection, state: State, now: datetime) -> None:
-    """Read what came into the open cells and after them."""
+def _add_new(c: Connection, state: State, now: datetime) -> list[tuple[Watched, float, float]]:
+    """Read what came into the open cells and after them; returns the holes before it."""
     nothing, entered = Stamp(), state.key.entered
     series = _list_open(state)
     newer = load_newer_readings(c, [(i, at, entered.get(i, nothing)) for _, i, at in series], now, now)
+    holes = []
     for name, series_id, _ in series:
-        if fit := [r for r in newer.get(series_id, ()) if is_fit(r)]:
-            state.running.add(name, [epoch_s(r.observed_at) for r in fit], [r.value for r in fit])
+        came = [(epoch_s(r.observed_at), r) for r in newer.get(series_id, ())]
+        if fit := [(at_s, r.value) for at_s, r in came if is_fit(r)]:
+            state.running.add(name, *zip(*fit, strict=True))
+        if (recent := state.recent.get(name)) is not None:
+            holes += [(state.series[name], *ends) for ends in _push(recent, came, state.series[name].spec.interval_s)]
+    return holes
+
+
+def _push(recent: deque[float], came: Iterable[tuple[float, object]], interval_s: float) -> list[tuple[float, float]]:
+    """Take epochs for the newest ones of a series; returns the holes before them."""
+    holes = []
+    for at_s, _ in came:
+        if at_s > recent[-1]:
+            if at_s - recent[-1] > HOLE * interval_s:
+                holes += find_holes([*recent, at_s], interval_s)[-1:]
+            recent.append(at_s)
+    return holes
 
 
 def _check(c: Connection, state: State, suspects: Mapping[str, float], now: datetime) -> Iterable[Finding]:

@@ -291,6 +291,7 @@ SENTENCES: Final = (
     N_("{quantity}: looks like a typing error: {n} for {n2} {unit}: the value of {station}"), N_("ask who read it"),
     N_("it looks like a typing error: {n} for {n2} {unit}: {word}; is it right?"),
     N_("it looks like a typing error: {n} for {n2} {unit}: the value of {station}; is it right?"),
+    N_("{quantity}: {n} readings missing until {at} UTC"), N_("fetch the missing readings from the logger, if it kept them"),
     N_("{quantity}: {word} found by detectors"), N_("{quantity}: {word} found by detectors, {word2} says a person"),
     N_("{parent} {name}: {stations}: {text}"), N_("power supply {name}: {stations}: {text}"),
     N_("stored"),

@@ -357,6 +357,10 @@ def _fill_findings(c: Connection, ids: dict[str, int]) -> None:
                     threshold=threshold, budget=0.1, kind="level" if detector == "persistence-z" else "shape",
                     alerted=score > threshold, model_hash=digest, scored_at=NOW - days(k),
                 ))  # fmt: skip
+    c.execute(insert(t.reading_gap).values(
+        series_id=ids["north-bench/P1/pore_pressure"], from_at=NOW - days(2), to_at=NOW - timedelta(hours=36), missing=11,
+        found_at=NOW - days(1), filled_at=None,
+    ))  # fmt: skip
     run = next(r for r in anomaly_labels.load_runs(c, load_story_sites()[0], START, NOW) if r.station == "P1")
     anomaly_labels.add_label(c, "north-bench", run, "dismissed", "weather", BO, "snow melt", NOW)
     for measured in anomaly_budget.measure_detectors(c, load_story_sites()[0], NOW):

@@ -29,6 +29,7 @@ from monitor.errors import RefusedError
 from monitor.store.models.anomaly_budget import Measured, counts_again, load_budgets, measure_detectors
 from monitor.store.models.anomaly_budget import set_factor as keep_factor
 from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
+from monitor.store.readings.gaps import load_gaps
 from monitor.store.schema.views import load_view
 
 LABEL_DAYS = 400  # how far back a happening may lie
@@ -49,7 +50,7 @@ def list_runs(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what detectors reported, epochs one after the other as one, and what people said; exit 4 without any.
+    """List what detectors reported, and what people said; then readings that are missing; exit 4 without any.
 
     Example: slopeward anomalies list --site north-bench --days 30
     """
@@ -57,13 +58,21 @@ def list_runs(
     with closing(open_database(config)) as db, db.read() as c:
         narrow_to_reader(c, site)
         found = load_runs(c, declared, now - timedelta(days=days), now)
+        gaps = load_gaps(c, site, now - timedelta(days=days), now)
     for run in found:
         said = f"{run.label.verdict}, {run.label.cause}, by {run.label.by}" if run.label else "nobody said"
         line = f"{run.station} {run.quantity} {spell(run.from_at)[:19]}Z to {spell(run.to_at)[:19]}Z {run.kind}"
         found_by = f"{', '.join(run.detectors)}, {run.score:.2g} times the threshold"
         against = f"compared with {', '.join(run.compared_with)}"
         show(spell_run(run), f"{line} ({found_by}; {against}): {said}", as_json)
-    if not found:
+    for gap in gaps:
+        line = f"{gap.station} {gap.quantity} {spell(gap.from_at)[:19]}Z to {spell(gap.to_at)[:19]}Z gap"
+        facts = {
+            "station": gap.station, "quantity": gap.quantity, "from": spell(gap.from_at), "to": spell(gap.to_at),
+            "kind": "gap", "missing": gap.missing,
+        }  # fmt: skip
+        show(facts, f"{line} ({gap.missing} readings missing)", as_json)
+    if not found and not gaps:
         say("no anomaly")
         raise typer.Exit(NOTHING)
 

@@ -20,6 +20,7 @@ ACTIONS: Final[dict[str, str]] = {
     "signal": "look at the radio and its antenna",
     "drift": "compare with a second measurement",
     "suspected": "say what the anomaly was",
+    "gap": "fetch the missing readings from the logger, if it kept them",
     "calibration": "calibrate",
 }
 RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}

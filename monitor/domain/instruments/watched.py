@@ -82,6 +82,12 @@ class Watched:
     quantity: str
 
     @property
+    def is_regular(self) -> bool:
+        """Whether a hole in it is named: its quantity is known, and an instrument measures it at an interval."""
+        is_known = WATCHED.get(self.quantity, NOTHING) is not NOTHING
+        return is_known and not self.spec.by_hand and not self.spec.source
+
+    @property
     def label(self) -> str:
         """As it is named among the others."""
         return f"{self.station.id}.{self.quantity}"

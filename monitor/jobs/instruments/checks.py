@@ -10,6 +10,7 @@ from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
 from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED
 from monitor.domain.observation import Link
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
+from monitor.store.readings.gaps import Gap
 from monitor.store.readings.hand_readings import Typed
 
 LOW_PERCENT: Final = 10.0  # as makers of LoRaWAN sensors warn
@@ -190,6 +191,16 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
             state, f"{quantity.replace('_', ' ')}: {kind.replace('-', ' ')} found by detectors{by}", since
         )
     return list(found.values())
+
+
+def check_gaps(gaps: Iterable[Gap]) -> list[Finding]:
+    """Readings that were missing lately, of each series the newest ones; their silence was noticed when it was."""
+    newest = {gap.quantity: gap for gap in gaps}
+    return [
+        _found("gap", f"{gap.quantity.replace('_', ' ')}: {gap.missing} readings missing until "
+               f"{gap.to_at:%Y-%m-%d %H:%M} UTC", gap.from_at)
+        for gap in newest.values()
+    ]  # fmt: skip
 
 
 def join_states(found: Sequence[Finding]) -> list[Finding]:

@@ -33,6 +33,7 @@ from monitor.jobs.instruments.checks import (
     check_charge,
     check_clock,
     check_fixes,
+    check_gaps,
     check_level,
     check_link,
     check_signal,
@@ -44,6 +45,7 @@ from monitor.store.alerting.maintenance import load_maintenance_facts
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import AnomalyRun, list_standing, load_runs
 from monitor.store.readings import instruments as store
+from monitor.store.readings.gaps import Gap, load_gaps
 from monitor.store.readings.hand_readings import find_mistyped
 from monitor.store.readings.links import load_links
 from monitor.store.readings.observations import load_series
@@ -75,13 +77,16 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str: 
         runs_of: dict[str, list[AnomalyRun]] = {}
         for one in runs:
             runs_of.setdefault(one.station, []).append(one)
+        gaps_of: dict[str, list[Gap]] = {}
+        for gap in load_gaps(c, site.id, now - SUSPECT_FOR, now):
+            gaps_of.setdefault(gap.station, []).append(gap)
         series_of: dict[str, dict[str, int]] = {}
         for (name, quantity), series_id in series.items():
             series_of.setdefault(name, {})[quantity] = series_id
         judged = [
             _judge(
                 c, station, series_of.get(station.id, {}), weather, work.get(station.id), runs_of.get(station.id, ()),
-                links.get(station.id), now,
+                gaps_of.get(station.id, ()), links.get(station.id), now,
             )
             for station in site.stations
         ]  # fmt: skip
@@ -108,7 +113,7 @@ def leave_common(runs: Sequence[AnomalyRun]) -> list[AnomalyRun]:
 
 def _judge(
     c: Connection, station: Station, series: Series, weather: Weather, work: MaintenanceFact | None,
-    runs: Sequence[AnomalyRun], link: Link | None, now: datetime,
+    runs: Sequence[AnomalyRun], gaps: Sequence[Gap], link: Link | None, now: datetime,
 ) -> store.Judged:  # fmt: skip
     found: list[Finding] = []
     now_s = epoch_s(now)
@@ -142,6 +147,7 @@ def _judge(
     found += due + check_anomalies(
         (r.quantity, r.kind, r.from_at, None if r.label is None else r.label.cause) for r in runs
     )
+    found += check_gaps(gaps)
     spark_of, spark = None if main is None else main[0], None
     if battery_id is not None:
         spark_of, spark = BATTERY, _draw_spark(battery, _interval_s(station, BATTERY), now)

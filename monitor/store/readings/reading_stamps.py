@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from monitor.domain.instants import spell
+from monitor.domain.instants import parse, spell
 from monitor.domain.observation import Reading
 from monitor.store.readings.observations import (
     choose_speaking,
@@ -139,6 +139,15 @@ def _iter_newer(
         offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
         later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
         yield series_id, stamp, mine, make_readings(choose_speaking(mine), offsets, later)
+
+
+def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[list[datetime]]:
+    """Epochs of each stretch at which something was read, of whatever use it is; in their order."""
+    found: dict[tuple[int, str, str], list[datetime]] = defaultdict(list)
+    columns, order = "k.id, k.from_at, k.to_at, o.observed_at", "AND o.revision = 0 ORDER BY k.id, o.observed_at"
+    for row in _ask(c, stretches, columns, order, known_at):
+        found[row[0], row[1], row[2]].append(parse(row[3]))
+    return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
 
 
 def has_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> bool:

@@ -361,6 +361,11 @@ anomaly = Table(
     Column("factor", Number),  # by which the counted threshold was raised from what people said; null = 1
     Column("compared_with", Text),  # what the score was compared with, in words; null = scored by an earlier version
 )  # fmt: skip
+reading_gap = Table(
+    "reading_gap", metadata,  # readings of a series that are missing between two that are there; one that was filled late says when
+    Column("series_id", BigId, primary_key=True, autoincrement=False), Column("to_at", Instant, primary_key=True), Column("from_at", Instant, primary_key=True),
+    Column("missing", Integer, nullable=False), Column("found_at", Instant, nullable=False), Column("filled_at", Instant),
+)  # fmt: skip
 anomaly_budget = Table(
     "anomaly_budget", metadata,  # false alarms of a detector as measured, and the factor on its threshold from then on; append only, the newest counts
     Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("detector", String(64), nullable=False), Column("at", Instant, nullable=False), Column("from_at", Instant, nullable=False),

@@ -358,6 +358,8 @@ def _finding_views(d: Dialect) -> dict[str, str]:
         "anomalies": f"""SELECT {_SERIES}, x.at, x.detector, x.score, x.threshold, x.budget, x.kind, x.alerted, x.model_hash,
   coalesce(x.factor, 1.0) AS factor, x.compared_with
 FROM series s JOIN anomaly x ON x.series_id = s.id""",
+        "reading_gaps": f"""SELECT {_SERIES}, g.from_at, g.to_at, g.missing, g.found_at, g.filled_at
+FROM series s JOIN reading_gap g ON g.series_id = s.id""",
         "anomaly_budgets": """SELECT id AS budget_id, site, detector, at, from_at, sensor_months, reported, labelled, dismissed,
   known_cause, rate AS rate_per_sensor_month, rate_low AS rate_low_per_sensor_month,
   rate_high AS rate_high_per_sensor_month, budget AS budget_per_sensor_month, factor_before, factor, reason, "by"

@@ -19,6 +19,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomalies import load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
+from monitor.store.readings.gaps import load_gaps
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
 from monitor.web.context import NO_NUL, context_of
@@ -41,6 +42,7 @@ def show_instruments(request: Request, site: str) -> HTMLResponse:
         rows = load_board(c, site)
         declared = context.declared(c, card)
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
+        gaps = load_gaps(c, site, now - LISTED, now)
         held = load_held(c, site, now - LISTED, now)
         budgets = [
             (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
@@ -49,7 +51,7 @@ def show_instruments(request: Request, site: str) -> HTMLResponse:
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
         runs=runs[::-1][:LISTED_AT_MOST], held=held[:LISTED_AT_MOST], causes=CAUSES,
-        budgets=budgets,
+        gaps=gaps[::-1][:LISTED_AT_MOST], budgets=budgets,
         unwell=sum(r["state"] not in {"ok", "unknown"} for r in rows), total=len(rows),
     )  # fmt: skip
 

@@ -1,0 +1,161 @@
+"""A hole in the record of a regular series is named, sends no notice, and is taken back when late readings fill it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from monitor.cli.main import run_verb
+from monitor.config.service import ServiceConfig
+from monitor.domain.observation import Observation
+from monitor.domain.site import Site
+from monitor.jobs import anomaly
+from monitor.jobs.anomaly_state import forget
+from monitor.jobs.instruments.run import run as look_at_instruments
+from monitor.store.alerting.sites import save_site
+from monitor.store.database.engine import Database
+from monitor.store.models.anomaly_labels import load_runs
+from monitor.store.readings.gaps import load_gaps
+from monitor.store.readings.observations import add_observations
+from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
+from tests.data.watched_slope import write_service
+from tests.integration.forecasting.test_anomaly_quantities import HEAD, declare, draw
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CONFIG = ServiceConfig.model_validate({})
+STATIONS: dict[str, tuple[str, ...]] = {"T1": ("tilt_x",), "T2": ("tilt_x",), "C1": ("displacement",), "R1": ("rain",)}
+FROM, TO = 24 * 20, 24 * 20 + 12  # hours between which T1 and R1 say nothing
+BACK = TO + 40  # longer than the running state looks for late readings
+
+
+@pytest.fixture
+def site(database: Database) -> Site:
+    parsed = declare(STATIONS)
+    with database.write() as c:
+        save_site(c, parsed, "test", "test", START)
+    return parsed
+
+
+def add(database: Database, hours: Iterable[int], *stations: str, at: int | None = None) -> None:
+    """Readings of hours, which came an hour after each, or all at once."""
+    chosen = list(hours)
+    rows = [
+        one if at is None else replace(one, received_at=START + at * HOUR)
+        for one in draw(STATIONS, range(max(chosen) + 1), lambda _, __, value: value)
+        if one.station in (stations or STATIONS) and (one.observed_at - START) // HOUR in chosen
+    ]
+    with database.write() as c:
+        add_observations(c, rows, START + (max(chosen) if at is None else at) * HOUR)
+
+
+def look(database: Database, site: Site, hour: int) -> None:
+    now = START + hour * HOUR + timedelta(minutes=5)
+    anomaly.run(database, CONFIG, site, now)
+    look_at_instruments(database, CONFIG, site, now)
+
+
+def named(database: Database, hour: int) -> list[tuple[str, float, float, int]]:
+    now = START + hour * HOUR + timedelta(minutes=5)
+    with database.read() as c:
+        return [
+            (g.station, (g.from_at - START) / HOUR, (g.to_at - START) / HOUR, g.missing)
+            for g in load_gaps(c, "kinds", now - 14 * DAY, now)
+        ]
+
+
+def findings(database: Database) -> list[tuple[str, str]]:
+    with database.read() as c:
+        return [(r["state"], r["reason"]) for r in load_view(c, "instrument_findings", site="kinds", instrument="T1")]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
+    database: Database, site: Site, at_once: bool
+) -> None:
+    add(database, range(FROM))
+    if not at_once:
+        look(database, site, FROM - 1)
+    add(database, range(FROM, BACK), "T2", "C1")
+    if not at_once:
+        look(database, site, TO - 1)
+        assert named(database, TO - 1) == [], "it is silent; nobody knows how long"
+    add(database, range(TO, BACK), "T1", "R1")
+    look(database, site, BACK)
+    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "rain comes when it rains"
+    assert findings(database) == [("gap", "tilt x: 12 readings missing until 2026-01-21 12:00 UTC")]
+    with database.read() as c:
+        assert load_runs(c, site, START, START + 30 * DAY) == []
+        assert c.execute(select(func.count()).select_from(t.alert)).scalar() == 0
+        (row,) = load_view(c, "reading_gaps", site="kinds")
+    assert (row["station"], row["missing"], row["filled_at"]) == ("T1", 12, None)
+    if at_once:
+        forget(database, "kinds")
+    look(database, site, BACK)
+    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "once"
+
+    add(database, range(FROM + 5, FROM + 8), "T1", at=BACK + 1)  # a part of the backlog
+    look(database, site, BACK + 1)
+    assert named(database, BACK + 1) == [("T1", FROM - 1, FROM + 5, 5), ("T1", FROM + 7, TO, 4)]
+    assert named(database, BACK) == [("T1", FROM - 1, TO, 12)], "as it was known then"
+    add(database, [*range(FROM, FROM + 5), *range(FROM + 8, TO)], "T1", at=BACK + 2)
+    look(database, site, BACK + 2)
+    assert named(database, BACK + 2) == []
+    assert findings(database) == []
+
+
+def test_the_command_lists_what_is_missing(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    site = declare(STATIONS)
+    with database.write() as c:
+        save_site(c, site, "test", "test", now - 30 * DAY)
+        rows = [
+            Observation("kinds", "T1", "tilt_x", "mrad", now - k * HOUR, now - k * HOUR, 0.01 * (k % 7))
+            for k in range(200, 0, -1) if not 50 < k < 60
+        ]  # fmt: skip
+        add_observations(c, rows, now)
+    anomaly.run(database, CONFIG, site, now)
+    declared = (
+        HEAD + '[[station]]\nid = "T1"\n[[station.series]]\nquantity = "tilt_x"\nunit = "mrad"\ninterval = "1h"\n'
+    )
+    service = str(write_service(tmp_path, database, declared))
+    assert run_verb(["anomalies", "list", "--site", "kinds", "--json", "--config", service]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(r["station"], r["kind"], r["missing"]) for r in found if r["kind"] == "gap"] == [("T1", "gap", 9)]
+    assert run_verb(["anomalies", "list", "--site", "kinds", "--config", service]) == 0
+    assert "gap (9 readings missing)" in capsys.readouterr().out
+
+
+def test_readings_that_are_set_aside_are_there_and_what_comes_on_change_has_no_holes(
+    database: Database, site: Site
+) -> None:
+    rows = [
+        replace(one, flags=("out_of_range",) if one.station == "T1" and FROM <= hour < TO else one.flags)
+        for one in draw(STATIONS, range(BACK), lambda _, __, value: value)
+        if (hour := (one.observed_at - START) // HOUR) % 5 == 0 or one.station != "C1"
+    ]
+    with database.write() as c:
+        add_observations(c, rows, START + BACK * HOUR)
+    look(database, site, BACK)
+    with database.read() as c:
+        assert load_view(c, "reading_gaps", site="kinds") == []
+
+
+def test_typed_readings_have_no_holes(database: Database) -> None:
+    plain = declare({"T1": ("tilt_x",)})
+    (station,) = plain.stations
+    typed = replace(station, series=tuple(replace(one, by_hand=True) for one in station.series))
+    by_hand = replace(plain, stations=(typed,))
+    with database.write() as c:
+        save_site(c, by_hand, "test", "test", START)
+    add(database, range(FROM), "T1")
+    add(database, range(TO, BACK), "T1")
+    look(database, by_hand, BACK)
+    assert named(database, BACK) == []
