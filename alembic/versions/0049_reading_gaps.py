@@ -1,14 +1,14 @@
 """Holes in the records of series: since when, until when, how many readings are missing, and when they came after all.
 
-Revision ID: 0048
-Revises: 0047
+Revision ID: 0049
+Revises: 0048
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0048"
-down_revision = "0047"
+revision = "0049"
+down_revision = "0048"
 branch_labels = None
 depends_on = None
 Instant = sa.String(27).with_variant(sa.String(27, collation="C"), "postgresql")
