@@ -25,9 +25,7 @@ from monitor.cli.session import (
 if TYPE_CHECKING:
     from forecasting.evaluation.grid import GridRow
 
-HEADS = (
-    f"{'ahead':>6} {'n':>5} {'mae mm':>8} {'persist.':>8} {'auto':>8}  {'over persistence':>20}  {'over in use':>20}"
-)
+HEADS = f"{'ahead':>6} {'n':>5} {'mae mm':>8} {'persist.':>8} {'auto':>8}  {'over persistence, mm':>20}  {'over in use, mm':>20}"
 
 
 def grid(
@@ -93,4 +91,4 @@ def _line(row: "GridRow") -> str:
 
 
 def _between(ends: tuple[float, float] | None) -> str:
-    return "-" if ends is None else f"[{ends[0]:+.3g}, {ends[1]:+.3g}]"
+    return "-" if ends is None else f"[{', '.join(f'{value:+.3g}' for value in ends)}]"
