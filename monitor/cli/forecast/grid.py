@@ -25,7 +25,10 @@ from monitor.cli.session import (
 if TYPE_CHECKING:
     from forecasting.evaluation.grid import GridRow
 
-HEADS = f"{'ahead':>6} {'n':>5} {'mae mm':>8} {'persist.':>8} {'auto':>8}  {'over persistence, mm':>20}  {'over in use, mm':>20}"
+HEADS = (
+    f"{'ahead':>6} {'n':>5} {'mae mm':>8} {'persist.':>8} {'auto':>8}"
+    f"  {'over persistence, mm':>20}  {'over in use, mm':>20}"
+)
 
 
 def grid(
