@@ -116,6 +116,7 @@ def _invoke(verb: str, words: list[str]) -> int:
         app = importlib.import_module(VERBS[verb][0]).app
     app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
     command = typer.main.get_command(app)
+    _keep_brackets(command)
     # the supervisor looks after its children meanwhile
     patience = contextlib.nullcontext() if verb == "run" else patient(PATIENCE_S)
     with running(_find_command(verb, command, words)) as run, patience:
@@ -123,6 +124,16 @@ def _invoke(verb: str, words: list[str]) -> int:
     for line in run.notes if status in {0, 3} else ():
         print(line, file=sys.stderr)
     return status
+
+
+def _keep_brackets(command: Any) -> None:
+    """Let help show `[web]` and other tables of files: brackets would be read as the colour of what follows."""
+    from rich.markup import escape
+
+    for part in (command, *command.params):
+        part.help = escape(part.help) if getattr(part, "help", None) else None
+    for one in (getattr(command, "commands", None) or {}).values():
+        _keep_brackets(one)
 
 
 def _find_command(verb: str, command: Any, words: list[str]) -> str:

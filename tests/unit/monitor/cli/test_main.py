@@ -335,3 +335,14 @@ def test_train_with_nothing_to_resume_says_that_it_begins_anew(capsys, monkeypat
     assert "resume" not in run(capsys, *words)[2]
     status, _, err = run(capsys, *words, "--resume")
     assert (status, "no stopped run into new.safetensors; it begins anew" in err) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("db prune", "[retention]"), ("db", "[retention]"), ("alerts cap", "[cap]")]
+)
+def test_help_shows_the_names_of_tables_in_their_brackets(capsys, words, said):
+    """They were taken for colours and left out: *Delete what allows*."""
+    for _ in range(2):
+        status, out, _ = run(capsys, *words.split(), "--help")
+        assert status == 0
+        assert said in out
