@@ -115,6 +115,9 @@ SENTENCES: Final = (
     N_("the 95 % fans of its forecasts, the newest issued {at}: {n} of its last {n2} readings lay outside"),
     N_("{text}, and with {n} other series"), N_("{text}, and with {n} other series ({names})"),
     N_("{text}, and with {n} other series ({names} among them)"), N_("{text}, at three times the thresholds of displacement"),
+    N_("{text}, and with {n} other points"), N_("the median of its last {n} acquisitions"), N_("the line of its last {n} acquisitions"),
+    N_("{n} acquisitions: at least {n2} are needed"), N_("fewer than two acquisitions"), N_("no acquisition is newer than those looked at before"),
+    N_("no threshold holds this budget on this record"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),
     N_("{word}: {n} {unit}, bounds {bounds}"),
     N_("{word} {n} {unit}, bounds {bounds}"),  # of before format 8

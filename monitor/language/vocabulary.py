@@ -60,7 +60,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     # what instruments hang on; what anomalies are found to be, and turned out to be
     *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
     N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),
-    N_("timing"),
+    N_("timing"), N_("phase jump"), N_("acceleration"),
     # what detectors compared a reading with
     N_("the median of its last 7 days"), N_("its last reading"), N_("the line of its last 60 days"),
     N_("its slope of the 60 days before"), N_("its usual increments"), N_("all its earlier shapes"),

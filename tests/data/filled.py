@@ -8,6 +8,7 @@ fixed, so both databases hold the same rows.
 import math
 import struct
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, digests, duty, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, proofs, seasons
+from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, point_looks, proofs, seasons
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import Unsure, save_unsure
@@ -408,6 +409,26 @@ def _fill_points(c: Connection) -> None:
     late = [points.PointValue("p0", NOW - days(2), -0.55)]
     added = points.add_point_values(c, placed, late, NOW, NOW)
     points.add_delivery(c, "north-bench", set_id, "radar.csv", NOW, NOW - days(2), added)
+    _fill_point_look(c, placed["p0"].id)
+
+
+def _fill_point_look(c: Connection, point_id: int) -> None:
+    (asked,) = point_looks.list_due(c, "north-bench")
+    against = "the median of its last 5 acquisitions, and with 11 other points"
+    alarm = point_looks.PointAnomaly(
+        point_id, NOW - days(2), "rules", "level", "step", 9.5, 7.0, -12.5, against
+    )  # fmt: skip
+    alone = point_looks.PointHappening(
+        1, "step", False, NOW - days(2), NOW - days(2), 1, 1, -12.5, 1.36, 46.2, 8.9, 0.0, "G1", 120.0, against, (alarm,)
+    )  # fmt: skip
+    common = point_looks.PointHappening(
+        2, "phase-jump", True, NOW - days(14), NOW - days(14), 11, 12, 27.5, None, None, None, None, None, None, against,
+        (replace(alarm, at=NOW - days(14)),),
+    )  # fmt: skip
+    found = point_looks.PointLook(
+        NOW - days(2), 2, 12, 1, 2, 0, 0, 0.001, {"rules": {"level": 7.0}}, "ab" * 32, "", (alone, common)
+    )  # fmt: skip
+    point_looks.add_look(c, asked, found, NOW)
 
 
 def _fill_scene(c: Connection) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from monitor.cli.anomaly.labels import add_to
 from monitor.cli.anomaly.models import models
+from monitor.cli.anomaly.points import points
 from monitor.cli.session import (
     LARGEST_SEED,
     ConfigOption,
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
     from detection.anomaly.windows import Series
     from monitor.store.models.proofs import Proof
 
-POINTS_BUDGET = 0.001  # per point and month: of ten thousand points ten false alarms a month
-
 app = typer.Typer(help="Train and score anomaly detectors, say what anomalies were.", no_args_is_help=True)
 add_to(app)
 app.command(epilog="Example: slopeward anomalies models")(models)
+app.command(epilog="Example: slopeward anomalies points --site north-bench")(points)
 
 
 @app.command(epilog="Example: slopeward anomalies score --site north-bench")
@@ -150,7 +150,7 @@ def bench(
     if (data is None) == (site is None):
         raise typer.BadParameter("name a record: either --data or --site")
     if data is not None and (data == "insar" or data.endswith(".zip")):
-        _bench_points(data, POINTS_BUDGET if budget is None else budget, seeds, as_json=as_json)
+        _bench_points(data, budget, seeds, as_json=as_json)
         return
     samples, step_s, wanted, allowed = _read_bench(data, site, config)
     wanted = _check_detectors(detector, beside=True) or wanted
@@ -230,10 +230,11 @@ def _tell_proof(detector: str, proof: "Proof | None", *, as_json: bool) -> None:
         print(f"{detector}: {'may be a witness' if proof.passed else 'advice: ' + '; '.join(proof.reasons)} (kept)")
 
 
-def _bench_points(data: str, budget: float, seeds: int, *, as_json: bool) -> None:
+def _bench_points(data: str, budget: float | None, seeds: int, *, as_json: bool) -> None:
     """Rules and autoencoders on thousands of satellite points."""
     from detection.anomaly.points.bench import format_points_table, run_points_bench
     from detection.anomaly.points.draw import draw_points
+    from detection.anomaly.points.look import BUDGET
     from detection.anomaly.windows import build_series
 
     if data == "insar":
@@ -244,7 +245,7 @@ def _bench_points(data: str, budget: float, seeds: int, *, as_json: bool) -> Non
         panel = read_record(data, Recipe({"format": "points", "rows": "acquisitions"})).panel
         columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
         samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
-    rows = run_points_bench(samples, budget, range(seeds))
+    rows = run_points_bench(samples, BUDGET if budget is None else budget, range(seeds))
     if not as_json:
         print(format_points_table(rows))
     for row in rows if as_json else []:

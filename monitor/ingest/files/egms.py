@@ -21,8 +21,10 @@ from monitor.ingest.files.tables import limit_lines
 from monitor.store.readings.points import PointValue
 
 ZIP_LIMIT: Final = 8 << 30  # octets of the table in a zip
+_TOWARDS: Final = "los-towards"
 _GRID: Final = ("easting", "northing")
 _DIRECTIONS: Final = {"E": "east", "U": "up"}
+_SENTINEL_1_MM: Final = 55.4658  # wavelength of the radar that the service uses; only along its sight it makes jumps
 
 
 @contextmanager
@@ -42,7 +44,9 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
             lines = csv.reader(limit_lines(text, path), strict=True)
             header = [name.strip() for name in next(lines, [])]
             dates = _find_dates(header, path, now)
-            declared = Declared(said.point_set or path.stem, _find_direction(path, header, said.direction), "mm")
+            direction = _find_direction(path, header, said.direction)
+            wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
+            declared = Declared(said.point_set or path.stem, direction, "mm", wavelength_mm)
             yield declared, _walk(lines, header, dates)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None
@@ -92,7 +96,7 @@ def _find_dates(header: Sequence[str], path: Path, now: datetime) -> dict[int, d
 
 def _find_direction(path: Path, header: Sequence[str], asked: str | None) -> str:
     if {"latitude", "longitude"} <= set(header):  # levels 2a and 2b
-        found = "los-towards"
+        found = _TOWARDS
         if asked not in (None, found):
             raise ConfigError(f"{path}: levels 2a and 2b are along the line of sight, not {asked}: {found}")
         return found

@@ -148,9 +148,14 @@ def _store(
     raise AssertionError
 
 
+def _open_set(c: Connection, file: PointsFile, declared: Declared) -> int:
+    meta = None if declared.wavelength_mm is None else {"wavelength_mm": declared.wavelength_mm}
+    return open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit, meta)
+
+
 def _add(c: Connection, file: PointsFile, declared: Declared, chunk: _Chunk, began_at: datetime) -> PointsAdded:
     received_at = file.clock()
-    set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
+    set_id = _open_set(c, file, declared)
     placed = place_points(c, set_id, list(chunk.points.values()))
     moved = {
         pid for pid, place in placed.items()
@@ -196,7 +201,7 @@ def _count(result: FileResult, chunk: _Chunk) -> None:
 
 def _sign(file: PointsFile, database: Database, declared: Declared, result: FileResult, newest_at: datetime) -> None:
     with database.write() as c:
-        set_id = open_point_set(c, file.site.id, declared.name, declared.direction, declared.unit)
+        set_id = _open_set(c, file, declared)
         added = PointsAdded(result.stored, result.duplicates, result.revisions)
         name = file.path.name.encode("utf-8", "replace").decode()
         add_delivery(c, file.site.id, set_id, name, file.clock(), newest_at, added)

@@ -89,6 +89,7 @@ class Declared:
     name: str
     direction: str  # one of DIRECTIONS: what a positive value means
     unit: str  # one of UNITS
+    wavelength_mm: float | None = None  # of the radar, where the form of the file says it
 
     def judge(self, value: PointValue) -> PayloadError | None:
         """Why a value cannot be one, or None."""

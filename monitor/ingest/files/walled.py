@@ -40,6 +40,7 @@ class Converted:
 
     lines: int = 0
     declared: tuple[str, str, str] | None = None
+    wavelength_mm: float | None = None
     refused: str = ""
 
 
@@ -49,6 +50,7 @@ class Opened:
 
     lines: Path
     declared: tuple[str, str, str] | None
+    wavelength_mm: float | None = None
 
     @contextmanager
     def readings(self) -> Iterator[Iterator[Line]]:
@@ -61,7 +63,7 @@ class Opened:
         """What a file of points declares, and its points."""
         assert self.declared is not None
         with open_raw(self.lines, POINT_BYTES) as lines:
-            yield Declared(*self.declared), (_read_piece(raw, now) for raw in lines)
+            yield Declared(*self.declared, self.wavelength_mm), (_read_piece(raw, now) for raw in lines)
 
 
 @contextmanager
@@ -86,7 +88,7 @@ def open_walled(
             raise ConfigError(answer.refused.replace(str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(f"{path}: cannot be read: the worker answered something else")
-        yield Opened(out, answer.declared)
+        yield Opened(out, answer.declared, answer.wavelength_mm)
 
 
 def convert(asked: Asked) -> Converted:
@@ -115,7 +117,7 @@ def _convert(asked: Asked, write: Callable[[str], object]) -> Converted:
                 [[b.row, b.error.code, str(b.error), b.count] for b in piece.bad],
             ]))  # fmt: skip
             lines += 1
-    return Converted(lines, (declared.name, declared.direction, declared.unit))
+    return Converted(lines, (declared.name, declared.direction, declared.unit), declared.wavelength_mm)
 
 
 # ---- points that the worker wrote, which are not trusted ----------------------------------------------------------

@@ -158,7 +158,8 @@ NOT_SEALED: Final = {
     ),
     **dict.fromkeys(
         ("forecast", "forecast_withheld", "forecast_score", "model", "model_gate", "conformal_state", "failure_time",
-         "movement", "season", "model_fit", "anomaly", "reading_gap", "scene", "scene_footprint", "scene_change",
+         "movement", "season", "model_fit", "anomaly", "reading_gap", "point_look", "point_happening", "point_anomaly",
+         "scene", "scene_footprint", "scene_change",
          "scene_unsure"),
         "computed from readings and files; those that a decision used are frozen in its evidence",
     ),

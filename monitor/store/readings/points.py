@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import cos, fsum, radians
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Connection, Select, insert, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
@@ -78,12 +78,14 @@ def open_point_set(c: Connection, site: str, name: str, direction: str, unit: st
     s = t.point_set.c
     row = upsert(c, t.point_set).values(site=site, name=name, direction=direction, unit=unit, meta=meta)
     c.execute(row.on_conflict_do_nothing())
-    found = c.execute(select(s.id, s.direction, s.unit).where(s.site == site, s.name == name)).one()
+    found = c.execute(select(s.id, s.direction, s.unit, s.meta).where(s.site == site, s.name == name)).one()
     if (found.direction, found.unit) != (direction, unit):
         raise RefusedError(
             f"point set {name!r} of {site} holds {found.unit} along {found.direction}, not {unit} along {direction}: "
             "give another --set"
         )
+    if meta is not None and found.meta is None:  # a set of a version that did not keep it
+        c.execute(update(t.point_set).where(s.id == found.id).values(meta=meta))
     return int(found.id)
 
 
@@ -222,7 +224,7 @@ def load_point_facts(c: Connection, site: Site, now: datetime) -> tuple[PointFac
     units: dict[str, str] = {}
     placed: dict[tuple[str, str], list[tuple[float, int]]] = {}  # (station, set) -> how far away, which point
     for r in c.execute(_points_around(site, widest_m)):
-        found = _nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
+        found = find_nearest([x for x in site.stations if x.latitude is not None], r.latitude, r.longitude)
         if found is not None and found[1] <= widest_m:
             units[r.name] = r.unit
             placed.setdefault((found[0], r.name), []).append((found[1], r.id))
@@ -259,7 +261,26 @@ def window_of(criterion: Criterion) -> tuple[float, float]:
     return params["window_s"], params["near_m"]
 
 
-def _nearest(stations: Sequence[Station], latitude: float, longitude: float) -> tuple[str, float] | None:
+def load_places(c: Connection, ids: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """Latitude and longitude of points by id."""
+    p = t.point.c
+    asked = select(p.id, p.latitude, p.longitude)
+    return {r.id: (r.latitude, r.longitude) for some in in_chunks(ids) for r in c.execute(asked.where(p.id.in_(some)))}
+
+
+def list_point_ids(c: Connection, set_id: int, until: int) -> list[int]:
+    """Ids of the points of a set up to one of them, in order."""
+    p = t.point.c
+    return [r[0] for r in c.execute(select(p.id).where(p.point_set_id == set_id, p.id <= until).order_by(p.id))]
+
+
+def find_newest_point(c: Connection, set_id: int) -> int:
+    """The largest id of a point of a set; 0 where it has none."""
+    p = t.point.c
+    return c.execute(select(p.id).where(p.point_set_id == set_id).order_by(p.id.desc()).limit(1)).scalar() or 0
+
+
+def find_nearest(stations: Sequence[Station], latitude: float, longitude: float) -> tuple[str, float] | None:
     """The nearest station and how far it is, on the plane that touches the slope."""
     best: tuple[float, str] | None = None
     for station in stations:

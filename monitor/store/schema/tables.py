@@ -196,6 +196,33 @@ point_delivery = Table(
     _text("file"), Column("received_at", Instant, nullable=False), Column("newest_at", Instant, nullable=False),
     Column("stored", Integer, nullable=False), Column("revisions", Integer, nullable=False),
 )  # fmt: skip
+point_look = Table(
+    "point_look", metadata,  # a look of the detectors at the newest acquisitions of a set; append only
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False),
+    Column("delivery_id", BigId, nullable=False), Column("known_at", Instant, nullable=False),  # values that came in later were not looked at
+    Column("looked_at", Instant, nullable=False), Column("last_point_id", BigId, nullable=False), Column("after_point_id", BigId, nullable=False),  # points up to this one were looked at before
+    Column("from_at", Instant), Column("newest_at", Instant),  # acquisitions in (from_at, newest_at] were new
+    Column("acquisitions", Integer, nullable=False), Column("points", Integer, nullable=False), Column("withheld", Integer, nullable=False),
+    Column("alarms", Integer, nullable=False), Column("happenings", Integer, nullable=False), Column("going_on", Integer, nullable=False), Column("left_out", Integer, nullable=False),
+    Column("budget", Number, nullable=False), Column("jump_mm", Number), Column("thresholds", Json, nullable=False), Column("digest", String(64), nullable=False),
+    _text("reason"),  # why nothing was looked at; empty = it was
+    UniqueConstraint("point_set_id", "delivery_id", name="uq_point_look"), Index("ix_point_look_site", "site", "id"),
+)  # fmt: skip
+point_happening = Table(
+    "point_happening", metadata,  # one cause: points that alarm together, or what most points of the set did the same way
+    Column("id", BigId, primary_key=True), Column("point_look_id", BigId, ForeignKey("point_look.id"), nullable=False), Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False), Column("common", Boolean, nullable=False), Column("first_at", Instant, nullable=False), Column("last_at", Instant, nullable=False),
+    Column("points", Integer, nullable=False), Column("judged", Integer, nullable=False), Column("size_mm", Number, nullable=False), Column("score", Number),  # the largest, in thresholds
+    Column("latitude", Number), Column("longitude", Number), Column("radius_m", Number), _text("station", null=True), Column("distance_m", Number), _text("compared_with"),
+    UniqueConstraint("point_look_id", "number", name="uq_point_happening"),
+)  # fmt: skip
+point_anomaly = Table(
+    "point_anomaly", metadata,  # where an alarm of a point begins; the strongest of a look
+    Column("point_happening_id", BigId, ForeignKey("point_happening.id"), primary_key=True, autoincrement=False), Column("point_id", BigId, primary_key=True, autoincrement=False),
+    Column("at", Instant, primary_key=True), Column("detector", String(64), nullable=False), Column("part", String(64), nullable=False), Column("kind", String(16), nullable=False),
+    Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("size_mm", Number, nullable=False), _text("compared_with"),
+    *finite("point_anomaly", "score"), Index("ix_point_anomaly_point", "point_id"),
+)  # fmt: skip
 
 rejected_message = Table(
     "rejected_message", metadata,

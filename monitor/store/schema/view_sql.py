@@ -26,6 +26,8 @@ BOOLEANS: Final[dict[str, frozenset[str]]] = {
     "siren_orders": frozenset({"exercise"}),
     "channel_tests": frozenset({"good"}),
     "anomalies": frozenset({"alerted"}),
+    "point_happenings": frozenset({"common"}),
+    "point_anomalies": frozenset({"common"}),
     "rejected_messages": frozenset({"retained", "cut"}),
 }
 
@@ -394,6 +396,17 @@ FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_observation o 
   AND o.observed_at = (SELECT max(l.observed_at) FROM point_observation l WHERE l.point_id = p.id)
   AND o.revision = (SELECT max(l.revision) FROM point_observation l WHERE l.point_id = p.id AND l.observed_at = o.observed_at)
 WHERE s.unit IN ('mm', 'cm', 'm')""",
+        "point_looks": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, l.known_at, l.from_at, l.newest_at,
+  l.acquisitions, l.points, l.withheld, l.alarms, l.happenings, l.going_on, l.left_out, l.budget AS budget_per_point_month,
+  l.thresholds, l.digest, l.reason
+FROM point_look l JOIN point_set s ON s.id = l.point_set_id""",
+        "point_happenings": """SELECT l.site, s.name AS point_set, l.id AS look_id, l.looked_at, h.number, h.kind, h.common, h.first_at, h.last_at,
+  h.points, h.judged, h.size_mm, h.score, h.latitude, h.longitude, h.radius_m, h.station, h.distance_m, h.compared_with
+FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id""",
+        "point_anomalies": """SELECT l.site, s.name AS point_set, p.pid, a.at, a.kind, a.detector, a.part, a.score, a.threshold, a.size_mm,
+  a.compared_with, p.latitude, p.longitude, l.id AS look_id, l.looked_at, h.number, h.common
+FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id
+  JOIN point_anomaly a ON a.point_happening_id = h.id JOIN point p ON p.id = a.point_id""",
         "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
   {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result,
   retained, payload_bytes > length(payload) AS cut

@@ -113,6 +113,17 @@ def list_anomalies(
         )
 
 
+@router.get("/sites/{site}/anomalies/points", tags=["anomalies"])
+def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dict[str, Any]]:
+    """Newest looks at satellite points, each with what happened: one entry per cause."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        looks = load_view(c, "point_looks", order_by=["-look_id"], limit=limit, site=site)
+        asked = frozenset(r["look_id"] for r in looks)
+        happened = load_view(c, "point_happenings", order_by=["look_id", "number"], look_id=asked) if asked else []
+    return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
+
+
 @router.get("/alerts", tags=["alerts"])
 def list_alerts(
     request: Request, site: str | None = None, ledger: str | None = None, open: bool = False, limit: Limit = 100  # noqa: A002

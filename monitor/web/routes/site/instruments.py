@@ -19,6 +19,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomalies import load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
+from monitor.store.models.point_looks import load_looks
 from monitor.store.readings.gaps import load_gaps
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
@@ -29,6 +30,7 @@ from monitor.web.parts.templating import render
 router = APIRouter()
 LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
 LISTED_AT_MOST: Final = 60
+LOOKS: Final = 4  # at satellite points
 WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
 
 
@@ -44,13 +46,14 @@ def show_instruments(request: Request, site: str) -> HTMLResponse:
         runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
         gaps = load_gaps(c, site, now - LISTED, now)
         held = load_held(c, site, now - LISTED, now)
+        looks = load_looks(c, site, LOOKS)
         budgets = [
             (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
         ]
     groups = [(parent, list(mine)) for parent, mine in groupby(rows, key=lambda r: str(r["parent"]))]
     return render(
         request, "instruments.html", card=card, groups=[describe_group(p, mine, now) for p, mine in groups],
-        runs=runs[::-1][:LISTED_AT_MOST], held=held[:LISTED_AT_MOST], causes=CAUSES,
+        runs=runs[::-1][:LISTED_AT_MOST], held=held[:LISTED_AT_MOST], looks=looks, listed=LISTED_AT_MOST, causes=CAUSES,
         gaps=gaps[::-1][:LISTED_AT_MOST], budgets=budgets,
         unwell=sum(r["state"] not in {"ok", "unknown"} for r in rows), total=len(rows),
     )  # fmt: skip

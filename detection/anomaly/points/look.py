@@ -1,0 +1,150 @@
+"""The newest acquisitions of satellite points by the ten thousand: all points of a table at once, no loop over points.
+
+What is scored is that of `rules` and `persistence-z`, to the bit; here their stages are fed a table instead of series.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.anomaly.detector import train_detector
+from detection.anomaly.errors import InputError, ThresholdError
+from detection.anomaly.neighbours import FEWEST_OTHERS
+from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, Strongest
+from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, Shared
+from detection.anomaly.points.shapes import name_shapes
+from detection.anomaly.records import RUN_GAP_S
+from detection.anomaly.stages import Array, beyond_line, beyond_median, count_steps
+from detection.anomaly.windows import Series
+
+# detector -> share of the budget
+DETECTORS: Final[Mapping[str, float]] = {"rules": 1.0}
+FAR: Final = 3.0  # scales: so far a point went with the others
+FEWEST_ACQUISITIONS: Final = 60
+MOST: Final = 2000  # alarms of a table, the strongest
+BUDGET: Final = 0.001  # false alarms per point and month: of ten thousand points ten a month
+Mask = NDArray[np.bool_]
+
+
+def count_thresholds(asked: Counting) -> Counted:
+    """Count thresholds on points, as `train_detector` does on the series of a site."""
+    values, step_s = asked.table.values, asked.table.step_s
+    if values.shape[1] < FEWEST_ACQUISITIONS:
+        return Counted({}, f"{values.shape[1]} acquisitions: at least {FEWEST_ACQUISITIONS} are needed")
+    times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
+    samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
+    try:
+        counted = {
+            name: train_detector(name, samples, asked.budget * share, 0).thresholds for name, share in DETECTORS.items()
+        }
+    except (InputError, ThresholdError) as error:
+        return Counted({}, str(error))
+    found = {name: {part: one.value for part, one in by.items()} for name, by in counted.items()}
+    return Counted(found, "" if any(found.values()) else "no threshold holds this budget on this record")
+
+
+def look(asked: Looking) -> Looked:
+    """Score a table and say where alarms begin at its new acquisitions."""
+    values, step_s = asked.table.values, asked.table.step_s
+    is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(asked.since)[:, None])
+    if not is_new.any():
+        return Looked()
+    scored = _score(values, step_s, asked.thresholds)
+    over = scored.ratio > 1.0
+    begins = over & ~_was_before(over, max(1, round(RUN_GAP_S / step_s)))
+    row, column = np.nonzero(begins & is_new)
+    strongest = np.argsort(-scored.ratio[row, column], kind="stable")[:MOST]
+    left_out = len(row) - len(strongest)
+    row, column = row[strongest], column[strongest]
+    kinds, sizes = name_shapes(values[row], column, asked.jump_mm)
+    alarms = []
+    for k, (r, at) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
+        detector, part = scored.names[scored.which[r, at]]
+        limit = asked.thresholds[detector][part]
+        kind = PARTS[part].kind if part == "noise" else None
+        alarms.append(
+            PointAlarm(
+                r, at, detector, part, float(scored.ratio[r, at]) * limit, limit, kind or kinds[k], sizes[k],
+                int(scored.others[at]) if detector == "rules" else 0,
+            )
+        )  # fmt: skip
+    judged = (np.isfinite(scored.ratio) & is_new).any(axis=1)
+    goes_on = (over & is_new).any(axis=1) & ~(begins & is_new).any(axis=1)
+    return Looked(
+        tuple(alarms), tuple(_share(values, scored.looks, step_s, int(np.asarray(asked.since).min()))),
+        int(judged.sum()), int((is_new.any(axis=1) & ~judged).sum()), int(goes_on.sum()), left_out,
+    )  # fmt: skip
+
+
+def compared_with(part: str, step_s: float, others: int) -> str:
+    """What the score of a part was compared with, in words.
+
+    >>> compared_with("bend", 518400.0, 3999)
+    'the line of its last 15 acquisitions, and with 3999 other points'
+    """
+    one = PARTS[part]
+    width = count_steps(step_s, one.days, one.at_least)
+    past = "its usual increments" if part == "noise" else f"the median of its last {width} acquisitions"
+    if one.residual is beyond_line:
+        past = f"the line of its last {width} acquisitions"
+    return f"{past}, and with {others} other points" if others else past
+
+
+class _Scores:
+    """Scores of a table: in thresholds, of which (detector, part), and what they were compared with."""
+
+    def __init__(self, shape: tuple[int, int], names: list[tuple[str, str]]) -> None:
+        self.names = names
+        self.ratio, self.looks = np.full(shape, np.nan), np.full(shape, np.nan)
+        self.which = np.zeros(shape, dtype=np.int8)
+        self.others = np.zeros(shape[1], dtype=np.int64)
+
+
+def _score(values: Array, step_s: float, thresholds: Mapping[str, Mapping[str, float]]) -> _Scores:
+    rows, columns = values.shape
+    limits = thresholds.get("rules", {})
+    names = [("rules", part) for part in limits] + [("persistence-z", "level")] * ("persistence-z" in thresholds)
+    out = _Scores(values.shape, names)
+    running, strongest = PartScores(rows, step_s, limits), Strongest(rows, step_s, limits) if limits else None
+    width = max(1, CELLS_AT_ONCE // rows)
+    for first in range(0, columns, width):
+        block = slice(first, min(first + width, columns))
+        k = block.stop - block.start
+        scored = running.feed(values[:, block], first, k)
+        out.looks[:, block] = running.looks
+        if strongest is not None:
+            ratio, which = strongest.feed({part: scored[part] for part in limits}, running.stuck, first, k)
+            out.ratio[:, block], out.which[:, block] = ratio, which
+            others = running.known["level"].sum(axis=0) - 1
+            out.others[block] = np.where(others >= FEWEST_OTHERS, others, 0)
+        if "persistence-z" in thresholds:
+            own = np.abs(running.looks) / thresholds["persistence-z"]["persistence-z"]
+            better = np.isfinite(own) & ~(own <= out.ratio[:, block])
+            out.ratio[:, block] = np.where(better, own, out.ratio[:, block])
+            out.which[:, block] = np.where(better, len(names) - 1, out.which[:, block])
+    return out
+
+
+def _was_before(over: Mask, pause: int) -> Mask:
+    """Where one of the `pause` cells before alarmed."""
+    before = np.zeros_like(over)
+    for back in range(1, pause + 1):
+        before[:, back:] |= over[:, :-back]
+    return before
+
+
+def _share(values: Array, looks: Array, step_s: float, since: int) -> list[Shared]:
+    """What all points did at each acquisition from `since` on, and one before: a run may have begun there."""
+    width = count_steps(step_s, PARTS["level"].days, PARTS["level"].at_least)
+    padded = np.concatenate([np.full((len(values), width), np.nan), values], axis=1)
+    found = []
+    for column in range(max(0, since - 1), values.shape[1]):
+        z = looks[:, column]
+        moved = beyond_median(padded[:, column : column + width + 1], 1, width)[:, 0]
+        judged = np.isfinite(z)
+        if judged.any():
+            up, down = int((z > FAR).sum()), int((z < -FAR).sum())
+            found.append(Shared(column, int(judged.sum()), up, down, float(np.median(moved[judged]))))
+    return found

@@ -1,0 +1,78 @@
+"""`slopeward anomalies points`: what detectors saw at the newest acquisitions of satellite points."""
+
+from typing import Annotated
+
+import typer
+
+from monitor.cli.identity import narrow_to_reader
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, open_service, pick_site, say, show
+from monitor.domain.instants import spell
+from monitor.store.models.point_looks import KeptLook, PointHappening, load_looks
+from monitor.store.schema.views import load_view
+
+
+def points(
+    site: SiteOption,
+    looks: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many looks.")] = 5,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List looks at satellite points and what happened in each, one line per cause; exit 4 where nobody looked yet.
+
+    A look is made by the service after a file of points has come in. All of it is advice.
+    """
+    service, db = open_service(config)
+    chosen = pick_site(service, site)
+    with db.read() as c:
+        narrow_to_reader(c, site)
+        found = load_looks(c, site, looks)
+        told = {k.id: load_view(c, "point_anomalies", order_by=("number", "at", "pid"), look_id=k.id) for k in found}
+    differ = 0
+    for kept in found:
+        is_same = None
+        if recompute:
+            from monitor.jobs.points import repeats
+
+            is_same = repeats(db, service.compute, chosen, kept.id)
+            differ += not is_same
+        facts = {"look": kept.id, **_spell_look(kept), "same": is_same, "anomalies": told[kept.id]}
+        lines = [_describe(kept) + (": DIFFERS when made again" if is_same is False else "")]
+        lines += [f"  {_describe_happening(one)}" for one in kept.found.happenings]
+        show(facts, "\n".join(lines), as_json)
+    if differ:
+        raise typer.Exit(1)
+    if not found:
+        say("no look at satellite points yet")
+        raise typer.Exit(NOTHING)
+
+
+def _spell_look(kept: KeptLook) -> dict[str, object]:
+    found = kept.found
+    return {
+        "site": kept.asked.site, "point_set": kept.asked.name, "known_at": spell(kept.asked.known_at),
+        "newest_at": None if found.newest_at is None else spell(found.newest_at), "points": found.points,
+        "acquisitions": found.acquisitions, "withheld": found.withheld, "alarms": found.alarms,
+        "going_on": found.going_on, "left_out": found.left_out, "reason": found.reason,
+    }  # fmt: skip
+
+
+def _describe(kept: KeptLook) -> str:
+    found = kept.found
+    head = f"look {kept.id}, {kept.asked.name}, known {spell(kept.asked.known_at)[:16]}Z"
+    if found.reason:
+        return f"{head}: not looked at: {found.reason}"
+    seen = f"{found.points} points, {found.acquisitions} new acquisitions"
+    rest = f"; {found.left_out} alarms are not stored" if found.left_out else ""
+    return f"{head}: {seen}, {found.alarms} alarms, {len(found.happenings)} happenings{rest}"
+
+
+def _describe_happening(one: PointHappening) -> str:
+    at = spell(one.first_at)[:10]
+    if one.common:
+        return f"{at} {one.kind} of {one.points} of {one.judged} points, {one.size_mm:.1f} mm: common to all"
+    place = f"{one.latitude:.5f}°, {one.longitude:.5f}°"
+    near = "" if one.station is None else f", {one.distance_m:.0f} m from {one.station}"
+    within = f"{one.points} points within {one.radius_m:.0f} m of" if one.points > 1 else "1 point at"
+    score = f"{one.score:.2g} times the threshold, compared with {one.compared_with}"
+    return f"{at} {one.kind} of {within} {place}{near}: {one.size_mm:.1f} mm, {score}"

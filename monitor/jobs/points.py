@@ -1,0 +1,252 @@
+"""Look at the newest acquisitions of satellite points when a file of them has come in; all that is said is advice.
+
+A look is a function of stored rows: what had come in when a delivery was through. It can be made again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from detection.anomaly.points.gather import Common, Placed, belongs, find_common, gather, join_shared
+from detection.anomaly.points.look import BUDGET, compared_with
+from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, PointTable, Shared
+from detection.anomaly.stages import Array
+from monitor.config.service import ComputeSection, ServiceConfig
+from monitor.domain.canonical import canonical_json
+from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.quantities import convert
+from monitor.domain.site import Site
+from monitor.errors import JobError
+from monitor.jobs.worker import run_all_in_workers, run_in_worker
+from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
+from monitor.store.models.point_looks import (
+    AskedLook,
+    PointAnomaly,
+    PointHappening,
+    PointLook,
+    add_look,
+    list_due,
+    load_look,
+)
+from monitor.store.readings.point_tables import load_point_table
+from monitor.store.readings.points import find_nearest, list_point_ids, load_places
+from monitor.worker.records import Task
+
+COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
+LOOK: Final = Task("detection.anomaly.points.look:look", Looking, Looked)
+LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
+AT_ONCE: Final = 4000  # points of one table
+TABLES: Final = 8  # that are in memory while a cluster works on them
+LEARNT: Final = 0.67  # of the record: what thresholds are counted on is not news
+FIRST: Final = 60  # acquisitions that a first look scores at most
+HAPPENINGS: Final = 500  # that are stored of a look,
+STORED: Final = 1000  # and points
+DIGEST: Final = 1  # raised when the same rows give another look
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Look at every set of which something came in; returns one line that says what was done."""
+    with db.read() as c:
+        due = list_due(c, site.id)
+    said = []
+    for asked in due:
+        found = make_look(db, config.compute, site, asked)
+        with db.write() as c:
+            is_first = add_look(c, asked, found, now)
+        if is_first:
+            said.append(f"{asked.name}: {describe_look(found)}")
+    return "; ".join(said) or IDLE
+
+
+def describe_look(found: PointLook) -> str:
+    """A look in one line."""
+    if found.reason:
+        return f"not looked at: {found.reason}"
+    until = "" if found.newest_at is None else f" until {spell(found.newest_at)[:10]}"
+    seen = f"{found.points} points looked at in {found.acquisitions} new acquisitions{until}"
+    common = sum(one.common for one in found.happenings)
+    text = f"{seen}: {found.alarms} alarms, {len(found.happenings)} happenings, {common} of them common to all"
+    more = [f"{found.withheld} points with too short a past"] if found.withheld else []
+    more += [f"{found.left_out} alarms are not stored"] if found.left_out else []
+    return "; ".join([text, *more])
+
+
+def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> bool:
+    """Whether a stored look comes again from the rows that it was made from."""
+    with db.read() as c:
+        kept = load_look(c, look_id)
+    return make_look(db, plan, site, kept.asked) == kept.found
+
+
+def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) -> PointLook:
+    """Count thresholds on a thousand points, score all of them table by table, and name what happened."""
+    with db.read() as c:
+        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
+    learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
+    dates, values = _read(db, asked, learnt)
+    empty = PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
+    if len(dates) < 2:
+        return _sign(asked, replace(empty, reason="fewer than two acquisitions"))
+    step_s = float(np.median(np.diff([epoch_s(parse(at)) for at in dates])))
+    first_at = dates[max(int(len(dates) * LEARNT), len(dates) - FIRST) - 1]
+    from_at = first_at if asked.from_at is None else spell(asked.from_at)
+    counted = run_in_worker(plan, COUNT, Counting(PointTable(values, step_s), BUDGET))
+    if counted.reason:
+        return _sign(asked, replace(empty, reason=counted.reason))
+    blocks = ceil(len(ids) / AT_ONCE)
+    shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
+    found = _Found()
+    for begin in range(0, blocks, TABLES):
+        tables = _Tables(db, asked, shares[begin : begin + TABLES], counted, step_s, (from_at, first_at))
+        for share, answer in zip(tables.shares, run_all_in_workers(plan, LOOK, tables), strict=True):
+            found.add(share, tables.dates[share[0]], answer)
+    happenings, left_out = _name(db, site, asked, found, from_at, step_s)
+    is_any_point_new = bool(ids) and ids[-1] > asked.after_point_id
+    at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
+    return _sign(
+        asked,
+        PointLook(
+            parse(at[-1]) if at else asked.from_at, len(at), found.scored, found.withheld,
+            len(found.alarms) + found.left_out, found.going_on, left_out + found.left_out, BUDGET, counted.thresholds,
+            "", "" if at else "no acquisition is newer than those looked at before", happenings,
+        ),
+    )  # fmt: skip
+
+
+def _sign(asked: AskedLook, found: PointLook) -> PointLook:
+    """With the digest of what decided: the detectors, their thresholds and what a jump is."""
+    what = [DIGEST, found.thresholds, found.budget, asked.jump_mm]
+    return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
+
+
+def _read(db: Database, asked: AskedLook, ids: Sequence[int]) -> tuple[list[str], Array]:
+    with db.read() as c:
+        dates, values = load_point_table(c, ids, asked.known_at)
+    return dates, values * convert(1.0, asked.unit, "mm")
+
+
+class _Tables(Sequence[Looking]):
+    """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
+
+    def __init__(
+        self, db: Database, asked: AskedLook, shares: list[list[int]], counted: Counted, step_s: float,
+        since: tuple[str, str],
+    ) -> None:  # fmt: skip
+        self._db, self._asked, self._counted, self._step_s, self._since = db, asked, counted, step_s, since
+        self.shares = shares
+        self.dates: dict[int, list[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self.shares)
+
+    def __getitem__(self, index: int) -> Looking:  # type: ignore[override]  # nobody takes a slice
+        share = self.shares[index]
+        dates, values = _read(self._db, self._asked, share)
+        self.dates[share[0]] = dates
+        known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in self._since)
+        since = np.where(np.array(share) <= self._asked.after_point_id, known, fresh)
+        return Looking(PointTable(values, self._step_s), self._counted.thresholds, since, self._asked.jump_mm)
+
+
+class _Found:
+    """What the answers of workers add up to."""
+
+    def __init__(self) -> None:
+        self.alarms: list[tuple[int, str, PointAlarm]] = []  # point, acquisition
+        self.shared: list[tuple[list[str], tuple[Shared, ...]]] = []
+        self.dates: set[str] = set()
+        self.scored = self.withheld = self.going_on = self.left_out = 0
+
+    def add(self, share: Sequence[int], dates: list[str], answer: Looked) -> None:
+        try:
+            self.alarms += [(share[one.row], dates[one.column], one) for one in answer.alarms]
+            self.shared.append((dates, answer.shared))
+            self.dates.update(dates)
+        except IndexError:
+            raise JobError("the answer of the worker names a point that is no part of the question") from None
+        self.scored += answer.scored
+        self.withheld += answer.withheld
+        self.going_on += answer.going_on
+        self.left_out += answer.left_out
+
+
+def _name(
+    db: Database, site: Site, asked: AskedLook, found: _Found, after: str, step_s: float
+) -> tuple[tuple[PointHappening, ...], int]:  # fmt: skip
+    """The happenings of a look, and how many alarms are not stored."""
+    dates = sorted(found.dates)
+    place = {at: k for k, at in enumerate(dates)}
+    shared = join_shared([
+        [replace(one, column=place[mine[one.column]]) for one in some] for mine, some in found.shared
+    ])  # fmt: skip
+    common = [one for one in find_common(shared, asked.jump_mm) if dates[one.first] > after]
+    ordered = sorted(found.alarms, key=lambda one: (one[1], one[0]))
+    owner = [
+        next((k for k, one in enumerate(common) if belongs(one, place[at], alarm.size_mm)), -1)
+        for _, at, alarm in ordered
+    ]  # fmt: skip
+    rows = [_spell(point, at, alarm, step_s) for point, at, alarm in ordered]
+    happenings = [
+        _describe_common(one, dates, step_s, tuple(row for row, of in zip(rows, owner, strict=True) if of == k))
+        for k, one in enumerate(common)
+    ]  # fmt: skip
+    alone = [row for row, of in zip(rows, owner, strict=True) if of < 0]
+    happenings += _describe_lines(db, site, alone, place)
+    kept, room = [], STORED
+    for number, one in enumerate(happenings[:HAPPENINGS], 1):
+        strongest = sorted(one.members, key=lambda m: -m.score / m.threshold)[:room]
+        room -= len(strongest)
+        kept.append(replace(one, number=number, members=tuple(sorted(strongest, key=lambda m: (m.at, m.point_id)))))
+    return tuple(kept), len(rows) - sum(len(one.members) for one in kept)
+
+
+def _spell(point: int, at: str, alarm: PointAlarm, step_s: float) -> PointAnomaly:
+    against = compared_with(alarm.part, step_s, alarm.others)
+    return PointAnomaly(
+        point, parse(at), alarm.detector, alarm.part, alarm.kind, alarm.score, alarm.threshold, alarm.size_mm, against
+    )
+
+
+def _describe_common(
+    one: Common, dates: Sequence[str], step_s: float, members: tuple[PointAnomaly, ...]
+) -> PointHappening:  # fmt: skip
+    return PointHappening(
+        number=0, kind=one.kind, common=True, first_at=parse(dates[one.first]), last_at=parse(dates[one.last]),
+        points=one.points, judged=one.judged, size_mm=one.size_mm, score=None, latitude=None, longitude=None,
+        radius_m=None, station=None, distance_m=None, compared_with=compared_with("level", step_s, 0), members=members,
+    )  # fmt: skip
+
+
+def _describe_lines(
+    db: Database, site: Site, rows: Sequence[PointAnomaly], place: dict[str, int]
+) -> list[PointHappening]:  # fmt: skip
+    with db.read() as c:
+        places = load_places(c, sorted({row.point_id for row in rows}))
+    placed = [
+        Placed(
+            *places[row.point_id], place[spell(row.at)], row.kind, row.size_mm, row.score / row.threshold
+        )
+        for row in rows
+    ]  # fmt: skip
+    stations = [one for one in site.stations if one.latitude is not None]
+    found = []
+    for line in gather(placed):
+        mine = [rows[k] for k in line.members]
+        count = len({row.point_id for row in mine})
+        station, distance_m = find_nearest(stations, line.latitude, line.longitude) or (None, None)
+        found.append(
+            PointHappening(
+                number=0, kind=line.kind, common=False, first_at=min(row.at for row in mine),
+                last_at=max(row.at for row in mine), points=count, judged=count, size_mm=line.size_mm,
+                score=placed[line.members[0]].ratio, latitude=line.latitude, longitude=line.longitude,
+                radius_m=line.radius_m, station=station, distance_m=distance_m,
+                compared_with=mine[0].compared_with, members=tuple(mine),
+            )
+        )  # fmt: skip
+    return found

@@ -1,0 +1,218 @@
+"""Looks of the detectors at satellite points: what was looked at, what was found, and what is due."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, func, insert, select
+
+from monitor.errors import NotFoundError
+from monitor.store.database.engine import insert as upsert
+from monitor.store.readings.points import find_newest_point
+from monitor.store.schema import tables as t
+
+
+@dataclass(frozen=True, slots=True)
+class AskedLook:
+    """What a look looks at: with this alone it can be made again.
+
+    Attributes:
+        site: whose set it is.
+        point_set_id: the set.
+        name: of the set.
+        unit: of its values.
+        delivery_id: the newest delivery.
+        known_at: when that was through; what came in later is not looked at.
+        last_point_id: the newest point of the set then.
+        after_point_id: points up to this one were looked at before; 0: none.
+        from_at: acquisitions after it are new to those; None: there was no look.
+        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
+    """
+
+    site: str
+    point_set_id: int
+    name: str
+    unit: str
+    delivery_id: int
+    known_at: datetime
+    last_point_id: int
+    after_point_id: int
+    from_at: datetime | None
+    jump_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PointAnomaly:
+    """Where an alarm of a point begins."""
+
+    point_id: int
+    at: datetime
+    detector: str
+    part: str
+    kind: str
+    score: float
+    threshold: float
+    size_mm: float
+    compared_with: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointHappening:
+    """One cause, and the strongest of its points."""
+
+    number: int
+    kind: str
+    common: bool
+    first_at: datetime
+    last_at: datetime
+    points: int
+    judged: int
+    size_mm: float
+    score: float | None
+    latitude: float | None
+    longitude: float | None
+    radius_m: float | None
+    station: str | None
+    distance_m: float | None
+    compared_with: str
+    members: tuple[PointAnomaly, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PointLook:
+    """What a look found; `reason` says why nothing was looked at, and is empty where it was."""
+
+    newest_at: datetime | None
+    acquisitions: int
+    points: int
+    withheld: int
+    alarms: int
+    going_on: int
+    left_out: int
+    budget: float
+    thresholds: Mapping[str, Mapping[str, float]]
+    digest: str
+    reason: str
+    happenings: tuple[PointHappening, ...] = ()
+
+
+class KeptLook(NamedTuple):
+    """A stored look: what it looked at, and what it found."""
+
+    id: int
+    asked: AskedLook
+    found: PointLook
+
+
+def list_due(c: Connection, site: str) -> list[AskedLook]:
+    """The sets of a site of which something came in since they were looked at."""
+    d, s, k = t.point_delivery.c, t.point_set.c, t.point_look.c
+    newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)
+    looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
+    latest, before = newest.subquery(), looked.subquery()
+    rows = c.execute(
+        select(s.id, s.name, s.unit, s.meta, s.direction, d.id.label("delivery"), d.received_at)
+        .join(latest, latest.c.point_set_id == s.id)
+        .join(t.point_delivery, d.id == latest.c.id)
+        .outerjoin(before, before.c.point_set_id == s.id)
+        .where(func.coalesce(before.c.id, 0) < latest.c.id)
+        .order_by(s.name)
+    ).all()
+    return [
+        AskedLook(
+            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), *_find_before(c, r.id),
+            _find_jump(r.meta),
+        )
+        for r in rows
+    ]  # fmt: skip
+
+
+def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
+    """The newest point and acquisition of the last look that looked at something."""
+    k = t.point_look.c
+    asked = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
+    row = c.execute(asked.order_by(k.delivery_id.desc()).limit(1)).first()
+    return (0, None) if row is None else (row[0], row[1])
+
+
+def _find_jump(meta: Any) -> float | None:
+    """Half a wavelength: there and back, that is one cycle."""
+    wavelength_mm = meta.get("wavelength_mm") if isinstance(meta, dict) else None
+    return None if wavelength_mm is None else float(wavelength_mm) / 2.0
+
+
+def add_look(c: Connection, asked: AskedLook, found: PointLook, now: datetime) -> bool:
+    """Keep a look; False where another process has looked at the same delivery meanwhile."""
+    row = _pick(found) | _pick(asked) | {"looked_at": now, "happenings": len(found.happenings)}
+    row = {name: value for name, value in row.items() if name in t.point_look.c}
+    kept = c.execute(upsert(c, t.point_look).values(row).on_conflict_do_nothing().returning(t.point_look.c.id)).first()
+    if kept is None:
+        return False
+    anomalies = []
+    for one in found.happenings:
+        values = {n: v for n, v in _pick(one).items() if n != "members"}
+        made = c.execute(
+            insert(t.point_happening).values(values | {"point_look_id": kept.id}).returning(t.point_happening.c.id)
+        ).scalar_one()
+        anomalies += [_pick(member) | {"point_happening_id": made} for member in one.members]
+    if anomalies:
+        c.execute(insert(t.point_anomaly), anomalies)
+    return True
+
+
+def _pick(one: Any) -> dict[str, Any]:
+    return {field.name: getattr(one, field.name) for field in fields(one)}
+
+
+def load_looks(c: Connection, site: str, most: int = 20) -> list[KeptLook]:
+    """The newest looks at the sets of a site, newest first."""
+    k = t.point_look.c
+    return _load(c, _select_looks().where(k.site == site).order_by(k.id.desc()).limit(most))
+
+
+def load_look(c: Connection, look_id: int) -> KeptLook:
+    """One look.
+
+    Raises:
+        NotFoundError: there is none of this number.
+    """
+    found = _load(c, _select_looks().where(t.point_look.c.id == look_id))
+    if not found:
+        raise NotFoundError(f"there is no look at points with the number {look_id}")
+    return found[0]
+
+
+def _select_looks() -> Select[Any]:
+    s = t.point_set.c
+    return select(t.point_look, s.name, s.unit).join(t.point_set, s.id == t.point_look.c.point_set_id)
+
+
+def _load(c: Connection, query: Select[Any]) -> list[KeptLook]:
+    looks = c.execute(query).all()
+    happenings = _load_happenings(c, [r.id for r in looks])
+    names = [f.name for f in fields(PointLook) if f.name != "happenings"]
+    return [
+        KeptLook(
+            r.id, AskedLook(**{f.name: getattr(r, f.name) for f in fields(AskedLook)}),
+            PointLook(**{n: getattr(r, n) for n in names}, happenings=tuple(happenings.get(r.id, ()))),
+        )
+        for r in looks
+    ]  # fmt: skip
+
+
+def _load_happenings(c: Connection, looks: list[int]) -> dict[int, list[PointHappening]]:
+    h, a = t.point_happening.c, t.point_anomaly.c
+    rows = c.execute(
+        select(t.point_happening).where(h.point_look_id.in_(looks)).order_by(h.point_look_id, h.number)
+    ).all()
+    members: dict[int, list[PointAnomaly]] = {}
+    joined = select(t.point_anomaly).join(t.point_happening, h.id == a.point_happening_id)
+    for r in c.execute(joined.where(h.point_look_id.in_(looks)).order_by(a.at, a.point_id)):
+        one = PointAnomaly(**{f.name: getattr(r, f.name) for f in fields(PointAnomaly)})
+        members.setdefault(r.point_happening_id, []).append(one)
+    found: dict[int, list[PointHappening]] = {}
+    for r in rows:
+        values = {f.name: getattr(r, f.name) for f in fields(PointHappening) if f.name != "members"}
+        found.setdefault(r.point_look_id, []).append(PointHappening(**values, members=tuple(members.get(r.id, ()))))
+    return found
