@@ -289,8 +289,9 @@ def find_series_id(connection: Connection, site: str, station_id: str, quantity:
 
 def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     """All series of a site that have readings, ordered by station and quantity."""
-    found = select(series).where(series.c.site == site).order_by(series.c.station, series.c.quantity)
-    return [SeriesRow(r.id, r.site, r.station, r.quantity, r.unit) for r in connection.execute(found)]
+    s = series.c
+    found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == site).order_by(s.station, s.quantity)
+    return [SeriesRow(*row) for row in connection.execute(found)]
 
 
 def count_series(connection: Connection, site: str) -> tuple[int, int]:
