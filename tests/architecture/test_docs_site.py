@@ -35,3 +35,9 @@ def test_the_site_loads_nothing_from_another_host():
     assert not re.search(
         r"^\s*(?:- )?(?:analytics|social|privacy|extra_javascript|extra_css|custom_dir)\b", settings, re.MULTILINE
     )
+
+
+def test_each_decision_has_a_number_of_its_own_and_says_it():
+    found = [(path.name[:4], path.read_text().partition("\n")[0]) for path in (DOCS / "adr").glob("[0-9]*.md")]
+    assert len({number for number, _ in found}) == len(found)
+    assert [title for number, title in found if not title.startswith(f"# {int(number)}. ")] == []
