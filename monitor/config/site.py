@@ -364,18 +364,20 @@ def _read_station(
 
 
 def _refuse_unmapped(table: schema.StationTable, where: str) -> None:
-    """Refuse series that no map of velocities could fill, and a zone that is an instrument as well.
+    """Refuse a zone that no map of velocities could fill, or that is an instrument as well.
 
-    All that maps say of zones is one witness: an instrument among them would be one with all of them.
+    All that maps say of zones is one witness: an instrument among them would be one with all of them. Files of before
+    know no zones: what no map can fill in these is a word of `slopeward check`, and the slope stays watched.
     """
     mapped = [one.quantity for one in table.series if one.source == VELOCITY_MAP]
+    is_zone = table.outline is not None or any(one.quantity in OF_ZONES for one in table.series)
     for index, one in enumerate(table.series):
         key = f"{where}.series[{index}]"
-        if one.source == VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
+        if is_zone and one.source == VELOCITY_MAP and one.quantity not in OF_VELOCITY_MAPS:
             raise ConfigError(f"{key}.source: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}, not {one.quantity}")
         if one.over_mm_per_day and one.quantity != "moving_share":
             raise ConfigError(f"{key}.over_mm_per_day: only moving_share counts what is faster")
-    if mapped and table.outline is None and (table.latitude is None or table.longitude is None):
+    if is_zone and mapped and table.outline is None and (table.latitude is None or table.longitude is None):
         raise ConfigError(f"{where}: a velocity map is read where? expected outline, or latitude and longitude")
     if OF_ZONES & set(mapped) and (others := [one.quantity for one in table.series if one.source != VELOCITY_MAP]):
         raise ConfigError(

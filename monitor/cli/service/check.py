@@ -13,8 +13,8 @@ import typer
 from monitor.cli.session import ConfigOption, JsonOption, print_json
 from monitor.config.service import ServiceConfig, find_cautions, find_weaknesses, load_service, scan_sites
 from monitor.domain.instants import epoch_s
-from monitor.domain.quantities import UNITS
-from monitor.domain.site import Site
+from monitor.domain.quantities import OF_VELOCITY_MAPS, UNITS
+from monitor.domain.site import VELOCITY_MAP, Site
 from monitor.errors import ConfigError, SlopewardError, UnsetError
 from monitor.language.vocabulary import LEVELS
 
@@ -124,6 +124,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
         *_find_overdue(site),
         *_find_uninstalled(site),
         *_find_taken_names(site),
+        *_find_unmapped(site),
         *([dear[0]] if dear is not None and not dear[1] else []),
     ]:
         yield site.id, WARN, line
@@ -181,6 +182,20 @@ def _find_taken_names(site: Site) -> Iterator[str]:
     for station in site.stations:
         if (name := station.id.lower()) in levels:
             yield f"station {station.id}: {name} is the name of a level: who reads a message may take one for the other"
+
+
+def _find_unmapped(site: Site) -> Iterator[str]:
+    """Series that say a map of velocities fills them, and none can."""
+    from monitor.ingest.files.velocity import has_mapped_ground
+
+    for station in site.stations:
+        for spec in station.series:
+            if spec.source != VELOCITY_MAP:
+                continue
+            if spec.quantity not in OF_VELOCITY_MAPS:
+                yield f"{station.id}.{spec.quantity}: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}: it stays empty"
+            elif not has_mapped_ground(station):
+                yield f"{station.id}.{spec.quantity}: stays empty: a velocity map is read where? give its place or outline"
 
 
 def _find_overdue(site: Site) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monitor.domain.instants import FUTURE_TOLERANCE, spell
+from monitor.domain.quantities import OF_VELOCITY_MAPS
 from monitor.domain.site import VELOCITY_MAP, Site, Station
 from monitor.errors import RefusedError
 from monitor.ingest.files.reader import Line
@@ -48,12 +49,17 @@ class MappedGround(NamedTuple):
     over_mm_per_day: float
 
 
+def has_mapped_ground(station: Station) -> bool:
+    """Whether it is known where a map of velocities is read for a station."""
+    return bool(station.outline) or (station.latitude is not None and station.longitude is not None)
+
+
 def list_mapped_ground(site: Site) -> list[MappedGround]:
     """Stations that maps of velocities give values, in the order of the site file."""
     found = []
     for station in site.stations:
-        specs = [one for one in station.series if one.source == VELOCITY_MAP]
-        if specs:
+        specs = [one for one in station.series if one.source == VELOCITY_MAP and one.quantity in OF_VELOCITY_MAPS]
+        if specs and has_mapped_ground(station):
             over = max(one.over_mm_per_day for one in specs)
             found.append(MappedGround(station, tuple(one.quantity for one in specs), over))
     return found

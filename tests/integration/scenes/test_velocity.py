@@ -15,6 +15,7 @@ from monitor.cli.main import run_verb
 from monitor.config.service import load_service, parse_site
 from monitor.domain.witnesses import find_groups
 from monitor.errors import ConfigError
+from monitor.ingest.files.velocity import list_mapped_ground
 from monitor.store.alerting.sites import save_site
 from monitor.store.readings.observations import load_readings, load_series
 from monitor.web.parts.zones import draw_zones, read_velocity_zones
@@ -183,3 +184,21 @@ def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
     assert ZONE.count(old) == 1
     with pytest.raises(ConfigError, match=re.escape(words)):
         parse_site(SITE_TEXT.replace("[[criterion]]", ZONE.lstrip("\n").replace(old, new), 1), "bench.toml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("latitude = 46.0\nlongitude = 11.0\n", "", "warn  bench: V1.velocity: stays empty: a velocity map is read where"),
+        ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt: a velocity map gives"),
+    ],
+)  # fmt: skip
+def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watched(
+    old, new, words, database, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    text = SITE.replace(old, new)
+    assert text != SITE
+    assert list_mapped_ground(parse_site(text, "bench.toml")) == []
+    run_verb(["check", "--config", str(write_service(tmp_path, database, text))])
+    assert words in capsys.readouterr().err
