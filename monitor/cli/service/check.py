@@ -192,10 +192,11 @@ def _find_unmapped(site: Site) -> Iterator[str]:
         for spec in station.series:
             if spec.source != VELOCITY_MAP:
                 continue
+            name = f"{station.id}.{spec.quantity}"
             if spec.quantity not in OF_VELOCITY_MAPS:
-                yield f"{station.id}.{spec.quantity}: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}: it stays empty"
+                yield f"{name} stays empty: a velocity map gives {', '.join(OF_VELOCITY_MAPS)}"
             elif not has_mapped_ground(station):
-                yield f"{station.id}.{spec.quantity}: stays empty: a velocity map is read where? give its place or outline"
+                yield f"{name} stays empty: a velocity map is read where? give the station a place or an outline"
 
 
 def _find_overdue(site: Site) -> Iterator[str]:

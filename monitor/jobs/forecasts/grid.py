@@ -1,7 +1,6 @@
 """Settings of a network tried on the past of a site: a small grid, here or on a cluster; the gate alone lets one in."""
 
 import itertools
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +11,7 @@ from forecasting.registry import NETWORKS, PRETRAINED, TABLES_ONLY
 from forecasting.serving.records import HorizonErrors
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
+from monitor.domain.terms import read_text, read_toml
 from monitor.errors import ConfigError, NotFoundError, RefusedError
 from monitor.jobs.forecasts.tasks import SCORE_CELL, CellAsked
 from monitor.jobs.forecasts.train import plan_training, read_past
@@ -52,10 +52,7 @@ def read_grid(path: Path) -> Grid:
     Raises:
         ConfigError: It cannot be read, names what a grid does not try, or holds too many cells.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    content = read_toml(read_text(path), str(path))
     if unknown := sorted(set(content) - {"model", "grid"}):
         raise ConfigError(f"{path}: {unknown[0]}: unknown; expected model and [grid]")
     model, lists = content.get("model"), content.get("grid")
@@ -78,7 +75,7 @@ def _check(path: Path, name: str, values: Any) -> None:
     if name not in KEYS:
         raise ConfigError(f"{path}: grid.{name}: unknown; a grid tries {', '.join(KEYS)}")
     whole, least, most = KEYS[name]
-    if not isinstance(values, list) or not values or len({*map(repr, values)}) != len(values):
+    if not isinstance(values, list) or not values or any(one in values[:k] for k, one in enumerate(values)):
         raise ConfigError(f"{path}: grid.{name}: expected a list of different values, got {values!r}")
     for value in values:
         is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)

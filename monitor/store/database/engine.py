@@ -5,6 +5,7 @@ import math
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -101,6 +102,8 @@ class Database:
         self.holds: Callable[[], bool] = lambda: True  # whether what goes out to people and brokers is ours to send
         self.engine: Engine = self._open_sqlite() if self.is_sqlite else self._open_postgresql()
         event.listen(self.engine, "before_execute", _watch)
+        # who forgets to close it leaves no log of SQLite beside the file, also where a process ends without a look
+        weakref.finalize(self, self.engine.dispose)
 
     def _open_sqlite(self) -> Engine:
         engine = create_engine(
@@ -108,9 +111,11 @@ class Database:
             connect_args={"timeout": SQLITE_BUSY_S, "check_same_thread": False, "isolation_level": None},
         )  # fmt: skip
 
+        file = self.url.database
+
         @event.listens_for(engine, "do_connect")
         def _close_to_others(*_: Any) -> None:
-            keep_private(self.url.database)
+            keep_private(file)
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: Any, _record: Any) -> None:

@@ -129,6 +129,7 @@ def test_a_cell_that_cannot_be_trained_is_named_and_the_settings_in_use_end_it(h
         ('model = "gru"\n[grid]\nwindow = [8]', "grid.window: unknown"),
         ('model = "gru"\n[grid]\nhidden = 8', "list of different values"),
         ('model = "gru"\n[grid]\nhidden = [8, 8]', "list of different values"),
+        ('model = "gru"\n[grid]\ndropout = [0, 0.0]', "list of different values"),
         ('model = "gru"\n[grid]\nhidden = [8.5]', "whole numbers from 4 to 256"),
         ('model = "gru"\n[grid]\nhidden = [true]', "whole numbers"),
         ('model = "gru"\n[grid]\ndropout = [nan]', "numbers from 0 to 0.9"),

@@ -67,6 +67,7 @@ def test_simulated_site_passes():
         ('levels = ["yellow", "orange", "red"]', 'levels = ["blue"]', ["recipient[0].levels", "blue"]),
         ('channels = ["log"]', 'channels = ["fax:1"]', ["recipient[0].channels[0]", "fax"]),
         ("[fusion]", "[fusion", ["not valid TOML", "line"]),
+        ("[fusion]", f"x = {'[' * 3000}", ["not valid TOML", "nested too deep"]),
         ('covariates = ["R1.rain"]', 'covariates = ["R2.rain"]', ["forecast.covariates", "R2"]),
         ("[levels.red]", "[levels.rod]", ["levels", "did you mean 'red'"]),
         ('max_silence = "12h"', 'max_silence = "12m"', ["station[4].series[0].max_silence"]),

@@ -28,6 +28,17 @@ run_verb(["run", "--help"])
 print("looks", len(looks))
 """
 
+FORGETS = """
+import sys
+from sqlalchemy import text
+from monitor.store.database.engine import Database
+from monitor.worker.memory import end_without_look
+end_without_look()
+database = Database(f"sqlite:///{sys.argv[1]}")
+with database.write() as c:
+    c.execute(text("CREATE TABLE one (k INTEGER)"))
+"""
+
 
 def say(program, *words):
     """The lines that a process of its own prints."""
@@ -69,3 +80,8 @@ def test_looking_goes_on_as_it_was(looking):
 def test_a_verb_is_loaded_without_a_look():
     told = int(say(STARTS)[-1].removeprefix("looks "))
     assert told < 130, "two calls a look: they were more than 400"
+
+
+def test_a_database_that_nobody_closed_is_one_file_when_the_process_has_ended(tmp_path):
+    say(FORGETS, str(tmp_path / "one.db"))
+    assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
