@@ -87,7 +87,18 @@ def load_runs(
 def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
     a, s = t.anomaly.c, t.series.c
     query = (
-        select(a.series_id, s.station, s.quantity, a.at, a.kind, a.detector, a.score, a.threshold, a.compared_with)
+        select(
+            a.series_id,
+            s.station,
+            s.quantity,
+            a.at,
+            a.kind,
+            a.detector,
+            a.score,
+            a.threshold,
+            a.compared_with,
+            a.scored_at,
+        )
         .join(t.series, s.id == a.series_id)
         .where(a.alerted, *where)
         .order_by(a.series_id, a.at, a.detector)
@@ -126,7 +137,8 @@ def _divide(
     """Alerts by happening; arguments in order of series and time.
 
     A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it goes on and
-    becomes more than they saw: `STRONGER` times as strong, or a fault that a check found after their word.
+    becomes more than they saw: `STRONGER` times as strong, or a fault that a check found after their word. What came
+    late and was scored after their word they did not see.
     """
     found: list[list[Any]] = []
     for series_id, of_series in groupby(rows, attrgetter("series_id")):
@@ -141,7 +153,7 @@ def _divide(
                 word = next((k for k in words if k.from_at <= last[-1].at and k.to_at >= last[0].at), None)
                 if word is not None and word.verdict == DISMISSED and at > word.to_at:
                     if word is not heard:
-                        heard, seen = word, [row for row in last if row.at <= word.to_at]
+                        heard, seen = word, [row for row in last if row.at <= word.to_at and row.scored_at <= word.at]
                     is_new = _is_more(news, seen)
             if is_new:
                 last = []
@@ -151,7 +163,7 @@ def _divide(
 
 
 def _is_more(news: Iterable[Any], seen: Sequence[Any]) -> bool:
-    highest, detectors = max(map(_in_thresholds, seen)), {row.detector for row in seen}
+    highest, detectors = max(map(_in_thresholds, seen), default=0.0), {row.detector for row in seen}
     return any(
         row.detector not in detectors if row.detector in CHECKS else _in_thresholds(row) > STRONGER * highest
         for row in news

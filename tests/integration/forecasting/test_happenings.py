@@ -34,17 +34,20 @@ def watched(database: Database) -> Database:
 
 
 def report(
-    database: Database, days: list[float], scores: list[float], kinds: list[str], detector: str = "rules"
+    database: Database,
+    days: list[float],
+    scores: list[float],
+    kinds: list[str],
+    detector: str = "rules",
+    scored: float | None = None,
 ) -> None:
-    """Alerts of G1 so many days after the begin."""
+    """Alerts of G1 so many days after the begin, each scored at once, or all of them so many days after it."""
     with database.write() as c:
         series = find_series_id(c, "bench", "G1", "displacement_downslope")
         assert series is not None
-        rows = [
-            AnomalyRow(series, BEGUN + day * DAY, detector, score, 1.0, 0.1, kind, alerted=True)
-            for day, score, kind in zip(days, scores, kinds, strict=True)
-        ]
-        add_anomalies(c, rows, NOW)
+        for day, score, kind in zip(days, scores, kinds, strict=True):
+            row = AnomalyRow(series, BEGUN + day * DAY, detector, score, 1.0, 0.1, kind, alerted=True)
+            add_anomalies(c, [row], BEGUN + (day if scored is None else scored) * DAY)
 
 
 def drift(database: Database) -> None:
@@ -113,3 +116,16 @@ def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> No
     report(watched, [0.5], [1.0], ["stuck"], "flatline")
     before, after = look(watched, 0.6, DAY)
     assert (before.label.verdict, after.kind, after.label) == ("dismissed", "stuck", None)
+
+
+def test_what_was_scored_after_a_dismissal_is_not_what_the_person_saw(watched: Database) -> None:
+    """A late reading within a dismissed happening; the next ones are four times as strong as what was dismissed."""
+    report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
+    (seen,) = look(watched, 1.1, 2 * DAY)
+    with watched.write() as c:
+        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 1.1 * DAY)
+    report(watched, [0.75], [9.0], ["movement"], scored=1.2)
+    report(watched, [1.25, 1.5], [8.0, 8.5], ["movement"] * 2)
+    assert [(r.from_at, r.label and r.label.verdict) for r in look(watched, 2.0, 3 * DAY)] == [
+        (BEGUN, "dismissed"), (BEGUN + 1.25 * DAY, None),
+    ]  # fmt: skip

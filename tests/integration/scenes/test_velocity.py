@@ -190,7 +190,7 @@ def test_a_zone_that_no_map_could_fill_is_refused(old, new, words):
     ("old", "new", "words"),
     [
         ("latitude = 46.0\nlongitude = 11.0\n", "", "V1.velocity stays empty: a velocity map is read where"),
-        ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt stays empty: a velocity"),
+        ('quantity = "velocity"\nunit = "mm/day"', 'quantity = "tilt"\nunit = "mrad"', "V1.tilt stays empty"),
     ],
 )  # fmt: skip
 def test_a_file_of_before_that_no_map_can_fill_is_said_and_its_slope_stays_watched(
