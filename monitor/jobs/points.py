@@ -36,6 +36,7 @@ from monitor.store.models.point_looks import (
 )
 from monitor.store.readings.point_tables import load_point_table
 from monitor.store.readings.points import find_nearest, list_point_ids, load_places
+from monitor.worker.compute import is_stopping
 from monitor.worker.records import Task
 
 COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
@@ -51,16 +52,28 @@ DIGEST: Final = 1  # raised when the same rows give another look
 
 
 def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
-    """Look at every set of which something came in; returns one line that says what was done."""
+    """Look at every set of which something came in; returns one line that says what was done.
+
+    Raises:
+        JobError: workers failed at some sets, once the others were looked at.
+    """
     with db.read() as c:
         due = list_due(c, site.id)
-    said = []
+    said, failed = [], []
     for asked in due:
-        found = make_look(db, config.compute, site, asked)
+        try:
+            found = make_look(db, config.compute, site, asked)
+        except JobError as error:
+            if is_stopping():
+                raise
+            failed.append(f"{asked.name}: {error}")
+            continue
         with db.write() as c:
             is_first = add_look(c, asked, found, now)
         if is_first:
             said.append(f"{asked.name}: {describe_look(found)}")
+    if failed:
+        raise JobError("; ".join([*failed, *said]))
     return "; ".join(said) or IDLE
 
 

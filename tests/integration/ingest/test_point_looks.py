@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from detection.anomaly.points.draw import HALF_WAVELENGTH_MM, draw_points
 from monitor.config.service import ServiceConfig, parse_site
+from monitor.errors import JobError
 from monitor.ingest.files.egms import open_egms
 from monitor.ingest.files.points import PointsFile, read_points
 from monitor.ingest.files.reader import Said
@@ -157,3 +158,22 @@ def test_what_is_stored_is_bounded_and_the_rest_is_counted(bench, tmp_path, monk
     assert kept.found.left_out == kept.found.alarms - 5 >= 9
     assert said.endswith(f"{kept.found.left_out} alarms are not stored")
     assert replace(kept.found.happenings[0], members=()).points == 12
+
+
+@ON_SQLITE
+def test_a_set_at_which_workers_fail_keeps_no_other_set_waiting(bench, tmp_path, monkeypatch):
+    at, right = DATES[116], points.make_look
+    for name in ("a", "b"):
+        declared = open_egms(path := write(tmp_path / f"{name}.csv", draw(), 117), Said(None, name), at)
+        read_points(PointsFile(path, SITE, lambda: at, bench, pause=lambda _: None), declared)
+
+    def fail_at_a(db, plan, site, asked):
+        if asked.name == "a":
+            raise JobError("it needed too much memory")
+        return right(db, plan, site, asked)
+
+    monkeypatch.setattr(points, "make_look", fail_at_a)
+    with pytest.raises(JobError, match="a: it needed too much memory; b: 300 points looked at"):
+        look(bench, at)
+    with bench.read() as c:
+        assert [kept.asked.name for kept in load_looks(c, "bench")] == ["b"]
