@@ -33,18 +33,18 @@ def read_divided(plan: ComputeSection, asked: SceneAsked, reads: Sequence[str | 
     Raises:
         JobError: as `run_in_worker`.
     """
-    if not plan.dask:
-        return run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
-    asked = replace(asked, strip_px=STRIP_PX)
-    answer = run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
-    if not answer.strips:
-        return answer
     folder = asked.out_dir / STRIPS
     try:
+        if not plan.dask:
+            return run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
+        asked = replace(asked, strip_px=STRIP_PX)
+        answer = run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
+        if not answer.strips:
+            return answer
         digests = _draw(plan, asked, answer.strips, reads, folder)
         asked = replace(asked, drawn=digests) if digests else replace(asked, strip_px=None)
         return run_in_worker(plan, READ_ONE, asked, reads=reads, writes=(writes,))
-    finally:
+    finally:  # also what a process that was killed has left
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -121,6 +121,18 @@ def test_a_lost_cluster_or_an_end_of_the_service_leaves_nothing(tall, tmp_path, 
     assert not (tmp_path / "parted" / STRIPS).exists()
 
 
+@pytest.mark.parametrize("plan", [ComputeSection(), CLUSTER])
+def test_strips_that_a_killed_service_left_go_when_one_worker_reads_the_scene(
+    tall, tmp_path, asked_of, monkeypatch, plan
+):
+    monkeypatch.setattr(divided, "STRIP_PX", 1 << 24)
+    left = tmp_path / "out" / STRIPS
+    left.mkdir(parents=True)
+    (left / "strip-00.bin").write_bytes(b"of before")
+    read(plan, tall, tmp_path / "out")
+    assert not left.exists()
+
+
 @pytest.mark.parametrize("count", [-1, 1, 65, 10**9])
 def test_a_number_of_strips_that_nobody_meant_is_refused(tall, tmp_path, monkeypatch, count):
     monkeypatch.setattr(divided, "run_in_worker", lambda *_, **__: SceneAnswer(strips=count))
