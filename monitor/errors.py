@@ -63,6 +63,10 @@ class JobError(SlopewardError):
     """A spawned job failed, was killed at its limit, or answered what cannot be read."""
 
 
+class AwayError(JobError):
+    """The machines that run jobs are away: nothing is known of what the job was given."""
+
+
 class NotFoundError(SlopewardError):
     """The thing named does not exist."""
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from monitor.domain.canonical import code_version
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.extras import explain_missing
 
 CONNECT_S: Final = 10.0  # to reach the scheduler
@@ -78,6 +78,7 @@ def call(
         is_stopping: the service is about to end.
 
     Raises:
+        AwayError: no worker or scheduler answers, in one line.
         JobError: one line.
     """
     try:
@@ -89,19 +90,20 @@ def call(
             client = _connect(cluster, distributed)
             return _wait(cluster, job, client, client.submit(function, *given, pure=False), limit_s, is_stopping)
         except JobError as error:
-            raise JobError(f"{error} (on {cluster.address})") from None
+            raise type(error)(f"{error} (on {cluster.address})") from None
         except distributed.scheduler.KilledWorker:
             raise JobError(f"{job} on {cluster.address}: {TRIES + 1} workers were lost under it") from None
         except Exception as error:  # what a remote job raises can be anything
             _forget(cluster)
             is_away = isinstance(error, OSError | distributed.CancelledError)
             if is_last or not is_away or is_stopping():
-                raise JobError(f"{job} on {cluster.address}: {_explain(error)}") from error
+                told = AwayError if is_away else JobError
+                raise told(f"{job} on {cluster.address}: {_explain(error)}") from error
     raise AssertionError
 
 
 def count_threads(cluster: Cluster) -> int:
-    """How many jobs the workers take at once; at least 1. JobError where the scheduler does not answer."""
+    """How many jobs the workers take at once; at least 1. AwayError where the scheduler does not answer."""
     try:
         distributed = importlib.import_module("distributed")
         return max(1, sum(map(int, _connect(cluster, distributed).nthreads().values())))
@@ -109,7 +111,7 @@ def count_threads(cluster: Cluster) -> int:
         raise JobError(explain_missing(error) or str(error)) from None
     except OSError as error:
         _forget(cluster)
-        raise JobError(f"{cluster.address}: {_explain(error)}") from None
+        raise AwayError(f"{cluster.address}: {_explain(error)}") from None
 
 
 def _connect(cluster: Cluster, distributed: Any) -> Any:
@@ -155,7 +157,7 @@ def _wait(
                 if client.scheduler_info().get("workers"):
                     seen_s = now_s
                 elif now_s - seen_s > NO_WORKER_S:
-                    raise JobError(f"{job}: no worker for {NO_WORKER_S:g} s") from None
+                    raise AwayError(f"{job}: no worker for {NO_WORKER_S:g} s") from None
                 if now_s > latest_s:
                     raise JobError(f"{job}: no worker of {cluster.address} answered within {limit_s:g} s") from None
     except BaseException:

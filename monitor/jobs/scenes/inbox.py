@@ -16,7 +16,7 @@ from detection.imagery.scene.products.unpack import strip_suffix
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import FUTURE_TOLERANCE
 from monitor.domain.site import Site
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.jobs.scenes.divided import read_divided
 from monitor.jobs.scenes.lock import hold
 from monitor.jobs.scenes.model_acts import NAMED, keep_named, release_named
@@ -294,6 +294,8 @@ def _ask(
     except JobError as error:
         if compute.is_stopping():
             raise  # not the scene's fault: it is read after the next start
+        if isinstance(error, AwayError):
+            return SceneAnswer(waiting=str(error))  # nor is that
         return SceneAnswer(error=str(error))
     if answer.read is not None and (strange := find_stranger(answer.read, asked)):
         return SceneAnswer(error=f"the answer of the worker names {strange!r}, which is no part of the question")

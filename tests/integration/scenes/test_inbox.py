@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from detection.imagery.change.dates import DATES_MOST
+from monitor.errors import AwayError
 from monitor.jobs.scenes import divided, rows
 from monitor.jobs.scenes import inbox as scene_inbox
 from monitor.jobs.scenes.sweep import sweep
@@ -61,6 +62,19 @@ def test_scenes_that_come_by_one_name_are_followed(database, config, site, inbox
     ]  # fmt: skip
     with database.read() as c:  # where the model is least sure: of the larger scar, for the other is 2 % of doubt
         assert [(one.scene, one.tile) for one in load_unsure(c, site.id)] == [("latest", 0)]
+
+
+def test_a_scene_waits_while_the_cluster_is_away_and_is_read_later(database, config, site, inbox, monkeypatch):
+    def fail(plan, *_):
+        raise AwayError("the scheduler does not answer")
+
+    write_date(inbox / "latest", may(7), [])
+    with monkeypatch.context() as away:
+        away.setattr(scene_inbox, "read_divided", fail)
+        said = scene_inbox.run(database, config, site, may(7) + HOUR)
+        assert "waiting: the scheduler does not answer; told" in said
+    assert alerts(database) == {"scene:latest": "unacknowledged"}
+    assert "footprints" in scene_inbox.run(database, config, site, may(7) + 2 * HOUR)
 
 
 def test_the_image_of_another_date_is_no_guard(database, config, site, inbox, monkeypatch):

@@ -25,7 +25,7 @@ from forecasting.data.series import Panel
 from forecasting.evaluation.fold_job import FoldAsked, FoldScores, score_fold
 from forecasting.serving.records import Training
 from monitor.config.service import ComputeSection
-from monitor.errors import JobError
+from monitor.errors import AwayError, JobError
 from monitor.jobs.forecasts import tasks
 from monitor.jobs.scenes import divided
 from monitor.jobs.scenes.tasks import READ_ONE, SceneAsked
@@ -289,6 +289,6 @@ def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
-        with pytest.raises(JobError, match=rf"on {where.address}: ") as error:
+        with pytest.raises(AwayError, match=rf"on {where.address}: ") as error:
             compute.run(DOUBLE, {"x": 1}, 5, cluster=where)
         assert "\n" not in str(error.value)
