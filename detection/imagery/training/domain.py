@@ -250,7 +250,10 @@ def _describe_narrow(bands: Sequence[str], looks: list[Look]) -> dict[str, float
         lower["red_over_green_least"] = _compare_contrasts(bands, looks)
     if set(COLOURS) <= set(bands) and float(np.quantile(green := _compare_green(bands, looks), 0.01)) > 0:
         lower["green_least"] = green
-    return found | {name: round(float(np.quantile(seen, 0.01)), 4) for name, seen in lower.items()}
+    with np.errstate(invalid="ignore"):
+        least = {name: round(float(np.quantile(seen, 0.01)), 4) for name, seen in lower.items()}
+    # what says nothing of the training is no limit: of pictures without colour, say
+    return found | {name: value for name, value in least.items() if np.isfinite(value)}
 
 
 def _compare_green(bands: Sequence[str], looks: list[Look]) -> NDArray[np.float64]:
