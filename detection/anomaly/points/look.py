@@ -1,9 +1,8 @@
 """The newest acquisitions of satellite points by the ten thousand: all points of a table at once, no loop over points.
 
-What is scored is that of `rules` and `persistence-z`, to the bit; here their stages are fed a table instead of series.
+What is scored is that of `rules`, to the bit; here its stages are fed a table instead of series.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -13,14 +12,13 @@ from detection.anomaly.detector import train_detector
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.neighbours import FEWEST_OTHERS
 from detection.anomaly.parts import CELLS_AT_ONCE, PARTS, PartScores, Strongest
-from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, Shared
+from detection.anomaly.points.records import Counted, Counting, Looked, Looking, PointAlarm, Shared, Thresholds
 from detection.anomaly.points.shapes import name_shapes
 from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.stages import Array, beyond_line, beyond_median, count_steps
 from detection.anomaly.windows import Series
 
-# detector -> share of the budget
-DETECTORS: Final[Mapping[str, float]] = {"rules": 1.0}
+RULES: Final = "rules"  # the one detector, with the whole budget
 FAR: Final = 3.0  # scales: so far a point went with the others
 FEWEST_ACQUISITIONS: Final = 60
 MOST: Final = 2000  # alarms of a table, the strongest
@@ -36,13 +34,11 @@ def count_thresholds(asked: Counting) -> Counted:
     times_s = step_s * np.arange(values.shape[1], dtype=np.float64)
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
-        counted = {
-            name: train_detector(name, samples, asked.budget * share, 0).thresholds for name, share in DETECTORS.items()
-        }
+        counted = train_detector(RULES, samples, asked.budget, 0).thresholds
     except (InputError, ThresholdError) as error:
         return Counted({}, str(error))
-    found = {name: {part: one.value for part, one in by.items()} for name, by in counted.items()}
-    return Counted(found, "" if any(found.values()) else "no threshold holds this budget on this record")
+    found = {part: one.value for part, one in counted.items()}
+    return Counted({RULES: found}, "" if found else "no threshold holds this budget on this record")
 
 
 def look(asked: Looking) -> Looked:
@@ -51,7 +47,9 @@ def look(asked: Looking) -> Looked:
     is_new = np.isfinite(values) & (np.arange(values.shape[1]) >= np.asarray(asked.since)[:, None])
     if not is_new.any():
         return Looked()
+    limits = asked.thresholds[RULES]
     scored = _score(values, step_s, asked.thresholds)
+    parts = list(limits)
     over = scored.ratio > 1.0
     begins = over & ~_was_before(over, max(1, round(RUN_GAP_S / step_s)))
     row, column = np.nonzero(begins & is_new)
@@ -61,13 +59,12 @@ def look(asked: Looking) -> Looked:
     kinds, sizes = name_shapes(values[row], column, asked.jump_mm)
     alarms = []
     for k, (r, at) in enumerate(zip(row.tolist(), column.tolist(), strict=True)):
-        detector, part = scored.names[scored.which[r, at]]
-        limit = asked.thresholds[detector][part]
+        part = parts[scored.which[r, at]]
         kind = PARTS[part].kind if part == "noise" else None
         alarms.append(
             PointAlarm(
-                r, at, detector, part, float(scored.ratio[r, at]) * limit, limit, kind or kinds[k], sizes[k],
-                int(scored.others[at]) if detector == "rules" else 0,
+                r, at, RULES, part, float(scored.ratio[r, at]) * limits[part], limits[part], kind or kinds[k],
+                sizes[k], int(scored.others[at]),
             )
         )  # fmt: skip
     judged = (np.isfinite(scored.ratio) & is_new).any(axis=1)
@@ -93,37 +90,29 @@ def compared_with(part: str, step_s: float, others: int) -> str:
 
 
 class _Scores:
-    """Scores of a table: in thresholds, of which (detector, part), and what they were compared with."""
+    """Scores of a table: in thresholds, of which part, and what they were compared with."""
 
-    def __init__(self, shape: tuple[int, int], names: list[tuple[str, str]]) -> None:
-        self.names = names
+    def __init__(self, shape: tuple[int, int]) -> None:
         self.ratio, self.looks = np.full(shape, np.nan), np.full(shape, np.nan)
         self.which = np.zeros(shape, dtype=np.int8)
         self.others = np.zeros(shape[1], dtype=np.int64)
 
 
-def _score(values: Array, step_s: float, thresholds: Mapping[str, Mapping[str, float]]) -> _Scores:
+def _score(values: Array, step_s: float, thresholds: Thresholds) -> _Scores:
     rows, columns = values.shape
-    limits = thresholds.get("rules", {})
-    names = [("rules", part) for part in limits] + [("persistence-z", "level")] * ("persistence-z" in thresholds)
-    out = _Scores(values.shape, names)
-    running, strongest = PartScores(rows, step_s, limits), Strongest(rows, step_s, limits) if limits else None
+    limits = thresholds[RULES]
+    out = _Scores(values.shape)
+    running, strongest = PartScores(rows, step_s, limits), Strongest(rows, step_s, limits)
     width = max(1, CELLS_AT_ONCE // rows)
     for first in range(0, columns, width):
         block = slice(first, min(first + width, columns))
         k = block.stop - block.start
         scored = running.feed(values[:, block], first, k)
         out.looks[:, block] = running.looks
-        if strongest is not None:
-            ratio, which = strongest.feed({part: scored[part] for part in limits}, running.stuck, first, k)
-            out.ratio[:, block], out.which[:, block] = ratio, which
-            others = running.known["level"].sum(axis=0) - 1
-            out.others[block] = np.where(others >= FEWEST_OTHERS, others, 0)
-        if "persistence-z" in thresholds:
-            own = np.abs(running.looks) / thresholds["persistence-z"]["persistence-z"]
-            better = np.isfinite(own) & ~(own <= out.ratio[:, block])
-            out.ratio[:, block] = np.where(better, own, out.ratio[:, block])
-            out.which[:, block] = np.where(better, len(names) - 1, out.which[:, block])
+        ratio, which = strongest.feed({part: scored[part] for part in limits}, running.stuck, first, k)
+        out.ratio[:, block], out.which[:, block] = ratio, which
+        others = running.known["level"].sum(axis=0) - 1
+        out.others[block] = np.where(others >= FEWEST_OTHERS, others, 0)
     return out
 
 
