@@ -26,8 +26,9 @@ from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, forget, forget_othe
 from monitor.jobs.samples import Samples, load_displacements, load_ids
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.models.anomalies import AnomalyRow, add_anomalies, latest_scored_at
+from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
 from monitor.store.models.anomaly_budget import load_factors
+from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import Hole, add_gaps, fill_gaps, find_filled
 from monitor.worker.records import Task
@@ -107,13 +108,15 @@ def _score_all(
     A certain fault is kept whether or not the plan names its check.
     """
     added, over, is_empty, left_out = Counter[str](), Counter[str](), True, 0
+    with db.read() as c:
+        words = load_dismissed(c, site, now - ECHO, now)
     for group in groups:
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
         serving, factor_of = (active, factors) if group.name == MOTION else (dict.fromkeys(active), {})
         wanted = _choose_thresholds(group, serving)
         shown_above = {d: None if site.anomalies_vote else factor_of.get(d, 1.0) for d in wanted}
         first = partial(_find_first, group, now)
-        found = score_new(db, site, group, wanted, shown_above, first, now)
+        found = score_new(db, site, group, wanted, shown_above, words, first, now)
         if found is None:
             continue
         is_empty, left_out = False, left_out + found.left_out

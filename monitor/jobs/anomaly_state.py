@@ -30,7 +30,6 @@ from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
-from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.wrong_units import JUDGED
 from monitor.store.readings.observations import count_series
 from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
@@ -93,6 +92,7 @@ class Found:
 
 
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
+Words = Mapping[int, tuple[datetime, datetime | None]]  # of each series that has some, as `load_dismissed` gives them
 Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
 
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
@@ -100,7 +100,7 @@ _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakK
 
 def score_new(
     db: Database, site: Site, group: Group, detectors: Mapping[str, Thresholds],
-    shown_above: Mapping[str, float | None], since: Callable[[Sequence[Scored]], datetime], now: datetime,
+    shown_above: Mapping[str, float | None], words: Words, since: Callable[[Sequence[Scored]], datetime], now: datetime,
 ) -> Found | None:  # fmt: skip
     """Score what is new of a group and look for certain faults in it; None where there is no reading.
 
@@ -111,17 +111,16 @@ def score_new(
         detectors: those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
         shown_above: of each detector, how many thresholds a score must have before people are told; None: nothing is
             held back as an echo.
+        words: up to when people dismissed the alarms of each series of the site, and its stuck stretch.
         since: says after which readings are new where nothing is kept, from what each of the detectors has scored.
         now: the instant.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
-    ids = {one.series_id: one.label for one in group.series}
+    dismissed = {
+        one.label: (epoch_s(alarms), -inf if stuck is None else epoch_s(stuck))
+        for one in group.series if one.series_id in words for alarms, stuck in (words[one.series_id],)
+    }  # fmt: skip
     with db.read() as c:
-        words = load_dismissed(c, site, now - ECHO, now).items()
-        dismissed = {
-            ids[i]: (epoch_s(alarms), -inf if stuck is None else epoch_s(stuck))
-            for i, (alarms, stuck) in words if i in ids
-        }  # fmt: skip
         key = _Key(site, group, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
         state = states.get(group.name)
         if state is None or state.key != key or not _is_fresh(c, state, now):
