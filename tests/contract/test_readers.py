@@ -131,16 +131,46 @@ def test_every_reader_has_its_example_and_a_kind_of_content():
 
 
 @ALL
-def test_a_file_of_a_folder_is_recognised_and_stored_once(name, here, monkeypatch, capsys):
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, monkeypatch, capsys):
     if name != "mintpy":  # one of those that need it goes behind real walls
         monkeypatch.setattr(compute, "run", run_here)
     values = EXAMPLES[name][2]
     (here / "arrived").mkdir()
     (here / "arrived" / f"a{READERS[name].suffixes[0]}").write_bytes(content_of(name))
     (here / "arrived" / "notes.docx").write_text("no file of any reader")
+    words = command(name, here / "arrived")
+    if not is_named:  # its content says what it is
+        del words[words.index("--format") : words.index("--format") + 2]
     for _ in range(2):  # the second time nothing is new
-        assert run_verb(command(name, here / "arrived")) == 0, capsys.readouterr().err
+        assert run_verb(words) == 0, capsys.readouterr().err
         assert stored() == values
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.nc", spell_grid("mm"), "this is a grid: --quantity"),
+        ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: --set"),
+        ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess understands it"),
+        ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess understands it"),
+        ("a.csv", b"time,quantity,value\n2025-03-01T00:00:00Z,rain_mm,1\n", "column 'station' is missing"),
+        ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end so"),
+        ("a.csv", b"PK\x03\x04" + bytes(22) + b"\x0f\0\0\0xl/workbook.xml.", "let its name end in .xlsx"),
+        ("a.zip", b"PK\x03\x04" + bytes(22) + b"\x05\0\0\0a.txt", "a zip of other files"),
+        ("a.csv.gz", b"\x1f\x8b\x08" + bytes(40), "it is packed: unpack it"),
+        ("a.json", b'\n {"time": 1}', "this is JSON"),
+        ("a.dat", b"\x01\0\x02\0\x03", "no form that is known by its content"),
+        ("a.neu", b"2015.5000 2014 183 1 2 3 4 5 6\n", "--guess understands it"),  # 2014 is another year: no .neu
+        ("a.csv", b"", "the file is empty"),
+    ],
+)
+def test_what_no_reader_takes_as_it_stands_is_told_what_does(name, content, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    assert run_verb(["ingest", name, "--site", "bench", "--dry-run"]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
 
 
 @ALL

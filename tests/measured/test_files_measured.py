@@ -13,6 +13,7 @@ from monitor.ingest.files.gnss import read_positions
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
+from monitor.ingest.files.recognise import choose_reader
 from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
@@ -145,17 +146,47 @@ def test_extensometers_in_feet_with_the_month_first(tmp_path, measured):
     assert (values[0], values[3]) == (0.0, 0.016)
 
 
-@pytest.mark.parametrize("name", ["LHAS.tenv3", "LHAS.tenv", "QUEM.pos", "USUD.icd.final_igs08.pos.neu"])
-def test_positions_of_networks_are_sent_to_their_reader(name, measured):
-    with pytest.raises(ConfigError, match="--format gnss"):
-        look_at(measured(f"gnss-formats/{name}"))
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("gnss-formats/LHAS.tenv3", "gnss"), ("gnss-formats/LHAS.tenv", "gnss"), ("gnss-formats/QUEM.pos", "gnss"),
+        ("gnss-formats/USUD.icd.final_igs08.pos.neu", "gnss"), ("bowdoin-gnss15min/B1501_15min.dat", "rtklib"),
+        ("egms/EGMS_L2b_022_0845_IW2_VV_2020_2024_1.zip", "egms"),
+        ("egms/EGMS_L3_E45N17_100km_U_2020_2024_1.zip", "egms"),
+    ],
+)  # fmt: skip
+def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, measured):
+    assert choose_reader(measured(name)) == form
+    with pytest.raises(ConfigError, match=f"--format {form}"):
+        look_at(measured(name))
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("sensorthings-groundwater/thing.json", "no table that can be recognised"),  # broken JSON
-        ("sensorthings-groundwater/observations1.json", "no table that can be recognised"),
+        ("houston-extensometer/USGS_2020_Compaction.zip", "a zip of other files"),
+        ("outang/monitoring_data.xlsx", "--guess understands it"),
+        ("outang/monitoring_data.csv", "--guess understands it"),
+        ("logger-formats/TOB1_Station_Daily.dat", "--guess understands it"),
+        ("logger-formats/CSIXML_Station_Daily.dat", "--guess understands it"),
+        ("payloads-ecowitt/payload_gw1000bpro.json", "this is JSON"),
+    ],
+)
+def test_a_file_that_no_reader_takes_as_it_stands_is_told_what_does(name, why, measured):
+    with pytest.raises(ConfigError, match=why):
+        choose_reader(measured(name))
+
+
+def test_form_of_each_measured_table_that_needs_no_word(measured):
+    assert choose_reader(measured("benchmarks/S.csv")) == "long"
+    assert choose_reader(measured("gnss-cascadia-pbo-csv/P816.pbo.nam08.csv")) == "gnss"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("sensorthings-groundwater/thing.json", "this is JSON"),  # broken JSON
+        ("sensorthings-groundwater/observations1.json", "this is JSON"),
         ("outang/station_coords.csv", "no column holds a time"),
         ("bowdoin-loggers/BOWDOIN-1_Coefs.dat", "no column holds a time"),
         ("dynaslope-markers/markerhistory.csv", "nothing to store"),

@@ -15,7 +15,7 @@ from monitor.alerting.acts.stakes import weigh
 from monitor.cli.identity import act_by_two, name_helper, prove
 from monitor.cli.session import NOTHING, ConfigOption, JsonOption, open_database, say, show
 from monitor.cli.site.guessing import guess_file
-from monitor.cli.site.ingest_form import choose_form
+from monitor.cli.site.ingest_form import choose_for, choose_form, list_suffixes
 from monitor.config.service import ComputeSection, load_service, load_sites
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
@@ -49,7 +49,7 @@ def ingest(
     site: Annotated[str | None, typer.Option("--site", help="Where rows without a site column belong")] = None,
     form: Annotated[
         str | None,
-        typer.Option("--format", help=_FORMS),
+        typer.Option("--format", help=f"Where the content does not say it. {_FORMS}"),
     ] = None,
     mapping: Annotated[Path | None, typer.Option("--mapping", help="TOML that says what the columns mean")] = None,
     point_set: Annotated[
@@ -126,7 +126,8 @@ def ingest(
         "--quantity": quantity, "--variable": variable, "--window": window, "--within": within,
         "--time": time,
     }  # fmt: skip
-    name = choose_form(form, given)
+    if path is None or form is not None:
+        choose_form(form, given)  # what cannot be is refused before a file is touched
     if forget_epoch0 is not None:
         _forget(forget_epoch0, config, by, as_json=as_json)
     elif answered is not None:
@@ -137,7 +138,7 @@ def ingest(
         assert path is not None
         known = None if mapping is None else load_mapping(mapping)
         said = Said(known, point_set, direction, unit, station, quantity, variable, window, within, time)
-        _read(path, site, name, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
+        _read(path, site, form, given, said, config, accepts=accept_units, by=by, dry_run=dry_run, as_json=as_json)
 
 
 def _now() -> datetime:
@@ -145,14 +146,14 @@ def _now() -> datetime:
 
 
 def _read(
-    path: Path, site_id: str | None, form: str, said: Said, config: Path | None, *,
+    path: Path, site_id: str | None, asked: str | None, given: Mapping[str, object], said: Said, config: Path | None, *,
     accepts: bool, by: str | None, dry_run: bool, as_json: bool,
 ) -> None:  # fmt: skip
     results: list[FileResult] = []
     unread = 0
-    points = READERS[form].content is Content.POINTS
+    has_points = False
     with ExitStack() as stack:
-        files = list_files(path, READERS[form].suffixes)
+        files = list_files(path, list_suffixes(asked, given))
         sites = _find_sites(config, needed=not dry_run)
         place = _pick(site_id, sites, dry_run=dry_run)
         said = place_said(said, place)
@@ -162,6 +163,9 @@ def _read(
         _hold_to_sites(pipeline, database, who)
         for file in files:
             try:
+                form = choose_for(file, asked, given)
+                points = READERS[form].content is Content.POINTS
+                has_points |= points
                 with _behind_walls(file, form, said, config) as walled:
                     if points:
                         result = _read_points(file, place, form, said, database, walled)
@@ -188,7 +192,7 @@ def _read(
         say("nothing valid was found" + (f"; the first reason: {reason}" if reason else ""))
         raise typer.Exit(NOTHING)
     if bad and not dry_run:
-        again = "read it again: slopeward ingest --rejected" if not points else "mend the file and import it again"
+        again = "read it again: slopeward ingest --rejected" if not has_points else "mend the file and import it again"
         say(f"what could not be read waits in the view rejected_messages; {again}")
     if bad or unread:
         raise typer.Exit(PARTLY)

@@ -1,11 +1,35 @@
 """The part of `slopeward ingest` that chooses the reader of files; its options are checked before a file is touched."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import typer
 
+from monitor.cli.session import say
 from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
 from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.recognise import choose_reader
+
+
+def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str:
+    """The reader of one file: as said, by a mapping, or as its content says.
+
+    Raises:
+        ConfigError: nobody says it, and no reader takes what it holds as it stands.
+        typer.BadParameter: an option belongs to another form.
+    """
+    if form is None and given["--mapping"] is None and str(file) != "-":
+        form = choose_reader(file, {option for option, value in given.items() if value is not None})
+        if form != LONG:
+            say(f"{file}: read as --format {form}: {READERS[form].help}")
+    return choose_form(form, given)
+
+
+def list_suffixes(form: str | None, given: Mapping[str, object]) -> tuple[str, ...]:
+    """Which files of a folder are read: those of one reader, or of any where each file says for itself what it is."""
+    if form is not None or given["--mapping"] is not None:
+        return READERS[choose_form(form, given)].suffixes
+    return tuple(dict.fromkeys(suffix for reader in READERS.values() for suffix in reader.suffixes))
 
 
 def choose_form(form: str | None, given: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descripti
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -63,13 +63,13 @@ def read_positions(path: Path) -> Iterator[Position]:
                 raise found[1]
 
 
-def is_positions(path: Path) -> bool:
-    """Whether a file has one of these forms."""
+def is_positions(path: Path, lines: Iterable[str]) -> bool:
+    """Whether a file whose first lines these are has one of these forms."""
     try:
-        with _open(path):
-            return True
+        _recognise(path, iter(lines))
     except ConfigError:
         return False
+    return True
 
 
 _Found = Position | tuple[str, PayloadError]
@@ -103,12 +103,20 @@ def _recognise(path: Path, lines: Iterator[str]) -> Iterator[_Found]:
             return _walk(lines, partial(_read_pos, station))
         if line.startswith("Date, North (mm), East (mm)") and station:
             return _walk(lines, partial(_read_csv, station), ",")
-        if text == line and len(fields := line.split()) == 9 and re.fullmatch(r"\d{4}\.\d+", fields[0]):
+        if text == line and _is_neu(line.split()):
             name = station or name_station(path.name.split(".")[0])
             return _walk(chain([line], lines), partial(_read_neu, name))
         if len(head) > HEAD_LINES:
             break
     raise ConfigError(f"{path}: no columns of positions; expected {FORMS}")
+
+
+def _is_neu(f: list[str]) -> bool:
+    """Nine numbers, the first the same day as the year and the day of the year behind it."""
+    if len(f) != 9 or not re.fullmatch(r"\d{4}\.\d+", f[0]) or not (f[1].isdecimal() and f[2].isdecimal()):
+        return False
+    year, day = divmod(float(f[0]), 1.0)
+    return int(year) == int(f[1]) and abs(366 * day + 1 - int(f[2])) < 2
 
 
 def _walk(lines: Iterator[str], parse: _Parse, separator: str | None = None) -> Iterator[_Found]:

@@ -23,7 +23,7 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     """
     del said
     with open_rows(path) as (names, rows):
-        also = "[sigma, site, solution], or a --mapping for a table of another form"
+        also = f"[sigma, site, solution]; any other table: slopeward ingest {path} --guess, or a --mapping"
         require_columns(path, names, _NEEDED, also)
         yield (_read_long(row) for row in rows)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
-from monitor.ingest.files.gnss import is_positions
+from monitor.ingest.files.recognise import tell_known
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -79,10 +79,8 @@ def look_at(path: Path) -> Look:
     if is_campbell(path):
         return _read(path, Layout(), (), {n: u for n, text in read_units(path).items() if (u := _unit(text))})
     encoding = _find_encoding(path)
-    if suffix != ".csv" and is_positions(path):
-        raise ConfigError(
-            f"{path}: positions of GNSS stations, nothing to guess: slopeward ingest {path} --site SITE --format gnss"
-        )
+    if not encoding.startswith("utf-16") and (told := tell_known(path)):
+        raise ConfigError(f"{path}: {told}")
     lines = _read_lines(path, encoding)
     best, found = 0.0, None
     for delimiter in DELIMITERS:
@@ -139,7 +137,7 @@ def _find_encoding(path: Path) -> str:
         if zeros > 0.5 * len(head[high::2]) and 0 not in head[1 - high :: 2]:
             return encoding
     if b"\0" in head:
-        raise ConfigError(f"{path}: no text: a workbook ends in .xlsx, Parquet in .parquet")
+        raise ConfigError(f"{path}: {tell_known(path) or 'no text'}")
     for cut in range(4):  # the last character may be torn
         try:
             head[: len(head) - cut].decode("utf-8")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import isfinite
 from statistics import median
 from typing import Final
 
@@ -59,6 +60,13 @@ class Times:
     parsed: tuple[datetime, ...] = ()
 
 
+def _know(rule: TimeRule, rivals: Sequence[str], parsed: Sequence[datetime]) -> Times:
+    """Where some cells have an offset and some not, the zone of the others is open: all are compared by their clock."""
+    has_zone = all(at.tzinfo is not None for at in parsed)
+    clocks = parsed if has_zone else [at.replace(tzinfo=None) for at in parsed]
+    return Times(rule, tuple(rivals), has_zone, None, tuple(clocks))
+
+
 def find_times(look: Look) -> Times | None:
     """The column of the time, or those of date and clock; None where no column is one."""
     found = [t for name in look.names if (t := _read_column(look, name)) is not None]
@@ -89,8 +97,7 @@ def _read_column(look: Look, name: str) -> Times | None:
     if not cells:
         return None
     if isinstance(cells[0], datetime):
-        aware = cells[0].tzinfo is not None
-        return Times(TimeRule((name,)), (), aware, None, tuple(c for c in cells if isinstance(c, datetime)))
+        return _know(TimeRule((name,)), (), [c for c in cells if isinstance(c, datetime)])
     texts = [str(c) for c in cells]
     if all(_float(t) is not None for t in texts[:20]):
         return _read_numbers(name, texts, is_named=_is_named(look, name))
@@ -128,7 +135,7 @@ def _choose(columns: tuple[str, ...], texts: Sequence[str], forms: Iterable[str]
     ranked = sorted(whole, key=lambda item: _disorder(item[1]))
     form, parsed = ranked[0]
     rivals = [f for f, other in ranked[1:] if other != parsed and _disorder(other) <= _disorder(parsed)]
-    return Times(TimeRule(columns, form), tuple(rivals), parsed[0].tzinfo is not None, None, tuple(parsed))
+    return _know(TimeRule(columns, form), rivals, parsed)
 
 
 def _is_most(count: int, texts: Sequence[str]) -> bool:
@@ -239,10 +246,12 @@ def _read_numbers(name: str, texts: Sequence[str], *, is_named: bool) -> Times |
 
 
 def _float(text: str) -> float | None:
+    """A number; none where it is not finite, for no clock goes there."""
     try:
-        return float(text.replace(",", "."))
+        number = float(text.replace(",", "."))
     except ValueError:
         return None
+    return number if isfinite(number) else None
 
 
 def _parse(texts: Iterable[str], form: str) -> list[datetime]:

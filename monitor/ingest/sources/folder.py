@@ -13,7 +13,8 @@ from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said, find_by_name
-from monitor.ingest.files.readers import LONG, WIDE
+from monitor.ingest.files.readers import WIDE
+from monitor.ingest.files.recognise import choose_reader
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, measure, take_file
@@ -24,9 +25,6 @@ MAPPING: Final = ".mapping.toml"
 UNFINISHED: Final = (".part", ".tmp", ".filepart", ".crdownload", "~")
 SETTLED_S: Final = 5.0  # since the last write: a copy that goes on is waited for
 AT_ONCE: Final = 200  # files of one look
-# endings that say the form; of all others, .csv, .txt and Parquet are the neutral table
-_BY_SUFFIX: Final = {".tenv3": "gnss", ".tenv": "gnss", ".neu": "gnss", ".pos": "gnss"}
-_TABLES: Final = (".csv", ".txt", ".parquet", ".pq")
 
 
 class How(NamedTuple):
@@ -99,7 +97,7 @@ def _look_at_file(
 
 
 def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[SourceSection]) -> How:
-    """How a file is read: by a `[[source]]` of kind folder, a mapping whose name it begins with, or its ending.
+    """How a file is read: by a `[[source]]` of kind folder, a mapping whose name it begins with, or its content.
 
     Raises:
         ConfigError: nothing says it, or what says it cannot be used.
@@ -115,19 +113,12 @@ def choose(path: Path, site: Site, mappings: dict[str, Path], tables: Sequence[S
         mapping = mappings[named]
         version = f" {mapping.name} {mapping.stat().st_mtime_ns}"
         return How(WIDE, replace(said, mapping=load_mapping(mapping)), version)
-    suffix = path.suffix.lower()
-    if suffix == ".pos" and _begins(path, b"%"):
-        return How("rtklib", said, "")
-    if suffix in _BY_SUFFIX:
-        return How(_BY_SUFFIX[suffix], said, "")
-    if path.name.startswith("EGMS_") and suffix in {".zip", ".csv"}:
-        return How("egms", said, "")
-    if suffix in _TABLES:
-        return How(LONG, said, "")
-    raise ConfigError(
-        f"{path.name}: nothing says how it is read: put {path.stem}{MAPPING} beside it, or write a [[source]] of kind "
-        "folder for it"
-    )
+    try:
+        return How(choose_reader(path), said, "")
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; or put {path.stem}{MAPPING} beside it, or write a [[source]] of kind folder for it"
+        ) from None
 
 
 def hash_of(table: SourceSection) -> str:
@@ -138,8 +129,3 @@ def hash_of(table: SourceSection) -> str:
 def find_station(name: str, site: Site) -> str | None:
     """The station that the name of a file begins with, the longest where several fit."""
     return find_by_name(name, (s.id for s in site.stations))
-
-
-def _begins(path: Path, mark: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(mark)) == mark

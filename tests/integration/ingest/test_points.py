@@ -350,7 +350,11 @@ def test_the_command_stores_points_and_guesses_neither_unit_nor_sign(run, tmp_pa
     status, out, _ = run("ingest", "--rejected", "--json")
     assert status == 4, "a row of points waits for a mended file"
     assert json.loads(out)["reasons"] == {"not_number": 1}
-    assert run("ingest", path, "--site", "bench", "--unit", "mm")[0] == 2
+    status, _, err = run("ingest", path, "--site", "bench", "--unit", "mm")
+    assert status == 1
+    assert "--set, --direction and --unit say what their values mean" in err
+    status, out, err = run("ingest", path, "--site", "bench", "--json", *declared)
+    assert (json.loads(out)["stored"], json.loads(out)["duplicates"]) == (0, 48), "known without --format"
     egms = tmp_path / "EGMS_L2b_1.csv"
     egms.write_text(f"{HEAD},20250101\na,46,8,1,1.0\n")
     assert run("ingest", egms, "--site", "bench", "--format", "egms", "--unit", "cm")[0] == 2

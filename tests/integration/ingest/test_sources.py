@@ -441,20 +441,21 @@ def test_a_file_of_the_watched_folder_is_read_by_the_mapping_that_its_name_picks
     )
     (folder / "grid.nc").write_text("what is it?")
     (folder / "half.csv.part").write_text(HEAD)
+    (folder / "G1.txt").write_text("G001 26MAR01 2026.1629 61100 2408 0 0.001 0.002 -0.004 0 .0007 .0009 .003 0 0 0\n")
     look = lambda: poll.run(here.db, here.config, here.site, NOW, here.clock)  # noqa: E731
     assert look() == "nothing is due"  # they may still grow
     monkeypatch.setattr("monitor.ingest.sources.folder.SETTLED_S", -1.0)
-    assert "2 new" in look()
+    assert "3 new" in look()
     look()
     with here.db.read() as c:
         state = find_poll(c, "inbox/north")
     assert "put grid.mapping.toml beside it" in state.error
-    assert values(here.db) == [(1, 0, 1.0), (2, 0, 2.0)]
+    assert {(1, 0, 1.0), (2, 0, 2.0), (1, 0, -4.0)} < set(values(here.db)), "-4 mm is up, of positions in a .txt"
     (folder / "grid.nc").unlink()
     look()
     with here.db.read() as c:
         assert find_poll(c, "inbox/north").error is None
-        assert sorted(load_files(c, "inbox/north")) == ["logger_march.csv", "plain.csv"]
+        assert sorted(load_files(c, "inbox/north")) == ["G1.txt", "logger_march.csv", "plain.csv"]
 
 
 # ---- SFTP, by the server of OpenSSH ------------------------------------------------------------------------------

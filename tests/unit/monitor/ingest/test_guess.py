@@ -23,6 +23,7 @@ from monitor.ingest.guess.names import read_name
 from monitor.ingest.guess.questions import EACH, LEAVE_OUT
 from monitor.ingest.guess.site_file import write_site
 from monitor.ingest.guess.spell import spell_mapping, spell_stations
+from tests.data.payloads.hostile import damage
 
 BEGIN = datetime(2025, 2, 3)
 HOURS = 200
@@ -235,7 +236,7 @@ def test_columns_of_fixed_width_are_cut_at_their_starts(tmp_path):
     assert len(read_all(path, found.mapping)) == 28 + 9
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_damage_ends_in_one_line(tmp_path, seed):
     rng = random.Random(seed)
     name, text, encoding, answers, *_ = rng.choice(list(HABITS.values()))
@@ -244,7 +245,7 @@ def test_damage_ends_in_one_line(tmp_path, seed):
         if raw:
             raw[rng.randrange(len(raw))] = rng.randrange(256)
     path = tmp_path / name
-    path.write_bytes(bytes(raw))
+    path.write_bytes(damage(rng, bytes(raw)) if seed % 2 else bytes(raw))
     with suppress(ConfigError):  # nothing else may come
         found = guess(look_at(path), answers)
         if found.mapping is not None:
@@ -656,3 +657,21 @@ def test_points_before_three_digits_are_asked_about_beside_semicolons(tmp_path):
     for said, value in (("comma", 1200.0), ("point", 1.2)):
         mapping = understand(path, {"zone": "UTC", "decimal": said}).mapping
         assert float(read_all(path, mapping)[0][0]["value"]) == value
+
+
+def test_times_with_and_without_an_offset_in_one_column_are_asked_about(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("Time,Crack 1 (mm)\n" + "".join(
+        f"{at:%Y-%m-%dT%H:%M:%S}{'+01:00' if k % 7 == 0 else ''},{k}.5\n" for k, at in enumerate(TIMES)
+    ))  # fmt: skip
+    assert [q.key for q in guess(look_at(path), {}).questions] == ["zone"]
+    rows = read_all(path, understand(path, {"zone": "UTC"}).mapping)
+    assert rows[1][0]["time"] - rows[0][0]["time"] == timedelta(hours=2)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "1e999", "-inf"])
+def test_a_number_without_end_is_no_time(tmp_path, number):
+    path = tmp_path / "f.csv"
+    lines = [f"{at:%Y-%m-%d},{number if k == 5 else k}\n" for k, at in enumerate(DAYS)]
+    path.write_text("Date,Crack 1 (mm)\n" + "".join(lines))
+    assert [c.quantity for c in understand(path, {"zone": "UTC"}).mapping.columns] == ["crack_opening"]

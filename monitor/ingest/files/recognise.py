@@ -1,0 +1,146 @@
+"""Which reader a file is for where nobody names one: its first bytes say it, and nothing of it is unpacked."""
+
+import re
+from collections.abc import Container, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from monitor.errors import ConfigError, PayloadError
+from monitor.ingest.decoders.rtklib import read_head, read_solution
+from monitor.ingest.files.gnss import is_positions
+from monitor.ingest.files.readers import LONG, READERS, WIDE
+from monitor.ingest.files.tables import WORKBOOKS
+
+HEAD_BYTES: Final = 1 << 16
+_LONG: Final = frozenset({"time", "station", "quantity", "value"})
+_POINTS: Final = frozenset({"time", "point", "latitude", "longitude", "value"})
+_TIFF: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NETCDF: Final = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+_ZIP: Final = b"PK\x03\x04"
+_NAME_AT: Final = 30  # octets before the name of the first file of a zip
+_SOLUTION_FIELDS: Final = 13  # of a line of RTKLIB with its errors: fewer may be anything
+
+
+class Seen(NamedTuple):
+    """Readers that could take a file, the likeliest first; and what to say where none can as it stands."""
+
+    forms: tuple[str, ...]
+    advice: str = ""
+
+
+def choose_reader(path: Path, given: Container[str] = ()) -> str:
+    """The reader that a file is for.
+
+    Args:
+        path: the file.
+        given: options that were said of it, such as `--quantity`.
+
+    Raises:
+        ConfigError: none takes it as it stands; the line says what would.
+    """
+    forms, advice = _look(path)
+    for form in forms:
+        if all(option in given for option in READERS[form].needs):
+            return form
+    raise ConfigError(f"{path}: {advice}")
+
+
+def tell_known(path: Path) -> str:
+    """Why a file is no table to be guessed, and what reads it; "" where it may be one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    forms, advice = _look(path)
+    if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
+        return ""  # a table with names over its columns is understood as well
+    return advice or f"nothing to guess, its form is known: slopeward ingest {path.name} --format {forms[0]}"
+
+
+def _look(path: Path) -> Seen:
+    try:
+        with path.open("rb") as file:
+            return _look_at_bytes(path, file.read(HEAD_BYTES))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _look_at_bytes(path: Path, head: bytes) -> Seen:
+    suffix = path.suffix.lower()
+    if suffix in WORKBOOKS:
+        return _table(path)
+    if head.startswith(_ZIP):
+        return _look_at_zip(head)
+    if head.startswith(b"PAR1"):
+        return Seen((LONG,)) if suffix in {".parquet", ".pq"} else Seen((), "this is Parquet: let its name end so")
+    if head.startswith(_HDF5) and suffix in READERS["mintpy"].suffixes:
+        return Seen(("mintpy",))
+    if head.startswith((*_TIFF, *_NETCDF, _HDF5)):
+        return Seen(
+            ("grid", "insar-grid"),
+            "this is a grid: --quantity says what stations get of it, --set and --direction what its pixels are",
+        )
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
+        return Seen((), "it is packed: unpack it, and read in what it holds")
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b'"TOB1"')):
+        return _table(path)
+    if b"\0" in head:
+        return Seen((), "no text, and no form that is known by its content: name its form")
+    return _look_at_text(path, head.decode("utf-8-sig", "replace"))
+
+
+def _table(path: Path) -> Seen:
+    advice = f"a table that is not time, station, quantity, value: slopeward ingest {path} --guess understands it"
+    return Seen((WIDE,), advice)
+
+
+def _look_at_zip(head: bytes) -> Seen:
+    """The name of the first file in it says enough."""
+    first = head[_NAME_AT : _NAME_AT + int.from_bytes(head[26:28], "little")].decode("utf-8", "replace")
+    if re.match(r"(?:.*/)?EGMS_L\d", first):
+        return Seen(("egms",))
+    if re.match(r"\[Content_Types\]|_rels/|docProps/|xl/", first):
+        return Seen((), "this is a workbook: let its name end in .xlsx")
+    return Seen((), "a zip of other files: unpack it, and read in what it holds")
+
+
+def _look_at_text(path: Path, text: str) -> Seen:
+    lines = text.splitlines(keepends=True)
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if re.match(r"\s*[\[{]\s*[\[{\"}]", text):
+        return Seen((), "this is JSON: a decoder reads it where an instrument sends it by MQTT")
+    names = {name.strip().strip('"') for name in first.split(",")}
+    if len(_LONG & names) > 1 or not first:
+        return Seen((LONG,)) if not names >= _POINTS else _POINT_ROWS
+    if names >= _POINTS:
+        return _POINT_ROWS
+    if "pid" in names and any(re.fullmatch(r"\d{8}", name) for name in names):
+        return Seen(("egms",))
+    if is_solution(lines):
+        return Seen(("rtklib",))
+    return Seen(("gnss",)) if is_positions(path, lines) else _table(path)
+
+
+_POINT_ROWS: Final = Seen(
+    ("insar-points",), "these are InSAR points: --set, --direction and --unit say what their values mean"
+)
+
+
+def is_solution(lines: Iterable[str]) -> bool:
+    """Whether lines are those of RTKLIB: their header says it, or the first one has time, place, quality and errors."""
+    head = []
+    for line in lines:
+        if line.startswith("%"):
+            head.append(line)
+            continue
+        with suppress(PayloadError):
+            if head:
+                read_head(head, None, None)
+                return True
+            fields = line.split()
+            read_solution(line, "utc", "llh")
+            return len(fields) >= _SOLUTION_FIELDS and ("/" in fields[0] or fields[0].isdigit())
+        return False
+    return False
