@@ -13,10 +13,10 @@ from monitor.ingest.files.gnss import read_positions
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
-from monitor.ingest.files.recognise import choose_reader
 from monitor.ingest.files.tables import Layout, open_rows
 from monitor.ingest.guess.guess import guess
 from monitor.ingest.guess.look import look_at
+from monitor.ingest.guess.recognise import choose_reader
 
 
 def days(*text):

@@ -8,7 +8,7 @@ import typer
 from monitor.cli.session import say
 from monitor.ingest.files.reader import DIRECTIONS, NAME_LIMIT, UNITS, Content
 from monitor.ingest.files.readers import LONG, READERS, WIDE
-from monitor.ingest.files.recognise import choose_reader
+from monitor.ingest.guess.recognise import choose_reader
 
 
 def choose_for(file: Path, form: str | None, given: Mapping[str, object]) -> str:

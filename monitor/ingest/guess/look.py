@@ -12,7 +12,6 @@ from typing import Any, Final
 from monitor.domain.quantities import is_raw
 from monitor.errors import ConfigError
 from monitor.ingest.files.campbell import is_campbell, read_units
-from monitor.ingest.files.recognise import tell_known
 from monitor.ingest.files.tables import (
     LINE_LIMIT,
     WHITESPACE,
@@ -23,6 +22,7 @@ from monitor.ingest.files.tables import (
     read_workbook,
 )
 from monitor.ingest.files.units import spell_unit, unit_of_header
+from monitor.ingest.guess.recognise import tell_known
 
 LOOK_BYTES: Final = 1 << 20
 LOOK_LINES: Final = 300  # to find header and delimiter

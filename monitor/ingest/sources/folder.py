@@ -14,7 +14,7 @@ from monitor.errors import ConfigError, SlopewardError, StoreBusyError
 from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said, find_by_name
 from monitor.ingest.files.readers import WIDE
-from monitor.ingest.files.recognise import choose_reader
+from monitor.ingest.guess.recognise import choose_reader
 from monitor.ingest.sources.plan import find_form, make_said, place_said
 from monitor.ingest.sources.polled import Polled
 from monitor.ingest.sources.take import Place, check_content, explain, measure, take_file
