@@ -20,7 +20,8 @@ from forecasting.evaluation.scoring import Trial
 from forecasting.serving.records import HorizonErrors
 
 IN_USE: Final = 0  # the place of the settings in use among those of a grid
-DRAWS: Final = 9999
+DRAWS: Final = 9999  # at least, and
+DRAWS_EACH: Final = 200  # for each comparison: five lie beyond either end of the widest interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,11 @@ def _errors(trial: Trial, model: str) -> HorizonErrors | None:
 def compare_settings(cells: Sequence[Sequence[HorizonErrors]]) -> list[GridRow]:
     """The table of a grid; its first cell are the settings in use.
 
-    The intervals are of 95 % for all settings together: that of one is as much wider as there are others (Bonferroni).
+    The intervals are of 95 % for all settings and horizons together: each is as much wider as there are comparisons
+    with the settings in use (Bonferroni).
     """
     use = {one.horizon_s: one for one in cells[IN_USE]}
-    level = 1.0 - 0.05 / max(1, len(cells) - 1)
+    comparisons = max(1, sum(len(cell) for number, cell in enumerate(cells) if number != IN_USE))
     rows = []
     for number, cell in enumerate(cells):
         for one in cell:
@@ -115,9 +117,9 @@ def compare_settings(cells: Sequence[Sequence[HorizonErrors]]) -> list[GridRow]:
             rows.append(
                 GridRow(
                     number, one.horizon_s, int(np.isfinite(network).sum()), _mean(network), _mean(persistence),
-                    _mean(simple), _interval(network - persistence, one.steps, level),
+                    _mean(simple), _interval(network - persistence, one.steps, comparisons),
                     None if number == IN_USE or other is None
-                    else _interval(network - _array(other.network), one.steps, level),
+                    else _interval(network - _array(other.network), one.steps, comparisons),
                 )
             )  # fmt: skip
     return rows
@@ -152,7 +154,8 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if known.size else math.nan
 
 
-def _interval(values: Floats, steps: int, level: float) -> tuple[float, float] | None:
+def _interval(values: Floats, steps: int, comparisons: int) -> tuple[float, float] | None:
     if not np.isfinite(values).any():
         return None
-    return block_bootstrap(values, steps, level=level, draws=DRAWS)
+    draws = max(DRAWS, DRAWS_EACH * comparisons)
+    return block_bootstrap(values, steps, level=1.0 - 0.05 / comparisons, draws=draws)

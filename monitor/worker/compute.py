@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -365,13 +365,34 @@ def run_all(
     Raises:
         JobError: as `run`, for the first that failed; those behind it are not begun.
     """
+    with contextlib.closing(run_each(task, questions, limit_s, cluster, terms)) as answers:
+        for answer in answers:
+            if isinstance(answer, JobError):
+                raise answer
+            yield answer
+
+
+def run_each(
+    task: Task[Asked, Answered],
+    questions: Sequence[Asked],
+    limit_s: float,
+    cluster: Cluster | None = None,
+    terms: Terms = Terms(),  # noqa: B008  frozen
+) -> Generator[Answered | JobError]:
+    """As `run_all`, where one that fails ends no other: its error stands in the place of its answer."""
+
+    def ask(asked: Asked) -> Answered | JobError:
+        try:
+            return run(task, asked, limit_s, cluster=cluster, terms=terms)
+        except JobError as error:
+            return error
+
     if cluster is None or len(questions) < 2:
-        for asked in questions:
-            yield run(task, asked, limit_s, cluster=cluster, terms=terms)
+        yield from map(ask, questions)
         return
     at_once = min(len(questions), count_threads(cluster))
     with ThreadPoolExecutor(at_once, "cluster") as threads:
-        waiting = deque(threads.submit(run, task, asked, limit_s, cluster=cluster, terms=terms) for asked in questions)
+        waiting = deque(threads.submit(ask, asked) for asked in questions)
         try:
             while waiting:
                 yield waiting.popleft().result()

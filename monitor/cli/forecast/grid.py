@@ -17,7 +17,6 @@ from monitor.cli.session import (
     SiteOption,
     open_service,
     pick_site,
-    print_json,
     say,
     show,
 )
@@ -46,7 +45,7 @@ def grid(
     """Train a network by each of some settings on the past of a site, and compare them on rows that no gate judges by.
 
     The table shows the mean absolute error beside persistence, the simple forecast `auto` and the settings in use, with
-    intervals of the differences (below 0 is better) that hold for all settings together. On a cluster
+    intervals of the differences (below 0 is better) that hold for all settings and horizons together. On a cluster
     (`compute.dask`) all are trained at once. Nothing is kept without --take, and then the gate decides what is shown.
     Exit 4 when no setting is better than those in use.
     """
@@ -71,8 +70,8 @@ def grid(
                 facts = {"site": one.id, "model": wanted.model, "settings": cell, "best": number == best} | asdict(row)
                 show(facts, _line(row), as_json)
         for cell, why in scored.refused:
-            if as_json:
-                print_json({"site": one.id, "model": wanted.model, "settings": cell, "refused": why})
+            facts = {"site": one.id, "model": wanted.model, "settings": cell, "refused": why}
+            show(facts, f"{spell_settings(cell)}: {why}", as_json)
         if best is None:
             say("no setting is better than those in use by more than chance: nothing to take")
             raise typer.Exit(NOTHING)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +13,10 @@ from forecasting.serving.records import HorizonErrors
 from monitor.config.service import ServiceConfig
 from monitor.domain.site import Site
 from monitor.domain.terms import read_text, read_toml
-from monitor.errors import ConfigError, NotFoundError, RefusedError
+from monitor.errors import ConfigError, JobError, NotFoundError, RefusedError
 from monitor.jobs.forecasts.tasks import SCORE_CELL, CellAsked
 from monitor.jobs.forecasts.train import plan_training, read_past
-from monitor.jobs.worker import run_all_in_workers
+from monitor.jobs.worker import run_each_in_worker
 from monitor.store.database.engine import Database
 
 MOST_CELLS: Final = 48  # beside the settings in use: each is a training
@@ -39,7 +40,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Cells of a grid that could be trained, the settings in use first, and why the others could not."""
+    """Cells of a grid that were trained, the settings in use first, and why the others could not be, or failed."""
 
     cells: tuple[Settings, ...]
     errors: tuple[tuple[HorizonErrors, ...], ...]
@@ -115,16 +116,17 @@ def score_grid(
     plan = plan_training(config, site, grid.model, samples, seed, Path())
     asked = [CellAsked(record, replace(plan, settings=cell)) for cell in grid.cells]
     cells, errors, refused = [], [], []
-    answers = run_all_in_workers(config.compute, SCORE_CELL, asked)
-    for number, (cell, answer) in enumerate(zip(grid.cells, answers, strict=True), start=1):
-        tell(f"{number} of {len(asked)}: {spell_settings(cell)}{f': {answer.refused}' if answer.refused else ''}")
-        if not answer.refused:
-            cells.append(cell)
-            errors.append(answer.horizons)
-        elif not cell:
-            raise NotFoundError(f"{grid.model} with the settings in use: {answer.refused}")
-        else:
-            refused.append((cell, answer.refused))
+    with closing(run_each_in_worker(config.compute, SCORE_CELL, asked)) as answers:
+        for number, (cell, answer) in enumerate(zip(grid.cells, answers, strict=True), start=1):
+            why = str(answer) if isinstance(answer, JobError) else answer.refused
+            tell(f"{number} of {len(asked)}: {spell_settings(cell)}{f': {why}' if why else ''}")
+            if why and not cell:
+                raise NotFoundError(f"{grid.model} with the settings in use: {why}")
+            if isinstance(answer, JobError) or why:
+                refused.append((cell, why))
+            else:
+                cells.append(cell)
+                errors.append(answer.horizons)
     return Scored(tuple(cells), tuple(errors), tuple(refused))
 
 

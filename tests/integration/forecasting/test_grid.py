@@ -8,7 +8,7 @@ import pytest
 from forecasting.serving.records import HorizonErrors
 from monitor.cli.main import run_verb
 from monitor.config.service import parse_site
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, JobError
 from monitor.jobs.forecasts.grid import read_grid
 from monitor.jobs.forecasts.tasks import CellAnswer, CellAsked
 from monitor.store.alerting.sites import save_site
@@ -117,6 +117,30 @@ def test_a_cell_that_cannot_be_trained_is_named_and_the_settings_in_use_end_it(h
     refused["epochs 1"] = True
     assert call() == 1
     assert "gru with the settings in use: too wide for it" in capsys.readouterr().err
+
+
+@ON_SQLITE
+def test_a_job_that_fails_is_a_row_with_the_reason_and_ends_no_other(here, monkeypatch, capsys):
+    asked, failing = [], {"epochs": 1}
+
+    def answer(task, question, *_, **__):
+        asked.append(dict(question.training.settings))
+        if question.training.settings.get("epochs") == failing["epochs"]:
+            raise JobError("score_cell: killed at its limit of 5 s")
+        wave = tuple(1.0 + 0.1 * (k % 5) for k in range(100))
+        return CellAnswer((HorizonErrors(86400.0, 1, wave, wave, wave),))
+
+    monkeypatch.setattr(compute, "run", answer)
+    assert call() == 4, "none is better"
+    assert [one.get("epochs") for one in asked] == [None, 1, 2], "those behind it are trained"
+    said = capsys.readouterr()
+    assert "gru, 2 settings" in said.out
+    assert "hidden 8, epochs 1: score_cell: killed at its limit of 5 s" in said.out
+    asked.clear()
+    failing["epochs"] = None
+    assert call() == 1
+    assert len(asked) == 1, "with nothing to compare with, nothing is trained"
+    assert "gru with the settings in use: score_cell: killed" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

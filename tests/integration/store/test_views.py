@@ -351,6 +351,14 @@ def test_the_hypertable_of_decision_23_reads_the_stored_spelling_in_every_sessio
             c.execute(text("SET LOCAL TIME ZONE 'America/New_York'"))
             c.execute(text(function.group().replace(":", "\\:")))
             read = c.execute(text("SELECT slopeward_instant(:at)"), {"at": spell(NOW)}).scalar_one()
+            is_same_type = c.execute(
+                text(
+                    "SELECT f.proargtypes[0] = a.atttypid AND f.provolatile = 'i' FROM pg_proc f, pg_attribute a "
+                    "WHERE f.proname = 'slopeward_instant' AND a.attname = 'observed_at' "
+                    "AND a.attrelid = CAST('observation' AS regclass)"
+                )
+            ).scalar_one()
     finally:
         database.close()
     assert read == NOW
+    assert is_same_type, "TimescaleDB refuses a function of another type than the column's"

@@ -74,6 +74,9 @@ def test_the_table_holds_intervals_that_widen_with_the_number_of_settings():
     assert one.over_persistence_mm[1] < 0
     many = compare_settings([[errors(0.8)], [errors(0.7, 1.0, seed=2)], *([errors(0.9, seed=k)] for k in range(40))])[1]
     assert many.over_use_mm[0] < low < high < many.over_use_mm[1]
+    weeks = [errors(0.8, horizon_s=k * DAY_S, seed=k) for k in range(1, 41)]
+    long = compare_settings([weeks, [replace(errors(0.7, 1.0, seed=2), horizon_s=DAY_S), *weeks[1:]]])[40]
+    assert long.over_use_mm[1] - long.over_use_mm[0] > 1.2 * (high - low), "and with the number of horizons"
     holed = replace(errors(0.8), network=(None, *errors(0.8).network[1:]))
     assert compare_settings([[holed]])[0].n == 199
     assert compare_settings([[errors(0.8, n=2)]])[0].over_persistence_mm is None
