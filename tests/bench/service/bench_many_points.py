@@ -1,11 +1,12 @@
-"""A million satellite points as a user brings them: a file, `slopeward ingest`, the job `points`, evaluation, `--recompute`.
+"""Many satellite points as a user brings them: a file, `slopeward ingest`, the job `points`, evaluation, `--recompute`.
 
-    python -m tests.bench.service.bench_million_points [--points 1000000] [--dates 80] [--postgresql] [--recompute]
+    python -m tests.bench.service.bench_many_points [--points 20000 100000] [--dates 80] [--postgresql]
 
 Drawn points of one track in the form of an EGMS product: creep, a season, noise and an air that all share. Each step is
-a process of its own, so that its processor seconds and its largest memory (its own, and that of its largest worker) are
-told apart. Figures go to `points-million.json`, by database.
-"""  # noqa: E501
+a process of its own, so that its processor seconds and its largest memory (its own, or that of its largest worker) are
+told apart. Two numbers of points say what grows with them. Then the site is evaluated beside `--placed` points without
+values, half a degree around its station. Figures go to `points-many.json`, by database.
+"""
 
 import argparse
 import json
@@ -19,17 +20,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from sqlalchemy import insert
 
 from monitor.config.service import load_service, load_site
 from monitor.jobs.points import run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
+from monitor.store.readings.points import open_point_set
+from monitor.store.schema.tables import point
 from tests.bench.record import read_figures, record
 from tests.conftest import PostgresServer, create_schema
 from tests.data.site_text import head, series, station
 
 STEP: Final = timedelta(days=6)
 AT_ONCE: Final = 10_000
+INGEST: Final = ["--site", "million", "--format", "egms", "--set", "track", "--json"]
 CRITERIA: Final = """[[criterion]]
 kind = "velocity"
 stations = ["G1"]
@@ -54,7 +59,8 @@ def draw(path: Path, points: int, dates: int) -> None:
     days = 6.0 * np.arange(dates)
     air = chance.normal(0.0, 2.0, dates)
     with path.open("w", encoding="utf-8") as file:
-        file.write("pid,latitude,longitude," + ",".join(f"{newest - STEP * (dates - 1 - k):%Y%m%d}" for k in range(dates)) + "\n")
+        names = [f"{newest - STEP * (dates - 1 - k):%Y%m%d}" for k in range(dates)]
+        file.write(",".join(["pid", "latitude", "longitude", *names]) + "\n")
         for begin in range(0, points, AT_ONCE):
             count = min(AT_ONCE, points - begin)
             creep = chance.normal(0.0, 3.0, (count, 1)) * days / 365.25
@@ -99,7 +105,7 @@ def measure(name: str, command: list[str], found: dict[str, Any], environment: d
     return said
 
 
-def run_all(place: Path, url: str, asked: argparse.Namespace) -> dict[str, Any]:
+def run_size(place: Path, url: str, points: int, asked: argparse.Namespace) -> dict[str, Any]:
     """Every step on an empty database."""
     (place / "sites").mkdir()
     (place / "sites" / "million.toml").write_text(SITE, encoding="utf-8")
@@ -109,55 +115,68 @@ def run_all(place: Path, url: str, asked: argparse.Namespace) -> dict[str, Any]:
     with Database(url) as db, db.write() as c:
         save_site(c, load_site(place / "sites" / "million.toml"), "bench", "points", datetime.now(UTC))
     file = place / "EGMS_L2b_drawn.csv"
-    draw(file, asked.points, asked.dates)
+    draw(file, points, asked.dates)
     found: dict[str, Any] = {
-        "points": asked.points, "acquisitions": asked.dates, "file_mib": round(file.stat().st_size / 2**20)
+        "points": points, "acquisitions": asked.dates, "file_mib": round(file.stat().st_size / 2**20)
     }  # fmt: skip
     environment = {**os.environ, "SLOPEWARD_CONFIG": str(config)}
     own = [sys.executable, "-m", "monitor.cli.main"]
-    steps = {
-        "import": [*own, "ingest", str(file), "--site", "million", "--format", "egms", "--set", "track", "--json"],
-        "look": [sys.executable, "-m", __spec__.name, "--look", str(config)],
-        "evaluate": [*own, "evaluate", "--site", "million", "--dry-run", "--json"],
-        "read": [*own, "anomalies", "points", "--site", "million", "--json"],
-    }
-    if asked.recompute:
-        steps["recompute"] = [*own, "anomalies", "points", "--site", "million", "--recompute", "--json"]
-    for name, command in steps.items():
-        measure(name, command, found, environment)
-    if url.startswith("sqlite"):
-        found["database_gib"] = round(sum(f.stat().st_size for f in place.glob("bench.db*")) / 2**30, 2)
+    evaluate = [*own, "evaluate", "--site", "million", "--dry-run", "--json"]
+    read = [*own, "anomalies", "points", "--site", "million", "--json"]
+    measure("import", [*own, "ingest", str(file), *INGEST], found, environment)
+    measure("look", [sys.executable, "-m", __spec__.name, "--look", str(config)], found, environment)
+    measure("recompute", [*read, "--recompute"], found, environment)
+    measure("read", read, found, environment)
+    measure("evaluate", evaluate, found, environment)
+    with Database(url) as db:
+        place_many(db, asked.placed)
+    measure("evaluate_beside_placed", evaluate, found, environment)
     return found
+
+
+def place_many(db: Database, count: int) -> None:
+    """Points of another track, without a value: what looks for points around a station sees all of them."""
+    chance = np.random.default_rng(29)
+    with db.write() as c:
+        set_id = open_point_set(c, "million", "other", "los", "mm")
+        for begin in range(0, count, AT_ONCE):
+            places = chance.uniform(-0.25, 0.25, (min(AT_ONCE, count - begin), 2)).tolist()
+            rows = [
+                {"point_set_id": set_id, "pid": f"O{begin + k:07d}", "latitude": 46.0 + north, "longitude": 8.0 + east}
+                for k, (north, east) in enumerate(places)
+            ]
+            c.execute(insert(point), rows)
 
 
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=1_000_000)
+    parser.add_argument("--points", type=int, nargs="+", default=[20_000, 100_000])
     parser.add_argument("--dates", type=int, default=80)
+    parser.add_argument("--placed", type=int, default=1_000_000)
     parser.add_argument("--postgresql", action="store_true")
-    parser.add_argument("--recompute", action="store_true")
     parser.add_argument("--look", type=Path, help="of a child")
-    parser.add_argument("--in", dest="place", default="/var/tmp")
     asked = parser.parse_args()
     if asked.look:
         print(look(asked.look))
         return
-    figures: dict[str, Any] = read_figures("points-million") or {}
-    with tempfile.TemporaryDirectory(dir=asked.place) as folder:
-        place = Path(folder)
-        place.chmod(0o755)
-        if asked.postgresql:
-            (place / "server").mkdir(mode=0o755)
-            server = PostgresServer(place / "server", durable=True)
+    figures: dict[str, Any] = read_figures("points-many") or {}
+    kind = "postgresql" if asked.postgresql else "sqlite"
+    figures[kind] = {}
+    for points in asked.points:
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+            place = Path(folder)
+            place.chmod(0o755)
+            server = PostgresServer(place, durable=True) if asked.postgresql else None
             try:
-                server.execute("CREATE DATABASE million")
-                figures["postgresql"] = run_all(place, server.url("million"), asked)
+                if server is not None:
+                    server.execute("CREATE DATABASE many")
+                url = f"sqlite:///{place}/bench.db" if server is None else server.url("many")
+                figures[kind][str(points)] = run_size(place, url, points, asked)
             finally:
-                server.stop()
-        else:
-            figures["sqlite"] = run_all(place, f"sqlite:///{place}/bench.db", asked)
-    record("points-million", "python -m tests.bench.service.bench_million_points [--postgresql] [--recompute]", figures)
+                if server is not None:
+                    server.stop()
+    record("points-many", "python -m tests.bench.service.bench_many_points [--postgresql]", figures)
 
 
 if __name__ == "__main__":
