@@ -365,7 +365,8 @@ def run_all(
     Raises:
         JobError: as `run`, for the first that failed; those behind it are not begun.
     """
-    with contextlib.closing(run_each(task, questions, limit_s, cluster, terms)) as answers:
+    answers = run_each(task, questions, limit_s, cluster, terms)
+    with contextlib.closing(answers):
         for answer in answers:
             if isinstance(answer, JobError):
                 raise answer

@@ -116,7 +116,8 @@ def score_grid(
     plan = plan_training(config, site, grid.model, samples, seed, Path())
     asked = [CellAsked(record, replace(plan, settings=cell)) for cell in grid.cells]
     cells, errors, refused = [], [], []
-    with closing(run_each_in_worker(config.compute, SCORE_CELL, asked)) as answers:
+    answers = run_each_in_worker(config.compute, SCORE_CELL, asked)
+    with closing(answers):
         for number, (cell, answer) in enumerate(zip(grid.cells, answers, strict=True), start=1):
             why = str(answer) if isinstance(answer, JobError) else answer.refused
             tell(f"{number} of {len(asked)}: {spell_settings(cell)}{f': {why}' if why else ''}")
