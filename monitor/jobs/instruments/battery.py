@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 from typing import Final
 
@@ -12,11 +13,13 @@ FALLING_SHARE: Final = 0.8  # of all pairs of days, the later one must be the lo
 FAR_DAYS: Final = 60.0  # farther ahead a straight line says nothing
 USUAL_SWING_V: Final = 0.1  # a battery that rises less by day has no panel
 LOST_SWING: Final = 0.25  # of the usual swing
+UNDONE_DAYS: Final = 7.0  # of fall that a new battery undoes at least
+FEWEST_NEW: Final = 2  # readings of a new battery; one alone may be wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Lowest and highest voltage, or level, of a day; `at_s` is the hour of the lowest."""
+    """Lowest and highest voltage, or level, of a day or an hour; `at_s` is the hour of the lowest."""
 
     at_s: float
     low: float
@@ -29,6 +32,54 @@ class Expectation:
 
     empty_s: float | None
     method: str
+
+
+def split_days(hours: Sequence[Day], end_s: float) -> list[Day]:
+    """Hours of readings, oldest first, as days that are counted back from an instant.
+
+    >>> split_days([Day(0.0, 12.0, 12.1), Day(90000.0, 11.9, 12.2), Day(93600.0, 11.8, 12.0)], 93600.0)
+    [Day(at_s=0.0, low=12.0, high=12.1), Day(at_s=93600.0, low=11.8, high=12.2)]
+    """
+    days: dict[int, list[Day]] = {}
+    for hour in hours:
+        days.setdefault(int((end_s - hour.at_s) // DAY_S), []).append(hour)
+    found = []
+    for _, those in sorted(days.items(), reverse=True):
+        lowest = min(those, key=lambda h: h.low)
+        found.append(Day(lowest.at_s, lowest.low, max(h.high for h in those)))
+    return found
+
+
+def find_new_battery(hours: Sequence[Day]) -> int:
+    """The first hour of the battery that is in use, as a place in its readings: an old one's past says nothing of it.
+
+    A new battery shows as a rise that undoes more than a week of fall and a usual day, and all that came since lies
+    above all of the day before. Where a panel makes the voltage rise by day, a night must have come since.
+
+    >>> old = [Day(n * 21600.0, 12.4 - 0.02 * n, 12.4 - 0.02 * n) for n in range(32)]
+    >>> new = [Day(n * 21600.0, 12.8, 12.8) for n in range(32, 34)]
+    >>> find_new_battery([*old, *new]), find_new_battery([*old, new[0]]), find_new_battery(old)
+    (32, 0, 0)
+    """
+    floor = inf
+    for place in range(len(hours) - 1, 0, -1):
+        floor = min(floor, hours[place].low)
+        if floor <= hours[place - 1].high or len(hours) - place < FEWEST_NEW:
+            continue
+        before, begun_s = hours[:place], hours[place].at_s
+        days = split_days(before, before[-1].at_s)
+        fall = max(0.0, -median(_list_slopes(days))) if len(days) > 1 else 0.0
+        swing = max(0.0, median(d.high - d.low for d in days) - fall)
+        top = max(h.high for h in before if h.at_s >= min(begun_s - DAY_S, before[-1].at_s))
+        had_night = swing < USUAL_SWING_V or hours[-1].at_s - begun_s >= DAY_S
+        if had_night and floor - top > swing + UNDONE_DAYS * fall:
+            return place
+    return 0
+
+
+def _list_slopes(days: Sequence[Day]) -> list[float]:
+    """Between the lows of all pairs of days, per day."""
+    return [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for i, a in enumerate(days) for b in days[i + 1 :]]
 
 
 def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: str = "V") -> Expectation:
@@ -55,8 +106,7 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     if len(days) < LEAST_DAYS:
         what = "voltages" if unit == "V" else "levels"
         return Expectation(None, f"{what} of {len(days)} days, {LEAST_DAYS} are needed")
-    pairs = [(a, b) for i, a in enumerate(days) for b in days[i + 1 :]]
-    slopes = [(b.low - a.low) * DAY_S / (b.at_s - a.at_s) for a, b in pairs]
+    slopes = _list_slopes(days)
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):
         return Expectation(None, "the daily lows do not fall")

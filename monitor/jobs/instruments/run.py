@@ -22,7 +22,7 @@ from monitor.domain.instruments.parents import KINDS, list_children
 from monitor.domain.observation import Link
 from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, SIGNAL
 from monitor.domain.site import Site, Station
-from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty
+from monitor.jobs.instruments.battery import DAYS, Day, Expectation, expect_empty, find_new_battery, split_days
 from monitor.jobs.instruments.checks import (
     Epoch,
     Finding,
@@ -128,13 +128,13 @@ def _judge(
             found += check_typed(quantity, find_mistyped(c, series_id, now))
     battery_id = series.get(BATTERY)
     battery = [] if battery_id is None else store.load_hours(c, battery_id, now - DAYS * DAY, now)
-    days, newest = _find_days(battery, now)
+    volts = _read_hours(battery)
     level_id = series.get(BATTERY_LEVEL)
     levels = [] if level_id is None else store.load_hours(c, level_id, now - DAYS * DAY, now, ("", "undeclared"))
-    expected = _expect_empty(station, days, _find_days(levels, now)[0], now_s)
+    expected = _expect_empty(station, volts, _read_hours(levels), now_s)
     found += check_battery(station.id, expected, now_s)
     if station.find_series(BATTERY) is not None:
-        found += check_charge(days, weather)
+        found += check_charge(split_days(volts, now_s), weather)
     if levels and all(one.state != "battery" for one in found):
         found += check_level(station.id, levels[-1].mean)
     main = _main_series(station, series)
@@ -158,18 +158,19 @@ def _judge(
         spark = _draw_spark(hours, _interval_s(station, main[0]), now)
     return store.Judged(
         station.id, tuple((f.state, RANKS[f.state], f.since, f.reason, f.action) for f in join_states(found)),
-        None if newest is None else newest[1], None if newest is None else newest[0],
+        round(battery[-1].mean, 3) if battery else None, _begin(battery[-1]) if battery else None,
         None if expected.empty_s is None else instant(expected.empty_s), expected.method,
         station.calibrated_on, due_on, spark_of, spark,
     )  # fmt: skip
 
 
-def _expect_empty(station: Station, days: Sequence[Day], levels: Sequence[Day], now_s: float) -> Expectation:
-    """The earlier end of the two that the voltages and the levels of a battery let expect."""
+def _expect_empty(station: Station, volts: Sequence[Day], levels: Sequence[Day], now_s: float) -> Expectation:
+    """The earlier end of the two that the voltages and the levels of the battery in use let expect."""
+    days, shares = (split_days(hours[find_new_battery(hours) :], now_s) for hours in (volts, levels))
     spec, said = station.find_series(BATTERY), station.find_series(BATTERY_LEVEL)
     by_volts = [] if spec is None else [expect_empty(days, spec.empty, now_s)]
     empty = 0.0 if said is None or said.empty is None else said.empty
-    by_level = [expect_empty(levels, empty, now_s, "%")] if levels else []
+    by_level = [expect_empty(shares, empty, now_s, "%")] if shares else []
     # where neither knows an end, the first one says why
     found = by_volts + by_level if days and spec is not None and spec.empty is not None else by_level + by_volts
     none = Expectation(None, "no battery voltage is declared")
@@ -187,16 +188,8 @@ def _main_series(station: Station, series: Series) -> tuple[str, int] | None:
     return None
 
 
-def _find_days(hours: Sequence[store.Hour], now: datetime) -> tuple[list[Day], tuple[datetime, float] | None]:
-    """Voltages or levels day by day, counted back from now, and the newest."""
-    days: dict[int, list[store.Hour]] = {}
-    for hour in hours:
-        days.setdefault(int((now - _begin(hour)) / DAY), []).append(hour)
-    found = []
-    for _, those in sorted(days.items(), reverse=True):
-        lowest = min(those, key=lambda h: h.low)
-        found.append(Day(epoch_s(_begin(lowest)), lowest.low, max(h.high for h in those)))
-    return found, (_begin(hours[-1]), round(hours[-1].mean, 3)) if hours else None
+def _read_hours(hours: Sequence[store.Hour]) -> list[Day]:
+    return [Day(epoch_s(_begin(hour)), hour.low, hour.high) for hour in hours]
 
 
 def _begin(hour: store.Hour) -> datetime:
