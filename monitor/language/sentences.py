@@ -506,6 +506,7 @@ SENTENCES: Final = (
     N_("there is no proposal {n} of {site}"),
     N_("alert {n} is closed already"), N_("alert {n} is {word}: nothing to acknowledge"),
     N_("alert {n} has risen to level {n2} since it was looked at; look again"),
+    N_("{name} said meanwhile: {word}; look again"), N_("nobody says anything of it now; look again"),
     N_("the two new passwords differ; nothing was changed"), N_("too many wrong passwords; wait a minute"),
     N_("the present password is wrong; nothing was changed"), N_("too many wrong codes; wait a minute"),
     N_("the code is wrong; nothing was changed"), N_("the code is wrong, or the clock of the telephone is; nothing was changed"),

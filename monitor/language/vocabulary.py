@@ -58,7 +58,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("a digit too many"),
     N_("fix"), N_("satellites"), N_("signal"), N_("drift"), N_("suspected"), N_("calibration"), N_("offline"),
     # what instruments hang on; what anomalies are found to be, and turned out to be
-    *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("spike"),
+    *PARENTS, N_("power supply"), N_("confirmed"), N_("dismissed"), N_("withdrawn"), N_("spike"),
     N_("noise"), N_("gap"), N_("unit"), N_("common mode"), N_("replay"), N_("shape"),
     N_("timing"), N_("phase jump"), N_("acceleration"),
     # what detectors compared a reading with

@@ -28,8 +28,8 @@ RANKS: Final = {state: number for number, state in enumerate(ACTIONS)}
 PAGED: Final = ("mistyped", "clock", "battery", "solar", "snow_ice", "fix", "satellites", "signal", "calibration")
 # endings of the keys of notices while which an anomaly of the instrument is explained: it is no movement
 NOT_WELL: Final = frozenset({"stale", "flagged", "stuck", "clock", "battery", "snow_ice", "fix", "satellites"})
-CONFIRMED, DISMISSED = "confirmed", "dismissed"
-VERDICTS: Final = (CONFIRMED, DISMISSED)
+CONFIRMED, DISMISSED, WITHDRAWN = "confirmed", "dismissed", "withdrawn"
+VERDICTS: Final = (CONFIRMED, DISMISSED, WITHDRAWN)  # who withdraws a word says nothing any more
 CAUSES: Final = (
     "unknown", "movement", "spike", "step", "drift", "stuck", "noise", "gap", "clock", "unit", "battery", "snow_ice",
     "weather", "work", "maintenance", "common_mode",

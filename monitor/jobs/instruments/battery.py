@@ -13,6 +13,7 @@ FALLING_SHARE: Final = 0.8  # of all pairs of days, the later one must be the lo
 FAR_DAYS: Final = 60.0  # farther ahead a straight line says nothing
 USUAL_SWING_V: Final = 0.1  # a battery that rises less by day has no panel
 LOST_SWING: Final = 0.25  # of the usual swing
+NEWEST_DAYS: Final = 3
 UNDONE_DAYS: Final = 7.0  # of fall that a new battery undoes at least
 FEWEST_NEW: Final = 2  # readings of a new battery; one alone may be wrong
 
@@ -110,7 +111,8 @@ def expect_empty(days: Sequence[Day], empty: float | None, now_s: float, unit: s
     slope = median(slopes)
     if slope >= 0.0 or sum(s < 0.0 for s in slopes) < FALLING_SHARE * len(slopes):
         return Expectation(None, "the daily lows do not fall")
-    level = median(d.low - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days)
+    # a battery falls faster towards its end: the newest days say where it stands
+    level = median(d.low - slope * (d.at_s - days[-1].at_s) / DAY_S for d in days[-NEWEST_DAYS:])
     left = (level - empty) / -slope
     if left > FAR_DAYS:
         return Expectation(None, f"not within {FAR_DAYS:g} days")

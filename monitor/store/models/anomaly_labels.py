@@ -13,7 +13,7 @@ from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
-from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS
+from monitor.domain.instruments.board import CAUSES, DISMISSED, VERDICTS, WITHDRAWN
 from monitor.domain.site import Site
 from monitor.errors import NotFoundError, RefusedError
 from monitor.store.alerting.decisions import inserted_id
@@ -269,17 +269,21 @@ def _add_labels(c: Connection, runs: Sequence[AnomalyRun], since: datetime) -> l
     ]
 
 
-def _touches(label: Any, run: AnomalyRun) -> bool:
+def _touches(label: Any, run: Any) -> bool:
     return bool(label.from_at <= run.to_at and label.to_at >= run.from_at)
 
 
 def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
-    """What people said of some series since an instant, by series, the newest word first."""
+    """What people said of some series since an instant, by series, the newest word first; not what was withdrawn."""
     k = t.anomaly_label.c
     found: dict[int, list[Any]] = {}
+    withdrawn: list[Any] = []
     query = select(t.anomaly_label).where(k.series_id.in_(series_ids), k.to_at >= since).order_by(k.id.desc())
     for row in c.execute(query):
-        found.setdefault(row.series_id, []).append(row)
+        if row.verdict == WITHDRAWN:
+            withdrawn.append(row)
+        elif not any(row.series_id == one.series_id and _touches(row, one) for one in withdrawn):
+            found.setdefault(row.series_id, []).append(row)
     return found
 
 
@@ -299,20 +303,46 @@ def find_run(runs: Sequence[AnomalyRun], station: str, at: datetime, quantity: s
 
 
 def add_label(
-    c: Connection, site: str, run: AnomalyRun, verdict: str, cause: str, actor: Actor, note: str, now: datetime
-) -> int:
+    c: Connection, site: str, run: AnomalyRun, verdict: str, cause: str, actor: Actor, note: str, now: datetime, *,
+    seen: int | None = None,
+) -> int:  # fmt: skip
     """Keep what a person says of a happening; earlier words stay, the newest counts. Returns its number.
 
-    It trains the false-alarm budget and clears the board of instruments. It takes part in no decision.
+    It trains the false-alarm budget and clears the board of instruments. It takes part in no decision. The same word of
+    the same person on the same happening is kept once.
+
+    Args:
+        c: a transaction.
+        site: of the happening.
+        run: the happening with its newest label.
+        verdict: one of `VERDICTS`.
+        cause: one of `CAUSES`.
+        actor: who.
+        note: in their words.
+        now: when.
+        seen: number of the newest word that the person was shown, 0 = none; None = they were shown nothing.
 
     Raises:
-        RefusedError: no person, or a verdict or cause that nobody knows.
+        RefusedError: no person, an unknown verdict or cause, nothing to withdraw, or somebody else spoke since.
     """
     require_person(actor, verdict)
     if verdict not in VERDICTS:
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
     if cause not in CAUSES:
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
+    last = run.label
+    if last is None:
+        if verdict == WITHDRAWN or seen:
+            raise RefusedError("nobody says anything of it now; look again")
+    elif (last.verdict, last.cause, last.by, last.note) == (
+        verdict,
+        cause,
+        actor.name,
+        note,
+    ) and last.to_at >= run.to_at:
+        return int(last.id)
+    elif seen not in {None, last.id}:
+        raise RefusedError(f"{last.by} said meanwhile: {last.verdict}; look again")
     number = inserted_id(
         c.execute(
             insert(t.anomaly_label).values(

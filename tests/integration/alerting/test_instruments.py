@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import random
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -425,6 +426,13 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
         done = send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="confirmed", cause="movement")
         assert done.status_code == 303
         assert send(bo, "/sites/north-bench/anomalies/label", **tap, verdict="maybe").status_code == 409
+        shown = re.search(r'name="seen" value="(\d+)"', bo.get("/sites/north-bench/instruments").text)
+        assert shown
+        assert "Withdraw</button>" in bo.get("/sites/north-bench/instruments").text
+        with enter(address, "ada") as ada:
+            late = send(ada, "/sites/north-bench/anomalies/label", **tap, verdict="dismissed", seen=0)
+            assert late.status_code == 409
+            assert "bo said meanwhile: confirmed; look again" in late.text
         assert "not measured: 0 of 10 labels" in page
         assert "1.05 times the counted one" in page
         back = {"detector": "rules", "reason": "weather"}

@@ -8,6 +8,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
+from monitor.errors import RefusedError
 from monitor.jobs.instruments.run import SUSPECT_FOR, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
@@ -106,6 +107,34 @@ def test_a_dismissed_happening_that_grows_to_twice_its_size_is_a_new_one(watched
     with watched.write() as c:
         add_label(c, "bench", find_run([before, after], "G1", after.from_at), "confirmed", "movement", ADA, "", NOW)
     assert [r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", "confirmed"]
+
+
+def test_a_word_is_kept_once_withdrawn_and_never_overwritten_unseen(watched: Database) -> None:
+    """Two taps are one word; of two people the second sees the first one's word before it counts no more."""
+    report(watched, [0.0, 0.25, 0.5], [1.5, 2.0, 1.8], ["step"] * 3)
+
+    def say(who: Actor, verdict: str, cause: str, seen: int | None = None) -> int:
+        (mine,) = look(watched, 1.0, 3 * DAY)
+        with watched.write() as c:
+            return add_label(c, "bench", mine, verdict, cause, who, "", BEGUN + DAY, seen=seen)
+
+    bo = Actor("Bo")
+    first = say(ADA, "dismissed", "weather", seen=0)
+    assert say(ADA, "dismissed", "weather", seen=0) == first, "a second tap"
+    with pytest.raises(RefusedError, match="Ada said meanwhile: dismissed; look again"):
+        say(bo, "confirmed", "movement", seen=0)
+    say(bo, "withdrawn", "unknown", seen=first)
+    assert [r.label for r in look(watched, 1.0, 3 * DAY)] == [None]
+    with pytest.raises(RefusedError, match="nobody says anything of it now; look again"):
+        say(ADA, "withdrawn", "unknown", seen=first)
+    report(watched, [0.75, 1.0], [2.0, 1.9], ["step"] * 2)
+    say(bo, "dismissed", "snow_ice", seen=0)
+    report(watched, [1.25], [1.9], ["step"])
+    (longer,) = look(watched, 1.3, 3 * DAY)
+    assert (longer.from_at, longer.label.cause) == (BEGUN, "snow_ice"), "it goes on under the word on it"
+    with watched.read() as c:
+        kept = load_view(c, "anomaly_labels", order_by=("label_id",))
+    assert [(k["verdict"], k["by"]) for k in kept] == [("dismissed", "Ada"), ("withdrawn", "Bo"), ("dismissed", "Bo")]
 
 
 def test_a_certain_fault_after_a_dismissal_is_a_new_one(watched: Database) -> None:
