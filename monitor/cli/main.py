@@ -1,6 +1,7 @@
 """The command `slopeward`: a table of verbs, each imported only when it is asked for, and one place for errors."""
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -62,6 +63,8 @@ VERBS: Final[dict[str, tuple[str, str]]] = {
     "completion": ("monitor.cli.service.completion", "A script by which the shell completes verbs and options"),
     "db": ("monitor.cli.service.db", "Upgrade, back up and verify the database"),
 }
+READER_LEFT: Final = 141  # as the shell says of what a closed pipe ends
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 TRACEBACK: Final = "SLOPEWARD_TRACEBACK"
 # roots of the libraries' own errors, looked up only when the library was imported
 LIBRARY_ERRORS: Final = (
@@ -80,6 +83,36 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_verb(words: list[str]) -> int:
     """Run the verb that the words name and return the exit status."""
+    try:
+        status = _run(words)
+        sys.stdout.flush()  # at the end of the interpreter nobody could say what went wrong with it
+    except KeyboardInterrupt:
+        return 130
+    except (Exception, SystemExit) as error:  # the edge: a person gets one line, never a traceback
+        cause = error.__context__ if isinstance(error, SystemExit) else error
+        if isinstance(cause, BrokenPipeError):  # the reader (head, less) has seen enough
+            _drop_output()
+            return READER_LEFT
+        if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
+            raise
+        if isinstance(error, OSError):
+            _drop_output()
+        with contextlib.suppress(OSError):
+            print(_describe(error), file=sys.stderr)
+        return 1
+    else:
+        return status
+
+
+def _drop_output() -> None:
+    """Send what is left of the output nowhere: the end of the interpreter would try to write it once more."""
+    with contextlib.suppress(OSError):  # what a test reads is no file
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in {"--help", "-h", "help"}:
         print_help()
         return 0 if words else 2
@@ -91,19 +124,7 @@ def run_verb(words: list[str]) -> int:
     verb = words[0]
     if verb not in VERBS:
         return _refuse_verb(verb)
-    try:
-        return _invoke(verb, words[1:])
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except Exception as error:  # the edge: a person gets one line, never a traceback
-        if os.environ.get(TRACEBACK):
-            raise
-        print(_describe(error), file=sys.stderr)
-        return 1
+    return _invoke(verb, words[1:])
 
 
 def _invoke(verb: str, words: list[str]) -> int:
@@ -153,6 +174,8 @@ def _call(command: Any, verb: str, words: list[str]) -> int:
     try:
         answer: Any = command.main(args=words, prog_name=f"slopeward {verb}", standalone_mode=False)
     except (typer.Exit, SystemExit) as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click and rich make status 1 of it
+            raise end.__context__ from None
         code = getattr(end, "exit_code", getattr(end, "code", 0))
         return code if isinstance(code, int) else int(code is not None)
     except typer.Abort:
@@ -175,6 +198,9 @@ def _describe(error: Exception) -> str:
         return text
     if (missing := explain_missing(error)) is not None:
         return missing
+    if isinstance(error, OSError) and error.errno in FULL:
+        where = f" to {error.filename}" if error.filename else ""
+        return f"not all could be written{where}: {os.strerror(error.errno)}"
     for module, name in LIBRARY_ERRORS:
         root = getattr(sys.modules.get(module), name, None)
         if root is not None and isinstance(error, root):

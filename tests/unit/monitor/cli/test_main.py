@@ -1,8 +1,10 @@
 """The command line: one line for a known error, 2 for wrong usage, never a traceback."""
 
+import contextlib
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +59,41 @@ def test_a_known_error_is_one_line(capsys):
     status, out, err = run(capsys, "check", "--config", "nowhere.toml")
     assert (status, out) == (1, "")
     assert err == "nowhere.toml: cannot be read: No such file or directory\n"
+
+
+VERBS_THAT_TALK = (
+    ("--help",), ("--version",), ("check", "--help"), ("anomalies", "points", "--help"), ("completion", "bash"),
+    ("failure-time", "--help"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
+@pytest.mark.parametrize("words", VERBS_THAT_TALK, ids=" ".join)
+def test_a_reader_that_left_ends_a_command_without_a_word(words, buffering, capsys, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", buffering) as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert cli.run_verb(list(words)) == cli.READER_LEFT
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
+@pytest.mark.parametrize("words", VERBS_THAT_TALK, ids=" ".join)
+def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, monkeypatch):
+    with Path("/dev/full").open("w", buffering) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert cli.run_verb(list(words)) == 1
+    assert capsys.readouterr().err == "not all could be written: No space left on device\n"
+
+
+def test_a_reader_of_both_outputs_that_left_ends_a_known_error(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with contextlib.suppress(BrokenPipeError), open(write, "w", 1) as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        monkeypatch.setattr("sys.stderr", pipe)
+        assert cli.run_verb(["check", "--config", "nowhere.toml"]) == 1
 
 
 def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
