@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,7 +15,7 @@ from monitor.domain.site import Criterion, SeriesSpec, Site, Station
 from monitor.series.assessment import Windows
 from monitor.series.corrections import as_arrived, find_corrections
 from monitor.series.tracks import COMPONENTS, SCALARS, Track, build_track
-from monitor.store.readings.observations import load_readings, load_series
+from monitor.store.readings.observations import find_epoch, load_readings, load_series
 
 KINDS: Final = ("displacement", "crack_opening")  # what moves in mm
 MOST_EPOCHS: Final = 20_000  # of history: an update must cost the same whatever the rate of an instrument
@@ -87,15 +88,17 @@ def _choose(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(q for q in names if q not in COMPONENTS)[:1]
 
 
-def load_paths(c: Connection, site: Site, moving: Moving, now: datetime, memory: Memory) -> list[Path]:
-    """The path of a series over the site's history, from the newest revisions and offsets known at `now`.
+def load_paths(
+    c: Connection, site: Site, moving: Moving, now: datetime, memory: Memory, span_s: float = inf
+) -> list[Path]:
+    """The path of a series over the site's history, or a shorter span, from what is known at `now`.
 
     Its failure window may ask for the highest level, so an offset that one person alone stands behind is not applied.
     Where values were corrected and no two people said in `memory` that it is right, a second path follows: as they
-    arrived.
+    arrived. One that reports more often than it declares is bounded by the number of its epochs.
     """
-    span_s = min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s)
-    since = now - timedelta(seconds=span_s)
+    since = now - timedelta(seconds=min(site.movement.history_s, MOST_EPOCHS * moving.spec.interval_s, span_s))
+    since = max(since, *(find_epoch(c, i, now, MOST_EPOCHS) or since for i in moving.ids))
     readings = {
         key: tuple(load_readings(c, i, since, now, now, by_two=True))
         for key, i in zip(moving.keys, moving.ids, strict=True)

@@ -178,7 +178,7 @@ def is_due(
     *,
     rose: bool = False,
 ) -> bool:
-    """True when an update could say something new: a look is due, or silence is to be told; costs nothing to ask.
+    """True when an update could say something new of what came; costs nothing to ask.
 
     Args:
         site: the declaration.
@@ -196,9 +196,14 @@ def is_due(
         return newest_s is not None and now_s - newest_s <= moving.spec.max_silence_s
     if newest_s is not None and (newest_s >= _due_s(site, moving, state) or (rose and newest_s > looked_s)):
         return True
-    if state.get("mark", "") != mark and not state.get("silent"):
-        return True
-    return not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
+    return state.get("mark", "") != mark and not state.get("silent")
+
+
+def may_be_silent(moving: Moving, before: Mapping[str, Any] | None, now_s: float) -> bool:
+    """True when silence might have to be told: so long ago lies the last look; costs nothing to ask."""
+    state = before or {}
+    looked_s = state.get("looked_s")
+    return looked_s is not None and not state.get("silent") and now_s - looked_s > moving.spec.max_silence_s
 
 
 def _due_s(site: Site, moving: Moving, state: Mapping[str, Any], *, warm: bool = False) -> float:

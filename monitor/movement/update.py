@@ -13,7 +13,7 @@ from monitor.domain.site import Site
 from monitor.errors import JobError, StoreBusyError
 from monitor.movement.cadence import UNKNOWN, stage_cadence
 from monitor.movement.gathering import Moving, find_moving, load_paths
-from monitor.movement.movement_state import Issue, Judgement, inverse_of, is_due, judge_movement, v_eq_of
+from monitor.movement.movement_state import Issue, Judgement, inverse_of, is_due, judge_movement, may_be_silent, v_eq_of
 from monitor.series.corrections import answered_s
 from monitor.store.alerting.decisions import find_state, load_newest
 from monitor.store.database.engine import Database
@@ -114,7 +114,10 @@ def update_movement(
         until_s = answered_s(memory, moving.station.id)
         mark += f"|corrected {until_s:.0f} s" if until_s > 0.0 else ""
         rose = before is not None and risen is not None and before.at < risen
-        if not is_due(site, moving, None if before is None else before.state, newest_s, seconds(now), mark, rose=rose):
+        looked = None if before is None else before.state
+        if not is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose) and (
+            not may_be_silent(moving, looked, seconds(now)) or _is_heard(db, site, moving, now, memory)
+        ):
             continue
         if clock_s() - began_s > budget_s:
             waiting.append(moving.label)
@@ -159,6 +162,16 @@ def find_worst(rows: Iterable[MovementRow]) -> tuple[str, str]:
         stage = row.stage if row.stage != UNKNOWN else str((row.state.get("stage") or {}).get("stage") or UNKNOWN)
         worst = max(worst, (RANK.get(stage, -1), stage, row.trend), key=lambda w: w[0])
     return worst[1], worst[2]
+
+
+def _is_heard(db: Database, site: Site, moving: Moving, now: datetime, memory: Memory) -> bool:
+    """Whether data that count came within the silence that is allowed: the whole history is read for no less.
+
+    It is 20,000 epochs, and while they are cleaned live readings wait for the interpreter (decision 60).
+    """
+    with db.read() as c:
+        paths = load_paths(c, site, moving, now, memory, moving.spec.max_silence_s)
+    return all(path.times_s and not path.stuck for path in paths)
 
 
 def _judge(

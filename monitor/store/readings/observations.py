@@ -300,6 +300,14 @@ def count_series(connection: Connection, site: str) -> tuple[int, int]:
     return int(found[0]), int(found[1] or 0)
 
 
+def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:
+    """The epoch that has so many epochs of its series behind it, up to an instant; None where there are fewer."""
+    o = observation.c
+    rows = select(o.observed_at).where(o.series_id == series_id, o.observed_at <= to_at, o.revision == 0)
+    found: datetime | None = connection.execute(rows.order_by(o.observed_at.desc()).limit(1).offset(back)).scalar()
+    return found
+
+
 def load_readings(
     connection: Connection, series_id: int, from_at: datetime | None, to_at: datetime, known_at: datetime,
     *, by_two: bool = False,

@@ -16,6 +16,7 @@ from monitor.domain.alert import Actor
 from monitor.domain.instants import parse
 from monitor.domain.observation import Observation
 from monitor.errors import JobError
+from monitor.movement import gathering
 from monitor.movement import update as update_room
 from monitor.movement.update import run, update_movement
 from monitor.notify.state import site_payload
@@ -24,7 +25,7 @@ from monitor.store.alerting.offsets import add_offset, confirm_offset, load_wait
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.movement import find_stage, load_failure_facts
-from monitor.store.readings.observations import add_observations, find_series_id
+from monitor.store.readings.observations import add_observations, find_series_id, load_readings
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
@@ -273,6 +274,79 @@ def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     assert [r["stage"] for r in last] == ["progressive", "unknown"]
     assert "no usable datum since" in last[-1]["reasons"]
     assert rows(database, "failure_windows") == standing
+
+
+FAST = parse_site(
+    f"""
+{SITE.split("[[station]]")[0]}
+[[station]]
+id = "A"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "1s"
+noise_floor_mm = 0.5
+""",
+    "s.toml",
+)
+TICK = timedelta(seconds=0.5)  # twice as often as it declares
+
+
+@pytest.fixture
+def read_epochs(monkeypatch):
+    """How many epochs each question for a history brought."""
+    found = []
+
+    def load(*args, **named):
+        found.append(load_readings(*args, **named))
+        return found[-1]
+
+    monkeypatch.setattr(gathering, "load_readings", load)
+    return lambda: [len(some) for some in found]
+
+
+def store_ticks(db, first, last, value=None, received_at=None):
+    """Half seconds of station A; without a value they scatter."""
+    store(db, *(
+        Observation("s", "A", "displacement", "mm", T0 + k * TICK, received_at or T0 + k * TICK,
+                    k % 7 * 0.1 if value is None else value)
+        for k in range(first, last)
+    ))  # fmt: skip
+
+
+def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_epochs):
+    """The level may change each second: each time movement is asked, and the history of a series is long."""
+    with database.write() as c:
+        save_site(c, FAST, "test", "test", T0)
+    store_ticks(database, 0, 400)
+    assert update_movement(database, FAST, T0 + 400 * TICK).updated == ("A.displacement",)
+    assert read_epochs() == [400]
+    for k in (500, 600, 700):  # each so long after the last look that silence might have to be told
+        store_ticks(database, k - 100, k)
+        assert update_movement(database, FAST, T0 + k * TICK).updated == ()
+    assert read_epochs() == [400, 5, 5, 5], "three seconds each, as long as silence is allowed"
+
+
+@pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable datum since"])
+def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
+    with database.write() as c:
+        save_site(c, FAST, "test", "test", T0)
+    store_ticks(database, 0, 400)
+    update_movement(database, FAST, T0 + 400 * TICK)
+    store_ticks(database, 400, 500, 3.0 if why.startswith("the") else 1e15)
+    now = T0 + 499 * TICK
+    assert update_movement(database, FAST, now).updated == ("A.displacement",)
+    assert why in rows(database, "movement_history")[-1]["reasons"]
+
+
+def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
+    monkeypatch.setattr(gathering, "MOST_EPOCHS", 100)
+    with database.write() as c:
+        save_site(c, FAST, "test", "test", T0)
+    store_ticks(database, 0, 400)
+    store_ticks(database, 0, 400, value=5.0, received_at=T0 + 400 * TICK)  # another revision of each is no epoch
+    update_movement(database, FAST, T0 + 400 * TICK)
+    assert read_epochs() == [100]
 
 
 def test_late_and_corrected_data_are_used_from_their_arrival_and_rewrite_nothing(database):

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain.site import Level, MovementPlan, SeriesSpec, Site, StagePlan, Station
 from monitor.movement.gathering import Moving, Path, _lengths
-from monitor.movement.movement_state import WARM_LOOKS, WARM_S, is_due, judge_movement
+from monitor.movement.movement_state import WARM_LOOKS, WARM_S, is_due, judge_movement, may_be_silent
 from monitor.movement.update import find_worst
 from monitor.series.tracks import Track
 from monitor.store.models.movement import MovementRow
@@ -104,7 +104,8 @@ def test_a_stuck_or_silent_instrument_is_unknown_once_and_recovers():
     assert silent.movement.stage == "unknown"
     assert silent.withdrawn == {}
     assert not is_due(SITE, MOVING, silent.state, whole.times_s[-1], whole.times_s[-1] + 3 * H)
-    assert is_due(SITE, MOVING, state, whole.times_s[-1], whole.times_s[-1] + 2 * H)
+    assert may_be_silent(MOVING, state, whole.times_s[-1] + 2 * H)
+    assert not may_be_silent(MOVING, silent.state, whole.times_s[-1] + 3 * H), "it is said once"
     back = path(10 * 1440 + 70)
     assert judge(MOVING, back, silent.state).movement.stage != "unknown"
     nothing = judge_movement(SITE, MOVING, Path((), (), (), 0, stuck=False), None, None, 1.7e9)
