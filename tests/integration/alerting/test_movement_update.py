@@ -278,7 +278,7 @@ def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
 
 FAST = parse_site(
     f"""
-{SITE.split("[[station]]")[0]}
+{SITE.split("[[station]]", maxsplit=1)[0]}
 [[station]]
 id = "A"
 [[station.series]]
