@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -466,6 +467,11 @@ class MosquittoServer:
             f"persistence true\npersistence_location {folder}/\nautosave_interval 2\n"
             "max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
         )
+
+    def configure(self, name: str, value: object) -> None:
+        """Give a setting another value, as an operator does; it counts from the next start on."""
+        text = self._config.read_text()
+        self._config.write_text(re.sub(rf"^{name} .*$", f"{name} {value}", text, flags=re.MULTILINE))
 
     def start(self) -> None:
         """Start and wait until the port answers."""

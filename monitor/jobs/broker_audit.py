@@ -1,6 +1,7 @@
 """Find out what the broker would do in an outage: does it keep our session, how much, and for how long."""
 
 import shutil
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +13,17 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.instants import parse, spell_about
 from monitor.domain.site import Site
 from monitor.store.database.engine import Database
-from monitor.store.service_checks import BAD, OK, WARN, Check, load_checks, save_checks
+from monitor.store.service_checks import BAD, OK, WARN, Check, Checked, load_checks, save_checks
 from monitor.store.service_state import find_stamp
 
 PROBE_EVERY: Final = timedelta(hours=20)
+PROBED: Final = ("broker.session", "broker.queue", "broker.bridge")
 LEAST_S: Final = 60.0  # of counting before a rate is believed
 SHORT_S, LONG_S = 3600.0, 86400.0  # an outage shorter than an hour happens to everybody
 
 
 def run(db: Database, config: ServiceConfig, site: Site | None, now: datetime) -> str:  # noqa: ARG001 - as all jobs
-    """Read the broker's own figures every time, probe it once a day; returns one line."""
+    """Read the broker's own figures every time, probe it once a day, or while something is wrong; returns one line."""
     if config.broker.mode == "demo":
         return "the broker of a demonstration forgets; nothing to look at"
     try:
@@ -36,8 +38,7 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
     access = find_access(config.broker)
     figures = read_figures(access)
     checks = [_look_at_dropped(figures, known["broker.dropped"].check.value if "broker.dropped" in known else None)]
-    before = known.get("broker.bridge")
-    if before is None or now - before.checked_at >= PROBE_EVERY:
+    if _is_due(known, now):
         facts = probe_broker(access)
         free: dict[str, float] = {}
         if config.broker.mode == "managed":
@@ -49,11 +50,19 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
         state = BAD if limit.seconds < SHORT_S else WARN if limit.seconds < LONG_S else OK
         said = "1 message a second, for none was counted yet" if rate is None else f"{rate:.3g} messages a second"
         found = f"bridges an outage of {spell_about(limit.seconds)} at {said}; then {limit.why}"
+        if config.broker.mode == "external" and facts.kept >= KEEPS:
+            found += f"; as far as {KEEPS} messages show: whether it keeps more, its max_queued_messages says"
         remedy = "" if state == OK else f"change {limit.setting}"
         checks.append(Check("broker.bridge", state, found, remedy, round(limit.seconds / 3600, 1), "h"))
     with db.write() as c:
         save_checks(c, checks, now)
     return "; ".join(f"{one.name} {one.state}: {one.found}" for one in checks)
+
+
+def _is_due(known: Mapping[str, Checked], now: datetime) -> bool:
+    """Whether a probe is due: each costs 1,500 messages. What is wrong may have been mended since the last look."""
+    found = [known.get(name) for name in PROBED]
+    return any(one is None or one.check.state != OK or now - one.checked_at >= PROBE_EVERY for one in found)
 
 
 def _look_at_dropped(figures: dict[str, float], before: float | None) -> Check:

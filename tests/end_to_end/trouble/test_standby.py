@@ -19,6 +19,7 @@ import pytest
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
 from tests.conftest import MosquittoServer, PostgresServer, wait_for
+from tests.data.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, health, receiver
@@ -51,13 +52,16 @@ class Stream:
 
 
 @contextmanager
-def two_services(folder: Path, url: str, broker: str, receiver: Receiver) -> Iterator[tuple[Service, Service]]:
+def two_services(
+    folder: Path, url: str, broker: str, receiver: Receiver, first_url: str = ""
+) -> Iterator[tuple[Service, Service]]:
+    """Services `a` and `b`, not started; `first_url` is the way of `a` to the database, where it has one of its own."""
     text = site_file({"G1": "A", "G2": "B"}, "1h").replace('channels = ["log"]', 'channels = ["webhook:HOOK"]')
     os.environ["HOOK"] = f"{receiver.url}/duty"
     (folder / "a").mkdir()
     (folder / "b").mkdir()
     try:
-        with Service(folder / "a", url, broker, {"s": text}) as a, Service(folder / "b", url, broker, {"s": text}) as b:
+        with Service(folder / "a", first_url or url, broker, {"s": text}) as a, Service(folder / "b", url, broker, {"s": text}) as b:
             for name, one in (("a", a), ("b", b)):
                 one.config.write_text(
                     f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n[ingest]\nprocesses = 2\n'
@@ -67,29 +71,36 @@ def two_services(folder: Path, url: str, broker: str, receiver: Receiver) -> Ite
         del os.environ["HOOK"]
 
 
-def test_one_decides_and_the_other_takes_over(
-    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
-) -> None:
-    db = Database(postgresql_url)
+class Turn:
+    """Who decides, by the stamps in the database."""
 
-    def stamps() -> dict[str, Any]:
-        with db.read() as c:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def stamps(self) -> dict[str, Any]:
+        with self._db.read() as c:
             return load_stamps(c)
 
-    def is_active(name: str) -> bool:
-        found = stamps().get("core")
+    def is_active(self, name: str) -> bool:
+        found = self.stamps().get("core")
         return found is not None and found[1]["name"] == name and datetime.now(UTC) - found[0] < timedelta(seconds=5)
 
-    def take_over(name: str, since_s: float, what: str) -> None:
-        wait_for(lambda: is_active(name), what=f"{name} to decide: {what}", pause_s=0.1)
+    def wait(self, name: str, since_s: float, what: str) -> None:
+        wait_for(lambda: self.is_active(name), what=f"{name} to decide: {what}", pause_s=0.1)
         took_s = time.monotonic() - since_s
         print(f"{what}: taken over after {took_s:.1f} s")
         assert took_s < TAKEOVER_S
 
+
+def test_one_decides_and_the_other_takes_over(
+    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    db = Database(postgresql_url)
+    turn = Turn(db)
     with two_services(tmp_path, postgresql_url, mosquitto.url, receiver) as (a, b):
         a.start()
         b.start()
-        wait_for(lambda: "standby:b" in stamps(), what="the stamp of the one that stands by")
+        wait_for(lambda: "standby:b" in turn.stamps(), what="the stamp of the one that stands by")
         told = health(b)[1]
         assert (told["active"]["name"], list(told["standby"]), told["status"]) == ("a", ["b"], "ok")
         with urlopen(f"http://127.0.0.1:{b.port}/", timeout=20) as answer:
@@ -98,28 +109,61 @@ def test_one_decides_and_the_other_takes_over(
         try:
             killed_s = time.monotonic()
             a.kill()
-            take_over("b", killed_s, "kill -9")
+            turn.wait("b", killed_s, "kill -9")
             a.start()  # stands by from now on
             stopped_s = time.monotonic()
             os.killpg(b.group, signal.SIGSTOP)
-            take_over("a", stopped_s, "SIGSTOP")
+            turn.wait("a", stopped_s, "SIGSTOP")
             jump(mosquitto.url)
             wait_for(receiver.find_red, what="red to be told by the one that took over")
             os.killpg(b.group, signal.SIGCONT)
             wait_for(lambda: "another core has taken this database over" in b.log(), what="the other one to see it")
-            wait_for(lambda: "standby:b" in stamps() and is_active("a"), what="the other one to stand by")
+            wait_for(lambda: "standby:b" in turn.stamps() and turn.is_active("a"), what="the other one to stand by")
             postgresql.stop("fast")
             postgresql.start()
-            wait_for(lambda: is_active("a") or is_active("b"), what="one of the two to decide after a restart")
+            wait_for(lambda: turn.is_active("a") or turn.is_active("b"), what="one of the two to decide after a restart")
         finally:
             stream.stop()
-        count = "SELECT count(DISTINCT observed_at) FROM observation WHERE value_raw < 1000 AND value_raw >= 0"
-        with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
-            wait_for(lambda: c.exec_driver_sql(count).scalar() == stream.sent, what="every reading to be stored")
-        keys = [body["idempotency_key"] for _, body in receiver.messages if body["site"] == "s"]
-        assert len(keys) == len(set(keys)), "nothing is sent by both"
+        look_at_all(db, stream, receiver)
         assert not receiver.find("cannot decide")
     db.close()
+
+
+def test_a_network_that_is_cut_between_the_deciding_one_and_the_database_gives_the_turn_to_the_other(
+    postgresql: PostgresServer, postgresql_url: str, mosquitto: MosquittoServer, tmp_path: Path, receiver: Receiver
+) -> None:
+    db, cable = Database(postgresql_url), Cable(postgresql.port)
+    turn = Turn(db)
+    far = postgresql_url.replace(f":{postgresql.port}/", f":{cable.port}/")
+    with two_services(tmp_path, postgresql_url, mosquitto.url, receiver, far) as (a, b):
+        a.start()
+        b.start()
+        wait_for(lambda: "standby:b" in turn.stamps(), what="the stamp of the one that stands by")
+        assert turn.is_active("a")
+        stream = Stream(mosquitto.url)
+        try:
+            cut_s = time.monotonic()
+            cable.cut()
+            turn.wait("b", cut_s, "network cut")
+            jump(mosquitto.url)
+            wait_for(receiver.find_red, what="red to be told by the one that took over")
+            cable.mend()
+            wait_for(lambda: "standby:a" in turn.stamps(), what="the other one to stand by")
+            assert turn.is_active("b")
+        finally:
+            stream.stop()
+        look_at_all(db, stream, receiver)
+    cable.close()
+    db.close()
+
+
+def look_at_all(db: Database, stream: Stream, receiver: Receiver) -> None:
+    """Nothing is missing, and nothing was sent twice."""
+    count = "SELECT count(DISTINCT observed_at) FROM observation WHERE value_raw < 1000 AND value_raw >= 0"
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as c:
+        wait_for(lambda: c.exec_driver_sql(count).scalar() == stream.sent, what="every reading to be stored")
+    keys = [body["idempotency_key"] for _, body in receiver.messages if body["site"] == "s"]
+    assert len(keys) == len(set(keys)), "nothing is sent by both"
 
 
 def jump(broker: str) -> None:

@@ -209,3 +209,30 @@ def test_the_broker_is_asked_what_it_would_do_in_an_outage(mosquitto, sqlite_url
         assert "not known" in lost["broker.queue"].found  # a figure of another day would stay
         # a second look in the same day reads the figures alone
         assert "broker.bridge" not in broker_audit.run(database, config, None, NOW + timedelta(hours=1))
+
+
+@pytest.mark.server
+def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquitto, sqlite_url):
+    from monitor.store.database.engine import Database
+
+    def limit(messages):
+        mosquitto.configure("max_queued_messages", messages)
+        mosquitto.restart()
+
+    config = parse_service(f'[broker]\nmode = "external"\nurl = "{mosquitto.url}"\n', "t")
+    with Database(sqlite_url) as database:
+
+        def look(hours):
+            broker_audit.run(database, config, None, NOW + timedelta(hours=hours))
+            with database.read() as c:
+                return {name: one.check for name, one in load_checks(c).items()}
+
+        limit(200)
+        found = look(0)
+        assert found["broker.queue"].state == found["broker.bridge"].state == BAD
+        assert "max_queued_messages 0" in found["broker.queue"].remedy
+        assert "max_queued_messages 0" in found["broker.bridge"].remedy
+        limit(0)
+        found = look(1)
+        assert found["broker.queue"].state == found["broker.bridge"].state == OK, "not a day later"
+        assert "as far as 1500 messages show" in found["broker.bridge"].found, "what it would do with more nobody tried"

@@ -1,8 +1,5 @@
 """The lease of the core on a real server: taken over from one that is cut off while it writes, and never in haste."""
 
-import contextlib
-import socket
-import threading
 import time
 
 import pytest
@@ -14,47 +11,10 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from tests.conftest import wait_for
+from tests.data.cable import Cable
 from tests.integration.store.test_reader_attacks import NOW
 
 pytestmark = pytest.mark.server
-
-
-class Cable:
-    """The network between a machine and the server; `cut` leaves both ends without a word, as a pulled cable does."""
-
-    def __init__(self, port):
-        self._port, self._whole = port, threading.Event()
-        self._whole.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._ends = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, far = self._listener.accept()[0], socket.create_connection(("127.0.0.1", self._port))
-                self._ends += [near, far]
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
-
-    def _carry(self, one, other):
-        with contextlib.suppress(OSError):
-            while content := one.recv(65536):
-                self._whole.wait()
-                other.sendall(content)
-            other.shutdown(socket.SHUT_WR)
-
-    def cut(self):
-        self._whole.clear()
-
-    def mend(self):
-        self._whole.set()
-
-    def close(self):
-        self.mend()
-        for one in self._ends:
-            one.close()
 
 
 @pytest.fixture
