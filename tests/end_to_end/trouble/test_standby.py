@@ -61,7 +61,10 @@ def two_services(
     (folder / "a").mkdir()
     (folder / "b").mkdir()
     try:
-        with Service(folder / "a", first_url or url, broker, {"s": text}) as a, Service(folder / "b", url, broker, {"s": text}) as b:
+        with (
+            Service(folder / "a", first_url or url, broker, {"s": text}) as a,
+            Service(folder / "b", url, broker, {"s": text}) as b,
+        ):
             for name, one in (("a", a), ("b", b)):
                 one.config.write_text(
                     f'{one.config.read_text()}[standby]\nenabled = true\nname = "{name}"\n[ingest]\nprocesses = 2\n'
@@ -121,7 +124,9 @@ def test_one_decides_and_the_other_takes_over(
             wait_for(lambda: "standby:b" in turn.stamps() and turn.is_active("a"), what="the other one to stand by")
             postgresql.stop("fast")
             postgresql.start()
-            wait_for(lambda: turn.is_active("a") or turn.is_active("b"), what="one of the two to decide after a restart")
+            wait_for(
+                lambda: turn.is_active("a") or turn.is_active("b"), what="one of the two to decide after a restart"
+            )
         finally:
             stream.stop()
         look_at_all(db, stream, receiver)
