@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from detection.anomaly.budget.replay import follow_labels
 from detection.anomaly.certain.checks import check_series, find_replay, find_stuck
 from detection.anomaly.certain.finding import Finding
-from detection.anomaly.detector import Detector, train_detector
-from detection.anomaly.errors import ThresholdError
+from detection.anomaly.detector import NONE, Detector, train_detector
+from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import Outcome, judge_alarms
-from detection.anomaly.faults import CERTAIN_KINDS, GROUP_KINDS, Event, inject_group, inject_many
+from detection.anomaly.faults import CERTAIN_KINDS, GROUP_KINDS, QUANTITY_KINDS, Event, inject_group, inject_many
 from detection.anomaly.records import MONTH_S
 from detection.anomaly.registry import CHECKS
 from detection.anomaly.stages import DAY_S, Array
@@ -36,6 +36,7 @@ def run_bench(
     ready: Mapping[str, Detector] | None = None,
     test_from: float = TEST_FROM,
     inject: Inject = inject_many,
+    beside: Mapping[str, Series] = NONE,
 ) -> list[dict[str, Any]]:
     """Train, set thresholds on validation, inject faults into the last third, and score each detector.
 
@@ -51,6 +52,7 @@ def run_bench(
         test_from: share of the record after which faults are injected and alarms are judged; an earlier one is for
             detectors that learnt nothing from this record.
         inject: lays the faults: series, share and seed to altered series and events.
+        beside: other quantities on the cells of `samples`, without a fault.
 
     Returns:
         One row per detector, means over the seeds: precision, recall, f1, false_alarms_per_sensor_month on the faulty
@@ -61,7 +63,7 @@ def run_bench(
     outcomes: dict[str, list[Outcome]] = {name: [] for name in detectors}
     clean: dict[str, list[float]] = {name: [] for name in detectors}
     thresholds: dict[str, list[float]] = {name: [] for name in detectors}
-    equal: dict[str, list[float]] = {name: [] for name in detectors}
+    equal: dict[str, list[Outcome]] = {name: [] for name in detectors}
     anyway: dict[str, list[float]] = {name: [] for name in detectors}  # the same days alarm without the fault
     for seed in seeds:
         faulty, events = inject(samples, test_from, seed)
@@ -70,10 +72,10 @@ def run_bench(
         for name in detectors:
             base = name.partition("+")[0]
             if base not in trained:
-                trained[base] = train_detector(base, samples, budget, seed)
+                trained[base] = train_detector(base, samples, budget, seed, beside)
             detector, with_checks, with_labels = trained[base], "+checks" in name, name.endswith("+labels")
             if base not in scored:
-                scored[base] = detector.score(faulty), detector.score(samples)
+                scored[base] = detector.score(faulty, beside=beside), detector.score(samples, beside=beside)
             on_faulty, on_clean = scored[base]
             limit, spent = detector.limit, spend_budget(on_clean, samples, budget, test_from)
             if with_labels:  # from here on a cell that alarms scores 1
@@ -85,7 +87,7 @@ def run_bench(
             untouched = judge_alarms(samples, _alarms(on_clean, samples, limit, with_checks), [], test_from)
             if spent is not None:
                 raised = _alarms(on_faulty, faulty, spent, with_checks)
-                equal[name].append(judge_alarms(faulty, raised, events, test_from).recall)
+                equal[name].append(judge_alarms(faulty, raised, events, test_from))
                 raised = _alarms(on_clean, samples, spent, with_checks)
                 anyway[name].append(judge_alarms(samples, raised, events, test_from).recall)
             clean[name].append(untouched.false_alarms_per_sensor_month)
@@ -118,6 +120,56 @@ def run_group_bench(
                 "without_fault": row["recall_without_fault"],
             }  # fmt: skip
     return list(found.values())
+
+
+def run_quantities_bench(
+    groups: Mapping[str, Mapping[str, Series]],
+    drivers: Mapping[str, Series],
+    detectors: Sequence[str],
+    budget: float,
+    seeds: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Faults in one quantity after the other, while all others of the site are as they are.
+
+    Args:
+        groups: series by quantity, all on the same cells.
+        drivers: what is read alone, such as rain.
+        detectors: ids.
+        budget: false alarm runs per sensor-month.
+        seeds: of the faults and the networks.
+
+    Returns:
+        As `run_bench`, with the quantity; where a detector cannot be counted on a quantity, `refused` says why.
+    """
+    rows: list[dict[str, Any]] = []
+    for quantity, judged in groups.items():
+        others = [one for name, one in groups.items() if name != quantity]
+        beside = {name: series for one in (*others, drivers) for name, series in one.items()}
+        inject = partial(inject_many, kinds=QUANTITY_KINDS)
+        for name in detectors:
+            row: dict[str, Any] = {"quantity": quantity, "detector": name}
+            try:
+                row |= run_bench(judged, [name], budget, seeds, inject=inject, beside=beside)[0]
+            except (InputError, ThresholdError) as error:
+                row["refused"] = str(error)
+            rows.append(row)
+    return rows
+
+
+def format_quantities(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Faults in one quantity after the other as plain text, one line per detector."""
+    head = ["quantity", "detector", "events", "R equal FA", "without", *QUANTITY_KINDS]
+    body = [
+        [str(row["quantity"]), str(row["detector"])]
+        + (
+            [str(row["refused"])]
+            if "refused" in row
+            else [str(row["events"]), _cell(row["recall_at_equal_false_alarms"]), _cell(row["recall_without_fault"])]
+            + [_cell(row["recall_by_kind_at_equal_false_alarms"].get(kind)) for kind in QUANTITY_KINDS]
+        )
+        for row in rows
+    ]
+    return _align([head, *(line + [""] * (len(head) - len(line)) for line in body)])
 
 
 def run_certain_bench(
@@ -230,10 +282,9 @@ def _row(
     outcomes: Sequence[Outcome],
     clean: Sequence[float],
     thresholds: Sequence[float],
-    equal: Sequence[float],
+    equal: Sequence[Outcome],
     budget: float,
 ) -> dict[str, Any]:
-    kinds = sorted({kind for o in outcomes for kind in o.by_kind})
     delays = [d for o in outcomes for d in o.delays_days]
     return {
         "detector": name,
@@ -245,18 +296,19 @@ def _row(
         "f1": _mean([o.f1 for o in outcomes]),
         "false_alarms_per_sensor_month": _mean([o.false_alarms_per_sensor_month for o in outcomes]),
         "false_alarms_clean": _mean(clean),
-        "recall_at_equal_false_alarms": _mean(equal),
+        "recall_at_equal_false_alarms": _mean([o.recall for o in equal]),
         "threshold": _mean(thresholds),
         "median_delay_days": round(float(np.median(delays)), 2) if delays else None,
-        "recall_by_kind": {
-            kind: round(
-                sum(o.by_kind.get(kind, (0, 0))[0] for o in outcomes)
-                / sum(o.by_kind.get(kind, (0, 0))[1] for o in outcomes),
-                3,
-            )
-            for kind in kinds
-        },
+        "recall_by_kind": _by_kind(outcomes),
+        "recall_by_kind_at_equal_false_alarms": _by_kind(equal),
     }
+
+
+def _by_kind(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The share of the events of each kind that was found, over all outcomes."""
+    kinds = sorted({kind for one in outcomes for kind in one.by_kind})
+    found = {kind: [one.by_kind.get(kind, (0, 0)) for one in outcomes] for kind in kinds}
+    return {kind: round(sum(n for n, _ in of) / sum(count for _, count in of), 3) for kind, of in found.items()}
 
 
 def _mean(values: Sequence[float]) -> float | None:

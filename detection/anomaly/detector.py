@@ -1,6 +1,6 @@
 """A detector with its thresholds: trained on the first half of a record, its alarms counted on what follows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.errors import InputError
-from detection.anomaly.parts import Scored, Strongest, lay_out, score_record
+from detection.anomaly.neural.site_table import stack_site
+from detection.anomaly.parts import Scored, Strongest, score_record
 from detection.anomaly.registry import (
     CARRIED_BUDGET,
     COMPOSITES,
     NETWORKS,
+    READS_QUANTITIES,
     SITE_NETWORKS,
     SITE_RULES,
     list_detectors,
     load_rule,
     load_site_rule,
 )
-from detection.anomaly.robust import drift_residual
 from detection.anomaly.running.fan import score_fan
 from detection.anomaly.stages import DAY_S, Array
 from detection.anomaly.threshold import Threshold, carry_over, choose_threshold
@@ -32,6 +33,9 @@ WATCH_FROM: Final = 0.425
 FEWEST_WINDOWS: Final = 100
 # Thresholds of other sites say little of a budget that is farther from theirs: tails are heavier than a normal law's.
 FAR: Final = 3.0
+
+
+NONE: Final[Mapping[str, Series]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +61,23 @@ class Detector:
         """Alarm where the score is above this: the threshold itself, or 1 for parts scored in thresholds."""
         return 1.0 if self.name in COMPOSITES else next(iter(self.thresholds.values())).value
 
-    def score(self, samples: Mapping[str, Series], *, holds: bool = True) -> dict[str, Array]:
+    def score(
+        self, samples: Mapping[str, Series], *, holds: bool = True, beside: Mapping[str, Series] = NONE
+    ) -> dict[str, Array]:
         """One causal score per cell of each station, NaN where the past is too short or too full of holes.
 
         Args:
             samples: series by station.
             holds: of a detector of parts, echoes of what was reported are left out.
+            beside: other quantities on the cells of `samples`, for the networks that read them.
+
+        Raises:
+            InputError: the network was trained beside other quantities.
         """
         if self.name in COMPOSITES:
             return {name: row for name, (row, _, _) in self.score_by_part(samples, holds=holds)[0].items()}
         if self.name in SITE_NETWORKS:
-            return score_site(self.name, self.weights, self.notes, samples)
+            return score_site(self.name, self.weights, self.notes, samples, beside)
         if self.name in NETWORKS:
             return {name: score_windows(self.name, self.weights, series) for name, series in samples.items()}
         if self.fans is not None:
@@ -119,48 +129,39 @@ def score_windows(name: str, weights: Mapping[str, NDArray[Any]], series: Series
 
 
 def score_site(
-    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series]
-) -> dict[str, Array]:
+    name: str, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], samples: Mapping[str, Series],
+    beside: Mapping[str, Series] = NONE,
+) -> dict[str, Array]:  # fmt: skip
     """Scores of a network that sees all stations at once: of each the larger of what its columns show.
 
     Stations that it has not learned have no score; one that is gone counts as missing.
     """
     from detection.anomaly.neural.training import WIDTH, score_network
 
-    known = [one for one in notes["stations"] if one in samples]
+    stations, channels = notes["stations"], notes.get("channels", [])
+    if name in READS_QUANTITIES and channels != sorted(beside):
+        had, has = (", ".join(one) or "nothing" for one in (channels, sorted(beside)))
+        raise InputError(f"{name} was trained beside {had}; there is now {has}: train it again")
+    known = [one for one in stations if one in samples]
     out = {one: np.full(len(samples[one].values), np.nan) for one in samples}
     if not known:
         return out
-    table, places = stack_site({one: samples[one] for one in known}, notes["stations"])
-    index, values, mask = stack_tables(table, WIDTH)
-    scores = np.full((len(table), len(notes["stations"])), np.nan)
+    table, places = stack_site({one: samples[one] for one in known}, stations, beside, channels)
+    told = 2 * len(stations)
+    index, values, mask = stack_tables(table, WIDTH, judged=told)
+    scores = np.full((len(table), len(stations)), np.nan)
     if len(index):
-        every = score_network(name, dict(weights), (values, mask))
+        every = score_network(name, dict(weights), (values, mask), told)
         scores[index] = np.maximum(*np.split(every, 2, axis=1))
     for one in known:
-        mine = scores[places[one] : places[one] + len(out[one]), notes["stations"].index(one)]
+        mine = scores[places[one] : places[one] + len(out[one]), stations.index(one)]
         out[one] = np.where(samples[one].observed, mine, np.nan)
     return out
 
 
-def stack_site(samples: Mapping[str, Series], stations: Sequence[str]) -> tuple[Array, dict[str, int]]:
-    """Of all stations the residual to the median of a week, then that to the line of sixty days; (cells, 2 stations).
-
-    Returns:
-        The table, NaN where unknown, and the first cell of each station.
-    """
-    names, table, _, begins = lay_out(samples)
-    places = dict(zip(names, begins, strict=True))
-    out = np.full((table.shape[1], 2 * len(stations)), np.nan)
-    for column, name in enumerate(stations):
-        if name in samples:
-            rows = slice(places[name], places[name] + len(samples[name].values))
-            out[rows, column] = scaled_residuals(samples[name])
-            out[rows, len(stations) + column] = drift_residual(samples[name])
-    return out, places
-
-
-def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed: int) -> Detector:
+def train_detector(
+    name: str, samples: Mapping[str, Series], budget: float, seed: int, beside: Mapping[str, Series] = NONE
+) -> Detector:
     """Fit what is to be fitted on the first half of the time, set thresholds on the next 17 %.
 
     The parts of `rules` need no training: their thresholds are chosen together on all of the first 67 %.
@@ -170,6 +171,7 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
         samples: series by station, all on one interval.
         budget: false alarm runs per sensor-month.
         seed: for networks.
+        beside: other quantities on the cells of `samples`, for the networks that read them.
 
     Raises:
         InputError: unknown detector, no station, or too few windows to train a network.
@@ -190,10 +192,10 @@ def train_detector(name: str, samples: Mapping[str, Series], budget: float, seed
     weights: Mapping[str, NDArray[Any]] = {}
     notes: Mapping[str, Any] = {}
     if name in SITE_NETWORKS:
-        weights, notes = _train_site(name, samples, seed)
+        weights, notes = _train_site(name, samples, seed, beside)
     elif name in NETWORKS:
         weights, notes = _train(name, ordered, seed)
-    scored = Detector(name, {}, weights, notes).score(samples)
+    scored = Detector(name, {}, weights, notes).score(samples, beside=beside)
     return Detector(
         name, {name: _set_threshold([scored[key] for key in sorted(samples)], ordered, budget)}, weights, notes
     )
@@ -229,21 +231,23 @@ def _train(name: str, ordered: list[Series], seed: int) -> tuple[Mapping[str, ND
 
 
 def _train_site(
-    name: str, samples: Mapping[str, Series], seed: int
+    name: str, samples: Mapping[str, Series], seed: int, beside: Mapping[str, Series]
 ) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]:
     from detection.anomaly.neural.training import WIDTH, train_network
 
-    stations = sorted(samples)
-    table, _ = stack_site(samples, stations)
-    index, values, mask = stack_tables(table, WIDTH)
+    stations, channels = sorted(samples), sorted(beside) if name in READS_QUANTITIES else []
+    table, _ = stack_site(samples, stations, beside, channels)
+    told = 2 * len(stations)
+    index, values, mask = stack_tables(table, WIDTH, judged=told)
     share = index / max(len(table), 1)
     early, late = share < WATCH_FROM, (share >= WATCH_FROM) & (share < TRAIN_UNTIL)
     if early.sum() < FEWEST_WINDOWS or not late.any():
         raise InputError(
             f"{int(early.sum())} windows of {WIDTH} epochs: at least {FEWEST_WINDOWS} are needed to train {name}"
         )
-    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed)
-    return weights, notes | {"stations": stations}
+    weights, notes = train_network(name, (values[early], mask[early]), (values[late], mask[late]), seed, told=told)
+    read = {"channels": channels} if name in READS_QUANTITIES else {}
+    return weights, notes | {"stations": stations} | read
 
 
 def _join(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Final
 
 from sqlalchemy import Connection
@@ -82,6 +82,20 @@ def read_samples(c: Connection, series: Watched, since: datetime, now: datetime,
     if newest is None:
         return None
     return Samples(series.label, series.station, series.spec, series.series_id, series.quantity, times, values, newest)
+
+
+def read_driver(c: Connection, series_id: int, spec: SeriesSpec, since: datetime, now: datetime) -> Timed:
+    """The fit readings of a series in (since, now] as known at `now`; a counter gives what it rose by."""
+    readings = stream_readings(c, series_id, since, now, now)
+    fit = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
+    if spec.stamp == "counter":
+        # a counter that falls was reset: what fell before and after is not known
+        fit = ((t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a)
+    times, values = array("d"), array("d")
+    for at_s, value in fit:
+        times.append(at_s)
+        values.append(value)
+    return times, values
 
 
 def thin(readings: Iterable[Reading], cell_s: float) -> Iterator[tuple[float, float, datetime]]:

@@ -67,6 +67,7 @@ WORDS: Final = QUANTITIES | KINDS | frozenset({
     N_("the lines of all stations of the last 30 days"), N_("its last 7 to 10 days"),
     N_("the lines of its last 30 and 60 days"),
     N_("what a network expects of its last 30 readings"), N_("what a network expects from all stations"),
+    N_("what a network expects from all stations and quantities"),
     N_("the 95 % fan of its forecasts"),
     N_("its usual resolution"), N_("its earlier readings"), N_("its level and noise before"), N_("its usual interval"),
     # what an alert turned out to be

@@ -118,6 +118,10 @@ def bench(
         bool,
         typer.Option("--group", help="Faults of several stations: a shared drift, those that follow no more."),
     ] = False,
+    quantities: Annotated[
+        bool,
+        typer.Option("--quantities", help="Faults in one quantity after the other; networks read the others."),
+    ] = False,
     live: Annotated[
         float | None,
         typer.Option(min=0.1, max=0.8, help="Served fresh from this share of the record on, with and without labels."),
@@ -138,10 +142,12 @@ def bench(
         find_gain,
         format_certain,
         format_group,
+        format_quantities,
         format_table,
         run_bench,
         run_certain_bench,
         run_group_bench,
+        run_quantities_bench,
     )
     from detection.anomaly.detector import start_without_history
     from detection.anomaly.registry import FANS, NETWORKS
@@ -152,14 +158,14 @@ def bench(
     if data is not None and (data == "insar" or data.endswith(".zip")):
         _bench_points(data, budget, seeds, as_json=as_json)
         return
-    samples, step_s, wanted, allowed = _read_bench(data, site, config)
+    samples, beside, step_s, wanted, allowed = _read_bench(data, site, config)
     wanted = _check_detectors(detector, beside=True) or wanted
     budget = allowed if budget is None else budget
     names = [f"{d}{checks}" for d in wanted for checks in ("", "+checks")]
-    beside = {name: build_fan_detector() for name in wanted if name in FANS}
+    fans = {name: build_fan_detector() for name in wanted if name in FANS}
     if fresh or live is not None:
         names = ["persistence-z", "rules", "rules+checks"] + (["rules+checks+labels"] if live is not None else [])
-    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else beside
+    ready = {d: start_without_history(d, step_s) for d in ("persistence-z", "rules")} if fresh or live else fans
     if group:
         found = run_group_bench(samples, wanted, budget, range(seeds), ready)
         if not as_json:
@@ -167,7 +173,16 @@ def bench(
         for row in found if as_json else []:
             print_json(row)
         return
-    rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM)
+    if quantities:
+        groups, drivers = _group_quantities(samples, beside)
+        wanted = detector or ["persistence-z", "rules", "site-ae", "quantities-ae"]
+        found = run_quantities_bench(groups, drivers, wanted, budget, range(seeds))
+        if not as_json:
+            print(format_quantities(found))
+        for row in found if as_json else []:
+            print_json(row)
+        return
+    rows = run_bench(samples, names, budget, range(seeds), ready, live or TEST_FROM, beside=beside)
     for row in rows:
         if row["detector"] in NETWORKS:
             gain = row["recall_gain_over_rules"] = find_gain(rows, row["detector"])
@@ -190,6 +205,7 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
     from detection.anomaly.registry import FANS
     from monitor.cli.identity import name_helper
     from monitor.jobs.anomaly import why_stale
+    from monitor.jobs.anomaly_beside import list_beside
     from monitor.jobs.anomaly_proof import find_asking, prove_fans, prove_serving
     from monitor.jobs.forecasts.train import HISTORY_STEPS, train_one
     from monitor.jobs.samples import history_since
@@ -207,7 +223,8 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
             continue
         with db.read() as c:
             serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
-        if serving is None or why_stale(serving, chosen.anomaly, step_s) is not None:
+            beside = list_beside(c, chosen, detector)
+        if serving is None or why_stale(serving, chosen.anomaly, step_s, beside) is not None:
             said = train_one(db, service, chosen, "anomaly", detector, now, actor=name_helper())
             with db.read() as c:
                 serving = find_active(c, task="anomaly", kind=detector, site=chosen.id)
@@ -252,6 +269,20 @@ def _bench_points(data: str, budget: float | None, seeds: int, *, as_json: bool)
         print_json(row)
 
 
+def _group_quantities(
+    samples: "Mapping[str, Series]", beside: "Mapping[str, Series]"
+) -> tuple[dict[str, dict[str, "Series"]], dict[str, "Series"]]:
+    """Series by quantity, the motion first, and those that nothing scores: they are read alone."""
+    from monitor.domain.instruments.watched import MOTION, OWN, WATCHED
+
+    groups, drivers = {MOTION: dict(samples)}, dict[str, Series]()
+    for name, series in beside.items():
+        quantity = name.rpartition(".")[2]
+        mine = groups.setdefault(quantity, {}) if WATCHED.get(quantity, OWN).parts else drivers
+        mine[name] = series
+    return groups, drivers
+
+
 def _judge(gain: float | None, *, adds: bool) -> str:
     """Whether a network adds anything on this record."""
     if gain is None:
@@ -262,19 +293,30 @@ def _judge(gain: float | None, *, adds: bool) -> str:
 
 def _read_bench(
     data: str | None, site: str | None, config: Path | None
-) -> tuple["dict[str, Series]", float, list[str], float]:
-    """Series by station, their interval, the detectors that are compared, and the budget."""
+) -> tuple["dict[str, Series]", "dict[str, Series]", float, list[str], float]:
+    """Series by station, other quantities beside them, their interval, the detectors to compare, and the budget."""
+    from detection.anomaly.neural.site_table import lay_beside
+    from detection.anomaly.records import Beside
     from detection.anomaly.windows import build_series, fewest_readings
+    from monitor.domain.instruments.watched import BESIDE
 
     if data is not None:
         from forecasting.data.sources import Recipe, read_record
 
-        panel = read_record(data, Recipe()).panel
+        record = read_record(data, Recipe())
+        panel, times_s = record.panel, record.panel.times_s.tolist()
         values = {name: panel.values[:, column].tolist() for column, name in enumerate(panel.stations)}
-        series = {name: build_series(panel.times_s.tolist(), row, panel.step_s) for name, row in values.items()}
-        return series, panel.step_s, ["persistence-z", "ae", "site-ae", "rules", "residual-fan"], 0.1
+        series = {name: build_series(times_s, row, panel.step_s) for name, row in values.items()}
+        measured = {
+            one.name: Beside(times_s, one.values.tolist(), panel.step_s, adds=BESIDE[quantity])
+            for one in record.covariates
+            if (quantity := one.name.rpartition(".")[2]) in BESIDE
+        }
+        usual = ["persistence-z", "ae", "site-ae", "rules", "residual-fan"]
+        return series, lay_beside(series, measured), panel.step_s, usual, 0.1
     from detection.anomaly.errors import InputError
     from detection.anomaly.registry import FANS, list_detectors
+    from monitor.jobs.anomaly_beside import load_beside
     from monitor.jobs.forecasts.train import HISTORY_STEPS
     from monitor.jobs.samples import history_since, load_displacements
 
@@ -285,11 +327,13 @@ def _read_bench(
     step_s = chosen.slowest_motion_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")
+    since = history_since(now, step_s, HISTORY_STEPS)
     with db.read() as c:
-        record = load_displacements(c, chosen, history_since(now, step_s, HISTORY_STEPS), now)
-    if not record:
+        moved = load_displacements(c, chosen, since, now)
+        read = load_beside(c, chosen, "quantities-ae", since, now)
+    if not moved:
         raise InputError(f"site {site} has no readings of displacement")
-    every = {one.label: build_series(*one.timed, step_s) for one in record}
+    every = {one.label: build_series(*one.timed, step_s) for one in moved}
     # a threshold is counted on a part of the record, and judged on another one
     series = {name: one for name, one in every.items() if one.observed.sum() >= 5 * fewest_readings(one)}
     if left := sorted(set(every) - set(series)):
@@ -300,4 +344,4 @@ def _read_bench(
     wanted = dict.fromkeys(
         ["persistence-z", "rules", *(d for d in chosen.anomaly.detectors if d in {*list_detectors(), *FANS})]
     )
-    return series, step_s, list(wanted), chosen.anomaly.budget_per_sensor_month
+    return series, lay_beside(series, read), step_s, list(wanted), chosen.anomaly.budget_per_sensor_month

@@ -1,10 +1,8 @@
 """What may drive a slope, read from the store as known at an instant, for the networks that read it."""
 
-from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -18,8 +16,8 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import COMPONENTS, SCALARS
 from monitor.domain.observation import Timed, is_fit
 from monitor.domain.site import Site
-from monitor.jobs.samples import Samples, plan_xy_m
-from monitor.store.readings.observations import find_series_id, load_readings, stream_readings
+from monitor.jobs.samples import Samples, plan_xy_m, read_driver
+from monitor.store.readings.observations import find_series_id, load_readings
 
 WETTEST_OF = timedelta(seconds=PAST_S + SPAN_S)
 QUANTITIES = (
@@ -108,17 +106,9 @@ def load_drivers(
             label = f"{station}.{stored}"
             if series_id is None:
                 continue
-            readings = stream_readings(c, series_id, since, now, now)
-            fit = ((epoch_s(r.observed_at), r.value) for r in readings if is_fit(r))
-            if spec.stamp == "counter":
-                # a counter that falls was reset: what fell before and after is not known
-                fit = ((t, b - a) for (_, a), (t, b) in pairwise(fit) if b >= a)
-            times, values = array("d"), array("d")
-            for at_s, value in fit:
-                times.append(at_s)
-                values.append(value)
-            if times:
-                out[label] = times, values
+            times_s, values = read_driver(c, series_id, spec, since, now)
+            if times_s:
+                out[label] = times_s, values
     return dict(sorted(out.items()))
 
 
