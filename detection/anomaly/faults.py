@@ -47,7 +47,7 @@ SLOW: Final = (0.08, 0.16)  # noise standard deviations a day of a drift that a 
 CLOCK_MOVED: Final = (0.2, 0.45)  # of the interval
 AFTERMATH_DAYS: Final = 60.0
 YEAR_DAYS: Final = 365.0
-_NEAR: Final = 5  # cells whose median is the level at an end
+_NEAR: Final = 10  # readings whose line says where a series stands
 
 
 def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.Generator) -> tuple[Series, int]:
@@ -56,7 +56,7 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
     Sizes in noise standard deviations: spike 5-10, step 4-8, drift 0.25-0.5 per day for 45 days, burst noise x 4 for
     8 days, accel 12-25 reached in 40 days as a cube, stuck, replay and gap 12 days. Another unit (one of `LENGTHS`, or
     one over it) and a clock that is moved by 0.2 to 0.45 intervals, either way, last 45 days. Decoupled: 45 days of its
-    own course a year before, so that it follows rain and water no more; it begins and ends without a step.
+    own course a year before (half of a shorter record), so that it follows rain and water no more, without a step.
 
     Returns:
         The altered series and the last cell of the event.
@@ -94,7 +94,8 @@ def inject(series: Series, kind: str, first: int, sigma: float, rng: np.random.G
         back = cells * 3
         values[first:end] = values[first - back : end - back]
     elif kind == "decoupled":
-        values = _follow_no_more(values, first, end, min(series.cells(YEAR_DAYS), first // 2))
+        year = series.cells(YEAR_DAYS)
+        values = _follow_no_more(values, first, end, year if first > year + _NEAR else first // 2)
     elif kind == "unit":
         values[first:end] *= rng.choice(list(LENGTHS)) ** sign
     elif kind == "timing":
@@ -205,9 +206,11 @@ def _follow_no_more(values: Array, first: int, end: int, back_cells: int) -> Arr
 
 
 def _level(values: Array) -> float:
-    """The median of the newest readings."""
-    known = values[np.isfinite(values)][-_NEAR:]
-    return float(np.median(known)) if known.size else 0.0
+    """Where a series stands at its end: on the line of its newest readings."""
+    known = np.flatnonzero(np.isfinite(values))[-_NEAR:]
+    if known.size < 2:
+        return float(values[known].sum())
+    return float(np.polyfit(known - (len(values) - 1), values[known], 1)[1])
 
 
 def _borrow(values: Array, first: int, last: int, back_cells: int) -> Array:
