@@ -46,7 +46,7 @@ WINDOW, HORIZONS, HIDDEN, STATIONS = 60, 3, 32, 8
 
 def list_models() -> list[dict[str, Any]]:
     """One row a model, in the order forecasts, parts of a curve, curves, anomalies."""
-    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, RULES, SITE_RULES
+    from detection.anomaly.registry import CHECKS, COMPOSITES, FANS, READS_QUANTITIES, RULES, SITE_RULES
     from detection.anomaly.registry import NETWORKS as AUTOENCODERS
     from forecasting.decomposition.components import FOR_FORECASTS, METHODS
     from forecasting.registry import (
@@ -86,7 +86,10 @@ def list_models() -> list[dict[str, Any]]:
     for name, path in {**RULES, **SITE_RULES, **FANS, **AUTOENCODERS}.items():
         size = _size_of_autoencoder(name) if name in AUTOENCODERS else {}
         row = _describe(name, "anomaly detector", path)
-        rows.append(row | size | {"served": True} | _score_detector(name, found))
+        told = _score_detector(name, found)
+        if name in READS_QUANTITIES:
+            told = _score_beside_quantities(name, read_benchmark("anomalies-beside")) | {"reads_drivers": True}
+        rows.append(row | size | {"served": True} | told)
     for name in COMPOSITES:
         parts = ", ".join(COMPOSITES[name])
         row = {"id": name, "kind": "anomaly detector", "what": f"Several rules that share one budget: {parts}."}
@@ -109,6 +112,7 @@ def tell_model(row: Mapping[str, Any]) -> str:
     return "\n".join(told + tell_reasons(row))
 
 
+_EQUAL = "recall_at_equal_false_alarms"
 _EMPTY: dict[str, Any] = {
     "id": None, "kind": None, "what": None, "paper": None, "parameters": None, "reads_drivers": False,
     "reads_graph": False, "served": False, "scores": None, "note": NOT_MEASURED, "reasons_for": None,
@@ -328,6 +332,23 @@ def _score_beside() -> dict[str, Any]:
                 f"{lead} before the end, {one}: error {mine:.2g} days, inverse velocity {other:.2g} days"
             )
     told[False].append("it has no gate, and says a time for a slope that never fails")
+    return _weigh(scores, told)
+
+
+def _score_beside_quantities(name: str, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Recall of faults laid into the motion and other quantities, at equal false alarms, beside the rules."""
+    scores, told = [], dict[bool, list[str]]({True: [], False: []})
+    for one, table in (kept or {"figures": {}})["figures"].items():
+        rows = {(row["quantity"], row["detector"]): row for row in table if "refused" not in row}
+        for (quantity, detector), row in rows.items():
+            rules = rows.get((quantity, "rules"), {}).get(_EQUAL)
+            if detector != name or row[_EQUAL] is None or rules is None:
+                continue
+            record = {"record": "anomalies-beside.json", "measured_at": kept and kept["measured_at"]}
+            keys = ("precision", "recall", "f1", "budget_per_sensor_month", "seeds", _EQUAL)
+            place = f"{one} {quantity.replace('_', ' ')}"
+            scores.append({"set": place, **{k: row[k] for k in keys}, f"rules_{_EQUAL}": rules, **record})
+            told[row[_EQUAL] > rules].append(f"{place}: finds {row[_EQUAL]:.0%}, rules {rules:.0%}")
     return _weigh(scores, told)
 
 
