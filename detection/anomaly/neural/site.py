@@ -35,7 +35,7 @@ class SiteAutoencoder(nn.Module):
 
 
 class QuantitiesAutoencoder(SiteAutoencoder):
-    """The same, which reads other quantities of the site, such as rain and pore pressure, beside what it tells."""
+    """The denoising one (Vincent et al. 2008), which reads other quantities, such as rain, beside what it fills in."""
 
 
 def hide_newest(mask: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -275,7 +275,8 @@ def _group_quantities(
     """Series by quantity, the motion first, and those that nothing scores: they are read alone."""
     from monitor.domain.instruments.watched import MOTION, OWN, WATCHED
 
-    groups, drivers = {MOTION: dict(samples)}, dict[str, Series]()
+    groups: dict[str, dict[str, Series]] = {MOTION: dict(samples)}
+    drivers: dict[str, Series] = {}
     for name, series in beside.items():
         quantity = name.rpartition(".")[2]
         mine = groups.setdefault(quantity, {}) if WATCHED.get(quantity, OWN).parts else drivers
