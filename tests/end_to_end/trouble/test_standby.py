@@ -19,7 +19,7 @@ import pytest
 from monitor.store.database.engine import Database
 from monitor.store.service_state import load_stamps
 from tests.conftest import MosquittoServer, PostgresServer, wait_for
-from tests.data.cable import Cable
+from tests.data.far.cable import Cable
 from tests.data.running import Service, publish
 from tests.end_to_end.test_never_lower import site_file
 from tests.end_to_end.trouble.test_cannot_decide import Receiver, health, receiver

@@ -11,7 +11,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.database.core_turn import CoreTurn
 from monitor.store.database.engine import Database
 from tests.conftest import wait_for
-from tests.data.cable import Cable
+from tests.data.far.cable import Cable
 from tests.integration.store.test_reader_attacks import NOW
 
 pytestmark = pytest.mark.server

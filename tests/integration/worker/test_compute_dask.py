@@ -5,20 +5,13 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from detection.imagery.footprints.records import STRIPS
 from forecasting.data.series import Panel
@@ -33,8 +26,9 @@ from monitor.jobs.worker import run_in_worker
 from monitor.worker import cluster, compute
 from monitor.worker.cluster import Cluster
 from monitor.worker.records import Task, spell_record
-from tests.conftest import REPOSITORY, free_port, wait_for
+from tests.conftest import wait_for
 from tests.data.drawn_scenes import draw, draw_tall, may
+from tests.data.far.cluster import FarCluster, start_cluster
 
 BODY = """
 import os, time
@@ -45,57 +39,13 @@ def sleep(payload): open(payload["path"], "a").write(f"{os.getpid()}\\n"); time.
 DOUBLE, FAIL, SLEEP = (Task(f"far_jobs:{name}", dict, dict) for name in ("double", "fail", "sleep"))
 
 
-def write_certificate(folder: Path) -> tuple[str, str]:
-    """One certificate for all sides, its own authority: what it takes is in the files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "cluster")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    plain = serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    (folder / "cluster.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return str(folder / "cluster.pem"), str(folder / "key.pem")
-
-
 @pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
     """A scheduler and workers of one thread, each a process of its own on loopback; `start` adds a worker."""
     folder = tmp_path_factory.mktemp("dask")
     (folder / "far_jobs.py").write_text(BODY)
-    file, key = write_certificate(folder)
-    address = f"tls://127.0.0.1:{free_port()}"
-    secrets = ["--tls-ca-file", file, "--tls-cert", file, "--tls-key", key]
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(*words: str, **more: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{REPOSITORY}", **more}
-        command = [sys.executable, "-m", f"distributed.cli.{words[0]}", *words[1:], *secrets, "--no-dashboard"]
-        process = subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.DEVNULL)
-        running.append(process)
-        return process
-
-    place = ["--nthreads", "1", "--no-nanny", "--host", "tls://127.0.0.1", "--local-directory", str(folder)]
-    start("dask_scheduler", "--host", address, "--no-show", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="1")
-
-    def start_worker(name: str, **more: str) -> subprocess.Popen[bytes]:
-        return start("dask_worker", address, "--name", name, *place, **more)
-
-    where = Cluster(address, file, file, key)
-    first = start_worker("first")
-    try:
-        yield SimpleNamespace(where=where, start=start_worker, first=first)
-    finally:
-        cluster._forget(where)
-        for process in reversed(running):
-            process.kill()  # a worker that has lost its scheduler may take its time to end in order
-        for process in running:
-            process.wait()
+    with start_cluster(folder) as found:
+        yield found
 
 
 def test_a_job_runs_in_a_process_of_the_workers_machine(far: Any) -> None:
