@@ -5,7 +5,7 @@ import errno
 import importlib
 import os
 import sys
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from monitor.worker.memory import end_without_look, without_looks
 
@@ -78,7 +78,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
     end_without_look()
     words = sys.argv[1:] if arguments is None else arguments
-    sys.exit(run_verb(words))
+    status = run_verb(words)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+    sys.exit(status)
 
 
 def run_verb(words: list[str]) -> int:
@@ -91,12 +96,12 @@ def run_verb(words: list[str]) -> int:
     except (Exception, SystemExit) as error:  # the edge: a person gets one line, never a traceback
         cause = error.__context__ if isinstance(error, SystemExit) else error
         if isinstance(cause, BrokenPipeError):  # the reader (head, less) has seen enough
-            _drop_output()
+            _drop(sys.stdout)
             return READER_LEFT
         if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
             raise
         if isinstance(error, OSError):
-            _drop_output()
+            _drop(sys.stdout)
         with contextlib.suppress(OSError):
             print(_describe(error), file=sys.stderr)
         return 1
@@ -104,11 +109,11 @@ def run_verb(words: list[str]) -> int:
         return status
 
 
-def _drop_output() -> None:
-    """Send what is left of the output nowhere: the end of the interpreter would try to write it once more."""
+def _drop(stream: TextIO) -> None:
+    """Send what is left of an output nowhere: the end of the interpreter would try to write it once more."""
     with contextlib.suppress(OSError):  # what a test reads is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 
