@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from monitor.errors import JobError
 from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
-from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, forget, forget_others, score_new
+from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, forget, forget_others, score_new
 from monitor.jobs.samples import Samples, load_displacements, load_ids
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
@@ -31,12 +31,15 @@ from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, late
 from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
-from monitor.store.readings.gaps import Hole, add_gaps, fill_gaps, find_filled
+from monitor.store.readings.gaps import HOLES_AT_ONCE, Hole, add_gaps, fill_gaps, find_filled
+from monitor.store.readings.observations import in_chunks
+from monitor.store.readings.reading_stamps import load_later_entries
 from monitor.worker.records import Task
 
 SCORE: Final = Task("detection.anomaly.jobs:score", Scoring, Scores)
 # faults that are certain, not scored: they are kept under the name of their check
 CHECK_OF = {kind: check for check, kind in CERTAIN.items()}
+SERIES_AT_ONCE: Final = 2000  # of several groups: what one statement takes
 FIRST_RUN_STEPS = 60  # epochs scored when a detector has never run on the site
 CHECKED_AGAIN: Final = timedelta(days=7)  # at least, where only checks look: the service may have stood still so long
 LEFT_OUT: Final = "not scored"
@@ -54,7 +57,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     with db.read() as c:
         groups = list_groups(site, load_ids(c, site.id))
         step = next((group.step_s for group in groups if group.name == MOTION), None)
-        active = {d: None if step is None else _find_fit(c, site, d, step) for d in plan.detectors}
+        active = {d: None if step is None or d in CERTAIN else _find_fit(c, site, d, step) for d in plan.detectors}
         factors = load_factors(c, site)
     forget_others(db, site.id, {group.name for group in groups})
     parts, failed = correct(db, site, now), False
@@ -112,41 +115,65 @@ def _score_all(
     """
     added, over, is_empty, left_out = Counter[str](), Counter[str](), True, 0
     with db.read() as c:
-        words = load_dismissed(c, site, now - ECHO, now)
-    for group in groups:
+        words, entered = load_dismissed(c, site, now - ECHO, now), load_later_entries(c, site.id, now)
+    for together in _divide(groups):
         # a checkpoint and the labels behind a factor were counted on motion, and speak of nothing else
-        serving, factor_of = (active, factors) if group.name == MOTION else (dict.fromkeys(active), {})
-        wanted = _choose_thresholds(group, serving)
-        shown_above = {d: None if site.anomalies_vote else factor_of.get(d, 1.0) for d in wanted}
-        first = partial(_find_first, group, now)
-        found = score_new(db, site, group, wanted, shown_above, words, first, now)
-        if found is None:
-            continue
-        is_empty, left_out = False, left_out + found.left_out
-        rows = _make_rows(site, group, found, serving, factor_of)
-        holes = [
-            Hole(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
-            for one, begin_s, end_s in found.holes
-        ]  # fmt: skip
+        behind = [(active, factors) if one.name == MOTION else (dict.fromkeys(active), {}) for one in together]
+        wanted = [_ask(site, one, *means, now) for one, means in zip(together, behind, strict=True)]
         try:
-            with db.write() as c:
-                for detector, ones in rows.items():
-                    added[detector] += add_anomalies(c, ones, now)
-                    over[detector] += sum(one.alerted for one in ones)
-                add_gaps(c, holes, now)
+            rows, holes = dict[str, list[AnomalyRow]](), list[Hole]()
+            found_of = score_new(db, site, wanted, words, entered, now)
+            for group, found, means in zip(together, found_of, behind, strict=True):
+                if found is None:
+                    continue
+                is_empty, left_out = False, left_out + found.left_out
+                for detector, ones in _make_rows(site, group, found, *means).items():
+                    rows.setdefault(detector, []).extend(ones)
+                holes += (
+                    Hole(one.series_id, from_epoch_s(begin_s), from_epoch_s(end_s), one.spec.interval_s)
+                    for one, begin_s, end_s in found.holes
+                )
+            if any(rows.values()):
+                with db.write() as c:
+                    for detector, ones in rows.items():
+                        added[detector] += add_anomalies(c, ones, now)
+                        over[detector] += sum(one.alerted for one in ones)
+            for some in in_chunks(holes, HOLES_AT_ONCE):
+                with db.write() as c:
+                    add_gaps(c, some, now)
         except BaseException:
             forget(db, site.id)  # what it took for stored is not
             raise
     with db.read() as c:
         filled = find_filled(c, site, now)
-    if filled:
+    for some in in_chunks(filled, HOLES_AT_ONCE):
         with db.write() as c:
-            fill_gaps(c, filled, now)
+            fill_gaps(c, some, now)
     named = [*(d for d in active if d in RUNNING), *CERTAIN]
     said = {d: _describe(added[d], over[d]) for d in named}
     if left_out:
         said[LEFT_OUT] = f"{left_out} earlier readings; they were searched for what lasts: stuck, another unit"
     return None if is_empty else said
+
+
+def _divide(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """Groups that are read and stored together: the questions do not grow with their number, nor what is in memory."""
+    together: list[Group] = []
+    for group in groups:
+        if together and sum(len(one.series) for one in (*together, group)) > SERIES_AT_ONCE:
+            yield together
+            together = []
+        together.append(group)
+    if together:
+        yield together
+
+
+def _ask(
+    site: Site, group: Group, serving: Mapping[str, ModelRow | None], factors: Mapping[str, float], now: datetime
+) -> Wanted:
+    chosen = _choose_thresholds(group, serving)
+    shown_above = {d: None if site.anomalies_vote else factors.get(d, 1.0) for d in chosen}
+    return Wanted(group, chosen, shown_above, partial(_find_first, group, now))
 
 
 def _choose_thresholds(group: Group, serving: Mapping[str, ModelRow | None]) -> dict[str, dict[str, float]]:

@@ -5,7 +5,7 @@ or what was entered of earlier readings changed. So it is when a reading comes a
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -25,14 +25,12 @@ from detection.anomaly.running.state import Dismissed, Running, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
 from monitor.domain.instruments.watched import Group, Watched
-from monitor.domain.observation import is_fit
 from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.models.wrong_units import JUDGED
-from monitor.store.readings.observations import count_series
-from monitor.store.readings.reading_stamps import Stamp, has_late, load_later_entries, load_newer_readings
+from monitor.store.readings.reading_stamps import Stamp, Stretch, find_late, load_newer_values
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
@@ -48,7 +46,6 @@ class _Key:
     group: Group
     detectors: Mapping[str, Thresholds]
     shown_above: Mapping[str, float | None]
-    series: tuple[int, int]
     entered: Mapping[int, Stamp]
 
 
@@ -77,6 +74,24 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a group.
+
+    Attributes:
+        group: Its series are neighbours.
+        detectors: Those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
+        shown_above: Of each detector, how many thresholds a score must have before people are told; None: nothing is
+            held back as an echo.
+        since: Says after which readings are new where nothing is kept, from what each of the detectors has scored.
+    """
+
+    group: Group
+    detectors: Mapping[str, Thresholds]
+    shown_above: Mapping[str, float | None]
+    since: "Callable[[Sequence[Scored]], datetime]"
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a run found: scores by detector, certain faults, and the ids of all series by label.
 
@@ -94,54 +109,113 @@ class Found:
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
 Words = Mapping[int, tuple[datetime, datetime | None]]  # of each series that has some, as `load_dismissed` gives them
 Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
+OpenSeries = list[tuple[str, int, datetime]]  # label and id of each series, and the instant after which cells are open
+Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
 
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
 
 
 def score_new(
-    db: Database, site: Site, group: Group, detectors: Mapping[str, Thresholds],
-    shown_above: Mapping[str, float | None], words: Words, since: Callable[[Sequence[Scored]], datetime], now: datetime,
-) -> Found | None:  # fmt: skip
-    """Score what is new of a group and look for certain faults in it; None where there is no reading.
+    db: Database, site: Site, wanted: Sequence[Wanted], words: Words, entered: Mapping[int, Stamp], now: datetime
+) -> list[Found | None]:
+    """Score what is new of some groups and look for certain faults in it; None where there is no reading.
+
+    What is new of all groups that have a state is read at once. Who does not store what was found must `forget`.
 
     Args:
         db: the database.
         site: the declaration.
-        group: its series that are neighbours.
-        detectors: those of `running.RUNNING` that are wanted, with their thresholds; none where only checks look.
-        shown_above: of each detector, how many thresholds a score must have before people are told; None: nothing is
-            held back as an echo.
+        wanted: groups, and who looks at them.
         words: up to when people dismissed the alarms of each series of the site, and its stuck stretch.
-        since: says after which readings are new where nothing is kept, from what each of the detectors has scored.
+        entered: what was entered of the readings of the site after they arrived.
         now: the instant.
     """
     states = _STATES.setdefault(db, {}).setdefault(site.id, {})
-    dismissed = {
+    keys = [_Key(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
+    kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
+    with db.read() as c:
+        # they lack nothing but readings of open cells
+        fresh = {state.key.group.name: series for state, series in _leave_late(c, kept, now)}
+        nothing = Stamp()
+        held = [(i, at, entered.get(i, nothing)) for series in fresh.values() for _, i, at in series]
+        newer = load_newer_values(c, held, now, now)
+    return [
+        _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
+        if key.group.name in fresh and states[key.group.name].key == key
+        # thresholds alone ask for another state: what was scored by others before is not scored again
+        else _look_first(db, states, key, _pick(words, key.group), one.since, now, is_known=key.group.name in fresh)
+        for key, one in zip(keys, wanted, strict=True)
+    ]
+
+
+def _may_go_on(state: State, key: _Key, now: datetime) -> bool:
+    """Whether a state is young enough, and differs from what is asked for in thresholds at most."""
+    is_young = state.looked_at <= now < state.made_at + KEPT_STEPS * timedelta(seconds=state.key.group.step_s)
+    return is_young and replace(state.key, detectors=key.detectors, shown_above=key.shown_above) == key
+
+
+def _leave_late(c: Connection, states: Sequence[State], now: datetime) -> Iterator[tuple[State, OpenSeries]]:
+    """States into whose closed cells nothing came since they were looked at, and their series."""
+    opened = [(state, _list_open(state)) for state in states]
+    closed: dict[datetime, list[Stretch]] = {}  # by newest look: one, but where a group is new
+    for state, series in opened:
+        back = LATE_STEPS * timedelta(seconds=state.key.group.step_s)
+        closed.setdefault(state.looked_at, []).extend((i, at - back, at) for _, i, at in series)
+    late = {i for looked_at, stretches in closed.items() for i in find_late(c, stretches, looked_at, now)}
+    return ((state, series) for state, series in opened if late.isdisjoint(i for _, i, _ in series))
+
+
+def _pick(words: Words, group: Group) -> Dismissed:
+    """Those of a group, by label and in seconds."""
+    return {
         one.label: (epoch_s(alarms), -inf if stuck is None else epoch_s(stuck))
         for one in group.series if one.series_id in words for alarms, stuck in (words[one.series_id],)
     }  # fmt: skip
+
+
+def _go_on(
+    db: Database, state: State, newer: Mapping[int, Sequence[Value]], dismissed: Dismissed, now: datetime
+) -> Found:
+    """Score what is new with a state that is kept."""
+    holes = _add_new(state, newer)
+    state.looked_at = now
+    if dismissed != state.dismissed:
+        state.dismissed = dismissed
+        state.running.forgive(dismissed)
+    scores, suspects = state.running.score()
+    findings = list[Finding]()
+    if suspects:
+        with db.read() as c:
+            findings += _check(c, state, suspects, now)
+    return Found(scores, findings, state.series_ids, holes)
+
+
+def _look_first(
+    db: Database, states: dict[str, State], key: _Key, dismissed: Dismissed,
+    since: Callable[[Sequence[Scored]], datetime], now: datetime, *, is_known: bool,
+) -> Found | None:  # fmt: skip
+    """Make the state of a group anew from the database, and score what is new.
+
+    Args:
+        db: the database.
+        states: those of the site.
+        key: what the state is for.
+        dismissed: see `Running.forgive`.
+        since: see `Wanted`.
+        now: the instant.
+        is_known: all that came up to the newest look is in the state there was.
+    """
+    group, state = key.group, states.get(key.group.name)
     with db.read() as c:
-        key = _Key(site, group, detectors, shown_above, count_series(c, site.id), load_later_entries(c, site.id, now))
-        state = states.get(group.name)
-        if state is None or state.key != key or not _is_fresh(c, state, now):
-            scored = [latest_by_series(c, site.id, d) for d in detectors]
-            from_at = since(scored)
-            if state is not None and state.looked_at <= now and not _differs_in_thresholds(c, state, key, now):
-                # what came too late for the state is scored now
-                from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
-            began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
-            samples = read_all(c, group.series, began, now)
-            told = {d: latest_by_series(c, site.id, d, told=(from_at - ECHO, from_at)) for d in detectors}
-            found_of = {kind: latest_by_series(c, site.id, check, told=(began, now)) for check, kind in LASTING.items()}
-        else:
-            holes = _add_new(c, state, now)
-            state.looked_at = now
-            if dismissed != state.dismissed:
-                state.dismissed = dismissed
-                state.running.forgive(dismissed)
-            scores, suspects = state.running.score()
-            findings = list(_check(c, state, suspects, now))
-            return Found(scores, findings, state.series_ids, holes)
+        scored = [latest_by_series(c, key.site.id, d) for d in key.detectors]
+        from_at = since(scored)
+        if state is not None and state.looked_at <= now and not is_known:
+            # what came too late for the state is scored now
+            from_at = min(from_at, state.looked_at - LATE_STEPS * timedelta(seconds=group.step_s))
+        began = now - HISTORY_STEPS * timedelta(seconds=group.step_s)
+        samples = read_all(c, group.series, began, now)
+        told = {d: latest_by_series(c, key.site.id, d, told=(from_at - ECHO, from_at)) for d in key.detectors}
+        found_of = {kind: latest_by_series(c, key.site.id, check, told=(began, now)) for check, kind in LASTING.items()}
     # for seconds: the database is not held meanwhile
     built = _build(samples, group.step_s)
     found = _begin(states, key, built, told, dismissed, from_at, now)
@@ -150,21 +224,6 @@ def score_new(
     lasting = [f for one in built for f in _find_lasting(*one, group, from_at, found_of)]
     left_out = sum(_count_left_out(s, scored, from_at) for s in samples)
     return replace(found, findings=[*found.findings, *lasting], left_out=left_out)
-
-
-def _is_fresh(c: Connection, state: State, now: datetime) -> bool:
-    """True where the state lacks nothing but readings of open cells."""
-    step = timedelta(seconds=state.key.group.step_s)
-    late = LATE_STEPS * step
-    if not state.looked_at <= now < state.made_at + KEPT_STEPS * step:
-        return False
-    return not has_late(c, [(i, at - late, at) for _, i, at in _list_open(state)], state.looked_at, now)
-
-
-def _differs_in_thresholds(c: Connection, state: State, key: _Key, now: datetime) -> bool:
-    """True where thresholds alone ask for another state: what was scored by others before is not scored again."""
-    same = replace(state.key, detectors=key.detectors, shown_above=key.shown_above)
-    return same == key and _is_fresh(c, state, now)
 
 
 def forget(db: Database, site: str) -> None:
@@ -212,25 +271,21 @@ def _begin(
     return Found(scores, findings, state.series_ids, holes)
 
 
-def _list_open(state: State) -> list[tuple[str, int, datetime]]:
-    """Label and id of each series, and the instant after which its cells are open."""
+def _list_open(state: State) -> OpenSeries:
     from_s = state.running.open_from_s().tolist()
     at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
     return [(n, state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
 
 
-def _add_new(c: Connection, state: State, now: datetime) -> list[tuple[Watched, float, float]]:
-    """Read what came into the open cells and after them; returns the holes before it."""
-    nothing, entered = Stamp(), state.key.entered
-    series = _list_open(state)
-    newer = load_newer_readings(c, [(i, at, entered.get(i, nothing)) for _, i, at in series], now, now)
+def _add_new(state: State, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
+    """Take what came into the open cells and after them; returns the holes before it."""
     holes = []
-    for name, series_id, _ in series:
-        came = [(epoch_s(r.observed_at), r) for r in newer.get(series_id, ())]
-        if fit := [(at_s, r.value) for at_s, r in came if is_fit(r)]:
+    for name, one in state.series.items():
+        came = newer.get(one.series_id, ())
+        if fit := [(at_s, value) for at_s, value in came if value is not None]:
             state.running.add(name, *zip(*fit, strict=True))
         if (recent := state.recent.get(name)) is not None:
-            holes += [(state.series[name], *ends) for ends in _push(recent, came, state.series[name].spec.interval_s)]
+            holes += [(one, *ends) for ends in _push(recent, came, one.spec.interval_s)]
     return holes
 
 

@@ -9,30 +9,35 @@ from sqlalchemy.exc import DBAPIError
 MANY: Final = 1000  # rows from which on COPY costs less than arrays
 
 
-def insert_rows(c: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows whose values are spelled as the database keeps them; none is nothing.
+def insert_rows(
+    c: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]], *,
+    unless_there: bool = False,
+) -> int:  # fmt: skip
+    """Insert rows whose values are spelled as the database keeps them; none is nothing. Returns how many were added.
 
     Args:
         c: a write transaction.
         table: name of the table, of our own code.
-        columns: their names and PostgreSQL types (bigint, int4, text, float8), in the order of a row.
+        columns: their names and PostgreSQL types (bigint, int4, text, float8, bool), in the order of a row.
         rows: what goes in; an instant is its text.
+        unless_there: rows whose key is there are passed by, and raise nothing.
     """
     if not rows:
-        return
-    names = ", ".join(columns)
+        return 0
+    names, passed = ", ".join(columns), " ON CONFLICT DO NOTHING" if unless_there else ""
     if c.dialect.name == "sqlite":
         marks = ",".join("?" * len(columns))
-        c.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))  # noqa: S608 - names of ours
-        return
-    if len(rows) >= MANY:
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){passed}"  # noqa: S608 - names of ours
+        return int(c.exec_driver_sql(statement, list(rows)).rowcount)
+    if len(rows) >= MANY and not unless_there:
         _copy(c, f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)", tuple(columns.values()), rows)
-        return
+        return len(rows)
     arrays = ", ".join(f"%s::{kind}[]" for kind in columns.values())
-    c.exec_driver_sql(
-        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})",  # noqa: S608 - names of ours
+    done = c.exec_driver_sql(
+        f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}){passed}",  # noqa: S608 - names of ours
         tuple(_spell(kind, column) for kind, column in zip(columns.values(), zip(*rows, strict=True), strict=True)),
     )
+    return int(done.rowcount)
 
 
 def _spell(kind: str, column: tuple[Any, ...]) -> list[Any]:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from monitor.store.database.engine import add_all_absent
+from monitor.domain.instants import spell
+from monitor.store.database.bulk import insert_rows
 from monitor.store.schema.tables import anomaly, series
 
 
@@ -56,14 +56,24 @@ class Held:
 
 
 ECHO: Final = timedelta(days=90)  # longer than what was alerted of stays in any part
-_NAMES: Final = (*AnomalyRow.__slots__, "scored_at")
-_read: Final = attrgetter(*AnomalyRow.__slots__)
+_COLUMNS: Final = {
+    "series_id": "bigint", "at": "text", "detector": "text", "score": "float8", "threshold": "float8",
+    "budget": "float8", "kind": "text", "alerted": "bool", "model_hash": "text", "factor": "float8",
+    "compared_with": "text", "scored_at": "text",
+}  # fmt: skip
 
 
 def add_anomalies(c: Connection, rows: Sequence[AnomalyRow], now: datetime) -> int:
     """Add scores; an epoch is scored once per detector. Returns how many were new."""
-    values = [dict(zip(_NAMES, (*_read(row), now), strict=True)) for row in rows]
-    return add_all_absent(c, anomaly, values)
+    spelled, scored_at = {at: spell(at) for at in {row.at for row in rows}}, spell(now)  # most rows have the same
+    values = [
+        (
+            r.series_id, spelled[r.at], r.detector, r.score, r.threshold, r.budget, r.kind, r.alerted, r.model_hash,
+            r.factor, r.compared_with, scored_at,
+        )
+        for r in rows
+    ]  # fmt: skip
+    return insert_rows(c, "anomaly", _COLUMNS, values, unless_there=True)
 
 
 def latest_by_series(

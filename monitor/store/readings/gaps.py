@@ -6,15 +6,18 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from detection.anomaly.records import HOLE
+from monitor.domain.instants import spell
 from monitor.domain.site import Site
-from monitor.store.database.engine import add_all_absent
+from monitor.store.database.bulk import insert_rows
 from monitor.store.readings.reading_stamps import load_epochs
 from monitor.store.schema.tables import observation, reading_gap, series
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
+HOLES_AT_ONCE: Final = 1000  # holes in one transaction: nothing that is urgent waits longer than for these
+_COLUMNS: Final = {"series_id": "bigint", "from_at": "text", "to_at": "text", "missing": "int4", "found_at": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +51,20 @@ class Gap:
 def add_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
     """Keep holes that no reading lies in, of whatever use it is; of one with readings, what is left of it.
 
+    Done twice it does nothing more: what was cut off between two transactions goes on from the begin.
+
     Returns:
         How many were new.
     """
     epochs = load_epochs(c, [(hole.series_id, hole.from_at, hole.to_at) for hole in holes], now)
-    rows = []
+    rows, found_at = [], spell(now)
     for hole, inside in zip(holes, epochs, strict=True):
         instants = [hole.from_at, *inside]
         for begin, end in pairwise(instants):
             steps = (end - begin).total_seconds() / hole.interval_s
             if steps > HOLE:
-                rows.append(
-                    {"series_id": hole.series_id, "from_at": begin, "to_at": end, "missing": round(steps) - 1,
-                     "found_at": now, "filled_at": None}
-                )  # fmt: skip
-    return add_all_absent(c, reading_gap, rows)
+                rows.append((hole.series_id, spell(begin), spell(end), round(steps) - 1, found_at))
+    return insert_rows(c, "reading_gap", _COLUMNS, rows, unless_there=True)
 
 
 def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
@@ -85,11 +87,11 @@ def find_filled(c: Connection, site: Site, now: datetime) -> list[Hole]:
 
 
 def fill_gaps(c: Connection, holes: Sequence[Hole], now: datetime) -> None:
-    """Take back gaps that readings lie in, and keep what is left of them."""
+    """Take back gaps that readings lie in, and keep what is left of them; at least one."""
     g = reading_gap.c
-    for hole in holes:
-        mine = (g.series_id == hole.series_id, g.from_at == hole.from_at, g.to_at == hole.to_at)
-        c.execute(update(reading_gap).where(*mine).values(filled_at=now))
+    mine = g.series_id == bindparam("id"), g.from_at == bindparam("begin"), g.to_at == bindparam("end")
+    ends = [{"id": hole.series_id, "begin": hole.from_at, "end": hole.to_at} for hole in holes]
+    c.execute(update(reading_gap).where(*mine).values(filled_at=now), ends)
     add_gaps(c, holes, now)
 
 

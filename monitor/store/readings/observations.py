@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Row, Select, String, bindparam, func, select, type_coerce
+from sqlalchemy import Connection, Row, Select, String, bindparam, select, type_coerce
 
 from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import spell
@@ -259,9 +259,9 @@ def _existing(
     return there, newest
 
 
-def in_chunks(items: Sequence[_T]) -> Iterable[Sequence[_T]]:
-    """Parts of a list that one statement can take."""
-    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))
+def in_chunks(items: Sequence[_T], at_once: int = _CHUNK) -> Iterable[Sequence[_T]]:
+    """Parts of a list, as long as one statement can take them."""
+    return (items[i : i + at_once] for i in range(0, len(items), at_once))
 
 
 def _renew_latest(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
@@ -292,12 +292,6 @@ def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     s = series.c
     found = select(s.id, s.site, s.station, s.quantity, s.unit).where(s.site == site).order_by(s.station, s.quantity)
     return [SeriesRow(*row) for row in connection.execute(found)]
-
-
-def count_series(connection: Connection, site: str) -> tuple[int, int]:
-    """How many series of a site have readings, and the newest id: another pair where one is new."""
-    found = connection.execute(select(func.count(), func.max(series.c.id)).where(series.c.site == site)).one()
-    return int(found[0]), int(found[1] or 0)
 
 
 def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:

@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
-from monitor.domain.instants import parse, spell
-from monitor.domain.observation import Reading
+from monitor.domain.instants import epoch_s, parse, spell
+from monitor.domain.observation import Reading, is_fit
 from monitor.store.readings.observations import (
     choose_speaking,
     in_chunks,
@@ -44,6 +44,9 @@ class Stamp:
     received: str = ""
     flags: tuple[int, int] = (0, 0)
     offsets: tuple[int, ...] = ()
+
+
+_UNTOUCHED: Final = Stamp()
 
 
 def load_stamps(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[Stamp]:
@@ -108,37 +111,52 @@ def load_newer(
         Readings and the stamp of the longer stretch, for series that have any.
     """
     found = {}
-    for series_id, stamp, mine, readings in _iter_newer(c, held, to_at, known_at):
+    for series_id, after, stamp, mine in _iter_newer(c, held, to_at, known_at):
         longer = replace(
             stamp, rows=stamp.rows + len(mine), first=stamp.first or mine[0][0],
             revisions=stamp.revisions + sum(r[2] for r in mine), received=max(stamp.received, *(r[1] for r in mine)),
         )  # fmt: skip
-        found[series_id] = (readings, longer)
+        found[series_id] = _make_newer(c, series_id, after, stamp, mine, to_at, known_at), longer
     return found
 
 
-def load_newer_readings(
+def load_newer_values(
     c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
-) -> dict[int, list[Reading]]:
-    """The readings of `load_newer` alone, for a reader that keeps no stamps."""
-    return {series_id: readings for series_id, _, _, readings in _iter_newer(c, held, to_at, known_at)}
+) -> dict[int, list[tuple[float, float | None]]]:
+    """The epochs of `load_newer` in seconds and their values, None for one that no model may learn from."""
+    found, seconds = {}, dict[str, float]()  # most series have the same epochs
+    for series_id, after, stamp, rows in _iter_newer(c, held, to_at, known_at):
+        if stamp == _UNTOUCHED and not any(row[2] or row[6] for row in rows):  # no revision, no flag: as it came
+            for row in rows:
+                if row[0] not in seconds:
+                    seconds[row[0]] = epoch_s(parse(row[0]))
+            found[series_id] = [(seconds[row[0]], row[3]) for row in rows]
+        else:
+            readings = _make_newer(c, series_id, after, stamp, rows, to_at, known_at)
+            found[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
+    return found
+
+
+def _make_newer(
+    c: Connection, series_id: int, after: datetime, stamp: Stamp, rows: list[Any], to_at: datetime, known_at: datetime
+) -> list[Reading]:
+    offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
+    later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
+    return make_readings(choose_speaking(rows), offsets, later)
 
 
 def _iter_newer(
     c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
-) -> Iterator[tuple[int, Stamp, list[Any], list[Reading]]]:
-    """Series, stamp, rows and readings of those that have any."""
+) -> Iterator[tuple[int, datetime, Stamp, list[Any]]]:
+    """What is held of those that have rows, and the rows."""
     columns = "k.id, o.observed_at, o.received_at, o.revision, o.value_raw, o.sigma, o.solution, o.flags, o.extra"
     order = "ORDER BY k.id, o.observed_at, o.revision"
     rows: dict[int, list[Any]] = defaultdict(list)
     for row in _ask(c, [(i, after, to_at) for i, after, _ in held], columns, order, known_at):
         rows[row[0]].append(row[1:])
     for series_id, after, stamp in held:
-        if (mine := rows.get(series_id)) is None:
-            continue
-        offsets = load_offsets(c, series_id, known_at) if stamp.offsets else []
-        later = load_later_flags(c, series_id, after, to_at, known_at) if stamp.flags[0] else {}
-        yield series_id, stamp, mine, make_readings(choose_speaking(mine), offsets, later)
+        if (mine := rows.get(series_id)) is not None:
+            yield series_id, after, stamp, mine
 
 
 def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime) -> list[list[datetime]]:
@@ -150,10 +168,9 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
 
 
-def has_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> bool:
-    """True where a reading of a stretch arrived after an instant."""
-    late = f"AND o.received_at > '{spell(after)}' LIMIT 1"
-    return bool(_ask(c, stretches, "k.id", late, known_at))
+def find_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> set[int]:
+    """Series of which a reading in their stretch arrived after an instant."""
+    return {row[0] for row in _ask(c, stretches, "DISTINCT k.id", f"AND o.received_at > '{spell(after)}'", known_at)}
 
 
 def _ask(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.alert import Actor
@@ -313,6 +313,25 @@ def test_other_quantities_leave_the_scores_of_the_motion_as_they_are(database: D
     for hours in (FAULT, FAULT + 24):
         anomaly.run(database, CONFIG, alone, START + (hours - 1) * HOUR + timedelta(minutes=5))
     assert list_rows() == with_others
+
+
+def test_a_run_asks_as_many_questions_whatever_the_number_of_quantities(database: Database) -> None:
+    asked: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, sql, *_: asked.append(sql))
+    counts = []
+    for stations, scores in (({"C1": ("displacement",)}, 2), (STATIONS, 18)):  # groups: one; five
+        site = declare(stations)
+        rows = list(draw(stations, range(900), lambda _, __, value: value))
+        for hours in (range(896), range(896, 898), range(898, 900)):
+            with database.write() as c:
+                save_site(c, site, "test", "test", START)
+                some = [one for one in rows if (one.observed_at - START) // HOUR in hours]
+                add_observations(c, some, START + hours.stop * HOUR)
+            asked.clear()
+            said = anomaly.run(database, CONFIG, site, START + hours.stop * HOUR)
+        assert f"rules: {scores} scores, 0 over the threshold; flatline: 0 scores" in said
+        counts.append(len(asked))
+    assert counts[0] == counts[1] < 30
 
 
 @ON_SQLITE

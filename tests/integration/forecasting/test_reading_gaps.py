@@ -1,13 +1,13 @@
 """A hole in the record of a regular series is named, sends no notice, and is taken back when late readings fill it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from monitor.cli.main import run_verb
 from monitor.config.service import ServiceConfig
@@ -19,7 +19,7 @@ from monitor.jobs.instruments.run import run as look_at_instruments
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomaly_labels import load_runs
-from monitor.store.readings.gaps import load_gaps
+from monitor.store.readings.gaps import Hole, load_gaps
 from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
@@ -107,6 +107,56 @@ def test_a_hole_is_named_without_a_notice_and_a_late_backlog_takes_it_back(
     look(database, site, BACK + 2)
     assert named(database, BACK + 2) == []
     assert findings(database) == []
+
+
+def test_many_holes_are_kept_in_parts_and_what_is_cut_off_loses_and_doubles_none(
+    database: Database, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ingest may write between any two parts; the service may die between them too."""
+    parts: list[int] = []
+    cut_after = [2]
+    real = anomaly.add_gaps
+
+    def keep(c: Connection, holes: Sequence[Hole], now: datetime) -> int:
+        if len(parts) == cut_after[0]:
+            raise KeyboardInterrupt
+        parts.append(len(holes))
+        return real(c, holes, now)
+
+    monkeypatch.setattr(anomaly, "HOLES_AT_ONCE", 3)
+    monkeypatch.setattr(anomaly, "add_gaps", keep)
+    lossy = [hour for hour in range(301) if hour < 12 or hour % 24 not in {7, 8, 9, 10, 11}]
+    add(database, lossy, "T1", "T2")
+    with pytest.raises(KeyboardInterrupt):
+        look(database, site, 300)
+    assert (parts, len(named(database, 300))) == ([3, 3], 6)
+    cut_after[0] = 99
+    look(database, site, 300)
+    found = named(database, 300)
+    assert parts[2:] == [3] * 8
+    assert len(found) == len(set(found)) == 24
+    assert {(until - since, missing) for _, since, until, missing in found} == {(6.0, 5)}
+    look(database, site, 301)
+    assert named(database, 301) == found
+
+    filled = [hour for hour in range(12, 300) if hour % 24 in {7, 8, 9, 10, 11}]
+    filling = anomaly.fill_gaps
+
+    def fill(c: Connection, holes: Sequence[Hole], now: datetime) -> None:
+        filling(c, holes, now)
+        if len(parts) == cut_after[0]:
+            raise KeyboardInterrupt
+        cut_after[0] = len(parts)
+
+    monkeypatch.setattr(anomaly, "add_gaps", real)
+    monkeypatch.setattr(anomaly, "fill_gaps", fill)
+    add(database, filled, "T1", "T2", at=302)
+    with pytest.raises(KeyboardInterrupt):
+        look(database, site, 302)
+    assert len(named(database, 302)) == 21, "one part is done, the one after it was cut off as a whole"
+    monkeypatch.setattr(anomaly, "fill_gaps", filling)
+    look(database, site, 303)
+    assert named(database, 303) == []
 
 
 def test_the_command_lists_what_is_missing(

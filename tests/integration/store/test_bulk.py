@@ -27,6 +27,17 @@ def test_rows_come_back_as_they_were_and_a_key_twice_is_refused(database: Databa
     assert found == [row[1] for row in rows]
 
 
+@pytest.mark.parametrize("count", [4, MANY + 1])
+def test_rows_that_are_there_are_passed_by_and_not_counted(database: Database, count: int) -> None:
+    rows = [("s", f"{k}", "los", "mm") for k in range(count)]
+    with database.write() as c:
+        assert insert_rows(c, "point_set", COLUMNS, rows[:2], unless_there=True) == 2
+        changed = [(site, name, "up", unit) for site, name, _, unit in rows]
+        assert insert_rows(c, "point_set", COLUMNS, changed, unless_there=True) == count - 2
+        found = c.execute(select(t.point_set.c.direction).order_by(t.point_set.c.id)).scalars().all()
+    assert found == ["los"] * 2 + ["up"] * (count - 2)
+
+
 @pytest.mark.parametrize("count", [7, MANY + 1])
 def test_numbers_keep_their_last_bit(database: Database, count: int) -> None:
     odd = (0.1 + 0.2, -0.1, 5e-324, -1.7976931348623157e299, 3.0, 2**53 + 1.0, 1 / 3)
