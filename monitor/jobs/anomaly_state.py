@@ -28,6 +28,7 @@ from monitor.domain.instruments.watched import Group, Watched
 from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
+from monitor.store.models import anomaly_labels as labels
 from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.models.wrong_units import JUDGED
 from monitor.store.readings.reading_stamps import Stamp, Stretch, find_late, load_newer_values
@@ -107,7 +108,7 @@ class Found:
 
 
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
-Words = Mapping[int, tuple[datetime, datetime | None]]  # of each series that has some, as `load_dismissed` gives them
+Words = Mapping[int, labels.Dismissed]  # of each series of which something was dismissed
 Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
 OpenSeries = list[tuple[str, int, datetime]]  # label and id of each series, and the instant after which cells are open
 Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
@@ -126,7 +127,7 @@ def score_new(
         db: the database.
         site: the declaration.
         wanted: groups, and who looks at them.
-        words: up to when people dismissed the alarms of each series of the site, and its stuck stretch.
+        words: what people dismissed of the series of the site.
         entered: what was entered of the readings of the site after they arrived.
         now: the instant.
     """
@@ -168,8 +169,11 @@ def _leave_late(c: Connection, states: Sequence[State], now: datetime) -> Iterat
 def _pick(words: Words, group: Group) -> Dismissed:
     """Those of a group, by label and in seconds."""
     return {
-        one.label: (epoch_s(alarms), -inf if stuck is None else epoch_s(stuck))
-        for one in group.series if one.series_id in words for alarms, stuck in (words[one.series_id],)
+        one.label: (
+            epoch_s(word.alarms), -inf if word.stuck is None else epoch_s(word.stuck),
+            {detector: epoch_s(at) for detector, at in word.standing.items()},
+        )
+        for one in group.series if (word := words.get(one.series_id)) is not None
     }  # fmt: skip
 
 

@@ -59,8 +59,12 @@ def find_replay(series: Series, cells: int = REPLAY_CELLS) -> list[Finding]:
     return found
 
 
-def find_gaps(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
-    """Holes of more than `cells` intervals, known when readings come back."""
+def find_empty_cells(series: Series, cells: int = GAP_CELLS) -> list[Finding]:
+    """More than so many cells of the grid without a reading, known when readings come back.
+
+    It judges gaps that a benchmark injects; a series on its grid has no declared interval. What is served are the holes
+    of `find_holes`: by instants, a reading that is set aside is there, and what comes on change has none.
+    """
     index = np.flatnonzero(series.observed)
     holes = np.flatnonzero(np.diff(index) > cells)
     return [
@@ -84,7 +88,7 @@ def check_series(series: Series, times_s: Sequence[float], factors: Mapping[floa
     found = [
         *find_stuck(series),
         *find_replay(series),
-        *find_gaps(series),
+        *find_empty_cells(series),
         *find_unit_jumps(series, factors),
         *find_timing_faults(times_s),
     ]

@@ -22,8 +22,9 @@ RUNNING: Final = frozenset({*COMPOSITES, "persistence-z"})
 CELLS_AT_ONCE: Final = 64
 READINGS_AT_ONCE: Final = 250_000  # of all series: no other thread of the core waits longer than for one block
 Thresholds = Mapping[str, float]  # of each part, or of the detector itself
-# by series: the instants up to which its alarms, and its stuck stretches, were dismissed; -inf: none
-Dismissed = Mapping[str, tuple[float, float]]
+# by series: the instants up to which its alarms, and its stuck stretches, were dismissed, -inf: none; and by detector
+# the newest alarm up to there that was not
+Dismissed = Mapping[str, tuple[float, float, Mapping[str, float]]]
 
 
 class Running:
@@ -109,9 +110,11 @@ class Running:
 
     def forgive(self, dismissed: Dismissed) -> None:
         """Hold nothing back for what people dismissed; what is not named holds something back again."""
-        alarms, stuck = (self._find_cells({n: ends[k] for n, ends in dismissed.items()}) for k in range(2))
-        for one in self._strongest.values():
-            one.forgive(alarms, stuck)
+        alarms = self._find_cells({name: until for name, (until, _, _) in dismissed.items()})
+        stuck = self._find_cells({name: until for name, (_, until, _) in dismissed.items()})
+        for detector, one in self._strongest.items():
+            standing = {name: at[detector] for name, (_, _, at) in dismissed.items() if detector in at}
+            one.forgive(alarms, stuck, self._find_cells(standing))
 
     def _find_cell(self, row: int, at_s: float) -> int:
         return int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])

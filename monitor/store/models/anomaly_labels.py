@@ -43,6 +43,8 @@ class AnomalyRun:
         score: the highest, in units of its threshold.
         compared_with: what each of them compared its highest score with, in words, each once.
         label: the newest word of a person, None = nobody said anything.
+        beyond: number of the word that it goes beyond; none up to there speaks of it.
+        newest: epoch of each detector.
     """
 
     series_id: int
@@ -55,6 +57,8 @@ class AnomalyRun:
     score: float
     compared_with: tuple[str, ...] = ()
     label: Any = field(default=None, compare=False)
+    beyond: int = field(default=0, compare=False)
+    newest: Mapping[str, datetime] = field(default_factory=dict, compare=False)
 
 
 def pause_of(site: Site) -> timedelta:
@@ -78,7 +82,7 @@ def load_runs(
     ids = {row.series_id for row in rows}
     first = min((row.at for row in rows), default=since)
     wrong = _list_believed(c, site, ids, now)
-    found = [_sum_up(rows) for rows in _divide(rows, pause, load_labels(c, ids, first), wrong)]
+    found = [_sum_up(*one) for one in _divide(rows, pause, load_labels(c, ids, first), wrong)]
     found = [run for run in _join_wrong(found, wrong) if run.to_at > since]
     labelled = _add_labels(c, found, min((run.from_at for run in found), default=since))
     return sorted(labelled, key=lambda run: (run.from_at, run.station, run.quantity))
@@ -133,31 +137,36 @@ def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause: timedel
 
 def _divide(
     rows: Sequence[Any], pause: timedelta, labels: Mapping[int, Sequence[Any]], wrong: Sequence[WrongUnit]
-) -> list[list[Any]]:
-    """Alerts by happening; arguments in order of series and time.
+) -> list[tuple[list[Any], int]]:
+    """Alerts by happening, and the number of the word that each goes beyond; arguments in order of series and time.
 
-    A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it goes on and
-    becomes more than they saw: `STRONGER` times as strong, or a fault that a check found after their word. What came
-    late and was scored after their word they did not see.
+    A pause ends one, and so do begin and end of another unit. So does what a person dismissed where it becomes more
+    than they saw: `STRONGER` times as strong, or a fault that a check found after their word. What came late and was
+    scored after their word they did not see.
     """
-    found: list[list[Any]] = []
+    found: list[tuple[list[Any], int]] = []
     for series_id, of_series in groupby(rows, attrgetter("series_id")):
-        last: list[Any] = []
-        words, heard, seen = labels.get(series_id, ()), None, list[Any]()
+        mine = list(of_series)
+        words, seen = labels.get(series_id, ()), dict[int, list[Any]]()
         units = [one for one in wrong if one.series_id == series_id]
-        for at, epoch in groupby(of_series, attrgetter("at")):
+        last, beyond = list[Any](), 0
+        for at, epoch in groupby(mine, attrgetter("at")):
             news = list(epoch)
             is_new = not last or at - last[-1].at > pause
             is_new = is_new or any(_overlaps(one, last[-1].at) != _overlaps(one, at) for one in units)
-            if not is_new and words:
-                word = next((k for k in words if k.from_at <= last[-1].at and k.to_at >= last[0].at), None)
-                if word is not None and word.verdict == DISMISSED and at > word.to_at:
-                    if word is not heard:
-                        heard, seen = word, [row for row in last if row.at <= word.to_at and row.scored_at <= word.at]
-                    is_new = _is_more(news, seen)
             if is_new:
-                last = []
-                found.append(last)
+                last, beyond = [], 0
+            # what begins shortly before the time of a word may go on into it
+            begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
+            word = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
+            if word is not None and word.verdict == DISMISSED:
+                if word.id not in seen:
+                    seen[word.id] = [r for r in mine if word.from_at <= r.at <= word.to_at and r.scored_at <= word.at]
+                unseen = [row for row in news if row.at > word.to_at or row.scored_at > word.at]
+                if _is_more(unseen, seen[word.id]):
+                    is_new, last, beyond = True, [], word.id
+            if is_new:
+                found.append((last, beyond))
             last += news
     return found
 
@@ -174,8 +183,8 @@ def _in_thresholds(row: Any) -> float:
     return float(row.score / row.threshold if row.threshold else row.score)
 
 
-def _sum_up(rows: Sequence[Any]) -> AnomalyRun:
-    """One happening from its alerts, in order of time."""
+def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
+    """One happening from its alerts, in order of time, and the number of the word that it goes beyond."""
     highest: dict[str, Any] = {}  # by detector, the first of those
     for row in rows:
         if row.detector not in highest or _in_thresholds(row) > _in_thresholds(highest[row.detector]):
@@ -187,6 +196,7 @@ def _sum_up(rows: Sequence[Any]) -> AnomalyRun:
     return AnomalyRun(
         rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
         tuple(sorted(highest)), max(map(_in_thresholds, rows)), tuple(dict.fromkeys(text for text in against if text)),
+        beyond=beyond, newest={row.detector: row.at for row in rows},
     )  # fmt: skip
 
 
@@ -200,6 +210,7 @@ def _join_wrong(runs: Sequence[AnomalyRun], wrong: Sequence[WrongUnit]) -> list[
                 found[-1], to_at=run.to_at, detectors=tuple(sorted({*found[-1].detectors, *run.detectors})),
                 score=max(found[-1].score, run.score),
                 compared_with=tuple(dict.fromkeys((*found[-1].compared_with, *run.compared_with))),
+                beyond=max(found[-1].beyond, run.beyond), newest={**found[-1].newest, **run.newest},
             )  # fmt: skip
         else:
             found.append(
@@ -228,18 +239,37 @@ def _list_believed(c: Connection, site: Site, series_ids: Collection[int], now: 
     return found
 
 
-def load_dismissed(
-    c: Connection, site: Site, since: datetime, now: datetime
-) -> dict[int, tuple[datetime, datetime | None]]:
-    """Up to when the alarms of each series were dismissed, and up to when its stuck stretch was; without any other."""
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """What was dismissed of a series.
+
+    Attributes:
+        alarms: up to when its alarms were.
+        stuck: up to when its stuck stretch was, None where none was.
+        standing: of each detector, its newest alarm up to there that nobody dismissed.
+    """
+
+    alarms: datetime
+    stuck: datetime | None
+    standing: Mapping[str, datetime]
+
+
+def load_dismissed(c: Connection, site: Site, since: datetime, now: datetime) -> dict[int, Dismissed]:
+    """What was dismissed of each series of a site, without those of which nothing was."""
     k, s = t.anomaly_label.c, t.series.c
     query = select(k.series_id).join(t.series, s.id == k.series_id)
     ids = set(c.execute(query.where(s.site == site.id, k.verdict == DISMISSED, k.to_at > since)).scalars())
-    found: dict[int, tuple[datetime, datetime | None]] = {}
+    found: dict[int, Dismissed] = {}
+    standing: dict[int, dict[str, datetime]] = {}
     for run in load_runs(c, site, since, now, ids) if ids else ():
+        before = standing.setdefault(run.series_id, {})
         if run.label is not None and run.label.verdict == DISMISSED:
             stuck = max(run.label.at, run.to_at) if STUCK in run.detectors else None
-            found[run.series_id] = run.to_at, stuck or found.get(run.series_id, (None, None))[1]
+            if stuck is None and run.series_id in found:
+                stuck = found[run.series_id].stuck
+            found[run.series_id] = Dismissed(run.to_at, stuck, dict(before))
+        else:
+            before.update(run.newest)
     return found
 
 
@@ -265,12 +295,16 @@ def list_standing(
 def _add_labels(c: Connection, runs: Sequence[AnomalyRun], since: datetime) -> list[AnomalyRun]:
     labels = load_labels(c, {run.series_id for run in runs}, since)
     return [
-        replace(run, label=next((k for k in labels.get(run.series_id, ()) if _touches(k, run)), None)) for run in runs
+        replace(run, label=next((k for k in labels.get(run.series_id, ()) if _speaks_of(k, run)), None)) for run in runs
     ]
 
 
 def _touches(label: Any, run: Any) -> bool:
     return bool(label.from_at <= run.to_at and label.to_at >= run.from_at)
+
+
+def _speaks_of(label: Any, run: AnomalyRun) -> bool:
+    return _touches(label, run) and bool(label.id > run.beyond)
 
 
 def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:

@@ -13,7 +13,7 @@ from monitor.jobs.instruments.run import SUSPECT_FOR, run
 from monitor.store.alerting.sites import save_site
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import AnomalyRow, add_anomalies
-from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_runs
+from monitor.store.models.anomaly_labels import AnomalyRun, add_label, find_run, load_dismissed, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema.views import load_view
 from tests.integration.alerting.test_instruments import NOW, SITE
@@ -155,6 +155,39 @@ def test_what_was_scored_after_a_dismissal_is_not_what_the_person_saw(watched: D
         add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 1.1 * DAY)
     report(watched, [0.75], [9.0], ["movement"], scored=1.2)
     report(watched, [1.25, 1.5], [8.0, 8.5], ["movement"] * 2)
-    assert [(r.from_at, r.label and r.label.verdict) for r in look(watched, 2.0, 3 * DAY)] == [
-        (BEGUN, "dismissed"), (BEGUN + 1.25 * DAY, None),
+    found = look(watched, 2.0, 3 * DAY)
+    assert [(r.from_at, r.to_at, r.label and r.label.verdict) for r in found] == [
+        (BEGUN, BEGUN + 0.5 * DAY, "dismissed"), (BEGUN + 0.75 * DAY, BEGUN + 1.5 * DAY, None),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("day", "begin"), [(0.75, 0.75), (-0.2, -0.2)])
+def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_of_it(
+    watched: Database, day: float, begin: float
+) -> None:
+    """Nothing need follow: the person who said snow had not seen it."""
+    report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
+    (seen,) = look(watched, 1.1, 2 * DAY)
+    with watched.write() as c:
+        add_label(c, "bench", seen, "dismissed", "snow_ice", ADA, "", BEGUN + 1.1 * DAY)
+    report(watched, [0.6], [3.9], ["step"], scored=1.2)
+    assert [r.label and r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed"], "not twice as strong"
+    report(watched, [day], [9.0], ["movement"], scored=1.3)
+    found = look(watched, 2.0, 3 * DAY)
+    late = found[-1]
+    assert (late.from_at, late.to_at, late.kind, late.label) == (BEGUN + begin * DAY, BEGUN + DAY, "movement", None)
+    assert look(watched, 2.0, 1.05 * DAY) == [late], "from whatever day it is looked at"
+    with watched.write() as c:
+        add_label(c, "bench", late, "dismissed", "snow_ice", ADA, "", BEGUN + 2 * DAY)
+    assert {r.label.verdict for r in look(watched, 3.0, 4 * DAY)} == {"dismissed"}, "now it was seen"
+
+
+def test_a_dismissed_happening_forgives_no_other_one_before_it(watched: Database) -> None:
+    report(watched, [0.0, 0.25, 20.0, 25.0], [3.0, 2.0, 2.0, 2.0], ["step", "step", "spike", "spike"])
+    report(watched, [0.5], [2.0], ["spike"], "persistence-z")
+    with watched.write() as c:
+        for run in load_runs(c, SITE, BEGUN - DAY, BEGUN + 26 * DAY)[1:]:
+            add_label(c, "bench", run, "dismissed", "snow_ice", ADA, "", BEGUN + 26 * DAY)
+        (found,) = load_dismissed(c, SITE, BEGUN - DAY, BEGUN + 27 * DAY).values()
+    assert (found.alarms, found.stuck) == (BEGUN + 25 * DAY, None)
+    assert found.standing == {"rules": BEGUN + 0.25 * DAY, "persistence-z": BEGUN + 0.5 * DAY}

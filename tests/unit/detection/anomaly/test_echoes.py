@@ -36,6 +36,9 @@ def test_what_an_alarm_leaves_in_the_long_lines_is_no_new_alarm():
 def test_what_a_person_dismissed_has_no_echo():
     assert alarms(level=[(50, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 90]
     assert alarms(level=[(50, 1.5), (60, 1.5)], creep=[(90, 1.4)], dismissed=(50, LONG_AGO)) == [50, 60]
+    false = {"level": [(50, 1.5), (70, 1.5)], "creep": [(90, 1.4)]}
+    assert alarms(**false, dismissed=(70, LONG_AGO, 50)) == [50, 70], "the first one stands"
+    assert alarms(**false, dismissed=(70, LONG_AGO)) == [50, 70, 90]
     stuck = range(45, 58)
     assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(57, LONG_AGO)) == [], "another alarm was dismissed"
     assert alarms(creep=[(80, 1.5)], stuck=stuck, dismissed=(48, 50)) == [80], "it goes on after the word"

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detection.anomaly.certain.checks import check_series, find_gaps, find_replay, find_stuck
+from detection.anomaly.certain.checks import check_series, find_empty_cells, find_replay, find_stuck
 from detection.anomaly.errors import InputError, ThresholdError
 from detection.anomaly.evaluation import judge_alarms
 from detection.anomaly.faults import KINDS, Event, inject, inject_many
@@ -190,7 +190,7 @@ def test_gaps_are_certain():
     series = noisy()
     values = series.values.copy()
     values[50:54] = np.nan
-    assert [f.at_s for f in find_gaps(Series(series.times_s, values, DAY))] == [54 * DAY]
+    assert [f.at_s for f in find_empty_cells(Series(series.times_s, values, DAY))] == [54 * DAY]
     assert check_series(series, series.times_s.tolist()) == []
 
 
