@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import typer
 from monitor.cli.session import print_json, say
 from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
 from monitor.domain.instants import spell, spell_duration
+from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
 from monitor.ingest.files.mapping import TableMapping
@@ -20,15 +22,20 @@ from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.look import Look, look_at
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.site_file import (
+    LEVELS,
     PLACE,
+    Bounds,
+    Unjudged,
     ask_place,
     find_absent,
     name_site,
+    read_bounds,
     read_place,
+    spell_more,
     tell_unjudged,
     write_site,
 )
-from monitor.ingest.guess.spell import spell_mapping, spell_stations
+from monitor.ingest.guess.spell import spell_mapping
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 
 def guess_file(
     path: Path, site_id: str | None, given: Sequence[str], out: Path | None, config: Path | None, *,
-    accepts: bool, as_json: bool,
+    bounds: Sequence[str], accepts: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
@@ -46,6 +53,7 @@ def guess_file(
         given: answers as `KEY=VALUE`.
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
         config: the service file.
+        bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
         accepts: a person has said that the units are right.
         as_json: one JSON object on stdout, in place of tables.
 
@@ -53,10 +61,12 @@ def guess_file(
         typer.Exit: a question is open and nobody is at the keyboard; each was printed with the option that answers it.
         ConfigError: the file is no table that is recognised, or something else stands where it would be written.
     """
-    answers = _read_answers(given)
+    answers = _read_answers("--answer", "zone=Europe/Rome", given)
+    set_bounds = {q: read_bounds(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
     look = look_at(path)
     known = _known_sites(config)
     site = None if site_id is None else known.get(site_id)
+    asks = sys.stdin.isatty() and not as_json
     found = _ask_until_known(lambda: _understand(look, answers, is_new=site is None), answers, as_json=as_json)
     assert found.mapping is not None
     here = out or Path()
@@ -64,24 +74,36 @@ def guess_file(
     written = [mapping]
     before = []
     added: Sequence[Sensor] = ()
-    if site is None:
-        name = site_id or name_site(path.stem)
-        body = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
-        site = parse_site(body, name)
+    folder = _sites_folder(config)
+    name = site_id or name_site(path.stem)
+    is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
+    if site is None or is_renewed:
+        fresh = partial(write_site, name, read_place(answers[PLACE]), found.mapping, found.sensors)
+        site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        folder = _sites_folder(config)
+        if asks and _ask_bounds(tell_unjudged(site, added), set_bounds):
+            site = parse_site(fresh(_join(set_bounds)), name)
+        body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
-        in_place = folder is not None and (bool(site_id) or (out is None and not folder.is_dir()))
-        written.append(_write((folder if in_place and folder else here) / f"{name}.toml", body))
+        in_place = is_renewed or (folder is not None and (bool(site_id) or (out is None and not folder.is_dir())))
+        target = (folder if in_place and folder else here) / f"{name}.toml"
+        if is_renewed:
+            target.unlink()  # as this command wrote it, but without these bounds
+        written.append(_write(target, body))
         if not in_place and folder is not None:
             before = [] if folder.is_dir() else [f"mkdir -p {_quote(folder)}"]
             before.append(f"mv {_quote(written[-1])} {_quote(folder)}/")
     elif absent := find_absent(site, found.sensors):
         added = absent
-        written.append(_write(here / f"{path.stem}.stations.toml", "\n" + spell_stations(absent)))
+        if asks:
+            _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds)
+        more = spell_more(absent, [level.name for level in site.levels[1:]], _join(set_bounds))
+        written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
-        before = [f"cat {_quote(written[-1])} >> {_quote((_sites_folder(config) or Path()) / f'{site.id}.toml')}"]
+        before = [f"cat {_quote(written[-1])} >> {_quote((folder or Path()) / f'{site.id}.toml')}"]
+    elif set_bounds:
+        raise ConfigError(f"{site.id} names all stations of {path}: its bounds are changed in its own file")
     if as_json:
         print_json({
             "file": str(path), "facts": dict(found.facts), "written": [str(w) for w in written],
@@ -89,12 +111,12 @@ def guess_file(
         })  # fmt: skip
     for file in written:
         say(f"{file} written")
-    is_weak = _explain_unjudged(site, added, written[-1])
+    is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], written[-1])
     if not find_absent(site, found.sensors):
         _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
     _score_forecasts(path, found.mapping, as_json=as_json)
-    bounds = "set the bounds in the site file, they are examples" if site.criteria else "write the bounds"
-    say(f"next: {bounds}; then store the readings, and look back and ahead:")
+    todo = "look at the bounds in the site file: those that you did not give are examples"
+    say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
     for command in (*before, *_list_next(path, mapping, site.id, config, is_weak=is_weak)):
         say(f"  {command}")
 
@@ -110,7 +132,11 @@ def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
             say(f"{refused}; no series of {site.id} can yet")
         return is_weak
     quantities = ", ".join(unjudged.quantities)
-    say(f"nothing judges {quantities} yet: write criteria into {file}, with a number of this slope for each BOUND")
+    first = f"{unjudged.quantities[0]}=NUMBERS {QUANTITIES[unjudged.quantities[0]].unit}"
+    say(
+        f"nothing judges {quantities} yet: give --bound '{first}' with this command, or write criteria "
+        f"into {file}, with a number of this slope for each BOUND"
+    )
     for line in unjudged.criterion.splitlines():
         say(f"  {line}")
     if is_weak:
@@ -133,12 +159,39 @@ def _quote(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def _read_answers(given: Sequence[str]) -> dict[str, str]:
+def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, str]) -> bool:
+    """Whether a site file is as this command wrote it without bounds: then nobody's words are lost with it."""
+    if folder is None or PLACE not in answers or found.mapping is None:
+        return False
+    path = folder / f"{name}.toml"
+    text = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _join(bounds: Mapping[str, tuple[Bounds, ...]]) -> list[Bounds]:
+    return [one for several in bounds.values() for one in several]
+
+
+def _ask_bounds(unjudged: Unjudged | None, bounds: dict[str, tuple[Bounds, ...]]) -> bool:
+    """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
+    before = len(bounds)
+    for quantity in () if unjudged is None else unjudged.quantities:
+        text = f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(LEVELS)}; empty: not yet"
+        while said := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
+            try:
+                bounds[quantity] = read_bounds(quantity, said)
+                break
+            except ConfigError as error:
+                say(str(error))
+    return len(bounds) > before
+
+
+def _read_answers(option: str, example: str, given: Sequence[str]) -> dict[str, str]:
     answers = {}
     for text in given:
         key, mark, value = text.partition("=")
         if not mark or not key or not value:
-            raise typer.BadParameter(f"--answer: expected KEY=VALUE such as zone=Europe/Rome, got {text!r}")
+            raise typer.BadParameter(f"{option}: expected KEY=VALUE such as {example}, got {text!r}")
         answers[key.strip()] = value.strip()
     return answers
 
@@ -231,7 +284,11 @@ def _show_past(path: Path, mapping: Path, site: Site, *, accepts: bool, as_json:
         if as_json or not sys.stdin.isatty() or not typer.confirm(f"{doubt}\nAre the units right?", err=True):
             raise
         card = play(accept=True)
-    bounds = "with bounds that are examples" if site.criteria else "without any bound, so nothing can raise one"
+    bounds = (
+        "with bounds that you gave or that are examples"
+        if site.criteria
+        else "without any bound, so nothing can raise one"
+    )
     say(f"levels from {spell(card.from_at)[:16]} to {spell(card.to_at)[:16]}, {bounds}:")
     answer(card, None, as_json=as_json)
 

@@ -90,6 +90,12 @@ def ingest(
     answers: Annotated[
         list[str] | None, typer.Option("--answer", help="With --guess: KEY=VALUE, such as zone=Europe/Rome")
     ] = None,
+    bounds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--bound", help="With --guess: QUANTITY=NUMBERS, such as 'tilt_x=5 10 20 mrad', one for each level"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --guess: folder of what is written")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only look: needs no database and no site")] = False,
     accept_units: Annotated[
@@ -117,10 +123,10 @@ def ingest(
             raise typer.BadParameter(
                 "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
             )
-        guess_file(path, site, answers or (), out, config, accepts=accept_units, as_json=as_json)
+        guess_file(path, site, answers or (), out, config, bounds=bounds or (), accepts=accept_units, as_json=as_json)
         return
-    if answers or out is not None:
-        raise typer.BadParameter("--answer and --out belong to --guess")
+    if answers or bounds or out is not None:
+        raise typer.BadParameter("--answer, --bound and --out belong to --guess")
     given = {
         "--mapping": mapping, "--set": point_set, "--direction": direction, "--unit": unit, "--station": station,
         "--quantity": quantity, "--variable": variable, "--window": window, "--within": within,

@@ -2,14 +2,15 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise, repeat
 from typing import Final
 
 from monitor.config.first_site import write_first_site
 from monitor.config.site_schema import SITE_ID
-from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL
+from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL, convert, is_unit_of, list_units
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_voting_series
 from monitor.errors import ConfigError
@@ -24,7 +25,62 @@ HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
 BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
                            SIGNAL})  # fmt: skip
+_KEPT_READINGS: Final = 3  # a level is kept for so many of them
 _PARTS: Final = ("displacement_east", "displacement_north", "displacement_up")
+
+
+LEVELS: Final = ("yellow", "orange", "red")  # of a first site file, above the one that it begins with
+SIDES: Final = ("over", "under")
+_NUMBERS: Final = re.compile(r"((?:[+-]?\d+(?:\.\d+)?(?:\s+|$|(?=[^\s\d.,+-])))+)(\S*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """From which values on the levels of a quantity count, as a person set them.
+
+    Args:
+        quantity: of all stations that measure it.
+        side: over or under.
+        values: of the levels above the first one, as many as were given; in the unit that the quantity is stored in.
+    """
+
+    quantity: str
+    side: str
+    values: tuple[float, ...]
+
+
+def read_bounds(quantity: str, text: str) -> tuple[Bounds, ...]:
+    """What a person wrote as the bounds of a quantity.
+
+    >>> [(b.side, b.values) for b in read_bounds("tilt_x", "5 10 mrad; under -5 -10")]
+    [('over', (5.0, 10.0)), ('under', (-5.0, -10.0))]
+    >>> read_bounds("crack_opening", "2.5cm")[0].values
+    (25.0,)
+
+    Raises:
+        ConfigError: it is no such text; nothing of it is guessed.
+    """
+    if quantity not in QUANTITIES:
+        raise ConfigError(f"bound: expected one of {', '.join(sorted(QUANTITIES))}, got {quantity!r}")
+    canonical = QUANTITIES[quantity].unit
+    found = []
+    for part in text.split(";"):
+        side, _, rest = part.strip().partition(" ")
+        side, rest = (side, rest.strip()) if side in SIDES else (SIDES[0], part.strip())
+        if (match := _NUMBERS.fullmatch(rest)) is None:
+            raise ConfigError(
+                f"bound of {quantity}: expected numbers parted by blanks, such as '5 10 20 {canonical}', got {text!r}"
+            )
+        unit = match[2] or canonical
+        if not is_unit_of(unit, quantity):
+            raise ConfigError(
+                f"bound of {quantity}: {unit!r} is no unit of it; {', '.join(list_units(quantity, unit))}"
+            )
+        values = tuple(convert(float(number), unit, canonical) for number in match[1].split())
+        if any((b < a) if side == SIDES[0] else (b > a) for a, b in pairwise(values)):
+            raise ConfigError(f"bound of {quantity}: each level lies farther out than the one before, got {text!r}")
+        found.append(Bounds(quantity, side, values))
+    return tuple(found)
 
 
 def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
@@ -54,11 +110,14 @@ def name_site(stem: str) -> str:
     return name_station(stem).lower().replace("_", "-")[:64] or "slope"
 
 
-def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sensors: Sequence[Sensor]) -> str:
-    """A first site file for the stations of a table; its bounds are examples.
+def write_site(
+    name: str, place: tuple[float, float], mapping: TableMapping, sensors: Sequence[Sensor],
+    bounds: Sequence[Bounds] = (),
+) -> str:  # fmt: skip
+    """A first site file for the stations of a table; all bounds but those that a person set are examples.
 
     Raises:
-        ConfigError: the name cannot be that of a site.
+        ConfigError: the name cannot be that of a site, or a bound is of nothing that the table has.
     """
     if re.fullmatch(SITE_ID, name) is None:
         raise ConfigError(f"site: expected small letters, digits and hyphens, got {name!r}")
@@ -76,7 +135,14 @@ def write_site(name: str, place: tuple[float, float], mapping: TableMapping, sen
     slowest_days = max((s.interval_s or 0.0 for s in sensors), default=0.0) / 86400.0
     hold = f'hold_when_missing = "{max(HOLD_DAYS, math.ceil(HOLD_DAYS * slowest_days))}d"'
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
-    return head + spell_stations(sensors) + "\n" + "\n".join(_write_criteria(sensors)) + "\n" + tail
+    return (
+        head
+        + spell_stations(sensors)
+        + "\n"
+        + "\n".join((*_write_criteria(sensors), *_spell_bounds(sensors, LEVELS, bounds)))
+        + "\n"
+        + tail
+    )
 
 
 def find_absent(site: Site, sensors: Iterable[Sensor]) -> list[Sensor]:
@@ -113,16 +179,38 @@ def tell_unjudged(site: Site, sensors: Iterable[Sensor]) -> Unjudged | None:
     return Unjudged(quantities, spell_criterion(unjudged[0], [level.name for level in site.levels[1:]]))
 
 
-def spell_criterion(sensor: Sensor, levels: Iterable[str]) -> str:
-    """A criterion for a series without its bounds: BOUND stands where a person puts a number."""
+def spell_criterion(sensor: Sensor, levels: Iterable[str], bounds: Bounds | None = None) -> str:
+    """A criterion for a series; without bounds BOUND stands where a person puts a number."""
     unit = QUANTITIES[sensor.quantity].unit
+    side = SIDES[0] if bounds is None else bounds.side
+    values = repeat("BOUND") if bounds is None else map(repr, bounds.values)
     lines = ["[[criterion]]", 'kind = "level"', f'series = "{sensor.station}.{sensor.quantity}"']
-    return "\n".join([*lines, *(f"{level} = {{over = BOUND}}  # {unit}" for level in levels)])
+    days = math.ceil(_KEPT_READINGS * (sensor.interval_s or 0.0) / 86400.0)
+    lines += [f'valid_for = "{days}d"'] if bounds is not None and days > 1 else []
+    pairs = zip(levels, values, strict=False)
+    return "\n".join([*lines, *(f"{level} = {{{side} = {value}}}  # {unit}" for level, value in pairs)])
 
 
-def add_stations(source: str, sensors: Sequence[Sensor]) -> str:
+def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iterable[Bounds]) -> Iterator[str]:
+    known = list(sensors)
+    for one in bounds:
+        own = [s for s in known if s.quantity == one.quantity]
+        if not own:
+            had = ", ".join(dict.fromkeys(s.quantity for s in known))
+            raise ConfigError(f"bound of {one.quantity}: the table has no such quantity; it has {had}")
+        if len(one.values) > len(levels):
+            raise ConfigError(f"bound of {one.quantity}: {len(one.values)} numbers for {len(levels)} levels")
+        yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
+
+
+def spell_more(sensors: Sequence[Sensor], levels: Sequence[str], bounds: Sequence[Bounds] = ()) -> str:
+    """Stations that a site file lacks, and criteria with the bounds that a person set for them."""
+    return "\n".join((spell_stations(sensors), *_spell_bounds(sensors, levels, bounds)))
+
+
+def add_stations(site: Site, source: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = ()) -> str:
     """A site file with stations that it lacks, at its end; what stands there stays as it is."""
-    return f"{source.rstrip()}\n\n{spell_stations(sensors)}"
+    return f"{source.rstrip()}\n\n{spell_more(sensors, [level.name for level in site.levels[1:]], bounds)}"
 
 
 def _has_velocity(sensors: Iterable[Sensor], station: str) -> bool:

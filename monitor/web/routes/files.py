@@ -7,8 +7,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from monitor.domain.alert import Actor
-from monitor.errors import NotAllowedError, RefusedError
+from monitor.domain.quantities import QUANTITIES
+from monitor.errors import ConfigError, NotAllowedError, RefusedError
 from monitor.ingest.guess.preview import Understood
+from monitor.ingest.guess.site_file import read_bounds
 from monitor.replay.first_look import AllForecasts, PastLevels
 from monitor.store.alerting.sites import load_sites_summary
 from monitor.web.access.callers import Caller, actor_of, caller_of
@@ -132,12 +134,14 @@ def show_file(request: Request, upload: UploadId) -> HTMLResponse:
     forecasts = workshop.shelf.load(found, PAST_FORECASTS, AllForecasts)
     with context_of(request).db.read() as c:
         declared = workshop.find_site(c, found.site)
+    unjudged = workshop.find_unjudged(found)
     return render(
         request, "file.html", upload=found, understood=understood,
         is_at_work=share is not None, was_cut=found.stage in kept.AT_WORK and share is None, share=share,
         curves=list(filter(None, map(draw_curve, understood.curves))),
         absent=list_absent(declared, understood.sensors),
-        new_name=workshop.suggest_name(found), unjudged=workshop.find_unjudged(found),
+        new_name=workshop.suggest_name(found), unjudged=unjudged,
+        units={} if unjudged is None else {q: QUANTITIES[q].unit for q in unjudged.quantities},
         asked=[(q, list_choices(q.key, q.choices)) for q in understood.questions],
         levels=levels, blocks=_draw(levels), day=spell_day,
         forecasts=[] if forecasts is None else [_describe_forecasts(one) for one in forecasts.quantities],
@@ -168,8 +172,13 @@ def accept_file(
     request: Request, upload: UploadId, csrf: Csrf, site: SiteName = "",
     reason: Annotated[str, Form(max_length=500, pattern=NO_NUL)] = "",
     units: Annotated[str, Form(max_length=5)] = "",
+    bound: Annotated[list[Annotated[str, Form(max_length=200, pattern=NO_NUL)]] | None, Form()] = None,
 ) -> Response:  # fmt: skip
-    """Declare the stations, and read the file in; `units`: the person says that doubtful units are right."""
+    """Declare the stations, and read the file in.
+
+    `units`: the person says that doubtful units are right. `bound`: of each quantity that nothing judges, in the order
+    in which they were shown; an empty one leaves it so.
+    """
     actor: Actor = actor_of(request, csrf)
     found, workshop = _find(request, upload), workshop_of(request)
     if found.stage in {kept.COMING, kept.DONE} or found.id in workshop.progress:
@@ -178,7 +187,13 @@ def accept_file(
     if not name:
         raise RefusedError("a new site needs a name")
     _require_site(request, name)
-    declared, place = workshop.declare(found, name, actor, reason.strip() or f"stations of {found.name}")
+    unjudged = workshop.find_unjudged(found) if bound else None
+    try:
+        said = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
+        bounds = [one for quantity, text in said if text.strip() for one in read_bounds(quantity, text)]
+    except ConfigError as error:
+        return go_back(request, f"/files/{upload}", str(error))
+    declared, place = workshop.declare(found, name, actor, reason.strip() or f"stations of {found.name}", bounds)
     workshop.start(declared, place, actor, accept_units=bool(units))
     return RedirectResponse(f"/files/{upload}", status_code=303)
 

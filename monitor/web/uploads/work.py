@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from monitor.ingest.guess.guess import Sensor
 from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded
 from monitor.ingest.guess.site_file import (
     PLACE,
+    Bounds,
     Unjudged,
     add_stations,
     find_absent,
@@ -115,8 +116,10 @@ class Workshop:
         """What was found last."""
         return self.shelf.load(upload, UNDERSTOOD, Understood)
 
-    def declare(self, upload: Upload, site_id: str, actor: Actor, reason: str) -> tuple[Upload, Site]:
-        """Put the stations of a file in force: a new site file, or stations that one lacks.
+    def declare(
+        self, upload: Upload, site_id: str, actor: Actor, reason: str, bounds: Sequence[Bounds] = ()
+    ) -> tuple[Upload, Site]:  # fmt: skip
+        """Put the stations of a file in force, with bounds for them: a new site file, or stations that one lacks.
 
         Raises:
             RefusedError: it takes a second person, or the site file cannot be written.
@@ -125,7 +128,7 @@ class Workshop:
         found = self.understood(upload)
         if found is None or not found.mapping or found.questions:
             raise RefusedError("questions about this file are open")
-        text = self._write_text(upload, site_id, found)
+        text = self._write_text(upload, site_id, found, bounds)
         declared = replace(upload, site=site_id)
         if text is not None:
             parse_site(text, f"{site_id}.toml")
@@ -166,20 +169,23 @@ class Workshop:
             raise NotFoundError(f"there is no site {site_id!r}")
         return site
 
-    def _write_text(self, upload: Upload, site_id: str, found: Understood) -> str | None:
+    def _write_text(
+        self, upload: Upload, site_id: str, found: Understood, bounds: Sequence[Bounds]
+    ) -> str | None:  # fmt: skip
         """The site file with the stations of a table; None where it has them all."""
         with self.context.db.read() as c:
             version = find_version(c, site_id)
             source = None if version is None else load_site_source(c, version)
         if source is None:
             mapping = load_mapping(self.shelf.mapping(upload))
-            return write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors)
+            return write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors, bounds)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(
                 f"there is a site {site_id!r} already: choose it where the file is sent, or another name"
             )
-        absent = find_absent(self._in_force(site_id), found.sensors)
-        return add_stations(source, absent) if absent else None
+        site = self._in_force(site_id)
+        absent = find_absent(site, found.sensors)
+        return add_stations(site, source, absent, bounds) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
         """By the same acts as any change of a site file, with the same versions and audit entries."""

@@ -1,5 +1,6 @@
 """`slopeward ingest --guess` from a stranger's table to levels, forecasts and stored readings, without an editor."""
 
+import io
 import json
 import random
 import shlex
@@ -114,7 +115,8 @@ def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, c
     Path("tilt.csv").write_text("\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]))
     assert run_verb(["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]) == 0
     said = capsys.readouterr().err
-    assert "nothing judges tilt_x, pore_pressure yet: write criteria into configs/sites/tilt.toml" in said
+    assert "nothing judges tilt_x, pore_pressure yet: give --bound 'tilt_x=NUMBERS mrad' with this command" in said
+    assert "or write criteria into configs/sites/tilt.toml" in said
     lines = said.splitlines()
     begin = next(k for k, line in enumerate(lines) if "[[criterion]]" in line)
     example = "\n".join(lines[begin : begin + 6])
@@ -135,10 +137,83 @@ def test_of_quantities_without_a_criterion_it_is_said_how_one_is_written(here, c
     assert "`slopeward check` exits 1 until something can reach 'red'" in said
 
 
+def lay_tilt():
+    rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{-k / 10};{k}.1" for k in range(60)]
+    Path("tilt.csv").write_text("\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]))
+    return ["ingest", "tilt.csv", "--guess", "--answer", "place=47.5,10.2"]
+
+
+def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsys):
+    command = lay_tilt()
+    assert run_verb(command) == 0
+    assert "no level above 'green' comes from them" in capsys.readouterr().err
+    given = ["--bound", "tilt_x=under -2 -4", "--bound", "pore_pressure=0.01 0.02 0.05 MPa"]
+    assert run_verb([*command, *given]) == 0  # the file is as this command wrote it: nobody's words are lost
+    said = capsys.readouterr()
+    assert "nothing judges" not in said.err
+    text = Path("configs/sites/tilt.toml").read_text()
+    assert "yellow = {under = -2.0}  # mrad\norange = {under = -4.0}  # mrad\n" in text
+    assert "red = {over = 50.0}  # kPa" in text
+    assert follow(said.err) == NEXT
+    capsys.readouterr()
+    assert run_verb(["backtest", "--site", "tilt", "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [one["level_name"] for one in run["level_history"]] == ["green", "yellow", "orange", "red"]
+
+
+def test_at_the_keyboard_bounds_are_asked_for_and_may_be_left_out(here, capsys, monkeypatch):
+    class Keyboard(io.StringIO):
+        def isatty(self):
+            return True
+
+    command = lay_tilt()
+    monkeypatch.setattr("sys.stdin", Keyboard("5,5\n2 4 8\n\n"))
+    assert run_verb(command) == 0
+    said = capsys.readouterr().err
+    assert "from which tilt_x on, in mrad? yellow, orange, red; empty: not yet" in said
+    assert "expected numbers parted by blanks" in said, "a comma may be a decimal mark or part numbers"
+    assert "nothing judges pore_pressure yet" in said
+    assert "red = {over = 8.0}  # mrad" in Path("configs/sites/tilt.toml").read_text()
+
+
+def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
+    assert run_verb(["sites", "init", "bench"]) == 0
+    command = [*lay_tilt(), "--site", "bench"]
+    assert run_verb([*command, "--bound", "pore_pressure=20 30"]) == 0
+    said = capsys.readouterr().err
+    assert "nothing judges tilt_x yet" in said
+    assert follow(said)[0] == "cat tilt.stations.toml"
+    assert "orange = {over = 30.0}" in Path("configs/sites/bench.toml").read_text()
+    assert run_verb([*command, "--bound", "pore_pressure=20"]) == 1
+    assert "its bounds are changed in its own file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bound", "why"),
+    [
+        ("tilt_x=5,5", "parted by blanks"), ("tilt_x=5 mm", "'mm' is no unit"), ("tilt_x=9 5", "farther out"),
+        ("tilt_x=under 5 9", "farther out"), ("tilt_x=1 2 3 4", "4 numbers for 3 levels"), ("tilt_x=nan", "parted by"),
+        ("tilt_x=1e999", "is no unit"), ("rain=5", "the table has no such quantity"), ("tlt=5", "expected one of"),
+        ("tilt_x=", "expected KEY=VALUE"), ("tilt_x", "expected KEY=VALUE"),
+    ],
+)  # fmt: skip
+def test_a_bound_that_cannot_be_is_one_line_and_writes_no_site(here, bound, why, capsys):
+    assert run_verb([*lay_tilt(), "--bound", bound]) in {1, 2}
+    assert why in capsys.readouterr().err
+    assert not list(Path().rglob("configs/sites/*.toml"))
+
+
 @pytest.mark.parametrize(
     "more",
-    [("--mapping", "m.toml"), ("--dry-run",), ("--format", "long"), ("--answer", "zone"), ("--answer", "place=x")],
-)
+    [
+        ("--mapping", "m.toml"),
+        ("--dry-run",),
+        ("--format", "long"),
+        ("--answer", "zone"),
+        ("--answer", "place=x"),
+        ("--bound", "x"),
+    ],
+)  # fmt: skip
 def test_options_that_cannot_be_are_refused(here, more):
     assert run_verb(["ingest", "hang.csv", "--guess", "--answer", "zone=UTC", *more]) in {1, 2}
     assert run_verb(["ingest", "hang.csv", "--answer", "zone=UTC"]) == 2

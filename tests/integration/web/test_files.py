@@ -183,6 +183,24 @@ def test_what_nothing_judges_is_said_before_and_after_a_table_is_accepted(page, 
 
 
 @ONCE
+def test_bounds_that_are_given_with_a_table_stand_in_the_site_file_and_raise_its_levels(page, ada, tmp_path):
+    rows = [f"{BEGIN + timedelta(hours=3 * k):%Y-%m-%d %H:%M};{k / 10};{k}.1" for k in range(60)]
+    upload, _ = ada.look("tilt.csv", "\n".join(["Time (UTC);T1 Tilt X (mrad);Piezo P1 (kPa)", *rows, ""]).encode())
+    ada.post(f"/files/{upload}/answers", answer=["47.5,10.2"])
+    assert "Bounds of tilt x in mrad: a number for each level" in ada.show(f"/files/{upload}")
+    for bad in ("5,5", "9 5", "5 mm"):
+        told = ada.post(f"/files/{upload}/accept", site="tilt", bound=["", bad])
+        assert "Bound of pore pressure" in ada.show(told.headers["location"]) or "bound of" in ada.show(
+            told.headers["location"]
+        )
+    assert ada.post(f"/files/{upload}/accept", site="tilt", bound=["1 2 4", ""]).status_code == 303
+    text = ada.wait(upload)
+    assert "red = {over = 4.0}" in (tmp_path / "sites/tilt.toml").read_text()
+    assert "Nothing judges pore pressure yet" in text
+    assert "green yellow orange red Hazard alerts Days with an alarm 1.50 d 1.25 d 2.50 d 2.12 d" in text
+
+
+@ONCE
 def test_who_may_send_where(page, ada):
     for name, site, status in (("cy", "bench", 403), ("dee", "bench", 403), ("bo", "bench", 201), ("bo", "", 409)):
         with enter(page, name) as browser:
