@@ -20,7 +20,8 @@ from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.spell import spell_stations
 
 PLACE: Final = "place"
-MOTION: Final = ("displacement", "crack_opening")
+DISPLACEMENT: Final = "displacement"
+MOTION: Final = (DISPLACEMENT, "crack_opening")
 HOLD_DAYS: Final = 3
 # measured beside a slope: a bound on it warns of no landslide by itself
 BESIDE: Final = frozenset({"rain", "snow_depth", "temperature", "air_pressure", "coherence", BATTERY, BATTERY_LEVEL,
@@ -213,32 +214,45 @@ def add_stations(site: Site, source: str, sensors: Sequence[Sensor], bounds: Seq
     return f"{source.rstrip()}\n\n{spell_more(sensors, [level.name for level in site.levels[1:]], bounds)}"
 
 
-def _has_velocity(sensors: Iterable[Sensor], station: str) -> bool:
-    """Whether a station says how fast it moves: along one line, or to the east and to the north."""
-    own = {s.quantity for s in sensors if s.station == station and s.quantity.startswith("displacement")}
-    return bool(own - set(_PARTS)) or set(_PARTS[:2]) <= own
+def _find_movers(sensors: Iterable[Sensor]) -> dict[str, list[Sensor]]:
+    """Series that say how fast a station moves, by what the site file calls their quantity.
+
+    Along one line, or to the east and to the north: a station that goes up and down alone says no velocity.
+    """
+    known = [s for s in sensors if s.quantity.startswith(DISPLACEMENT)]
+    found: dict[str, list[Sensor]] = {}
+    for s in known:
+        beside = {other.quantity for other in known if other.station == s.station}
+        if s.quantity not in _PARTS:
+            found.setdefault(s.quantity, []).append(s)
+        elif set(_PARTS[:2]) <= beside:
+            found.setdefault(DISPLACEMENT, []).append(s)
+    return found
 
 
 def _write_criteria(sensors: Iterable[Sensor]) -> Iterable[str]:
     """Bounds to begin with, for what moves and for rain."""
     known = list(sensors)
-    stations = sorted({s.station for s in known if _has_velocity(known, s.station)})
-    if stations:
-        every = max((s.interval_s or 3600.0) for s in known if s.quantity.startswith("displacement"))
+    movers = _find_movers(known)
+    for quantity, own in movers.items():
+        every = max((s.interval_s or 3600.0) for s in own)
         days = max(1, round(12 * every / 86400.0))  # a dozen readings in the shortest window
+        stations = ", ".join(f'"{station}"' for station in sorted({s.station for s in own}))
         yield (
             "[[criterion]]\n"
             'kind = "velocity"\n'
-            f"stations = [{', '.join(f'{chr(34)}{s}{chr(34)}' for s in stations)}]\n"
-            f'yellow = {{over = 2.0, window = "{14 * days}d"}}  # mm/day; change all of them: they are examples\n'
+            f"stations = [{stations}]\n"
+            + (f'quantity = "{quantity}"\n' if quantity != DISPLACEMENT else "")
+            + f'yellow = {{over = 2.0, window = "{14 * days}d"}}  # mm/day; change all of them: they are examples\n'
             f'orange = {{over = 20.0, window = "{4 * days}d"}}\n'
             f'red = {{over = 100.0, window = "{days}d"}}\n'
             "min_sigma = 3.0\n"
             f'valid_for = "{2 * days}d"\n'
         )
+    stations_moving = {s.station for own in movers.values() for s in own}
     for s in known:
         every_days = max(1, round(12 * (s.interval_s or 3600.0) / 86400.0))
-        if s.quantity == "crack_opening" or (s.quantity in _PARTS and s.station not in stations):
+        if s.quantity == "crack_opening" or (s.quantity in _PARTS and s.station not in stations_moving):
             yield (
                 "[[criterion]]\n"
                 'kind = "rate"\n'

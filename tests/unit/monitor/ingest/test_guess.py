@@ -325,10 +325,12 @@ def test_a_first_site_file_has_a_criterion_that_each_mover_can_answer():
     day = 86400.0
     sensors = [Sensor("E", "displacement_up", "ft", 28 * day), Sensor("G", "displacement", "mm", day)]
     sensors += [Sensor("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
+    sensors += [Sensor("L", "displacement_los", "mm", 11 * day), Sensor("D", "displacement_distance", "mm", day)]
     mapping = TableMapping(TimeRule(("t",), zone=ZoneInfo("UTC")), ())
     site = parse_site(write_site("s", (46.0, 8.0), mapping, sensors), "s.toml")
-    assert {c.kind.id: set(c.stations) for c in site.criteria if c.role == "witness"} == {
-        "velocity": {"G", "N"}, "rate": {"E"},
+    assert {(c.kind.id, c.quantity): set(c.stations) for c in site.criteria if c.role == "witness"} == {
+        ("velocity", "displacement"): {"G", "N"}, ("velocity", "displacement_los"): {"L"},
+        ("velocity", "displacement_distance"): {"D"}, ("rate", "displacement_up"): {"E"},
     }  # fmt: skip
 
 
