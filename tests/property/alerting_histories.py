@@ -204,16 +204,18 @@ Change = Callable[[float, View], View]
 def run(
     history: History, site: Site = SITE, *, ticks: int = 0, more_epochs: int = 0, alter: Change | None = None,
     extra: Iterable[tuple[float, str, Reading]] = (), warm: Warm | None = None,
-    start: tuple[int, Memory] = (0, Memory()),
+    cold: bool = False, start: tuple[int, Memory] = (0, Memory()),
 ) -> list[Look]:  # fmt: skip
     """Decide at every epoch (and at `ticks` instants between); memory goes through JSON at times, as in a restart.
 
+    As in the service each decision goes on with what the last one held; a `cold` one holds nothing, at twice the work.
     With `start` the first look is at that epoch, with that memory; what came before is known then.
     """
     feed = sorted([*messages(history), *extra], key=lambda m: (m[0], m[2].observed_at, m[1]))
     held: dict[str, dict[datetime, Reading]] = {}
     newest: dict[str, Newest] = {}
     memory, looks, index = start[1], [], 0
+    warm = None if cold else warm or Warm()
     for epoch in range(start[0], history.epochs + more_epochs):
         for tick in range(ticks + 1):
             now_s = seconds(START) + (epoch + tick / (ticks + 1)) * STEP_S

@@ -294,6 +294,7 @@ def test_the_command_explains_in_a_fresh_process(bench, tmp_path):
         assert re.search(line, done.stdout), line
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("table", "column", "value", "named"),
     [
@@ -328,6 +329,7 @@ def pack(bench):
         return alert, build_pack(load_material(c, alert.id))
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("edit", "named"),
     [

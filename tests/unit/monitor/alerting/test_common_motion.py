@@ -12,6 +12,7 @@ from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.instants import parse
 from monitor.domain.observation import Reading
 from monitor.series import witness
+from monitor.series.assessment import Warm
 from tests.integration.alerting.test_scenes import make_site
 from tests.property import alerting_histories as histories
 
@@ -24,7 +25,7 @@ ALL = ("G1", "G2", "G3")
 def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS, until=10**6, silent=10**6):
     """(hour, decision) of rovers on one reference: quiet for 30 h, then at `rates` (mm/day) to the east."""
     site = make_site(**dict.fromkeys(ALL[: max(2, len(rates))], "BASE"))
-    rng, memory, held, newest = random.Random(seed), Memory(), {}, {}
+    rng, memory, warm, held, newest = random.Random(seed), Memory(), Warm(), {}, {}
     position = dict.fromkeys((s.id for s in site.stations), 0.0)
     for hour in range(hours):
         at = T0 + hour * HOUR
@@ -37,7 +38,7 @@ def replay(rates, seed, noise=0.5, act=lambda _hour, memory: memory, hours=HOURS
                 newest[key] = Newest(seconds(at), seconds(at), ())
         if hour >= QUIET - 2:
             view = View({k: tuple(v[-28:]) for k, v in held.items()}, dict(newest))
-            decision = decide(site, memory, view, at)
+            decision = decide(site, memory, view, at, warm)
             yield hour, decision
             memory = act(hour, decision.memory)
 

@@ -59,7 +59,7 @@ def test_a_broken_variant_is_caught(broken, monkeypatch):
 
 def test_what_is_held_of_the_values_as_they_arrived_changes_no_decision():
     warm, history = Warm(), quiet(5, motions=FALL)
-    cold = [look.decision.spell() for look in run(history, alter=flatten(FALL))]
+    cold = [look.decision.spell() for look in run(history, alter=flatten(FALL), cold=True)]
     assert [look.decision.spell() for look in run(history, alter=flatten(FALL), warm=warm)] == cold
     assert {station for _, station in warm.trackers} >= {"A", "A~arrived", "B~arrived"}
 
