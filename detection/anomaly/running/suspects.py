@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from detection.anomaly.certain.checks import MOST_EQUAL, REPLAY_CELLS
 from detection.anomaly.certain.timing import MOVED, NEWEST, USUAL
-from detection.anomaly.certain.unit_jump import BEFORE, CLEAR
+from detection.anomaly.certain.unit_jump import BEFORE, CLEAR, list_looks
 from detection.anomaly.certain.units import LENGTHS
 from detection.anomaly.stages import FEWEST_EQUAL, Array
 
@@ -96,7 +96,7 @@ def _may_have_jumped(values: Array) -> Mask:
     """A jump many times the usual difference, as many readings ago as a change of unit takes to be certain."""
     steps = np.abs(np.diff(values, axis=1))
     out = np.zeros(len(values), dtype=bool)
-    for enough in sorted(set(LENGTHS.values())):
+    for enough in sorted({enough for enough, _ in list_looks(LENGTHS)}):
         jump = steps.shape[1] - enough  # the step to the reading that began it
         before = steps[:, jump - BEFORE // 2 : jump]
         usual = np.median(before, axis=1)

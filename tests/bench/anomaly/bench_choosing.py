@@ -8,7 +8,10 @@ drifts that begin `AFTER_DAYS` after a step. What a site without history is serv
 thresholds have not seen. Thresholds that are counted anew lie three
 quarters of the way from those of the own past to those of other sites. These have the highest mean F1 (seeds 20 to 23)
 on the five records that share no noise with the one that is judged.
-With `--look` and the name of a benchmark it says which false runs are in the untouched record, and chooses nothing.
+With `--look` and the name of a benchmark it says which false runs are in the untouched record, and chooses nothing;
+with `--fresh` as well, what a site without history misses there, how large, and what thresholds that know the faults
+would find. `--bar` searches thresholds of a site without history on the ten records, so that each of them has a recall
+of `WANTED` within the budget, and then judges SK once.
 """
 
 import argparse
@@ -33,7 +36,7 @@ from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import DAY_S
-from detection.anomaly.threshold import Threshold
+from detection.anomaly.threshold import Threshold, carry_over
 from detection.anomaly.windows import Series, build_series
 from forecasting.data import sources as source
 from tests.bench.record import read_figures, record
@@ -47,6 +50,8 @@ STEPS: Final = (1.3, 1.15, 1.06)
 AT_MOST: Final = 1.2  # budgets; what a record has above it is taken off its F1
 ECHO_DAYS: Final = 150
 OWN: Final = 0.25  # of a threshold that is counted anew
+WANTED: Final = 0.85  # recall of a site without history, within the budget
+DEARER: Final = 3.0  # a false alarm per sensor-month beyond the budget counts so many times as much as recall
 UNSEEN: Final = ("Japan, up", "Cascadia, up")  # by the thresholds that a site without history is served
 AFTER_DAYS: Final = (10, 20, 40)
 WITHOUT: Final = ", without the drift"
@@ -60,11 +65,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--look", help="a benchmark: G, K, S or SK")
     parser.add_argument("--way", help="one of those that were tried, judged alone beside what is served")
+    parser.add_argument("--fresh", action="store_true", help="with --look: as a site without history is served")
+    parser.add_argument("--bar", action="store_true", help="thresholds that meet recall and budget on each record")
     asked = parser.parse_args()
     if asked.look is not None:
-        look(asked.look)
+        (look_fresh if asked.fresh else look)(asked.look)
         return
     records = read_records(Path(environ["SLOPEWARD_DATA"]) / "timeseries")
+    if asked.bar:
+        kept = dict(read_figures("anomalies-choosing") or {}) | {"bar": judge_bar(records)}
+        record("anomalies-choosing", "python -m tests.bench.anomaly.bench_choosing", kept, "--bar")
+        return
     if asked.way is not None:
         kept = dict(read_figures("anomalies-choosing") or {})
         at_hand = {name: train_detector("rules", samples, BUDGET, 0).thresholds for name, samples in records.items()}
@@ -97,14 +108,19 @@ def main() -> None:
 
 def look(benchmark: str) -> None:
     """Print what `rules` get wrong on a benchmark, and each false run that its untouched record has as well."""
-    panel = source.read_record(benchmark, source.Recipe()).panel
-    columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
-    samples = {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
+    samples = read_benchmark(benchmark)
     ready = train_detector("rules", samples, BUDGET, 0)
     wrong = [one for seed in range(3) for one in tell_wrong(samples, seed, ready)]
     print(dict(sorted(Counter(what for what, _, _ in wrong).items())))
     for (station, at_s), count in sorted(Counter((w[1], w[2]) for w in wrong if w[0] == NATURAL).items()):
         print(station, datetime.fromtimestamp(at_s, UTC).date(), count)
+
+
+def read_benchmark(name: str) -> dict[str, Series]:
+    """Series by station of G, K, S or SK."""
+    panel = source.read_record(name, source.Recipe()).panel
+    columns = zip(panel.stations, panel.values.T.tolist(), strict=True)
+    return {name: build_series(panel.times_s.tolist(), values, panel.step_s) for name, values in columns}
 
 
 def judge_tried(
@@ -306,10 +322,15 @@ def lay_followed(samples: Mapping[str, Series], seed: int, days: int, *, drifts:
     return _score(faulty, events, faulty)
 
 
-def count_thresholds(cases: Sequence[Sequence[Laid]], tried: Tried) -> dict[str, float]:
-    """One threshold of each part for all records: changed one after the other as long as their mean F1 grows."""
-    best = dict(BEGIN)
-    most = _value(cases, best, tried)
+def count_thresholds(
+    cases: Sequence[Sequence[Laid]], tried: Tried, begin: Mapping[str, float] = BEGIN, value_of: "Value | None" = None
+) -> dict[str, float]:
+    """One threshold of each part for all records: changed one after the other as long as their mean F1 grows.
+
+    Another value than F1 may be asked for, and another begin.
+    """
+    best, value_of = dict(begin), value_of or _value
+    most = value_of(cases, best, tried)
     for step in STEPS:
         is_better = True
         while is_better:
@@ -317,9 +338,12 @@ def count_thresholds(cases: Sequence[Sequence[Laid]], tried: Tried) -> dict[str,
             for part, limit in list(best.items()):
                 for factor in (step, 1.0 / step):
                     other = {**best, part: round(limit * factor, 2)}
-                    if (value := _value(cases, other, tried)) > most + 1e-5:
+                    if (value := value_of(cases, other, tried)) > most + 1e-5:
                         best, most, is_better = other, value, True
     return best
+
+
+Value = Callable[[Sequence[Sequence[Laid]], Mapping[str, float], Tried], float]
 
 
 def _value(cases: Sequence[Sequence[Laid]], thresholds: Mapping[str, float], tried: Tried) -> float:
@@ -330,6 +354,61 @@ def _value(cases: Sequence[Sequence[Laid]], thresholds: Mapping[str, float], tri
         rate = float(np.mean([one.false_alarms_per_sensor_month for one in found]))
         values.append(float(np.mean([one.f1 for one in found])) - max(0.0, rate - AT_MOST * BUDGET))
     return float(np.mean(values))
+
+
+def look_fresh(benchmark: str) -> None:
+    """Print each fault that a site without history misses: its size, what the slope does meanwhile, and its score."""
+    samples, ready = read_benchmark(benchmark), start_without_history("rules", DAY_S)
+    limits = {part: one.value for part, one in ready.thresholds.items()}
+    for seed in range(3):
+        faulty, events = inject_many(samples, TEST_FROM, seed)
+        scores = ready.score(faulty, holds=False)
+        served = ready.score(faulty)
+        for event in events:
+            clean, cells = samples[event.station].values, slice(event.first, event.last + 1)
+            if (np.nan_to_num(served[event.station][cells]) > ready.limit).any():
+                continue
+            if find_certain(faulty[event.station])[cells].any():
+                continue
+            sigma = noise_sigma(clean[: int(len(clean) * TEST_FROM)])
+            size = np.nanmax(np.abs(faulty[event.station].values[cells] - clean[cells])) / sigma
+            own = np.nanmax(np.abs(clean[cells] - clean[max(0, event.first - 1)])) / sigma
+            begin = datetime.fromtimestamp(samples[event.station].times_s[event.first], UTC).date()
+            score = np.nanmax(scores[event.station][cells])
+            print(seed, event.station, begin, event.kind, f"{size:.1f} noises, own {own:.1f}, score {score:.2f}")
+    laid = [lay(samples, seed) for seed in range(3)]
+    print("served", _rates(laid, limits))
+    print("by thresholds that know the faults", _rates(laid, meet_bar([laid], limits)))
+
+
+def judge_bar(records: Mapping[str, Mapping[str, Series]]) -> dict[str, Any]:
+    """Thresholds of a site without history by recall and budget on each record, and what they find; SK once, last."""
+    laid = {name: [lay(samples, seed) for seed in SEEDS] for name, samples in records.items()}
+    limits = meet_bar(list(laid.values()), carry_over("rules", DAY_S))
+    figures: dict[str, Any] = {"thresholds": limits} | {name: _rates(cases, limits) for name, cases in laid.items()}
+    samples = read_benchmark("SK")
+    figures["SK"] = _rates([lay(samples, seed) for seed in range(3)], limits)
+    print(figures, flush=True)
+    return figures
+
+
+def meet_bar(cases: Sequence[Sequence[Laid]], served: Mapping[str, float]) -> dict[str, float]:
+    """Thresholds by which least is lacking of `WANTED` and above the budget; of equals those of the better F1."""
+
+    def lack(cases: Sequence[Sequence[Laid]], thresholds: Mapping[str, float], tried: Tried) -> float:
+        rates = [_rates(trials, thresholds) for trials in cases]
+        lacking = sum(
+            max(0.0, WANTED - rate["recall"]) + DEARER * max(0.0, rate["false_alarms_per_sensor_month"] - BUDGET)
+            for rate in rates
+        )
+        return 0.1 * float(np.mean([rate["f1"] for rate in rates])) - lacking
+
+    return count_thresholds(cases, Tried(), {"drift": BEGIN["drift"]} | dict(served), lack)
+
+
+def _rates(cases: Sequence[Laid], thresholds: Mapping[str, float]) -> dict[str, float]:
+    found = [[one.judge(thresholds, Tried()) for one in cases]]
+    return {key: _mean(found, key) for key in ("recall", "false_alarms_per_sensor_month", "f1")}
 
 
 def tell_wrong(samples: Mapping[str, Series], seed: int, ready: Detector) -> list[tuple[str, str, float]]:
