@@ -149,7 +149,12 @@ def _judge(
     )
     found += check_gaps(gaps)
     spark_of, spark = None if main is None else main[0], None
-    if battery_id is not None:
+    named = [one.quantity for one in reversed(runs)] + [one.quantity for one in gaps]
+    strange = next((quantity for quantity in named if quantity in series), None)
+    if strange is not None and all(one.state != "battery" for one in found):  # what is strange is looked at first
+        spark_of, hours = strange, store.load_hours(c, series[strange], now - SPARK_DAYS * DAY, now)
+        spark = _draw_spark(hours, _interval_s(station, strange), now)
+    elif battery_id is not None:
         spark_of, spark = BATTERY, _draw_spark(battery, _interval_s(station, BATTERY), now)
     elif levels:
         spark_of, spark = BATTERY_LEVEL, _draw_spark(levels, _interval_s(station, BATTERY_LEVEL), now)

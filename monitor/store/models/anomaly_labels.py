@@ -82,6 +82,8 @@ def load_runs(
     ids = {row.series_id for row in rows}
     first = min((row.at for row in rows), default=since)
     wrong = _list_believed(c, site, ids, now)
+    ways_back = {(one.series_id, one.back_at) for one in wrong}  # from another unit: no fault
+    rows = [row for row in rows if row.detector != CHECK or (row.series_id, row.at) not in ways_back]
     found = [_sum_up(*one) for one in _divide(rows, pause, load_labels(c, ids, first), wrong)]
     found = [run for run in _join_wrong(found, wrong) if run.to_at > since]
     labelled = _add_labels(c, found, min((run.from_at for run in found), default=since))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +38,7 @@ class WrongUnit:
         from_at: its first reading in another unit.
         found_at: the reading that made it certain.
         to_at: when it ended; None: it lasts.
+        back_at: the alert by which the check found its way back; None: it found none.
     """
 
     series_id: int
@@ -46,6 +47,7 @@ class WrongUnit:
     from_at: datetime
     found_at: datetime
     to_at: datetime | None
+    back_at: datetime | None = None
 
 
 def list_wrong_units(c: Connection, site: Site, series_ids: Collection[int], now: datetime) -> list[WrongUnit]:
@@ -99,10 +101,12 @@ def _list_times(
     for k, change in enumerate(changes):
         begin, found_at = from_epoch_s(change.begin_s), from_epoch_s(change.at_s)
         if found and last is not None:
-            to_at = found[-1].to_at
+            to_at, is_back = found[-1].to_at, abs(math.log(change.times * last.times)) < BACK
+            if is_back and to_at is not None and found[-1].back_at is None:
+                found[-1] = replace(found[-1], back_at=found_at)
             if to_at is None or begin <= to_at + JUDGED * timedelta(seconds=group.step_s):
                 continue  # it is the way back, or another unit yet
-            if abs(math.log(change.times * last.times)) < BACK:
+            if is_back:
                 continue  # the way back after work on the station
         last = change
         bounds = [*(from_epoch_s(later.begin_s) for later in changes[k + 1 :]), now]

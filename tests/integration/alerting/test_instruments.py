@@ -361,6 +361,8 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
         series = find_series_id(c, "bench", "G2", "displacement_downslope")
         times = [NOW - 30 * HOUR, NOW - 24 * HOUR, NOW - 6 * HOUR]
         add_anomalies(c, [AnomalyRow(series, at, "rules", 9.0, 4.5, 0.1, "spike", True) for at in times], NOW)
+    run(bench, ServiceConfig(), SITE, NOW)
+    assert board(bench)["G2"]["spark_of"] == "displacement_downslope", "what is strange is drawn"
     with bench.read() as c:
         runs = load_runs(c, SITE, NOW - 3 * DAY, NOW)
     assert [(r.from_at, r.to_at, r.score) for r in runs] == [(times[0], times[1], 2.0), (times[2], times[2], 2.0)]
@@ -385,6 +387,7 @@ def test_what_a_person_says_of_an_anomaly_is_kept_and_clears_the_board(bench):
     assert (scored["detector"], scored["reported"], scored["dismissed"], scored["nobody_said"]) == ("rules", 2, 2, 0)
     run(bench, ServiceConfig(), SITE, NOW)
     assert ("G2", "suspected") not in findings(bench)
+    assert board(bench)["G2"]["spark_of"] == "battery_voltage"
 
 
 def test_what_is_held_back_as_an_echo_stands_on_the_board(filled_database):
