@@ -10,8 +10,7 @@ quarters of the way from those of the own past to those of other sites. These ha
 on the five records that share no noise with the one that is judged.
 With `--look` and the name of a benchmark it says which false runs are in the untouched record, and chooses nothing;
 with `--fresh` as well, what a site without history misses there, how large, and what thresholds that know the faults
-would find. `--bar` searches thresholds of a site without history on the ten records, so that each of them has a recall
-of `WANTED` within the budget, and then judges SK once.
+would find.
 """
 
 import argparse
@@ -36,7 +35,7 @@ from detection.anomaly.records import RUN_GAP_S
 from detection.anomaly.robust import noise_sigma
 from detection.anomaly.split import split_budget
 from detection.anomaly.stages import DAY_S
-from detection.anomaly.threshold import Threshold, carry_over
+from detection.anomaly.threshold import Threshold
 from detection.anomaly.windows import Series, build_series
 from forecasting.data import sources as source
 from tests.bench.record import read_figures, record
@@ -66,16 +65,11 @@ def main() -> None:
     parser.add_argument("--look", help="a benchmark: G, K, S or SK")
     parser.add_argument("--way", help="one of those that were tried, judged alone beside what is served")
     parser.add_argument("--fresh", action="store_true", help="with --look: as a site without history is served")
-    parser.add_argument("--bar", action="store_true", help="thresholds that meet recall and budget on each record")
     asked = parser.parse_args()
     if asked.look is not None:
         (look_fresh if asked.fresh else look)(asked.look)
         return
     records = read_records(Path(environ["SLOPEWARD_DATA"]) / "timeseries")
-    if asked.bar:
-        kept = dict(read_figures("anomalies-choosing") or {}) | {"bar": judge_bar(records)}
-        record("anomalies-choosing", "python -m tests.bench.anomaly.bench_choosing", kept, "--bar")
-        return
     if asked.way is not None:
         kept = dict(read_figures("anomalies-choosing") or {})
         at_hand = {name: train_detector("rules", samples, BUDGET, 0).thresholds for name, samples in records.items()}
@@ -379,17 +373,6 @@ def look_fresh(benchmark: str) -> None:
     laid = [lay(samples, seed) for seed in range(3)]
     print("served", _rates(laid, limits))
     print("by thresholds that know the faults", _rates(laid, meet_bar([laid], limits)))
-
-
-def judge_bar(records: Mapping[str, Mapping[str, Series]]) -> dict[str, Any]:
-    """Thresholds of a site without history by recall and budget on each record, and what they find; SK once, last."""
-    laid = {name: [lay(samples, seed) for seed in SEEDS] for name, samples in records.items()}
-    limits = meet_bar(list(laid.values()), carry_over("rules", DAY_S))
-    figures: dict[str, Any] = {"thresholds": limits} | {name: _rates(cases, limits) for name, cases in laid.items()}
-    samples = read_benchmark("SK")
-    figures["SK"] = _rates([lay(samples, seed) for seed in range(3)], limits)
-    print(figures, flush=True)
-    return figures
 
 
 def meet_bar(cases: Sequence[Sequence[Laid]], served: Mapping[str, float]) -> dict[str, float]:
