@@ -139,13 +139,13 @@ def score_site(
     from detection.anomaly.neural.training import WIDTH, score_network
 
     stations, channels = notes["stations"], notes.get("channels", [])
-    if name in READS_QUANTITIES and channels != sorted(beside):
-        had, has = (", ".join(one) or "nothing" for one in (channels, sorted(beside)))
-        raise InputError(f"{name} was trained beside {had}; there is now {has}: train it again")
     known = [one for one in stations if one in samples]
     out = {one: np.full(len(samples[one].values), np.nan) for one in samples}
     if not known:
         return out
+    if name in READS_QUANTITIES and channels != sorted(beside):
+        had, has = (", ".join(one) or "nothing" for one in (channels, sorted(beside)))
+        raise InputError(f"{name} was trained beside {had}; there is now {has}: train it again")
     table, places = stack_site({one: samples[one] for one in known}, stations, beside, channels)
     told = 2 * len(stations)
     index, values, mask = stack_tables(table, WIDTH, judged=told)

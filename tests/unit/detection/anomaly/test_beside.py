@@ -107,6 +107,7 @@ def test_weights_are_of_the_quantities_that_they_learnt_beside(drawn, trained):
         one.score(motion)
     with pytest.raises(InputError, match=r"now R1\.rain, W1\.groundwater_level"):
         one.score(motion, beside=beside | {"R1.rain": beside["W1.groundwater_level"]})
+    assert one.score({}) == {}, "where nothing can be scored there is nothing to refuse"
     silent = {"W1.groundwater_level": at_noon(np.full(DAYS, np.nan))}
     assert np.isfinite(one.score(motion, beside=silent)["G0"][300:]).all(), "one that is silent is missing"
 
