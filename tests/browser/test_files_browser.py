@@ -46,7 +46,7 @@ def test_a_german_table_becomes_levels_and_forecasts(page, chromium, tmp_path): 
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_of_a_table_that_nothing_judges_the_page_shows_the_key_to_write(page, chromium, tmp_path):  # noqa: F811
+def test_of_a_table_that_nothing_judges_the_page_shows_the_key_and_takes_the_bounds(page, chromium, tmp_path):  # noqa: F811
     table = tmp_path / "tilt.csv"
     rows = [f"2025-02-{1 + k // 8:02} {3 * k % 24:02}:00;{k % 7 / 10}" for k in range(60)]
     table.write_text("\n".join(["Time (UTC);T1 Tilt X (mrad)", *rows, ""]))
@@ -70,6 +70,11 @@ def test_of_a_table_that_nothing_judges_the_page_shows_the_key_to_write(page, ch
         for width in (1360, 390):
             look.set_viewport_size({"width": width, "height": 900})
             assert look.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        look.fill("input[name=bound]", "0.2 0.4 0.9")
+        look.click("section[aria-labelledby=h-accept] button.primary")
+        look.wait_for_selector("section[aria-labelledby=h-levels]", timeout=60_000)
+        assert look.locator("section[aria-labelledby=h-unjudged]").count() == 0
+        assert look.locator("svg.ribbon rect").count() > 1, "levels, and no editor"
         assert watch.complaints == []
     finally:
         watch.close()

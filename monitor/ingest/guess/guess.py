@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
+from monitor.ingest.files.tables import Layout
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
@@ -61,7 +62,8 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     Raises:
         ConfigError: there is no time or no measurement in it, or an answer cannot be one.
     """
-    if {"time", "station", "quantity", "value"} <= set(look.names):
+    plain = look.layout == Layout(encoding=look.layout.encoding) and look.layout.encoding.startswith("utf-8")
+    if plain and {"time", "station", "quantity", "value"} <= set(look.names):
         raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {look.path}")
     times = find_times(look)
     if times is None:

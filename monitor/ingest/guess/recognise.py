@@ -1,5 +1,6 @@
 """Which reader a file is for where nobody names one: its first bytes say it, and nothing of it is unpacked."""
 
+import codecs
 import re
 from collections.abc import Container, Iterable
 from contextlib import suppress
@@ -88,11 +89,24 @@ def _look_at_bytes(path: Path, head: bytes) -> Seen:
         return _table(path)
     if b"\0" in head:
         return Seen((), "no text, and no form that is known by its content: name its form")
-    return _look_at_text(path, head.decode("utf-8-sig", "replace"))
+    seen = _look_at_text(path, head.decode("utf-8-sig", "replace"))
+    return seen if seen.forms != (LONG,) or _is_utf_8(head) else _table(path)
+
+
+def _is_utf_8(head: bytes) -> bool:
+    """Whether octets are UTF-8; the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _table(path: Path) -> Seen:
-    advice = f"a table that is not time, station, quantity, value: slopeward ingest {path} --guess understands it"
+    advice = (
+        "no table of time, station, quantity, value in UTF-8 with commas: "
+        f"slopeward ingest {path} --guess understands it"
+    )
     return Seen((WIDE,), advice)
 
 

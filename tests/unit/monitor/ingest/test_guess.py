@@ -677,3 +677,21 @@ def test_a_number_without_end_is_no_time(tmp_path, number):
     lines = [f"{at:%Y-%m-%d},{number if k == 5 else k}\n" for k, at in enumerate(DAYS)]
     path.write_text("Date,Crack 1 (mm)\n" + "".join(lines))
     assert [c.quantity for c in understand(path, {"zone": "UTC"}).mapping.columns] == ["crack_opening"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding", "decimal"),
+    [(",", "cp1252", "."), (",", "utf-16", "."), (";", "utf-8", ","), ("\t", "utf-8", ".")],
+)
+def test_the_neutral_form_in_another_spelling_is_understood_and_not_sent_back(tmp_path, mark, encoding, decimal):
+    path = tmp_path / "f.csv"
+    rows = [
+        f"{at:%Y-%m-%dT%H:%M:%SZ},{station},{quantity},{k}.5\n"
+        for k, at in enumerate(DAYS) for station, quantity in (("Süd", "displacement_mm"), ("G2", "rain_mm"))
+    ]  # fmt: skip
+    text = "".join(["time,station,quantity,value\n", *rows]).replace(",", mark).replace(".", decimal)
+    path.write_bytes(text.encode(encoding))
+    read = read_all(path, understand(path, {}).mapping)
+    assert [(row["station"], row["quantity"], row["unit"], row["value"]) for row, _ in read[:2]] == [
+        ("Sud", "displacement", "mm", "0.5"), ("G2", "rain", "mm", "0.5"),
+    ]  # fmt: skip
