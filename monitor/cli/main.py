@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)
     try:
-        sys.stderr.flush()
+        _flush(sys.stderr)
     except OSError:
         _drop(sys.stderr)
     sys.exit(status)
@@ -90,7 +90,7 @@ def run_verb(words: list[str]) -> int:
     """Run the verb that the words name and return the exit status."""
     try:
         status = _run(words)
-        sys.stdout.flush()  # at the end of the interpreter nobody could say what went wrong with it
+        _flush(sys.stdout)  # at the end of the interpreter nobody could say what went wrong with it
     except KeyboardInterrupt:
         return 130
     except (Exception, SystemExit) as error:  # the edge: a person gets one line, never a traceback
@@ -100,7 +100,9 @@ def run_verb(words: list[str]) -> int:
             return READER_LEFT
         if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
             raise
-        if isinstance(error, OSError):
+        try:
+            _flush(sys.stdout)  # what was said before the error is not lost with it
+        except OSError:
             _drop(sys.stdout)
         with contextlib.suppress(OSError):
             print(_describe(error), file=sys.stderr)
@@ -109,8 +111,16 @@ def run_verb(words: list[str]) -> int:
         return status
 
 
-def _drop(stream: TextIO) -> None:
+def _flush(stream: TextIO | None) -> None:
+    """Write what is left of an output; there is none where whoever started the command closed it (`>&-`)."""
+    if stream is not None:
+        stream.flush()
+
+
+def _drop(stream: TextIO | None) -> None:
     """Send what is left of an output nowhere: the end of the interpreter would try to write it once more."""
+    if stream is None:
+        return
     with contextlib.suppress(OSError):  # what a test reads is no file
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

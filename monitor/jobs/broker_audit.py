@@ -40,6 +40,9 @@ def _look(db: Database, config: ServiceConfig, now: datetime) -> str:
     checks = [_look_at_dropped(figures, known["broker.dropped"].check.value if "broker.dropped" in known else None)]
     if _is_due(known, now):
         facts = probe_broker(access)
+        if figures and facts.session_present:
+            # what the broker dropped of the trial is no loss: the next look counts from there
+            checks[0] = checks[0]._replace(value=(checks[0].value or 0.0) + KEEPS - facts.kept)
         free: dict[str, float] = {}
         if config.broker.mode == "managed":
             free["disk"] = shutil.disk_usage(Path(config.broker.data)).free

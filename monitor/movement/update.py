@@ -115,14 +115,15 @@ def update_movement(
         mark += f"|corrected {until_s:.0f} s" if until_s > 0.0 else ""
         rose = before is not None and risen is not None and before.at < risen
         looked = None if before is None else before.state
-        if not is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose) and (
-            not may_be_silent(moving, looked, seconds(now)) or _is_heard(db, site, moving, now, memory)
-        ):
+        has_news = is_due(site, moving, looked, newest_s, seconds(now), mark, rose=rose)
+        if not has_news and not may_be_silent(moving, looked, seconds(now)):
             continue
         if clock_s() - began_s > budget_s:
             waiting.append(moving.label)
             continue
         try:
+            if not has_news and _is_heard(db, site, moving, now, memory):
+                continue
             found = _judge(db, site, moving, before, now, mark, memory, rose=rose)
             if found is None:
                 continue

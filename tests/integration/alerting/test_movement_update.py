@@ -339,6 +339,23 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
+def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database, monkeypatch):
+    begin(database, 100)
+    store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
+    update_movement(database, PLACE, at(99) + DAY / 24)
+    healthy = update_room.load_paths
+
+    def poisoned(c, site, moving, *rest, **more):
+        if moving.station.id == "A":
+            raise ZeroDivisionError("a poisoned series")
+        return healthy(c, site, moving, *rest, **more)
+
+    monkeypatch.setattr(update_room, "load_paths", poisoned)
+    found = update_movement(database, PLACE, at(120))
+    assert found.failed == {"A.displacement": "ZeroDivisionError: a poisoned series"}
+    assert [r["station"] for r in rows(database, "movement_history") if "no usable datum since" in r["reasons"]] == ["B"]
+
+
 def test_an_instrument_faster_than_it_declares_costs_no_more_than_others(database, monkeypatch, read_epochs):
     monkeypatch.setattr(gathering, "MOST_EPOCHS", 100)
     with database.write() as c:

@@ -19,6 +19,7 @@ from monitor.store.readings.observations import add_observations
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from monitor.store.service_checks import BAD, OK, WARN, Check, load_checks, save_checks
+from tests.conftest import wait_for
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 CONFIG = parse_service("", "t")
@@ -232,7 +233,12 @@ def test_a_line_about_the_broker_goes_soon_after_its_setting_was_changed(mosquit
         assert found["broker.queue"].state == found["broker.bridge"].state == BAD
         assert "max_queued_messages 0" in found["broker.queue"].remedy
         assert "max_queued_messages 0" in found["broker.bridge"].remedy
-        limit(0)
+        dropped = lambda: audit.read_figures(open_access(mosquitto.url)).get(audit.DROPPED, 0.0)  # noqa: E731
+        wait_for(lambda: dropped() == 1300.0)  # of the trial
         found = look(1)
+        assert found["broker.dropped"].state == OK, "what the trial filled was nobody's message"
+        assert found["broker.queue"].state == BAD, "tried again"
+        limit(0)
+        found = look(2)
         assert found["broker.queue"].state == found["broker.bridge"].state == OK, "not a day later"
         assert "as far as 1500 messages show" in found["broker.bridge"].found, "what it would do with more nobody tried"

@@ -94,6 +94,31 @@ def test_a_full_disk_behind_the_messages_leaves_the_status_as_it_is(words, statu
     assert end.value.code == status
 
 
+@pytest.mark.parametrize("closed", [("stdout",), ("stderr",), ("stdout", "stderr")], ids=" ".join)
+@pytest.mark.parametrize(("words", "status"), [("check", 1), ("nope", 2), ("--version", 0)])
+def test_an_output_that_was_closed_before_the_start_changes_no_status(words, status, closed, monkeypatch):
+    """`slopeward backup >&-` in a table of cron: Python has no such stream then."""
+    for name in closed:
+        monkeypatch.setattr(f"sys.{name}", None)
+    with pytest.raises(SystemExit) as end:
+        cli.main([words])
+    assert end.value.code == status
+
+
+def test_what_was_said_before_a_file_failed_is_kept(tmp_path, capsys, monkeypatch):
+    def fail(_):
+        print("the first of two rows")
+        raise PermissionError(13, "Permission denied", "/root/second")
+
+    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    said = tmp_path / "said.txt"
+    with said.open("w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert cli.run_verb(["check"]) == 1
+    assert said.read_text() == "the first of two rows\n"
+    assert "Permission denied" in capsys.readouterr().err
+
+
 def test_an_internal_error_is_one_line_too(capsys, monkeypatch):
     monkeypatch.setattr("monitor.cli.service.check.load_service", lambda _: 1 / 0)
     status, _, err = run(capsys, "check")
