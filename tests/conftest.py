@@ -468,6 +468,12 @@ class MosquittoServer:
             "max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n"
         )
 
+    @property
+    def pid(self) -> int:
+        """Of the running broker."""
+        assert self._process is not None
+        return self._process.pid
+
     def configure(self, name: str, value: object) -> None:
         """Give a setting another value, as an operator does; it counts from the next start on."""
         text = self._config.read_text()

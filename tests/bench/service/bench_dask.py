@@ -38,7 +38,7 @@ from tests.data.far.cluster import FarCluster, start_cluster
 
 DAY_S: Final = 86400.0
 SITES, STATIONS, DAYS = 4, 200, 180
-TIMES, SIDE_PX = 32, 512  # of the scene: so many squares below each other
+TIMES, SIDE_PX = 16, 256  # of the scene: so many squares below each other
 Work = Callable[[ComputeSection], object]
 
 

@@ -5,10 +5,12 @@
 The broker holds the queue first; then all processes come at once and empty it. After that the same number comes live:
 the first process then also leaves out the messages of the others. What is out of order would show as gaps in the counts
 of the publishers. Beside each rate stands the processor time of the processes, which says the same on a machine
-that others load.
+that others load: of ours, of the broker, which has one thread, and of all processes of PostgreSQL together. Were there
+a core for each, the slowest of these would set the pace: `live_bound_N` compares that of one process with that of N.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -20,6 +22,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from monitor.config.service import BrokerSection, DatabaseSection, IngestSection, LimitsSection, ServiceConfig
 from monitor.ingest.message import ROOT
@@ -54,7 +58,7 @@ def send(port: int, messages: int, first: int) -> None:
         body = {"time": at.isoformat(), "source": "l", "boot_id": 1, "seq": i // 64, "displacement_mm": i * 0.01}
         topic = f"{ROOT}{SITES[k % 8]}/{STATIONS[k // 8]}/obs"
         last.append(client.publish(topic, json.dumps(body), qos=1))
-        if i % 1000 == 999:
+        if len(last) % 1000 == 0:
             last[-1000].wait_for_publish(60)
     for info in last[-1000:]:
         info.wait_for_publish(60)
@@ -82,7 +86,18 @@ def find_cpu_us(ingest: Ingest | DividedIngest, own_s: float, messages: int) -> 
     return [float(one["cpu_s"]) / messages * 1e6 for one in ingest.status()["processes"]]
 
 
-def run(count: int, url: str, messages: int) -> dict[str, float]:
+def spend(broker: MosquittoServer, folder: Path) -> tuple[float, float]:
+    """Processor seconds up to now of the broker, and of a server of PostgreSQL with all that it has started."""
+    served = psutil.Process(int((folder / "postmaster.pid").read_text().split()[0]))
+    times = served.cpu_times()
+    server_s = times.user + times.system + times.children_user + times.children_system
+    for one in served.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server_s += sum(one.cpu_times()[:2])
+    return sum(psutil.Process(broker.pid).cpu_times()[:2]), server_s
+
+
+def run(count: int, url: str, messages: int, server: Path) -> dict[str, float]:
     """One round on an empty broker and database."""
     with tempfile.TemporaryDirectory() as folder, Database(url) as db:
         broker = MosquittoServer(Path(folder))
@@ -115,15 +130,18 @@ def run(count: int, url: str, messages: int) -> dict[str, float]:
             wait_until(lambda: ingest.status()["messages"] >= messages, ingest)
             took_s = time.monotonic() - began_s
             queued = find_cpu_us(ingest, own_s, messages)
-            own_s = time.process_time()
+            own_s, others_s = time.process_time(), spend(broker, server)
             subprocess.run([sys.executable, "-m", __spec__.name, "--send", str(broker.port), str(messages)], check=True)
             wait_until(lambda: ingest.status()["messages"] >= 2 * messages, ingest)
+            others = [(b - a) / messages * 1e6 for a, b in zip(others_s, spend(broker, server), strict=True)]
             live = find_cpu_us(ingest, own_s, messages)
             live = live if isinstance(ingest, Ingest) else [b - a for a, b in zip(queued, live, strict=True)]
             found = {
                 "messages_per_s": round((messages - first) / took_s),
                 "cpu_us_per_message": round(sum(queued), 1), "busiest_cpu_us_per_message": round(max(queued), 1),
                 "live_busiest_cpu_us_per_message": round(max(live), 1), "gaps": int(ingest.status()["gaps"]),
+                "live_broker_cpu_us_per_message": round(others[0], 1),
+                "live_postgresql_cpu_us_per_message": round(others[1], 1),
             }  # fmt: skip
             ingest.stop()
             return found
@@ -149,7 +167,7 @@ def main() -> None:
                 name = f"sites_{count}"
                 server.execute(f"CREATE DATABASE {name}")
                 create_schema(server.url(name))
-                figures[name] = run(count, server.url(name), options.messages)
+                figures[name] = run(count, server.url(name), options.messages, Path(folder) / "cluster")
                 print(f"{name}: {figures[name]}", flush=True)
             for count in (2, 4):
                 one, many = figures["sites_1"], figures[f"sites_{count}"]
@@ -157,6 +175,14 @@ def main() -> None:
                 # were there a core for each process: the busiest one decides
                 bound = one["busiest_cpu_us_per_message"] / many["busiest_cpu_us_per_message"]
                 figures[f"processor_speedup_{count}"] = round(bound, 2)
+                # live: the broker has one thread, and each of our processes a session of PostgreSQL
+                slowest = [
+                    max(
+                        one["live_busiest_cpu_us_per_message"], one["live_broker_cpu_us_per_message"],
+                        one["live_postgresql_cpu_us_per_message"] / processes,
+                    ) for one, processes in ((one, 1), (many, count))
+                ]  # fmt: skip
+                figures[f"live_bound_{count}"] = round(slowest[0] / slowest[1], 2)
         finally:
             server.stop()
     record("ingest-processes", "python -m tests.bench.service.bench_ingest_processes", figures)
