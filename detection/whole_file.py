@@ -59,8 +59,8 @@ def write_json(path: Path, content: Any, default: Callable[[Any], Any] | None = 
 
 
 def _sweep(path: Path) -> None:
-    """Remove what killed processes left of this file."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    """Remove what killed processes left of this file; SQLite lays a journal beside its half one."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
         with contextlib.suppress(OSError):  # another one was quicker
             if time.time() - left.stat().st_mtime > LEFT_S:
                 left.unlink()

@@ -1,6 +1,6 @@
 """One, two and four ingest processes on one PostgreSQL, as `[ingest] processes` starts them.
 
-    python -m tests.bench.service.bench_ingest_processes [--messages 40000]
+    python -m tests.bench.service.bench_ingest_processes [--messages 40000] [--name FILE]
 
 The broker holds the queue first; then all processes come at once and empty it. After that the same number comes live:
 the first process then also leaves out the messages of the others. What is out of order would show as gaps in the counts
@@ -157,6 +157,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=40_000)
+    parser.add_argument("--name", default="ingest-processes", help="of the file of figures")
     options = parser.parse_args()
     figures: dict[str, Any] = {"messages": options.messages, "cores": os.cpu_count()}
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
@@ -185,7 +186,8 @@ def main() -> None:
                 figures[f"live_bound_{count}"] = round(slowest[0] / slowest[1], 2)
         finally:
             server.stop()
-    record("ingest-processes", "python -m tests.bench.service.bench_ingest_processes", figures)
+    terms = "" if options.name == "ingest-processes" else f" --messages {options.messages} --name {options.name}"
+    record(options.name, f"python -m tests.bench.service.bench_ingest_processes{terms}", figures)
     print({k: v for k, v in figures.items() if "speedup" in k})
 
 

@@ -62,9 +62,10 @@ def test_rights_are_given_when_it_is_whole_and_nobody_else_reads_it_before(tmp_p
 def test_what_a_killed_process_left_a_day_ago_is_swept(tmp_path):
     path, other = tmp_path / "a[1].db", tmp_path / ".b.db.1234.part"
     old, young = tmp_path / ".a[1].db.11111111.part", tmp_path / ".a[1].db.22222222.part"
-    for left in (old, young, other):
+    journal = old.with_name(f"{old.name}-journal")  # SQLite's, of a copy that was killed
+    for left in (old, journal, young, other):
         left.write_text("half")
-    for left in (old, other):
+    for left in (old, journal, other):
         os.utime(left, (time.time() - LEFT_S - 60,) * 2)
     with replacing(path) as partial:
         partial.write_text("new")
