@@ -147,6 +147,14 @@ def test_a_file_of_a_folder_is_recognised_and_stored_once(name, is_named, here, 
         assert stored() == values
 
 
+def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(compute, "run", run_here)
+    (tmp_path / "a.nc").write_bytes(spell_grid("mm").replace(b"hours since 2025-03-01", b"hours after 2025-03-01"))
+    assert run_verb(["ingest", "a.nc", "--site", "bench", "--quantity", "rain", "--dry-run"]) == 1
+    assert "a time has units such as 'hours since 2026-01-01'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

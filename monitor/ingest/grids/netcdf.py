@@ -147,7 +147,8 @@ def _find_time(name: str, variables: Mapping[str, Variable], values: Variable, o
         if _is_time(v) and prod(v.shape) == 1 and (n == "time" or v.text("standard_name") == "time")
     ]  # fmt: skip
     if len(found) != 1:
-        raise ConfigError(f"{name}: expected one time of the grid, found {len(found)}")
+        like = "" if found else "; a time has units such as 'hours since 2026-01-01' (CF conventions)"
+        raise ConfigError(f"{name}: expected one time of the grid, found {len(found)}{like}")
     return found[0]
 
 
