@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, String, insert, select, type_coerce
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
@@ -103,7 +103,9 @@ def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
             a.score,
             a.threshold,
             a.compared_with,
-            a.scored_at,
+            type_coerce(a.scored_at, String).label(
+                "scored_at"
+            ),  # compared with words alone: nothing reads it as an instant
         )
         .join(t.series, s.id == a.series_id)
         .where(a.alerted, *where)
@@ -162,9 +164,10 @@ def _divide(
             begin, end = (last[0].at, last[-1].at) if last else (at, at + pause)
             word = next((k for k in words if k.id > beyond and k.from_at <= end and k.to_at >= begin), None)
             if word is not None and word.verdict == DISMISSED:
+                said_at = spell(word.at)
                 if word.id not in seen:
-                    seen[word.id] = [r for r in mine if word.from_at <= r.at <= word.to_at and r.scored_at <= word.at]
-                unseen = [row for row in news if row.at > word.to_at or row.scored_at > word.at]
+                    seen[word.id] = [r for r in mine if word.from_at <= r.at <= word.to_at and r.scored_at <= said_at]
+                unseen = [row for row in news if row.at > word.to_at or row.scored_at > said_at]
                 if _is_more(unseen, seen[word.id]):
                     is_new, last, beyond = True, [], word.id
             if is_new:
@@ -187,17 +190,19 @@ def _in_thresholds(row: Any) -> float:
 
 def _sum_up(rows: Sequence[Any], beyond: int) -> AnomalyRun:
     """One happening from its alerts, in order of time, and the number of the word that it goes beyond."""
-    highest: dict[str, Any] = {}  # by detector, the first of those
+    highest: dict[str, tuple[float, Any]] = {}  # by detector, the first of those
     for row in rows:
-        if row.detector not in highest or _in_thresholds(row) > _in_thresholds(highest[row.detector]):
-            highest[row.detector] = row
+        score = _in_thresholds(row)
+        if row.detector not in highest or score > highest[row.detector][0]:
+            highest[row.detector] = score, row
     # what a check found is named so, whatever scores say
     certain = (row for row in rows if row.detector in CHECKS)
-    named = next(certain, None) or max(rows, key=_in_thresholds)
-    against = (row.compared_with or compared_with(row.detector, row.kind) for _, row in sorted(highest.items()))
+    most = max(score for score, _ in highest.values())
+    named = next(certain, None) or next(row for row in rows if _in_thresholds(row) == most)
+    against = (row.compared_with or compared_with(row.detector, row.kind) for _, (_, row) in sorted(highest.items()))
     return AnomalyRun(
         rows[0].series_id, rows[0].station, rows[0].quantity, rows[0].at, rows[-1].at, named.kind,
-        tuple(sorted(highest)), max(map(_in_thresholds, rows)), tuple(dict.fromkeys(text for text in against if text)),
+        tuple(sorted(highest)), most, tuple(dict.fromkeys(text for text in against if text)),
         beyond=beyond, newest={row.detector: row.at for row in rows},
     )  # fmt: skip
 
