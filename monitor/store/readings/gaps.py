@@ -16,7 +16,7 @@ from monitor.store.readings.reading_stamps import load_epochs
 from monitor.store.schema.tables import observation, reading_gap, series
 
 WATCHED_FOR: Final = timedelta(days=400)  # so long a late reading takes a gap back
-HOLES_AT_ONCE: Final = 1000  # holes in one transaction: nothing that is urgent waits longer than for these
+HOLES_AT_ONCE: Final = 500  # holes in one transaction: nothing that is urgent waits longer than for these
 _COLUMNS: Final = {"series_id": "bigint", "from_at": "text", "to_at": "text", "missing": "int4", "found_at": "text"}
 
 
