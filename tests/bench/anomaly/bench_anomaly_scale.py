@@ -222,7 +222,8 @@ def main() -> None:
                 upgrade(db)
                 figures[name] = PARTS_OF_BENCH[name](db)
         print(name, figures[name], flush=True)
-    record("anomalies-scale", "make bench (bench_anomaly_scale)", figures)
+    added = "" if set(chosen) == set(PARTS_OF_BENCH) else f"--only {','.join(chosen)}"
+    record("anomalies-scale", "make bench (bench_anomaly_scale)", figures, added)
 
 
 if __name__ == "__main__":
