@@ -35,7 +35,7 @@ def test_a_table_comes_whole_into_its_place(export, tmp_path):
 
 @pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)
 def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path):
-    before = sorted(tmp_path.iterdir())
+    before = [*tmp_path.glob("[!f]*")]  # filled.db comes and goes with its log
     for words, status, word in (
         (("north-bench", "alerts", "--out", "a.gpkg"), 1, "written as csv, parquet"),
         (("north-bench", "secrets", "--out", "a.csv"), 1, "there are: observations"),
@@ -48,4 +48,4 @@ def test_what_cannot_be_written_is_one_line_and_leaves_no_file(export, tmp_path)
     ):
         got, said = export(*words)
         assert (got, word in said, said.count("\n")) == (status, True, 1), said
-    assert sorted(tmp_path.iterdir()) == before
+    assert [*tmp_path.glob("[!f]*")] == before
