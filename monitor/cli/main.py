@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import importlib
 import os
 import sys
@@ -144,15 +145,10 @@ def _run(words: list[str]) -> int:
 
 def _invoke(verb: str, words: list[str]) -> int:
     with without_looks():
-        import typer
-
         from monitor.cli.rules import running
         from monitor.store.database.engine import PATIENCE_S, patient
 
-        app = importlib.import_module(VERBS[verb][0]).app
-    app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
-    command = typer.main.get_command(app)
-    _keep_brackets(command)
+        command = _build(importlib.import_module(VERBS[verb][0]).app)
     # the supervisor looks after its children meanwhile
     patience = contextlib.nullcontext() if verb == "run" else patient(PATIENCE_S)
     with running(_find_command(verb, command, words)) as run, patience:
@@ -160,6 +156,16 @@ def _invoke(verb: str, words: list[str]) -> int:
     for line in run.notes if status in {0, 3} else ():
         print(line, file=sys.stderr)
     return status
+
+
+@functools.cache  # who calls verbs again and again in one process need not read their options again
+def _build(app: Any) -> Any:
+    import typer
+
+    app._add_completion = False  # noqa: SLF001  it would complete one verb as if it were the whole command
+    command = typer.main.get_command(app)
+    _keep_brackets(command)
+    return command
 
 
 def _keep_brackets(command: Any) -> None:
