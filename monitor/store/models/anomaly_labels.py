@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, String, insert, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, insert, or_, select, type_coerce
 
 from detection.anomaly.records import STRONGER
 from detection.anomaly.registry import CHECKS, compared_with
@@ -314,16 +314,23 @@ def _speaks_of(label: Any, run: AnomalyRun) -> bool:
     return _touches(label, run) and bool(label.id > run.beyond)
 
 
+def _takes_back(withdrawal: Any, label: Any) -> bool:
+    """A word on the happening before may reach into this one: it begins earlier, and stays."""
+    is_same = withdrawal.series_id == label.series_id and withdrawal.from_at <= label.from_at
+    return bool(is_same and _touches(label, withdrawal))
+
+
 def load_labels(c: Connection, series_ids: Collection[int], since: datetime) -> dict[int, list[Any]]:
     """What people said of some series since an instant, by series, the newest word first; not what was withdrawn."""
     k = t.anomaly_label.c
     found: dict[int, list[Any]] = {}
     withdrawn: list[Any] = []
-    query = select(t.anomaly_label).where(k.series_id.in_(series_ids), k.to_at >= since).order_by(k.id.desc())
+    lasts = or_(k.to_at >= since, k.verdict == WITHDRAWN)
+    query = select(t.anomaly_label).where(k.series_id.in_(series_ids), lasts).order_by(k.id.desc())
     for row in c.execute(query):
         if row.verdict == WITHDRAWN:
             withdrawn.append(row)
-        elif not any(row.series_id == one.series_id and _touches(row, one) for one in withdrawn):
+        elif not any(_takes_back(one, row) for one in withdrawn):
             found.setdefault(row.series_id, []).append(row)
     return found
 
@@ -371,8 +378,10 @@ def add_label(
         raise RefusedError(f"verdict {verdict!r} is unknown; expected one of: {', '.join(VERDICTS)}")
     if cause not in CAUSES:
         raise RefusedError(f"cause {cause!r} is unknown; expected one of: {', '.join(CAUSES)}")
-    last = run.label
+    last, from_at = run.label, run.from_at
     if last is None:
+        if verdict == WITHDRAWN and (number := _find_withdrawal(c, run, actor)) is not None:
+            return number
         if verdict == WITHDRAWN or seen:
             raise RefusedError("nobody says anything of it now; look again")
     elif (last.verdict, last.cause, last.by, last.note) == (
@@ -384,10 +393,13 @@ def add_label(
         return int(last.id)
     elif seen not in {None, last.id}:
         raise RefusedError(f"{last.by} said meanwhile: {last.verdict}; look again")
+    elif verdict == WITHDRAWN:  # all that was said of it
+        words = load_labels(c, {run.series_id}, run.from_at)[run.series_id]
+        from_at = min(run.from_at, *(k.from_at for k in words if _speaks_of(k, run)))
     number = inserted_id(
         c.execute(
             insert(t.anomaly_label).values(
-                series_id=run.series_id, from_at=run.from_at, to_at=run.to_at, verdict=verdict, cause=cause,
+                series_id=run.series_id, from_at=from_at, to_at=run.to_at, verdict=verdict, cause=cause,
                 by=actor.name, note=note, at=now,
             )
         )
@@ -398,3 +410,11 @@ def add_label(
     }  # fmt: skip
     add_audit(c, actor, "anomaly.label", f"station:{site}/{run.station}", detail, now)
     return number
+
+
+def _find_withdrawal(c: Connection, run: AnomalyRun, actor: Actor) -> int | None:
+    """The number of the newest word on a happening, where a person withdrew it by it: a second tap says no more."""
+    k = t.anomaly_label.c
+    mine = k.series_id == run.series_id, k.from_at <= run.to_at, k.to_at >= run.from_at
+    row = c.execute(select(k.id, k.verdict, k.by).where(*mine).order_by(k.id.desc()).limit(1)).first()
+    return int(row.id) if row is not None and (row.verdict, row.by) == (WITHDRAWN, actor.name) else None

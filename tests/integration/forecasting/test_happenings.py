@@ -182,6 +182,27 @@ def test_what_is_stronger_and_comes_late_into_a_dismissed_happening_is_no_part_o
     assert {r.label.verdict for r in look(watched, 3.0, 4 * DAY)} == {"dismissed"}, "now it was seen"
 
 
+def test_a_word_that_is_withdrawn_takes_no_word_on_the_happening_before_with_it(watched: Database) -> None:
+    report(watched, [0.0, 0.25, 0.5, 1.0], [1.5, 2.0, 1.8, 1.9], ["step"] * 4)
+
+    def say(number: int, who: Actor, verdict: str, day: float) -> None:
+        with watched.write() as c:
+            add_label(c, "bench", look(watched, day, 3 * DAY)[number], verdict, "unknown", who, "", BEGUN + day * DAY)
+
+    say(0, ADA, "dismissed", 1.1)
+    report(watched, [0.75], [9.0], ["movement"], scored=1.2)
+    say(1, ADA, "dismissed", 1.3)
+    say(1, Actor("Bo"), "confirmed", 1.4)
+    assert [r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", "confirmed"]
+    say(1, Actor("Bo"), "withdrawn", 1.5)
+    assert [r.label and r.label.verdict for r in look(watched, 2.0, 3 * DAY)] == ["dismissed", None]
+    say(1, Actor("Bo"), "withdrawn", 1.5)  # a second tap
+    with pytest.raises(RefusedError, match="nobody says anything of it now"):
+        say(1, ADA, "withdrawn", 1.5)
+    say(0, ADA, "withdrawn", 1.6)
+    assert [r.label for r in look(watched, 2.0, 3 * DAY)] == [None]
+
+
 def test_a_dismissed_happening_forgives_no_other_one_before_it(watched: Database) -> None:
     report(watched, [0.0, 0.25, 20.0, 25.0], [3.0, 2.0, 2.0, 2.0], ["step", "step", "spike", "spike"])
     report(watched, [0.5], [2.0], ["spike"], "persistence-z")
