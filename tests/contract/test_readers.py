@@ -163,6 +163,8 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
         ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess understands it"),
         ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess understands it"),
         ("a.csv", b"time;station;quantity;value\n", "--guess understands it"),
+        ("a b;$(id).csv", b"time;station;quantity;value\n", "slopeward ingest 'a b;$(id).csv' --guess"),
+        ("$(id).csv", b"time,station,value\n", "slopeward ingest '$(id).csv' --guess"),
         ("a.csv", "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"), "--guess understands it"),
         ("a.csv", b"time,quantity,value\n2025-03-01T00:00:00Z,rain_mm,1\n", "column 'station' is missing"),
         ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end so"),

@@ -1,5 +1,6 @@
 """Lines of tables of readings: the neutral long form, and any other form that a mapping explains."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ def open_long(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     """
     del said
     with open_rows(path) as (names, rows):
-        also = f"[sigma, site, solution]; any other table: slopeward ingest {path} --guess, or a --mapping"
+        name = shlex.quote(str(path))
+        also = f"[sigma, site, solution]; any other table: slopeward ingest {name} --guess, or a --mapping"
         require_columns(path, names, _NEEDED, also)
         yield (_read_long(row) for row in rows)
 

@@ -1,6 +1,7 @@
 """A stranger's table understood as far as it can be, and the questions that only a person can answer."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +65,8 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     """
     plain = look.layout == Layout(encoding=look.layout.encoding) and look.layout.encoding.startswith("utf-8")
     if plain and {"time", "station", "quantity", "value"} <= set(look.names):
-        raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {look.path}")
+        name = shlex.quote(str(look.path))
+        raise ConfigError(f"{look.path}: this is the neutral long form, nothing to guess: slopeward ingest {name}")
     times = find_times(look)
     if times is None:
         raise ConfigError(f"{look.path}: no column holds a time; the columns are: {', '.join(look.names)}")

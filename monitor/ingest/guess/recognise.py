@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import shlex
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -57,7 +58,8 @@ def tell_known(path: Path) -> str:
     forms, advice = _look(path)
     if forms[:1] in {(LONG,), (WIDE,)} or (forms == ("gnss",) and path.suffix.lower() == ".csv"):
         return ""  # a table with names over its columns is understood as well
-    return advice or f"nothing to guess, its form is known: slopeward ingest {path.name} --format {forms[0]}"
+    name = shlex.quote(path.name)
+    return advice or f"nothing to guess, its form is known: slopeward ingest {name} --format {forms[0]}"
 
 
 def _look(path: Path) -> Seen:
@@ -105,7 +107,7 @@ def _is_utf_8(head: bytes) -> bool:
 def _table(path: Path) -> Seen:
     advice = (
         "no table of time, station, quantity, value in UTF-8 with commas: "
-        f"slopeward ingest {path} --guess understands it"
+        f"slopeward ingest {shlex.quote(str(path))} --guess understands it"
     )
     return Seen((WIDE,), advice)
 
