@@ -1,4 +1,4 @@
-"""What tests cost in processor time: `python -m pytest -p tests.costs --costs FILE ...` adds a line for each to FILE.
+"""What tests cost in processor time: `python -m pytest -p tests.costs --costs=FILE ...` adds a line for each to FILE.
 
 A line holds seconds, those of them that children took, what (test, fixture, start), and its name. Children count when
 they have ended and were waited for: a service that a fixture keeps counts with the test at its end. A fixture of more

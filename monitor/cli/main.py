@@ -5,6 +5,7 @@ import errno
 import functools
 import importlib
 import os
+import select
 import sys
 from typing import Any, Final, TextIO
 
@@ -89,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_verb(words: list[str]) -> int:
     """Run the verb that the words name and return the exit status."""
+    output = _find_file(sys.stdout)
     try:
         status = _run(words)
         _flush(sys.stdout)  # at the end of the interpreter nobody could say what went wrong with it
@@ -96,7 +98,7 @@ def run_verb(words: list[str]) -> int:
         return 130
     except (Exception, SystemExit) as error:  # the edge: a person gets one line, never a traceback
         cause = error.__context__ if isinstance(error, SystemExit) else error
-        if isinstance(cause, BrokenPipeError):  # the reader (head, less) has seen enough
+        if isinstance(cause, BrokenPipeError) and _has_lost_reader(sys.stdout, output):
             _drop(sys.stdout)
             return READER_LEFT
         if isinstance(error, SystemExit) or os.environ.get(TRACEBACK):
@@ -116,6 +118,28 @@ def _flush(stream: TextIO | None) -> None:
     """Write what is left of an output; there is none where whoever started the command closed it (`>&-`)."""
     if stream is not None:
         stream.flush()
+
+
+def _find_file(stream: TextIO | None) -> tuple[int, int] | None:
+    """Which file an output is; None for what is none, such as what a test reads."""
+    with contextlib.suppress(OSError, AttributeError):
+        found = os.fstat(stream.fileno())  # type: ignore[union-attr]
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _has_lost_reader(stream: TextIO | None, begun: tuple[int, int] | None) -> bool:
+    """Whether who read an output (head, less) has seen enough: sockets and pipes of workers break as well.
+
+    Args:
+        stream: the output.
+        begun: the file that it was at the beginning: rich sends an output nowhere when its reader left.
+    """
+    if stream is None or begun is None:
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)  # an error is told without being asked for
+    return _find_file(stream) != begun or bool(poll.poll(0))
 
 
 def _drop(stream: TextIO | None) -> None:

@@ -160,12 +160,12 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
     [
         ("a.nc", spell_grid("mm"), "this is a grid: --quantity"),
         ("a.csv", b"time,point,latitude,longitude,value\n", "these are InSAR points: --set"),
-        ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess understands it"),
-        ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess understands it"),
-        ("a.csv", b"time;station;quantity;value\n", "--guess understands it"),
+        ("a.csv", b"Date;G1/mm\n2025-03-01;1\n", "--guess looks what it is"),
+        ("a.csv", "Date;G1/mm\n2025-03-01;1\n".encode("utf-16"), "--guess looks what it is"),
+        ("a.csv", b"time;station;quantity;value\n", "--guess looks what it is"),
         ("a b;$(id).csv", b"time;station;quantity;value\n", "slopeward ingest 'a b;$(id).csv' --guess"),
         ("$(id).csv", b"time,station,value\n", "slopeward ingest '$(id).csv' --guess"),
-        ("a.csv", "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"), "--guess understands it"),
+        ("a.csv", "time,station,quantity,value\n2025-03-01,Süd,rain_mm,1".encode("cp1252"), "--guess looks what it is"),
         ("a.csv", b"time,quantity,value\n2025-03-01T00:00:00Z,rain_mm,1\n", "column 'station' is missing"),
         ("a.bin", b"PAR1" + bytes(40), "this is Parquet: let its name end so"),
         ("a.csv", b"PK\x03\x04" + bytes(22) + b"\x0f\0\0\0xl/workbook.xml.", "let its name end in .xlsx"),
@@ -173,7 +173,7 @@ def test_a_grid_whose_time_has_no_units_is_told_what_a_time_has(tmp_path, monkey
         ("a.csv.gz", b"\x1f\x8b\x08" + bytes(40), "it is packed: unpack it"),
         ("a.json", b'\n {"time": 1}', "this is JSON"),
         ("a.dat", b"\x01\0\x02\0\x03", "no form that is known by its content"),
-        ("a.neu", b"2015.5000 2014 183 1 2 3 4 5 6\n", "--guess understands it"),  # 2014 is another year: no .neu
+        ("a.neu", b"2015.5000 2014 183 1 2 3 4 5 6\n", "--guess looks what it is"),  # 2014 is another year: no .neu
         ("a.csv", b"", "the file is empty"),
     ],
 )

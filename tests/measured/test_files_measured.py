@@ -165,10 +165,10 @@ def test_a_file_whose_form_is_known_is_recognised_by_its_content(name, form, mea
     ("name", "why"),
     [
         ("houston-extensometer/USGS_2020_Compaction.zip", "a zip of other files"),
-        ("outang/monitoring_data.xlsx", "--guess understands it"),
-        ("outang/monitoring_data.csv", "--guess understands it"),
-        ("logger-formats/TOB1_Station_Daily.dat", "--guess understands it"),
-        ("logger-formats/CSIXML_Station_Daily.dat", "--guess understands it"),
+        ("outang/monitoring_data.xlsx", "--guess looks what it is"),
+        ("outang/monitoring_data.csv", "--guess looks what it is"),
+        ("logger-formats/TOB1_Station_Daily.dat", "--guess looks what it is"),
+        ("logger-formats/CSIXML_Station_Daily.dat", "--guess looks what it is"),
         ("payloads-ecowitt/payload_gw1000bpro.json", "this is JSON"),
     ],
 )

@@ -35,7 +35,7 @@ def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The file itself, or the tables of a folder by name.
 
     Raises:
-        ConfigError: there is no such file, or the folder holds no table.
+        ConfigError: there is no such file, it is a pipe, or the folder holds no table.
     """
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
@@ -44,6 +44,8 @@ def list_files(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
         return found
     if not path.exists() and str(path) != "-":
         raise ConfigError(f"{path}: no such file")
+    if not path.is_file() and str(path) != "-":  # it is looked at before it is read, and a pipe is empty then
+        raise ConfigError(f"{path}: no ordinary file; send a pipe to standard input and give - as the file")
     return [path]
 
 

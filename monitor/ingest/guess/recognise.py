@@ -107,7 +107,7 @@ def _is_utf_8(head: bytes) -> bool:
 def _table(path: Path) -> Seen:
     advice = (
         "no table of time, station, quantity, value in UTF-8 with commas: "
-        f"slopeward ingest {shlex.quote(str(path))} --guess understands it"
+        f"slopeward ingest {shlex.quote(str(path))} --guess looks what it is"
     )
     return Seen((WIDE,), advice)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_a_dry_run_needs_neither_database_nor_site(tmp_path, monkeypatch, run):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "empty"), ("a,b\n1,2\n", "column 'time' is missing"), (b"\xff\xfe\x00", "cannot be read"),
+        ("", "empty"), ("a,b\n1,2\n", "no table of time"), (b"\xff\xfe\x00", "no table of time"),
         (None, "no such"), (LONG + '2026-03-05T00:00:00Z,G1,"displacement_mm,1.0,,\n' + LONG, "line 6: unexpected end"),
     ],
 )  # fmt: skip
@@ -142,6 +143,16 @@ def test_what_is_no_table_is_one_line_and_status_1(tmp_path, monkeypatch, run, c
         Path("a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     status, _, err = run("ingest", "a.csv", "--dry-run")
     assert (status, said in err, len(err.strip().splitlines())) == (1, True, 1)
+
+
+def test_a_pipe_in_place_of_a_file_is_not_read_as_empty(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    read, write = os.pipe()
+    with open(read), open(write, "w") as pipe:
+        pipe.write(LONG)
+        pipe.flush()
+        status, _, err = run("ingest", f"/dev/fd/{read}", "--dry-run")
+    assert (status, "give - as the file" in err) == (1, True)
 
 
 def test_wrong_usage_is_status_2(run, capsys):
@@ -177,7 +188,7 @@ def test_one_broken_file_does_not_keep_the_others_out(place, run):
     Path("in/a.csv").write_bytes(b"\xff\xfe\x00")
     Path("in/b.csv").write_text(LONG)
     status, said, err = run("ingest", "in", "--json")
-    assert (status, [s["stored"] for s in said], "in/a.csv: cannot be read" in err) == (3, [3], True)
+    assert (status, [s["stored"] for s in said], "in/a.csv: no table" in err) == (3, [3], True)
 
 
 WIDE = """

@@ -77,6 +77,20 @@ def test_a_reader_that_left_ends_a_command_without_a_word(words, buffering, caps
     assert capsys.readouterr().err == ""
 
 
+def test_another_pipe_that_broke_is_no_reader_that_left(capsys, monkeypatch):
+    """A worker or a server that went: somebody must be told, also where the output goes to a pipe that is read."""
+
+    def fail(_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("monitor.cli.service.check.load_service", fail)
+    read, write = os.pipe()
+    with open(read), open(write, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        assert cli.run_verb(["check"]) == 1
+    assert "Broken pipe" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("buffering", [1, -1], ids=["by lines", "at the end"])
 @pytest.mark.parametrize("words", VERBS_THAT_TALK, ids=" ".join)
 def test_a_full_disk_behind_the_output_is_one_line(words, buffering, capsys, monkeypatch):
