@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY, free_port
 Process = subprocess.Popen[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FarCluster:
     """Where it is, its scheduler and first worker; `start` adds a worker of one thread by its name."""
 

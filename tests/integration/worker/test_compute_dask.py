@@ -48,7 +48,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarCluster]:
         yield found
 
 
-def test_a_job_runs_in_a_process_of_the_workers_machine(far: Any) -> None:
+def test_a_job_runs_in_a_process_of_the_workers_machine(far: FarCluster) -> None:
     answer = compute.run(DOUBLE, {"x": np.arange(3.0)}, 60, cluster=far.where)
     assert answer["x"] == [0.0, 2.0, 4.0]
     assert answer["pid"] != os.getpid()
@@ -57,7 +57,9 @@ def test_a_job_runs_in_a_process_of_the_workers_machine(far: Any) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(
+    far: FarCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tasks, "POINTS_AT_ONCE", 3)
     pieces = tasks.split_points(draw_site(8))
     assert [len(one.record.samples) for one in pieces] == [3, 3, 2]
@@ -68,7 +70,7 @@ def test_forecasts_of_a_site_in_pieces_are_the_same_to_the_last_bit(far: Any, mo
     assert there.conformal == here.conformal
 
 
-def test_folds_of_a_backtest_score_the_same_there(far: Any) -> None:
+def test_folds_of_a_backtest_score_the_same_there(far: FarCluster) -> None:
     values = np.random.default_rng(3).normal(0.2, 1.0, (160, 2)).cumsum(axis=0)
     panel = Panel(0.0, 86400.0, ("A", "B"), values)
     asked = [FoldAsked(panel, ("lld",), (86400.0,), k, 2, 7, None, None, None, ("station",)) for k in range(2)]
@@ -79,7 +81,7 @@ def test_folds_of_a_backtest_score_the_same_there(far: Any) -> None:
     assert [without_time(one) for one in there] == [without_time(one) for one in here]
 
 
-def test_settings_of_a_grid_score_the_same_there(far: Any) -> None:
+def test_settings_of_a_grid_score_the_same_there(far: FarCluster) -> None:
     (times, values), record = draw_site(1, 300).record.samples["P0"], draw_site(1, 300).record
     for k in range(1, len(values)):  # a map that a network learns: else its blend is the simple forecast
         values[k] = 37.0 * values[k - 1] / 10.0 * (1.0 - values[k - 1] / 10.0) if k > 1 else 3.0
@@ -94,7 +96,7 @@ def test_settings_of_a_grid_score_the_same_there(far: Any) -> None:
     assert here[0] != here[1], "what they are told reaches them"
 
 
-def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: Any, tmp_path: Path) -> None:
+def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: FarCluster, tmp_path: Path) -> None:
     tls = {f"dask_{name}": getattr(far.where, name) for name in ("ca_file", "cert_file", "key_file")}
     plans = {"here": ComputeSection(), "there": ComputeSection(dask=far.where.address, **tls)}
     scene = tmp_path / "inbox" / "may"
@@ -120,7 +122,7 @@ def test_a_network_trained_and_a_scene_read_there_have_the_same_bytes(far: Any, 
 
 
 def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one_is_lost(
-    far: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    far: FarCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = tmp_path / "inbox" / "may"
     draw_tall(scene, 25)
@@ -152,7 +154,7 @@ def test_a_large_scene_is_read_in_strips_with_the_bytes_of_one_worker_though_one
     assert len(json.loads(found["here"]["answer"])["read"]["polygons"]) == 25
 
 
-def is_busy(far: Any, name: str) -> bool:
+def is_busy(far: FarCluster, name: str) -> bool:
     """Whether a worker has a job."""
     client = cluster._connect(far.where, importlib.import_module("distributed"))
     workers = client.scheduler_info()["workers"]
@@ -187,20 +189,20 @@ def draw_site(points: int, days: int = 90) -> tasks.SiteForecastAsked:
     return tasks.SiteForecastAsked(record, (day_s,), models, {})
 
 
-def test_a_job_is_ended_at_its_limit_there_too(far: Any, tmp_path: Path) -> None:
+def test_a_job_is_ended_at_its_limit_there_too(far: FarCluster, tmp_path: Path) -> None:
     path = tmp_path / "pid"
     with pytest.raises(JobError, match="killed at its limit of 6 s"):  # a busy machine begins late
         compute.run(SLEEP, {"path": str(path), "s": 60}, 6, cluster=far.where)
     wait_for(lambda: not Path(f"/proc/{path.read_text().split()[0]}").exists(), what="the end of the job's process")
 
 
-def test_another_version_is_said_before_anything_runs(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_is_said_before_anything_runs(far: FarCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "list_versions", lambda: cluster.list_versions() | {"numpy": "1.0"})
     with pytest.raises(JobError, match=r"numpy is 1\.0 here and .* there .*install the same on all machines"):
         compute.run(DOUBLE, {"x": 1}, 60, cluster=far.where)
 
 
-def test_a_worker_that_is_lost_is_followed_by_another(far: Any, tmp_path: Path) -> None:
+def test_a_worker_that_is_lost_is_followed_by_another(far: FarCluster, tmp_path: Path) -> None:
     path = tmp_path / "pids"
 
     def begun(times: int) -> Callable[[], bool]:
@@ -235,7 +237,7 @@ def test_a_worker_that_is_lost_is_followed_by_another(far: Any, tmp_path: Path) 
 
 
 def test_who_has_no_certificate_is_refused_and_a_scheduler_that_is_not_there_is_one_line(
-    far: Any, monkeypatch: pytest.MonkeyPatch
+    far: FarCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "CONNECT_S", 1.0)
     for where in (Cluster("tcp://127.0.0.1:1"), Cluster(far.where.address.replace("tls", "tcp"))):
