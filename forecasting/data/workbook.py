@@ -10,9 +10,11 @@ import resource
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from forecasting.data.bounds import DAMAGED, check_part, read_part
 from forecasting.errors import RecipeError
@@ -24,6 +26,10 @@ SHEET_BYTES = 1 << 26  # of one part as XML: a million cells
 MEMORY_BYTES = 1 << 30
 SECONDS = 120  # of processor time
 LONGEST_S = 600.0  # by the wall: a process that waits takes no processor time
+UNCALCULATED = 3  # exit status of the process that reads
+CELLS_NAMED = 5
+_MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
 def read_sheet(path: Path) -> "pd.DataFrame":
@@ -54,6 +60,11 @@ def read_cells(path: Path) -> list[list[Any]]:
         raise RecipeError(
             f"{path}: reading it takes more than {MEMORY_BYTES >> 20} MiB of memory or {SECONDS} s: "
             "save the sheet as CSV"
+        )
+    if done.returncode == UNCALCULATED:
+        raise RecipeError(
+            f"{path}: formulas without a result in {done.stderr.strip()}: whatever wrote the file did not calculate "
+            "them; open it in a spreadsheet program and save it"
         )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["unknown reason"])[-1]
@@ -92,7 +103,33 @@ def _print_sheet(path: str) -> None:
         sheets = [s for s in book.sheets_metadata if s.typ == SheetTypeEnum.WorkSheet]
         seen = [s.name for s in sheets if s.visible == SheetVisibleEnum.Visible]
         rows = book.get_sheet_by_name(seen[0]).to_python() if seen else []
+    if seen and (cells := list(_list_uncalculated(path, seen[0]))):
+        more = f" and {len(cells) - CELLS_NAMED} more" if len(cells) > CELLS_NAMED else ""
+        print(", ".join(cells[:CELLS_NAMED]) + more, file=sys.stderr)
+        sys.exit(UNCALCULATED)
     json.dump([[None if value == "" else value for value in row] for row in rows], sys.stdout, default=_spell)
+
+
+def _list_uncalculated(path: str, sheet: str) -> Iterator[str]:
+    """Cells of a worksheet with a formula and no result: calamine calls them empty. A result may be an empty text."""
+    with zipfile.ZipFile(path) as book:
+        parts = {part.lower().lstrip("/"): part for part in book.namelist()}
+        if not {"xl/workbook.xml", "xl/_rels/workbook.xml.rels"} <= parts.keys():
+            return
+        sheets = ElementTree.fromstring(book.read(parts["xl/workbook.xml"])).iter(f"{_MAIN}sheet")
+        wanted = next((one.get(_RELATION) for one in sheets if one.get("name") == sheet), None)
+        relations = ElementTree.fromstring(book.read(parts["xl/_rels/workbook.xml.rels"]))
+        target = next((str(one.get("Target")) for one in relations if one.get("Id") == wanted), "")
+        name = parts.get((target.lstrip("/") if target.startswith("/") else f"xl/{target}").lower())
+        if name is None:
+            return
+        with book.open(name) as part:
+            for _, cell in ElementTree.iterparse(part):
+                if cell.tag != f"{_MAIN}c":
+                    continue
+                if cell.find(f"{_MAIN}f") is not None and cell.get("t") != "str" and not cell.findtext(f"{_MAIN}v"):
+                    yield str(cell.get("r"))
+                cell.clear()
 
 
 def _spell(value: Any) -> str:

@@ -9,6 +9,7 @@ import select
 import sys
 from typing import Any, Final, TextIO
 
+from monitor.cli.printable import guard
 from monitor.worker.memory import end_without_look, without_looks
 
 # verb -> (module with `app: typer.Typer`, one line of help); the table is the list of what exists
@@ -79,6 +80,7 @@ LIBRARY_ERRORS: Final = (
 def main(arguments: list[str] | None = None) -> None:
     """Run one verb; a known error is one line on stderr and status 1, wrong usage 2, and never a traceback."""
     end_without_look()
+    sys.stdout, sys.stderr = guard(sys.stdout), guard(sys.stderr)
     words = sys.argv[1:] if arguments is None else arguments
     status = run_verb(words)
     try:

@@ -1,4 +1,4 @@
-"""Months and the end of a day as people and spreadsheets of several countries write them."""
+"""Months, names of zones and the end of a day as people and spreadsheets of several countries write them."""
 
 import re
 import unicodedata
@@ -16,6 +16,12 @@ _NAMES: Final = (  # English, German, Italian, French, Spanish; a short form is 
 _WORD: Final = re.compile(r"[^\W\d_]{3,}\.?")
 _END: Final = re.compile(r"(?<=[T ])24([:.]?)00(?:[:.]?00)?(?:\.0+)?$")
 SHORTEST: Final = 3  # letters of a month
+# hours ahead of UTC; a name that two countries use for different hours (CST, IST) is none of them
+ZONES: Final = {
+    "UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2, "EET": 2, "EEST": 3,
+    "EST": -5, "EDT": -4, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "JST": 9, "NZST": 12, "NZDT": 13,
+}  # fmt: skip
+_ZONE: Final = re.compile(r"(?<=[\d ])([A-Z]{3,4})$")
 
 
 @lru_cache(maxsize=512)
@@ -32,6 +38,26 @@ def spell_months(text: str) -> str:
     ('01. Mar 24', '3-Feb-24', '1 Aug 2024 UTC', 'Mar 1')
     """
     return _WORD.sub(lambda found: _to_english(found[0].rstrip(".")), text)
+
+
+def name_zone(text: str) -> str:
+    """The name of the zone that a time ends with; "" where it ends with none that is known.
+
+    >>> name_zone("2025-03-30 03:00 CEST"), name_zone("01.03.2025 12:00CET"), name_zone("2025-03-30 03:00 CST")
+    ('CEST', 'CET', '')
+    """
+    found = _ZONE.search(text)
+    return found[1] if found is not None and found[1] in ZONES else ""
+
+
+def spell_offset(text: str) -> str:
+    """A time with the name of its zone as an offset; others stay as they are.
+
+    >>> spell_offset("2025-03-30 03:00 CEST"), spell_offset("3/9/2025 01:00 AM EST"), spell_offset("1.3.2025 12:00")
+    ('2025-03-30 03:00 +0200', '3/9/2025 01:00 AM -0500', '1.3.2025 12:00')
+    """
+    name = name_zone(text)
+    return f"{text.removesuffix(name)}{100 * ZONES[name]:+05d}" if name else text
 
 
 def begin_day(text: str) -> str | None:

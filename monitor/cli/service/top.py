@@ -1,5 +1,6 @@
 """`slopeward top`: the state of all slopes on one screen, looked at again every few seconds."""
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ import typer
 from sqlalchemy import Connection
 
 from monitor.cli.identity import narrow_to_reader
+from monitor.cli.printable import bare, make_printable
 from monitor.cli.service.status import describe_age, make_table
 from monitor.cli.session import ConfigOption, UtcOption, find_zones, open_service
 from monitor.domain.alert import Ledger
@@ -51,7 +53,8 @@ def top(
         (console if console.is_terminal else Console(width=200)).print(look())
         return
     last = look()
-    with Live(last, console=console, screen=True, auto_refresh=False) as live:
+    drawn = Console(file=bare(sys.stdout))  # it moves over the screen, which no text of a row may
+    with Live(last, console=drawn, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(every)
             try:
@@ -87,7 +90,8 @@ def _draw(c: Connection, now: datetime, zones: Callable[[str], str]) -> "Group":
     for a in alerts[:_ALERTS]:
         age = describe_age(parse(a["raised_at"]), now)
         reason = respell(a["reason"], zones(a["site"]))
-        table.add_row(*map(Text, (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], reason)))
+        cells = (str(a["alert_id"]), a["site"], a["level_name"], age, a["state"], reason)
+        table.add_row(*(Text(make_printable(cell)) for cell in cells))
     if alerts:
         parts.append(table)
     if len(alerts) > _ALERTS:

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from monitor.cli.identity import prove as prove_identity
+from monitor.cli.printable import bare
 from monitor.cli.session import NOTHING, JsonOption, open_service, pick_site, print_json, say
 from monitor.config.service import load_site, parse_site
 from monitor.criteria.proofs import judge_forecasts
@@ -236,7 +237,7 @@ def progress_bar() -> Iterator[Progress | None]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    with Bar(console=Console(file=bare(sys.stderr)), transient=True) as bar:
         task = bar.add_task("replay", total=1.0)
         yield lambda share: bar.update(task, completed=share)
 

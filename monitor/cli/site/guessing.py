@@ -4,12 +4,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from monitor.cli.identity import name_helper
 from monitor.cli.session import print_json, say
 from monitor.config.service import find_weaknesses, load_service, parse_site, scan_sites
 from monitor.domain.instants import spell, spell_duration
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 def guess_file(
     path: Path, site_id: str | None, given: Sequence[str], out: Path | None, config: Path | None, *,
-    bounds: Sequence[str], accepts: bool, as_json: bool,
+    bounds: Sequence[str], by: str | None, accepts: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Understand a file, put questions where it leaves something open, write mapping and site file, show the record.
 
@@ -54,6 +56,7 @@ def guess_file(
         out: folder of what is written; None: this one, and a site file goes to the others where that harms none.
         config: the service file.
         bounds: of quantities that no example judges, as `QUANTITY=NUMBERS UNIT`.
+        by: who sets them; None: the user of the operating system.
         accepts: a person has said that the units are right.
         as_json: one JSON object on stdout, in place of tables.
 
@@ -62,7 +65,8 @@ def guess_file(
         ConfigError: the file is no table that is recognised, or something else stands where it would be written.
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
-    set_bounds = {q: read_bounds(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
+    setter = partial(read_bounds, author=by or name_helper().name, reason=f"given with --bound on {date.today()}")
+    set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
     look = look_at(path)
     known = _known_sites(config)
     site = None if site_id is None else known.get(site_id)
@@ -81,7 +85,7 @@ def guess_file(
         fresh = partial(write_site, name, read_place(answers[PLACE]), found.mapping, found.sensors)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
-        if asks and _ask_bounds(tell_unjudged(site, added), set_bounds):
+        if asks and _ask_bounds(tell_unjudged(site, added), set_bounds, setter):
             site = parse_site(fresh(_join(set_bounds)), name)
         body = fresh(_join(set_bounds))
         # among the sites of a service that runs a file is put by its name alone, not by a look at a table
@@ -96,7 +100,7 @@ def guess_file(
     elif absent := find_absent(site, found.sensors):
         added = absent
         if asks:
-            _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds)
+            _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter)
         more = spell_more(absent, [level.name for level in site.levels[1:]], _join(set_bounds))
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
@@ -172,14 +176,16 @@ def _join(bounds: Mapping[str, tuple[Bounds, ...]]) -> list[Bounds]:
     return [one for several in bounds.values() for one in several]
 
 
-def _ask_bounds(unjudged: Unjudged | None, bounds: dict[str, tuple[Bounds, ...]]) -> bool:
+def _ask_bounds(
+    unjudged: Unjudged | None, bounds: dict[str, tuple[Bounds, ...]], read: Callable[[str, str], tuple[Bounds, ...]]
+) -> bool:
     """Ask the person at the keyboard for what nothing judges; an empty answer leaves it so."""
     before = len(bounds)
     for quantity in () if unjudged is None else unjudged.quantities:
         text = f"from which {quantity} on, in {QUANTITIES[quantity].unit}? {', '.join(LEVELS)}; empty: not yet"
         while said := str(typer.prompt(text, default="", show_default=False, err=True)).strip():
             try:
-                bounds[quantity] = read_bounds(quantity, said)
+                bounds[quantity] = read(quantity, said)
                 break
             except ConfigError as error:
                 say(str(error))

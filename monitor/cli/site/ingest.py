@@ -123,7 +123,9 @@ def ingest(
             raise typer.BadParameter(
                 "--guess takes a FILE, without --mapping, --format and --dry-run: it stores nothing"
             )
-        guess_file(path, site, answers or (), out, config, bounds=bounds or (), accepts=accept_units, as_json=as_json)
+        guess_file(
+            path, site, answers or (), out, config, bounds=bounds or (), by=by, accepts=accept_units, as_json=as_json
+        )
         return
     if answers or bounds or out is not None:
         raise typer.BadParameter("--answer, --bound and --out belong to --guess")

@@ -16,7 +16,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.strict_json import read_time
 from monitor.ingest.files.tables import WHITESPACE, Layout
 from monitor.ingest.message import is_station
-from monitor.ingest.months import begin_day, spell_months
+from monitor.ingest.months import begin_day, spell_months, spell_offset
 
 _DASHES: Final = frozenset("\u2212\u2013")  # a minus as word processors and spreadsheets write it
 _NUMERIC: Final = frozenset({"s", "ms", "us", "ns"})
@@ -90,7 +90,8 @@ class TimeRule:
     def _read_text(self, text: str) -> datetime:
         if self.format == "iso":
             return datetime.fromisoformat(text)
-        return datetime.strptime(spell_months(text) if "%b" in self.format else text, self.format)  # noqa: DTZ007
+        text = spell_months(text) if "%b" in self.format else text
+        return datetime.strptime(spell_offset(text) if "%z" in self.format else text, self.format)  # noqa: DTZ007
 
     def _read_year(self, value: object) -> datetime:
         """A decimal year, to the second: 365 or 366 days of one length each (as geodesists count)."""

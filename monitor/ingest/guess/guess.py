@@ -15,6 +15,7 @@ from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
 from monitor.ingest.files.tables import Layout
+from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.look import Look
 from monitor.ingest.guess.names import Name, is_no_measurement, is_station_column, read_name
 from monitor.ingest.guess.numerals import COMMA, POINT, find_missing, is_empty, is_numeric, list_numbers, settle_decimal
@@ -30,6 +31,11 @@ SAME: Final = "same"
 _SIGNS: Final = {"d": "DD", "j": "DDD", "m": "MM", "Y": "YYYY", "y": "YY", "b": "Mon", "H": "hh", "I": "hh",
                  "M": "mm", "S": "ss", "f": "fff", "p": "AM/PM"}  # fmt: skip
 _STATIONS_MOST: Final = 2000
+COMPONENT: Final = re.compile(r"(?<=displacement)_(?:east|north|up)|(?<=tilt)_[xy]")  # of one instrument in one unit
+_ALL_IN: Final = re.compile(
+    r"(?<!\w)(?:units?|einheit(?:en)?|unit[àa](?: di misura)?|unit[ée]s?|unidad(?:es)?|单位)\s*[:：=]\s*([^\s,;]+)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ def guess(look: Look, answers: Mapping[str, str]) -> Guess:
     mapping = TableMapping(times.rule, columns, look.layout, tuple(words), decimal, thousands, station)
     sensors = _list_sensors(look, rules, mapping, times)
     facts += _tell_sampling(times, look, station)
+    facts += _tell_seldom(times, look, rules, sensors) if station is None else []
     if not rules and not open_columns:
         raise ConfigError(f"{look.path}: every column of numbers was left out: nothing to store")
     return Guess(None if questions else mapping, tuple(facts), tuple(questions), sensors)
@@ -171,6 +178,20 @@ def _tell_sampling(times: Times, look: Look, station: str | None) -> list[tuple[
     if twice := len(times.parsed) - len(set(times.parsed)):
         text += f"; {twice} times come twice"
     return [("sampling", text)]
+
+
+def _tell_seldom(
+    times: Times, look: Look, rules: Sequence[ColumnRule], sensors: Sequence[Sensor]
+) -> list[tuple[str, str]]:  # fmt: skip
+    """Columns that have a value at a few of the times alone."""
+    usual = describe_gaps(times.parsed)[0]
+    if usual is None or look.kinds or len(rules) != len(sensors):
+        return []
+    steps: dict[float, list[str]] = {}
+    for rule, sensor in zip(rules, sensors, strict=True):
+        if sensor.interval_s and sensor.interval_s > 1.5 * usual.total_seconds():
+            steps.setdefault(sensor.interval_s, []).append(look.title(rule.name))
+    return [("sampling", f"every {_spell(timedelta(seconds=s))} of {name_some(names)}") for s, names in steps.items()]
 
 
 def _spell(step: timedelta) -> str:
@@ -256,9 +277,12 @@ def _settle_columns(
     values = {n: name for n, name in names.items() if n not in errors and n not in open_columns}
     asked: dict[str, tuple[Question, list[str]]] = {}
     found: dict[str, tuple[str, str]] = {}
+    said = _find_unit(look)
     for column, name in values.items():
         quantity = name.quantity or answer_of(answers, QUANTITY, column, name.unit or "")
-        unit = name.unit or answer_of(answers, UNIT, column, quantity or "", f"{quantity} [{name.foreign}]")
+        whole = COMPONENT.sub("", quantity or "")
+        unit = name.unit or (said if not name.foreign and quantity and is_unit_of(said, quantity) else None)
+        unit = unit or answer_of(answers, UNIT, column, quantity or "", whole, f"{whole} [{name.foreign}]")
         if LEAVE_OUT in {quantity, unit}:
             continue
         if quantity is None:
@@ -299,6 +323,12 @@ def _tell_raw(look: Look, column: str) -> str:
     return f"left out: {said!r} is a reading as it comes from the sensor; the calibration sheet turns it into a unit"
 
 
+def _find_unit(look: Look) -> str:
+    """The unit that a line above the names gives all columns; "" where none does."""
+    found = [spell_unit(match[1].strip()) for line in look.above if (match := _ALL_IN.search(line))]
+    return found[0] or "" if len(found) == 1 else ""
+
+
 def _settle_twins(
     found: Mapping[str, tuple[str, str]], answers: Mapping[str, str], questions: list[Question]
 ) -> dict[str, tuple[str, str]]:
@@ -324,11 +354,11 @@ def _asks_each(answers: Mapping[str, str], key: str, *groups: str) -> bool:
 
 def _ask_unit(asked: dict[str, tuple[Question, list[str]]], column: str, quantity: str, foreign: str) -> None:
     """Which unit columns of a quantity have: the nearest first where they say one that is not known."""
-    fitting = list_units(quantity, foreign)
-    name = f"{UNIT}:{quantity} [{foreign}]" if foreign else f"{UNIT}:{quantity}"
+    fitting, whole = list_units(quantity, foreign), COMPONENT.sub("", quantity)
+    name = f"{UNIT}:{whole} [{foreign}]" if foreign else f"{UNIT}:{whole}"
     said = f"the header says {foreign!r}, which is no unit known here; " if foreign else ""
     if name not in asked:
-        asked[name] = Question(name, f"{said}which unit has {quantity}", (*fitting, LEAVE_OUT)), []
+        asked[name] = Question(name, f"{said}which unit has {whole}", (*fitting, LEAVE_OUT)), []
     asked[name][1].append(column)
 
 
@@ -410,10 +440,7 @@ def _list_sensors(look: Look, rules: Sequence[ColumnRule], mapping: TableMapping
     usual = describe_gaps(times.parsed)[0]
     found = []
     for rule in rules:
-        kind = rule.name if rule.name in look.kinds else None
-        steps = {rule.station or "": usual}
-        if mapping.station is not None or kind is not None:
-            steps = _list_steps(look, mapping.station, times, kind)
+        steps = _list_steps(look, mapping.station, times, rule.name)
         is_counter = mapping.station is None and _is_counter(look, rule, mapping)
         for place, own in steps.items():
             step = own or usual

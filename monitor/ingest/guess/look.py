@@ -50,7 +50,7 @@ class Look:
     layout: Layout
     names: tuple[str, ...]
     units: dict[str, str]  # of columns whose unit stands in a row of its own
-    above: tuple[str, ...]  # lines before the header
+    above: tuple[str, ...]  # lines before the header, and what stands between it and the first row
     columns: dict[str, list[Any]]  # cells of at most LOOK_ROWS rows
     rows: int  # of them
     is_whole: bool  # there are no more
@@ -290,7 +290,7 @@ def _place(path: Path, cells: list[list[str]], layout: Layout) -> Look:
     units: dict[str, str] = {}
     for row in (cells[k] for k in block if k > header):
         units |= {name: unit for name, cell in zip(keys, row, strict=False) if name and (unit := _unit(cell))}
-    return _read(path, layout, _above(cells[:header]), units, titles)
+    return _read(path, layout, _above([*cells[:header], *cells[header + 1 : first]]), units, titles)
 
 
 def _is_units(row: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"rssi|signal|feldst", "signal_strength"),
     (r"rain|precip|niederschlag|regen|piogg|pluie|pluvio|pluv[ií]|udomet|lluvia|降雨|雨量", "rain"),
     (r"snow|schnee|neve|neige|nieve|积雪|雪深", "snow_depth"),
-    (r"pore|poren|interstiz|pi[eé]zo|孔隙", "pore_pressure"),
+    (r"pore|poren|intersti[ztc]|pi[eé]zo|孔隙", "pore_pressure"),
     (r"earth.?press|erddruck|土压", "earth_pressure"),
     (r"(?<![a-z])baro(?![a-z])|barom|luftdr|air.?press|atmos|patm|bp[_ ]|气压", "air_pressure"),
     (r"soil.?moist|bodenfeucht|umidit.*(?:suolo|terren)|vwc|water.?content|含水", "soil_moisture"),
@@ -42,6 +42,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"disp|verschieb|beweg|spost|d[eé]plac|despl|movement|motion|位移|变形", "displacement"),
 )  # fmt: skip
 COMPONENTS: Final = {"e": "displacement_east", "n": "displacement_north", "u": "displacement_up"}
+_ABOVE_SEA: Final = re.compile(r"a\.?s\.?l|s\.?l\.?m|ü\. ?m|[mü]\. ?[nN]|s\.?n\.?m|m ?ngf", re.IGNORECASE)
 _OTHER_UNITS: Final = {("battery_voltage", "%"): "battery_level", ("crack_opening", "microstrain"): "strain"}
 _BY_UNIT: Final = {"degC": "temperature", "degF": "temperature", "V": "battery_voltage", "mV": "battery_voltage",
                    "dBm": "signal_strength", "hPa": "air_pressure", "mbar": "air_pressure"}  # fmt: skip
@@ -114,7 +115,10 @@ _STATION_WORDS: Final = [
 _STATION: Final = re.compile(
     rf"^(?:{'|'.join(_STATION_WORDS)})(?:[ _\-]?(?:id|name|no|nr|code))?$|^\w+[ _]id$", re.IGNORECASE
 )
-_COUNTER: Final = re.compile(r"^(?:record|recno|rec|nr|no|n°|#|index|idx|seq(?:uence)?|row|lfd.*|id)$", re.IGNORECASE)
+_COUNTER: Final = re.compile(
+    r"^(?:record|recno|rec|nr\.?|no\.?|n°|(?:s|sr|sl)\.? ?no\.?|num|#|index|idx|seq(?:uence)?|row|lfd.*|id)$",
+    re.IGNORECASE,
+)
 _PLACE: Final = re.compile(
     r"^(?:lat(?:itude)?|lon(?:g(?:itude)?)?|breite|l[äa]nge|elev(?:ation)?|alt(?:itude)?)", re.IGNORECASE
 )
@@ -132,7 +136,7 @@ _OTHER: Final = re.compile(f"{'|'.join(_NOT_OF_HERE)}|(?<![a-z])(?:{'|'.join(_AL
 _BRACKETS: Final = re.compile(r"[\[(（［][^\])）］]*[\])）］]?")
 _FILLER: Final = re.compile(
     r"(?<![a-z])(?:avg|mean|mittel\w*|media|max|min|tot(?:al)?|sum(?:me)?|smp|value|wert|valore|valeur|reading|data|raw|"
-    r"level|pressure|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
+    r"level|livello|niveau|nivel|gauges?|pressure|pression[ei]?|presi[oó]n|druck|deviation|cum\w*|absolute?|rel(?:ative)?|air|luft|water|wasser|achse|axis|asse|axe|"
     r"[23]d)(?![a-z])",
     re.IGNORECASE,
 )
@@ -209,6 +213,8 @@ def _read_plain(header: str, unit: str | None) -> Name:
     if said is not None and "/" in bare and spell_unit(bare.rsplit("/", 1)[1]) is not None:
         bare = bare.rsplit("/", 1)[0]
     quantity, rest = _find_quantity(bare)
+    if quantity == "pore_pressure" and any(map(_ABOVE_SEA.search, bracketed)):
+        quantity = "groundwater_level"  # a piezometer that says the height of its water
     tokens = [token for token in re.split(r"[\s_]+", rest) if token]
     for token in tokens:
         spelled = spell_unit(token)

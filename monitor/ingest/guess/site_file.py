@@ -17,7 +17,7 @@ from monitor.errors import ConfigError
 from monitor.ingest.files.mapping import TableMapping, name_station
 from monitor.ingest.guess.guess import Guess, Sensor
 from monitor.ingest.guess.questions import Question
-from monitor.ingest.guess.spell import spell_stations
+from monitor.ingest.guess.spell import quote, spell_stations
 
 PLACE: Final = "place"
 DISPLACEMENT: Final = "displacement"
@@ -43,15 +43,19 @@ class Bounds:
         quantity: of all stations that measure it.
         side: over or under.
         values: of the levels above the first one, as many as were given; in the unit that the quantity is stored in.
+        author: who set them.
+        reason: on what grounds.
     """
 
     quantity: str
     side: str
     values: tuple[float, ...]
+    author: str = ""
+    reason: str = ""
 
 
-def read_bounds(quantity: str, text: str) -> tuple[Bounds, ...]:
-    """What a person wrote as the bounds of a quantity.
+def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") -> tuple[Bounds, ...]:
+    """What a person wrote as the bounds of a quantity; who and why stand in the site file beside them.
 
     >>> [(b.side, b.values) for b in read_bounds("tilt_x", "5 10 mrad; under -5 -10")]
     [('over', (5.0, 10.0)), ('under', (-5.0, -10.0))]
@@ -80,7 +84,14 @@ def read_bounds(quantity: str, text: str) -> tuple[Bounds, ...]:
         values = tuple(convert(float(number), unit, canonical) for number in match[1].split())
         if any((b < a) if side == SIDES[0] else (b > a) for a, b in pairwise(values)):
             raise ConfigError(f"bound of {quantity}: each level lies farther out than the one before, got {text!r}")
-        found.append(Bounds(quantity, side, values))
+        found.append(Bounds(quantity, side, values, author, reason))
+    sides = [one.side for one in found]
+    if len(set(sides)) < len(sides):
+        raise ConfigError(f"bound of {quantity}: one part for each side, got {text!r}")
+    if len(found) > 1 and min(b.values[0] for b in found if b.side == SIDES[0]) <= max(
+        b.values[0] for b in found if b.side == SIDES[1]
+    ):
+        raise ConfigError(f"bound of {quantity}: any value would reach {LEVELS[0]!r}, got {text!r}")
     return tuple(found)
 
 
@@ -189,7 +200,10 @@ def spell_criterion(sensor: Sensor, levels: Iterable[str], bounds: Bounds | None
     days = math.ceil(_KEPT_READINGS * (sensor.interval_s or 0.0) / 86400.0)
     lines += [f'valid_for = "{days}d"'] if bounds is not None and days > 1 else []
     pairs = zip(levels, values, strict=False)
-    return "\n".join([*lines, *(f"{level} = {{{side} = {value}}}  # {unit}" for level, value in pairs)])
+    lines += [f"{level} = {{{side} = {value}}}  # {unit}" for level, value in pairs]
+    if bounds is not None and bounds.author:
+        lines += [f"author = {quote(bounds.author)}", f"reason = {quote(bounds.reason)}"]
+    return "\n".join(lines)
 
 
 def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iterable[Bounds]) -> Iterator[str]:

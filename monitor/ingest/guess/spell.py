@@ -17,27 +17,27 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
     """The mapping as TOML that `load_mapping` reads."""
     layout, rule = mapping.layout, mapping.time
     lines = [f"# What the columns of {file} mean; use it with: slopeward ingest FILE --mapping THIS", "[table]"]
-    lines += [f"starts = {list(layout.starts)}"] if layout.starts else [f"delimiter = {_text(layout.delimiter)}"]
+    lines += [f"starts = {list(layout.starts)}"] if layout.starts else [f"delimiter = {quote(layout.delimiter)}"]
     lines += [f"skip_rows = {layout.skip_rows}"] if layout.skip_rows else []
     lines += [f"skip_after_header = {layout.skip_after}"] if layout.skip_after else []
     lines += [] if layout.header else ["header = false"]
-    lines += [f"encoding = {_text(layout.encoding)}"]
-    lines += [f"decimal = {_text(mapping.decimal)}"]
-    lines += [f"thousands = {_text(mapping.thousands)}"] if mapping.thousands else []
-    lines += [f"station = {_text(mapping.station)}"] if mapping.station else []
-    lines += [f"missing = [{', '.join(_text(word) for word in mapping.missing)}]", "", "[time]"]
-    names = [_text(name) for name in rule.columns]
+    lines += [f"encoding = {quote(layout.encoding)}"]
+    lines += [f"decimal = {quote(mapping.decimal)}"]
+    lines += [f"thousands = {quote(mapping.thousands)}"] if mapping.thousands else []
+    lines += [f"station = {quote(mapping.station)}"] if mapping.station else []
+    lines += [f"missing = [{', '.join(quote(word) for word in mapping.missing)}]", "", "[time]"]
+    names = [quote(name) for name in rule.columns]
     lines += [f"column = {names[0] if len(names) == 1 else '[' + ', '.join(names) + ']'}"]
-    lines += [f"format = {_text(rule.format)}"]
-    lines += [f"zone = {_text(rule.zone.key)}"] if rule.zone is not None else []
+    lines += [f"format = {quote(rule.format)}"]
+    lines += [f"zone = {quote(rule.zone.key)}"] if rule.zone is not None else []
     for column in mapping.columns:
-        lines += ["", "[[column]]", f"name = {_text(column.name)}"]
-        lines += [f"station = {_text(column.station)}"] if column.station is not None else []
-        lines += [f"quantity = {_text(column.quantity)}", f"unit = {_text(column.unit)}"]
-        lines += [f"sigma = {_text(column.sigma)}"] if column.sigma is not None else []
-        lines += [f"tail = {_text(column.tail)}"] if column.tail else []
+        lines += ["", "[[column]]", f"name = {quote(column.name)}"]
+        lines += [f"station = {quote(column.station)}"] if column.station is not None else []
+        lines += [f"quantity = {quote(column.quantity)}", f"unit = {quote(column.unit)}"]
+        lines += [f"sigma = {quote(column.sigma)}"] if column.sigma is not None else []
+        lines += [f"tail = {quote(column.tail)}"] if column.tail else []
         for key, pair in (("only", column.only), ("written", column.written)):
-            lines += [f"{key} = [{', '.join(map(_text, pair))}]"] if pair is not None else []
+            lines += [f"{key} = [{', '.join(map(quote, pair))}]"] if pair is not None else []
     return "\n".join(lines) + "\n"
 
 
@@ -46,11 +46,11 @@ def spell_stations(sensors: Sequence[Sensor]) -> str:
     blocks = []
     for station in dict.fromkeys(s.station for s in sensors):
         own = [s for s in sensors if s.station == station]
-        lines = ["[[station]]", f"id = {_text(station)}"]
+        lines = ["[[station]]", f"id = {quote(station)}"]
         if any(s.quantity.startswith("displacement") for s in own):
             lines.append("# azimuth_deg = 205.0  # downslope, from north: then the velocity down the slope counts")
         for sensor in _join_components(own):
-            lines += ["[[station.series]]", f"quantity = {_text(sensor.quantity)}", f"unit = {_text(sensor.unit)}"]
+            lines += ["[[station.series]]", f"quantity = {quote(sensor.quantity)}", f"unit = {quote(sensor.unit)}"]
             lines += ['stamp = "counter"  # it only rises: a sum since the beginning'] if sensor.is_counter else []
             if sensor.interval_s:
                 lines += [f'interval = "{spell_duration(max(1, round(sensor.interval_s)))}"']
@@ -68,5 +68,6 @@ def _join_components(sensors: Iterable[Sensor]) -> list[Sensor]:
     return list(found.values())
 
 
-def _text(text: str) -> str:
+def quote(text: str) -> str:
+    """A text as TOML has it."""
     return json.dumps(text, ensure_ascii=False)

@@ -12,6 +12,7 @@ from typing import Final
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import EXCEL, YEAR, YEAR_DAY_HHMM, TimeRule
 from monitor.ingest.guess.look import NO_VALUE, Look
+from monitor.ingest.months import name_zone
 
 FITS: Final = 0.98  # share of the cells that a form must explain
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
@@ -113,6 +114,9 @@ def _find_ending(texts: Sequence[str]) -> tuple[str, str | None] | None:
     """How a pattern ends where all times end in an offset or in the same zone, and that zone; None: they do not."""
     if all(_OFFSET.search(text) for text in texts[:TRIED]) and not all(_ISO.match(text) for text in texts[:TRIED]):
         return (" %z" if _OFFSET.search(texts[0])[1] else "%z"), None  # type: ignore[index]
+    names = {name_zone(text) for text in texts}
+    if "" not in names and (len(names) > 1 or not _ZONE.search(texts[0])):  # summer and winter time, row by row
+        return (" %z" if texts[0].removesuffix(name_zone(texts[0])).endswith(" ") else "%z"), None
     ending = _ZONE.search(texts[0])
     if ending is None or not all(text.endswith(ending[0]) for text in texts[:TRIED]):
         return None

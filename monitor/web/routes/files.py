@@ -188,12 +188,15 @@ def accept_file(
         raise RefusedError("a new site needs a name")
     _require_site(request, name)
     unjudged = workshop.find_unjudged(found) if bound else None
+    why = reason.strip() or f"stations of {found.name}"
     try:
         said = zip(() if unjudged is None else unjudged.quantities, bound or (), strict=False)
-        bounds = [one for quantity, text in said if text.strip() for one in read_bounds(quantity, text)]
+        bounds = [
+            one for quantity, text in said if text.strip() for one in read_bounds(quantity, text, actor.name, why)
+        ]
     except ConfigError as error:
         return go_back(request, f"/files/{upload}", str(error))
-    declared, place = workshop.declare(found, name, actor, reason.strip() or f"stations of {found.name}", bounds)
+    declared, place = workshop.declare(found, name, actor, why, bounds)
     workshop.start(declared, place, actor, accept_units=bool(units))
     return RedirectResponse(f"/files/{upload}", status_code=303)
 

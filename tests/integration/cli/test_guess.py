@@ -153,7 +153,8 @@ def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsy
     assert "nothing judges" not in said.err
     text = Path("configs/sites/tilt.toml").read_text()
     assert "yellow = {under = -2.0}  # mrad\norange = {under = -4.0}  # mrad\n" in text
-    assert "red = {over = 50.0}  # kPa" in text
+    assert 'red = {over = 50.0}  # kPa\nauthor = "' in text
+    assert f"given with --bound on {datetime.now():%Y-%m-%d}" in text
     assert follow(said.err) == NEXT
     capsys.readouterr()
     assert run_verb(["backtest", "--site", "tilt", "--json"]) == 0
@@ -193,7 +194,9 @@ def test_bounds_go_with_stations_that_a_site_lacks(here, capsys):
     [
         ("tilt_x=5,5", "parted by blanks"), ("tilt_x=5 mm", "'mm' is no unit"), ("tilt_x=9 5", "farther out"),
         ("tilt_x=under 5 9", "farther out"), ("tilt_x=1 2 3 4", "4 numbers for 3 levels"), ("tilt_x=nan", "parted by"),
-        ("tilt_x=1e999", "is no unit"), ("rain=5", "the table has no such quantity"), ("tlt=5", "expected one of"),
+        ("tilt_x=1e999", "is no unit"), ("tilt_x=under 5; over 1", "any value would reach"),
+        ("tilt_x=over 1; over 2", "one part for each side"), ("rain=5", "the table has no such quantity"),
+        ("tlt=5", "expected one of"),
         ("tilt_x=", "expected KEY=VALUE"), ("tilt_x", "expected KEY=VALUE"),
     ],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Workbooks as spreadsheets and pandas write them: dates, both calendars, tabs in any order, errors in cells."""
 
+import re
+import zipfile
 from datetime import UTC, datetime
 
 import numpy as np
@@ -98,3 +100,19 @@ def test_what_is_no_workbook_is_refused_in_one_line(tmp_path, content):
     with pytest.raises(RecipeError, match="no workbook that can be read") as fault:
         read(path)
     assert "\n" not in str(fault.value)
+
+
+def test_a_formula_that_nobody_calculated_is_named_and_an_empty_result_is_none(tmp_path):
+    rows = [[day(1), "=1+1"], [day(2), "=B2+1"], *([day(3 + k), "=B3"] for k in range(6))]
+    path = lay(tmp_path / "a.xlsx", ["time", "moved"], *rows)
+    with pytest.raises(RecipeError, match="formulas without a result in B2, B3, B4, B5, B6 and 3 more: whatever wrote"):
+        read_sheet(path)
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].decode()
+    calculated = re.sub(r'<c r="(B\d)"[^>]*><f>([^<]*)</f><v ?/?>(?:</v>)?', r'<c r="\1"><f>\2</f><v>2.5</v>', sheet)
+    calculated = re.sub(r'<c r="B4"><f>([^<]*)</f><v>2.5</v>', r'<c r="B4" t="str"><f>\1</f><v></v>', calculated)
+    with zipfile.ZipFile(path, "w") as book:
+        for name, content in (parts | {"xl/worksheets/sheet1.xml": calculated.encode()}).items():
+            book.writestr(name, content)
+    assert read_sheet(path)["moved"].dropna().tolist() == [2.5] * 7
