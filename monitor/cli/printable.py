@@ -1,4 +1,4 @@
-"""What goes to a terminal holds no control characters of others: names of files, columns and stations are shown as text.
+"""What goes to a terminal holds no control characters of others: such names are shown as text.
 
 Only what colours a word passes. What goes into a file or a pipe is not changed: a program reads it.
 """

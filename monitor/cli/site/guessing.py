@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +65,9 @@ def guess_file(
         ConfigError: the file is no table that is recognised, or something else stands where it would be written.
     """
     answers = _read_answers("--answer", "zone=Europe/Rome", given)
-    setter = partial(read_bounds, author=by or name_helper().name, reason=f"given with --bound on {date.today()}")
+    setter = partial(
+        read_bounds, author=by or name_helper().name, reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
+    )
     set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
     look = look_at(path)
     known = _known_sites(config)

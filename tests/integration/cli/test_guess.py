@@ -5,7 +5,7 @@ import json
 import random
 import shlex
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -154,7 +154,7 @@ def test_bounds_that_a_person_gives_lead_to_levels_without_an_editor(here, capsy
     text = Path("configs/sites/tilt.toml").read_text()
     assert "yellow = {under = -2.0}  # mrad\norange = {under = -4.0}  # mrad\n" in text
     assert 'red = {over = 50.0}  # kPa\nauthor = "' in text
-    assert f"given with --bound on {datetime.now():%Y-%m-%d}" in text
+    assert f"given with --bound on {datetime.now(UTC):%Y-%m-%d}" in text
     assert follow(said.err) == NEXT
     capsys.readouterr()
     assert run_verb(["backtest", "--site", "tilt", "--json"]) == 0
