@@ -36,12 +36,15 @@ def say_cause(keys: Sequence[str]) -> str:
     '2 suggestions of anomaly: G1, G3'
     >>> say_cause(["advice:anomaly:G1"])
     '1 suggestion of anomaly: G1'
+    >>> say_cause(["advice:inverse_velocity-1:G2", "advice:inverse_velocity-1:G10"])
+    '2 suggestions of inverse velocity: G2, G10'
     """
-    criterion = keys[0].rpartition(":")[0].partition(":")[2]
+    # the name that a site file gives by itself to the only criterion of a kind
+    what = keys[0].rpartition(":")[0].partition(":")[2].removesuffix("-1").replace("_", " ")
     # G2 before G10
     places = sorted(
         {key.rpartition(":")[2] for key in keys}, key=lambda name: [p.zfill(9) for p in re.split(r"(\d+)", name)]
     )
     more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
     many = "suggestion" if len(keys) == 1 else "suggestions"
-    return f"{len(keys)} {many} of {criterion}: {', '.join(places[:NAMED])}{more}"
+    return f"{len(keys)} {many} of {what}: {', '.join(places[:NAMED])}{more}"

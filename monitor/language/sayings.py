@@ -33,7 +33,7 @@ TERMS: Final = frozenset({"level", "known", "mon", "parent", "quantity", "word"}
 PHRASES: Final = frozenset({"text"})  # a sentence of its own
 # texts of people and programs, which may hold anything; what stands at every other place is one part of a sentence
 FREE: Final = frozenset({"action", "clause", "detail", "how", "now", "problem", "reason", "report", "title", "what"})
-LISTS: Final = frozenset({"names"})  # "G1, G2 and G3"
+LISTS: Final = frozenset({"names"})  # "G1, G2 and G3", "G1, G2 and 4 more"
 
 
 class Template(NamedTuple):
@@ -236,6 +236,9 @@ def _say_place(name: str, value: str, language: str, depth: int) -> str:
     if kind in PHRASES:
         return _say_part(value, language, depth - 1)
     if kind in LISTS:
+        if value.endswith(" more"):
+            some, _, left = value.removesuffix(" more").rpartition(" and ")
+            return open_catalogue(language).gettext("{text} and {n} more").format(text=some, n=left)
         return value.replace(" and ", open_catalogue(language).gettext(" and "))
     return value
 

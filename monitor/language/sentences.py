@@ -45,7 +45,7 @@ SENTENCES: Final = (
     N_("Alert {n}, site {site}. Why: slopeward alerts explain {n2}"),
     N_("Delayed: this message is of {at} UTC. A newer one (level {level}, {at2} UTC) has been sent already and says what holds now."),
     N_("Also happened (not sent separately):"),
-    N_("{count} suggestions of {criterion}: {names}"), N_("1 suggestion of {criterion}: {names}"),
+    N_("{count} suggestions of {quantity}: {names}"), N_("1 suggestion of {quantity}: {names}"),
     N_("not measured: {n} of {n2} labels"),
     N_("{n} ({n2} to {n3}) false alarms per sensor-month"),
     N_("{n} false alarms per sensor-month, {n2} false alarms are allowed: the threshold stays"),

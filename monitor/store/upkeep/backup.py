@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, select, text
 from detection.whole_file import replacing
 from monitor.errors import RefusedError, StoreError
 from monitor.store.database.engine import Database
-from monitor.store.database.file_modes import open_lock
+from monitor.store.database.file_modes import keep_private, open_lock
 from monitor.store.schema.tables import metadata
 
 LIMIT_S: Final = 6 * 3600
@@ -119,6 +119,7 @@ def restore(db: Database, source: Path) -> None:
         return
     check_sqlite(source)
     target = sqlite_file(db)
+    keep_private(str(target))  # on a new machine nothing is there yet, and the copy holds accounts
     try:
         with (
             _keep_service_out(target),

@@ -15,6 +15,7 @@ from monitor.domain.alert import Ledger
 from monitor.domain.alert_states import list_hours
 from monitor.domain.decision import Memory
 from monitor.domain.instants import is_silent, spell, spell_duration
+from monitor.domain.message import HEALTH_NAMES
 from monitor.domain.quantities import LANDSLIDE
 from monitor.domain.site import Criterion, Site
 from monitor.errors import NotFoundError
@@ -208,6 +209,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
     cards = pages.load_cards(c, found["alert"]["site"])
     top = cards[0].top_level if cards else 2
     action = next((v["action"] for v in cards[0].levels if v["number"] == found["alert"]["level"]), "") if cards else ""
+    ladder = {int(v["number"]): str(v["name"]) for v in cards[0].levels} if cards else {}
     question = find_question(c, found["alert"]["key"]) if found["alert"]["closed_at"] is None else None
     if question is not None and veil.hides(question.site):
         question = None
@@ -222,6 +224,7 @@ def collect_alert(c: Connection, alert_id: int, veil: Veil) -> dict[str, Any]:
         ),
         "step": step_of_alert(found["alert"]["key"]), "spoken": _find_spoken(c, found["alert"]), "top": top,
         "shelf_hours": list_hours(found["alert"]["ledger"], found["alert"]["level"], top),
+        "level_names": ladder if found["alert"]["ledger"] == Ledger.HAZARD else HEALTH_NAMES,
         "site_name": cards[0].name if cards else found["alert"]["site"],
         "zones": {card.id: card.timezone for card in cards},
         "action": action if found["alert"]["ledger"] == Ledger.HAZARD else "",

@@ -71,7 +71,9 @@ def list_findings(frozen: Mapping[str, Any], site: Site | None) -> dict[str, Any
 
 
 def _table(name: str, head: tuple[str, ...] | list[str], rows: list[list[Any]]) -> Table:
-    return {"name": name, "head": list(head), "rows": rows[-MOST:], "left": max(len(rows) - MOST, 0)}
+    return {
+        "name": name, "head": list(head), "rows": rows[-MOST:], "left": max(len(rows) - MOST, 0), "folded": False,
+    }  # fmt: skip
 
 
 def _instant(at_s: Any) -> Any:

@@ -56,6 +56,17 @@ def test_a_restored_copy_is_what_was_copied(filled_database, tmp_path, client_pr
         backup.back_up(database, target)
 
 
+def test_on_a_new_machine_what_is_restored_is_the_owners_alone(filled_sqlite_url, tmp_path, caplog):
+    with Database(filled_sqlite_url) as database:
+        backup.back_up(database, tmp_path / "copy")
+    with Database(f"sqlite:///{tmp_path / 'new.db'}") as new:
+        backup.restore(new, tmp_path / "copy")
+        assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
+        with new.read() as c:
+            assert verify(c) == []
+    assert "could be read by others" not in caplog.text
+
+
 def test_a_damaged_copy_changes_nothing(filled_database, tmp_path, client_programs):
     database = filled_database
     before = told(database)

@@ -77,6 +77,8 @@ def test_the_reader_sees_what_it_is_what_to_do_and_why(red):
         assert "Clear the pit floor" in shown
         parts = ("Do:", "Acknowledge as bo", "Who was notified", "agree on red", "What happened")
         assert [shown.index(part) for part in parts] == sorted(shown.index(part) for part in parts)
+        assert re.search(r"unacknowledged · (\w+ → )?red", shown), "the story says levels by name"
+        assert "What it was decided from" in shown
         assert "crack at the toe" in shown
         assert "Sent to duty engineer (log)" in shown
         assert "Confirmed by bo" in shown
