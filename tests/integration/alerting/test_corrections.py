@@ -70,6 +70,7 @@ def test_values_of_each_hour_that_are_corrected_to_no_movement_keep_no_falling_s
             assert recompute(row, load_site_source(c, row.config_sha256)).differences == (), number
 
 
+@ON_SQLITE
 def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_people_say_that_it_is_right(quiet):
     assert quiet.live(12, FALL).level == RED
     held = correct(quiet, 12, quiet.flat)
@@ -86,6 +87,7 @@ def test_a_correction_does_not_take_the_votes_of_a_level_that_stands_until_two_p
     assert len(find_questions(correct(quiet, 2, quiet.flat))) == 2
 
 
+@ON_SQLITE
 def test_a_final_solution_within_the_scatter_says_nothing_and_one_that_shows_more_counts_at_once(quiet):
     silent = correct(quiet, 20, quiet.flat, solution="final")
     assert (find_questions(silent), silent.level) == ({}, 0)
@@ -145,6 +147,7 @@ def test_a_step_of_rapid_values_that_is_corrected_away_raises_nothing(quiet):
     assert (seen.level, seen.decision.memory.steps, find_questions(seen)) == (0, {}, {})
 
 
+@ON_SQLITE
 def test_steps_of_two_groups_that_are_corrected_away_count_for_a_high_level(quiet):
     levels = []
     for _ in range(8):
@@ -163,6 +166,7 @@ def test_a_larger_error_hides_no_movement(quiet):
     assert seen.level == RED
 
 
+@ON_SQLITE
 def test_below_the_two_highest_levels_a_correction_counts(database):
     slope = WatchedSlope(database, SITE_TEXT)
     slope.live(26, looks=1)
@@ -202,6 +206,7 @@ def test_epochs_that_a_file_invents_between_those_of_the_instrument_keep_no_fall
     assert find_questions(look(quiet)) == {}
 
 
+@ON_SQLITE
 def test_a_gap_that_is_filled_from_the_memory_of_the_instrument_says_nothing(quiet):
     quiet.now += 6 * HOUR
     quiet.live(3, looks=1)

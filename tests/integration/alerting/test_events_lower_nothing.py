@@ -56,6 +56,7 @@ def test_an_event_by_mqtt_keeps_no_falling_slope_green(slope):
     assert fall(slope) == 3
 
 
+@ON_SQLITE
 def test_the_same_slope_without_any_event(slope):
     assert fall(slope) == 3
 
@@ -95,12 +96,14 @@ def test_to_explain_what_two_groups_show_takes_two_people(slope, people, level):
     assert {s.state for s in memory.steps.values()} == ({"movement"} if level else {"event"})
 
 
+@ON_SQLITE
 def test_one_person_explains_a_step_that_no_other_group_shares(slope):
     publish_event(slope, slope.now + HOUR / 2)
     stand_behind(slope, ADA)
     assert {slope.live(1, jump={"G1": 200.0} if hour == 0 else None).level for hour in range(8)} == {0}
 
 
+@ON_SQLITE
 def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
     publish_event(slope, slope.now + HOUR / 2)
     assert fall(slope) == 3
@@ -108,6 +111,7 @@ def test_a_confirmation_that_comes_late_takes_back_nothing(slope):
     assert slope.live(2).level == 3
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("whole", [False, True])
 def test_an_explanation_that_is_withdrawn_brings_its_questions_back_and_raises(slope, whole):
     """One of two words is enough where stations share the step; alone it becomes a question with a new clock."""
@@ -163,6 +167,7 @@ def test_who_may_stand_behind_an_event(slope):
         stand_behind(slope, BO, event=2)
 
 
+@ON_SQLITE
 def test_a_decision_that_an_event_changed_says_which_and_by_whom(slope, tmp_path, monkeypatch, capsys):
     publish_event(slope, slope.now + HOUR / 2, by="USGS")
     stand_behind(slope, ADA, BO)
@@ -197,6 +202,7 @@ def test_the_database_of_a_version_before_asks_anew_and_says_what_it_does_not_kn
     assert slope.live(2).level == 3
 
 
+@ON_SQLITE
 def test_what_an_older_version_froze_is_decided_as_it_was(slope):
     """There any declaration explained: its frozen view says nothing of ways, and recomputes to the same outcome."""
     publish_event(slope, slope.now + HOUR / 2)

@@ -111,6 +111,7 @@ def test_an_unanswered_lone_vote_counts_when_its_clock_is_over_without_new_data(
     assert slope.wait(2).level == 2
 
 
+@ON_SQLITE
 def test_work_on_a_station_by_the_record_of_it(database):
     slope = Slope(database, place())
     slope.live(24, look=False)
@@ -124,6 +125,7 @@ def test_work_on_a_station_by_the_record_of_it(database):
     assert recompute(row, source).differences == ()
 
 
+@ON_SQLITE
 def test_one_word_on_a_motion_leaves_the_clock_running_and_the_vote_counts(database):
     slope = Slope(database, place(NEAR))
     slope.live(24, look=False)
@@ -159,6 +161,7 @@ def offset_notice(result):
     return found[0].reason if found else ""
 
 
+@ON_SQLITE
 def test_an_offset_of_one_person_does_not_take_back_a_step_that_asks_for_a_high_level(stepped):
     assert verify(stepped.database, stepped.site, "G1", "movement", BO, "cracks on foot", stepped.now).level == 2
     number = enter_offset(stepped)
@@ -203,6 +206,7 @@ def test_offsets_of_each_hours_movement_hide_it_with_two_people_only(database, s
         assert "as measured, without offset" in "\n".join(explain(json.loads(row.evidence)))
 
 
+@ON_SQLITE
 def test_what_two_people_declared_is_not_taken_back_by_one(stepped):
     number = enter_offset(stepped)
     with stepped.database.write() as c:
@@ -221,6 +225,7 @@ def facts_of(slope):
         return load_offset_facts(c, "bench", slope.now)
 
 
+@ON_SQLITE
 def test_an_offset_that_answers_a_low_step_is_told_and_its_end_asks_anew(stepped):
     assert stepped.live(4).level == 1
     number = enter_offset(stepped)

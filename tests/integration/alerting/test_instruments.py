@@ -31,6 +31,7 @@ from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.store.readings.observations import add_observations, find_series_id
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 from tests.data.filled import NOW as STORY_NOW
 from tests.data.watched_slope import write_service
 from tests.integration.web.test_door import Clock, serving
@@ -150,6 +151,7 @@ def test_imported_readings_do_not_set_a_clock_against_live_ones(database):
     assert [hours for hours in looks if find_clock(database, rows, NOW + hours * HOUR)] == []
 
 
+@ON_SQLITE
 def test_a_clock_that_is_wrong_since_an_outage_stays_found(database):
     """A reading a minute; the link is gone for twelve hours, its backlog comes at once, the clock is two hours late."""
     minute, rows = timedelta(minutes=1), []
@@ -193,6 +195,7 @@ def test_the_board_says_what_is_wrong_since_when_and_what_to_do(bench):
     assert findings(bench)["G3", "fix"]["since"] == spell(NOW), "it goes on since it was found first"
 
 
+@ON_SQLITE
 def test_what_all_have_in_common_is_one_notice_and_it_ends(bench):
     run(bench, ServiceConfig(), SITE, NOW)
     said = keys(bench)
@@ -245,6 +248,7 @@ def test_a_battery_that_dies_is_one_notice_from_its_announcement_to_its_replacem
     assert len(told("G1")) == 1, "nobody was told of the silence, and of its end nobody is"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("days_left", [2.0, 4.0, 8.0])
 def test_a_swapped_battery_leaves_nothing_of_the_old_one(database, days_left):
     """One without a panel, cold by night: its end is known within a factor of 1.5, and gone six hours after a swap."""
@@ -288,6 +292,7 @@ def test_shares_of_months_count_what_never_came(bench):
     assert rows[1]["availability"] == pytest.approx(14.5 / 24.5, abs=0.02)
 
 
+@ON_SQLITE
 def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     def decide():
         found = evaluate_site(bench, SITE, NOW, "test", dry_run=True).decision
@@ -304,6 +309,7 @@ def test_the_board_changes_no_hazard_and_takes_no_vote(bench):
     assert board(bench)["G2"]["votes"], "drift may be movement: a detector takes no vote away"
 
 
+@ON_SQLITE
 def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     def suspected():
         run(bench, ServiceConfig(), SITE, NOW)
@@ -325,6 +331,7 @@ def test_what_three_stations_do_together_counts_against_no_instrument(bench):
     assert suspected() == ["G3"], "a drift of one station stays its own"
 
 
+@ON_SQLITE
 def test_two_reasons_for_one_state_are_one_finding(bench):
     with bench.write() as c:
         for quantity, kind in (("displacement_downslope", "timing"), ("battery_voltage", "stuck")):
@@ -456,6 +463,7 @@ def test_an_anomaly_is_labelled_with_one_tap_and_by_command_and_exported(filled_
     assert (shown["state"], shown["months"][0]["availability"]) == ("battery", pytest.approx(109 / 112, abs=1e-6))
 
 
+@ON_SQLITE
 def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(bench):
     site = replace(SITE, decoders=(Binding("homie/{station}/$state", "plain"),))
     pipeline = Pipeline(bench, {"bench": site}, lambda: NOW)
@@ -478,6 +486,7 @@ def test_a_device_that_said_goodbye_is_on_the_board_until_it_is_heard_again(benc
     assert tell(b"ready", gone + 3 * HOUR) == []
 
 
+@ON_SQLITE
 def test_a_level_of_the_battery_counts_without_being_declared(bench):
     def tell(station, percent, *flags):
         with bench.write() as c:
@@ -496,6 +505,7 @@ def test_a_level_of_the_battery_counts_without_being_declared(bench):
     assert ("G3", "battery") not in findings(bench)
 
 
+@ON_SQLITE
 def test_the_end_of_a_battery_is_expected_from_its_levels(bench):
     """G1 also has voltages that end sooner; G2's do not fall; G3's radio says a share, as whole numbers, once a day."""
     falls = {"G1": lambda day: 60.0 + day, "G2": lambda day: 20.0 + 2.0 * day, "G3": lambda _: 0.0}

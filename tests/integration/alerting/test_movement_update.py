@@ -247,6 +247,7 @@ def test_a_poisoned_series_and_a_kill_leave_whole_rows_and_the_others_alone(data
     assert update_movement(database, PLACE, at(100) + DAY / 24).updated == ("A.displacement",)
 
 
+@ON_SQLITE
 def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     begin(database, 100)
     down = {"displacement_east": 0.0, "displacement_north": -0.05, "displacement_up": -0.03}
@@ -260,6 +261,7 @@ def test_an_update_that_takes_too_long_goes_on_with_who_waited(database):
     assert (second.updated, second.waiting) == (("B.displacement",), ("A.displacement",))
 
 
+@ON_SQLITE
 def test_silence_makes_the_stage_unknown_once_and_lowers_nothing(database):
     begin(database, 110)
     evaluate_site(database, PLACE, at(109), "tick")
@@ -327,6 +329,7 @@ def test_an_update_that_has_nothing_to_look_at_reads_no_history(database, read_e
     assert read_epochs() == [400, 5, 5, 5], "three seconds each, as long as silence is allowed"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("why", ["the instrument repeats one value", "no usable datum since"])
 def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before_its_next_look(database, why):
     with database.write() as c:
@@ -339,6 +342,7 @@ def test_an_instrument_that_is_stuck_or_sends_what_does_not_count_is_told_before
     assert why in rows(database, "movement_history")[-1]["reasons"]
 
 
+@ON_SQLITE
 def test_a_series_whose_silence_cannot_be_told_leaves_the_others_alone(database, monkeypatch):
     begin(database, 100)
     store(database, *(reading(d, 0.1 * (d % 7), "B") for d in range(100)))
@@ -406,6 +410,7 @@ def test_a_window_that_contains_the_present_stands_until_its_late_edge(database,
     assert list(told.values())[-1] == "its late edge has passed"
 
 
+@ON_SQLITE
 def test_an_offset_of_two_people_takes_the_window_back_before_the_next_datum(database):
     begin(database, 114)
     step(database, 114)
@@ -457,6 +462,7 @@ def issue(db, day, gains_mm):
             ))  # fmt: skip
 
 
+@ON_SQLITE
 def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database):
     declared = '[[station.series]]\nquantity = "displacement"\nunit = "mm"\ninterval = "1d"\nmax_silence = "3d"\n'
     site = parse_site(SITE.replace("[[criterion]]", f'[[station]]\nid = "D"\n{declared}[[criterion]]', 1), "s.toml")
@@ -471,6 +477,7 @@ def test_a_station_of_components_says_why_it_has_no_window_by_forecast(database)
     assert "joined" not in said["A"]
 
 
+@ON_SQLITE
 def test_corrections_that_no_two_people_confirmed_take_no_window_back(database):
     site = parse_site(SITE + READ_BY, "s.toml")
     with database.write() as c:

@@ -18,6 +18,7 @@ from monitor.store.alerting.decisions import load_decision
 from monitor.store.alerting.events import add_event, confirm_event, load_event_facts
 from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.readings.observations import add_observations
+from tests.conftest import ON_SQLITE
 from tests.data.site_text import head, series, station
 
 T0 = parse("2026-03-01T00:00:00Z")
@@ -127,6 +128,7 @@ def test_shaking_asks_a_person_lowers_bounds_and_is_explained(slope):
     assert again.decision.evidence["words"][2]["heard"] is False, "what was answered as harmless says no more"
 
 
+@ON_SQLITE
 def test_shaking_of_unknown_strength_asks_and_changes_no_bound(slope):
     for hour in range(24):
         tell(slope, T0 + hour * HOUR, 0.75)
@@ -197,6 +199,7 @@ valid_for = "12d"
 )
 
 
+@ON_SQLITE
 def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     """Events reach as far back as readings: a step of 789 mm that was explained does not become movement later."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR
@@ -219,6 +222,7 @@ def test_an_earthquake_explains_its_steps_as_long_as_they_are_walked(slope):
     assert set(levels) == {0}, levels
 
 
+@ON_SQLITE
 def test_steps_of_an_imported_history_are_notices_and_those_of_the_watch_count(slope):
     """A new site is not red at its first look for what happened 51 days before anybody watched."""
     site, day = parse_site(LONG, "slope.toml"), 24 * HOUR

@@ -184,6 +184,7 @@ def test_ramp_silence_restart_the_level_holds_blind_and_a_person_is_asked(slope,
     slope.database.close()
 
 
+@ON_SQLITE
 def test_shift_of_all_on_one_reference_asks_and_is_not_red(database):
     slope = Slope(database, make_site(G1="BASE", G2="BASE", G3="BASE"))
     slope.live(30, look=False)
@@ -197,6 +198,7 @@ def test_shift_of_all_on_one_reference_asks_and_is_not_red(database):
     assert any("move as one on reference BASE" in body for body in told)
 
 
+@ON_SQLITE
 def test_one_spike_of_500_mm_changes_no_hazard_level(slope):
     slope.live(1, jump={"G1": 500.0})
     seen = [slope.live(1, jump={"G1": -500.0}).level] + [slope.live(1).level for _ in range(10)]
@@ -204,6 +206,7 @@ def test_one_spike_of_500_mm_changes_no_hazard_level(slope):
     assert slope.hazard() == []
 
 
+@ON_SQLITE
 def test_too_few_witnesses_lower_what_can_be_reached_and_page(slope):
     assert slope.live(5, silent=("G1",)).reachable_level == 3
     result = slope.live(4, silent=("G1",))
@@ -252,6 +255,7 @@ def test_poisoned_values_are_stored_flagged_and_decide_nothing(slope):
     assert slope.hazard() == []
 
 
+@ON_SQLITE
 def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
     assert slope.live(2, jump={"G1": 80.0}).level == 0
     assert slope.open_keys() == {"health:G1:verify": 2}
@@ -270,6 +274,7 @@ def test_a_step_waits_counts_and_is_answered_by_a_person(slope):
     assert actions.count("level.set") == 1
 
 
+@ON_SQLITE
 def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
     slope.live(1, jump={"G1": 80.0})
     with slope.database.write() as c:
@@ -285,6 +290,7 @@ def test_an_offset_entered_at_three_in_the_morning_explains_a_step(slope):
     assert slope.open_keys() == {}
 
 
+@ON_SQLITE
 def test_a_level_lowered_by_a_person_rises_again_only_on_new_data(slope):
     assert slope.live(16, {"G1": 60.0}).level == 2
     set_level(slope.database, slope.site, 0, ADA, "rockfall net holds, seen on foot", slope.now)
@@ -335,6 +341,7 @@ def test_a_final_solution_replaces_the_rapid_one(slope):
     check_a_final_solution_replaces_the_rapid_one(slope)
 
 
+@ON_SQLITE
 def test_a_variant_that_sees_later_revisions_is_caught(slope, monkeypatch):
     monkeypatch.setattr(
         looking_module, "load_readings", lambda c, i, a, b, known: load_readings(c, i, a, b, known + timedelta(days=9))
@@ -362,10 +369,12 @@ def check_two_people_are_needed_to_hide_a_grave_alert(slope):
         assert c.execute(acts).scalar() == 2
 
 
+@ON_SQLITE
 def test_two_people_are_needed_to_hide_a_grave_alert(slope):
     check_two_people_are_needed_to_hide_a_grave_alert(slope)
 
 
+@ON_SQLITE
 def test_a_variant_in_which_one_person_may_hide_it_is_caught(slope, monkeypatch):
     monkeypatch.setattr(store, "is_grave", lambda *_: False)
     with pytest.raises(pytest.fail.Exception):

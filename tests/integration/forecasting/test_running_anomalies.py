@@ -197,6 +197,7 @@ def test_what_nobody_was_told_of_holds_nothing_back(
     assert not list_over(database, alerted=False)
 
 
+@ON_SQLITE
 def test_where_anomalies_count_for_the_level_nothing_is_held_back(database: Database, stepped: Site) -> None:
     votes = next(one for one in stepped.criteria if one.kind.facts == "anomalies")
     others = tuple(one for one in stepped.criteria if one is not votes)

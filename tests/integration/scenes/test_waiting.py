@@ -116,6 +116,7 @@ def test_files_that_are_to_come_are_named_until_they_are_there(database, config,
     assert json.loads(capsys.readouterr().out)["waiting_scenes"] == []
 
 
+@ON_SQLITE
 def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, config, drawn, calls):
     weights = Path(config.paths.inbox).parent / "own.safetensors"
     site = add_site(database, SITE + f'[scenes]\nweights = "{weights}"\n')
@@ -139,6 +140,7 @@ def test_without_weights_a_scene_waits_and_a_person_is_told_at_once(database, co
     assert len(polygons(database)) == 1
 
 
+@ON_SQLITE
 def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
     site, at = add_site(database), may(12) + HOUR
     for name in ("b", "broken"):
@@ -161,6 +163,7 @@ def test_what_is_taken_out_of_the_inbox_waits_no_more(database, config, drawn):
         assert load_waiting(c) == []
 
 
+@ON_SQLITE
 def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     site = add_site(database)
     entry = arrive(config, drawn / "b", "b")
@@ -178,6 +181,7 @@ def test_a_folder_without_its_manifest_is_seen(database, config, drawn):
     assert [s for _, s, _ in alerts(database)] == ["returned_unacknowledged"]
 
 
+@ON_SQLITE
 def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(database, config, drawn, monkeypatch):
     """The look found that it lacks; the mark of the files was taken a moment later, with it."""
     site, now = add_site(database), may(12) + HOUR
@@ -197,6 +201,7 @@ def test_a_manifest_that_arrives_during_a_look_does_not_leave_its_scene_waiting(
     assert "1 footprints" in scene_inbox.run(database, config, site, now + MINUTE + timedelta(seconds=10))
 
 
+@ON_SQLITE
 def test_a_point_cloud_is_listed_with_the_command_for_it(database, config):
     site = add_site(database)
     cloud = Path(config.paths.inbox) / site.id / "flight.laz"
