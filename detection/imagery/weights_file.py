@@ -73,9 +73,11 @@ def read_weights(weights: str, *, ungated: bool = False) -> WeightsFile:
     if not ungated and not gate["passed"]:
         reasons = "; ".join(map(str, gate.get("reasons") or ()))
         raise ModelError(f"{path}: this candidate did not pass its gate: {reasons}")
-    if sha256(content).hexdigest() != card["weights_sha256"]:
+    hashed = sha256(content)
+    if hashed.hexdigest() != card["weights_sha256"]:
         raise ModelError(f"{path}: the weights are not those of the card (sha256 differs)")
-    return WeightsFile(path, content, card, sha256(content + card_text).hexdigest())
+    hashed.update(card_text)
+    return WeightsFile(path, content, card, hashed.hexdigest())
 
 
 def find_fault(weights: str, met: Callable[[str], str | None] = lambda _: None) -> str | None:

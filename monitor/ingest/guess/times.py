@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from math import isfinite
 from statistics import median
@@ -12,7 +13,7 @@ from typing import Final
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import EXCEL, YEAR, YEAR_DAY_HHMM, TimeRule
 from monitor.ingest.guess.look import NO_VALUE, Look
-from monitor.ingest.months import name_zone
+from monitor.ingest.months import name_zone, spell_months
 
 FITS: Final = 0.98  # share of the cells that a form must explain
 STRAY: Final = 3  # cells that may be something else also in a short table: a source, a mean below the last row
@@ -46,6 +47,8 @@ _HOURS: Final = re.compile(r"\d{1,2} ?[:hH] ?\d{2}(?!\d)")
 _UTC: Final = re.compile(r"(?<![A-Za-z])(?:UTC|GMT)(?![A-Za-z])(?:\s*([+-])\s*(\d{1,2})(?::?(\d{2}))?)?")
 _ISO: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]")
 _OFFSET: Final = re.compile(r":\d\d(?:[.,]\d+)?( ?)[+-]\d\d:?\d\d$")
+_DIRECTIVE: Final = re.compile(r"%(.)")
+_OF_LETTERS: Final = "bp"  # directives that stand for a word; all others here stand for digits
 _ZONE: Final = re.compile(r"(?<=\d) ?(UTC|GMT|Z|MEZ|CET)$")
 _WINTER: Final = re.compile(r"(?<![A-Za-z])(?:MEZ|CET)(?![A-Za-z])")
 
@@ -259,13 +262,38 @@ def _float(text: str) -> float | None:
 
 
 def _parse(texts: Iterable[str], form: str) -> list[datetime]:
-    rule, found = TimeRule(("time",), form), []
+    """What the form reads of the texts. It is asked only where the shapes agree: `strptime` compiles each form anew."""
+    rule, found, shape = TimeRule(("time",), form), [], _shape_of_form(form)
     for text in texts:
+        if shape not in {None, _shape_of_text(text, named="%b" in form)}:
+            continue
         try:
             found.append(rule.read_naive(text))
         except PayloadError:
             continue
     return found
+
+
+@lru_cache(maxsize=1024)
+def _shape_of_form(form: str) -> str | None:
+    """The shape that all texts of a form have; None: it has none of its own.
+
+    >>> _shape_of_form("%d. %b %Y %H:%M UTC"), _shape_of_form("%Y%m%d"), _shape_of_form("iso")
+    ('0.a0:0a', '0', None)
+    """
+    if "%" not in form or "%z" in form:
+        return None
+    return _shape(_DIRECTIVE.sub(lambda found: "a" if found[1] in _OF_LETTERS else "0", form))
+
+
+@lru_cache(maxsize=4096)
+def _shape_of_text(text: str, *, named: bool) -> str:
+    return _shape(spell_months(text) if named else text)
+
+
+def _shape(text: str) -> str:
+    """Digits in a row as one 0, letters in a row as one a, blanks left out: `strptime` wants more or fewer of none."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", re.sub(r"\s+", "", text)))
 
 
 def _share(texts: Sequence[str], form: str) -> float:

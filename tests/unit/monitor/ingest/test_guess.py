@@ -12,11 +12,12 @@ import pytest
 
 from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES, convert
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
 from monitor.ingest.files.mapping import TableMapping, TimeRule, load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
+from monitor.ingest.guess import times
 from monitor.ingest.guess.guess import Sensor, guess
 from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.names import read_name
@@ -698,3 +699,22 @@ def test_the_neutral_form_in_another_spelling_is_understood_and_not_sent_back(tm
     assert [(row["station"], row["quantity"], row["unit"], row["value"]) for row, _ in read[:2]] == [
         ("Sud", "displacement", "mm", "0.5"), ("G2", "rain", "mm", "0.5"),
     ]  # fmt: skip
+
+
+def test_no_form_that_reads_a_text_is_passed_over_by_its_shape():
+    """Also in the spellings that a form reads besides: blanks more and for zeros, no zeros, small letters, 24:00."""
+    dates, clocks = times._DATES, times._CLOCKS
+    forms = [*dates, *times._MONTHS, *(f"{date}{by}{clock}" for date in dates for by in " T" for clock in clocks)]
+    read, silent = 0, []
+    for form in [*forms, *(f"{form} UTC" for form in dates), "%Y%m%d%H%M%S", "%d.%m.%Y %H:%M %z"]:
+        for at in (datetime(2024, 3, 7, 4, 5, 6, 120_000, tzinfo=UTC), datetime(1999, 12, 31, 0, 0, tzinfo=UTC)):
+            text = at.strftime(form)
+            blanks = (text.replace("0", " "), text.replace("0", ""), text.replace(" ", "  ").lower())
+            words = (text.replace("Mar", "März").replace("Dec", "décembre"), text.replace("00:00", "24:00"))
+            for way in (text, *blanks, *words):
+                with suppress(PayloadError):
+                    expected = [TimeRule(("time",), form).read_naive(way)]
+                    read += 1
+                    silent += [(form, way)] if times._parse([way], form) != expected else []
+    assert silent == []
+    assert read > 2500
