@@ -39,6 +39,7 @@ from monitor.service.clock import ServiceClock
 from monitor.service.clock_watch import ClockWatch, Jumps
 from monitor.service.evaluation_loop import EvaluationLoop
 from monitor.service.intake.divided import open_ingest
+from monitor.service.known_database import recognise
 from monitor.service.one_core import hold_alone, refuse_second
 from monitor.service.outage_watch import OutageWatch
 from monitor.service.readiness import Vigil
@@ -195,6 +196,7 @@ class Core:
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
+        self._insist(lambda: recognise(self.db, Path(self.config.paths.state), self.alarms))
         self._make_inboxes()
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,9 +14,15 @@ import pytest
 from monitor import health
 from monitor.broker.access import open_access
 from monitor.config.service import parse_service
+from monitor.domain.alert import Actor
 from monitor.errors import BrokerError
+from monitor.service.alarms import ServiceAlarms
 from monitor.service.core import EXIT_OVERDUE, Core
+from monitor.service.known_database import recognise
 from monitor.simulate.publish import Publisher, Sent, play
+from monitor.store.database.audit import add_audit
+from monitor.store.database.engine import Database
+from monitor.store.upkeep.migrate import upgrade
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -163,3 +170,24 @@ def test_the_broker_probe_finds_out_what_a_broker_keeps(mosquitto, tmp_path):
     facts = probe_broker(open_access(mosquitto.url))
     assert facts.session_present
     assert facts.kept == KEEPS
+
+
+def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_none(tmp_path):
+    def start(name):
+        """What the service tells that starts on a database."""
+        with Database(f"sqlite:///{tmp_path / name}") as db:
+            upgrade(db)
+            told = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
+            recognise(db, tmp_path / "state", told)
+            with db.write() as c:
+                add_audit(c, Actor("ada"), "site.start", name, {}, NOW)
+            recognise(db, tmp_path / "state", told)
+            return [(alarm.key, alarm.reason) for alarm in told.pending()]
+
+    assert start("a.db") == []
+    shutil.copy(tmp_path / "a.db", tmp_path / "copy.db")
+    assert start("a.db") == start("copy.db") == []
+    [(key, reason)] = start("b.db")
+    assert key == "health:database:other"
+    assert "database b.db is another one than at the last start and begins at 2026-03-01T06:00Z" in reason
+    assert start("b.db") == [], "once"
