@@ -196,7 +196,6 @@ class Core:
             threading.Thread(target=self._run_turn, args=(self.turn,), name="turn", daemon=True).start()
         self._insist(self._open_database)
         self.sites.update({site.id: site for site in self._insist(self.site_files.load)})
-        self._insist(lambda: recognise(self.db, Path(self.config.paths.state), self.alarms))
         self._make_inboxes()
         self.dispatcher = Dispatcher(
             self.db, self.sites, self.clock, environ=channel_settings(self.config, os.environ),
@@ -208,6 +207,7 @@ class Core:
                 unconfirmed_again_s=self.config.duty.unconfirmed_again_s,
             ),
         )  # fmt: skip
+        self._insist(lambda: recognise(self.db, Path(self.config.paths.state), self.alarms))
         self.reserve = DiskReserve.of(self.db, self.config.limits.reserve_mb, self.config.limits.disk)
         self.reserve.follow()
         self.readers = ReaderWatch(self.db, self.config.limits.reader_s)

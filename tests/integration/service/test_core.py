@@ -22,6 +22,7 @@ from monitor.service.known_database import recognise
 from monitor.simulate.publish import Publisher, Sent, play
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
+from monitor.store.schema.views import load_view
 from monitor.store.upkeep.migrate import upgrade
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)
@@ -178,11 +179,11 @@ def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_non
         with Database(f"sqlite:///{tmp_path / name}") as db:
             upgrade(db)
             told = ServiceAlarms(db, {}, lambda: NOW, lambda: None)
-            recognise(db, tmp_path / "state", told)
             with db.write() as c:
                 add_audit(c, Actor("ada"), "site.start", name, {}, NOW)
             recognise(db, tmp_path / "state", told)
-            return [(alarm.key, alarm.reason) for alarm in told.pending()]
+            with db.read() as c:
+                return [(a["key"], a["reason"]) for a in load_view(c, "active_alerts")]
 
     assert start("a.db") == []
     shutil.copy(tmp_path / "a.db", tmp_path / "copy.db")
@@ -190,4 +191,4 @@ def test_an_empty_database_in_the_place_of_another_one_is_told_and_a_copy_is_non
     [(key, reason)] = start("b.db")
     assert key == "health:database:other"
     assert "database b.db is another one than at the last start and begins at 2026-03-01T06:00Z" in reason
-    assert start("b.db") == [], "once"
+    assert len(start("b.db")) == 1, "once"
