@@ -30,15 +30,18 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
     """
     with db.read() as c:
         first = find_first(c)
+    if first is None:
+        return
+    digest, begun_at = first
     noted = find_noted(state)
-    if first is None or noted == first.hash:
+    if noted == digest:
         return
     if noted:
         reason = (
             f"the database {Path(db.url.database or '').name} is another one than at the last start and begins at "
-            f"{spell(first.at)[:16]}Z; levels, alerts and accounts of before are not in it: stop the service, put the "
+            f"{spell(begun_at)[:16]}Z; levels, alerts and accounts of before are not in it: stop the service, put the "
             "database or a backup in its place, start"
         )
         log.critical("%s", reason)
         alarms.write(make_alarm(KEY, URGENT, reason, is_open=True))  # stored before it is noted: it is told for certain
-    note(state, first.hash)
+    note(state, digest)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, String, insert, select, type_coerce
+from sqlalchemy import Connection, String, insert, select, type_coerce
 
 from monitor.domain.alert import TOKEN, Actor
 from monitor.domain.canonical import canonical_json
@@ -109,10 +109,11 @@ def latest_hash(connection: Connection) -> str:
     return FIRST if last is None else str(last)
 
 
-def find_first(connection: Connection) -> Row[Any] | None:
-    """Hash and instant of the entry that the chain begins with: of no two databases the same, of a copy the same."""
+def find_first(connection: Connection) -> tuple[str, datetime] | None:
+    """(hash, instant) of the entry that the chain begins with: of no two databases the same, of a copy the same."""
     e = audit_entry.c
-    return connection.execute(select(e.hash, e.at).order_by(e.id).limit(1)).first()
+    row = connection.execute(select(e.hash, e.at).order_by(e.id).limit(1)).first()
+    return None if row is None else (str(row.hash), row.at)
 
 
 def find_head(connection: Connection) -> tuple[int, str]:
