@@ -5,7 +5,7 @@ table that came from outside, and no database.
 """
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import isfinite
@@ -18,10 +18,9 @@ from monitor.domain.instants import spell
 from monitor.domain.quantities import convert
 from monitor.domain.site import Site
 from monitor.errors import SlopewardError
-from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import TableMapping, load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
+from monitor.ingest.files.values import list_values
 from monitor.replay.backtest import Progress, Terms, run_backtest
 from monitor.replay.known import Known
 from monitor.replay.offline import open_files
@@ -43,14 +42,14 @@ SPANS_MOST: Final = 2000  # of a history of levels
 
 
 def look_back(
-    path: Path, mapping: Path, site: Site, *, accept_units: bool,
+    path: Path, known: tuple[str, Said], site: Site, *, accept_units: bool,
     on_read: Callable[[tuple[FileResult, ...]], None] = lambda _: None, on_progress: Progress | None = None,
 ) -> Scorecard:  # fmt: skip
     """The levels of a table as a site file would have decided them.
 
     Args:
         path: the table.
-        mapping: what its columns mean.
+        known: its reader, and what is said of it.
         site: the declaration.
         accept_units: a person has said that the units are right.
         on_read: called with what became of the rows, before the past is played.
@@ -60,7 +59,7 @@ def look_back(
         UnitDoubtError: the units are doubtful.
         RefusedError: nothing of it could be read.
     """
-    with open_files(path, site, mapping, accept_units=accept_units) as past:
+    with open_files(path, site, accept_units=accept_units, known=known) as past:
         on_read(past.results)
         with past.db.read() as c:
             span = find_span(c, site.id)
@@ -69,25 +68,25 @@ def look_back(
         return run_backtest(past.db, site, span[0], span[1], on_progress=on_progress, terms=terms)
 
 
-def list_motion(mapping: TableMapping) -> list[str]:
-    """The quantities of motion that a table holds."""
-    return sorted({c.quantity for c in mapping.columns if c.quantity.startswith(MOTION)})
+def list_motion(quantities: Iterable[str]) -> list[str]:
+    """Those of motion among the quantities that a file holds."""
+    return sorted({q for q in quantities if q.startswith(MOTION)})
 
 
 @contextmanager
-def lay_out_motion(path: Path, mapping: TableMapping, quantity: str) -> Iterator[Path]:
+def lay_out_motion(path: Path, known: tuple[str, Said], quantity: str) -> Iterator[Path]:
     """One quantity of motion in mm, in the form that the trials of forecasts read; the file goes when they are done."""
     with TemporaryDirectory(prefix="slopeward-guess-") as folder:
         long = Path(folder) / f"{quantity}.csv"
-        with open_wide(path, Said(mapping)) as lines, long.open("w", encoding="utf-8", newline="") as file:
+        with long.open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(("time", "station", "quantity", "value"))
-            for row, error in (judged for line in lines for judged in line.rows):
-                if error is not None or row["quantity"] != quantity:
+            for one in list_values(path, *known):
+                if one.error or one.at is None or one.quantity != quantity:
                     continue
                 with suppress(ValueError):
-                    value = convert(float(row["value"]), row["unit"], "mm")
-                    rows.writerow((spell(row["time"]), row["station"], "displacement_mm", repr(value)))
+                    value = convert(float(one.value), one.unit, "mm")
+                    rows.writerow((spell(one.at), one.station, "displacement_mm", repr(value)))
         yield long
 
 
@@ -105,10 +104,12 @@ def choose_horizons(step_s: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class AskedPast:
-    """A table, what its columns mean, and the site file that judges it."""
+    """A file, how it is read, and the site file that judges it."""
 
     table: str
-    mapping: str  # path of the file
+    form: str
+    said: Said
+    quantities: tuple[str, ...]  # that it holds
     site: str  # text of the site file
 
 
@@ -183,7 +184,7 @@ def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) ->
     """The job: levels of a record whose units a person has answered for."""
     site = parse_site(asked.site, "the site file")
     card = look_back(
-        Path(asked.table), Path(asked.mapping), site, accept_units=True,
+        Path(asked.table), (asked.form, asked.said), site, accept_units=True,
         on_progress=lambda share: progress({"share": round(share, 3)}),
     )  # fmt: skip
     (run,) = card.runs
@@ -197,18 +198,18 @@ def find_levels(asked: AskedPast, progress: Callable[[dict[str, Any]], None]) ->
 
 def find_forecasts(asked: AskedPast) -> AllForecasts:
     """The job: forecasts of a record, scored where what came is known."""
-    mapping = load_mapping(Path(asked.mapping))
-    return AllForecasts(tuple(_try_forecasts(Path(asked.table), mapping, q) for q in list_motion(mapping)))
+    known = asked.form, asked.said
+    return AllForecasts(tuple(_try_forecasts(Path(asked.table), known, q) for q in list_motion(asked.quantities)))
 
 
-def _try_forecasts(path: Path, mapping: TableMapping, quantity: str) -> PastForecasts:
+def _try_forecasts(path: Path, known: tuple[str, Said], quantity: str) -> PastForecasts:
     from forecasting.data.sources import Recipe, read_record
     from forecasting.errors import ForecastingError
     from forecasting.evaluation.backtest import run_trials
     from forecasting.evaluation.scoring import score_all
     from forecasting.evaluation.screening import audit_panel
 
-    with lay_out_motion(path, mapping, quantity) as long:
+    with lay_out_motion(path, known, quantity) as long:
         try:
             panel = read_record(str(long), Recipe()).panel
             spans_s = choose_horizons(panel.step_s)

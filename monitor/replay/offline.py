@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from monitor.domain.site import Site
 from monitor.errors import RefusedError
 from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.readers import open_readings
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.tables import list_files
 from monitor.ingest.pipeline import Pipeline
@@ -29,7 +32,8 @@ class FilePast:
 
 @contextmanager
 def open_files(
-    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False
+    path: Path, site: Site, mapping: Path | None = None, *, accept_units: bool = False,
+    known: tuple[str, Said] | None = None,
 ) -> Iterator[FilePast]:  # fmt: skip
     """Read files through the gate of ingest into a temporary SQLite database.
 
@@ -38,16 +42,26 @@ def open_files(
         site: the declaration.
         mapping: what the columns of a wide table mean.
         accept_units: a person has said that the declared units are right.
+        known: the reader of the files and what is said of them, where it is known; then `mapping` is not looked at.
 
     Raises:
         UnitDoubtError: the units of a file are doubtful.
         RefusedError: nothing in the files could be read as observations of this site.
     """
-    rules = None if mapping is None else load_mapping(mapping)
+    form, said = known or (None, Said(None if mapping is None else load_mapping(mapping)))
     with open_empty(site) as db:
         pipeline = Pipeline(db, {site.id: site}, _now)
         results = tuple(
-            read_file(f, pipeline, site, _now, mapping=rules, accept_units=accept_units) for f in list_files(path)
+            read_file(
+                f,
+                pipeline,
+                site,
+                _now,
+                mapping=said.mapping,
+                accept_units=accept_units,
+                open_lines=None if form is None else partial(open_readings(form), f, said),
+            )
+            for f in list_files(path)
         )
         if not any(r.stored for r in results):
             reason = next((r.first_reason for r in results if r.first_reason), "no rows")

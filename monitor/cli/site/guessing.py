@@ -18,11 +18,14 @@ from monitor.domain.instants import spell, spell_duration
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Site
 from monitor.errors import ConfigError, SlopewardError, UnitDoubtError
-from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.files.reading import FileResult
 from monitor.ingest.guess.guess import Guess, Sensor, guess
-from monitor.ingest.guess.look import Look, look_at
+from monitor.ingest.guess.known import understand_known
+from monitor.ingest.guess.look import look_at
 from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import (
     LEVELS,
     PLACE,
@@ -30,14 +33,15 @@ from monitor.ingest.guess.site_file import (
     Unjudged,
     ask_place,
     find_absent,
+    find_place,
     name_site,
     read_bounds,
-    read_place,
     spell_more,
     tell_unjudged,
     write_site,
 )
 from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.sources.plan import place_said
 
 if TYPE_CHECKING:
     from monitor.replay.scorecard import Scorecard
@@ -69,22 +73,24 @@ def guess_file(
         read_bounds, author=by or name_helper().name, reason=f"given with --bound on {datetime.now(UTC):%Y-%m-%d}"
     )
     set_bounds = {q: setter(q, said) for q, said in _read_answers("--bound", "tilt_x=5", bounds).items()}
-    look = look_at(path)
     known = _known_sites(config)
     site = None if site_id is None else known.get(site_id)
     asks = sys.stdin.isatty() and not as_json
-    found = _ask_until_known(lambda: _understand(look, answers, is_new=site is None), answers, as_json=as_json)
-    assert found.mapping is not None
+    understand = _open(path, site)
+    found = _ask_until_known(lambda: _understand(understand, answers, is_new=site is None), answers, as_json=as_json)
     here = out or Path()
-    mapping = _write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name))
-    written = [mapping]
+    written, options = [], _spell_options(found)
+    if found.mapping is not None:
+        written.append(_write(here / f"{path.stem}.mapping.toml", spell_mapping(found.mapping, path.name)))
+        options = f"--mapping {_quote(written[0])}"
     before = []
     added: Sequence[Sensor] = ()
     folder = _sites_folder(config)
     name = site_id or name_site(path.stem)
     is_renewed = bool(set_bounds) and _is_own(folder, name, found, answers)
     if site is None or is_renewed:
-        fresh = partial(write_site, name, read_place(answers[PLACE]), found.mapping, found.sensors)
+        place = find_place(found.known, answers)
+        fresh = partial(write_site, name, place, found.zone, found.sensors, known=found.known)
         site = parse_site(fresh(_join(set_bounds)), name)
         added = found.sensors
         if asks and _ask_bounds(tell_unjudged(site, added), set_bounds, setter):
@@ -103,7 +109,7 @@ def guess_file(
         added = absent
         if asks:
             _ask_bounds(tell_unjudged(site, [s for s in absent if s.quantity not in set_bounds]), set_bounds, setter)
-        more = spell_more(absent, [level.name for level in site.levels[1:]], _join(set_bounds))
+        more = spell_more(absent, [level.name for level in site.levels[1:]], _join(set_bounds), found.known)
         written.append(_write(here / f"{path.stem}.stations.toml", "\n" + more))
         many = len({s.station for s in absent})
         say(f"{site.id} does not name {many} of the stations: {written[-1]} goes to the end of its file")
@@ -117,13 +123,13 @@ def guess_file(
         })  # fmt: skip
     for file in written:
         say(f"{file} written")
-    is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], written[-1])
+    is_weak = _explain_unjudged(site, [s for s in added if s.quantity not in set_bounds], (written or [path])[-1])
     if not find_absent(site, found.sensors):
-        _show_past(path, mapping, site, accepts=accepts, as_json=as_json)
-    _score_forecasts(path, found.mapping, as_json=as_json)
+        _show_past(path, (found.form, place_said(found.said, site)), site, accepts=accepts, as_json=as_json)
+    _score_forecasts(path, found, as_json=as_json)
     todo = "look at the bounds in the site file: those that you did not give are examples"
     say(f"next: {todo if site.criteria else 'write the bounds'}; then store the readings, and look back and ahead:")
-    for command in (*before, *_list_next(path, mapping, site.id, config, is_weak=is_weak)):
+    for command in (*before, *_list_next(path, options, site.id, config, is_weak=is_weak)):
         say(f"  {command}")
 
 
@@ -150,13 +156,13 @@ def _explain_unjudged(site: Site, added: Sequence[Sensor], file: Path) -> bool:
     return is_weak
 
 
-def _list_next(path: Path, mapping: Path, site_id: str, config: Path | None, *, is_weak: bool) -> Iterator[str]:
+def _list_next(path: Path, options: str, site_id: str, config: Path | None, *, is_weak: bool) -> Iterator[str]:
     """The commands from a site file to stored readings, the levels of the record and a forecast."""
     more = "" if config is None else f" --config {_quote(config)}"
     if not is_weak:
         yield f"slopeward check{more}"
     yield f"slopeward db upgrade{more}"
-    yield f"slopeward ingest {_quote(path)} --site {site_id} --mapping {_quote(mapping)}{more}"
+    yield " ".join(filter(None, (f"slopeward ingest {_quote(path)} --site {site_id}", options))) + more
     yield f"slopeward backtest --site {site_id}{more}"
     yield f"slopeward forecast run --site {site_id}{more}"
 
@@ -167,10 +173,10 @@ def _quote(path: Path) -> str:
 
 def _is_own(folder: Path | None, name: str, found: Guess, answers: Mapping[str, str]) -> bool:
     """Whether a site file is as this command wrote it without bounds: then nobody's words are lost with it."""
-    if folder is None or PLACE not in answers or found.mapping is None:
+    if folder is None or (PLACE not in answers and not found.known.places):
         return False
     path = folder / f"{name}.toml"
-    text = write_site(name, read_place(answers[PLACE]), found.mapping, found.sensors)
+    text = write_site(name, find_place(found.known, answers), found.zone, found.sensors, known=found.known)
     return path.is_file() and path.read_text(encoding="utf-8") == text
 
 
@@ -242,8 +248,25 @@ def _explain(question: Question) -> str:
     return f"{question.text}{choices} Answer: --answer '{question.key}=...'"
 
 
-def _understand(look: Look, answers: Mapping[str, str], *, is_new: bool) -> Guess:
-    found = guess(look, answers)
+def _open(path: Path, site: Site | None) -> Callable[[Mapping[str, str]], Guess]:
+    """What understands a file: by its form where its content says one, else as a table."""
+    form = find_form(path)
+    if form != WIDE and READERS[form].content is Content.READINGS:
+        return lambda answers: understand_known(path, form, answers, place_said(Said(), site))
+    return partial(guess, look_at(path))
+
+
+def _spell_options(found: Guess) -> str:
+    """How a file of a known form is read again."""
+    said = found.known
+    given = {"--format": found.form if said.station else None, "--station": said.station, "--time": said.time}
+    return " ".join(f"{option} {value}" for option, value in given.items() if value)
+
+
+def _understand(
+    understand: Callable[[Mapping[str, str]], Guess], answers: Mapping[str, str], *, is_new: bool
+) -> Guess:  # fmt: skip
+    found = understand(answers)
     return ask_place(found, answers) if is_new else found
 
 
@@ -277,14 +300,14 @@ def _write(path: Path, text: str) -> Path:
 # ---- what it makes of the record ---------------------------------------------------------------------------------
 
 
-def _show_past(path: Path, mapping: Path, site: Site, *, accepts: bool, as_json: bool) -> None:
+def _show_past(path: Path, known: tuple[str, Said], site: Site, *, accepts: bool, as_json: bool) -> None:
     """The levels of the record as the site file would have decided them."""
     from monitor.cli.site.backtest import answer, progress_bar
     from monitor.replay.first_look import look_back
 
     def play(*, accept: bool) -> "Scorecard":
         with progress_bar() as tell:
-            return look_back(path, mapping, site, accept_units=accept, on_read=_say_read, on_progress=tell)
+            return look_back(path, known, site, accept_units=accept, on_read=_say_read, on_progress=tell)
 
     try:
         card = play(accept=accepts)
@@ -309,18 +332,18 @@ def _say_read(results: Sequence[FileResult]) -> None:
             say(f"  first reason: {result.first_reason}")
 
 
-def _score_forecasts(path: Path, mapping: TableMapping, *, as_json: bool) -> None:
+def _score_forecasts(path: Path, found: Guess, *, as_json: bool) -> None:
     """How well each quantity of motion could have been forecast; a record that is too short is said to be."""
     from forecasting.data.sources import Recipe, read_record
     from forecasting.errors import ForecastingError
     from monitor.cli.forecast.trials import backtest
     from monitor.replay.first_look import choose_horizons, lay_out_motion, list_motion
 
-    quantities = list_motion(mapping)
+    quantities = list_motion(s.quantity for s in found.sensors)
     if not quantities:
         say("no series of motion: there is nothing to forecast")
     for quantity in quantities:
-        with lay_out_motion(path, mapping, quantity) as long:
+        with lay_out_motion(path, (found.form, found.said), quantity) as long:
             say(f"forecasts of {quantity}, scored on the newest part of the record:")
             try:
                 horizons_s = choose_horizons(read_record(str(long), Recipe()).panel.step_s)

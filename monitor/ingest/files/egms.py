@@ -44,9 +44,9 @@ def open_egms(path: Path, said: Said, now: datetime) -> Iterator[tuple[Declared,
             lines = csv.reader(limit_lines(text, path), strict=True)
             header = [name.strip() for name in next(lines, [])]
             dates = _find_dates(header, path, now)
-            direction = _find_direction(path, header, said.direction)
+            direction = _find_direction(said.call(path), header, said.direction)
             wavelength_mm = _SENTINEL_1_MM if direction == _TOWARDS else None
-            declared = Declared(said.point_set or path.stem, direction, "mm", wavelength_mm)
+            declared = Declared(said.point_set or said.call(path).stem, direction, "mm", wavelength_mm)
             yield declared, _walk(lines, header, dates)
     except (UnicodeDecodeError, csv.Error, *DAMAGED) as error:
         raise ConfigError(f"{path}: cannot be read as an EGMS product: {error}") from None

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,11 @@ HEAD_LINES: Final = 200
 PARTS: Final = ("east", "north", "up")
 _NOON: Final = timedelta(hours=12)
 _STATION: Final = re.compile(r"4-character ID\s*[:,]\s*(\w+)")
+_WITH_PLACE: Final = 23  # fields of a line of tenv3 with the place of the day
+_FIGURE: Final = r"([+-]?\d+(?:\.\d+)?)"
+_PLACE: Final = re.compile(
+    rf"(?:NEU Reference position\s*:\s*|Reference position,\s*){_FIGURE}[^\d+-]+{_FIGURE}[^\d+-]+{_FIGURE}"
+)
 _TENV: Final = re.compile(r"\w{4} \d{2}[A-Z]{3}\d{2} ")
 
 
@@ -48,8 +53,7 @@ def open_gnss(path: Path, said: Said) -> Iterator[Iterator[Line]]:
     Raises:
         ConfigError: it is none of these forms.
     """
-    del said
-    with _open(path) as lines:
+    with _open(path, said.call(path).name) as lines:
         yield (_to_line(line) for line in lines)
 
 
@@ -72,16 +76,37 @@ def is_positions(path: Path, lines: Iterable[str]) -> bool:
     return True
 
 
+def find_place(path: Path) -> tuple[float, float, float] | None:
+    """Latitude, longitude and height (deg, m) of the station as the file says them; None where it does not."""
+    with path.open(encoding="utf-8", errors="replace") as text:
+        for line in islice(limit_lines(text, path), HEAD_LINES):
+            fields = line.split()
+            if (match := _PLACE.search(line)) is not None:
+                return _turn(*(float(part) for part in match.groups()))
+            if line.startswith("site YYMMMDD") and not line.split()[-1].startswith("__height"):
+                return None  # of before 2019: without places
+            if _TENV.match(line) and len(fields) == _WITH_PLACE:
+                return _turn(*(float(part) for part in fields[-3:]))
+    return None
+
+
+def _turn(latitude: float, longitude: float, height_m: float) -> tuple[float, float, float] | None:
+    """Longitudes of some networks go westward around the earth."""
+    if not (abs(latitude) <= 90.0 and abs(longitude) <= 360.0 and abs(height_m) < 1e5):
+        return None
+    return latitude, (longitude + 180.0) % 360.0 - 180.0, height_m
+
+
 _Found = Position | tuple[str, PayloadError]
 _Parse = Callable[[list[str]], Position | None]
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Iterator[_Found]]:
+def _open(path: Path, name: str = "") -> Iterator[Iterator[_Found]]:
     try:
         with path.open(encoding="utf-8", errors="replace") as text:
             lines = limit_lines(text, path)
-            yield _recognise(path, lines)
+            yield _recognise(path.with_name(name) if name else path, lines)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 

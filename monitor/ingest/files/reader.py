@@ -58,6 +58,7 @@ class Said:
         time: gpst or utc, where a file of solutions does not say it.
         places: stations of the site that have a place.
         origins: stations of the site whose positions count from somewhere.
+        name: what its owner calls the file, where it lies under another name.
     """
 
     mapping: TableMapping | None = None
@@ -72,6 +73,11 @@ class Said:
     time: str | None = None
     places: tuple[StationPlace, ...] = ()
     origins: tuple[tuple[str, Origin], ...] = ()
+    name: str = ""
+
+    def call(self, path: Path) -> Path:
+        """The file by the name that its owner gave it: some forms say there what their values are."""
+        return path.with_name(self.name) if self.name else path
 
 
 @dataclass(frozen=True, slots=True)

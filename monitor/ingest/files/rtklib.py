@@ -4,7 +4,7 @@ The line that names the columns says the time system; a file without it needs `-
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -54,10 +54,31 @@ def open_rtklib(path: Path, said: Said) -> Iterator[Iterator[Line]]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def find_origin(path: Path, time: str | None) -> Origin:
+    """Where positions began: at the first that is good to millimetres; a new station counts from there.
+
+    Raises:
+        PayloadError: nothing says whether its times are GPS time.
+        ConfigError: no solution is as good as that.
+    """
+    with path.open(encoding="ascii", errors="replace") as text:
+        head: list[str] = []
+        for line in limit_lines(text, path):
+            if line.startswith("%"):
+                head.append(line)
+                continue
+            system, form = read_head(head, time, "llh")
+            with suppress(PayloadError):
+                fix = read_solution(line, system, form)
+                if fix.kind in GOOD:
+                    return Origin(fix.at, fix.place, fix.baseline_m)
+    raise ConfigError(f"{path}: no fixed, float or PPP solution: nothing to count from")
+
+
 def _find_station(path: Path, said: Said) -> tuple[str, Origin]:
     """Whose solutions they are: as said, or the station that the name of the file begins with."""
     origins = dict(said.origins)
-    station = said.station or find_by_name(path.name, origins)
+    station = said.station or find_by_name(said.call(path).name, origins)
     if station is None:
         raise ConfigError(f"{path}: whose positions are these? give --station (one with an origin in the site file)")
     if station not in origins:

@@ -51,6 +51,7 @@ class Opened:
     lines: Path
     declared: tuple[str, str, str] | None
     wavelength_mm: float | None = None
+    count: int = 0
 
     @contextmanager
     def readings(self) -> Iterator[Iterator[Line]]:
@@ -88,7 +89,7 @@ def open_walled(
             raise ConfigError(answer.refused.replace(str(source), str(path)))
         if (answer.declared is not None) != (READERS[form].content is Content.POINTS) or out.is_symlink():
             raise ConfigError(f"{path}: cannot be read: the worker answered something else")
-        yield Opened(out, answer.declared, answer.wavelength_mm)
+        yield Opened(out, answer.declared, answer.wavelength_mm, answer.lines)
 
 
 def convert(asked: Asked) -> Converted:

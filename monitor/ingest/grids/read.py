@@ -124,7 +124,7 @@ def _declare(stack: Stack, said: Said, direction: str, unit: str) -> Declared:
         raise ConfigError(f"{stack.name}: displacement in {unit!r}; expected mm, cm or m (rates are no displacement)")
     if len(set(stack.times)) < len(stack.times):
         raise ConfigError(f"{stack.name}: two layers have the same time")
-    return Declared(said.point_set or Path(stack.name).stem[:64], direction, unit)
+    return Declared(said.point_set or (Path(said.name or stack.name).stem[:64]), direction, unit)
 
 
 def _walk(stack: Stack, said: Said, now: datetime) -> Iterator[Piece]:

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from monitor.domain.quantities import QUANTITIES, is_raw, is_unit_of, list_units
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.mapping import MISSING, ColumnRule, TableMapping, name_station
+from monitor.ingest.files.reader import Said
+from monitor.ingest.files.readers import WIDE
 from monitor.ingest.files.tables import Layout
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess.look import Look
@@ -53,10 +55,23 @@ class Sensor:
 class Guess:
     """What a table says."""
 
-    mapping: TableMapping | None  # None while a question is open
+    mapping: TableMapping | None  # None while a question is open, or where the form of the file is known
     facts: tuple[tuple[str, str], ...]  # what was understood, for people
     questions: tuple[Question, ...]
     sensors: tuple[Sensor, ...] = ()
+    form: str = WIDE  # the reader of the file
+    known: Said = Said()  # noqa: RUF009 - frozen; what a person or the file itself says beside its columns
+
+    @property
+    def said(self) -> Said:
+        """How the file is read, once no question is open."""
+        return replace(self.known, mapping=self.mapping)
+
+    @property
+    def zone(self) -> str:
+        """Of the site that the file would make."""
+        zone = None if self.mapping is None else self.mapping.time.zone
+        return "UTC" if zone is None else zone.key
 
 
 def guess(look: Look, answers: Mapping[str, str]) -> Guess:

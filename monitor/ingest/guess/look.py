@@ -235,6 +235,8 @@ def _is_row(row: Sequence[str]) -> bool:
 def _header_of(cells: Sequence[Sequence[str]], first: int) -> int | None:
     """The line of names above the first row of data: the first of the block of lines as wide as the data."""
     width = len(cells[first])
+    if cells[0][:1] == ["TOA5"] and first > 1 and len(cells[1]) == width:
+        return 1  # below stand units, and how each was processed: of a table with one sensor a line of one word
     at = None
     for index in range(first - 1, -1, -1):
         row = cells[index]

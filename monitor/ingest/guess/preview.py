@@ -1,27 +1,32 @@
-"""What the page asks of a worker about a table from outside: what it says, and all its rows in a plain form.
+"""What the page asks of a worker about a file from outside: what it says, and its first rows.
 
 Nothing else reads such a file: the libraries that open workbooks and Parquet stay behind the walls of the worker. What
-comes back is text and numbers, and rows that the page's own process reads as JSON, a line each.
+comes back is text and numbers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC
+from itertools import islice
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from monitor.errors import ConfigError, PayloadError
-from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import TableMapping, load_mapping
-from monitor.ingest.files.plain_lines import write_lines
-from monitor.ingest.files.reader import Said
+from monitor.domain.site import Origin
+from monitor.errors import ConfigError
+from monitor.ingest.files.reader import Said, StationPlace
+from monitor.ingest.files.readers import WIDE
+from monitor.ingest.files.values import Value, list_values
 from monitor.ingest.guess.guess import Guess, Sensor, guess
+from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import Look, look_at
 from monitor.ingest.guess.questions import Question
+from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import ask_place
 from monitor.ingest.guess.spell import spell_mapping
 
+HEAD: Final = ("time", "station", "quantity", "value", "unit")
+VALUES_MOST: Final = 5_000_000  # looked at
 ROWS_SHOWN: Final = 8
 COLUMNS_SHOWN: Final = 12
 CURVES_MOST: Final = 24
@@ -32,12 +37,13 @@ CELL_MOST: Final = 60  # characters
 
 @dataclass(frozen=True, slots=True)
 class AskedTable:
-    """A table, the name its owner gave it, and what was answered so far."""
+    """A file, the name its owner gave it, what was answered so far, and the stations of the site where it belongs."""
 
     table: str
     name: str
     answers: Mapping[str, str]
     is_new: bool  # the site is: its place must be asked
+    known: Said = Said()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,19 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What the answers and the file itself say beside its columns: the part of `Said` that crosses from the worker."""
+
+    point_set: str | None = None
+    direction: str | None = None
+    unit: str | None = None
+    station: str | None = None
+    time: str | None = None
+    places: tuple[StationPlace, ...] = ()
+    origins: tuple[tuple[str, Origin], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Understood:
     """What a table says; `trouble`: the one line why it says nothing."""
 
@@ -59,30 +78,54 @@ class Understood:
     facts: tuple[tuple[str, str], ...] = ()
     questions: tuple[Question, ...] = ()
     sensors: tuple[Sensor, ...] = ()
-    mapping: str = ""  # as TOML; "" while a question is open
+    mapping: str = ""  # as TOML; "" while a question is open, and where the form of the file is known
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()  # the first: as cells while a question is open, then as they are read
     curves: tuple[Curve, ...] = ()
+    form: str = WIDE  # the reader of the file
+    told: Known = Known()
+    zone: str = "UTC"  # of the site that it would make
+
+    @property
+    def known(self) -> Said:
+        """What is said of it, but for the mapping."""
+        return Said(**{one.name: getattr(self.told, one.name) for one in fields(self.told)})
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it can be accepted."""
+        return bool(self.facts) and not self.questions and not self.trouble
 
 
 def understand(asked: AskedTable) -> Understood:
     """The job: what a table says, its first rows, and a curve of each series."""
     path = Path(asked.table)
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     try:
-        look = look_at(path)
-        found = _guess(replace(look, path=Path(asked.name)), asked)
-        known = Understood(facts=found.facts, questions=found.questions, sensors=found.sensors)
-        if found.mapping is None:
-            return replace(known, head=tuple(map(_cut, look.names[:COLUMNS_SHOWN])), rows=tuple(_list_cells(look)))
-        head = ("time", "station", "quantity", "value", "unit")
-        rows, curves = _read_rows(path, found.mapping)
+        form = find_form(path)
+        if form != WIDE:
+            said = replace(asked.known, name=asked.name)
+            found = _ask_place(understand_known(path, form, asked.answers, said), asked)
+        else:
+            look = look_at(path)
+            found = _ask_place(guess(replace(look, path=Path(asked.name)), asked.answers), asked)
+            head, rows = tuple(map(_cut, look.names[:COLUMNS_SHOWN])), tuple(_list_cells(look))
+        known = Understood(
+            facts=found.facts, questions=found.questions, sensors=found.sensors, form=form,
+            told=Known(**{one.name: getattr(found.known, one.name) for one in fields(Known)}),
+            zone=found.zone,
+        )  # fmt: skip
+        if found.questions:
+            return replace(known, head=head, rows=rows)
+        first, curves = _read_rows(path, form, found.said)
     except ConfigError as error:
         return Understood(str(error).replace(str(path), asked.name))
-    return replace(known, mapping=spell_mapping(found.mapping, asked.name), head=head, rows=rows, curves=curves)
+    mapping = "" if found.mapping is None else spell_mapping(found.mapping, asked.name)
+    return replace(known, mapping=mapping, head=HEAD, rows=first, curves=curves)
 
 
-def _guess(look: Look, asked: AskedTable) -> Guess:
-    found = guess(look, asked.answers)
+def _ask_place(found: Guess, asked: AskedTable) -> Guess:
     return ask_place(found, asked.answers) if asked.is_new else found
 
 
@@ -96,36 +139,34 @@ def _list_cells(look: Look) -> Iterator[tuple[str, ...]]:
         yield tuple("" if cell is None else _cut(str(cell)) for cell in cells)
 
 
-def _read_rows(path: Path, mapping: TableMapping) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
+def _read_rows(path: Path, form: str, said: Said) -> tuple[tuple[tuple[str, ...], ...], tuple[Curve, ...]]:
     """The first rows as they are read, and curves of the first series."""
     first: list[tuple[str, ...]] = []
     series: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
     counts: dict[tuple[str, str, str], int] = {}
-    with open_wide(path, Said(mapping)) as lines:
-        for row, error in (judged for line in lines for judged in line.rows):
-            if len(first) < ROWS_SHOWN:
-                first.append(_spell_row(row, error))
-            key = (str(row["station"]), str(row["quantity"]), str(row["unit"]))
-            if error is not None or (key not in series and len(series) >= CURVES_MOST):
-                continue
-            try:
-                point = (row["time"].timestamp(), float(row["value"]))
-            except (ValueError, TypeError):
-                continue
-            if isfinite(point[1]):
-                points = series.setdefault(key, [])
-                points.append(point)
-                counts[key] = counts.get(key, 0) + 1
-                if len(points) >= KEPT_MOST:
-                    points[:] = _thin(points)
+    for one in islice(list_values(path, form, said), VALUES_MOST):
+        if len(first) < ROWS_SHOWN:
+            first.append(_spell_row(one))
+        key = (one.station, one.quantity, one.unit)
+        if one.error or one.at is None or (key not in series and len(series) >= CURVES_MOST):
+            continue
+        try:
+            point = (one.at.timestamp(), float(one.value))
+        except (ValueError, TypeError):
+            continue
+        if isfinite(point[1]):
+            points = series.setdefault(key, [])
+            points.append(point)
+            counts[key] = counts.get(key, 0) + 1
+            if len(points) >= KEPT_MOST:
+                points[:] = _thin(points)
     return tuple(first), tuple(_draw(key, series[key], counts[key]) for key in series)
 
 
-def _spell_row(row: Mapping[str, Any], error: PayloadError | None) -> tuple[str, ...]:
-    at = row["time"]
-    when = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if isinstance(at, datetime) and at.tzinfo else str(at)
-    value = str(row["value"]) if error is None else f"{row['value']}: {error}"
-    return tuple(map(_cut, (when, str(row["station"]), str(row["quantity"]), value, str(row["unit"]))))
+def _spell_row(one: Value) -> tuple[str, ...]:
+    when = one.when if one.at is None else f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    value = f"{one.value}: {one.error}" if one.error else str(one.value)
+    return tuple(map(_cut, (when, one.station, one.quantity, value, one.unit)))
 
 
 def _draw(key: tuple[str, str, str], points: list[tuple[float, float]], count: int) -> Curve:
@@ -141,33 +182,3 @@ def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     size = -(-len(points) // (POINTS_MOST // 2))
     pieces = [points[k : k + size] for k in range(0, len(points), size)]
     return [p for piece in pieces for p in sorted({min(piece, key=lambda p: p[1]), max(piece, key=lambda p: p[1])})]
-
-
-# ---- the rows as plain lines -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AskedRows:
-    """A table, what its columns mean, and where its rows go."""
-
-    table: str
-    mapping: str
-    out: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unfolded:
-    """How many lines were written; `trouble`: the one line why not all."""
-
-    lines: int
-    trouble: str = ""
-
-
-def unfold(asked: AskedRows) -> Unfolded:
-    """The job: every line of a table as JSON, its rows in the neutral form, each with the error that is known."""
-    try:
-        mapping = load_mapping(Path(asked.mapping))
-        with open_wide(Path(asked.table), Said(mapping)) as lines, Path(asked.out).open("w", encoding="utf-8") as out:
-            return Unfolded(write_lines(lines, out.write))
-    except ConfigError as error:
-        return Unfolded(0, str(error).replace(str(asked.table), Path(asked.table).name))

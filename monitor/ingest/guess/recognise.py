@@ -12,7 +12,7 @@ from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.decoders.rtklib import read_head, read_solution
 from monitor.ingest.files.gnss import is_positions
 from monitor.ingest.files.readers import LONG, READERS, WIDE
-from monitor.ingest.files.tables import WORKBOOKS
+from monitor.ingest.files.tables import WORKBOOKS, open_rows
 
 HEAD_BYTES: Final = 1 << 16
 _LONG: Final = frozenset({"time", "station", "quantity", "value"})
@@ -47,6 +47,21 @@ def choose_reader(path: Path, given: Container[str] = ()) -> str:
         if all(option in given for option in READERS[form].needs):
             return form
     raise ConfigError(f"{path}: {advice}")
+
+
+def find_form(path: Path) -> str:
+    """The form of a file that its content says; `wide` for a table that must be understood.
+
+    Raises:
+        ConfigError: the file cannot be read, or is of a kind that takes more words than questions can ask.
+    """
+    forms, advice = _look(path)
+    if not forms or forms[0] == "grid":
+        raise ConfigError(f"{path}: {advice}")
+    if forms[0] != LONG:
+        return forms[0]
+    with open_rows(path) as (names, _):
+        return LONG if set(names) >= _LONG else WIDE
 
 
 def tell_known(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
@@ -14,7 +14,9 @@ from monitor.domain.quantities import BATTERY, BATTERY_LEVEL, QUANTITIES, SIGNAL
 from monitor.domain.site import Site
 from monitor.domain.witnesses import find_voting_series
 from monitor.errors import ConfigError
-from monitor.ingest.files.mapping import TableMapping, name_station
+from monitor.ingest.files.mapping import name_station
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS, WIDE
 from monitor.ingest.guess.guess import Guess, Sensor
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.spell import quote, spell_stations
@@ -96,8 +98,9 @@ def read_bounds(quantity: str, text: str, author: str = "", reason: str = "") ->
 
 
 def ask_place(found: Guess, answers: Iterable[str]) -> Guess:
-    """For a new site also where it is: no table says that."""
-    if PLACE in answers:
+    """For a new site also where it is, unless the file says where a station stands."""
+    is_known = found.form != WIDE and (found.known.places or found.questions)  # what is open may say it
+    if PLACE in answers or is_known or READERS[found.form].content is Content.POINTS:
         return found
     asked = Question(PLACE, "where is the slope? latitude,longitude in degrees, such as 46.2,8.9")
     return replace(found, questions=(*found.questions, asked))
@@ -113,6 +116,13 @@ def read_place(text: str) -> tuple[float, float]:
     raise ConfigError(f"{PLACE}: expected latitude,longitude in degrees such as 46.2,8.9, got {text!r}")
 
 
+def find_place(known: Said, answers: Mapping[str, str]) -> tuple[float, float]:
+    """Where a new site is: as a person says, else where the first station stands; raises ConfigError."""
+    if PLACE not in answers and known.places:
+        return round(known.places[0].latitude, 6), round(known.places[0].longitude, 6)
+    return read_place(answers.get(PLACE, ""))
+
+
 def name_site(stem: str) -> str:
     """A site id made of the name of a file.
 
@@ -123,8 +133,8 @@ def name_site(stem: str) -> str:
 
 
 def write_site(
-    name: str, place: tuple[float, float], mapping: TableMapping, sensors: Sequence[Sensor],
-    bounds: Sequence[Bounds] = (),
+    name: str, place: tuple[float, float], zone: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (),
+    known: Said = Said(),  # noqa: B008 - frozen
 ) -> str:  # fmt: skip
     """A first site file for the stations of a table; all bounds but those that a person set are examples.
 
@@ -133,7 +143,6 @@ def write_site(
     """
     if re.fullmatch(SITE_ID, name) is None:
         raise ConfigError(f"site: expected small letters, digits and hyphens, got {name!r}")
-    zone = mapping.time.zone.key if mapping.time.zone else "UTC"
     first = write_first_site(name)
     head, _, rest = first.partition("[[station]]")
     tail = rest[rest.index("[fusion]") :]
@@ -149,7 +158,7 @@ def write_site(
     tail = tail.replace(f'hold_when_missing = "{HOLD_DAYS}d"', hold, 1)
     return (
         head
-        + spell_stations(sensors)
+        + spell_stations(sensors, known)
         + "\n"
         + "\n".join((*_write_criteria(sensors), *_spell_bounds(sensors, LEVELS, bounds)))
         + "\n"
@@ -218,14 +227,18 @@ def _spell_bounds(sensors: Iterable[Sensor], levels: Sequence[str], bounds: Iter
         yield from (f"{spell_criterion(sensor, levels, one)}\n" for sensor in own)
 
 
-def spell_more(sensors: Sequence[Sensor], levels: Sequence[str], bounds: Sequence[Bounds] = ()) -> str:
+def spell_more(
+    sensors: Sequence[Sensor], levels: Sequence[str], bounds: Sequence[Bounds] = (), known: Said = Said()  # noqa: B008 - frozen
+) -> str:  # fmt: skip
     """Stations that a site file lacks, and criteria with the bounds that a person set for them."""
-    return "\n".join((spell_stations(sensors), *_spell_bounds(sensors, levels, bounds)))
+    return "\n".join((spell_stations(sensors, known), *_spell_bounds(sensors, levels, bounds)))
 
 
-def add_stations(site: Site, source: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = ()) -> str:
+def add_stations(
+    site: Site, source: str, sensors: Sequence[Sensor], bounds: Sequence[Bounds] = (), known: Said = Said()  # noqa: B008 - frozen
+) -> str:  # fmt: skip
     """A site file with stations that it lacks, at its end; what stands there stays as it is."""
-    return f"{source.rstrip()}\n\n{spell_more(sensors, [level.name for level in site.levels[1:]], bounds)}"
+    return f"{source.rstrip()}\n\n{spell_more(sensors, [level.name for level in site.levels[1:]], bounds, known)}"
 
 
 def _find_movers(sensors: Iterable[Sensor]) -> dict[str, list[Sensor]]:

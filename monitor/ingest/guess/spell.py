@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from monitor.domain.instants import spell_duration
+from monitor.domain.instants import spell, spell_duration
+from monitor.domain.site import Origin
 from monitor.ingest.files.mapping import TableMapping
+from monitor.ingest.files.reader import Said
 from monitor.ingest.guess.guess import Sensor
 
 SILENCE: Final = 6.0  # times the usual step; then a health alarm
@@ -41,12 +43,17 @@ def spell_mapping(mapping: TableMapping, file: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def spell_stations(sensors: Sequence[Sensor]) -> str:
-    """The stations as tables of a site file; what the file does not know stands there as a comment."""
+def spell_stations(sensors: Sequence[Sensor], known: Said = Said()) -> str:  # noqa: B008 - frozen
+    """The stations as tables of a site file, with their places where the file says them."""
     blocks = []
+    places, origins = {place.station: place for place in known.places}, dict(known.origins)
     for station in dict.fromkeys(s.station for s in sensors):
         own = [s for s in sensors if s.station == station]
         lines = ["[[station]]", f"id = {quote(station)}"]
+        if (place := places.get(station)) is not None:
+            lines += [f"latitude = {place.latitude:.8f}", f"longitude = {place.longitude:.8f}"]
+            lines += [] if place.height_m is None else [f"height_m = {place.height_m:.4f}"]
+        lines += [_spell_origin(origins[station])] if station in origins else []
         if any(s.quantity.startswith("displacement") for s in own):
             lines.append("# azimuth_deg = 205.0  # downslope, from north: then the velocity down the slope counts")
         for sensor in _join_components(own):
@@ -57,6 +64,13 @@ def spell_stations(sensors: Sequence[Sensor]) -> str:
                 lines += [f'max_silence = "{spell_duration(max(1, round(SILENCE * sensor.interval_s)))}"']
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def _spell_origin(origin: Origin) -> str:
+    names = ("east_m", "north_m", "up_m") if origin.place is None else ("latitude", "longitude", "height_m")
+    figures = zip(names, origin.place or origin.baseline_m or (), (9, 9, 4) if origin.place else (4, 4, 4), strict=True)
+    keys = ", ".join(f"{name} = {figure:.{places}f}" for name, figure, places in figures)
+    return f"origin = {{{keys}, since = {spell(origin.since)}}}"
 
 
 def _join_components(sensors: Iterable[Sensor]) -> list[Sensor]:

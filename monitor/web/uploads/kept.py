@@ -15,11 +15,12 @@ from typing import Any, Final, TypeVar
 
 from detection.whole_file import replacing
 from monitor.errors import NotFoundError, RefusedError
-from monitor.ingest.files.tables import WIDE_SUFFIXES
+from monitor.ingest.files.readers import READERS
 from monitor.worker.records import RecordError, read_record, spell_record
 
 FOLDER: Final = ".uploads"  # beside the folders of sites; no site can be called so
 PLAIN_SUFFIX: Final = ".csv"
+SUFFIXES_KNOWN: Final = frozenset(suffix for reader in READERS.values() for suffix in reader.suffixes)
 MOST_OF_ONE: Final = 8  # folders of an account
 MOST_OF_ALL: Final = 60
 KEPT_S: Final = 86400.0
@@ -102,7 +103,7 @@ class Shelf:
                 raise RefusedError("the disk has no room for this file")
             shown = spell_name(name)
             suffix = PurePosixPath(shown).suffix.lower()
-            known = suffix if suffix in WIDE_SUFFIXES else PLAIN_SUFFIX
+            known = suffix if suffix in SUFFIXES_KNOWN else PLAIN_SUFFIX
             made = Upload(secrets.token_hex(8), owner, shown, size, known, site, is_new=not site)
             self.folder(made.id).mkdir(mode=0o700)
             self.table(made).touch(mode=0o600)

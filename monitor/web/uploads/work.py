@@ -24,24 +24,27 @@ from monitor.errors import (
     StoreBusyError,
     UnitDoubtError,
 )
-from monitor.ingest.files.mapping import load_mapping
-from monitor.ingest.files.plain_lines import open_plain
+from monitor.ingest.files.mapping import TableMapping, load_mapping
+from monitor.ingest.files.points import PointsFile, read_points
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS
 from monitor.ingest.files.reading import FileResult, read_file
 from monitor.ingest.files.recording import record_file, record_units, renew_known_flags
+from monitor.ingest.files.walled import Opened, open_walled
 from monitor.ingest.guess.guess import Sensor
-from monitor.ingest.guess.preview import AskedRows, AskedTable, Understood, Unfolded
+from monitor.ingest.guess.preview import AskedTable, Understood
 from monitor.ingest.guess.site_file import (
-    PLACE,
     Bounds,
     Unjudged,
     add_stations,
     find_absent,
+    find_place,
     name_site,
-    read_place,
     tell_unjudged,
     write_site,
 )
 from monitor.ingest.pipeline import Pipeline
+from monitor.ingest.sources.plan import place_said
 from monitor.jobs.worker import run_in_worker
 from monitor.replay.first_look import AllForecasts, AskedPast, PastLevels
 from monitor.store.alerting.proposals import load_proposals
@@ -57,7 +60,6 @@ UNDERSTOOD: Final = "understood.json"
 PAST_LEVELS: Final = "levels.json"
 PAST_FORECASTS: Final = "forecasts.json"
 UNDERSTAND: Final = Task("monitor.ingest.guess.preview:understand", AskedTable, Understood)
-UNFOLD: Final = Task("monitor.ingest.guess.preview:unfold", AskedRows, Unfolded)
 LEVEL_JOB: Final = Task("monitor.replay.first_look:find_levels", AskedPast, PastLevels)
 FORECAST_JOB: Final = Task("monitor.replay.first_look:find_forecasts", AskedPast, AllForecasts)
 
@@ -97,12 +99,16 @@ class Workshop:
             raise RefusedError("this file was accepted already")
         plan = self._plan.model_copy(update={"job_limit_s": min(LOOK_LIMIT_S, self._plan.job_limit_s)})
         table = self.shelf.table(upload).resolve()
-        asked = AskedTable(str(table), upload.name, answers, upload.is_new)
+        with self.context.db.read() as c:
+            known = place_said(Said(), self.find_site(c, upload.site))
+        asked = AskedTable(str(table), upload.name, answers, upload.is_new, known)
         with self._in_turn():
             try:
                 found = run_in_worker(plan, UNDERSTAND, asked, reads=[table])
             except JobError as error:
                 found = Understood(f"{upload.name}: it cannot be read as a table: {_say_job(error)}")
+        if READERS[found.form].content is Content.POINTS and upload.is_new:
+            found = Understood(f"{upload.name}: points belong to a site that exists: choose it where the file is sent")
         if found.trouble:
             return upload, found
         looked = replace(upload, answers=answers, stage=kept.LOOKED, trouble="")
@@ -126,7 +132,7 @@ class Workshop:
             ConfigError: the site file would not be valid.
         """
         found = self.understood(upload)
-        if found is None or not found.mapping or found.questions:
+        if found is None or not found.is_settled:
             raise RefusedError("questions about this file are open")
         text = self._write_text(upload, site_id, found, bounds)
         declared = replace(upload, site=site_id)
@@ -144,15 +150,16 @@ class Workshop:
     def find_unjudged(self, upload: Upload) -> Unjudged | None:
         """What no criterion would judge of a file, once its stations are in force; None while it is not understood."""
         found = self.understood(upload)
-        if found is None or not found.mapping or found.questions:
+        if found is None or not found.is_settled:
             return None
         site_id = self.suggest_name(upload)
         with self.context.db.read() as c:
             site = self.find_site(c, upload.site)
         try:
             if site is None:
-                mapping = load_mapping(self.shelf.mapping(upload))
-                text = write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors)
+                text = write_site(
+                    site_id, find_place(found.known, upload.answers), found.zone, found.sensors, (), found.known
+                )
                 site = parse_site(text, f"{site_id}.toml")
         except ConfigError:
             return None  # it cannot be accepted as it stands: that says why
@@ -177,15 +184,16 @@ class Workshop:
             version = find_version(c, site_id)
             source = None if version is None else load_site_source(c, version)
         if source is None:
-            mapping = load_mapping(self.shelf.mapping(upload))
-            return write_site(site_id, read_place(upload.answers.get(PLACE, "")), mapping, found.sensors, bounds)
+            return write_site(
+                site_id, find_place(found.known, upload.answers), found.zone, found.sensors, bounds, found.known
+            )
         if upload.is_new and upload.site != site_id:
             raise RefusedError(
                 f"there is a site {site_id!r} already: choose it where the file is sent, or another name"
             )
         site = self._in_force(site_id)
         absent = find_absent(site, found.sensors)
-        return add_stations(site, source, absent, bounds) if absent else None
+        return add_stations(site, source, absent, bounds, found.known) if absent else None
 
     def _put_in_force(self, text: str, site_id: str, actor: Actor, reason: str) -> None:
         """By the same acts as any change of a site file, with the same versions and audit entries."""
@@ -239,45 +247,48 @@ class Workshop:
             self.progress.pop(upload.id, None)
 
     def _read_in(self, upload: Upload, site: Site, actor: Actor, *, accept_units: bool) -> Upload:
-        """Through the gate that messages go through."""
-        shelf, out = self.shelf, self.shelf.out(upload)
-        rows = out / "rows.jsonl"
-        table, mapping = shelf.table(upload).resolve(), shelf.mapping(upload).resolve()
+        """Through the gate that messages go through; a worker reads the file and leaves plain lines."""
+        table = self.shelf.table(upload).resolve()
+        form, said = self._how(upload, site)
         try:
-            out.mkdir(mode=0o700, exist_ok=True)
-            rows.unlink(missing_ok=True)
-            asked = AskedRows(str(table), str(mapping), str(rows.resolve()))
-            with self._works:
-                unfolded = run_in_worker(self._plan, UNFOLD, asked, reads=[table, mapping], writes=[out.resolve()])
-            if unfolded.trouble:
-                raise ConfigError(unfolded.trouble)
-            result = self._store(upload, site, actor, rows, unfolded.lines, accept_units=accept_units)
+            with self._works, open_walled(table, form, said, self._plan, self.context.clock()) as opened:
+                if READERS[form].content is Content.POINTS:
+                    told = self._store_points(upload, site, actor, opened)
+                else:
+                    told = _count(
+                        upload, self._store(upload, site, actor, opened, said.mapping, accept_units=accept_units)
+                    )
         except UnitDoubtError as doubt:
             told = replace(upload, stage=kept.DOUBT, trouble=str(doubt).partition(". Nothing of the file")[0])
-        except JobError as error:
-            told = replace(upload, stage=kept.FAILED, trouble=f"{upload.name}: {_say_job(error)}")
         except SlopewardError as error:
-            told = replace(upload, stage=kept.FAILED, trouble=str(error))
-        else:
-            told = _count(upload, result)
-        finally:
-            rows.unlink(missing_ok=True)
-        shelf.save(told)
+            told = replace(upload, stage=kept.FAILED, trouble=_say_job(error).replace(str(table), upload.name))
+        self.shelf.save(told)
         return told
 
+    def _how(self, upload: Upload, site: Site) -> tuple[str, Said]:
+        """The reader of a file, and what is said of it."""
+        found = self.understood(upload)
+        if found is None:
+            raise RefusedError("this file is not at the point where it can be accepted")
+        said = place_said(replace(found.known, name=upload.name), site)
+        if found.mapping:
+            said = replace(said, mapping=load_mapping(self.shelf.mapping(upload)))
+        return found.form, said
+
     def _store(
-        self, upload: Upload, site: Site, actor: Actor, rows: Path, lines: int, *, accept_units: bool
+        self, upload: Upload, site: Site, actor: Actor, opened: Opened, mapping: TableMapping | None, *,
+        accept_units: bool,
     ) -> FileResult:  # fmt: skip
         db, clock = self.context.db, self.context.clock
 
         def tell(result: FileResult) -> None:
-            self.progress[upload.id] = min(1.0, result.rows / max(1, lines))
+            self.progress[upload.id] = min(1.0, result.rows / max(1, opened.count))
 
         sites = {site.id: site}
         result = read_file(
-            rows, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
-            mapping=load_mapping(self.shelf.mapping(upload)), accept_units=accept_units, on_progress=tell,
-            by=actor.name, name=upload.name, open_lines=partial(open_plain, rows),
+            opened.lines, Pipeline(db, sites, clock, self.context.config.limits), site, clock,
+            mapping=mapping, accept_units=accept_units, on_progress=tell,
+            by=actor.name, name=upload.name, open_lines=opened.readings,
         )  # fmt: skip
         record_file(db, actor, result, clock())
         if accept_units:
@@ -285,12 +296,31 @@ class Workshop:
         renew_known_flags(db, sites, result.sites, clock())
         return result
 
+    def _store_points(self, upload: Upload, site: Site, actor: Actor, opened: Opened) -> Upload:
+        """Points are kept apart from instruments; a job looks at them, and no criterion plays their past."""
+        db, clock = self.context.db, self.context.clock
+
+        def tell(result: FileResult) -> None:
+            self.progress[upload.id] = min(1.0, result.points / max(1, opened.count))
+
+        file = PointsFile(Path(upload.name), site, clock, db)
+        result = read_points(file, opened.points(clock()), on_progress=tell)
+        record_file(db, actor, result, clock())
+        told = _count(upload, result)
+        if told.stage == kept.FAILED or opened.declared is None:
+            return told
+        note = f"the points of {opened.declared[0]} are looked at within a quarter of an hour: see Instruments"
+        return replace(told, stage=kept.DONE, notes=(*told.notes, note))
+
     def _look_back(self, upload: Upload, site: Site) -> None:
         """Levels, then forecasts; what one of them cannot say does not keep the other out."""
-        table, mapping = self.shelf.table(upload).resolve(), self.shelf.mapping(upload).resolve()
+        table = self.shelf.table(upload).resolve()
+        form, said = self._how(upload, site)
+        found = self.understood(upload)
+        quantities = () if found is None else tuple(dict.fromkeys(s.quantity for s in found.sensors))
         with self.context.db.read() as c:
             source = load_site_source(c, site.version)
-        asked = AskedPast(str(table), str(mapping), source)
+        asked = AskedPast(str(table), form, said, quantities, source)
         notes = list(upload.notes)
 
         def tell(detail: dict[str, Any]) -> None:
@@ -301,7 +331,7 @@ class Workshop:
             self.shelf.save(replace(upload, stage=stage))
             try:
                 with self._works:
-                    found = run_in_worker(self._plan, job, asked, reads=[table, mapping], on_progress=tell)
+                    found = run_in_worker(self._plan, job, asked, reads=[table], on_progress=tell)
                 self.shelf.keep(upload, name, found)
             except SlopewardError as error:
                 notes.append(f"no {stage}: {_say_job(error)}")

@@ -1,10 +1,13 @@
 """A table brought to the page: sent in parts, looked at behind walls, answered, accepted, read in, its past shown."""
 
 import html
+import io
 import random
 import re
 import time
+import zipfile
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from monitor.store.schema.views import load_view
 from monitor.web.access.guard import LARGEST_PART, csrf_token
 from tests.data.filled import PASSWORD
 from tests.data.watched_slope import SITE_TEXT, START, WatchedSlope
+from tests.integration.cli.test_guess_known import lay_nevada
 from tests.integration.web.test_door import Clock, serving
 from tests.integration.web.test_rules import enter
 
@@ -273,3 +277,78 @@ def test_a_workbook_and_columns_without_names_are_understood_behind_walls(page, 
     ada.post(f"/files/{upload}/answers", answer=["rain", "leave out"])
     ada.post(f"/files/{upload}/answers", answer="mm")
     assert "The first rows as they are read" in ada.show(f"/files/{upload}")
+
+
+@ONCE
+def test_positions_of_a_network_and_solutions_of_a_receiver_make_a_site_by_the_page(page, ada, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    upload, text = ada.look("CHAN.tenv3", Path(lay_nevada()).read_bytes())
+    for words in (
+        "360 values of 3 series",
+        "CHAN: 43.79069, 125.44420",
+        "CHAN: displacement_east in m",
+        "2024-02-03 12:00",
+    ):
+        assert words in text, words
+    assert "What the file does not say" not in text
+    assert ada.post(f"/files/{upload}/accept", site="chan", reason="as published").status_code == 303
+    text = ada.wait(upload)
+    for words in ("Level history", "Forecasts of displacement east", "360"):
+        assert words in text, words
+    assert "height_m = 273.2581" in (tmp_path / "sites/chan.toml").read_text()
+    lines = [
+        f"2024/02/03 {k // 4:02}:{15 * (k % 4):02}:00.000 {46 + 1e-8 * k:.9f} 8.2 410.5 1 9 .002 .002 .004 0 0 0 0 9.9"
+        for k in range(90)
+    ]
+    upload, text = ada.look("rover_2024.pos", "\n".join([*lines, ""]).encode())
+    assert "Are the times GPS time or UTC?" in text
+    ada.post(f"/files/{upload}/answers", answer=["G7", "utc"])
+    assert ada.post(f"/files/{upload}/accept", site="rover").status_code == 303
+    assert "Level history" in ada.wait(upload)
+    assert "origin = {latitude = 46.000000000" in (tmp_path / "sites/rover.toml").read_text()
+
+
+@ONCE
+def test_satellite_points_are_read_into_a_site_that_exists(bench, page, ada):
+    table = (
+        b"pid,mp_type,easting,northing,20240101,20240113,20240125\n"
+        b"a,0,4250050,2600050,0.0,-1.5,-2.5\nb,0,4250150,2600050,0.0,,1.0\n"
+    )
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("EGMS_L3_E42N26_100km_U_2020_2024_1.csv", table)
+    name = "EGMS_L3_E42N26_100km_U_2020_2024_1.zip"
+    _, text = ada.look(name, packed.getvalue())
+    assert "points belong to a site that exists" in text
+    upload, text = ada.look(name, packed.getvalue(), "bench")
+    for words in ("5 values of 2 points", "direction up", "EGMS_L3_E42N26_100km_U_2020_2024_1", "2024-01-13"):
+        assert words in text, words
+    assert ada.post(f"/files/{upload}/accept").status_code == 303
+    assert "are looked at within a quarter of an hour" in ada.wait(upload)
+    with bench.database.read() as c:
+        rows = load_view(c, "insar_points", site="bench")
+    assert sorted((row["pid"], row["value_mm"]) for row in rows) == [("a", -2.5), ("b", 1.0)]
+    upload, text = ada.look(
+        "points.csv", b"time,point,latitude,longitude,value\n2024-01-01T00:00:00Z,p,46,8,1.0\n", "bench"
+    )
+    assert "In which unit are the values of these points?" in text
+    ada.post(f"/files/{upload}/answers", answer=["mine", "up", "mm"])
+    ada.post(f"/files/{upload}/accept")
+    assert "mine" in ada.wait(upload)
+
+
+@ONCE
+def test_files_of_loggers_and_the_neutral_form_are_recognised(page, ada):
+    rows = [f"2024-02-{1 + k // 24:02}T{k % 24:02}:00Z,E1,crack_opening_mm,{k / 50:.2f}" for k in range(90)]
+    _, text = ada.look("long.csv", "\n".join(["time,station,quantity,value", *rows, ""]).encode())
+    assert "station E1: crack_opening in mm" in text
+    rows = [f'"2024-02-{1 + k // 24:02} {k % 24:02}:00:00",{k},{k / 50:.2f}' for k in range(90)]
+    head = [
+        '"TOA5","CR1000","CR1000","1","std","prog","2","Table1"',
+        '"TIMESTAMP","RECORD","Crack_1"',
+        '"TS","RN","mm"',
+        '"","","Smp"',
+    ]
+    _, text = ada.look("table.dat", "\r\n".join([*head, *rows, ""]).encode(), "bench")
+    assert "crack_opening in mm" in text
+    assert "Which time zone are the times in?" in text

@@ -14,7 +14,7 @@ from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import TableMapping, TimeRule, load_mapping
+from monitor.ingest.files.mapping import load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import times
@@ -330,8 +330,7 @@ def test_a_first_site_file_has_a_criterion_that_each_mover_can_answer():
     sensors = [Sensor("E", "displacement_up", "ft", 28 * day), Sensor("G", "displacement", "mm", day)]
     sensors += [Sensor("N", f"displacement_{part}", "mm", day) for part in ("east", "north", "up")]
     sensors += [Sensor("L", "displacement_los", "mm", 11 * day), Sensor("D", "displacement_distance", "mm", day)]
-    mapping = TableMapping(TimeRule(("t",), zone=ZoneInfo("UTC")), ())
-    site = parse_site(write_site("s", (46.0, 8.0), mapping, sensors), "s.toml")
+    site = parse_site(write_site("s", (46.0, 8.0), "UTC", sensors), "s.toml")
     assert {(c.kind.id, c.quantity): set(c.stations) for c in site.criteria if c.role == "witness"} == {
         ("velocity", "displacement"): {"G", "N"}, ("velocity", "displacement_los"): {"L"},
         ("velocity", "displacement_distance"): {"D"}, ("rate", "displacement_up"): {"E"},

@@ -1,0 +1,64 @@
+"""The values of a file of any form one after the other, as people are shown them before anything is stored."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monitor.domain.quantities import split_suffix
+from monitor.errors import PayloadError
+from monitor.ingest.decoders.strict_json import read_time
+from monitor.ingest.files.reader import Content, Said
+from monitor.ingest.files.readers import READERS, open_points, open_readings
+
+
+class Value(NamedTuple):
+    """A value of a station or of a point; `error`: why it is refused. `at` is None where no instant can be read."""
+
+    at: datetime | None
+    when: str
+    station: str
+    quantity: str
+    value: Any
+    unit: str
+    error: str = ""
+
+
+def list_values(path: Path, form: str, said: Said) -> Iterator[Value]:
+    """The values of a file.
+
+    Args:
+        path: the file.
+        form: a name in `READERS`.
+        said: what is said of it.
+
+    Raises:
+        ConfigError: it is none of this form.
+    """
+    if READERS[form].content is Content.POINTS:
+        with open_points(form)(path, said, datetime.now(UTC)) as (declared, pieces):
+            for piece in pieces:
+                for bad in piece.bad:
+                    yield Value(None, "", "", "", " ".join(map(str, bad.row.values())), "", str(bad.error))
+                for v in piece.values:
+                    pid = "" if piece.point is None else piece.point.pid
+                    yield Value(v.observed_at, "", pid, declared.direction, v.value, declared.unit)
+        return
+    with open_readings(form)(path, said) as lines:
+        for row, error in (judged for line in lines for judged in line.rows):
+            yield _read(row, error)
+
+
+def _read(row: Mapping[str, Any], error: PayloadError | None) -> Value:
+    quantity, unit = str(row.get("quantity") or ""), str(row.get("unit") or "")
+    if not unit and (own := split_suffix(quantity)) is not None:
+        quantity, unit = own
+    when = row.get("time")
+    try:
+        at = when if isinstance(when, datetime) and when.tzinfo else read_time(when or None, live=False)
+    except (PayloadError, TypeError) as failure:
+        at, error = None, error or PayloadError("bad_time", str(failure))
+    value = row.get("value", row.get("line", ""))
+    return Value(
+        at, str(when or ""), str(row.get("station") or ""), quantity, value, unit, "" if error is None else str(error)
+    )
