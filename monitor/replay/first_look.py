@@ -20,7 +20,7 @@ from monitor.domain.site import Site
 from monitor.errors import SlopewardError
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.reading import FileResult
-from monitor.ingest.files.values import list_values
+from monitor.ingest.guess.values import list_values
 from monitor.replay.backtest import Progress, Terms, run_backtest
 from monitor.replay.known import Known
 from monitor.replay.offline import open_files

@@ -32,7 +32,7 @@ from monitor.store.alerting.sites import save_site
 from monitor.store.job_runs import finish_run, start_run
 from monitor.web.routes.acts import RECOMPUTE
 from monitor.web.uploads.photos import DEVELOP
-from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND, UNFOLD
+from monitor.web.uploads.work import FORECAST_JOB, LEVEL_JOB, UNDERSTAND
 from monitor.worker.records import RecordError, Task, read_record
 from monitor.worker.sandbox import DESCRIBE
 
@@ -59,7 +59,7 @@ TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
     points.LOOK, READ_ONE, CUT, MAKE_FILES,
     DRAW_STRIP, SCORE_CELL,
-    DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, UNFOLD, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
+    DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,
     Task("forecasting.evaluation.fold_job:score_fold", FoldAsked, FoldScores),  # `slopeward forecast backtest` makes it
 )  # fmt: skip

@@ -15,11 +15,11 @@ from monitor.ingest.files.mapping import name_station
 from monitor.ingest.files.reader import DIRECTIONS, UNITS, Content, Said, StationPlace, find_by_name
 from monitor.ingest.files.readers import READERS, open_points
 from monitor.ingest.files.rtklib import find_origin
-from monitor.ingest.files.values import Value, list_values
 from monitor.ingest.guess.guess import Guess, Sensor
 from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.times import describe_gaps
 from monitor.ingest.guess.together import name_some
+from monitor.ingest.guess.values import Value, list_values
 
 LOOK_VALUES: Final = 300_000
 LOOK_POINTS: Final = 4000

@@ -16,7 +16,6 @@ from monitor.domain.site import Origin
 from monitor.errors import ConfigError
 from monitor.ingest.files.reader import Said, StationPlace
 from monitor.ingest.files.readers import WIDE
-from monitor.ingest.files.values import Value, list_values
 from monitor.ingest.guess.guess import Guess, Sensor, guess
 from monitor.ingest.guess.known import understand_known
 from monitor.ingest.guess.look import Look, look_at
@@ -24,6 +23,7 @@ from monitor.ingest.guess.questions import Question
 from monitor.ingest.guess.recognise import find_form
 from monitor.ingest.guess.site_file import ask_place
 from monitor.ingest.guess.spell import spell_mapping
+from monitor.ingest.guess.values import Value, list_values
 
 HEAD: Final = ("time", "station", "quantity", "value", "unit")
 VALUES_MOST: Final = 5_000_000  # looked at
