@@ -14,7 +14,7 @@ from monitor.config.service import parse_site
 from monitor.domain.quantities import QUANTITIES, convert
 from monitor.errors import ConfigError, PayloadError
 from monitor.ingest.files.lines import open_wide
-from monitor.ingest.files.mapping import load_mapping
+from monitor.ingest.files.mapping import TimeRule, load_mapping
 from monitor.ingest.files.reader import Said
 from monitor.ingest.files.units import spell_unit
 from monitor.ingest.guess import times
