@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.anomaly.neighbours import Explain, Others, Settle, Together
-from detection.anomaly.records import RUN_GAP_S, STRONGER
+from detection.anomaly.records import LEAST, RUN_GAP_S, STRONGER
 from detection.anomaly.stages import (
     DAY_S,
     AddUp,
@@ -249,7 +249,7 @@ class Strongest:
         self.parts = tuple(thresholds)
         self.held, self.held_by = np.full((rows, 0), np.nan), np.zeros((rows, 0), dtype=np.int64)
         self._shown_above = shown_above
-        self._limits = np.array(list(thresholds.values()))[:, None, None]
+        self._limits = np.array([limit or LEAST for limit in thresholds.values()])[:, None, None]
         self._stays = np.array([[count_steps(step_s, PARTS[part].stays_days)] for part in self.parts])
         self._pause = max(1, round(RUN_GAP_S / step_s))
         # newest cells of an alarm, of the first stuck stretch of several, and of all of them

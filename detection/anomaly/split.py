@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from detection.anomaly.faults import SCORED_KINDS, Event, inject_many
 from detection.anomaly.parts import score_parts
-from detection.anomaly.records import MONTH_S, RUN_GAP_S
+from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S
 from detection.anomaly.stages import Array
 from detection.anomaly.threshold import COUNTABLE, Threshold, choose_threshold, count_runs, descend, descend_to_each
 from detection.anomaly.windows import Series
@@ -107,7 +107,10 @@ def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dic
     {'level': 4.56, 'drift': 11.4}
     >>> _draw_halfway({"level": 4.0, "drift": np.inf}, {})
     {'level': 4.0}
+    >>> _draw_halfway({"level": 0.0}, {"level": 6.0})
+    {'level': 1.6285714285714286}
     """
+    own = {part: limit or LEAST for part, limit in own.items()}
     if not carried:
         return {part: limit for part, limit in own.items() if np.isfinite(limit)}
     both = {part: 0.5 / limit + 0.5 / carried.get(part, np.inf) for part, limit in own.items()}

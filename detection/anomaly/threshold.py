@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detection.anomaly.errors import ThresholdError
-from detection.anomaly.records import MONTH_S, RUN_GAP_S
+from detection.anomaly.records import LEAST, MONTH_S, RUN_GAP_S
 from detection.anomaly.registry import CARRIED_BUDGET, CARRIED_OVER, COMPOSITES, SUMS
 from detection.anomaly.stages import DAY_S, Array
 
@@ -44,7 +44,7 @@ def carry_over(name: str, step_s: float, budget: float = CARRIED_BUDGET) -> dict
     """
     more = math.log(DAY_S / min(step_s, DAY_S)) + math.log(CARRIED_BUDGET / budget) if name in COMPOSITES else 0.0
     return {
-        part: max(value + more if part in SUMS else math.sqrt(max(value**2 + 2.0 * more, 1.0)), 1.0)
+        part: max(value + more if part in SUMS else math.sqrt(max(value**2 + 2.0 * more, LEAST)), LEAST)
         for part, value in CARRIED_OVER[name].items()
     }
 

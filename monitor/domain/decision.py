@@ -220,6 +220,8 @@ class View:
     proofs: tuple[ProofFact, ...] | None = None  # None: nothing asks for any, or it was frozen before they were
     level_digits: int = 6  # of the value that a `level` criterion names; 3 in what was frozen before format 7
     in_words: bool = True  # quantities and delays as people write them; False in what was frozen before format 8
+    learns: bool = True  # small jumps wait where a series has yet to show its noise; False before format 9
+    counts_missed: bool = True  # who missed three epochs is as silent as those beside it; False before format 9
 
     def name(self, quantity: str) -> str:
         """A quantity as sentences name it.

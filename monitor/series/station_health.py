@@ -14,6 +14,7 @@ from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.site import SeriesSpec, Station
 from monitor.domain.witnesses import find_voting_series
 from monitor.series.assessment import Windows
+from monitor.series.step_detector import OPENING
 from monitor.series.steps import QUIET
 from monitor.series.tracks import Track
 
@@ -79,6 +80,8 @@ def examine(
                 state, reason = found.state, f"{windows.view.name(spec.quantity)}: {found.reason}"
         if state == "ok" and station.id in unsure:
             state, reason = "verify", "an unexplained step waits for verification"
+        if state == "ok" and (count := _count_learning(tracks.get(station.id, ()))) is not None:
+            reason = f"learning its noise, {count} of {OPENING} epochs: until then only a clear step asks for verification"
         interval_s = min((s.interval_s for s in station.series), default=None)
         healths.append(
             StationHealth(
@@ -90,6 +93,11 @@ def examine(
             )
         )  # fmt: skip
     return tuple(healths), conditions, senses
+
+
+def _count_learning(tracks: Sequence[Track]) -> int | None:
+    """Epochs of the series of a station that knows its noise least; None where all of them do."""
+    return min((t.learning for t in tracks if t.learning is not None), default=None)
 
 
 def _may_vote(station: Station, state: str, senses: Senses, voting: Collection[tuple[str, str]]) -> bool:

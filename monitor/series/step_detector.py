@@ -10,12 +10,12 @@ from math import fsum, inf, sqrt
 from operator import add, mul
 from typing import Final
 
-from monitor.series.noise import LATELY, Scatter, measure_plain
+from monitor.series.noise import LATELY, Scatter, is_stated, measure_plain, stands_out
 from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_settling, is_steady
 from monitor.series.vectors import Vector, minus, norm
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
-OPENING: Final = 24  # the first epochs are judged together: nothing lies before them
+OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 SPIKE_EPOCHS: Final = 6  # at the new place, and
@@ -51,6 +51,9 @@ class Walk:
     or epochs agree that state large errors, six together show the step that none of them can (`settling`).
     Whether a series comes in one piece or epoch by epoch, the walk ends in the same state, bit for bit.
 
+    The first epochs of a series of which nobody states an error say little of its scatter. Until there are enough of
+    them a jump must stand out among all that came; one that does not is a value like any other.
+
     Attributes:
         limit: The jump beyond which one asks; None asks nothing.
         times: Rising epoch seconds.
@@ -63,6 +66,8 @@ class Walk:
         aside: Why an epoch does not count, by epoch.
         rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
         unit: Of the values, for what is said of an epoch.
+        learns: False in what was frozen before format 9: the first epochs were held against no scatter at all.
+        early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
     """
 
     limit: float | None
@@ -76,6 +81,8 @@ class Walk:
     aside: dict[float, str] = field(default_factory=dict)
     rewrites: int = 0
     unit: str = ""
+    learns: bool = True
+    early: list[Jump] = field(default_factory=list)
     _shift: Vector = ()
     _opening: Vector = ()  # scatter of the first epochs
     _scattered: Scatter = field(default_factory=Scatter)
@@ -110,6 +117,13 @@ class Walk:
             if i >= OPENING and self.kept[-1] == i:
                 self._end_scatter(i, self.limit)
 
+    @property
+    def learning(self) -> int | None:
+        """Epochs so far of a series whose scatter is not known yet; None where it is, or where errors are stated."""
+        count = len(self.times)
+        waits = self.learns and self.limit is not None and count < OPENING and not is_stated(self.sigmas)
+        return count if waits else None
+
     def _go_on(self, start: int) -> int:
         """Take the opening further where none of its epochs asked for a scatter: all of them stay as they are."""
         if self.limit is not None:
@@ -122,7 +136,7 @@ class Walk:
         """Begin anew while the first epochs are not complete; returns the first that counts."""
         self.rewrites += 1
         self._consulted = False
-        self.kept, self.level, self.jumps, self.aside, self._doubted = [], {}, [], {}, []
+        self.kept, self.level, self.jumps, self.early, self.aside, self._doubted = [], {}, [], [], {}, []
         self._shift = tuple(0.0 for _ in self.values[0])
         if self.limit is None:
             return 0
@@ -192,6 +206,13 @@ class Walk:
             return
         if self._was_outlier(i, value, excess, limit):
             return
+        if self.learning is not None:
+            clear = stands_out(self.values, {i, *(k for k, _ in self.jumps)}, norm(excess))
+            if clear is None:
+                self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
+            if not clear:
+                self._keep(i, value)
+                return
         if self.jumps and last < self.jumps[-1][0]:
             index, jump = self.jumps[-1]
             before = minus(self._shift, jump.size)
@@ -208,10 +229,16 @@ class Walk:
                 return
             self.aside[jump.at_s] = ERRATIC
             excess = minus(minus(self.values[i], before), self._expect(self.kept, self.times[i]))
-        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self.received[i], excess)))
+        self.jumps.append((i, Jump(self.times[i], self.times[self.kept[-1]], self._known_s(i), excess)))
         self.aside[self.times[i]] = f"jump of {norm(excess):.1f} {self.unit}: to be verified"
         self._shift = tuple(map(add, self._shift, excess))
         self._doubted.clear()
+
+    def _known_s(self, i: int) -> float:
+        """When a jump could be known: not before the scatter was that it is held against."""
+        if not self.learns or i >= OPENING or is_stated(self.sigmas[:OPENING]):
+            return self.received[i]
+        return max(self.received[i], self.received[min(len(self.times), OPENING) - 1])
 
     def _doubt(self, i: int, excess: Vector, limit: float) -> None:
         """Set aside one by one, but six that agree at another place are a step at the first of them."""

@@ -26,6 +26,7 @@ BEFORE = "before"  # older than the watch on its station: a notice for a person,
 DOUBTFUL = "doubtful"  # the instrument itself does not vouch for it: a question without a clock
 RETURNED = "returned"  # it counted, and the station stands where it stood before: it counts no more
 QUIET = frozenset({"instrument", BEFORE, RETURNED, OFFSET})  # what leaves nothing unsure
+UNKNOWN_NOISE = "silence followed it, and how much this instrument scatters is not known yet"
 UNANSWERED = "nobody said within the clock that it was an instrument"
 COMMIT_S = 120.0  # a reading may be committed this long after its reception and still be news
 SHAKING_S = 6 * 3600.0  # an earthquake with its aftershocks; one that is said to last longer explains no more steps
@@ -73,10 +74,11 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
         spec = windows.site.series(track.station, criterion.quantity)
         if spec is None or criterion.role != "witness":
             continue
-        for jump in track.jumps:
+        unsure = list_unsure(windows, track)
+        for jump in (*track.jumps, *unsure):
             key = StepKey(track.station, jump.at_s)
             is_open = key in windows.memory.steps or is_told(windows.memory, key)
-            if not is_open and jump.known_s <= known_before_s:
+            if not is_open and jump.known_s <= known_before_s and jump not in unsure:
                 continue  # seen before and not found a step: the window has slid, nothing has happened
             sudden = jump.at_s - jump.before_s <= max(spec.max_silence_s, 2.0 * spec.interval_s)
             level = max(_level_as_rate(criterion, jump), 1 if sudden else 0)
@@ -85,11 +87,21 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
                 old = jump.at_s < _watched_since_s(windows, track) - spec.max_silence_s
                 station = windows.site.station(track.station)
                 doubt = None if station is None else find_doubt(windows.view, station, track, jump)
+                doubt = UNKNOWN_NOISE if jump in unsure else doubt
                 found[key] = Sighting(
                     key=key, station=track.station, jump=jump, level=level, max_silence_s=spec.max_silence_s,
                     quantity=spec.quantity, before=old, doubt=doubt,
                 )  # fmt: skip
     return found
+
+
+def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
+    """A jump of which nobody knows whether it is noise, when silence follows it: nothing that is to come will show it."""
+    if not track.early or track.early[-1].at_s != track.newest_s:
+        return ()
+    key = StepKey(track.station, track.early[-1].at_s)
+    silent = windows.now_s - key.at_s > _silence_s(windows, track.station) and not windows.view.draining
+    return track.early[-1:] if silent or key in windows.memory.steps else ()
 
 
 def _watched_since_s(windows: Windows, track: Track) -> float:

@@ -32,10 +32,12 @@ class Track:
         along: Signed value along the direction of movement (or the only component), shape (n,).
         along_sigma: Its standard deviation, shape (n,).
         jumps: Steps nobody explained, oldest first.
+        early: What might be steps, were the scatter of the series known: oldest first, none taken out.
         set_aside: (epoch, reason) of what was left out.
         newest_s: Newest epoch received whatever its quality; None when there is none.
         from_s: First epoch looked at.
         stuck: True when the newest epochs repeat one value exactly.
+        learning: Epochs so far of a series whose noise nobody stated and which is too short to show it; None of others.
         fits: What was fitted to windows of this track, by (end, length, ...) of the window; says nothing by itself.
     """
 
@@ -48,10 +50,12 @@ class Track:
     along: tuple[float, ...] = ()
     along_sigma: tuple[float, ...] = ()
     jumps: tuple[Jump, ...] = ()
+    early: tuple[Jump, ...] = ()
     set_aside: tuple[tuple[float, str], ...] = ()
     newest_s: float | None = None
     from_s: float | None = None
     stuck: bool = False
+    learning: int | None = None
     fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -99,9 +103,9 @@ class Tracker:
             self._begin()
         if self._track is not None and all(map(is_, self._seen, readings)):
             return self._track
-        if not self._gather(readings, spec, now_s):  # a component of an earlier epoch came: everything in its order
+        if not self._gather(readings, spec, view, now_s):  # a component of an earlier epoch came: all in its order
             self._begin()
-            self._gather(readings, spec, now_s)
+            self._gather(readings, spec, view, now_s)
         self._track = self._describe(spec)
         return self._track
 
@@ -123,7 +127,9 @@ class Tracker:
         self._rewrites = -1
         self._track = None
 
-    def _gather(self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, now_s: float) -> bool:
+    def _gather(
+        self, readings: Sequence[tuple[Reading, ...]], spec: SeriesSpec, view: View, now_s: float
+    ) -> bool:  # fmt: skip
         """Walk over the epochs that are new and complete; False when one of them lies before the end of the walk."""
         for k, quantity in enumerate(self._quantities):
             for reading in readings[k][len(self._seen[k]) :]:
@@ -144,7 +150,7 @@ class Tracker:
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
-            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit)
+            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit, learns=view.learns)
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False
@@ -195,8 +201,10 @@ class Tracker:
             station=self._station.id, quantity="+".join(self._quantities), times_s=tuple(times),
             received_s=tuple(received), values=tuple(values), sigmas=tuple(sigmas), along=tuple(along),
             along_sigma=tuple(errors), jumps=tuple(j for _, j in walk.jumps),
+            early=tuple(walk.early),
             set_aside=(*sorted(aside.items()), *sorted(walk.aside.items())), newest_s=self._newest_s,
             from_s=walk.times[0] if walk.times else None, stuck=_is_stuck(walk.values, spec),
+            learning=walk.learning,
             fits=self._last.fits if grew else _find_standing(self._last, tuple(times), values, sigmas, errors),
         )  # fmt: skip
         self._last = track

@@ -29,6 +29,7 @@ from monitor.store.database.audit import find_seal
 WITH_UNITS: Final = 2  # the format in which every figure of a sentence has its unit
 WHOLE_VALUES: Final = 7  # the format from which on a value beside its bound has six digits
 IN_WORDS: Final = 8  # the format from which on quantities and delays are written as people write them
+CALM: Final = 9  # the format from which on small jumps wait for the noise of a series, and one cause is told at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,10 @@ def parse_frozen_site(row: DecisionRow, source: str) -> Site:
 def read_view(frozen: Mapping[str, Any]) -> View:
     """The view that was frozen; what an older format spelled otherwise is spelled so again."""
     view, version = View.read(frozen["view"]), frozen.get("format", 1)
-    return replace(view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS)
+    return replace(
+        view, level_digits=6 if version >= WHOLE_VALUES else 3, in_words=version >= IN_WORDS, learns=version >= CALM,
+        counts_missed=version >= CALM,
+    )  # fmt: skip
 
 
 def _recompute_view(row: DecisionRow, frozen: Mapping[str, Any], source: str) -> list[str]:

@@ -15,7 +15,7 @@ from monitor.domain.alert import AlertChange, Ledger
 from monitor.domain.canonical import canonical_json
 from monitor.domain.decision import Condition, Memory, Step, instant, seconds
 from monitor.domain.instants import parse, spell, spell_duration
-from monitor.domain.instruments.parents import FALL_TOGETHER_S, find_roots, list_children, stale_key
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, find_roots, list_children, stale_key
 from monitor.domain.keys import RuleKey, StepKey, StepVote
 from monitor.domain.site import Criterion, Site
 from monitor.series.assessment import Assessment, Windows
@@ -79,9 +79,9 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         return sick
     site, now_s = windows.site, windows.now_s
 
-    def is_late(place: tuple[str, str]) -> bool:
+    def has_missed(place: tuple[str, str], intervals: float) -> bool:
         newest_s, spec = senses[place].newest_s, site.series(*place)
-        return newest_s is None or spec is None or now_s - newest_s > 1.5 * spec.interval_s
+        return newest_s is None or spec is None or now_s - newest_s > intervals * spec.interval_s
 
     def waited_until_s(place: tuple[str, str], back: Collection[tuple[str, str]]) -> float:
         """As long after the first of the others as its own interval, and a quarter of an hour at least."""
@@ -90,7 +90,10 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
         interval_s = 0.0 if spec is None else spec.interval_s
         return -inf if first_s is None else first_s + max(FALL_TOGETHER_S, 1.5 * interval_s)
 
-    roots = find_roots(list_children(site), silent, is_late, waited_until_s, windows.memory.conditions, now_s)
+    roots = find_roots(
+        list_children(site), silent, lambda place: has_missed(place, 1.5),
+        lambda place: windows.view.counts_missed and has_missed(place, GONE), waited_until_s, windows.memory.conditions, now_s,
+    )  # fmt: skip
     for place in (*roots.waiting, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]
     for parent, places in roots.pages.items():

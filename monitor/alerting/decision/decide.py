@@ -19,7 +19,7 @@ from monitor.alerting.decision.votes import REFERENCE, find_lasting, keep_answer
 from monitor.criteria.kinds.earthquake import list_lowering, lowered_factor
 from monitor.criteria.table import CRITERIA
 from monitor.domain.decision import OLD_RULE, Decision, Memory, Step, View, Vote, instant, seconds
-from monitor.domain.instruments.parents import FALL_TOGETHER_S
+from monitor.domain.instruments.parents import FALL_TOGETHER_S, GONE, list_children
 from monitor.domain.keys import RuleKey, StepKey, StepVote, Support, VoteKey
 from monitor.domain.site import Criterion, Site
 from monitor.domain.witnesses import find_groups, find_voting_series, reach
@@ -312,5 +312,17 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
     silent = [_deadline(windows, p, s.newest_s) for p, s in situation.senses.items()]
     unseen = silent if unseen_since_s is None else [*silent, unseen_since_s]
     due += [d + FALL_TOGETHER_S for d in silent]
+    due += _list_gone(windows, situation.senses)
     due += silent + [d + site.fusion.hold_when_missing_s for d in unseen]
     return min((d for d in due if d > windows.now_s), default=None)
+
+
+def _list_gone(windows: Windows, senses: Senses) -> list[float]:
+    """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
+    places = {p for places in list_children(windows.site).values() for p in places} if windows.view.counts_missed else set()
+    return [
+        newest_s + GONE * spec.interval_s
+        for p in sorted(places)
+        if (newest_s := senses[p].newest_s) is not None and (spec := windows.site.series(*p)) is not None
+        and spec.max_silence_s > GONE * spec.interval_s
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from monitor.domain.site import Site, once_per_site
 Place = tuple[str, str]  # station and declared quantity
 KINDS: Final = ("station", "logger", "base", "gateway", "power")  # the nearest first: of equals, it is named
 FALL_TOGETHER_S: Final = 900.0  # so long a silence waits for those that are late as well
+GONE: Final = 3.0  # intervals, as many as `max_silence` allows where nobody declares it: silent beside silent ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def find_roots(
     children: Mapping[Parent, Collection[Place]],
     silent: Mapping[Place, float],
     is_late: Callable[[Place], bool],
+    is_gone: Callable[[Place], bool],
     waited_until_s: Callable[[Place, Collection[Place]], float],
     paged: Collection[str],
     now_s: float,
@@ -77,14 +79,15 @@ def find_roots(
     """Parents that explain silent series, the one with the most of them first.
 
     A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
-    limit allows: they count once they have missed an epoch, and the first of the silent waits a quarter of an hour for
-    them. A page that is open stays as long as two of its children are silent, and a last one has its time to come back
+    limit allows: they count once they have missed an epoch, and the first of the silent waits for them: until they
+    have missed so many that they are gone, and never longer than a quarter of an hour. A page that is open stays as long as two of its children are silent, and a last one has its time to come back
     after the others: they come back one by one.
 
     Args:
         children: the series behind every parent.
         silent: silent series, and when each ought to have spoken at the latest.
         is_late: whether a series has missed an epoch.
+        is_gone: whether it has missed so many that its own limit need not be waited for.
         waited_until_s: how long a last one is waited for, by those that are back.
         paged: keys of the pages that are open.
         now_s: the instant.
@@ -106,7 +109,7 @@ def find_roots(
             else:
                 others = [p for p in children[parent] if p not in silent]
                 cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
-                if cause and others and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S:
+                if cause and not all(is_gone(p) for p in others) and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S:
                     waiting |= mine
                     left -= mine
                     break

@@ -143,3 +143,12 @@ def test_what_is_held_back_keeps_its_score():
     strongest.feed(table, np.zeros((1, CELLS), dtype=bool), 0, CELLS)
     assert np.flatnonzero(np.isfinite(strongest.held[0])).tolist() == [90]
     assert (strongest.held[0, 90], strongest.held_by[0, 90]) == (1.5, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_part_whose_record_never_scored_alarms_beyond_one_and_divides_by_nothing():
+    strongest = Strongest(1, DAY, {"level": 0.0, "creep": 20.0}, None)
+    table = {"level": np.array([[0.0, 0.4, 3.0]]), "creep": np.array([[0.0, 2.0, 10.0]])}
+    score, which = strongest.feed(table, np.zeros((1, 3), dtype=bool), 0, 3)
+    assert score.tolist() == [[0.0, 0.4, 3.0]]
+    assert which[0, 2] == 0

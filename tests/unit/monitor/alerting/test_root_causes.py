@@ -9,9 +9,9 @@ LONE = frozenset({("G5", "displacement")})
 CHILDREN = {BASE: ROVERS, LOGGER: PAIR}
 
 
-def roots(silent, late=(), paged=(), now_s=0.0):
+def roots(silent, late=(), paged=(), now_s=0.0, gone=()):
     silent_s = dict.fromkeys(silent, 0.0)
-    return find_roots(CHILDREN, silent_s, lambda p: p in late, lambda *_: 3600.0, paged, now_s)
+    return find_roots(CHILDREN, silent_s, lambda p: p in late, lambda p: p in gone, lambda *_: 3600.0, paged, now_s)
 
 
 def test_the_parent_of_all_that_is_silent_is_the_cause_and_the_nearest_of_several():
@@ -25,6 +25,12 @@ def test_the_first_waits_for_those_that_are_late_and_not_for_ever():
     late = ROVERS - LONE
     assert (roots(LONE, late).pages, roots(LONE, late).waiting) == ({}, LONE)
     assert roots(LONE, late, now_s=FALL_TOGETHER_S).pages == {BASE: LONE}
+
+
+def test_nobody_waits_for_the_limit_of_those_that_have_missed_so_much_that_they_are_gone():
+    late = ROVERS - LONE
+    assert roots(LONE, late, gone=late).pages == {BASE: LONE}
+    assert roots(LONE, late, gone=late - PAIR).waiting == LONE, "two of them may still come"
 
 
 def test_a_page_stands_while_its_children_come_back_one_by_one():
