@@ -9,7 +9,7 @@ MONTH_S: Final = 30.4375 * 86400.0
 RUN_GAP_S: Final = 7.0 * 86400.0  # scores closer than that are one alarm
 HOLE: Final = 3.5  # intervals from one reading to the next, beyond which readings are missing
 STRONGER: Final = 2.0  # times as strong is no echo of what was reported, and more than was dismissed
-LEAST = 1.0  # of a threshold in parts of `rules`, also where a record is so smooth that nothing scored
+LEAST: Final = 1.0  # of a threshold in parts of `rules`, also where a record is so smooth that nothing scored
 Samples = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 """Station to times in epoch seconds and values, in order of time."""
 

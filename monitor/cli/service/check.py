@@ -120,6 +120,7 @@ def _check_site(site: Site) -> Iterator[Finding]:
         yield site.id, OK, text
     for line in [
         *find_cautions(site),
+        *_find_noiseless(site),
         *_find_unsigned(site),
         *_find_overdue(site),
         *_find_uninstalled(site),
@@ -128,6 +129,27 @@ def _check_site(site: Site) -> Iterator[Finding]:
         *([dear[0]] if dear is not None and not dear[1] else []),
     ]:
         yield site.id, WARN, line
+
+
+def _find_noiseless(site: Site) -> Iterator[str]:
+    """Series whose steps raise questions and of whose scatter the site file says nothing."""
+    from monitor.series.step_detector import OPENING
+    from monitor.series.tracks import verify_step
+
+    asking = [c for c in site.criteria if c.kind.followed and c.role == "witness" and c.quantity != "rain"]
+    found = {
+        (spec.station, spec.quantity): spec.unit for c in asking for station in c.stations
+        if (spec := site.series(station, c.quantity)) is not None and spec.noise_floor == 0.0
+        and verify_step(spec, c) is not None
+    }  # fmt: skip
+    for unit in dict.fromkeys(found.values()):
+        names = [f"{station}.{quantity}" for (station, quantity), one in found.items() if one == unit]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield (
+            f"{', '.join(names[:3])}{more}: no noise_floor. Where no sigma comes with the values either, nobody is "
+            f"notified of small steps in the first {OPENING} epochs: write noise_floor = the standard deviation, in "
+            f"{unit}, of readings at rest"
+        )
 
 
 def _check_channels(service: ServiceConfig, sites: list[Site], *, connect: bool) -> Iterator[Finding]:

@@ -109,7 +109,11 @@ def find_roots(
             else:
                 others = [p for p in children[parent] if p not in silent]
                 cause = len(mine) + len(others) > 1 and all(is_late(p) for p in others)
-                if cause and not all(is_gone(p) for p in others) and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S:
+                if (
+                    cause
+                    and not all(is_gone(p) for p in others)
+                    and now_s < min(silent[p] for p in mine) + FALL_TOGETHER_S
+                ):
                     waiting |= mine
                     left -= mine
                     break

@@ -3,143 +3,112 @@
     python -m tests.bench.service.bench_first_hours
 
 Sites of 24 rovers without `sigma` and `noise_floor` are drawn from seeds: white noise of several sizes, every 5 seconds,
-hourly or daily. Nothing moves, or three rovers jump at one epoch and stay there. Counted are "verify now" pages, and how
-many epochs after a jump it is asked about. Only the decision runs: no broker, no database.
+hourly or daily. Nothing moves, or three rovers jump at one epoch and stay there, or they speed up from the first epoch
+on. Each is decided by the rules of before format 9 and by those of now; only the decision runs. Counted are pages, the
+highest level, and how many epochs after a jump it is asked about. `chance` says how often white noise alone stands out.
 """
 
 import random
-import sys
-from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from monitor.config.service import parse_site
-from monitor.domain.decision import Decision
-from monitor.domain.instants import parse
-from monitor.domain.observation import Observation
-from monitor.domain.site import Site
+import tests.data.measured as measured
+from monitor.domain.decision import Decision, View
+from monitor.series.noise import stands_out
 from tests.bench.record import record
-from tests.data.measured import replay
+from tests.data.sites.new_site import BEGIN, MOVERS, PACES, Motion, draw, jump, make_site, stand
 
-ROVERS = 24
-EPOCHS = 60
-SEEDS = range(2)
-MOVERS = ("G01", "G09", "G17")
-BEGIN = parse("2026-03-01T00:00:00Z")
-# interval, how it is written, the window of the velocity
-PACES = {"5s": (5.0, "1h"), "1h": (3600.0, "1d"), "1d": (86400.0, "7d")}
-
-HEAD = """\
-[site]
-id = "new"
-name = "New site"
-latitude = 46.2
-longitude = 8.9
-
-[levels]
-names = ["green", "yellow", "orange", "red"]
-
-[[criterion]]
-kind = "velocity"
-stations = ["G*"]
-direction = "norm"
-yellow = {{over = 10.0, window = "{window}"}}
-orange = {{over = 50.0, window = "{window}"}}
-red = {{over = 200.0, window = "{window}"}}
-"""
-STATION = """
-[[station]]
-id = "{name}"
-latitude = 46.2
-longitude = 8.9
-reference = "B{base}"
-[[station.series]]
-quantity = "displacement"
-unit = "mm"
-interval = "{interval}"
-{more}
-"""
+EPOCHS = 48
+SEEDS = range(3)
+Looks = list[tuple[datetime, Decision]]
 
 
-def make_site(pace: str, more: str = "") -> Site:
-    """24 rovers on three bases; `more` goes into the table of each series."""
-    text = HEAD.format(window=PACES[pace][1])
-    for number in range(1, ROVERS + 1):
-        text += STATION.format(name=f"G{number:02}", base=(number - 1) // 8, interval=pace, more=more)
-    return parse_site(text, "new.toml")
+def play(pace: str, noise_mm: float, seed: int, *, learns: bool, motion: Motion = stand, epochs: int = EPOCHS) -> Looks:
+    """Every look at such a site."""
+    measured.View = lambda *parts, **more: View(*parts, **more, learns=learns)  # type: ignore[attr-defined, misc, assignment]
+    rows = list(draw(pace, noise_mm, seed, epochs=epochs, motion=motion))
+    return list(measured.replay(make_site(pace), rows))
 
 
-def draw(
-    pace: str, noise_mm: float, seed: int, *, jump_mm: float = 0.0, jump_at: int = 0, epochs: int = EPOCHS
-) -> Iterator[Observation]:
-    """What the rovers say; the movers stand `jump_mm` further east from epoch `jump_at` on."""
-    dice = random.Random(f"{pace}{noise_mm}{seed}")
-    for epoch in range(epochs):
-        at = BEGIN + timedelta(seconds=epoch * PACES[pace][0])
-        for number in range(1, ROVERS + 1):
-            name = f"G{number:02}"
-            moved = jump_mm if name in MOVERS and epoch >= jump_at else 0.0
-            for axis, scale in (("east", 1.0), ("north", 1.0), ("up", 2.0)):
-                value = dice.gauss(0.0, noise_mm * scale) + (moved if axis == "east" else 0.0)
-                yield Observation("new", name, f"displacement_{axis}", "mm", at, at, value, None)
+def list_pages(looks: Looks) -> Iterator[tuple[datetime, str]]:
+    """When a person is told something new, and under which key."""
+    for now, decision in looks:
+        yield from ((now, change.key) for change in decision.changes if change.open and change.notify)
 
 
-def list_pages(looks: Iterator[tuple[datetime, Decision]]) -> list[tuple[datetime, str]]:
-    """When a person is told something new of steps, and of which instrument."""
-    return [
-        (now, change.key) for now, decision in looks for change in decision.changes
-        if change.open and change.notify and change.key.endswith(":verify")
-    ]  # fmt: skip
+def count_epochs(now: datetime, pace: str) -> int:
+    """Epochs since the site began."""
+    return round((now - BEGIN).total_seconds() / PACES[pace][0])
 
 
-def count_quiet(pace: str, noise_mm: float) -> dict[str, Any]:
-    """Pages of sites on which nothing moves."""
-    pages = Counter[int]()
-    top = 0
+def count_quiet(pace: str, noise_mm: float, *, learns: bool) -> dict[str, Any]:
+    """Pages of sites on which nothing moves: in the first 24 epochs, and in as many after them."""
+    first, later, top = 0, 0, 0
     for seed in SEEDS:
-        looks = list(replay(make_site(pace), list(draw(pace, noise_mm, seed))))
+        looks = play(pace, noise_mm, seed, learns=learns)
         top = max(top, *(d.level for _, d in looks))
-        pages.update(round((now - BEGIN).total_seconds() / PACES[pace][0]) for now, _ in list_pages(iter(looks)))
-    return {
-        "pages_per_site": sum(pages.values()) / len(SEEDS), "highest_level": top,
-        "of_them_in_the_first_16_epochs": sum(n for epoch, n in pages.items() if epoch < 16) / len(SEEDS),
-    }  # fmt: skip
+        epochs = [count_epochs(now, pace) for now, _ in list_pages(looks)]
+        first, later = first + sum(e < 24 for e in epochs), later + sum(e >= 24 for e in epochs)
+    return {"pages_of_24_epochs": first / len(SEEDS), "and_of_24_more": later / len(SEEDS), "highest_level": top}
 
 
-def count_moved(pace: str, noise_mm: float, jump_mm: float, jump_at: int) -> dict[str, Any]:
-    """Epochs from a jump to its page, for each of the movers of each site; None = not within the epochs drawn."""
-    waited: list[int | None] = []
+def count_jumped(pace: str, noise_mm: float, size_mm: float, at: int) -> dict[str, Any]:
+    """Epochs from a jump to its page, of each mover of each site."""
+    waited: list[int] = []
     for seed in SEEDS:
-        looks = replay(make_site(pace), list(draw(pace, noise_mm, seed, jump_mm=jump_mm, jump_at=jump_at)))
-        begun = BEGIN + timedelta(seconds=jump_at * PACES[pace][0])
-        pages = [(now, key) for now, key in list_pages(looks) if now >= begun]
+        pages = list(list_pages(play(pace, noise_mm, seed, learns=True, motion=jump(size_mm, at))))
         for name in MOVERS:
-            told = min((now for now, key in pages if key.startswith(f"health:{name}")), default=None)
-            waited.append(None if told is None else round((told - begun).total_seconds() / PACES[pace][0]))
-    known = sorted(w for w in waited if w is not None)
+            mine = [count_epochs(now, pace) - at for now, key in pages if key == f"health:{name}:verify"]
+            waited += [e for e in mine if e >= 0][:1]
+    waited.sort()
     return {
-        "told": len(known), "of": len(waited), "epochs_median": known[len(known) // 2] if known else None,
-        "epochs_most": known[-1] if known else None,
+        "told": len(waited), "of": len(MOVERS) * len(SEEDS),
+        "epochs_median": waited[len(waited) // 2] if waited else None, "epochs_most": waited[-1] if waited else None,
     }  # fmt: skip
+
+
+def count_accelerated(*, learns: bool) -> dict[str, Any]:
+    """Seconds until each hazard level of a slope that speeds up from its first epoch: 20 mm in the first 10 minutes."""
+    looks = play("5s", 3.0, 0, learns=learns, motion=lambda e: 20.0 * (e / 120.0) ** 2, epochs=180)
+    return {
+        f"level_{level}_after_s": next((5 * count_epochs(now, "5s") for now, d in looks if d.level >= level), None)
+        for level in (1, 2, 3)
+    }  # fmt: skip
+
+
+def count_chance(axes: tuple[float, ...], series: int = 4_000) -> float:
+    """The share of series of white noise of which some jump of their first 24 epochs stands out."""
+    dice, found = random.Random(f"chance{axes}"), 0
+    for _ in range(series):
+        values = [tuple(dice.gauss(0.0, scale) for scale in axes) for _ in range(24)]
+        found += any(
+            stands_out(values[:count], i, sum((b - a) ** 2 for a, b in zip(*values[i - 1 : i + 1], strict=True)) ** 0.5)
+            for count in range(5, 24) for i in range(1, count)
+        )  # fmt: skip
+    return found / series
 
 
 def main() -> None:
     """Draw all sites and keep the table."""
-    quiet, moved = {}, {}
+    figures: dict[str, Any] = {
+        "chance": {"scalar": count_chance((1.0,)), "three components": count_chance((1.0, 1.0, 2.0))},
+        "speeds_up": {"before": count_accelerated(learns=False), "now": count_accelerated(learns=True)},
+    }
+    print(figures, flush=True)
     for pace in PACES:
         for noise_mm in (0.5, 3.0, 8.0):
-            name = f"{pace}, {noise_mm} mm"
-            quiet[name] = count_quiet(pace, noise_mm)
-            print(name, quiet[name], flush=True)
-    for pace, noise_mm, times, jump_at in [
-        ("5s", 3.0, 20.0, at) for at in (2, 3, 4, 5, 6, 7, 8, 12, 15, 20, 30)
-    ] + [("5s", 3.0, times, 6) for times in (8.0, 12.0, 50.0)] + [("1h", 3.0, 20.0, 6), ("1d", 3.0, 20.0, 6)]:  # fmt: skip
-        name = f"{pace}, {noise_mm} mm, {times * noise_mm:g} mm at epoch {jump_at}"
-        moved[name] = count_moved(pace, noise_mm, times * noise_mm, jump_at)
-        print(name, moved[name], flush=True)
-    if "--dry" not in sys.argv:
-        print(record("first_hours", "python -m tests.bench.service.bench_first_hours", {"still": quiet, "moved": moved}))
+            figures[f"{pace}, {noise_mm} mm, nothing moves"] = {
+                name: count_quiet(pace, noise_mm, learns=learns) for name, learns in (("before", False), ("now", True))
+            }
+            print(*list(figures.items())[-1], flush=True)
+    for pace, times, at in (
+        *(("5s", 20.0, at) for at in (2, 4, 6, 12, 30)), *(("5s", times, 6) for times in (8.0, 50.0)),
+        ("1h", 20.0, 6), ("1d", 20.0, 6),
+    ):  # fmt: skip
+        figures[f"{pace}, 3.0 mm, jump of {3.0 * times:g} mm at epoch {at}"] = count_jumped(pace, 3.0, 3.0 * times, at)
+        print(*list(figures.items())[-1], flush=True)
+    print(record("first_hours", "python -m tests.bench.service.bench_first_hours", figures))
 
 
 if __name__ == "__main__":
