@@ -96,7 +96,7 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
 
 
 def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
-    """A jump of which nobody knows whether it is noise, when silence follows it: nothing that is to come will show it."""
+    """A jump that may be noise or not, when silence follows it: nothing that is to come will show which."""
     if not track.early or track.early[-1].at_s != track.newest_s:
         return ()
     key = StepKey(track.station, track.early[-1].at_s)

@@ -92,7 +92,8 @@ def _gather_silent(situation: Situation) -> dict[str, Condition]:
 
     roots = find_roots(
         list_children(site), silent, lambda place: has_missed(place, 1.5),
-        lambda place: windows.view.counts_missed and has_missed(place, GONE), waited_until_s, windows.memory.conditions, now_s,
+        lambda place: windows.view.counts_missed and has_missed(place, GONE), waited_until_s,
+        windows.memory.conditions, now_s,
     )  # fmt: skip
     for place in (*roots.waiting, *(p for places in roots.pages.values() for p in places)):
         del sick[stale_key(place)]

@@ -319,9 +319,9 @@ def find_next_due(situation: Situation, after: Memory) -> float | None:
 
 def _list_gone(windows: Windows, senses: Senses) -> list[float]:
     """When series that may be silent for longer have missed so much that those beside them need not wait for them."""
-    places = (
-        {p for places in list_children(windows.site).values() for p in places} if windows.view.counts_missed else set()
-    )
+    if not windows.view.counts_missed:
+        return []
+    places = {p for places in list_children(windows.site).values() for p in places}
     return [
         newest_s + GONE * spec.interval_s
         for p in sorted(places)

@@ -79,9 +79,10 @@ def find_roots(
     """Parents that explain silent series, the one with the most of them first.
 
     A parent is the cause when none of its children speaks. Some of them may still be within the time that their own
-    limit allows: they count once they have missed an epoch, and the first of the silent waits for them: until they
-    have missed so many that they are gone, and never longer than a quarter of an hour. A page that is open stays as long as two of its children are silent, and a last one has its time to come back
-    after the others: they come back one by one.
+    limit allows: they count once they have missed an epoch. The first of the silent waits for them, until they
+    have missed so many that they are gone, and never longer than a quarter of an hour. A page that is open stays as
+    long as two of its children are silent, and a last one has its time to come back after the others: they come back
+    one by one.
 
     Args:
         children: the series behind every parent.

@@ -2,10 +2,11 @@
 
     python -m tests.bench.service.bench_first_hours
 
-Sites of 24 rovers without `sigma` and `noise_floor` are drawn from seeds: white noise of several sizes, every 5 seconds,
-hourly or daily. Nothing moves, or three rovers jump at one epoch and stay there, or they speed up from the first epoch
-on. Each is decided by the rules of before format 9 and by those of now; only the decision runs. Counted are pages, the
-highest level, and how many epochs after a jump it is asked about. `chance` says how often white noise alone stands out.
+Sites of 24 rovers without `sigma` and `noise_floor` are drawn from seeds: white noise of several sizes, every 5
+seconds, hourly or daily. Nothing moves, or three rovers jump at one epoch and stay there, or they speed up from the
+first epoch on. Each is decided by the rules of before format 9 and by those of now; only the decision runs. Counted
+are pages, the highest level, and how many epochs after a jump it is asked about. `chance` says how often white noise
+alone stands out.
 """
 
 import random
