@@ -22,7 +22,7 @@ from tests.browser.test_axe_browser import run as run_axe
 from tests.browser.test_web_browser import CHROMIUM, Watch, story
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import make_drawable
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DRAWN = 30_000

@@ -34,7 +34,7 @@ from monitor.store.schema import tables as t
 from monitor.store.upkeep.migrate import upgrade
 from tests.bench.record import record
 from tests.data.filled import HASHES, NOW, fill
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 PATCH = 500
 ASKED = 400  # tiles that the reader looks at

@@ -20,9 +20,9 @@ from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
-from tests.integration.notify.test_delivery import hooks as _hooks
-from tests.integration.notify.test_delivery import running, wait_for
-from tests.integration.web.test_page import serving
+from tests.integration.notify.outbox import hooks as _hooks
+from tests.integration.notify.outbox import running, wait_for
+from tests.integration.web.served import serving
 
 hooks = _hooks
 NS = {"c": NAMESPACE, "a": "http://www.w3.org/2005/Atom"}

@@ -25,8 +25,7 @@ from monitor.store.people.users import add_user
 from monitor.store.schema.views import load_view
 from tests.conftest import free_port, wait_for
 from tests.contract.test_notify_channels import SITE
-from tests.integration.notify.push_service import Browser, push_service
-from tests.integration.notify.test_delivery import (  # noqa: F401 - a fixture
+from tests.integration.notify.outbox import (  # noqa: F401 - a fixture
     add_alert,
     add_message,
     add_site,
@@ -36,6 +35,7 @@ from tests.integration.notify.test_delivery import (  # noqa: F401 - a fixture
     running,
     states,
 )  # fmt: skip
+from tests.integration.notify.push_service import Browser, push_service
 from tests.integration.notify.test_telephone import NUMBER, TOKEN, provider
 
 NOW = datetime(2026, 3, 1, 6, tzinfo=UTC)

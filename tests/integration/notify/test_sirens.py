@@ -30,8 +30,8 @@ from monitor.store.delivery.siren_orders import make_order
 from monitor.store.schema.views import load_view
 from tests.conftest import wait_for
 from tests.contract.test_notify_channels import NOTE, SITE
+from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.notify.siren_device import Siren
-from tests.integration.notify.test_delivery import add_alert, add_message, add_site, clock
 
 TOPIC = "valley/horn"
 KEY = Key("k1", b"0123456789abcdef")

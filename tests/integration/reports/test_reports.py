@@ -35,7 +35,7 @@ from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import STORY_ON_SQLITE, free_port
 from tests.data.filled import ADA, BO, NOW
-from tests.integration.web.test_page import log_in, serving
+from tests.integration.web.served import log_in, serving
 
 DAY, LATE = timedelta(days=1), timedelta(minutes=10)
 SITE, ZURICH = "north-bench", ZoneInfo("Europe/Zurich")

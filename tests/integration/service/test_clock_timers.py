@@ -23,7 +23,7 @@ from monitor.store.alerting.outbox import due_channels, has_expired, load_unackn
 from monitor.store.schema.views import load_view
 from monitor.store.upkeep.clock_steps import set_back
 from tests.data.watched_slope import WatchedSlope
-from tests.integration.notify.test_delivery import add_alert, add_message, add_site
+from tests.integration.notify.outbox import add_alert, add_message, add_site
 from tests.unit.monitor.service.test_clock import START, STEPS, Machine
 
 TABLE = Path(__file__).parents[3] / "docs/explanation/clocks.md"

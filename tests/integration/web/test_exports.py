@@ -22,7 +22,7 @@ from monitor.store.schema.views import load_view
 from monitor.web.routes import exports
 from monitor.worker import compute
 from tests.data.filled import NOW
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 THINGS = f"{SITE}/sensorthings/v1.1"

@@ -24,7 +24,7 @@ from monitor.web.parts.templating import spell_minute, spell_number, spell_span
 from tests.conftest import ON_SQLITE
 from tests.data.figures import bare_figures, bare_figures_of_page
 from tests.data.watched_slope import WalkedSlope
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 from tests.integration.web.test_story import Page
 
 END = datetime(2026, 3, 20, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from monitor.store.schema.views import load_view
 from monitor.store.service_state import stamp
 from monitor.web.parts.templating import spell_minute, spell_number, spell_span
 from tests.data.watched_slope import HOUR, SITE_TEXT, START, WatchedSlope
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 DAYS = 60
 FAST = {"G1": 30.0, "G2": 26.0}  # mm/day from the first day on, beyond the lowest bound of 6

@@ -17,7 +17,7 @@ from monitor.store.alerting.sites import load_site_source, save_site
 from monitor.store.database.engine import Database
 from monitor.store.schema.views import load_view
 from tests.data.figures import bare_figures
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 from tests.integration.web.test_story import Page
 
 # further criteria, so that more rules speak; v_eq is what the angle needs

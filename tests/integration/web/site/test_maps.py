@@ -28,7 +28,7 @@ from monitor.web.parts.ranges import LARGEST, list_files
 from monitor.web.parts.zones import draw_zones
 from monitor.web.routes import maps
 from tests.data.filled import NOW, load_story_sites
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 SITE = "/api/v1/sites/north-bench"
 ONCE = pytest.mark.parametrize("filled_database", ["sqlite"], indirect=True)

@@ -13,7 +13,7 @@ from monitor.web.uploads import outlines as uploads
 from tests.data.filled import DRAWN as ADDRESS
 from tests.data.filled import HASHES, NOW, make_drawable
 from tests.integration.scenes.test_outlines import square
-from tests.integration.web.test_page import client, database, filled, log_in, token  # noqa: F401 - fixtures
+from tests.integration.web.served import client, database, filled, log_in, token  # noqa: F401 - fixtures
 
 SITE = "/sites/north-bench"
 

@@ -12,7 +12,7 @@ from monitor.store.schema import tables as t
 from monitor.web.routes.site import scene_tiles
 from tests.conftest import STORY_ON_SQLITE
 from tests.data.filled import HASHES, NOW
-from tests.integration.web.test_page import serving
+from tests.integration.web.served import serving
 
 SCENE = f"/api/v1/sites/north-bench/scenes/{HASHES['scene']}"
 BOUNDS = (8.9, 46.19, 8.92, 46.21)

@@ -1,0 +1,147 @@
+"""Messages in the outbox, a server that takes webhooks, and a dispatcher: what tests of delivery share."""
+
+import hashlib
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sqlalchemy import insert, select
+
+from monitor.domain.site import Level, Site
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.verdict import Limits
+from monitor.store.schema.tables import alert, alert_event, notification, site
+
+T0 = datetime(2026, 3, 1, 6, tzinfo=UTC)
+PATIENT = Limits(unconfirmed_after_s=1e9)  # that nobody confirmed is in tests/integration/web/site/test_duty.py
+LEVELS = [
+    {"number": n, "name": name, "action": "", "auto_lower": False}
+    for n, name in enumerate(["green", "yellow", "orange", "red"])
+]
+
+
+def clock():
+    return datetime.now(UTC)
+
+
+def add_site(c, name="north"):
+    c.execute(
+        insert(site).values(
+            id=name,
+            name=name,
+            latitude=46.0,
+            longitude=8.0,
+            timezone="UTC",
+            levels=LEVELS,
+            config_sha256="x",
+            active=True,
+        )
+    )
+
+
+def add_alert(c, key="hazard", ledger="hazard", level=3, state="unacknowledged", at=T0):
+    return c.execute(
+        insert(alert).values(
+            site="north", ledger=ledger, key=key, level=level, peak_level=level, state=state, exercise=False,
+            raised_at=at, reason="moves", rule_version="1",
+        ).returning(alert.c.id)
+    ).scalar_one()  # fmt: skip
+
+
+def add_message(c, alert_id, channel, level=3, sequence=1, recipient="duty", at=T0, ledger="hazard", **more):
+    event_id = c.execute(
+        select(alert_event.c.id).where(alert_event.c.alert_id == alert_id, alert_event.c.sequence == sequence)
+    ).scalar()
+    if event_id is None:
+        event_id = c.execute(
+            insert(alert_event).values(
+                alert_id=alert_id, sequence=sequence, at=at, to_state="unacknowledged", to_level=level,
+                actor="slopeward", actor_kind="service", reason="moves",
+            ).returning(alert_event.c.id)
+        ).scalar_one()  # fmt: skip
+    key = hashlib.sha256(f"{event_id}|{recipient}|{channel}".encode()).hexdigest()
+    name = LEVELS[level]["name"]
+    values = {
+        "alert_id": alert_id, "event_id": event_id, "site": "north", "ledger": ledger, "level": level,
+        "level_name": name,
+        "recipient": recipient, "channel": channel, "exercise": False, "subject": f"north: {name}",
+        "body": f"Level {name}.",
+        "state": "queued", "queued_at": at, "idempotency_key": key,
+    }  # fmt: skip
+    return c.execute(insert(notification).values(**{**values, **more}).returning(notification.c.id)).scalar_one()
+
+
+def rows(db):
+    with db.read() as c:
+        return {r.id: r for r in c.execute(select(notification))}
+
+
+class Hooks(ThreadingHTTPServer):
+    """Remembers what came; answers by path."""
+
+    daemon_threads = True
+    block_on_close = False
+
+
+@pytest.fixture
+def hooks():
+    got = []
+    release = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            got.append((self.path, dict(self.headers), body))
+            if self.path == "/hang":
+                release.wait(30)
+                return
+            status = {"/500": 500, "/429": 429, "/400": 400, "/401": 401, "/404": 404, "/302": 302}.get(self.path, 204)
+            if self.path == "/outage" and not self.server.back.is_set():
+                status = 503
+            if self.path == "/flaky" and sum(p == "/flaky" for p, _, _ in got) < 3:
+                status = 503
+            self.send_response(status)
+            if status == 429:
+                self.server.refused_at = clock()
+                self.send_header("Retry-After", "7")
+            if status == 302:
+                self.send_header("Location", "/ok")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = Hooks(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    server.got, server.base = got, f"http://127.0.0.1:{server.server_port}"
+    server.back = threading.Event()
+    yield server
+    release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)
+
+
+@contextmanager
+def running(db, environ=None, sites=None, now=clock, **more):
+    options = {"poll_s": 0.05, "jitter": lambda: 0.0, "limits": replace(PATIENT, group_wait_s=0.0)} | more
+    dispatcher = Dispatcher(db, sites or {}, now, environ=environ or {}, **options)
+    dispatcher.start()
+    try:
+        yield dispatcher
+    finally:
+        dispatcher.stop(3.0)
+
+
+def states(db):
+    return {r.channel: r.state for r in rows(db).values()}
+
+
+def site_with(*recipients):
+    levels = tuple(Level(v["number"], v["name"], False) for v in LEVELS)
+    return Site("north", "north", 46.0, 8.0, "UTC", levels, (), (), recipients=recipients)

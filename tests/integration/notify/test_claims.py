@@ -1,0 +1,292 @@
+"""Who holds a message: claims, leases, rows that somebody altered, workers that hang, sleep or are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import update
+
+from monitor.errors import ConfigError, DeliveryError
+from monitor.notify.dispatcher import MOST_ABANDONED, Dispatcher
+from monitor.notify.verdict import Limits
+from monitor.notify.worker import ChannelWorker
+from monitor.store.alerting.outbox import (
+    CLOCK_MARGIN,
+    LONGEST_LEASE,
+    LONGEST_WAIT,
+    claim_due,
+    due_channels,
+    has_expired,
+    load_waiting,
+    mark_delivered,
+    mark_failed,
+    release_expired,
+)
+from monitor.store.database.engine import Database
+from monitor.store.schema.tables import notification
+from monitor.store.upkeep.clock_steps import set_back
+from tests.conftest import wait_for
+from tests.integration.notify.outbox import (
+    PATIENT,
+    T0,
+    add_alert,
+    add_message,
+    add_site,
+    clock,
+    hooks,
+    rows,
+    running,
+    states,
+)
+
+__all__ = ["hooks"]  # fixtures
+
+
+def test_a_claim_has_one_winner_and_a_lost_lease_cannot_settle(database):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+    with database.write() as c:
+        (mine,) = claim_due(c, T0, "a", 30.0, 5, "log:desk")
+    with database.write() as c:
+        assert claim_due(c, T0, "b", 30.0, 5, "log:desk") == []
+        assert release_expired(c, T0 + timedelta(seconds=29)) == 0
+        assert release_expired(c, T0 + timedelta(seconds=31)) == 1
+        (again,) = claim_due(c, T0 + timedelta(seconds=31), "b", 30.0, 5, "log:desk")
+        assert again.idempotency_key == mine.idempotency_key
+        assert again.attempts == 2
+        assert not mark_delivered(c, mine.id, "a", T0)
+        assert not mark_failed(c, mine.id, "a", "late", permanent=True, next_attempt_at=None)
+        assert mark_delivered(c, mine.id, "b", T0)
+        assert not mark_failed(c, mine.id, "b", "late", permanent=True, next_attempt_at=None)  # delivered is delivered
+
+
+CLAIM_AND_HANG = """
+import sys, time
+from datetime import UTC, datetime
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.database.engine import Database
+from monitor.store.alerting.outbox import claim_due
+db = Database(sys.argv[1])
+with db.write() as c:
+    n = claim_due(c, datetime.now(UTC), "victim", 2.0, 1, "webhook:OK")
+print(n[0].idempotency_key, flush=True)
+time.sleep(60)
+"""
+
+
+def test_killed_between_claim_and_send_is_delivered_after_the_lease(database, database_url, hooks):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK")
+    victim = subprocess.Popen([sys.executable, "-c", CLAIM_AND_HANG, database_url], stdout=subprocess.PIPE, text=True)
+    key = victim.stdout.readline().strip()
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait(10)
+    victim.stdout.close()
+    assert set(states(database).values()) == {"claimed"}
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+    assert [h["Idempotency-Key"] for _, h, _ in hooks.got] == [key]
+    (row,) = rows(database).values()
+    assert row.attempts == 2
+
+
+FAR = timedelta(days=3650)
+NEVER = {
+    "a next attempt in ten years": {"next_attempt_at": T0 + FAR},
+    "a lease for ten years": {"state": "claimed", "lease_owner": "nobody", "lease_until": T0 + FAR},
+    "a lease without an end": {"state": "claimed", "lease_owner": "nobody", "lease_until": None},
+    "more attempts than an integer holds": {"attempts": 2**31 - 1},
+    "fewer than none": {"attempts": -(2**31)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_row_that_somebody_altered_delays_no_message(database, hooks, name):
+    """What an unsent row says of its next attempt is not sealed: it is held to what the service itself could say."""
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK", at=clock(), **NEVER[name])
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: states(database) == {"webhook:OK": "delivered"})
+    assert len(hooks.got) == 1
+
+
+def test_what_may_wait_waits_and_what_waits_longer_than_anything_does_not(database):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+        longest = LONGEST_WAIT + CLOCK_MARGIN
+        for late, due in ((longest, False), (longest + timedelta(seconds=1), True)):
+            c.execute(update(notification).values(next_attempt_at=T0 + late))
+            assert (due_channels(c, T0) == {"log:desk"}, load_waiting(c, "log:desk")[0].is_due(T0)) == (due, due)
+        (mine,) = claim_due(c, T0, "a", 1e9, 1, "log:desk")
+        assert not has_expired(c, T0)
+        assert has_expired(c, T0 + LONGEST_LEASE), "no lease is longer, whatever was asked for"
+        assert not has_expired(c, T0 - CLOCK_MARGIN), "a clock that went back a little voids no lease"
+        assert mark_delivered(c, mine.id, "a", T0)
+
+
+def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database):
+    worker = ChannelWorker(database, "log:desk", lambda: T0, lambda: 0.5, {}, Limits())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:desk")
+    database.holds = lambda: False
+    assert worker.work_once()
+    assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
+
+
+@pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
+def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
+    now = [T0]
+    worker = ChannelWorker(database, channel, lambda: now[0], lambda: 0.5, {}, Limits())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), channel)
+    looks = []
+    for minute in (1, 20, 39, 60, 61, 62, 63, 64):
+        now[0] = T0 + timedelta(minutes=minute)
+        held = {"state": "claimed", "lease_owner": "x", "lease_until": now[0] + LONGEST_LEASE}
+        wait = {"state": "queued", "next_attempt_at": now[0] + LONGEST_WAIT / 2}
+        if "delivered" not in states(database).values():
+            with database.write() as c:
+                c.execute(update(notification).values(**(held if minute % 2 else wait)))
+        looks += [minute for _ in range(3) if worker.work_once()]
+    assert looks == ([62] if channel == "log:desk" else [62, 63, 64])
+
+
+def test_a_message_that_is_being_sent_while_the_clock_is_set_back_is_not_sent_a_second_time(database, monkeypatch):
+    """Its lease seems endless until it is moved with the clock; nobody else takes the message meanwhile."""
+    now = [T0]
+    dispatcher = Dispatcher(database, {}, lambda: now[0])
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "nobody:desk")
+        (mine,) = claim_due(c, T0, "a", 30.0, 1, "nobody:desk")
+    for back in (timedelta(days=1), timedelta(days=1, seconds=-5)):
+        now[0] = T0 - back
+        dispatcher.plan_once()
+        assert states(database) == {"nobody:desk": "claimed"}
+    with database.write() as c:
+        set_back(c, 86400.0, now[0])
+        assert not has_expired(c, now[0])
+        assert mark_delivered(c, mine.id, "a", now[0])
+        c.execute(update(notification).values(**NEVER["a lease for ten years"]))
+    monkeypatch.setattr("monitor.notify.dispatcher.SET_BACK_S", 0.0)
+    now[0] -= timedelta(days=1)
+    dispatcher.plan_once()
+    assert [r.lease_owner for r in rows(database).values()] != ["nobody"], "what is endless later on, somebody altered"
+    dispatcher.stop(3.0)
+
+
+def test_a_worker_that_hangs_beyond_two_leases_is_replaced(database, hooks, monkeypatch):
+    calls = []
+    release = threading.Event()
+
+    class Stuck:
+        def __init__(self, address, environ):
+            pass
+
+        def deliver(self, n):
+            calls.append(n.idempotency_key)
+            if len(calls) == 1:
+                release.wait(90)
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda channel, environ, _db: Stuck(channel, environ))
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "apprise:X")
+    with running(database, lease_s=0.3):
+        wait_for(lambda: set(states(database).values()) == {"delivered"})
+        release.set()
+    assert len(set(calls)) == 1
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_hanging_workers_that_came_back_count_no_more_and_at_the_bound_it_is_an_alarm(database, monkeypatch):
+    releases = []
+
+    class Stuck:
+        def deliver(self, n):
+            releases.append(threading.Event())
+            releases[-1].wait(30)
+            raise DeliveryError("late")
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: Stuck())
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "log:x")
+    later = [0.0]
+    monkeypatch.setattr("monitor.notify.worker.time", SimpleNamespace(monotonic=lambda: time.monotonic() + later[0]))
+    now = [clock()]
+    dispatcher = Dispatcher(database, {}, lambda: now[0], environ={}, limits=PATIENT, lease_s=30.0)
+
+    def hang_once(number):
+        dispatcher.plan_once()
+        wait_for(lambda: len(releases) == number)
+        now[0] += timedelta(seconds=40)  # the lease ran out, and with it the patience below
+        later[0] += 61.0
+
+    for number in range(1, MOST_ABANDONED + 2):
+        hang_once(number)
+    assert dispatcher.find_hanging() == {"log:x"}
+    dispatcher.plan_once()
+    assert len(releases) == MOST_ABANDONED + 1, "no more than so many"
+    for one in releases[:-1]:
+        one.set()
+    wait_for(lambda: not dispatcher.find_hanging())
+    hang_once(MOST_ABANDONED + 2)
+    for one in releases:
+        one.set()
+    dispatcher.stop(3.0)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [DeliveryError("busy", retry_after_s=3600.0), ConfigError("HOOK is not set")])
+def test_an_urgent_message_is_held_a_minute_at_most_and_the_settings_are_read_anew(database, monkeypatch, error):
+    opened = []
+
+    class Refusing:
+        def deliver(self, n):
+            raise error
+
+    monkeypatch.setattr("monitor.notify.worker.open_notifier", lambda *_: opened.append(1) or Refusing())
+    now = [T0]
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:HOOK")
+    worker = ChannelWorker(database, "webhook:HOOK", lambda: now[0], lambda: 0.0, {}, PATIENT)
+    assert worker.work_once()
+    (row,) = rows(database).values()
+    assert row.next_attempt_at - T0 <= timedelta(seconds=60 if isinstance(error, DeliveryError) else 6)
+    now[0] = row.next_attempt_at
+    assert worker.work_once()
+    assert len(opened) == 2
+
+
+def test_sqlite_locked_elsewhere_delays_but_loses_nothing(sqlite_url, hooks):
+    db = Database(sqlite_url)
+    with db.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:OK")
+    other = Database(sqlite_url)
+    # the lock comes first: else the message may be on its way before it
+    with other.write(), running(db, {"OK": f"{hooks.base}/ok"}) as dispatcher:
+        time.sleep(0.7)
+        assert hooks.got == []
+        assert clock() - dispatcher.progress()["dispatcher"] < timedelta(seconds=6)
+        lock_held = True
+    assert lock_held
+    with running(db, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: states(db) == {"webhook:OK": "delivered"})
+    db.close()
+    other.close()

@@ -1,0 +1,254 @@
+"""Which message goes first, which waits, which become one, and who is next when nobody answers."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import update
+
+from monitor.domain.alert import Actor
+from monitor.domain.site import Level, Recipient, Site
+from monitor.errors import RefusedError
+from monitor.notify.dispatcher import Dispatcher
+from monitor.notify.verdict import Limits
+from monitor.store.alerting.alerts import acknowledge, find_alert
+from monitor.store.alerting.outbox import (
+    claim_due,
+)
+from monitor.store.schema.tables import notification
+from tests.conftest import wait_for
+from tests.integration.notify.outbox import (
+    LEVELS,
+    PATIENT,
+    T0,
+    add_alert,
+    add_message,
+    add_site,
+    clock,
+    hooks,
+    rows,
+    running,
+    site_with,
+    states,
+)
+
+__all__ = ["hooks"]  # fixtures
+
+
+def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, level=1)
+        ids = [
+            add_message(c, alert_id, "webhook:OK", level, sequence, at=T0 + timedelta(minutes=sequence))
+            for sequence, level in enumerate([1, 2, 3, 1], 1)
+        ]
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: all(r.state in {"delivered", "superseded"} for r in rows(database).values()))
+    found = rows(database)
+    assert [found[i].state for i in ids] == ["superseded", "superseded", "delivered", "delivered"]
+    assert {found[ids[0]].superseded_by, found[ids[1]].superseded_by} == {ids[2]}
+    bodies = [json.loads(b) for _, _, b in hooks.got]
+    assert [b["level"] for b in bodies] == [1, 3]  # the present first, then the raise that must not be lost
+    assert "Delayed" in bodies[1]["body"]
+    assert "north: orange" in bodies[1]["body"]
+
+
+def test_when_a_channel_is_back_all_that_waits_goes_at_once_and_hazard_before_what_is_over(database, hooks):
+    """Backoff had put the next tries minutes away; the newest red is tried often, and its success releases the rest."""
+    channel, later = "webhook:OUT", clock() + timedelta(minutes=4)
+    tried = {"state": "failed_retry", "attempts": 9, "next_attempt_at": later}
+    with database.write() as c:
+        add_site(c)
+        add_site(c, "south")
+        over = add_message(c, add_alert(c, "old", level=0), channel, 0, site="south", **tried)
+        sick = add_message(c, add_alert(c, "health:x", "health", 1), channel, 1, ledger="health", **tried)
+        yellow = add_message(c, add_alert(c, "south", level=1), channel, 1, site="south", **tried)
+        red = add_message(c, add_alert(c, level=3), channel, 3)
+    with running(database, {"OUT": f"{hooks.base}/outage"}):
+        wait_for(lambda: len(hooks.got) >= 3)
+        hooks.back.set()
+        returned = time.monotonic()
+        wait_for(lambda: {r.state for r in rows(database).values()} == {"delivered"})
+        print(f"all delivered {time.monotonic() - returned:.1f} s after the return")
+        assert time.monotonic() - returned <= 10.0
+    told = [json.loads(body)["notification_id"] for _, _, body in hooks.got]
+    assert list(dict.fromkeys(told)) == [red, yellow, sick, over]
+
+
+def test_health_messages_of_one_site_become_one(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        for n in range(6):
+            alert_id = add_alert(c, key=f"health:G{n}", ledger="health", level=1)
+            add_message(c, alert_id, "webhook:OK", 1, ledger="health", subject=f"G{n} is silent")
+        top = add_alert(c, key="health:blind", ledger="health", level=2)
+        add_message(c, top, "webhook:OK", 2, ledger="health", subject="cannot see: decide")
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: all(r.state in {"delivered", "superseded"} for r in rows(database).values()))
+    bodies = [json.loads(b) for _, _, b in hooks.got]
+    assert [b["subject"] for b in bodies] == ["cannot see: decide", "G5 is silent"]
+    assert all(f"G{n} is silent" in bodies[1]["body"] for n in range(5))
+
+
+def test_shelving_holds_back_all_but_the_urgent(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c, "a", level=1, state="shelved"), "webhook:OK", 1)
+        add_message(c, add_alert(c, "b", level=3, state="shelved"), "webhook:OK", 3)
+    with running(database, {"OK": f"{hooks.base}/ok"}):
+        wait_for(lambda: len(hooks.got) == 1)
+        time.sleep(0.3)
+    assert [json.loads(b)["level"] for _, _, b in hooks.got] == [3]
+    assert sorted(r.state for r in rows(database).values()) == ["delivered", "queued"]
+
+
+@pytest.mark.parametrize(("sent_at", "state"), [(timedelta(days=1), "delivered"), (timedelta(0), "queued")])
+def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at, state):
+    now = clock()
+    with database.write() as c:
+        add_site(c)
+        for k in range(2):
+            sick = add_alert(c, f"sent-{k}", "health", level=1)
+            add_message(c, sick, "webhook:OK", 1, ledger="health", state="delivered", sent_at=now + sent_at)
+        waits = add_message(c, add_alert(c, "waits", "health", level=1), "webhook:OK", 1, ledger="health")
+    with running(database, {"OK": f"{hooks.base}/ok"}, limits=Limits(group_wait_s=0.0, sends_per_hour=2)):
+        wait_for(lambda: rows(database)[waits].state == "delivered" or rows(database)[waits].next_attempt_at)
+    assert rows(database)[waits].state == state
+
+
+@pytest.mark.parametrize("between", ["restart", "clock"])
+def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, between):
+    """What failed before the service ended, or before the clock was set, follows the first message that is taken."""
+    later = clock() + timedelta(minutes=5)
+    with database.write() as c:
+        add_site(c)
+        for n in range(4):
+            add_message(
+                c, add_alert(c, f"a{n}", level=2), "webhook:OK", 2, at=clock(), state="failed_retry", attempts=9,
+                next_attempt_at=later, last_error="webhook: no route",
+            )  # fmt: skip
+    with running(database, {"OK": f"{hooks.base}/ok"}) as dispatcher:
+        assert dispatcher.status()["channels"] == {}  # nothing is due for five minutes
+        if between == "clock":
+            dispatcher.forget_times()
+        with database.write() as c:
+            add_message(c, add_alert(c, "new", level=3), "webhook:OK", 3)
+        wait_for(lambda: {r.state for r in rows(database).values()} == {"delivered"})
+        assert [json.loads(b)["level"] for _, _, b in hooks.got] == [3, 2, 2, 2, 2]
+        assert dispatcher.status()["channels"]["webhook:OK"]["failing_since"] is None
+
+
+def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
+    with database.write() as c:
+        add_site(c)
+        for n in range(8):
+            add_message(c, add_alert(c, f"a{n}", level=1), "webhook:BAD", 1)
+    with running(database, {"BAD": f"{hooks.base}/500"}, jitter=lambda: 0.999) as dispatcher:
+        wait_for(lambda: dispatcher.status()["channels"].get("webhook:BAD", {}).get("resting"))
+        before = len(hooks.got)
+        assert before == 3
+        with database.write() as c:
+            add_message(c, add_alert(c, "top", level=3), "webhook:BAD", 3)
+        wait_for(lambda: any(json.loads(b)["level"] == 3 for _, _, b in hooks.got))
+        assert len(hooks.got) - before <= 2
+
+
+def test_what_nobody_acknowledges_goes_to_the_next_and_acknowledgement_ends_it(database, hooks):
+    sites = {
+        "north": site_with(
+            Recipient("duty", ("webhook:OK",), (2, 3), escalate_after_s=600.0), Recipient("head", ("webhook:OK",), (3,))
+        )
+    }
+    now = [T0]
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c, level=2)
+        add_message(c, alert_id, "webhook:OK", 2)
+    dispatcher = Dispatcher(database, sites, lambda: now[0], environ={}, limits=PATIENT)
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=9)) == 0
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=11)) == 1
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=12)) == 0  # not twice
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=22)) == 1  # all told: round again
+    told = sorted((r.id, r.recipient, r.subject) for r in rows(database).values())
+    assert [t[1] for t in told] == ["duty", "head", "duty"]
+    assert told[1][2] == "open for 11 min: north: orange"
+    with database.write() as c:
+        c.execute(update(notification).values(state="delivered", sent_at=T0))
+        acknowledge(c, alert_id, Actor("ada", via="page"), "on the way", T0 + timedelta(minutes=30))
+    assert dispatcher.escalate_once(T0 + timedelta(hours=2)) == 0
+
+
+def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
+    sites = {
+        "north": site_with(
+            Recipient("Duty post", ("log",), (3,), people=("R. Mori",)),
+            Recipient("head", ("log",), (3,)),
+            Recipient("mayor", ("log",), (3,)),
+        )
+    }
+    with database.write() as c:
+        add_site(c)
+        alert_id = add_alert(c)
+        for who in ("Duty post", "head", "mayor"):
+            add_message(c, alert_id, "log", recipient=who, state="delivered", sent_at=T0)
+    dispatcher = Dispatcher(database, sites, lambda: T0, environ={})
+
+    def found():
+        dispatcher.escalate_once(T0 + timedelta(hours=2))
+        return {r.recipient: (r.state, r.confirmed_by, r.confirmed_via) for r in rows(database).values()}
+
+    untold = ("delivered", None, None)
+    with database.write() as c:
+        acknowledge(c, alert_id, Actor("r.  MORI\u200b", via="page"), "on the way", T0 + timedelta(minutes=3))
+    post = ("confirmed", "r. MORI", "page")
+    assert found() == {"Duty post": post, "head": untold, "mayor": untold}
+    with database.write() as c:
+        acknowledge(c, alert_id, Actor("Head", via="command"), "road is closed", T0 + timedelta(minutes=9))
+        assert find_alert(c, alert_id).acknowledged_by == "r. MORI"  # the first one stays
+        with pytest.raises(RefusedError, match="nothing to acknowledge"):
+            acknowledge(c, alert_id, Actor("R.Mori"), "again", T0 + timedelta(minutes=10))
+    assert found() == {"Duty post": post, "head": ("confirmed", "Head", "command"), "mayor": untold}
+    confirmed = {r.recipient: r.confirmed_at for r in rows(database).values()}
+    minutes = timedelta(minutes=1)
+    assert confirmed == {"Duty post": T0 + 3 * minutes, "head": T0 + 9 * minutes, "mayor": None}
+
+
+def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
+    sites = {"north": site_with(Recipient("duty", ("webhook:NO",), (3,)), Recipient("head", ("webhook:OK",), ()))}
+    with database.write() as c:
+        add_site(c)
+        add_message(c, add_alert(c), "webhook:NO")
+    with running(database, {"NO": f"{hooks.base}/400", "OK": f"{hooks.base}/ok"}, sites) as dispatcher:
+        wait_for(lambda: states(database) == {"webhook:NO": "failed_final"})
+        assert dispatcher.escalate_once(clock()) in {0, 1}  # the planner may have been quicker
+        wait_for(lambda: states(database).get("webhook:OK") == "delivered")
+    assert json.loads(hooks.got[-1][2])["subject"] == "nobody else could be reached: north: red"
+    assert len(rows(database)) == 2
+
+
+def test_a_newer_message_that_must_wait_holds_back_nobody(database):
+    with database.write() as c:
+        add_site(c)
+        raised = add_alert(c)
+        red = add_message(c, raised, "log:desk", 3)
+        add_message(c, raised, "log:desk", 1, sequence=2)  # lower again: ordinary, so it rests with the channel
+    with database.write() as c:
+        assert [m.id for m in claim_due(c, T0, "a", 30.0, 1, "log:desk", only={red})] == [red]
+
+
+def test_a_health_alarm_that_is_over_is_sent_to_nobody_again(database, hooks):
+    """Its cause is gone, nobody acknowledged it: it waits on the list, an alarm that stands is told again."""
+    person = Recipient("duty", ("webhook:OK",), (3,), escalate_after_s=60.0)
+    levels = tuple(Level(v["number"], v["name"], False) for v in LEVELS)
+    sites = {"north": Site("north", "North", 46.0, 8.0, "UTC", levels, (), (), recipients=(person,))}
+    with database.write() as c:
+        add_site(c)
+        over = add_alert(c, "health:x", "health", 2, state="returned_unacknowledged")
+        stands = add_alert(c, "health:y", "health", 2)
+        for one in (over, stands):
+            add_message(c, one, "webhook:OK", 2, ledger="health", state="delivered", sent_at=T0)
+    dispatcher = Dispatcher(database, sites, clock, environ={"OK": f"{hooks.base}/ok"}, limits=PATIENT)
+    assert dispatcher.escalate_once(T0 + timedelta(minutes=10)) == 1
+    assert [r.alert_id for r in rows(database).values() if r.state == "queued"] == [stands]

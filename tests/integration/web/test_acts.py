@@ -1,0 +1,152 @@
+"""What people do on the page: acknowledge, answer, sign, report."""
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import insert, select, update
+
+from monitor.domain.decision import Memory, Step
+from monitor.domain.instants import epoch_s, spell
+from monitor.store.database.audit import verify_chain
+from monitor.store.schema.tables import (
+    alert,
+    alert_event,
+    audit_entry,
+    event_confirmation,
+    report,
+    site_state,
+)
+from tests.integration.web.served import NOW, client, database, filled, log_in, story, token
+
+__all__ = ["client", "database", "filled"]  # fixtures
+
+
+def test_acknowledging_needs_a_login_a_role_a_token_and_a_reason(client, database, filled):
+    path = f"/alerts/{filled['stale_alert']}"
+
+    def acknowledge(**fields):
+        return client.post(
+            f"{path}/acknowledge", data={"reason": "battery is being changed", "csrf": "0" * 64} | fields
+        )
+
+    assert acknowledge().status_code == 401
+    log_in(client, "cy")
+    refused = acknowledge(csrf=token(client, "/"))
+    assert (refused.status_code, "the role operator is needed" in refused.text) == (403, True)
+    client.post("/logout", data={"csrf": token(client, "/")})
+    log_in(client, "bo")
+    assert "out of date" in acknowledge().text
+    assert "say why" in acknowledge(csrf=token(client, path), reason=" . ").text
+    crossed = client.post(
+        f"{path}/acknowledge",
+        data={"reason": "because", "csrf": token(client, path)},
+        headers={"Origin": "http://evil.example"},
+    )
+    assert "another site" in crossed.text
+    done = acknowledge(csrf=token(client, path))
+    assert done.status_code == 303
+    with database.read() as c:
+        row = c.execute(select(alert).where(alert.c.id == filled["stale_alert"])).one()
+        last = c.execute(
+            select(alert_event).where(alert_event.c.alert_id == row.id).order_by(alert_event.c.sequence.desc())
+        ).first()
+        assert verify_chain(c) == []
+        acted = c.execute(
+            select(audit_entry).where(audit_entry.c.action == "alert.acknowledge").order_by(audit_entry.c.id.desc())
+        ).first()
+    assert (row.state, row.acknowledged_by) == ("acknowledged", "bo")
+    assert (last.actor, last.actor_kind, last.reason) == ("bo", "person", "battery is being changed")
+    assert (acted.actor, acted.actor_kind) == ("bo", "person")
+    assert acknowledge(csrf=token(client, "/")).status_code == 409  # not twice
+
+
+def test_a_person_says_what_a_step_was(client, database, filled):
+    at = NOW - timedelta(minutes=20)
+    key = f"G1@{spell(at)}"
+    step = Step(epoch_s(at), epoch_s(at), 31.0, 1, "pending", "jump of 31 mm")
+    with database.write() as c:
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        row = {"site": "north-bench", "ledger": "health", "key": f"health:{key}:verify", "level": 2, "peak_level": 2}
+        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
+        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    log_in(client)
+    form = {"answer": "instrument", "reason": "antenna was knocked", "csrf": token(client, f"/alerts/{asked}")}
+    assert "What was it?" in client.get(f"/alerts/{asked}").text
+    assert client.post(f"/alerts/{asked}/verify", data=form | {"answer": "perhaps"}).status_code == 409
+    assert client.post(f"/alerts/{filled['stale_alert']}/verify", data=form).status_code == 404
+    assert client.post(f"/alerts/{asked}/verify", data=form).status_code == 303
+    with database.read() as c:
+        memory = Memory.read(
+            c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
+        )
+        acted = c.execute(select(audit_entry).where(audit_entry.c.action == "step.verify")).one()
+    assert memory.answers[key] == "instrument"
+    assert (acted.actor, acted.actor_kind) == ("bo", "person")
+
+
+def test_what_hides_a_high_level_needs_the_signature_of_a_second_person_on_the_page(client, database):
+    at = NOW - timedelta(minutes=20)
+    key = f"G1@{spell(at)}"
+    step = Step(epoch_s(at), epoch_s(at), 310.0, 3, "movement", "jump of 310 mm: silence followed it")
+    with database.write() as c:
+        state = replace(Memory(), steps={key: step}, started_s=epoch_s(story.START)).spell()
+        c.execute(update(site_state).where(site_state.c.site == "north-bench").values(state=state, level=0))
+        row = {"site": "north-bench", "ledger": "health", "key": "health:G1:verify", "level": 2, "peak_level": 2}
+        row |= {"state": "unacknowledged", "exercise": False, "raised_at": at, "reason": "verify", "rule_version": "1"}
+        asked = c.execute(insert(alert).values(**row).returning(alert.c.id)).scalar_one()
+    for name, told, answered in (("bo", "second", False), ("bo", "", False), ("ada", "answered", True)):
+        log_in(client, name)
+        form = {"answer": "instrument", "reason": "seen by camera", "csrf": token(client, f"/alerts/{asked}")}
+        reply = client.post(f"/alerts/{asked}/verify", data=form)
+        assert reply.status_code == (303 if told else 409), "one person signs once"
+        assert told in reply.headers.get("location", "")
+        with database.read() as c:
+            stored = c.execute(select(site_state.c.state).where(site_state.c.site == "north-bench")).scalar_one()
+            assert c.execute(select(alert.c.acknowledged_at).where(alert.c.id == asked)).scalar_one() is None
+        assert (key in Memory.read(stored).answers) is answered
+    assert "says bo: seen by camera; a second person must sign that" in client.get(f"/alerts/{asked}").text
+
+
+def test_a_report_is_stored_under_the_name_of_who_is_logged_in(client, database):
+    log_in(client)
+    form = {"kind": "crack", "text": "<b>fresh</b> crack", "station": "G1", "csrf": token(client, "/sites/north-bench")}
+    assert client.post("/sites/north-bench/report", data=form).status_code == 303
+    assert client.post("/sites/north-bench/report", data=form | {"kind": "party"}).status_code == 409
+    assert client.post("/sites/nowhere/report", data=form).status_code == 404
+    with database.read() as c:
+        row = c.execute(select(report).where(report.c.at == NOW)).one()
+    assert (row.by, row.kind, row.station, row.text) == ("bo", "crack", "G1", "<b>fresh</b> crack")
+
+
+def test_a_person_stands_behind_an_earthquake_on_the_page(client, database):
+    page = "/sites/north-bench"
+    assert "confirmed by one person" in client.get(page).text
+    assert "Confirm this earthquake" not in client.get(page).text, "acting takes a login"
+    address = f"{page}/events/2/confirm"
+    assert client.post(address, data={"reason": "felt it", "csrf": "0" * 64}).status_code in {401, 403}
+    log_in(client)  # as bo, who has confirmed it already
+    form = {"reason": "on the shake map", "csrf": token(client, page)}
+    assert "second person" in client.post(address, data=form).text
+    assert client.post("/sites/lake-slope/events/2/confirm", data=form).status_code == 404
+    client.post("/logout", data={"csrf": token(client, "/")})
+    log_in(client, "ada")
+    form = {"reason": "on the shake map", "csrf": token(client, page)}
+    assert client.post(address, data=form).status_code == 303
+    assert "confirmed by two people" in client.get(page).text
+    with database.read() as c:
+        rows = c.execute(select(event_confirmation.c.by, event_confirmation.c.via, event_confirmation.c.reason)).all()
+    assert [tuple(r)[:2] for r in rows] == [(rows[0].by, "unknown"), ("ada", "page")]
+    assert rows[1].reason == "on the shake map"
+
+
+def test_a_level_that_rose_meanwhile_is_not_acknowledged_unseen(client, database, filled):
+    path = f"/alerts/{filled['stale_alert']}"
+    log_in(client)
+    shown = int(re.search(r'name="seen" value="(\d+)"', client.get(path).text)[1])
+    with database.write() as c:
+        c.execute(update(alert).where(alert.c.id == filled["stale_alert"]).values(level=shown + 1))
+    form = {"reason": "saw the lower one", "csrf": token(client, path), "seen": str(shown)}
+    assert "has risen" in client.post(f"{path}/acknowledge", data=form).text
+    assert client.post(f"{path}/acknowledge", data=form | {"seen": str(shown + 1)}).status_code == 303
