@@ -1,6 +1,12 @@
 """One root cause is one page: which parent explains silent series, and how long its page stands."""
 
+from datetime import timedelta
+
+from monitor.config.service import parse_site
+from monitor.domain.instants import parse
 from monitor.domain.instruments.parents import FALL_TOGETHER_S, Parent, find_roots
+from monitor.domain.observation import Observation
+from tests.data.measured import replay
 
 BASE, LOGGER = Parent("base", "B"), Parent("logger", "L")
 ROVERS = frozenset((f"G{n}", "displacement") for n in range(20))
@@ -42,3 +48,51 @@ def test_a_page_stands_while_its_children_come_back_one_by_one():
 
 def test_who_has_a_page_of_its_own_keeps_it():
     assert roots(ROVERS, paged={"health:G5.displacement:stale"}).pages == {BASE: ROVERS - LONE}
+
+
+SITE = """\
+[site]
+id = "new"
+name = "New site"
+latitude = 46.2
+longitude = 8.9
+
+[levels]
+names = ["green", "yellow"]
+
+[[criterion]]
+kind = "velocity"
+stations = ["G*"]
+yellow = {over = 10.0, window = "10m"}
+""" + "".join(
+    f"""
+[[station]]
+id = "{name}"
+logger = "{logger}"
+[[station.series]]
+quantity = "displacement"
+unit = "mm"
+interval = "5s"
+noise_floor_mm = 3.0
+[[station.series]]
+quantity = "battery_voltage"
+unit = "V"
+interval = "5s"
+max_silence = "6h"
+"""
+    for name, logger in (("G1", "L1"), ("G2", "L1"), ("G3", "L2"))
+)
+
+
+def test_a_dead_logger_is_one_page_at_once_though_its_batteries_may_be_silent_for_hours():
+    begin, rows = parse("2026-03-01T00:00:00Z"), []
+    for epoch in range(40):
+        at = begin + timedelta(seconds=5 * epoch)
+        for name in ("G1", "G2", "G3") if epoch < 20 else ("G3",):
+            said = (("displacement_east", "mm", 0.0), ("displacement_north", "mm", 0.0), ("battery_voltage", "V", 12.0))
+            rows += [Observation("new", name, q, unit, at, at, value, None) for q, unit, value in said]
+    found = {}
+    for now, decision in replay(parse_site(SITE, "new.toml"), rows):
+        for key in decision.memory.conditions:
+            found.setdefault(key, (now - begin).total_seconds())
+    assert {k: s for k, s in found.items() if k.endswith(":stale")} == {"health:logger:L1:stale": 115.0}

@@ -4,7 +4,11 @@ import random
 
 import pytest
 
+from monitor.alerting.audit.recompute import read_view
+from monitor.alerting.decision.decide import decide
 from monitor.cli.service.check import _find_noiseless
+from monitor.domain.decision import Memory, Newest, View, seconds
+from monitor.domain.observation import Reading
 from monitor.series.step_detector import OPENING, Walk
 from tests.data.measured import replay
 from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand
@@ -114,3 +118,17 @@ def test_check_names_series_without_a_noise_floor_and_says_what_to_write():
     assert said.startswith("G01.displacement, G02.displacement, G03.displacement and 21 more: no noise_floor")
     assert "write noise_floor = the standard deviation, in mm, of readings at rest" in said
     assert not list(_find_noiseless(make_site("5s", "noise_floor_mm = 3.0")))
+
+
+def test_what_was_frozen_before_format_9_is_decided_as_it_was():
+    rows, held = list(draw("5s", 3.0, 1, epochs=4)), {}
+    for o in rows:
+        held.setdefault(f"{o.station}.{o.quantity}", []).append(
+            Reading(o.observed_at, o.received_at, 0, o.value, 0.0, o.value, o.sigma, o.flags, o.extra)
+        )
+    now, site = rows[-1].observed_at, make_site("5s")
+    newest = {key: Newest(seconds(now), seconds(now), ()) for key in held}
+    view = View({key: tuple(one) for key, one in held.items()}, newest).spell()
+    before, since = (decide(site, Memory(), read_view({"format": f, "view": view}), now) for f in (8, 9))
+    assert sum(change.key.endswith(":verify") for change in before.changes) > 10
+    assert since.changes == ()
