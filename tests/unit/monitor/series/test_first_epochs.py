@@ -21,8 +21,8 @@ def take(values, *, sigma=0.0, learns=True, limit=1.0):
     return walk
 
 
-def play(pace="5s", noise_mm=3.0, epochs=30, motion=stand, more="", silent_from=None):
-    rows = list(draw(pace, noise_mm, 1, epochs=epochs, motion=motion, silent_from=silent_from))
+def play(pace="5s", noise_mm=3.0, epochs=30, motion=stand, more="", silent_from=None, seed=1):
+    rows = list(draw(pace, noise_mm, seed, epochs=epochs, motion=motion, silent_from=silent_from))
     return list(replay(make_site(pace, more), rows))
 
 
@@ -47,6 +47,10 @@ def test_a_new_site_on_which_nothing_moves_tells_nothing_and_says_that_it_learns
     assert (fifth.state, fifth.votes) == ("ok", True)
     assert fifth.reason.startswith("learning its noise, 5 of 24 epochs: ")
     assert looks[-1][1].health[0].reason == ""
+
+
+def test_a_scatter_of_few_epochs_is_taken_for_larger_than_it_seems():
+    assert pages(play(epochs=48, seed=13)) == {}, "three rovers, were it believed as it is"
 
 
 def test_before_it_asked_about_noise():
