@@ -17,7 +17,7 @@ from monitor.series.vectors import Vector, minus, norm
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
-FEW: Final = 12  # differences of which the scatter may be half of what it is; where nothing is stated it counts for more
+FEW: Final = 12  # differences of which the scatter may be half of what it is
 REST_OF_STEP: Final = 0.25  # of a jump: what follows it the same way and is less belongs to it
 SPIKE_EPOCHS: Final = 6  # at the new place, and
 SPIKE_S: Final = 86400.0  # since the jump: what comes back after both was no spike, and jumps anew
@@ -332,7 +332,7 @@ class Walk:
         return self._measured[1]
 
     def _noise(self, i: int) -> Vector:
-        """What an epoch states, or the scatter; where nothing is stated this is all there is, and of few epochs unsure."""
+        """What an epoch states, or the scatter; where nothing is stated and few came it counts for more."""
         count = max(self._at, min(len(self.times), OPENING) - 1)
         unsure = 1.0 + FEW / count if self.learns else 1.0
         return tuple(max(s, c) if s > 0.0 else c * unsure for s, c in zip(self.sigmas[i], self._scatter(), strict=True))
