@@ -164,6 +164,21 @@ def margins_of(states: Sequence[ConformalState], steps: int = 1) -> Floats:
     return out
 
 
+def rank_margins(errors: Floats, nominal: float, steps: int) -> Floats:
+    """The `margin` of each column at the usual level, from errors without sign (N, S), NaN unknown; NaN of too few.
+
+    >>> rank_margins(np.arange(1.0, 31.0)[:, None], 0.8, 1).tolist()
+    [25.0]
+    """
+    count = np.isfinite(errors).sum(axis=0)
+    out = np.full(errors.shape[1], np.nan)
+    ready = count >= MINIMUM_SCORES
+    if ready.any():
+        ranked = np.sort(errors[:, ready], axis=0)  # NaN comes last
+        out[ready] = _margins(ranked, count[ready], np.full(int(ready.sum()), 1.0 - nominal), nominal, steps)
+    return out
+
+
 def replay(
     scores: Floats, *, steps: int, nominals: Sequence[float], stretch: Floats | float = 1.0
 ) -> list[tuple[Floats, list[ConformalState]]]:

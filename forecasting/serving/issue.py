@@ -84,7 +84,7 @@ def open_issue(
     reach = HISTORY + round(max(horizons_s) / panel.step_s)
     origins = np.arange(rows - 1 if settled else max(0, rows - reach), rows, dtype=np.int64)
     calibration = find_calibration(rows)
-    silent = _silent(panel)
+    silent = find_silent(panel)
     pace = see_pace(panel.values, origins) if motion is None else motion.pace_from(int(origins[0]))
     if model in SIMPLE:
         steps = tuple(panel.steps(h) for h in horizons_s)
@@ -121,7 +121,7 @@ def open_issue(
     recipe = forecaster.recipe
     if recipe.model != model:
         raise CheckpointError(f"the checkpoint holds {recipe.model}, not {model}")
-    silent = _silent(panel, recipe.window)
+    silent = find_silent(panel, recipe.window)
     known = tuple(h for h in horizons_s if h in recipe.horizons_s)
     refused = {h: f"{model} was not trained for {spell_span(h)}" for h in horizons_s if h not in known}
     seen, floors = forecaster.on_panel(panel)
@@ -256,7 +256,7 @@ def _row(
     )
 
 
-def _silent(panel: Panel, window: int = WINDOW) -> dict[str, str]:
+def find_silent(panel: Panel, window: int = WINDOW) -> dict[str, str]:
     """Stations that must not be forecast now, with the reason; `window` is the rows that a model reads."""
     out = {}
     recent = np.isfinite(panel.values[-window:])

@@ -102,7 +102,7 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
     with db.read() as c:
         ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
     learnt = ids[:: max(1, len(ids) // LEARN_FROM)]
-    dates, values = _read(db, asked, learnt)
+    dates, values = read_table(db, asked.unit, asked.known_at, learnt)
     empty = PointLook(None, 0, 0, 0, 0, 0, 0, BUDGET, {}, "", "")
     if len(dates) < 2:
         return _sign(asked, replace(empty, reason="fewer than two acquisitions"))
@@ -138,10 +138,11 @@ def _sign(asked: AskedLook, found: PointLook) -> PointLook:
     return replace(found, digest=sha256(canonical_json(what).encode()).hexdigest())
 
 
-def _read(db: Database, asked: AskedLook, ids: Sequence[int]) -> tuple[list[str], Array]:
+def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) -> tuple[list[str], Array]:
+    """Acquisitions and values in mm, as they were known at an instant."""
     with db.read() as c:
-        dates, values = load_point_table(c, ids, asked.known_at)
-    return dates, values * convert(1.0, asked.unit, "mm")
+        dates, values = load_point_table(c, ids, known_at)
+    return dates, values * convert(1.0, unit, "mm")
 
 
 class _Tables(Sequence[Looking]):
@@ -160,7 +161,7 @@ class _Tables(Sequence[Looking]):
 
     def __getitem__(self, index: int) -> Looking:  # type: ignore[override]  # nobody takes a slice
         share = self.shares[index]
-        dates, values = _read(self._db, self._asked, share)
+        dates, values = read_table(self._db, self._asked.unit, self._asked.known_at, share)
         self.dates[share[0]] = dates
         known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in self._since)
         since = np.where(np.array(share) <= self._asked.after_point_id, known, fresh)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.readings.points import find_newest_point
+from monitor.store.readings.points import find_newest_point, list_newest_deliveries
 from monitor.store.schema import tables as t
 
 
@@ -107,24 +107,14 @@ class KeptLook(NamedTuple):
 
 def list_due(c: Connection, site: str) -> list[AskedLook]:
     """The sets of a site of which something came in since they were looked at."""
-    d, s, k = t.point_delivery.c, t.point_set.c, t.point_look.c
-    newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)
+    k = t.point_look.c
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
-    latest, before = newest.subquery(), looked.subquery()
-    rows = c.execute(
-        select(s.id, s.name, s.unit, s.meta, s.direction, d.id.label("delivery"), d.received_at)
-        .join(latest, latest.c.point_set_id == s.id)
-        .join(t.point_delivery, d.id == latest.c.id)
-        .outerjoin(before, before.c.point_set_id == s.id)
-        .where(func.coalesce(before.c.id, 0) < latest.c.id)
-        .order_by(s.name)
-    ).all()
     return [
         AskedLook(
-            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), *_find_before(c, r.id),
-            _find_jump(r.meta),
+            site, r.point_set_id, r.name, r.unit, r.delivery_id, r.received_at, find_newest_point(c, r.point_set_id),
+            *_find_before(c, r.point_set_id), r.jump_mm,
         )
-        for r in rows
+        for r in list_newest_deliveries(c, site, looked)
     ]  # fmt: skip
 
 
@@ -134,12 +124,6 @@ def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:
     asked = select(k.last_point_id, k.newest_at).where(k.point_set_id == set_id, k.reason == "")
     row = c.execute(asked.order_by(k.delivery_id.desc()).limit(1)).first()
     return (0, None) if row is None else (row[0], row[1])
-
-
-def _find_jump(meta: Any) -> float | None:
-    """Half a wavelength: there and back, that is one cycle."""
-    wavelength_mm = meta.get("wavelength_mm") if isinstance(meta, dict) else None
-    return None if wavelength_mm is None else float(wavelength_mm) / 2.0
 
 
 def add_look(c: Connection, asked: AskedLook, found: PointLook, now: datetime) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import cos, fsum, radians
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from forecasting.kinematics.velocity import fit_velocity
 from monitor.domain.decision import PointFact, seconds
@@ -57,6 +57,17 @@ class PointValue:
     observed_at: datetime
     value: float
     sigma: float | None = None
+
+
+class Delivered(NamedTuple):
+    """A set of which something came in; `jump_mm` as `find_jump`."""
+
+    point_set_id: int
+    name: str
+    unit: str
+    delivery_id: int
+    received_at: datetime
+    jump_mm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +199,34 @@ def add_delivery(
             stored=added.stored, revisions=added.revisions,
         )
     )  # fmt: skip
+
+
+def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[Delivered]:
+    """The newest delivery of each set of a site that is newer than what was done, by name.
+
+    Args:
+        c: any transaction.
+        site: whose sets.
+        done: `point_set_id` and, as `id`, the newest delivery for which it was done.
+    """
+    d, s = t.point_delivery.c, t.point_set.c
+    newest = select(d.point_set_id, func.max(d.id).label("id")).where(d.site == site).group_by(d.point_set_id)
+    latest, before = newest.subquery(), done.subquery()
+    rows = c.execute(
+        select(s.id, s.name, s.unit, s.meta, d.id.label("delivery"), d.received_at)
+        .join(latest, latest.c.point_set_id == s.id)
+        .join(t.point_delivery, d.id == latest.c.id)
+        .outerjoin(before, before.c.point_set_id == s.id)
+        .where(func.coalesce(before.c.id, 0) < latest.c.id)
+        .order_by(s.name)
+    ).all()
+    return [Delivered(r.id, r.name, r.unit, r.delivery, r.received_at, find_jump(r.meta)) for r in rows]
+
+
+def find_jump(meta: Any) -> float | None:
+    """By how much a wrong number of cycles changes a value of a set: half a wavelength, there and back one cycle."""
+    wavelength_mm = meta.get("wavelength_mm") if isinstance(meta, dict) else None
+    return None if wavelength_mm is None else float(wavelength_mm) / 2.0
 
 
 def add_point_observations(

@@ -223,6 +223,32 @@ point_anomaly = Table(
     Column("score", Number, nullable=False), Column("threshold", Number, nullable=False), Column("size_mm", Number, nullable=False), _text("compared_with"),
     *finite("point_anomaly", "score"), Index("ix_point_anomaly_point", "point_id"),
 )  # fmt: skip
+point_issue = Table(
+    "point_issue", metadata,  # forecasts of a set of points after a delivery; which of them still stands, each row of point_forecast says
+    Column("id", BigId, primary_key=True), Column("site", String(64), nullable=False), Column("point_set_id", BigId, ForeignKey("point_set.id"), nullable=False),
+    Column("delivery_id", BigId, nullable=False), Column("known_at", Instant, nullable=False),  # values that came in later were not read
+    Column("issued_at", Instant, nullable=False), Column("ended_at", Instant), Column("last_point_id", BigId, nullable=False),  # ended_at is empty while it is written
+    Column("newest_at", Instant), Column("step_s", Number, nullable=False), Column("jump_mm", Number),
+    Column("points", Integer, nullable=False), Column("withheld", Integer, nullable=False), Column("digest", String(64), nullable=False),
+    _text("reason"),  # why nothing was forecast; empty = it was
+    UniqueConstraint("point_set_id", "delivery_id", name="uq_point_issue"), Index("ix_point_issue_site", "site", "id"),
+)  # fmt: skip
+point_issue_horizon = Table(
+    "point_issue_horizon", metadata,  # the rule of an issue at one horizon, and what it did on dates that were held out
+    Column("point_issue_id", BigId, ForeignKey("point_issue.id"), primary_key=True, autoincrement=False), Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("steps", Integer, nullable=False), Column("target_at", Instant, nullable=False), Column("model", String(64), nullable=False),
+    Column("level_rows", Integer, nullable=False), Column("slope_rows", Integer, nullable=False), Column("damping", Number, nullable=False),
+    Column("forecasts", Integer, nullable=False), Column("inside", Number), Column("error_mm", Number), Column("persistence_mm", Number), Column("trend_mm", Number),
+    _text("reason"),  # why the horizon is withheld; empty = it is not
+)  # fmt: skip
+point_forecast = Table(
+    "point_forecast", metadata,  # the newest forecast of a point, one row; an older issue is made again from the readings
+    Column("point_id", BigId, ForeignKey("point.id"), primary_key=True, autoincrement=False), Column("point_issue_id", BigId, ForeignKey("point_issue.id"), nullable=False),
+    Column("value_mm", Number),
+    Column("middle_1_mm", Number), Column("middle_2_mm", Number), Column("middle_3_mm", Number),  # by number of the horizon; empty = withheld
+    Column("half_1_mm", Number), Column("half_2_mm", Number), Column("half_3_mm", Number),  # to either end of the interval of 80 %
+    _text("reason"),  # why there is none at one horizon or more; empty = all are there
+)  # fmt: skip
 
 rejected_message = Table(
     "rejected_message", metadata,

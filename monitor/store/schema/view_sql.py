@@ -407,6 +407,22 @@ FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening
   a.compared_with, p.latitude, p.longitude, l.id AS look_id, l.looked_at, h.number, h.common
 FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening h ON h.point_look_id = l.id
   JOIN point_anomaly a ON a.point_happening_id = h.id JOIN point p ON p.id = a.point_id""",
+        "point_forecast_issues": """SELECT i.site, s.name AS point_set, i.id AS issue_id, i.issued_at, i.ended_at, i.known_at, i.newest_at,
+  i.points, i.withheld, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at, h.model, h.level_rows, h.slope_rows, h.damping,
+  h.forecasts AS held_out, h.inside AS held_out_inside_80, h.error_mm AS held_out_error_mm,
+  h.persistence_mm AS held_out_persistence_mm, h.trend_mm AS held_out_trend_mm,
+  i.digest, CASE WHEN i.reason <> '' THEN i.reason ELSE coalesce(h.reason, '') END AS reason
+FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
+        "point_forecasts": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, i.id AS issue_id, i.issued_at,
+  i.newest_at, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at, h.model, f.value_mm,
+  CASE h.number WHEN 1 THEN f.middle_1_mm - f.half_1_mm WHEN 2 THEN f.middle_2_mm - f.half_2_mm ELSE f.middle_3_mm - f.half_3_mm END AS q10,
+  CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END AS q50,
+  CASE h.number WHEN 1 THEN f.middle_1_mm + f.half_1_mm WHEN 2 THEN f.middle_2_mm + f.half_2_mm ELSE f.middle_3_mm + f.half_3_mm END AS q90,
+  CASE WHEN h.reason <> '' THEN h.reason
+       WHEN CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END IS NULL THEN f.reason
+       ELSE '' END AS reason
+FROM point_set s JOIN point p ON p.point_set_id = s.id JOIN point_forecast f ON f.point_id = p.id
+  JOIN point_issue i ON i.id = f.point_issue_id JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
         "rejected_messages": f"""SELECT id AS rejected_id, received_at, topic, code, reason, client, payload_bytes,
   {d.hexadecimal("substr(payload, 1, 256)")} AS payload_start_hex, digest, times, replayed_at, replay_result,
   retained, payload_bytes > length(payload) AS cut

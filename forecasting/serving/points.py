@@ -1,0 +1,283 @@
+"""Forecasts of satellite points by the ten thousand: one rule for all points of a set, intervals by the past of each.
+
+The rule is chosen on some points of the set, and tried on dates that it did not see. A table of points is then forecast
+at once, with no loop over points; a point knows nothing of the others, so any division into tables gives the same.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from forecasting.data.series import Floats, Panel, nominal_step
+from forecasting.data.splits import Block
+from forecasting.data.units import spell_span
+from forecasting.data.windows import last_value, targets
+from forecasting.serving.conformal import MINIMUM_SCORES, rank_margins
+from forecasting.serving.issue import find_silent
+from forecasting.simple.baselines import LevelDrift, fit_lld
+
+STEPS: Final = (1, 5, 15)  # acquisitions ahead
+NOMINAL: Final = 0.8
+HISTORY: Final = 400  # rows of the grid, the newest
+RECENT: Final = 60  # acquisitions whose median interval is that of the grid
+TREND_ROWS: Final = 150
+WARM_UP: Final = 20  # rows before an origin, so that an error is one of a forecast and not of a beginning
+HELD_OUT_SHARE: Final = 3  # the newest third of the rows is tried, 60 of them at most
+HELD_OUT_MOST: Final = 60
+LEAST_INSIDE: Final = 0.7  # of what was held out; below it a horizon is withheld
+FEWEST: Final = 42  # acquisitions; fewer leave every point silent
+PERSISTENCE: Final = (1, 1, 0.0)
+TREND: Final = (TREND_ROWS, TREND_ROWS - 1, 1.0)
+NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
+
+
+@dataclass(frozen=True, slots=True)
+class PointRecord:
+    """Points on common acquisitions.
+
+    Attributes:
+        times_s: of the acquisitions, epoch seconds, rising; shape (T,).
+        values: mm, NaN where there is none; shape (points, T).
+    """
+
+    times_s: Floats
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a rule did on dates that it had not seen, at one horizon.
+
+    Attributes:
+        steps: acquisitions ahead.
+        level_rows: mean of so many rows,
+        slope_rows: and a slope over so many intervals,
+        damping: of which this share is carried on.
+        forecasts: that could be compared.
+        inside: share of them in the interval of 80 %; None where none could be compared.
+        error_mm: mean of their errors without sign.
+        persistence_mm: that of "stays as it is".
+        trend_mm: that of the line through the newest 150 rows.
+        reason: why the horizon is withheld; empty where it is not.
+    """
+
+    steps: int
+    level_rows: int
+    slope_rows: int
+    damping: float
+    forecasts: int = 0
+    inside: float | None = None
+    error_mm: float | None = None
+    persistence_mm: float | None = None
+    trend_mm: float | None = None
+    reason: str = ""
+
+    @property
+    def rule(self) -> tuple[int, int, float]:
+        """As `LevelDrift` takes it."""
+        return (self.level_rows, self.slope_rows, self.damping)
+
+    @property
+    def model(self) -> str:
+        """Its name among the simple forecasts."""
+        return NAMES.get(self.rule, "lld")
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Choose a rule on some points of a set."""
+
+    record: PointRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Interval and rows of the grid, and the rule at each horizon, or in `reason` why there is none."""
+
+    step_s: float = 0.0
+    rows: int = 0
+    horizons: tuple[Tried, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasting:
+    """Forecast a table of points.
+
+    Attributes:
+        record: the points.
+        end_s: newest acquisition of the set, from which all horizons count.
+        step_s: interval of the grid.
+        rows: of the grid; one for all tables, so that errors of all points begin at the same date.
+        horizons: the rules.
+        widest_mm: half an interval of 80 % that is too noisy one acquisition ahead; None where nobody knows it.
+    """
+
+    record: PointRecord
+    end_s: float
+    step_s: float
+    rows: int
+    horizons: tuple[Tried, ...]
+    widest_mm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointForecast:
+    """One point: its newest value, middle and half the width of 80 % at each horizon; None is withheld, with why."""
+
+    value_mm: float | None
+    middle_mm: tuple[float | None, ...]
+    half_mm: tuple[float | None, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PointForecasts:
+    """Every point of a table, in its order."""
+
+    points: tuple[PointForecast, ...]
+
+
+def lay_on_grid(record: PointRecord, end_s: float, step_s: float, rows: int) -> Floats:
+    """Rows that end at `end_s`, shape (rows, points): of each row the nearest acquisition within half an interval.
+
+    No mean is taken: a denser past would look quieter than the present is.
+
+    >>> record = PointRecord(np.array([0.0, 6.0, 12.0, 24.0]), np.array([[1.0, 2.0, 3.0, 4.0]]))
+    >>> lay_on_grid(record, 36.0, 12.0, 4)[:, 0].tolist()
+    [1.0, 3.0, 4.0, nan]
+    """
+    back = (end_s - record.times_s) / step_s
+    row = rows - 1 - np.rint(back).astype(np.int64)
+    out = np.full((rows, record.values.shape[0]), np.nan)
+    for k in np.argsort(-np.abs(back - np.rint(back)), kind="stable"):  # the nearest comes last
+        if 0 <= row[k] < rows:
+            known = np.isfinite(record.values[:, k])
+            out[row[k], known] = record.values[known, k]
+    return out
+
+
+def choose_rule(asked: Choosing) -> Chosen:
+    """The simple forecast with the smallest error at each horizon, and what it did on dates that were held out."""
+    times_s = asked.record.times_s
+    if times_s.size < FEWEST:
+        return Chosen(reason=f"{times_s.size} acquisitions: at least {FEWEST} are needed")
+    step_s = nominal_step(np.diff(times_s[-RECENT:]))
+    rows = min(round(float(times_s[-1] - times_s[0]) / step_s) + 1, HISTORY)
+    values = lay_on_grid(asked.record, float(times_s[-1]), step_s, rows)
+    cut = rows - min(rows // HELD_OUT_SHARE, HELD_OUT_MOST)
+    found = []
+    for steps, before, now in zip(STEPS, _choose(values[:cut], step_s), _choose(values, step_s), strict=True):
+        tried, rule = _try(values, cut, steps, before), now
+        if tried.error_mm is not None and tried.persistence_mm is not None and tried.error_mm > tried.persistence_mm:
+            tried, rule = _try(values, cut, steps, PERSISTENCE), PERSISTENCE
+        found.append(replace(tried, level_rows=rule[0], slope_rows=rule[1], damping=rule[2]))
+    return Chosen(step_s, rows, tuple(found))
+
+
+def forecast_points(asked: Forecasting) -> PointForecasts:
+    """Forecast every point of a table, or say why not."""
+    values = lay_on_grid(asked.record, asked.end_s, asked.step_s, asked.rows)
+    names = tuple(f"{k:09}" for k in range(values.shape[1]))
+    panel = Panel(asked.end_s - (values.shape[0] - 1) * asked.step_s, asked.step_s, names, values)
+    silent = find_silent(panel)
+    last = np.array([values.shape[0] - 1])
+    newest = last_value(values, last)[0][0]
+    middles, halves = [], []
+    for tried in asked.horizons:
+        if tried.reason:
+            middles.append(np.full(newest.size, np.nan))
+            halves.append(np.full(newest.size, np.nan))
+            continue
+        errors, ahead = _look_back(values, tried.steps, tried.rule, values.shape[0])
+        half = rank_margins(errors, NOMINAL, tried.steps)
+        middles.append(np.where(np.isfinite(half), ahead, np.nan))
+        halves.append(np.where(np.isfinite(ahead), half, np.nan))
+    middle, half = np.stack(middles, axis=1), np.stack(halves, axis=1)
+    found = []
+    for k, name in enumerate(names):
+        reason = silent.get(name) or _find_reason(asked, half[k])
+        gone = bool(silent.get(name)) or reason.startswith("noise")
+        found.append(
+            PointForecast(
+                _plain(newest[k]), tuple(None if gone else _plain(x) for x in middle[k]),
+                tuple(None if gone else _plain(x) for x in half[k]), reason,
+            )
+        )  # fmt: skip
+    return PointForecasts(tuple(found))
+
+
+def _find_reason(asked: Forecasting, half: Floats) -> str:
+    if asked.widest_mm is not None and np.isfinite(half[0]) and half[0] > asked.widest_mm:
+        return (
+            f"noise: 80 % of past errors one acquisition ahead reach {half[0]:.0f} mm; from {asked.widest_mm:.1f} mm on "
+            "a wrong cycle of the phase cannot be told from movement"
+        )
+    short = [
+        one.steps for one, width in zip(asked.horizons, half, strict=True) if not one.reason and not np.isfinite(width)
+    ]
+    if not short:
+        return ""
+    return f"fewer than {MINIMUM_SCORES} past errors at {spell_span(short[0] * asked.step_s)}: no interval"
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if np.isfinite(number) else None
+
+
+def _choose(values: Floats, step_s: float) -> list[tuple[int, int, float]]:
+    """The best of persistence, `lld` and the trend at each horizon, by their errors on these rows."""
+    known = Block(0, values.shape[0])
+    panel = Panel(0.0, step_s, tuple(f"{k:09}" for k in range(values.shape[1])), values)
+    best = []
+    for steps, params in zip(STEPS, fit_lld(panel, known, STEPS).params, strict=True):
+        errors = {}
+        for rule in (PERSISTENCE, params, TREND):
+            errors[rule] = _mean(_look_back(values, steps, rule, values.shape[0])[0])
+        best.append(min(errors, key=lambda rule: (errors[rule], rule != PERSISTENCE)))
+    return best
+
+
+def _look_back(values: Floats, steps: int, rule: tuple[int, int, float], rows: int) -> tuple[Floats, Floats]:
+    """Errors without sign at past origins (N, S), and the forecast from the last of `rows` rows (S,)."""
+    origins = np.arange(min(WARM_UP, rows - 1), rows, dtype=np.int64)
+    made = LevelDrift("lld", (steps,), (rule,)).predict(values[:rows], origins)[:, :, 0]
+    return np.abs(targets(values[:rows], origins, steps) - made), made[-1]
+
+
+def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> Tried:
+    """Every origin from row `cut` on, with the interval that was known there."""
+    tried = Tried(steps, *rule)
+    errors, _ = _look_back(values, steps, rule, values.shape[0])
+    first = min(WARM_UP, values.shape[0] - 1)
+    count = inside = 0
+    for origin in range(cut, values.shape[0] - steps):
+        half = rank_margins(errors[: max(0, origin - steps - first + 1)], NOMINAL, steps)
+        missed = errors[origin - first]
+        judged = np.isfinite(half) & np.isfinite(missed)
+        count += int(judged.sum())
+        inside += int((missed[judged] <= half[judged]).sum())
+    if not count:
+        return replace(tried, reason="the record is too short to try a forecast so far ahead")
+    share = inside / count
+    plain = [_look_back(values, steps, one, values.shape[0])[0] for one in (PERSISTENCE, TREND)]
+    held = [one[cut - first :] for one in (errors, *plain)]
+    known = np.isfinite(np.stack(held)).all(axis=0)
+    if not known.any():
+        return replace(tried, forecasts=count, inside=share, reason="nothing to compare it with stays observed")
+    reason = f"of {count} forecasts held out {100.0 * share:.0f} % lay inside the interval of 80 %"
+    return replace(
+        tried,
+        forecasts=count,
+        inside=share,
+        error_mm=float(held[0][known].mean()),
+        persistence_mm=float(held[1][known].mean()),
+        trend_mm=float(held[2][known].mean()),
+        reason="" if share >= LEAST_INSIDE else reason,
+    )
+
+
+def _mean(errors: Floats) -> float:
+    known = np.isfinite(errors)
+    return float(errors[known].mean()) if known.any() else float("inf")

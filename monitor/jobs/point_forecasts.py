@@ -1,0 +1,196 @@
+"""Forecast satellite points when a file of them has come in; all that is said is advice.
+
+An issue is a function of stored rows: what had come in when a delivery was through. It can be made again, and its
+digest says whether every number is the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
+from datetime import datetime, timedelta
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from forecasting.serving.points import (
+    Choosing,
+    Chosen,
+    Forecasting,
+    PointForecast,
+    PointForecasts,
+    PointRecord,
+    Tried,
+)
+from monitor.config.service import ComputeSection, ServiceConfig
+from monitor.domain.canonical import canonical_json
+from monitor.domain.instants import epoch_s, parse
+from monitor.domain.site import Site
+from monitor.errors import JobError
+from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, read_table
+from monitor.jobs.worker import run_all_in_workers, run_in_worker
+from monitor.store.database.engine import Database
+from monitor.store.job_runs import IDLE
+from monitor.store.models.point_forecasts import (
+    AskedIssue,
+    Ended,
+    IssueHorizon,
+    PointIssue,
+    clear_forecasts,
+    end_issue,
+    list_due,
+    load_asked,
+    open_issue,
+    save_forecasts,
+)
+from monitor.store.readings.points import list_point_ids
+from monitor.worker.compute import is_stopping
+from monitor.worker.records import Task
+
+CHOOSE: Final = Task("forecasting.serving.points:choose_rule", Choosing, Chosen)
+FORECAST: Final = Task("forecasting.serving.points:forecast_points", Forecasting, PointForecasts)
+Piece = tuple[list[int], tuple[PointForecast, ...]]
+
+
+def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
+    """Forecast every set of which something came in; returns one line that says what was done.
+
+    Raises:
+        JobError: workers failed at some sets, once the others were forecast.
+    """
+    with db.read() as c:
+        due = list_due(c, site.id)
+    said, failed = [], []
+    for asked in due:
+        try:
+            said.append(f"{asked.name}: {_issue(db, config.compute, asked, now)}")
+        except JobError as error:
+            if is_stopping():
+                raise
+            failed.append(f"{asked.name}: {error}")
+    if failed:
+        raise JobError("; ".join([*failed, *said]))
+    return "; ".join(said) or IDLE
+
+
+def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
+    """Whether every number of an issue that ended comes again from the rows that it was made from."""
+    with db.read() as c:
+        asked, digest = load_asked(c, issue_id)
+    ids, rules, chosen = _prepare(db, plan, asked)
+    tally = _Tally(rules)
+    for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
+        tally.add(mine, answers)
+    return tally.end().digest == digest
+
+
+def _issue(db: Database, plan: ComputeSection, asked: AskedIssue, now: datetime) -> str:
+    ids, rules, chosen = _prepare(db, plan, asked)
+    with db.write() as c:
+        issue_id = open_issue(c, asked, rules, now)
+    tally = _Tally(rules)
+    for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
+        tally.add(mine, answers)
+        with db.write() as c:
+            rows = [(one.value_mm, *one.middle_mm, *one.half_mm, one.reason) for one in answers]
+            save_forecasts(c, asked.point_set_id, issue_id, mine, rows)
+    if not _can_serve(chosen):  # what an earlier issue said is over
+        for first in range(0, len(ids), AT_ONCE):
+            with db.write() as c:
+                clear_forecasts(c, asked.point_set_id, ids[first : first + AT_ONCE])
+    found = tally.end()
+    with db.write() as c:
+        end_issue(c, issue_id, found, now)
+    return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
+
+
+def _can_serve(chosen: Chosen) -> bool:
+    return any(not one.reason for one in chosen.horizons)
+
+
+def _describe(rules: PointIssue, found: Ended) -> str:
+    until = "" if rules.newest_at is None else f" from {rules.newest_at:%Y-%m-%d}"
+    none = [f"none {one.steps} acquisitions ahead: {one.reason}" for one in rules.horizons if one.reason]
+    more = [f"{found.withheld} points without"] if found.withheld else []
+    return "; ".join([f"{found.points} points forecast{until}", *more, *none])
+
+
+def _prepare(db: Database, plan: ComputeSection, asked: AskedIssue) -> tuple[list[int], PointIssue, Chosen]:
+    """The points, and the rules that a thousand of them give."""
+    with db.read() as c:
+        ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
+    dates, values = read_table(db, asked.unit, asked.known_at, ids[:: max(1, len(ids) // LEARN_FROM)])
+    chosen = run_in_worker(plan, CHOOSE, Choosing(_record(dates, values)))
+    newest_at = parse(dates[-1]) if dates else None
+    if newest_at is None or chosen.reason:
+        return ids, PointIssue(newest_at, 0.0, reason=chosen.reason), chosen
+    horizons = [_spell(k, one, newest_at, chosen.step_s) for k, one in enumerate(chosen.horizons, 1)]
+    return ids, PointIssue(newest_at, chosen.step_s, tuple(horizons)), chosen
+
+
+def _spell(number: int, one: Tried, newest_at: datetime, step_s: float) -> IssueHorizon:
+    target_at = newest_at + timedelta(seconds=one.steps * step_s)
+    return IssueHorizon(
+        number, one.steps, target_at, one.model, one.level_rows, one.slope_rows, one.damping, one.forecasts, one.inside,
+        one.error_mm, one.persistence_mm, one.trend_mm, one.reason,
+    )  # fmt: skip
+
+
+def _record(dates: Sequence[str], values: np.ndarray) -> PointRecord:
+    return PointRecord(np.array([epoch_s(parse(at)) for at in dates]), values)
+
+
+def _forecast(
+    db: Database, plan: ComputeSection, asked: AskedIssue, ids: list[int], rules: PointIssue, chosen: Chosen
+) -> Iterator[Piece]:
+    """Every point, table by table in the order of ids; nothing where no horizon can be served."""
+    if not _can_serve(chosen) or rules.newest_at is None:
+        return
+    tables = iter(range(0, len(ids), AT_ONCE))
+    while some := list(islice(tables, TABLES)):
+        shares = [ids[first : first + AT_ONCE] for first in some]
+        asks = _Tables(db, asked, shares, rules.newest_at, chosen)
+        for share, answer in zip(shares, run_all_in_workers(plan, FORECAST, asks), strict=True):
+            if len(answer.points) != len(share):
+                raise JobError("the answer of the worker is not about the points of the question")
+            yield share, answer.points
+
+
+class _Tables(Sequence[Forecasting]):
+    """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
+
+    def __init__(
+        self, db: Database, asked: AskedIssue, shares: list[list[int]], newest_at: datetime, chosen: Chosen
+    ) -> None:
+        self._db, self._asked, self._shares, self._chosen = db, asked, shares, chosen
+        self._end_s = epoch_s(newest_at)
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def __getitem__(self, index: int) -> Forecasting:  # type: ignore[override]  # nobody takes a slice
+        dates, values = read_table(self._db, self._asked.unit, self._asked.known_at, self._shares[index])
+        jump_mm = self._asked.jump_mm
+        return Forecasting(
+            _record(dates, values), self._end_s, self._chosen.step_s, self._chosen.rows, self._chosen.horizons,
+            None if jump_mm is None else jump_mm / 2.0,
+        )  # fmt: skip
+
+
+class _Tally:
+    """What an issue adds up to."""
+
+    def __init__(self, rules: PointIssue) -> None:
+        said = [rules.reason, *(str(value) for one in rules.horizons for value in astuple(one))]
+        self._digest = sha256(canonical_json(said).encode())
+        self._points = self._withheld = 0
+
+    def add(self, ids: list[int], answers: tuple[PointForecast, ...]) -> None:
+        for point, one in zip(ids, answers, strict=True):  # one by one: the division into tables does not count
+            self._digest.update(repr((point, *astuple(one))).encode())
+        given = sum(any(x is not None for x in one.middle_mm) for one in answers)
+        self._points += given
+        self._withheld += len(answers) - given
+
+    def end(self) -> Ended:
+        return Ended(self._points, self._withheld, self._digest.hexdigest())

@@ -1,0 +1,174 @@
+"""Forecasts of satellite points: what is due, an issue with its rules, and one row per point, the newest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from monitor.errors import NotFoundError
+from monitor.store.database.bulk import insert_rows
+from monitor.store.database.engine import insert as upsert
+from monitor.store.readings.points import find_newest_point, list_newest_deliveries
+from monitor.store.schema import tables as t
+
+HORIZONS: Final = 3  # of one row
+_NUMBERS: Final = (
+    "value_mm", *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)), *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
+)  # fmt: skip
+_COLUMNS: Final = {
+    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "reason": "text"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AskedIssue:
+    """What an issue reads: with this alone it can be made again.
+
+    Attributes:
+        site: whose set it is.
+        point_set_id: the set.
+        name: of the set.
+        unit: of its values.
+        delivery_id: the newest delivery.
+        known_at: when that was through; what came in later is not read.
+        last_point_id: the newest point of the set then.
+        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
+    """
+
+    site: str
+    point_set_id: int
+    name: str
+    unit: str
+    delivery_id: int
+    known_at: datetime
+    last_point_id: int
+    jump_mm: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class IssueHorizon:
+    """The rule at one horizon, and what it did on dates that were held out; columns of the table."""
+
+    number: int
+    steps: int
+    target_at: datetime
+    model: str
+    level_rows: int
+    slope_rows: int
+    damping: float
+    forecasts: int
+    inside: float | None
+    error_mm: float | None
+    persistence_mm: float | None
+    trend_mm: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PointIssue:
+    """The rules of an issue before a point is forecast, or in `reason` why none is."""
+
+    newest_at: datetime | None
+    step_s: float
+    horizons: tuple[IssueHorizon, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of an issue: points with and without a forecast, and the digest of its rules and of every number."""
+
+    points: int
+    withheld: int
+    digest: str
+
+
+def list_due(c: Connection, site: str) -> list[AskedIssue]:
+    """The sets of a site of which something came in since they were forecast to the end."""
+    i = t.point_issue.c
+    ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
+    return [
+        AskedIssue(
+            site, r.point_set_id, r.name, r.unit, r.delivery_id, r.received_at, find_newest_point(c, r.point_set_id),
+            r.jump_mm,
+        )
+        for r in list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
+    ]  # fmt: skip
+
+
+def open_issue(c: Connection, asked: AskedIssue, found: PointIssue, now: datetime) -> int:
+    """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
+    i, h = t.point_issue.c, t.point_issue_horizon
+    row = {
+        "site": asked.site, "point_set_id": asked.point_set_id, "delivery_id": asked.delivery_id,
+        "known_at": asked.known_at, "last_point_id": asked.last_point_id, "jump_mm": asked.jump_mm, "issued_at": now,
+        "newest_at": found.newest_at, "step_s": found.step_s, "points": 0, "withheld": 0, "digest": "",
+        "reason": found.reason,
+    }  # fmt: skip
+    changed = {name: row[name] for name in ("issued_at", "last_point_id", "newest_at", "step_s", "reason")}
+    added = upsert(c, t.point_issue).values(row)
+    kept = c.execute(
+        added.on_conflict_do_update(index_elements=[i.point_set_id, i.delivery_id], set_=changed).returning(i.id)
+    ).scalar_one()
+    c.execute(delete(h).where(h.c.point_issue_id == kept))
+    if found.horizons:
+        c.execute(insert(h), [_pick(one) | {"point_issue_id": kept} for one in found.horizons])
+    return int(kept)
+
+
+def save_forecasts(
+    c: Connection, set_id: int, issue_id: int, ids: Sequence[int], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Put the forecasts of some points in the place of the earlier ones.
+
+    Args:
+        c: a write transaction.
+        set_id: the set.
+        issue_id: whose they are.
+        ids: the points, rising; all points of the set between the first and the last.
+        rows: value, middles, halves and reason of each.
+    """
+    clear_forecasts(c, set_id, ids)
+    told = [(point, issue_id, *row) for point, row in zip(ids, rows, strict=True)]
+    insert_rows(c, "point_forecast", _COLUMNS, told)
+
+
+def clear_forecasts(c: Connection, set_id: int, ids: Sequence[int]) -> None:
+    """Take away what is known of all points of a set between the first and the last of these."""
+    p = t.point.c
+    mine = select(p.id).where(p.point_set_id == set_id, p.id.between(ids[0], ids[-1]))
+    c.execute(delete(t.point_forecast).where(t.point_forecast.c.point_id.in_(mine)))
+
+
+def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None:
+    """Every point is through."""
+    c.execute(
+        update(t.point_issue)
+        .where(t.point_issue.c.id == issue_id)
+        .values(points=found.points, withheld=found.withheld, digest=found.digest, ended_at=now)
+    )
+
+
+def load_asked(c: Connection, issue_id: int) -> tuple[AskedIssue, str]:
+    """What an issue read, and its digest.
+
+    Raises:
+        NotFoundError: there is none of this number that ended.
+    """
+    i, s = t.point_issue.c, t.point_set.c
+    row = c.execute(
+        select(t.point_issue, s.name, s.unit).join(t.point_set, s.id == i.point_set_id).where(
+            i.id == issue_id, i.ended_at.is_not(None)
+        )
+    ).first()  # fmt: skip
+    if row is None:
+        raise NotFoundError(f"there is no issue of points with the number {issue_id}")
+    return AskedIssue(
+        row.site, row.point_set_id, row.name, row.unit, row.delivery_id, row.known_at, row.last_point_id, row.jump_mm
+    ), row.digest
+
+
+def _pick(one: IssueHorizon) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in IssueHorizon.__slots__}
