@@ -8,6 +8,8 @@ from forecasting.data.series import Floats
 
 DRAWS = 999
 LEAST_BLOCKS = 3
+CELLS_AT_ONCE = 1 << 16
+"""Blocks that are drawn at a time: 480 comparisons ask for 96,000 draws, which together would take a gigabyte."""
 
 
 def block_bootstrap(
@@ -37,9 +39,12 @@ def block_bootstrap(
     blocks = math.ceil(n / length)
     if blocks < LEAST_BLOCKS:
         return None
-    start = np.random.default_rng(seed).integers(0, n, (draws, blocks))
-    sums, counts = (_sum_blocks(one, length)[start].sum(axis=1) for one in (total, count.astype(np.float64)))
-    low, high = np.quantile(sums / counts, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
+    chance, means = np.random.default_rng(seed), np.empty(draws)
+    sums, counts = (_sum_blocks(one, length) for one in (total, count.astype(np.float64)))
+    for first in range(0, draws, part := max(1, CELLS_AT_ONCE // blocks)):  # the draws are the same in any parts
+        start = chance.integers(0, n, (min(part, draws - first), blocks))
+        means[first : first + part] = sums[start].sum(axis=1) / counts[start].sum(axis=1)
+    low, high = np.quantile(means, ((1.0 - level) / 2.0, (1.0 + level) / 2.0))
     return float(low), float(high)
 
 

@@ -1,8 +1,11 @@
 """Scores of fans and intervals of scores, beside closed forms and the libraries that know them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from forecasting.evaluation import resampling
 from forecasting.evaluation.distribution import crps, pit, roll
 from forecasting.evaluation.resampling import block_bootstrap
 from forecasting.metrics import inside, pinball, winkler
@@ -74,6 +77,18 @@ def test_block_bootstrap_of_independent_scores_is_that_of_scipy():
     ours = block_bootstrap(scores, 1, draws=4000)
     assert ours is not None
     assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)
+
+
+def test_block_bootstrap_draws_the_same_in_any_parts_and_never_all_at_once(monkeypatch):
+    scores = RNG.normal(size=1500)
+    tracemalloc.start()
+    whole = block_bootstrap(scores, 1, draws=20_000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 * 20_000 * 125 / 4, "a quarter of the table of all draws"
+    for cells in (1000, 1 << 30):
+        monkeypatch.setattr(resampling, "CELLS_AT_ONCE", cells)
+        assert block_bootstrap(scores, 1, draws=20_000) == whole
 
 
 def test_block_bootstrap_knows_that_neighbours_are_alike():
