@@ -29,6 +29,7 @@ LEAST_INSIDE: Final = 0.7  # of what was held out; below it a horizon is withhel
 FEWEST: Final = 42  # acquisitions; fewer leave every point silent
 PERSISTENCE: Final = (1, 1, 0.0)
 TREND: Final = (TREND_ROWS, TREND_ROWS - 1, 1.0)
+TOO_SHORT: Final = "the record is too short to try a forecast so far ahead"
 NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
 
@@ -211,8 +212,8 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
 def _find_reason(asked: Forecasting, half: Floats) -> str:
     if asked.widest_mm is not None and np.isfinite(half[0]) and half[0] > asked.widest_mm:
         return (
-            f"noise: 80 % of past errors one acquisition ahead reach {half[0]:.0f} mm; from {asked.widest_mm:.1f} mm on "
-            "a wrong cycle of the phase cannot be told from movement"
+            f"noise: 80 % of past errors one acquisition ahead reach {half[0]:.0f} mm; from {asked.widest_mm:.1f} mm "
+            "on a wrong cycle of the phase cannot be told from movement"
         )
     short = [
         one.steps for one, width in zip(asked.horizons, half, strict=True) if not one.reason and not np.isfinite(width)
@@ -259,13 +260,13 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
         count += int(judged.sum())
         inside += int((missed[judged] <= half[judged]).sum())
     if not count:
-        return replace(tried, reason="the record is too short to try a forecast so far ahead")
+        return replace(tried, reason=TOO_SHORT)
     share = inside / count
     plain = [_look_back(values, steps, one, values.shape[0])[0] for one in (PERSISTENCE, TREND)]
     held = [one[cut - first :] for one in (errors, *plain)]
     known = np.isfinite(np.stack(held)).all(axis=0)
     if not known.any():
-        return replace(tried, forecasts=count, inside=share, reason="nothing to compare it with stays observed")
+        return replace(tried, forecasts=count, inside=share, reason=TOO_SHORT)
     reason = f"of {count} forecasts held out {100.0 * share:.0f} % lay inside the interval of 80 %"
     return replace(
         tried,

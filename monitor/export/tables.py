@@ -54,14 +54,15 @@ TABLES: Final[dict[str, Table]] = {
     "footprints": Table("scene_polygons", "acquired_at", ("acquired_at", "scene_hash", "model_hash", "polygon_id")),
     "outlines": Table("scene_outlines", "acquired_at", ("acquired_at", "scene_hash", "outline_id")),
     "insar-points": Table("insar_points", "newest_at", ("point_set", "pid")),
+    "point-forecasts": Table("point_forecasts", "target_at", ("point_set", "pid", "horizon")),
 }
 FORMATS: Final = ("csv", "parquet")
 # columns of these views by what they hold, for typed files; the rest is text, or an instant where the name ends in _at
 _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
     **dict.fromkeys(
-        ("revision", "n", "n_filters", "n_agree", "level", "peak_level", "sequence", "from_level",
-         "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
+        ("revision", "n", "issue_id", "horizon", "n_filters", "n_agree", "level", "peak_level", "sequence",
+         "from_level", "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
          "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
         "integer",
     ),

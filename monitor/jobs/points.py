@@ -94,7 +94,10 @@ def repeats(db: Database, plan: ComputeSection, site: Site, look_id: int) -> boo
     """Whether a stored look comes again from the rows that it was made from."""
     with db.read() as c:
         kept = load_look(c, look_id)
-    return make_look(db, plan, site, kept.asked) == kept.found
+    found = make_look(db, plan, site, kept.asked)
+    if found.reason and kept.found.reason:  # why it could not be made may be said in other words since
+        found = replace(found, reason=kept.found.reason)
+    return found == kept.found
 
 
 def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) -> PointLook:

@@ -27,7 +27,16 @@ from monitor.store import job_runs, service_state
 from monitor.store.alerting import alerts, digests, duty, events, offsets, sites
 from monitor.store.database.audit import add_audit
 from monitor.store.database.engine import Database
-from monitor.store.models import anomaly_budget, anomaly_labels, fits, forecasts, point_looks, proofs, seasons
+from monitor.store.models import (
+    anomaly_budget,
+    anomaly_labels,
+    fits,
+    forecasts,
+    point_forecasts,
+    point_looks,
+    proofs,
+    seasons,
+)
 from monitor.store.people import api_tokens, guesses, users
 from monitor.store.readings import instruments, messages, observations, photos, points
 from monitor.store.scenes.outlines import Unsure, save_unsure
@@ -410,6 +419,25 @@ def _fill_points(c: Connection) -> None:
     added = points.add_point_values(c, placed, late, NOW, NOW)
     points.add_delivery(c, "north-bench", set_id, "radar.csv", NOW, NOW - days(2), added)
     _fill_point_look(c, placed["p0"].id)
+    _fill_point_forecasts(c, [placed[name].id for name in ("p0", "p1", "p2")])
+
+
+def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
+    (asked,) = point_forecasts.list_due(c, "north-bench")
+    short = "the record is too short to try a forecast so far ahead"
+    tried = (2400, 0.81, 2.5, 2.75, 2.6, "")
+    horizons = tuple(
+        point_forecasts.IssueHorizon(number, steps, NOW - days(2 - 12 * steps), "lld", 5, 3, 0.25, *told)
+        for number, steps, told in ((1, 1, tried), (2, 5, tried), (3, 15, (0, None, None, None, None, short)))
+    )
+    found = point_forecasts.PointIssue(NOW - days(2), 12 * 86400.0, horizons)
+    issue_id = point_forecasts.open_issue(c, asked, found, NOW)
+    none = (None,) * 6
+    point_forecasts.save_forecasts(c, asked.point_set_id, issue_id, ids, [
+        (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, ""),
+        (-2.0, *none, "stale: newest observation is older than 3 intervals"),
+    ])  # fmt: skip
+    point_forecasts.end_issue(c, issue_id, point_forecasts.Ended(2, 1, "cd" * 32), NOW)
 
 
 def _fill_point_look(c: Connection, point_id: int) -> None:

@@ -21,6 +21,7 @@ from detection.anomaly.windows import Series
 RULES: Final = "rules"  # the one detector, with the whole budget
 FAR: Final = 3.0  # scales: so far a point went with the others
 FEWEST_ACQUISITIONS: Final = 60
+USUAL_FROM: Final = 75  # of a thousand drawn points; of 60 points 83
 MOST: Final = 2000  # alarms of a table, the strongest
 BUDGET: Final = 0.001  # false alarms per point and month: of ten thousand points ten a month
 Mask = NDArray[np.bool_]
@@ -35,7 +36,10 @@ def count_thresholds(asked: Counting) -> Counted:
     samples = {f"{row:06}": Series(times_s, one, step_s) for row, one in enumerate(values)}
     try:
         counted = train_detector(RULES, samples, asked.budget, 0).thresholds
-    except (InputError, ThresholdError) as error:
+    except ThresholdError:  # its own words are of sensors and tails
+        few = f"{values.shape[1]} acquisitions of {len(values)} points are too few to say what is usual"
+        return Counted({}, f"{few}: nothing is scored before about {USUAL_FROM} acquisitions without holes")
+    except InputError as error:
         return Counted({}, str(error))
     found = {part: one.value for part, one in counted.items()}
     return Counted({RULES: found}, "" if found else "no threshold holds this budget on this record")

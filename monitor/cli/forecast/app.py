@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.forecast import explain, grid, models, refit, season, trials
+from monitor.cli.forecast import explain, grid, models, points, refit, season, trials
 from monitor.cli.identity import name_helper
 from monitor.cli.session import (
     LARGEST_SEED,
@@ -69,6 +69,7 @@ for verb, example in (
         'slopeward forecast retire 3fa1b2 --site north-bench --reason "trained before the re-zero"',
     ),
     (grid.grid, "slopeward forecast grid --site north-bench --grid grid.toml"),
+    (points.points, "slopeward forecast points --site north-bench --most 20"),
     (refit.refit, "slopeward forecast refit --site north-bench"),
     (season.season, "slopeward forecast season --site north-bench --station G1"),
     (trials.backtest, "slopeward forecast backtest --data SK --horizons 1d,7d,30d --models auto,gru --json"),

@@ -12,6 +12,7 @@ from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
 from monitor.store.readings.points import find_newest_point, list_newest_deliveries
 from monitor.store.schema import tables as t
+from monitor.store.schema.views import load_view
 
 HORIZONS: Final = 3  # of one row
 _NUMBERS: Final = (
@@ -149,6 +150,39 @@ def end_issue(c: Connection, issue_id: int, found: Ended, now: datetime) -> None
         .where(t.point_issue.c.id == issue_id)
         .values(points=found.points, withheld=found.withheld, digest=found.digest, ended_at=now)
     )
+
+
+def load_newest_issues(c: Connection, site: str) -> list[dict[str, Any]]:
+    """Rows of `point_forecast_issues`: of each set of a site the newest issue that ended, by name and horizon."""
+    i = t.point_issue.c
+    newest = select(func.max(i.id)).where(i.site == site, i.ended_at.is_not(None)).group_by(i.point_set_id)
+    ids = frozenset(c.execute(newest).scalars())
+    return load_view(c, "point_forecast_issues", order_by=("point_set", "horizon"), issue_id=ids) if ids else []
+
+
+def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
+    """Rows of `point_forecasts` at the farthest horizon that is served: the largest movements to come first."""
+    i, h, f, p = t.point_issue.c, t.point_issue_horizon.c, t.point_forecast.c, t.point.c
+    found = []
+    for one in load_newest_issues(c, site):
+        served = select(func.max(h.number)).where(h.point_issue_id == one["issue_id"], h.reason == "")
+        number = c.execute(served).scalar()
+        if one["horizon"] is None or one["horizon"] != number:
+            continue
+        moves = func.abs(f[f"middle_{number}_mm"] - f.value_mm)
+        names = (
+            select(p.pid)
+            .join(t.point_forecast, f.point_id == p.id)
+            .join(t.point_issue, i.id == f.point_issue_id)
+            .where(i.id == one["issue_id"], moves.is_not(None))
+            .order_by(moves.desc(), p.id)
+            .limit(most)
+        )
+        pids = frozenset(c.execute(names).scalars())
+        which = {"site": site, "point_set": one["point_set"], "horizon": number, "pid": pids}
+        rows = load_view(c, "point_forecasts", **which) if pids else []
+        found += sorted(rows, key=lambda row: (-abs(row["q50"] - row["value_mm"]), row["pid"]))
+    return found
 
 
 def load_asked(c: Connection, issue_id: int) -> tuple[AskedIssue, str]:

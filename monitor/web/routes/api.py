@@ -124,6 +124,18 @@ def list_point_looks(request: Request, site: str, limit: Limit = 20) -> list[dic
     return [{**r, "happenings": [h for h in happened if h["look_id"] == r["look_id"]]} for r in looks]
 
 
+@router.get("/sites/{site}/forecasts/points", tags=["forecasts"])
+def list_point_forecasts(
+    request: Request, site: str, pid: Annotated[str | None, Query(max_length=64)] = None, limit: Limit = 20
+) -> list[dict[str, Any]]:
+    """Newest issues of satellite points, an entry per horizon; with `pid` the forecasts of that point."""
+    with context_of(request).db.read() as c:
+        find_card(c, site)
+        if pid is not None:
+            return load_view(c, "point_forecasts", order_by=["point_set", "horizon"], limit=limit, site=site, pid=pid)
+        return load_view(c, "point_forecast_issues", order_by=["-issue_id", "horizon"], limit=limit, site=site)
+
+
 @router.get("/alerts", tags=["alerts"])
 def list_alerts(
     request: Request, site: str | None = None, ledger: str | None = None, open: bool = False, limit: Limit = 100  # noqa: A002

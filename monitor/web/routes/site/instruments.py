@@ -19,6 +19,7 @@ from monitor.store.instrument_board import load_board
 from monitor.store.models.anomalies import load_held
 from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate, set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
+from monitor.store.models.point_forecasts import load_newest_issues
 from monitor.store.models.point_looks import load_looks
 from monitor.store.readings.gaps import load_gaps
 from monitor.web.access.callers import actor_of
@@ -55,6 +56,7 @@ def show_instruments(
         gaps = load_gaps(c, site, now - LISTED, now)
         held = load_held(c, site, now - LISTED, now)
         looks = load_looks(c, site, LOOKS)
+        ahead = load_newest_issues(c, site)
         budgets = [
             (row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())
         ]
@@ -77,7 +79,7 @@ def show_instruments(
         runs=runs[:LISTED_AT_MOST], held=held[:LISTED_AT_MOST], gaps=gaps[:LISTED_AT_MOST],
         left_runs=len(runs) - LISTED_AT_MOST, left_held=len(held) - LISTED_AT_MOST,
         left_gaps=len(gaps) - LISTED_AT_MOST,
-        looks=looks, listed=LISTED_AT_MOST, causes=CAUSES, budgets=budgets, unwell=unwell, total=len(rows),
+        looks=looks, ahead=ahead, listed=LISTED_AT_MOST, causes=CAUSES, budgets=budgets, unwell=unwell, total=len(rows),
     )  # fmt: skip
 
 

@@ -1,0 +1,78 @@
+"""`slopeward forecast points`: where satellite points will be, and what such forecasts did on dates held out."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from monitor.cli.identity import narrow_to_reader
+from monitor.cli.session import NOTHING, ConfigOption, JsonOption, SiteOption, open_service, pick_site, say, show
+from monitor.store.models.point_forecasts import load_largest, load_newest_issues
+from monitor.store.schema.views import load_view
+
+
+def points(
+    site: SiteOption,
+    pid: Annotated[str | None, typer.Option("--pid", metavar="PID", help="All horizons of this point.")] = None,
+    most: Annotated[int, typer.Option(min=0, max=10_000, help="So many points that are to move most.")] = 10,
+    now: Annotated[bool, typer.Option("--now", help="Forecast what came in and was not forecast yet.")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Make each again; exit 1 where one differs")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the newest forecasts of each set of satellite points; exit 4 where there are none.
+
+    The service makes them after a file of points has come in. All of it is advice: no criterion reads it.
+    """
+    service, db = open_service(config)
+    chosen = pick_site(service, site)
+    with closing(db):
+        if now:
+            from monitor.jobs.point_forecasts import run
+
+            say(run(db, service, chosen, datetime.now(UTC)))
+        with db.read() as c:
+            narrow_to_reader(c, site)
+            issues = load_newest_issues(c, site)
+            if pid is not None:
+                rows = load_view(c, "point_forecasts", order_by=("point_set", "horizon"), site=site, pid=pid)
+            else:
+                rows = load_largest(c, site, most) if most else []
+        same: dict[int, bool] = {}
+        if recompute:
+            from monitor.jobs.point_forecasts import repeats
+
+            same = {k: repeats(db, service.compute, k) for k in {one["issue_id"] for one in issues}}
+    for one in issues:
+        differs = "" if same.get(one["issue_id"], True) else ": DIFFERS when made again"
+        show(one | {"same": same.get(one["issue_id"])}, _describe(one) + differs, as_json)
+    for row in rows:
+        show(row, f"  {_describe_point(row)}", as_json)
+    if not all(same.values()):
+        raise typer.Exit(1)
+    if not issues or (pid is not None and not rows):
+        say("no forecast of satellite points yet" if pid is None else f"no forecast of a point {pid!r}")
+        raise typer.Exit(NOTHING)
+
+
+def _describe(one: dict[str, Any]) -> str:
+    head = f"issue {one['issue_id']}, {one['point_set']}, known {one['known_at'][:16]}Z"
+    if one["horizon"] is None:
+        return f"{head}: not forecast: {one['reason']}"
+    ahead = f"{head}, for {one['target_at'][:10]}"
+    if one["reason"]:
+        return f"{ahead}: withheld: {one['reason']}"
+    inside = f"{100.0 * one['held_out_inside_80']:.0f} % inside the interval of 80 %"
+    errors = f"error {one['held_out_error_mm']:.1f} mm, {one['held_out_persistence_mm']:.1f} if all stays as it is"
+    counts = f"{one['points']} points, {one['withheld']} withheld"
+    tried = f"held out: {inside}, {errors}, {one['held_out_trend_mm']:.1f} by the trend"
+    return f"{ahead} by {one['model']}: {counts}; {tried}"
+
+
+def _describe_point(row: dict[str, Any]) -> str:
+    place = f"{row['pid']} at {row['latitude']:.5f}°, {row['longitude']:.5f}°"
+    if row["q50"] is None:
+        return f"{place}, {row['target_at'][:10]}: withheld: {row['reason']}"
+    between = f"80 % between {row['q10']:.1f} and {row['q90']:.1f}"
+    return f"{place}: {row['value_mm']:.1f} mm now, {row['q50']:.1f} mm on {row['target_at'][:10]}, {between}"
