@@ -62,8 +62,8 @@ _KINDS: Final[dict[str, str]] = {
     **dict.fromkeys(("at", "since", "data_until", "data_time", "window_from", "window_mid", "window_to"), "instant"),
     **dict.fromkeys(
         ("revision", "n", "issue_id", "horizon", "n_filters", "n_agree", "level", "peak_level", "sequence",
-         "from_level", "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id", "maintenance_id",
-         "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
+         "from_level", "to_level", "confirmations", "expected", "received", "alert_id", "offset_id", "event_id",
+         "maintenance_id", "outline_id", "parent_alert_id", "asks", "top_level", "calibration_age_days", "label_id"),
         "integer",
     ),
     **dict.fromkeys(("shown", "inside_80", "inside_95", "trusted", "alerted", "exercise", "votes",
