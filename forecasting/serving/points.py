@@ -213,7 +213,7 @@ def _find_reason(asked: Forecasting, half: Floats) -> str:
     if asked.widest_mm is not None and np.isfinite(half[0]) and half[0] > asked.widest_mm:
         return (
             f"noise: 80 % of past errors one acquisition ahead reach {half[0]:.0f} mm; from {asked.widest_mm:.1f} mm "
-            "on a wrong cycle of the phase cannot be told from movement"
+            "on a wrong cycle of the phase looks like movement"
         )
     short = [
         one.steps for one, width in zip(asked.horizons, half, strict=True) if not one.reason and not np.isfinite(width)

@@ -22,7 +22,7 @@ RULES: Final[dict[str, str]] = {
     **dict.fromkeys(("demo", "run", "simulate", "db upgrade", "db prune", "broker files", "channels test"), SERVES),
     **dict.fromkeys(
         ("evaluate", "ingest", "sources poll", "forecast run", "forecast train", "forecast grid",
-         "forecast season", "forecast refit", "anomalies score",
+         "forecast season", "forecast refit", "forecast points", "anomalies score",
          "anomalies train", "anomalies bench", "scenes add", "scenes learn", "scenes rates", "scenes track",
          "scenes velocity"),
         SERVES,

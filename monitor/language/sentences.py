@@ -119,7 +119,7 @@ SENTENCES: Final = (
     N_("{n} acquisitions: at least {n2} are needed"), N_("fewer than two acquisitions"), N_("no acquisition is newer than those looked at before"),
     N_("no threshold holds this budget on this record"),
     N_("{n} acquisitions of {n2} points are too few to say what is usual: nothing is scored before about {n3} acquisitions without holes"),
-    N_("noise: 80 % of past errors one acquisition ahead reach {n} mm; from {n2} mm on a wrong cycle of the phase cannot be told from movement"),
+    N_("noise: 80 % of past errors one acquisition ahead reach {n} mm; from {n2} mm on a wrong cycle of the phase looks like movement"),
     N_("of {n} forecasts held out {share} lay inside the interval of 80 %"),
     N_("the record is too short to try a forecast so far ahead"),
     N_("water falls {n} ± {n2} {unit} in {window}, bound {n3} {unit2}, level {n4} {unit3}"),

@@ -13,7 +13,7 @@ from monitor.cli.service import map as map_files
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.ingest.files.walled import CONVERT
 from monitor.ingest.sources.tasks import FETCH
-from monitor.jobs import anomaly, points
+from monitor.jobs import anomaly, point_forecasts, points
 from monitor.jobs.forecasts.tasks import (
     FORECAST_SITE,
     REFIT,
@@ -57,7 +57,7 @@ noise_floor_mm = 1.0
 
 TASKS = (
     FORECAST_SITE, REFIT, SPLIT_SEASONS, TRAIN_FORECASTER, TRAIN_DETECTOR, anomaly.SCORE, points.COUNT,
-    points.LOOK, READ_ONE, CUT, MAKE_FILES,
+    points.LOOK, point_forecasts.CHOOSE, point_forecasts.FORECAST, READ_ONE, CUT, MAKE_FILES,
     DRAW_STRIP, SCORE_CELL,
     DRAW, DESCRIBE, FETCH, CONVERT, UNDERSTAND, LEVEL_JOB, FORECAST_JOB, PRINT, DEVELOP, RECOMPUTE,
     map_files.TAKE, map_files.DRAW, map_files.PICTURE,

@@ -64,9 +64,9 @@ def _describe(one: dict[str, Any]) -> str:
     if one["reason"]:
         return f"{ahead}: withheld: {one['reason']}"
     inside = f"{100.0 * one['held_out_inside_80']:.0f} % inside the interval of 80 %"
-    errors = f"error {one['held_out_error_mm']:.1f} mm, {one['held_out_persistence_mm']:.1f} if all stays as it is"
+    errors = f"error {one['held_out_error_mm']:.1f} mm, {one['held_out_persistence_mm']:.1f} mm if all stays as it is"
     counts = f"{one['points']} points, {one['withheld']} withheld"
-    tried = f"held out: {inside}, {errors}, {one['held_out_trend_mm']:.1f} by the trend"
+    tried = f"held out: {inside}, {errors}, {one['held_out_trend_mm']:.1f} mm by the trend"
     return f"{ahead} by {one['model']}: {counts}; {tried}"
 
 
@@ -74,5 +74,5 @@ def _describe_point(row: dict[str, Any]) -> str:
     place = f"{row['pid']} at {row['latitude']:.5f}°, {row['longitude']:.5f}°"
     if row["q50"] is None:
         return f"{place}, {row['target_at'][:10]}: withheld: {row['reason']}"
-    between = f"80 % between {row['q10']:.1f} and {row['q90']:.1f}"
+    between = f"80 % between {row['q10']:.1f} mm and {row['q90']:.1f} mm"
     return f"{place}: {row['value_mm']:.1f} mm now, {row['q50']:.1f} mm on {row['target_at'][:10]}, {between}"

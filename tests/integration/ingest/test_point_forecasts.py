@@ -1,5 +1,6 @@
 """Satellite points are forecast when a file of them has come in: kept, made again, withheld with a reason."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,14 +8,19 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select, update
 
+from monitor.cli.main import run_verb
 from monitor.errors import JobError
 from monitor.jobs import point_forecasts
 from monitor.store.job_runs import IDLE
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 from tests.conftest import ON_SQLITE
+from tests.data.site_text import head, series, station
 from tests.integration.ingest.test_point_looks import CONFIG, COUNT, DATES, bench, draw, take, write  # noqa: F401
 
+TEXT = head("bench", timezone="UTC") + station(
+    "G1", series("displacement", "mm", "1d", max_silence="3d"), latitude=46.0, longitude=8.0
+)
 AT = DATES[119] + timedelta(days=3)
 
 
@@ -125,3 +131,42 @@ def test_an_issue_that_broke_off_is_made_to_its_end(bench, tmp_path, monkeypatch
     with bench.read() as c:
         assert len(load_view(c, "point_forecasts")) == 3 * COUNT
         assert len(load_view(c, "point_forecast_issues")) == 3
+
+
+@ON_SQLITE
+def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatch, database_url, capsys):  # noqa: F811
+    (tmp_path / "configs" / "sites").mkdir(parents=True)
+    (tmp_path / "configs" / "sites" / "bench.toml").write_text(TEXT)
+    (tmp_path / "configs" / "slopeward.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLOPEWARD_DATABASE__URL", database_url)
+
+    def call(*words):
+        status = run_verb(["forecast", "points", "--site", "bench", *words])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    assert call()[0] == 4
+    values = draw()
+    values[30, :120] += 0.5 * np.arange(120)
+    take(bench, write(tmp_path / "a.csv", values, 120), AT)
+    status, out, err = call("--now", "--recompute", "--most", "3")
+    assert status == 0, err
+    assert f"{COUNT} points forecast" in err
+    lines = out.splitlines()
+    assert [line.startswith("issue 1, sentinel, known ") for line in lines] == [True] * 3 + [False] * 3
+    assert "% inside the interval of 80 %, error " in lines[0]
+    assert lines[3].startswith("  p030 at "), "what moves most comes first"
+    status, out, _ = call("--pid", "p030", "--most", "0", "--json")
+    assert status == 0
+    rows = [json.loads(line) for line in out.splitlines()][3:]
+    assert [r["horizon"] for r in rows] == [1, 2, 3]
+    assert call("--pid", "nobody")[0] == 4
+    with bench.write() as c:
+        c.execute(update(t.point_issue).values(digest="00"))
+    status, out, _ = call("--recompute")
+    assert status == 1
+    assert "DIFFERS when made again" in out
+    target = tmp_path / "ahead.csv"
+    assert run_verb(["export", "bench", "point-forecasts", "--out", str(target)]) == 0
+    assert len(target.read_text().splitlines()) == 3 * COUNT + 1
