@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("value_mm", sa.Double()),
         *(sa.Column(f"middle_{k}_mm", sa.Double()) for k in (1, 2, 3)),
         *(sa.Column(f"half_{k}_mm", sa.Double()) for k in (1, 2, 3)),
+        sa.Column("on_line", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
     )
 

@@ -1,13 +1,15 @@
 """Forecasts of satellite points by the ten thousand: one rule for all points of a set, intervals by the past of each.
 
-The rule is chosen on some points of the set, and tried on dates that it did not see. A table of points is then forecast
-at once, with no loop over points; a point knows nothing of the others, so any division into tables gives the same.
+The rule is chosen on some points of the set, and tried on dates that it did not see. A point that its own past shows on
+a line follows that line instead. A table of points is then forecast at once, with no loop over points; a point knows
+nothing of the others, so any division into tables gives the same.
 """
 
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecasting.data.series import Floats, Panel, nominal_step
 from forecasting.data.splits import Block
@@ -30,6 +32,7 @@ FEWEST: Final = 42  # acquisitions; fewer leave every point silent
 PERSISTENCE: Final = (1, 1, 0.0)
 TREND: Final = (TREND_ROWS, TREND_ROWS - 1, 1.0)
 TOO_SHORT: Final = "the record is too short to try a forecast so far ahead"
+CLEARLY: Final = 0.9  # times the error of the rule: so much less has a line, for a point to follow it
 NAMES: Final = {PERSISTENCE: "persistence", TREND: "trend"}
 
 
@@ -125,11 +128,15 @@ class Forecasting:
 
 @dataclass(frozen=True, slots=True)
 class PointForecast:
-    """One point: its newest value, middle and half the width of 80 % at each horizon; None is withheld, with why."""
+    """One point: its newest value, middle and half the width of 80 % at each horizon; None is withheld, with why.
+
+    `on_line` says at which horizons it follows the trend in place of the rule of the set.
+    """
 
     value_mm: float | None
     middle_mm: tuple[float | None, ...]
     half_mm: tuple[float | None, ...]
+    on_line: tuple[bool, ...] = ()
     reason: str = ""
 
 
@@ -185,17 +192,23 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
     silent = find_silent(panel)
     last = np.array([values.shape[0] - 1])
     newest = last_value(values, last)[0][0]
-    middles, halves = [], []
+    middles, halves, lines = [], [], []
     for tried in asked.horizons:
         if tried.reason:
             middles.append(np.full(newest.size, np.nan))
             halves.append(np.full(newest.size, np.nan))
+            lines.append(np.zeros(newest.size, dtype=bool))
             continue
         errors, ahead = _look_back(values, tried.steps, tried.rule, values.shape[0])
+        line_errors, line_ahead = _look_back(values, tried.steps, TREND, values.shape[0])
+        on_line = _find_lines(errors, line_errors)
+        errors, ahead = np.where(on_line, line_errors, errors), np.where(on_line, line_ahead, ahead)
+        lines.append(on_line)
         half = rank_margins(errors, NOMINAL, tried.steps)
         middles.append(np.where(np.isfinite(half), ahead, np.nan))
         halves.append(np.where(np.isfinite(ahead), half, np.nan))
     middle, half = np.stack(middles, axis=1), np.stack(halves, axis=1)
+    follows = np.stack(lines, axis=1)
     found = []
     for k, name in enumerate(names):
         reason = silent.get(name) or _find_reason(asked, half[k])
@@ -203,7 +216,7 @@ def forecast_points(asked: Forecasting) -> PointForecasts:
         found.append(
             PointForecast(
                 _plain(newest[k]), tuple(None if gone else _plain(x) for x in middle[k]),
-                tuple(None if gone else _plain(x) for x in half[k]), reason,
+                tuple(None if gone else _plain(x) for x in half[k]), tuple(follows[k].tolist()), reason,
             )
         )  # fmt: skip
     return PointForecasts(tuple(found))
@@ -250,8 +263,12 @@ def _look_back(values: Floats, steps: int, rule: tuple[int, int, float], rows: i
 def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> Tried:
     """Every origin from row `cut` on, with the interval that was known there."""
     tried = Tried(steps, *rule)
-    errors, _ = _look_back(values, steps, rule, values.shape[0])
     first = min(WARM_UP, values.shape[0] - 1)
+    errors, line_errors, stays = (
+        _look_back(values, steps, one, values.shape[0])[0] for one in (rule, TREND, PERSISTENCE)
+    )
+    before = slice(0, max(0, cut - steps - first))  # whose targets lie before what is held out
+    errors = np.where(_find_lines(errors[before], line_errors[before]), line_errors, errors)
     count = inside = 0
     for origin in range(cut, values.shape[0] - steps):
         half = rank_margins(errors[: max(0, origin - steps - first + 1)], NOMINAL, steps)
@@ -262,8 +279,7 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
     if not count:
         return replace(tried, reason=TOO_SHORT)
     share = inside / count
-    plain = [_look_back(values, steps, one, values.shape[0])[0] for one in (PERSISTENCE, TREND)]
-    held = [one[cut - first :] for one in (errors, *plain)]
+    held = [one[cut - first :] for one in (errors, stays, line_errors)]
     known = np.isfinite(np.stack(held)).all(axis=0)
     if not known.any():
         return replace(tried, forecasts=count, inside=share, reason=TOO_SHORT)
@@ -277,6 +293,14 @@ def _try(values: Floats, cut: int, steps: int, rule: tuple[int, int, float]) -> 
         trend_mm=float(held[2][known].mean()),
         reason="" if share >= LEAST_INSIDE else reason,
     )
+
+
+def _find_lines(errors: Floats, line_errors: Floats) -> NDArray[np.bool_]:
+    """Points whose past errors are clearly smaller on a line, by origins (N, S) at which both are known."""
+    known = np.isfinite(errors) & np.isfinite(line_errors)
+    by_rule, by_line = (np.where(known, one, 0.0).sum(axis=0) for one in (errors, line_errors))
+    found: NDArray[np.bool_] = (known.sum(axis=0) >= MINIMUM_SCORES) & (by_line < CLEARLY * by_rule)
+    return found
 
 
 def _mean(errors: Floats) -> float:

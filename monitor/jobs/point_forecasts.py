@@ -92,7 +92,7 @@ def _issue(db: Database, plan: ComputeSection, asked: AskedIssue, now: datetime)
     for mine, answers in _forecast(db, plan, asked, ids, rules, chosen):
         tally.add(mine, answers)
         with db.write() as c:
-            rows = [(one.value_mm, *one.middle_mm, *one.half_mm, one.reason) for one in answers]
+            rows = [_spell_point(one) for one in answers]
             save_forecasts(c, asked.point_set_id, issue_id, mine, rows)
     if not _can_serve(chosen):  # what an earlier issue said is over
         for first in range(0, len(ids), AT_ONCE):
@@ -102,6 +102,11 @@ def _issue(db: Database, plan: ComputeSection, asked: AskedIssue, now: datetime)
     with db.write() as c:
         end_issue(c, issue_id, found, now)
     return f"not forecast: {rules.reason}" if rules.reason else _describe(rules, found)
+
+
+def _spell_point(one: PointForecast) -> tuple[float | int | str | None, ...]:
+    on_line = sum(is_on << k for k, is_on in enumerate(one.on_line))
+    return (one.value_mm, *one.middle_mm, *one.half_mm, on_line, one.reason)
 
 
 def _can_serve(chosen: Chosen) -> bool:

@@ -434,8 +434,8 @@ def _fill_point_forecasts(c: Connection, ids: list[int]) -> None:
     issue_id = point_forecasts.open_issue(c, asked, found, NOW)
     none = (None,) * 6
     point_forecasts.save_forecasts(c, asked.point_set_id, issue_id, ids, [
-        (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, ""),
-        (-2.0, *none, "stale: newest observation is older than 3 intervals"),
+        (-5.5, -5.75, -7.0, None, 3.5, 4.5, None, 0, ""), (-3.0, -3.0, -3.25, None, 3.0, 4.0, None, 2, ""),
+        (-2.0, *none, 0, "stale: newest observation is older than 3 intervals"),
     ])  # fmt: skip
     point_forecasts.end_issue(c, issue_id, point_forecasts.Ended(2, 1, "cd" * 32), NOW)
 

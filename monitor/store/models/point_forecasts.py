@@ -19,7 +19,8 @@ _NUMBERS: Final = (
     "value_mm", *(f"middle_{k}_mm" for k in range(1, HORIZONS + 1)), *(f"half_{k}_mm" for k in range(1, HORIZONS + 1)),
 )  # fmt: skip
 _COLUMNS: Final = {
-    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "reason": "text"
+    "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
+    "reason": "text",
 }  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def save_forecasts(
         set_id: the set.
         issue_id: whose they are.
         ids: the points, rising; all points of the set between the first and the last.
-        rows: value, middles, halves and reason of each.
+        rows: value, middles, halves, horizons on a line and reason of each.
     """
     clear_forecasts(c, set_id, ids)
     told = [(point, issue_id, *row) for point, row in zip(ids, rows, strict=True)]

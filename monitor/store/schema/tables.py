@@ -247,6 +247,7 @@ point_forecast = Table(
     Column("value_mm", Number),
     Column("middle_1_mm", Number), Column("middle_2_mm", Number), Column("middle_3_mm", Number),  # by number of the horizon; empty = withheld
     Column("half_1_mm", Number), Column("half_2_mm", Number), Column("half_3_mm", Number),  # to either end of the interval of 80 %
+    Column("on_line", Integer, nullable=False),  # at which horizons the point follows the trend in place of the rule of the set: 1, 2, 4 added up
     _text("reason"),  # why there is none at one horizon or more; empty = all are there
 )  # fmt: skip
 

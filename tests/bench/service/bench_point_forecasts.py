@@ -24,6 +24,7 @@ from forecasting.serving.points import (
     TREND,
     Choosing,
     Forecasting,
+    PointForecast,
     PointRecord,
     choose_rule,
     forecast_points,
@@ -61,7 +62,7 @@ def forecast(record_: PointRecord, known: int) -> Iterator[tuple[int, dict[str, 
     if chosen.reason:
         return
     end_s = float(times_s[-1])
-    made = []
+    made: list[PointForecast] = []
     for first in range(0, len(values), AT_ONCE):
         table = PointRecord(times_s, values[first : first + AT_ONCE])
         asked = Forecasting(table, end_s, chosen.step_s, chosen.rows, chosen.horizons, HALF_WAVELENGTH_MM / 2.0)
@@ -96,7 +97,8 @@ def describe(parts: list[dict[str, Floats]]) -> dict[str, Any]:
     """One horizon over all its origins."""
 
     def add_up(pick: str) -> dict[str, Any]:
-        inside, errors = [], {"error_mm": [], "persistence_mm": [], "trend_mm": []}
+        inside: list[float] = []
+        errors: dict[str, list[float]] = {"error_mm": [], "persistence_mm": [], "trend_mm": []}
         for one in parts:
             known = np.isfinite(one["seen"]) & np.isfinite(one["middle"])
             if pick == "fastest":

@@ -161,6 +161,8 @@ def test_the_command_forecasts_lists_and_makes_again(bench, tmp_path, monkeypatc
     assert status == 0
     rows = [json.loads(line) for line in out.splitlines()][3:]
     assert [r["horizon"] for r in rows] == [1, 2, 3]
+    assert rows[2]["model"] == "trend", "a point that moves steadily follows its line"
+    assert rows[2]["q10"] < values[30, 119] + 15 * 0.5 < rows[2]["q90"]
     assert call("--pid", "nobody")[0] == 4
     with bench.write() as c:
         c.execute(update(t.point_issue).values(digest="00"))
