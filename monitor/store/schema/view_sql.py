@@ -415,7 +415,7 @@ FROM point_look l JOIN point_set s ON s.id = l.point_set_id JOIN point_happening
 FROM point_issue i JOIN point_set s ON s.id = i.point_set_id LEFT JOIN point_issue_horizon h ON h.point_issue_id = i.id""",
         "point_forecasts": """SELECT s.site, s.name AS point_set, p.pid, s.direction, p.latitude, p.longitude, i.id AS issue_id, i.issued_at,
   i.newest_at, h.number AS horizon, i.step_s * h.steps AS horizon_s, h.target_at,
-  CASE WHEN (f.on_line / CASE h.number WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 4 END) % 2 = 1 THEN 'trend' ELSE h.model END AS model, f.value_mm,
+  CASE WHEN (f.on_line & CASE h.number WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 4 END) <> 0 THEN 'trend' ELSE h.model END AS model, f.value_mm,
   CASE h.number WHEN 1 THEN f.middle_1_mm - f.half_1_mm WHEN 2 THEN f.middle_2_mm - f.half_2_mm ELSE f.middle_3_mm - f.half_3_mm END AS q10,
   CASE h.number WHEN 1 THEN f.middle_1_mm WHEN 2 THEN f.middle_2_mm ELSE f.middle_3_mm END AS q50,
   CASE h.number WHEN 1 THEN f.middle_1_mm + f.half_1_mm WHEN 2 THEN f.middle_2_mm + f.half_2_mm ELSE f.middle_3_mm + f.half_3_mm END AS q90,
