@@ -47,7 +47,7 @@ STEP: Final = timedelta(days=6)
 AT_ONCE: Final = 10_000
 FILE: Final = "EGMS_L2b_drawn.csv"
 PAGES: Final = (
-    "/", "/sites/million", "/sites/million/instruments", "/sites/million/map",
+    "/", "/sites/million", "/sites/million/instruments",
     "/api/v1/sites/million/forecasts/points", "/api/v1/sites/million/forecasts/points?pid=P0004711",
 )  # fmt: skip
 COPY_POINTS: Final = (
