@@ -53,7 +53,8 @@ SENTENCES: Final = (
     N_("{n} false alarms per sensor-month, {n2} false alarms are allowed: the threshold is {n3} times the counted one, it was {n4} times"),
     N_("- {at} UTC: {text}"),
     N_("nobody else could be reached: {text}"),
-    N_("alert {n} ({level}): {count} notified, the last one at {at}, and nobody confirmed; call {names}"),
+    N_("nobody confirmed alert {n} ({level}): {count} notified, the last one at {at}; call {names}"),
+    N_("alert {n} ({level}): {count} notified, the last one at {at}, and nobody confirmed; call {names}"),  # of before it began with what is wrong
     N_("alert {n} is confirmed or over"),
     N_("alert {n} is confirmed"),
     N_("alert {n} is acknowledged"),

@@ -44,8 +44,8 @@ def find_unconfirmed(
         if now - since < timedelta(seconds=limits.unconfirmed_after_s):
             continue
         reason = (
-            f"alert {alert.alert_id} ({alert.level_name}): {len(first)} notified, the last one at "
-            f"{spell(since)[:16]}Z, and nobody confirmed; call {', '.join(first)}"
+            f"nobody confirmed alert {alert.alert_id} ({alert.level_name}): {len(first)} notified, the last one at "
+            f"{spell(since)[:16]}Z; call {', '.join(first)}"
         )
         key = f"{UNCONFIRMED}{alert.alert_id}"
         found[alert.site, key] = health_alarm(key, 2, reason, is_open=True)
