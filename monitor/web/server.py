@@ -20,11 +20,10 @@ from monitor.store.people.second_factor import seal_plain
 from monitor.store.upkeep.migrate import require_current
 from monitor.web.access.patience import patient
 from monitor.web.access.vault import is_sealed, open_vault
-from monitor.web.app import build
 from monitor.web.context import Context
 from monitor.web.pulse import Pulse
 from monitor.worker.kernel import hide_memory
-from monitor.worker.memory import end_without_look
+from monitor.worker.memory import end_without_look, without_looks
 
 _LOG = logging.getLogger("slopeward.web")
 
@@ -42,7 +41,10 @@ def main(config_path: str | None = None) -> int:
     except SlopewardError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    app = build(config, db)
+    with without_looks():
+        from monitor.web.app import build
+
+        app = build(config, db)
     listen(app.state.context)
     server = PageServer(make_settings(app, config.web), config.web.url, app.state.pulse)
     try:

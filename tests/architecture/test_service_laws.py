@@ -79,7 +79,7 @@ def test_service_processes_load_nothing_heavy(module):
 
 
 def test_the_page_starts_without_what_few_pages_need():
-    assert not loaded_by("import monitor.web.server").intersection({*HEAVY, "httpx", "numpy"})
+    assert not loaded_by("import monitor.web.server, monitor.web.app").intersection({*HEAVY, "httpx", "numpy"})
 
 
 def test_jobs_are_found_without_loading_anything_heavy():

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from monitor.store.database.engine import Database
 from tests import conftest
+from tests.conftest import ON_SQLITE
 from tests.data.running import Service, publish
 from tests.data.site_text import FOUR, head, series, station
 
@@ -112,6 +113,7 @@ def alerts(database_url: str, ledger: str, site: str = "s") -> list[dict[str, An
         return [dict(r) for r in c.execute(query, {"ledger": ledger, "site": site}).mappings()]
 
 
+@ON_SQLITE
 def test_two_witnesses_reach_the_top_and_silence_never_lowers_it(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:
@@ -175,6 +177,7 @@ def test_one_spike_changes_no_hazard_level(service: Any, database_url: str, mosq
     assert alerts(database_url, "hazard") == []
 
 
+@ON_SQLITE
 def test_one_bad_epoch_of_two_stations_is_paged_and_raises_nothing_and_a_collapse_loses_one_epoch(
     service: Any, database_url: str, mosquitto: Any
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -120,9 +121,10 @@ def clean_environment(monkeypatch):
 
 
 @pytest.fixture
-def service(tmp_path, request, clean_environment):
+def service(tmp_path, request, clean_environment, sqlite_template):
     if find_mosquitto() is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("mosquitto is not installed")
+    shutil.copy(sqlite_template, tmp_path / "s.db")  # that a service makes its database: test_first_steps.py
     one = Service(tmp_path, getattr(request, "param", ("north",)))
     yield one
     one.stop()
@@ -135,7 +137,8 @@ def postgresql_service(postgresql_url, tmp_path, clean_environment):
     one.stop()
 
 
-@pytest.mark.parametrize("kind", ["service", "postgresql_service"])
+# a service that is killed on PostgreSQL: test_ingest_ledger.py, and this one in `make soak`
+@pytest.mark.parametrize("kind", ["service", *["postgresql_service"] * (len(conftest.DATABASES) > 1)])
 def test_data_becomes_rows_a_killed_core_comes_back_and_nothing_is_lost(kind, request):
     """Nor is anything written twice: a second core on the same database is refused meanwhile."""
     service = request.getfixturevalue(kind)
