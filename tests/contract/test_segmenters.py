@@ -135,7 +135,7 @@ def test_one_small_image_of_any_bands_and_classes_can_be_trained_on_at_any_width
 @pytest.mark.parametrize("name", EVERY)
 def test_at_most_twenty_steps_halve_the_loss(name):
     network = seeded(name, seed=1)
-    images, truth = blobs(4, 32)
+    images, truth = blobs(4, 64)
     optimiser = torch.optim.Adam(network.parameters(), RATES.get(name, 1e-2))
     losses = []
     while len(losses) < 21 and not (losses and losses[-1] < losses[0] / 2):
