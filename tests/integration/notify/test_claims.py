@@ -31,7 +31,7 @@ from monitor.store.alerting.outbox import (
 from monitor.store.database.engine import Database
 from monitor.store.schema.tables import notification
 from monitor.store.upkeep.clock_steps import set_back
-from tests.conftest import wait_for
+from tests.conftest import ON_SQLITE, wait_for
 from tests.integration.notify.outbox import (
     PATIENT,
     T0,
@@ -144,6 +144,7 @@ def test_a_worker_that_slept_until_another_core_took_over_sends_nothing(database
     assert states(database) == {"log:desk": "claimed"}, "whoever took over sends it when the lease is out"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("channel", ["log:desk", "nobody:desk"])
 def test_who_alters_a_row_again_and_again_holds_a_message_up_for_little_more_than_an_hour(database, channel):
     now = [T0]

@@ -21,13 +21,14 @@ from monitor.store.alerting.outbox import (
     claim_due,
     mark_failed,
 )
-from tests.conftest import free_port, wait_for
+from tests.conftest import ON_SQLITE, free_port, wait_for
 from tests.integration.notify.outbox import T0, add_alert, add_message, add_site, clock, hooks, rows, running, states
 
 __all__ = ["hooks"]  # fixtures
 
 
 # Apprise loads all its plug-ins, one of which imports a deprecated module
+@ON_SQLITE
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(database, hooks):
     mails = []
@@ -83,6 +84,7 @@ def test_a_hanging_a_failing_and_a_refusing_channel_do_not_stop_the_others(datab
     assert f"<{found['email:duty@example.org'].idempotency_key}@slopeward>".encode() in mails[0].content
 
 
+@ON_SQLITE
 def test_a_channel_that_recovers_gets_the_message_under_the_same_key(database, hooks):
     with database.write() as c:
         add_site(c)
@@ -189,6 +191,7 @@ def test_the_address_of_a_webhook_never_reaches_the_log(hooks, caplog):
     assert "hunter2" not in caplog.text
 
 
+@ON_SQLITE
 def test_each_recipient_reads_his_own_language(database, hooks):
     sites = {
         "north": SimpleNamespace(name="North", stations=(), timezone="Europe/Rome",

@@ -30,6 +30,7 @@ from monitor.store.database.audit import load_entries
 from monitor.store.database.seals import find_unsealed
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
+from tests.conftest import ON_SQLITE
 from tests.data.site_text import FOUR, head, series, station
 
 T0 = datetime(2026, 3, 6, 9, tzinfo=UTC)  # a Friday, 10:00 in Zurich
@@ -111,6 +112,7 @@ def test_at_escalation_the_one_on_duty_by_then_comes_first(watched):
     assert [name for name, _ in told(watched)] == ["R. Mori", "R. Mori", "L. Frei"]
 
 
+@ON_SQLITE
 def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watched):
     crew = ["R. Mori", "R. Mori", "A. Rossi", "L. Frei", "K. Okafor"]
     with watched.write() as c:
@@ -122,6 +124,7 @@ def test_nobody_on_duty_is_all_of_the_team_and_so_is_a_team_without_a_plan(watch
     assert [name for name, _ in told(watched)][5:] == crew
 
 
+@ON_SQLITE
 def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_channel(watched):
     people = {**PEOPLE, "R. Mori": PEOPLE["R. Mori"] + '\nlevels = ["orange"]'}
     site = parse_site(text_of(people), "bench")
@@ -131,6 +134,7 @@ def test_who_stands_there_for_himself_and_by_the_team_gets_one_message_by_each_c
     assert [name for name, _ in told(watched)].count("R. Mori") == 2
 
 
+@ON_SQLITE
 def test_alarms_of_the_service_go_to_who_is_on_duty_at_each_site(watched):
     with watched.write() as c:
         add_plan(c, CREW, PLAN, ADA, "spring", T0)
@@ -244,6 +248,7 @@ def test_that_nobody_will_be_on_duty_is_an_alarm_of_the_service_days_before():
     assert wrong(T0 + 47 * HOUR) == []
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("wrong", [{"plan": "every day"}, {"begins": "soon"}, {"zone": "Nowhere/Else"}])
 def test_a_plan_that_cannot_be_read_stops_no_alarm_and_is_one(watched, wrong, caplog, monkeypatch):
     monkeypatch.setattr("monitor.store.alerting.duty._told", {})
@@ -315,6 +320,7 @@ def test_an_alarm_that_comes_and_goes_climbs_the_chain_until_somebody_answers(wa
     assert watch.escalate_once(now[0]) == 0, "somebody answered: it begins below again"
 
 
+@ON_SQLITE
 def test_what_comes_back_from_the_shelf_notifies_who_is_on_duty_by_then(watched):
     now = [T0]
     silent = replace(SITE, recipients=tuple(replace(r, escalate_after_s=None) for r in SITE.recipients))

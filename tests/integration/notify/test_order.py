@@ -17,7 +17,7 @@ from monitor.store.alerting.outbox import (
     claim_due,
 )
 from monitor.store.schema.tables import notification
-from tests.conftest import wait_for
+from tests.conftest import ON_SQLITE, wait_for
 from tests.integration.notify.outbox import (
     LEVELS,
     PATIENT,
@@ -55,6 +55,7 @@ def test_after_an_outage_the_newest_is_told_first_and_nothing_hides_the_raise(da
     assert "north: orange" in bodies[1]["body"]
 
 
+@ON_SQLITE
 def test_when_a_channel_is_back_all_that_waits_goes_at_once_and_hazard_before_what_is_over(database, hooks):
     """Backoff had put the next tries minutes away; the newest red is tried often, and its success releases the rest."""
     channel, later = "webhook:OUT", clock() + timedelta(minutes=4)
@@ -92,6 +93,7 @@ def test_health_messages_of_one_site_become_one(database, hooks):
     assert all(f"G{n} is silent" in bodies[1]["body"] for n in range(5))
 
 
+@ON_SQLITE
 def test_shelving_holds_back_all_but_the_urgent(database, hooks):
     with database.write() as c:
         add_site(c)
@@ -104,6 +106,7 @@ def test_shelving_holds_back_all_but_the_urgent(database, hooks):
     assert sorted(r.state for r in rows(database).values()) == ["delivered", "queued"]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(("sent_at", "state"), [(timedelta(days=1), "delivered"), (timedelta(0), "queued")])
 def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at, state):
     now = clock()
@@ -118,6 +121,7 @@ def test_what_a_clock_that_was_ahead_sent_fills_no_hour(database, hooks, sent_at
     assert rows(database)[waits].state == state
 
 
+@ON_SQLITE
 @pytest.mark.parametrize("between", ["restart", "clock"])
 def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, between):
     """What failed before the service ended, or before the clock was set, follows the first message that is taken."""
@@ -140,6 +144,7 @@ def test_the_first_success_after_a_restart_releases_what_waits(database, hooks, 
         assert dispatcher.status()["channels"]["webhook:OK"]["failing_since"] is None
 
 
+@ON_SQLITE
 def test_an_open_circuit_lets_only_the_urgent_try(database, hooks):
     with database.write() as c:
         add_site(c)
@@ -215,6 +220,7 @@ def test_a_message_is_confirmed_by_its_own_recipient_alone(database):
     assert confirmed == {"Duty post": T0 + 3 * minutes, "head": T0 + 9 * minutes, "mayor": None}
 
 
+@ON_SQLITE
 def test_when_nobody_can_be_reached_the_next_is_told_at_once(database, hooks):
     sites = {"north": site_with(Recipient("duty", ("webhook:NO",), (3,)), Recipient("head", ("webhook:OK",), ()))}
     with database.write() as c:

@@ -46,7 +46,7 @@ from monitor.store.delivery.replies import (
 from monitor.store.schema.tables import alert, notification, reply, reply_code
 from monitor.store.schema.views import load_view
 from monitor.web.access import rules
-from tests.conftest import absent, wait_for
+from tests.conftest import ON_SQLITE, absent, wait_for
 from tests.integration.notify.outbox import add_alert, add_message, add_site, clock
 from tests.integration.web.test_door import serving
 
@@ -274,6 +274,7 @@ def send(db, text, now, sender=NUMBER, name=None):
         return take_reply(c, "sms", sender, text, name or f"{text} {now.timestamp()}", now)
 
 
+@ON_SQLITE
 def test_a_code_is_good_for_its_number_its_hours_and_its_level_alone(asked):
     db, alert_id, number, code, now = asked
     wrong = f"{(int(code) + 1) % 10_000:04d}"
@@ -420,6 +421,7 @@ def test_a_modem_that_takes_nothing_is_trouble_and_hostile_files_change_nothing(
         assert [r["outcome"] for r in load_view(c, "message_replies")] == [WRONG]
 
 
+@ON_SQLITE
 def test_a_text_that_cannot_be_taken_keeps_no_other_from_being_read(asked, tmp_path, monkeypatch):
     db, alert_id, _, code, now = asked
     for name in FOLDERS:
@@ -463,6 +465,7 @@ def test_a_used_code_does_not_acknowledge_what_was_raised_after_it(asked):
     assert find_now(db, alert_id).state == "unacknowledged"
 
 
+@ON_SQLITE
 def test_a_text_and_a_call_say_that_it_comes_late_and_stands_for_other_alerts(database):
     with database.write() as c:
         add_site(c)
