@@ -19,9 +19,10 @@ from monitor.notify.cap.signature import make_key, verify_cap
 from monitor.store.alerting import alerts
 from monitor.store.models.movement import FailureRow
 from monitor.store.schema import tables as t
+from tests.conftest import wait_for
 from tests.data.watched_slope import HOUR, SITE_TEXT, WatchedSlope, write_service
 from tests.integration.notify.outbox import hooks as _hooks
-from tests.integration.notify.outbox import running, wait_for
+from tests.integration.notify.outbox import running
 from tests.integration.web.served import serving
 
 hooks = _hooks
