@@ -76,7 +76,10 @@ def export(
         finally:
             work.unlink(missing_ok=True)
     if not count:
-        say(f"{site} has no {what} {'in that range' if from_at or to_at else 'yet'}; nothing was written")
+        lacks = f"has no {what} {'in that range' if from_at or to_at else 'yet'}"
+        if what == "stations":
+            lacks = "has no station with a place: give it latitude and longitude in the site file"
+        say(f"{site} {lacks}; nothing was written")
         raise typer.Exit(NOTHING)
     size = out.stat().st_size
     show({"file": str(out), "rows": count, "bytes": size}, f"{out}: {count} {what}, {size} bytes", as_json)

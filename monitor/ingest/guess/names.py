@@ -26,7 +26,7 @@ _QUANTITIES: Final[tuple[tuple[str, str], ...]] = (
     (r"water.?le?v|pond|wtr.?lvl|wasserst|pegel|livello|niveau|nivel|stage|gauge.?height|水位", "water_level"),
     (r"temp|温度|气温", "temperature"),
     (
-        r"crack|lvdt|fissur|riss|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|convergen|裂缝",
+        r"crack|lvdt|fissur|riss|scheur|joint|fessur|grieta|e[xs]tens[ioòó]|estens|spalt|aperture|opening|convergen|裂缝",
         "crack_opening",
     ),
     (r"tilt|inclin|neigung|klino|倾", "tilt"),

@@ -40,7 +40,7 @@ def test_summer_and_winter_time_named_row_by_row_are_offsets(tmp_path, blank):
         return f"{local:%d-%m-%Y %H:%M}{blank}{local.tzname()};{k}.25"
 
     look = lay(tmp_path / "a.csv", ["Datum;Scheurmeter 1 (mm)"], spell)
-    found = guess(look, {"quantity": "crack_opening"})
+    found = guess(look, {})
     assert not found.questions
     assert first_and_last(look, found) == (BEGIN, BEGIN + timedelta(hours=118), 60)
 
