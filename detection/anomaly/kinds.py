@@ -11,29 +11,29 @@ from detection.anomaly.stages import Array
 STRANGE = 3.0
 GROWTH = 2.0
 _ORDINARY = (0.0, False)
+_NOTHING = "unknown"
 State = tuple[float, bool]  # the residual that a disturbance began with (0: there is none), and whether sides changed
 
 
 class KindSoFar:
     """The kinds of many series, block by block."""
 
-    def __init__(self, rows: int) -> None:
-        self._states: list[State] = [_ORDINARY] * rows
+    def __init__(self) -> None:
+        self._begun: dict[int, State] = {}  # of rows that are not ordinary
 
     def feed(self, scaled: Array, keep: int, wanted: NDArray[np.int64]) -> dict[int, list[str]]:
         """Kinds of the new cells of the rows wanted; the first `keep` cells of all rows are taken as final.
 
         Rows whose cells are all ordinary are passed by quickly: most are.
         """
-        walked = np.asarray((np.abs(scaled) > STRANGE).any(axis=1))
-        walked[wanted] = True
-        out: dict[int, list[str]] = {}
-        for row in np.flatnonzero(walked).tolist():
-            names, self._states[row] = _walk(scaled[row].tolist(), self._states[row], keep)
-            out[row] = names
-        if keep:
-            for row in np.flatnonzero(~walked & np.isfinite(scaled[:, :keep]).any(axis=1)).tolist():
-                self._states[row] = _ORDINARY
+        strange = np.asarray((np.abs(scaled) > STRANGE).any(axis=1))
+        out = dict.fromkeys(wanted.tolist(), [_NOTHING] * scaled.shape[1])
+        for row in [row for row in self._begun if not strange[row] and np.isfinite(scaled[row, :keep]).any()]:
+            del self._begun[row]
+        for row in np.flatnonzero(strange).tolist():
+            out[row], state = _walk(scaled[row].tolist(), self._begun.pop(row, _ORDINARY), keep)
+            if state != _ORDINARY:
+                self._begun[row] = state
         return out
 
 
@@ -58,14 +58,14 @@ def _walk(scaled: Sequence[float], state: State, keep: int) -> tuple[list[str], 
         if cell == keep:
             state = begun, mixed
         if value != value:  # noqa: PLR0124 - not known
-            names.append("unknown")
+            names.append(_NOTHING)
         elif abs(value) <= STRANGE:
             begun, mixed = _ORDINARY
-            names.append("unknown")
+            names.append(_NOTHING)
         elif not begun:
             begun, mixed = value, False
             names.append("spike")
         else:
             mixed = mixed or (value > 0) != (begun > 0)
-            names.append("unknown" if mixed else "movement" if abs(value) - abs(begun) > GROWTH else "step")
+            names.append(_NOTHING if mixed else "movement" if abs(value) - abs(begun) > GROWTH else "step")
     return names, (begun, mixed) if keep == len(names) else state

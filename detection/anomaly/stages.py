@@ -148,7 +148,9 @@ class Scale:
         self.points = -(-width // self.stride)
         self.at_least = at_least if self.stride == 1 else (at_least + 1) // 2
         self.tail = np.full((rows, self.points), np.nan, dtype=np.float32)
-        self.held: Array | None = None  # median of the tail, where it is known already
+        # medians of the first windows of the next block, known already where the cells `ahead` of the tail come again
+        self.held = np.zeros((rows, 0))
+        self.ahead = np.zeros((rows, 0), dtype=np.float32)
 
     def feed(self, new: Array, first: int, keep: int) -> Array:
         """The scale before each cell, shape (rows, k)."""
@@ -157,14 +159,26 @@ class Scale:
             joined = np.concatenate([self.tail, np.abs(new[:, taken]).astype(np.float32)], axis=1)
         before = np.searchsorted(taken, np.arange(new.shape[1]))  # windows move when a taken cell lies behind
         count = int(before[-1]) + 1
-        if self.held is None or count > 1:
-            medians = median_of_windows(joined, self.points, self.at_least, count)
-        else:
-            medians = self.held[:, None]
+        medians = self._find_medians(joined, count)
         kept = int((taken < keep).sum())
         self.tail = joined[:, kept : kept + self.points].copy()
-        self.held = medians[:, kept].copy() if kept < count else None
+        self.held = medians[:, kept:].copy()
+        self.ahead = joined[:, kept + self.points : count + self.points - 1].copy()
         return MAD_TO_SIGMA * medians[:, before]
+
+    def _find_medians(self, joined: NDArray[np.float32], count: int) -> Array:
+        """Of the first `count` windows; those whose cells were there before are not counted again."""
+        known = min(self.held.shape[1], count)
+        medians = np.empty((len(joined), count))
+        medians[:, :known] = self.held[:, :known]
+        if known < count:
+            medians[:, known:] = median_of_windows(joined[:, known:], self.points, self.at_least, count - known)
+        if known > 1:  # the first window is the tail alone
+            came = joined[:, self.points : self.points + known - 1]
+            other = np.flatnonzero((came.view(np.int32) != self.ahead[:, : known - 1].view(np.int32)).any(axis=1))
+            if len(other):
+                medians[other, 1:known] = median_of_windows(joined[other, 1:], self.points, self.at_least, known - 1)
+        return medians
 
 
 class Standardise:

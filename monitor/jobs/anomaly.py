@@ -17,14 +17,22 @@ from detection.anomaly.registry import CHECKS as CERTAIN
 from detection.anomaly.running.state import RUNNING
 from monitor.config.service import ServiceConfig
 from monitor.domain.instants import epoch_s, from_epoch_s, spell_about
-from monitor.domain.instruments.watched import MOTION, TIMES, Group, list_groups
+from monitor.domain.instruments.watched import MOTION, TIMES, Group
 from monitor.domain.site import AnomalyPlan, Site
 from monitor.errors import JobError
 from monitor.jobs.anomaly_beside import list_beside, load_beside
 from monitor.jobs.anomaly_budget import correct
 from monitor.jobs.anomaly_fan import score_fans
-from monitor.jobs.anomaly_state import HISTORY_STEPS, Found, Wanted, forget, forget_others, score_new
-from monitor.jobs.samples import Samples, load_displacements, load_ids
+from monitor.jobs.anomaly_state import (
+    HISTORY_STEPS,
+    Found,
+    Wanted,
+    find_groups,
+    forget,
+    forget_others,
+    score_new,
+)
+from monitor.jobs.samples import Samples, load_displacements
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
@@ -32,7 +40,7 @@ from monitor.store.models.anomaly_budget import load_factors
 from monitor.store.models.anomaly_labels import load_dismissed
 from monitor.store.models.registry import ModelRow, find_active
 from monitor.store.readings.gaps import HOLES_AT_ONCE, Hole, add_gaps, fill_gaps, find_filled
-from monitor.store.readings.observations import in_chunks
+from monitor.store.readings.observations import in_chunks, load_ids
 from monitor.store.readings.reading_stamps import load_later_entries
 from monitor.worker.records import Task
 
@@ -55,7 +63,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     plan = site.anomaly
     with db.read() as c:
-        groups = list_groups(site, load_ids(c, site.id))
+        groups = find_groups(db, site, load_ids(c, site.id))
         step = next((group.step_s for group in groups if group.name == MOTION), None)
         active = {d: None if step is None or d in CERTAIN else _find_fit(c, site, d, step) for d in plan.detectors}
         factors = load_factors(c, site)

@@ -8,7 +8,8 @@ from detection.anomaly.records import Beside
 from detection.anomaly.registry import READS_QUANTITIES
 from monitor.domain.instruments.watched import BESIDE, find_beside
 from monitor.domain.site import Site
-from monitor.jobs.samples import load_ids, read_driver
+from monitor.jobs.samples import read_driver
+from monitor.store.readings.observations import load_ids
 
 
 def list_beside(c: Connection, site: Site, detector: str) -> list[str]:

@@ -5,7 +5,7 @@ or what was entered of earlier readings changed. So it is when a reading comes a
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import inf
@@ -24,14 +24,14 @@ from detection.anomaly.registry import CHECKS
 from detection.anomaly.running.state import Dismissed, Running, Thresholds
 from detection.anomaly.windows import Series, build_series
 from monitor.domain.instants import epoch_s, from_epoch_s
-from monitor.domain.instruments.watched import Group, Watched
+from monitor.domain.instruments.watched import Group, Watched, list_groups
 from monitor.domain.site import Site
 from monitor.jobs.samples import Samples, read_all, read_samples
 from monitor.store.database.engine import Database
 from monitor.store.models import anomaly_labels as labels
 from monitor.store.models.anomalies import ECHO, latest_by_series
 from monitor.store.models.wrong_units import JUDGED
-from monitor.store.readings.reading_stamps import Stamp, Stretch, find_late, load_newer_values
+from monitor.store.readings.reading_stamps import Stamp, Stretch, load_newer_values
 
 HISTORY_STEPS: Final = 2500  # a week for the median and ninety days for its scale, hourly
 KEPT_STEPS: Final = 720  # a month, hourly: so long a state is kept
@@ -110,10 +110,20 @@ class Found:
 Scored = Mapping[int, datetime]  # the newest epoch of each series that a detector has scored
 Words = Mapping[int, labels.Dismissed]  # of each series of which something was dismissed
 Built = list[tuple[Samples, Series]]  # readings of series, and the same on their grid
-OpenSeries = list[tuple[str, int, datetime]]  # label and id of each series, and the instant after which cells are open
 Value = tuple[float, float | None]  # epoch and value, None where nothing may learn from it
 
 _STATES: Final[WeakKeyDictionary[Database, dict[str, dict[str, State]]]] = WeakKeyDictionary()  # by site and group
+
+Ids = Mapping[tuple[str, str], int]  # of series that have readings, by station and quantity
+_GROUPS: Final[WeakKeyDictionary[Database, dict[str, tuple[Site, Ids, list[Group]]]]] = WeakKeyDictionary()  # by site
+
+
+def find_groups(db: Database, site: Site, ids: Ids) -> list[Group]:
+    """What is looked at of a site: the same records as before while neither it nor its series changed."""
+    kept = _GROUPS.setdefault(db, {})
+    if site.id not in kept or kept[site.id][:2] != (site, ids):
+        kept[site.id] = site, ids, list_groups(site, ids)
+    return kept[site.id][2]
 
 
 def score_new(
@@ -135,11 +145,7 @@ def score_new(
     keys = [_Key(site, one.group, one.detectors, one.shown_above, entered) for one in wanted]
     kept = [state for key in keys if (state := states.get(key.group.name)) is not None and _may_go_on(state, key, now)]
     with db.read() as c:
-        # they lack nothing but readings of open cells
-        fresh = {state.key.group.name: series for state, series in _leave_late(c, kept, now)}
-        nothing = Stamp()
-        held = [(i, at, entered.get(i, nothing)) for series in fresh.values() for _, i, at in series]
-        newer = load_newer_values(c, held, now, now)
+        newer, fresh = _read_open(c, kept, entered, now)
     return [
         _go_on(db, states[key.group.name], newer, _pick(words, key.group), now)
         if key.group.name in fresh and states[key.group.name].key == key
@@ -155,15 +161,23 @@ def _may_go_on(state: State, key: _Key, now: datetime) -> bool:
     return is_young and replace(state.key, detectors=key.detectors, shown_above=key.shown_above) == key
 
 
-def _leave_late(c: Connection, states: Sequence[State], now: datetime) -> Iterator[tuple[State, OpenSeries]]:
-    """States into whose closed cells nothing came since they were looked at, and their series."""
-    opened = [(state, _list_open(state)) for state in states]
-    closed: dict[datetime, list[Stretch]] = {}  # by newest look: one, but where a group is new
-    for state, series in opened:
+def _read_open(
+    c: Connection, states: Sequence[State], entered: Mapping[int, Stamp], now: datetime
+) -> tuple[dict[int, list[Value]], set[str]]:
+    """What came into the open cells of states and after them, and the groups into whose closed cells nothing came."""
+    opened: dict[datetime, list[tuple[Stretch, Stamp]]] = {}  # by newest look: one, but where a group is new
+    series, nothing = dict[str, list[int]](), Stamp()
+    for state in states:
         back = LATE_STEPS * timedelta(seconds=state.key.group.step_s)
-        closed.setdefault(state.looked_at, []).extend((i, at - back, at) for _, i, at in series)
-    late = {i for looked_at, stretches in closed.items() for i in find_late(c, stretches, looked_at, now)}
-    return ((state, series) for state, series in opened if late.isdisjoint(i for _, i, _ in series))
+        stretches = [(i, at - back, at) for i, at in _list_open(state)]
+        opened.setdefault(state.looked_at, []).extend((one, entered.get(one[0], nothing)) for one in stretches)
+        series[state.key.group.name] = [one[0] for one in stretches]
+    newer, late = dict[int, list[Value]](), set[int]()
+    for looked_at, held in opened.items():
+        of, too_late = load_newer_values(c, held, looked_at, now)
+        newer |= of
+        late |= too_late
+    return newer, {name for name, ids in series.items() if late.isdisjoint(ids)}
 
 
 def _pick(words: Words, group: Group) -> Dismissed:
@@ -275,21 +289,27 @@ def _begin(
     return Found(scores, findings, state.series_ids, holes)
 
 
-def _list_open(state: State) -> OpenSeries:
+def _list_open(state: State) -> list[tuple[int, datetime]]:
+    """Each series, and the instant after which its cells are open."""
     from_s = state.running.open_from_s().tolist()
     at = {s: from_epoch_s(s) for s in set(from_s)}  # most series have the same
-    return [(n, state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
+    return [(state.series[n].series_id, at[s]) for n, s in zip(state.running.names, from_s, strict=True)]
 
 
 def _add_new(state: State, newer: Mapping[int, Sequence[Value]]) -> list[tuple[Watched, float, float]]:
     """Take what came into the open cells and after them; returns the holes before it."""
-    holes = []
+    holes = list[tuple[Watched, float, float]]()
+    names, times, values = list[str](), list[float](), list[float]()
     for name, one in state.series.items():
         came = newer.get(one.series_id, ())
-        if fit := [(at_s, value) for at_s, value in came if value is not None]:
-            state.running.add(name, *zip(*fit, strict=True))
-        if (recent := state.recent.get(name)) is not None:
+        for at_s, value in came:
+            if value is not None:
+                names.append(name)
+                times.append(at_s)
+                values.append(value)
+        if came and (recent := state.recent.get(name)) is not None and came[-1][0] > recent[-1]:
             holes += [(one, *ends) for ends in _push(recent, came, one.spec.interval_s)]
+    state.running.add(names, times, values)
     return holes
 
 

@@ -14,7 +14,7 @@ from monitor.domain.instants import epoch_s
 from monitor.domain.instruments.watched import Watched, find_motion
 from monitor.domain.observation import Reading, Timed, is_fit
 from monitor.domain.site import SeriesSpec, Site, Station
-from monitor.store.readings.observations import load_series, stream_readings
+from monitor.store.readings.observations import load_ids, stream_readings
 
 EARTH_M_PER_DEG = 111_320.0
 # of a grid step: a step of six hours keeps readings of ten minutes as they are, and takes means of those of a second
@@ -55,11 +55,6 @@ def load_displacements(
             rate of an instrument.
     """
     return read_all(c, find_motion(site, load_ids(c, site.id)), since, now, grid_s)
-
-
-def load_ids(c: Connection, site: str) -> dict[tuple[str, str], int]:
-    """Ids of the series of a site that have readings, by station and quantity."""
-    return {(row.station, row.quantity): row.id for row in load_series(c, site)}
 
 
 def read_all(

@@ -73,7 +73,7 @@ def test_scored_as_it_comes_is_scored_at_once(seed, stations, step_s, burst):
     )
     for first in range(0, len(coming), burst * stations):
         for at_s, name, value in coming[first : first + burst * stations]:
-            assert running.add(name, [at_s], [value]) == 0
+            assert running.add([name], [at_s], [value]) == 0
             at = at_s
         take_in()
     # what a cell was scored on while a neighbour's reading was still missing may differ: the last word is compared

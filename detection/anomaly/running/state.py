@@ -70,7 +70,7 @@ class Running:
             name: Strongest(rows, self.step_s, limits, above.get(name, 1.0)) for name, limits in of_parts.items()
         }
         self.forgive(dismissed or {})
-        self._kinds = KindSoFar(scored)
+        self._kinds = KindSoFar()
         self._recent = Recent(rows)
         fresh = (times > from_s) & np.isfinite(table)
         columns = np.flatnonzero(fresh.any(axis=0))
@@ -90,23 +90,21 @@ class Running:
         since: Array = self._origin_s + (self._first - self._origin - 0.5) * self.step_s
         return since
 
-    def add(self, name: str, times_s: Sequence[float], values: Sequence[float]) -> int:
-        """Lay readings of a series, in order of time, into its open cells; returns how many came too late for that.
+    def add(self, names: Sequence[str], times_s: Sequence[float], values: Sequence[float]) -> int:
+        """Lay readings of some series, of each in order of time, into open cells; returns how many came too late.
 
         A cell takes its newest reading. Those too late are taken in when the state is made anew.
         """
-        row, late = self._row_of[name], 0
-        for at_s, value in zip(times_s, values, strict=True):
-            column = self._find_cell(row, at_s) - self._first
-            if column < 0:
-                late += 1
-                continue
-            if column >= self._values.shape[1]:
-                self._widen(column + 1 - self._values.shape[1])
-            if (self._times[row, column], self._values[row, column]) != (at_s, value):
-                self._values[row, column], self._times[row, column] = value, at_s
-                self._touched[row, column] = True
-        return late
+        rows = np.array([self._row_of[name] for name in names], dtype=np.int64)
+        at_s, new = np.array(times_s, dtype=np.float64), np.array(values, dtype=np.float64)
+        columns = self._lay(rows, at_s) - self._first
+        fits = columns >= 0
+        if columns.max(initial=0) >= self._values.shape[1]:
+            self._widen(int(columns.max()) + 1 - self._values.shape[1])
+        before = self._values.copy(), self._times.copy()
+        self._values[rows[fits], columns[fits]], self._times[rows[fits], columns[fits]] = new[fits], at_s[fits]
+        self._touched |= np.isfinite(self._times) & ((self._values != before[0]) | (self._times != before[1]))
+        return int((~fits).sum())
 
     def forgive(self, dismissed: Dismissed) -> None:
         """Hold nothing back for what people dismissed; what is not named holds something back again."""
@@ -116,14 +114,17 @@ class Running:
             standing = {name: at[detector] for name, (_, _, at) in dismissed.items() if detector in at}
             one.forgive(alarms, stuck, self._find_cells(standing))
 
-    def _find_cell(self, row: int, at_s: float) -> int:
-        return int(np.floor((at_s - self._origin_s[row]) / self.step_s + 0.5)) + int(self._origin[row])
+    def _lay(self, rows: NDArray[np.int64], at_s: Array) -> NDArray[np.int64]:
+        """The cells of instants, one of each row given."""
+        steps = np.floor((at_s - self._origin_s[rows]) / self.step_s + 0.5)
+        cells: NDArray[np.int64] = steps.astype(np.int64) + self._origin[rows]
+        return cells
 
     def _find_cells(self, at_s: Mapping[str, float]) -> NDArray[np.int64]:
         cells = np.full(len(self.names), LONG_AGO)
-        for name, at in at_s.items():
-            if name in self._row_of and np.isfinite(at):
-                cells[self._row_of[name]] = self._find_cell(self._row_of[name], at)
+        known = {self._row_of[name]: at for name, at in at_s.items() if name in self._row_of and np.isfinite(at)}
+        rows = np.array(list(known), dtype=np.int64)
+        cells[rows] = self._lay(rows, np.array(list(known.values()), dtype=np.float64))
         return cells
 
     def score(self) -> tuple[dict[str, list[Score]], dict[str, float]]:

@@ -87,7 +87,9 @@ class Recent:
         values, times = self._values[rows], self._times[rows]
         equal = values == values[:, -1:]
         stuck = equal[:, -FEWEST_EQUAL:].all(axis=1) & ~equal[:, -MOST_EQUAL - 1 :].all(axis=1)
-        replayed = (marks > 0) & (self._marks[rows] == marks[:, None]).any(axis=1)
+        earlier = self._marks[:, : int(self._next.max(initial=0))]  # the others hold nothing yet
+        of_rows = earlier if len(rows) == len(earlier) else earlier[rows]
+        replayed = (marks > 0) & (of_rows == marks[:, None]).any(axis=1)
         suspicious: Mask = stuck | replayed | _may_have_jumped(values) | _may_be_off(times)
         return suspicious
 

@@ -32,7 +32,7 @@ from monitor.store.database.audit import add_audit
 from monitor.store.models.anomaly_labels import load_labels
 from monitor.store.people.users import require_person
 from monitor.store.readings.instruments import Spans, load_sick_spans
-from monitor.store.readings.observations import load_series
+from monitor.store.readings.observations import load_ids
 from monitor.store.schema import tables as t
 
 LOOK_BACK: Final = timedelta(seconds=LOOK_BACK_S)
@@ -127,7 +127,7 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
     """
     newest = load_newest(c, site.id)
     spans = load_sick_spans(c, site, since or now - LOOK_BACK, now)
-    groups = list_groups(site, {(one.station, one.quantity): one.id for one in load_series(c, site.id)})
+    groups = list_groups(site, load_ids(c, site.id))
     others = frozenset(one.series_id for group in groups if group.name != MOTION for one in group.series)
     found = []
     for detector in list_counted(site):

@@ -294,6 +294,13 @@ def load_series(connection: Connection, site: str) -> list[SeriesRow]:
     return [SeriesRow(*row) for row in connection.execute(found)]
 
 
+def load_ids(connection: Connection, site: str) -> dict[tuple[str, str], int]:
+    """Ids of the series of a site that have readings, by station and quantity."""
+    s = series.c
+    found = connection.execute(select(s.station, s.quantity, s.id).where(s.site == site))
+    return {(station, quantity): series_id for station, quantity, series_id in found}
+
+
 def find_epoch(connection: Connection, series_id: int, to_at: datetime, back: int) -> datetime | None:
     """The epoch that has so many epochs of its series behind it, up to an instant; None where there are fewer."""
     o = observation.c

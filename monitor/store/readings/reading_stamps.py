@@ -121,20 +121,39 @@ def load_newer(
 
 
 def load_newer_values(
-    c: Connection, held: Sequence[tuple[int, datetime, Stamp]], to_at: datetime, known_at: datetime
-) -> dict[int, list[tuple[float, float | None]]]:
-    """The epochs of `load_newer` in seconds and their values, None for one that no model may learn from."""
-    found, seconds = {}, dict[str, float]()  # most series have the same epochs
-    for series_id, after, stamp, rows in _iter_newer(c, held, to_at, known_at):
-        if stamp == _UNTOUCHED and not any(row[2] or row[6] for row in rows):  # no revision, no flag: as it came
-            for row in rows:
-                if row[0] not in seconds:
-                    seconds[row[0]] = epoch_s(parse(row[0]))
-            found[series_id] = [(seconds[row[0]], row[3]) for row in rows]
+    c: Connection, held: Sequence[tuple[Stretch, Stamp]], after: datetime, known_at: datetime
+) -> tuple[dict[int, list[tuple[float, float | None]]], set[int]]:
+    """What came after stretches of several series, and of which series something came late.
+
+    Args:
+        c: the snapshot in which the stamps were found.
+        held: a stretch of each series, and what was entered of it since it arrived.
+        after: a reading that arrived after it with its epoch in the stretch came late.
+        known_at: the instant.
+
+    Returns:
+        Epochs after the stretch in seconds with their values, None for one that no model may learn from, of series that
+        have any; and the series of which something came late.
+    """
+    found: dict[int, list[tuple[float, float | None]]] = defaultdict(list)
+    columns = "k.id, o.observed_at > k.to_at, o.observed_at, o.value_raw, o.revision > 0 OR o.flags <> ''"
+    rest = f"AND (o.observed_at > k.to_at OR o.received_at > '{spell(after)}')"
+    rows = _ask(c, [stretch for stretch, _ in held], columns, rest, known_at, until=known_at)
+    late, changed = set[int](), {i for (i, _, _), stamp in held if stamp != _UNTOUCHED}
+    seconds = {at: epoch_s(parse(at)) for at in {row[2] for row in rows}}  # most series have the same epochs
+    for series_id, is_new, at, value, is_changed in rows:
+        if not is_new:
+            late.add(series_id)
+        elif is_changed:
+            changed.add(series_id)
         else:
-            readings = _make_newer(c, series_id, after, stamp, rows, to_at, known_at)
-            found[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
-    return found
+            found[series_id].append((seconds[at], value))
+    for of in found.values():
+        of.sort()
+    again = [(i, to_at, stamp) for (i, _, to_at), stamp in held if i in changed]
+    for series_id, (readings, _) in load_newer(c, again, known_at, known_at).items():
+        found[series_id] = [(epoch_s(r.observed_at), r.value if is_fit(r) else None) for r in readings]
+    return dict(found), late
 
 
 def _make_newer(
@@ -168,26 +187,22 @@ def load_epochs(c: Connection, stretches: Sequence[Stretch], known_at: datetime)
     return [found[i, spell(begin), spell(end)] for i, begin, end in stretches]
 
 
-def find_late(c: Connection, stretches: Sequence[Stretch], after: datetime, known_at: datetime) -> set[int]:
-    """Series of which a reading in their stretch arrived after an instant."""
-    return {row[0] for row in _ask(c, stretches, "DISTINCT k.id", f"AND o.received_at > '{spell(after)}'", known_at)}
-
-
 def _ask(
-    c: Connection, stretches: Sequence[Stretch], columns: str, rest: str,
-    known_at: datetime,
+    c: Connection, stretches: Sequence[Stretch], columns: str, rest: str, known_at: datetime,
+    *, until: datetime | None = None,
 ) -> list[Any]:  # fmt: skip
-    """Rows of several stretches in one statement."""
+    """Rows of several stretches in one statement; those after them too, up to an instant where one is given."""
     sqlite = c.dialect.name == "sqlite"
     mark = "?" if sqlite else "%s"
     one, collate = ("(?,?,?)", "") if sqlite else ("(%s::bigint,%s::text,%s::text)", 'COLLATE "C"')
+    end = "k.to_at" if until is None else f"'{spell(until)}'"
     found: list[Any] = []
     spelled = {at: spell(at) for at in {at for _, *both in stretches for at in both}}  # most series have the same
     for chunk in in_chunks(stretches):
         found += c.exec_driver_sql(
             f"WITH k(id, from_at, to_at) AS (VALUES {','.join([one] * len(chunk))}) SELECT {columns} "  # noqa: S608
             f"FROM k JOIN observation o ON o.series_id = k.id AND o.observed_at > k.from_at {collate} "
-            f"AND o.observed_at <= k.to_at {collate} WHERE o.received_at <= {mark} {rest}",
+            f"AND o.observed_at <= {end} {collate} WHERE o.received_at <= {mark} {rest}",
             (*(v for i, a, b in chunk for v in (i, spelled[a], spelled[b])), spell(known_at)),
         ).all()
     return found
