@@ -19,6 +19,7 @@ from monitor.config.service import load_service
 from monitor.domain.instants import parse
 from monitor.store.alerting.alerts import find_alert
 from monitor.store.database.engine import Database
+from monitor.store.models.anomalies import AnomalyRow, add_anomalies
 from monitor.store.models.forecasts import ForecastRow, add_forecasts, add_withheld
 from monitor.store.models.movement import MovementRow, add_update
 from monitor.store.readings.observations import load_series
@@ -447,6 +448,34 @@ def test_a_new_level_appears_without_reload_and_scroll_stays(served, watch):
     assert w.page.locator(".headline .sight .big").inner_text().strip().lower() == "blind"
     assert w.page.evaluate("window.marked") is True
     assert abs(w.page.evaluate("window.scrollY") - before) < 60
+    assert w.complaints == []
+
+
+def test_the_board_refreshes_and_what_is_typed_or_chosen_stays_where_it_was(served, watch):
+    base, db, *_ = served
+    w = watch(height=900)
+    w.page.goto(f"{base}/login?to=/sites/north-bench/instruments")
+    w.page.get_by_label("Name").fill("ada")
+    w.page.get_by_label("Password").fill(story.PASSWORD)
+    w.page.get_by_role("button", name="Log in").click()
+    w.page.evaluate("window.marked = true")
+    runs = w.page.locator("#anomalies li[id^=run-]")
+    first = runs.nth(0).get_attribute("id")
+    chosen = w.page.locator(f"[id='{first}'] select")
+    chosen.select_option("movement")
+    search = w.page.get_by_role("searchbox")
+    search.press_sequentially("G")
+    with db.write() as c:
+        one = next(s for s in load_series(c, "north-bench") if s.station == "G2")
+        add_anomalies(c, [AnomalyRow(one.id, story.NOW, "rules", 9.0, 1.0, 0.1, "step", True)], story.NOW)
+        c.execute(site_state.update().where(site_state.c.site == "north-bench").values(observability="blind"))
+    w.page.locator("#anomalies li[id^=run-G2]").wait_for(timeout=60_000)
+    assert w.page.evaluate("window.marked") is True, "no reload"
+    assert runs.nth(0).get_attribute("id") != first, "what is newest stands first"
+    assert chosen.input_value() == "movement", "what was chosen stays with its anomaly"
+    assert runs.nth(0).locator("select").input_value() == "unknown", "and does not go to another one"
+    search.press_sequentially("2")
+    assert search.input_value() == "G2", "focus and text stay"
     assert w.complaints == []
 
 

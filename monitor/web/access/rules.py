@@ -80,7 +80,7 @@ RULES: Final[dict[str, str]] = {
     ),
     **dict.fromkeys(
         ("GET /live/overview", "GET /live/sites/{site}", "GET /live/alerts/{alert_id}", "GET /live/changes",
-         "GET /live/sites/{site}/changes"),
+         "GET /live/sites/{site}/changes", "GET /live/sites/{site}/instruments"),
         READ,
     ),
     **dict.fromkeys(("GET /health", "GET /metrics", "GET /api/v1/openapi.json"), READ),

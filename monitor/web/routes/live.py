@@ -1,8 +1,8 @@
 """Refreshes: the changing parts of a page as JSON, and a stream of lines that say when to ask for them."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import spell
@@ -12,6 +12,7 @@ from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
 from monitor.web.context import AlertId, context_of, token_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
+from monitor.web.parts.instruments import collect_instruments
 from monitor.web.parts.templating import render_part, service_banner
 from monitor.web.pulse import MOST, Pulse, Sites
 
@@ -48,6 +49,20 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
     with context.db.read() as c:
         values = veil_of(request, c).cover_service(collect_site_parts(c, site, context.clock()))
     return _answer(request, ("status", "movement", "ledgers", "map", "stations"), values)
+
+
+@router.get("/sites/{site}/instruments")
+def refresh_instruments(
+    request: Request,
+    site: str,
+    find: Annotated[str, Query(max_length=64)] = "",
+    state: Annotated[str, Query(max_length=16)] = "",
+) -> JSONResponse:
+    """Parts of the board of instruments, as it was asked for."""
+    context = context_of(request)
+    with context.db.read() as c:
+        values = collect_instruments(c, context, site, find, state)
+    return _answer(request, ("board", "reported", "points"), values)
 
 
 @router.get("/alerts/{alert_id}")

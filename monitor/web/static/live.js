@@ -49,15 +49,23 @@
     if (from.nodeType !== Node.ELEMENT_NODE) { from.nodeValue = to.nodeValue; return; }
     for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value) from.setAttribute(name, value);
     for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && name !== "open") from.removeAttribute(name);
-    const a = [...from.childNodes], b = [...to.childNodes];
-    b.forEach((node, k) => { if (a[k]) morph(a[k], node); else from.appendChild(node.cloneNode(true)); });
-    a.slice(b.length).forEach((node) => node.remove());
+    // what has an id is the same thing wherever it stands now: what somebody types or chooses there stays with it
+    const ids = new Set([...to.children].map((node) => node.id).filter(Boolean));
+    for (const node of [...from.children]) if (node.id && !ids.has(node.id)) node.remove();
+    const mine = new Map([...from.children].filter((node) => node.id).map((node) => [node.id, node]));
+    [...to.childNodes].forEach((node, k) => {
+      const at = from.childNodes[k], same = node.id ? mine.get(node.id) : !at?.id && at;
+      if (!same) { from.insertBefore(node.cloneNode(true), at ?? null); return; }
+      if (same !== at) from.insertBefore(same, at ?? null);
+      morph(same, node);
+    });
+    while (from.childNodes.length > to.childNodes.length) from.lastChild.remove();
   };
 
   const refresh = async () => {
     if (document.hidden) return;
     try {
-      const answer = await fetch(`${address}?lang=${document.documentElement.lang}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
+      const answer = await fetch(`${address}${address.includes("?") ? "&" : "?"}lang=${document.documentElement.lang}`, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
       if (answer.status === 401) { location.reload(); return; }  // the session is over, and reading takes one
       if (!answer.ok) return;
       if (kept) { location.reload(); return; }  // the connection is back

@@ -1,0 +1,123 @@
+"""What the page of instruments shows, gathered in one read transaction: the board, anomalies, satellite points."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from monitor.domain.instants import parse
+from monitor.domain.instruments.board import CAUSES, RANKS
+from monitor.domain.instruments.parents import Parent
+from monitor.reports.pictures import draw_line
+from monitor.store.instrument_board import load_board
+from monitor.store.models.anomalies import load_held
+from monitor.store.models.anomaly_budget import describe_rate, load_newest, read_rate
+from monitor.store.models.anomaly_labels import load_runs
+from monitor.store.models.point_forecasts import load_newest_issues
+from monitor.store.models.point_looks import load_looks
+from monitor.store.readings.gaps import load_gaps
+from monitor.web.context import Context
+from monitor.web.parts.collect import find_card
+
+LISTED: Final = timedelta(days=14)  # anomalies that a person is asked about
+LISTED_AT_MOST: Final = 60
+FEW: Final = 40  # instruments that are all shown unasked; of more, those that need something
+CARDS_AT_MOST: Final = 120
+UNWELL, EVERY = "unwell", "all"  # what may be asked for beside a state
+LOOKS: Final = 4  # at satellite points
+WIDTH, HEIGHT = 120.0, 28.0  # of a small picture
+
+
+def collect_instruments(c: Connection, context: Context, site: str, find: str, state: str) -> dict[str, Any]:
+    """All that the page shows of the instruments of a name or with a parent of that name, in a state."""
+    now = context.clock()
+    card, rows = find_card(c, site), load_board(c, site)
+    declared = context.declared(c, card)
+    runs = [] if declared is None else load_runs(c, declared, now - LISTED, now)
+    gaps, held = load_gaps(c, site, now - LISTED, now), load_held(c, site, now - LISTED, now)
+    budgets = [(row, describe_rate(read_rate(row), row.labelled)) for _, row in sorted(load_newest(c, site).items())]
+    states = {str(r["state"]) for r in rows} | {str(f["state"]) for r in rows for f in r["findings"]}
+    unwell = sum(map(_is_unwell, rows))
+    if find.strip() and state in {"", UNWELL}:
+        state = EVERY  # who asks for a name wants it, well or not
+    state = state or (UNWELL if len(rows) > FEW and unwell else EVERY)
+    asked = pick_rows(rows, find, state)
+    runs, gaps = runs[::-1], gaps[::-1]
+    if find.strip():
+        named = {str(r["instrument"]) for r in pick_rows(rows, find, EVERY)}
+        runs = [one for one in runs if one.station in named]
+        gaps = [one for one in gaps if one.station in named]
+        held = [one for one in held if one.station in named]
+    return {
+        "card": card, "groups": list_groups(asked[:CARDS_AT_MOST], rows, now),
+        "left_out": max(0, len(asked) - CARDS_AT_MOST), "asked": len(asked), "find": find, "state": state,
+        "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
+        "runs": runs[:LISTED_AT_MOST], "held": held[:LISTED_AT_MOST], "gaps": gaps[:LISTED_AT_MOST],
+        "left_runs": len(runs) - LISTED_AT_MOST, "left_held": len(held) - LISTED_AT_MOST,
+        "left_gaps": len(gaps) - LISTED_AT_MOST, "looks": load_looks(c, site, LOOKS), "ahead": load_newest_issues(c, site), "listed": LISTED_AT_MOST,
+        "causes": CAUSES, "budgets": budgets, "unwell": unwell, "total": len(rows),
+    }  # fmt: skip
+
+
+def pick_rows(rows: Sequence[Mapping[str, Any]], find: str, state: str) -> list[Mapping[str, Any]]:
+    """Instruments of a name or with a parent of that name, in a state; the gravest first."""
+    wanted = find.strip().casefold()
+    found = [
+        r for r in rows
+        if any(wanted in str(r[key] or "").casefold() for key in ("instrument", "logger", "base", "gateway", "power"))
+        and (
+            state == EVERY
+            or (state == UNWELL and _is_unwell(r))
+            or state in {r["state"], *(f["state"] for f in r["findings"])}
+        )
+    ]  # fmt: skip
+    return sorted(found, key=_rank)
+
+
+def list_groups(
+    shown: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], now: datetime
+) -> list[dict[str, Any]]:  # fmt: skip
+    """What is shown by parent, that of the gravest first; how many of each parent are well, and the page for all."""
+    every: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        every.setdefault(str(row["parent"]), []).append(row)
+    mine: dict[str, list[Mapping[str, Any]]] = {}
+    for row in shown:
+        mine.setdefault(str(row["parent"]), []).append(row)
+    return [
+        {
+            "parent": parent, "ok": sum(r["state"] == "ok" for r in every[parent]), "total": len(every[parent]),
+            "rows": [describe_row(r, now) for r in those], "above": _name_above(every[parent], parent),
+            "pages": sorted({r["parent_alert_id"] for r in every[parent] if r["parent_alert_id"] is not None}),
+        }
+        for parent, those in mine.items()
+    ]  # fmt: skip
+
+
+def _is_unwell(row: Mapping[str, Any]) -> bool:
+    return row["state"] not in {"ok", "unknown"}
+
+
+def _rank(row: Mapping[str, Any]) -> tuple[bool, int]:
+    return not _is_unwell(row), RANKS.get(str(row["state"]), len(RANKS))
+
+
+def _name_above(rows: Sequence[Mapping[str, Any]], parent: str) -> list[str]:
+    kinds = ("base", "gateway", "power")
+    found = dict.fromkeys(str(Parent(k, str(r[k]))) for k in kinds for r in rows if r[k])
+    return [name for name in found if name != parent]
+
+
+def describe_row(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """A row with its small picture and the days that its battery lasts."""
+    spark = json.loads(row["spark"]) if row["spark"] else []
+    empty = None if row["battery_empty_at"] is None else parse(row["battery_empty_at"])
+    left = None if empty is None else max(0, round((empty - now) / timedelta(days=1)))
+    others = [f for f in row["findings"] if f["state"] != row["state"]]
+    is_told = any(row["battery_method"] and row["battery_method"] in f["reason"] for f in row["findings"])
+    return {
+        **row, "path": draw_line(spark, WIDTH, HEIGHT), "days_left": left, "others": others,
+        "battery_method": "" if is_told else row["battery_method"],
+    }  # fmt: skip
