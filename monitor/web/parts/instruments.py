@@ -56,7 +56,8 @@ def collect_instruments(c: Connection, context: Context, site: str, find: str, s
         "states": sorted(states - {"ok", "unknown"}, key=lambda s: RANKS.get(s, len(RANKS))),
         "runs": runs[:LISTED_AT_MOST], "held": held[:LISTED_AT_MOST], "gaps": gaps[:LISTED_AT_MOST],
         "left_runs": len(runs) - LISTED_AT_MOST, "left_held": len(held) - LISTED_AT_MOST,
-        "left_gaps": len(gaps) - LISTED_AT_MOST, "looks": load_looks(c, site, LOOKS), "ahead": load_newest_issues(c, site), "listed": LISTED_AT_MOST,
+        "left_gaps": len(gaps) - LISTED_AT_MOST, "looks": load_looks(c, site, LOOKS),
+        "ahead": load_newest_issues(c, site), "listed": LISTED_AT_MOST,
         "causes": CAUSES, "budgets": budgets, "unwell": unwell, "total": len(rows),
         "judged_at": max((r["judged_at"] for r in rows if r["judged_at"]), default=None),
     }  # fmt: skip
