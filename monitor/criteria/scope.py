@@ -7,8 +7,11 @@ from typing import Final
 
 from monitor.domain.decision import instant, seconds
 from monitor.domain.site import Criterion, SeriesSpec, Site
+from monitor.series.step_detector import OPENING
+from monitor.series.tracks import verify_step
 
 CONTEXT_EPOCHS = 10  # before the window, so that a jump at its start is seen against what was there
+SHOWING: Final = 2.0 * OPENING  # intervals that hold enough epochs for a series to show its scatter, also with gaps
 BLOCKS: Final = 4  # the beginning of what is read moves on by a quarter of its span at a time
 
 
@@ -32,8 +35,13 @@ def reach_s(span_s: float) -> float:
     return span_s * (1.0 + 1.0 / BLOCKS)
 
 
-def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
-    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well."""
+def wanted_series(site: Site, *, learns: bool = True) -> Mapping[tuple[str, str], float]:
+    """(station, declared quantity) -> seconds of history; controls on a shared reference are looked at as well.
+
+    Args:
+        site: the declaration.
+        learns: False as before format 9, when no series had to show its scatter.
+    """
     found: dict[tuple[str, str], float] = {}
     for criterion in site.criteria:
         if criterion.kind.source != "instruments":
@@ -45,11 +53,11 @@ def wanted_series(site: Site) -> Mapping[tuple[str, str], float]:
             spec = site.series(station, criterion.quantity)
             if spec is not None:
                 key = (station, criterion.quantity)
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec, learns=learns))
         for key in further_series(criterion):
             spec = site.series(*key)
             if spec is not None:
-                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec))
+                found[key] = max(found.get(key, 0.0), history_s(site, criterion, spec, learns=learns))
     return found
 
 
@@ -59,12 +67,18 @@ def further_series(criterion: Criterion) -> list[tuple[str, str]]:
     return [(station, quantity) for station, _, quantity in pairs]
 
 
-def history_s(site: Site, criterion: Criterion, spec: SeriesSpec) -> float:
-    """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context."""
+def history_s(site: Site, criterion: Criterion, spec: SeriesSpec, *, learns: bool = True) -> float:
+    """How far back a criterion must see: its widest window, its dwell, the clock of a step, and some context.
+
+    Where nobody states the noise of a series that may step, far enough for it to show its scatter.
+    """
     params = dict(criterion.params)
     windows = [t.window_s for t in criterion.thresholds if t.window_s] + [
         params.get("duration_to_s", 0.0), params.get("history_s", 0.0)
     ]  # fmt: skip
     dwell_s = criterion.dwell.within_s or (criterion.dwell.of + 1) * spec.interval_s
     clock_s = max(site.fusion.verify_within_s, 2.5 * spec.interval_s)
-    return max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
+    shows_noise = learns and not spec.noise_floor and verify_step(spec, criterion) is not None
+    least_s = SHOWING * spec.interval_s if shows_noise else 0.0
+    seen_s = max(windows) + max(dwell_s, clock_s) + spec.max_silence_s + CONTEXT_EPOCHS * spec.interval_s
+    return max(seen_s, least_s)

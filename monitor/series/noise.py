@@ -14,6 +14,7 @@ from monitor.series.vectors import Vector, minus, norm
 EPOCHS: Final = 8  # fewer say nothing of a series' own scatter
 LATELY: Final = 16  # newest differences: one that begins to scatter is asked about for days, not until half of all do
 OTHERS: Final = 3  # quiet differences beside a jump: fewer say nothing of it
+LARGE: Final = 3.0  # times what is usual beside it: noise is seldom so large
 
 
 class Scatter:
@@ -83,11 +84,13 @@ def is_stated(sigmas: Sequence[Vector]) -> bool:
 
 
 def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | None:
-    """True for a jump that the scatter beside it does not explain; None for the largest of all that may be scatter.
+    """True for a jump that the scatter beside it does not explain; None for the largest, which may be.
 
     Differences of neighbours fall into quiet ones and some, half as many at most, that are far larger: ten times the
     largest quiet one where there are three of these, six times of six, three times of twenty-two. White noise alone
     does so in the first epochs of 4 of 1,000 scalar series (`python -m tests.bench.service.bench_first_hours`).
+
+    What may be either is the newest, one beside fewer than three others, or one that is three times as large as usual.
 
     Args:
         values: All that came so far.
@@ -105,4 +108,5 @@ def stands_out(values: Sequence[Vector], index: int, length: float) -> bool | No
         larger = [*others[count : count + 1], length]
         if len(others) - count < count // 2 and min(larger) > (2.0 + 24.0 / count) * others[count - 1]:
             return True
-    return None if length > max(others, default=0.0) else False
+    is_open = index == len(values) - 1 or len(others) < OTHERS or length > LARGE * others[len(others) // 2]
+    return None if is_open and length > max(others, default=0.0) else False

@@ -15,6 +15,7 @@ from monitor.series.settled_offset import QUIET, ROUGH, find_agreement, find_set
 from monitor.series.vectors import Vector, minus, norm
 
 STEP_SIGMAS: Final = 5.0  # a jump within five of its own errors is noise of that series
+PATIENCE: Final = 36.0  # intervals: what has sent fewer epochs by then is asked about as it is
 OPENING: Final = 24  # the first epochs are judged together: nothing lies before them, and they show the scatter
 AGREEING: Final = 6  # of the first epochs, among which the walk looks where to begin
 FEW: Final = 12  # differences of which the scatter may be half of what it is
@@ -68,6 +69,7 @@ class Walk:
         rewrites: How often something that was kept was taken out again; while it stands, `kept` only grew.
         unit: Of the values, for what is said of an epoch.
         learns: False in what was frozen before format 9: the first epochs were held against no scatter at all.
+        patience_s: So long after its first epoch a series is held against the scatter that it has shown, if any.
         early: What may be a jump when the scatter is known: larger than all others, and not clearly; oldest first.
     """
 
@@ -83,6 +85,7 @@ class Walk:
     rewrites: int = 0
     unit: str = ""
     learns: bool = True
+    patience_s: float = inf
     early: list[Jump] = field(default_factory=list)
     _shift: Vector = ()
     _opening: Vector = ()  # scatter of the first epochs
@@ -123,6 +126,7 @@ class Walk:
         """Epochs so far of a series whose scatter is not known yet; None where it is, or where errors are stated."""
         count = len(self.times)
         waits = self.learns and self.limit is not None and count < OPENING and not is_stated(self.sigmas)
+        waits = waits and (not count or self.times[-1] - self.times[0] < self.patience_s)
         return count if waits else None
 
     def _go_on(self, start: int) -> int:
@@ -236,10 +240,11 @@ class Walk:
         self._doubted.clear()
 
     def _known_s(self, i: int) -> float:
-        """When a jump could be known: not before the scatter was that it is held against."""
+        """When a jump could be known: not before what it is held against was known, or waited for no more."""
         if not self.learns or i >= OPENING or is_stated(self.sigmas[:OPENING]):
             return self.received[i]
-        return max(self.received[i], self.received[min(len(self.times), OPENING) - 1])
+        patient = bisect_left(self.times, self.times[0] + self.patience_s)
+        return max(self.received[i], self.received[min(len(self.times), OPENING, patient + 1) - 1])
 
     def _doubt(self, i: int, excess: Vector, limit: float) -> None:
         """Set aside one by one, but six that agree at another place are a step at the first of them."""

@@ -96,11 +96,11 @@ def find_sightings(windows: Windows, tracks: Iterable[tuple[Criterion, Track]]) 
 
 
 def list_unsure(windows: Windows, track: Track) -> tuple[Jump, ...]:
-    """A jump that may be noise or not, when silence follows it: nothing that is to come will show which."""
-    if not track.early or track.early[-1].at_s != track.newest_s:
+    """A jump that may be noise or not, when silence follows: nothing that is to come will show which."""
+    if not track.early or not track.times_s:
         return ()
     key = StepKey(track.station, track.early[-1].at_s)
-    silent = windows.now_s - key.at_s > _silence_s(windows, track.station) and not windows.view.draining
+    silent = windows.now_s - track.times_s[-1] > _silence_s(windows, track.station) and not windows.view.draining
     return track.early[-1:] if silent or key in windows.memory.steps else ()
 
 

@@ -12,7 +12,7 @@ from monitor.domain.decision import View, seconds
 from monitor.domain.observation import HARMLESS, Reading
 from monitor.domain.quantities import QUANTITIES
 from monitor.domain.site import Criterion, SeriesSpec, Site, Station
-from monitor.series.step_detector import Jump, Walk
+from monitor.series.step_detector import PATIENCE, Jump, Walk
 from monitor.series.vectors import Vector
 
 COMPONENTS: Final = ("displacement_east", "displacement_north", "displacement_up")
@@ -150,7 +150,10 @@ class Tracker:
         self._seen = list(readings)
         shared = sorted(at for at in self._waiting[0] if all(at in other for other in self._waiting[1:]))
         if self._walk is None:
-            self._walk = Walk(verify_step(spec, self.criterion), unit=spec.unit, learns=view.learns)
+            self._walk = Walk(
+                verify_step(spec, self.criterion), unit=spec.unit, learns=view.learns,
+                patience_s=PATIENCE * spec.interval_s,
+            )  # fmt: skip
             self._rows = {at: row for at, row in self._rows.items() if shared and at >= shared[0]}
         if shared and self._walk.times and shared[0] <= self._walk.times[-1]:
             return False

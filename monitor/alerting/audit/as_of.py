@@ -98,7 +98,7 @@ def look_as_of(c: Connection, row: DecisionRow, source: str, known_at: datetime 
 
 def load_view_as_of(c: Connection, site: Site, then: View, now: datetime, known_at: datetime) -> View:
     """The view `then` of a decision at `now` with every row that was stored by `known_at`; epochs end at `now`."""
-    wanted = wanted_series(site)
+    wanted = wanted_series(site, learns=then.learns)
     readings: dict[str, tuple[Reading, ...]] = {}
     newest = load_newest(c, site.id, now)
     for series in load_series(c, site.id):

@@ -7,11 +7,12 @@ import pytest
 from monitor.alerting.audit.recompute import read_view
 from monitor.alerting.decision.decide import decide
 from monitor.cli.service.check import _find_noiseless
+from monitor.config.service import parse_site
 from monitor.domain.decision import Memory, Newest, View, seconds
 from monitor.domain.observation import Reading
 from monitor.series.step_detector import OPENING, Walk
 from tests.data.measured import replay
-from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand
+from tests.data.sites.new_site import BEGIN, MOVERS, PACES, draw, jump, make_site, stand, write_site
 
 
 def take(values, *, sigma=0.0, learns=True, limit=1.0):
@@ -136,3 +137,30 @@ def test_what_was_frozen_before_format_9_is_decided_as_it_was():
     before, since = (decide(site, Memory(), read_view({"format": f, "view": view}), now) for f in (8, 9))
     assert sum(change.key.endswith(":verify") for change in before.changes) > 10
     assert since.changes == ()
+
+
+def test_a_daily_site_of_two_months_has_learned_whatever_its_window():
+    """What is read must hold the epochs that show a scatter: a window of a week held 22 to 28."""
+    for window in ("3d", "7d"):
+        text = write_site("1d", "verify_step_mm = 4.0").replace('window = "7d"', f'window = "{window}"')
+        rows = list(draw("1d", 1.0, 1, epochs=62, motion=jump(20.0, 58)))
+        looks = list(replay(parse_site(text, "new.toml"), [o for o in rows if o.station in MOVERS]))
+        assert not any("learning" in h.reason for _, d in looks[OPENING - 1 :] for h in d.health if h.station in MOVERS)
+        asked = {key for key in looks[-1][1].memory.conditions if key.endswith(":verify")}
+        assert {f"health:{name}:verify" for name in MOVERS} <= asked or looks[-1][1].level > 0
+
+
+def test_a_series_that_seldom_speaks_is_waited_for_no_longer_than_its_patience():
+    values = [(v,) for v in (0.1, 0.0, -0.1, 0.1, 0.0, 0.1, 0.0, 9.0)]
+    times = [6.0 * i for i in range(8)]
+    walk = Walk(1.0, patience_s=36.0)
+    walk.extend(times, times, values, [(0.0,)] * 8)
+    assert walk.learning is None
+    assert [(i, j.known_s) for i, j in walk.jumps] == [(7, 42.0)]
+
+
+def test_silence_two_epochs_after_a_jump_of_metres_asks_as_well():
+    looks = play(epochs=20, motion=jump(5000.0, 2), silent_from=4)
+    told = pages(looks)
+    assert {f"health:{name}:verify" for name in MOVERS} <= told.keys()
+    assert {d.level for _, d in looks} == {0}
