@@ -566,6 +566,7 @@ SENTENCES: Final = (
     N_("{text}, and our clock follows its reference: check clocks and time zones of the loggers"),
     N_("another core has taken this database over (its server was restarted, or ended our session); this one decides nothing and waits: end one of the two services"),
     N_("the database file {path} was removed or replaced while the service runs; what is stored since then is lost when it ends: stop the service, put the file or a backup in its place, start"),
+    N_("the database {path} is another one than at the last start, and one that was in use before: what came meanwhile is not in it"),
     N_("the database {path} is another one than at the last start and begins at {at}; levels, alerts and accounts of before are not in it: stop the service, put the database or a backup in its place, start"),
     N_("{n} unreadable messages since start were counted and not kept: a sender used up its share of the quarantine; see the view quarantine_sources"),
     N_("the broker takes readings from anybody of this machine; give each instrument a login (slopeward broker add SITE/STATION), then set anonymous = false in [broker]"),

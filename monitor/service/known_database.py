@@ -34,14 +34,18 @@ def recognise(db: Database, state: Path, alarms: ServiceAlarms) -> None:
         return
     digest, begun_at = first
     noted = find_noted(state)
-    if noted == digest:
+    if noted[:1] == [digest]:
         return
     if noted:
+        name = Path(db.url.database or "").name
         reason = (
-            f"the database {Path(db.url.database or '').name} is another one than at the last start and begins at "
+            f"the database {name} is another one than at the last start, and one that was in use before: what came "
+            "meanwhile is not in it"
+            if digest in noted else
+            f"the database {name} is another one than at the last start and begins at "
             f"{spell(begun_at)[:16]}Z; levels, alerts and accounts of before are not in it: stop the service, put the "
             "database or a backup in its place, start"
-        )
+        )  # fmt: skip
         log.critical("%s", reason)
         alarms.write(make_alarm(KEY, URGENT, reason, is_open=True))  # stored before it is noted: it is told for certain
-    note(state, digest)
+    note(state, [digest, *(one for one in noted if one != digest)])

@@ -7,7 +7,7 @@ Sources: README_tenv3.txt of the Nevada Geodetic Laboratory; the field descripti
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -86,7 +86,8 @@ def find_place(path: Path) -> tuple[float, float, float] | None:
             if line.startswith("site YYMMMDD") and not line.split()[-1].startswith("__height"):
                 return None  # of before 2019: without places
             if _TENV.match(line) and len(fields) == _WITH_PLACE:
-                return _turn(*(float(part) for part in fields[-3:]))
+                with suppress(ValueError):  # such a line is refused where it is read; the next one says it too
+                    return _turn(*(float(part) for part in fields[-3:]))
     return None
 
 

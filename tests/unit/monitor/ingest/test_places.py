@@ -31,6 +31,8 @@ TENV = "LHAS 95MAY19 1995.3785 49856  801 5  -0.000000   0.000000   0.000000  0.
         (CSV, (47.9371111486, -124.5570865568, 35.7572)),
         (TENV, None),
         (TENV3.replace("52.2190208542", "152.2190208542"), None),
+        (TENV3.replace("502.03768", "n/a"), None),
+        (TENV3.replace("502.03768", "n/a") + TENV3.splitlines()[1], (52.2190208542, 104.3161810505, 502.03768)),
     ],
 )
 def test_the_place_of_a_station_is_that_of_its_file(text, place, tmp_path):
