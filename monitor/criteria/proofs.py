@@ -53,7 +53,7 @@ def digest_settings(site: Site, criterion: Criterion) -> str:
     if criterion.kind.facts == "anomalies":
         named = sorted(list_subjects(site, criterion))
         said = {
-            "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.slowest_motion_s or 0.0,
+            "detectors": named, "budget": site.anomaly.budget_per_sensor_month, "step_s": site.watched_step_s or 0.0,
         }  # fmt: skip
         if FANS.keys() & named:  # their fans are of the forecasts of the site, by this cadence of the nearest horizon
             said |= {"forecasts": _spell_forecasts(site.forecast), "every_s": site.forecast.every_s}

@@ -384,14 +384,29 @@ class Site:
 
     @property
     def slowest_motion_s(self) -> float | None:
-        """The slowest declared interval of what moves: the common step of detectors; None where nothing does."""
-        intervals = [
-            spec.interval_s
+        """The slowest declared interval of what moves: of it forecasts make their grid; None where nothing does."""
+        return max((spec.interval_s for spec in self.moving), default=None)
+
+    @property
+    def watched_step_s(self) -> float | None:
+        """Step at which detectors look at what moves; None where nothing does.
+
+        The slowest interval up to a day: what comes more rarely (satellites), and what a person reads and types, makes
+        detectors wait for nothing that an instrument measures more often. It counts where nothing else moves.
+        """
+        measured = [spec.interval_s for spec in self.moving if not spec.by_hand]
+        daily = [interval_s for interval_s in measured if interval_s <= 86400.0]
+        return max(daily or measured, default=self.slowest_motion_s)
+
+    @property
+    def moving(self) -> list[SeriesSpec]:
+        """All series of what moves."""
+        return [
+            spec
             for station in self.stations
             for spec in station.series
             if spec.quantity.startswith(("displacement", "crack"))
         ]
-        return max(intervals, default=None)
 
     @property
     def anomalies_vote(self) -> bool:

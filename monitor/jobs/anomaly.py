@@ -32,7 +32,7 @@ from monitor.jobs.anomaly_state import (
     forget_others,
     score_new,
 )
-from monitor.jobs.samples import Samples, load_displacements
+from monitor.jobs.samples import Samples, load_watched
 from monitor.jobs.worker import list_models, run_in_worker
 from monitor.store.database.engine import Database
 from monitor.store.models.anomalies import ECHO, AnomalyRow, add_anomalies, latest_scored_at
@@ -245,14 +245,14 @@ def _find_first(group: Group, now: datetime, scored: Sequence[Mapping[int, datet
 
 def _load_window(db: Database, site: Site, step_s: float, now: datetime) -> list[Samples]:
     with db.read() as c:
-        return load_displacements(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
+        return load_watched(c, site, now - timedelta(seconds=HISTORY_STEPS * step_s), now)
 
 
 def _score_in_worker(
     db: Database, config: ServiceConfig, site: Site, detector: str, checkpoint: ModelRow | None,
     factors: Mapping[str, float], samples: Sequence[Samples], now: datetime,
 ) -> list[AnomalyRow]:  # fmt: skip
-    step_s = site.slowest_motion_s
+    step_s = site.watched_step_s
     assert step_s is not None
     with db.read() as c:
         since = _find_since(c, site, detector, step_s, now)

@@ -16,7 +16,7 @@ from monitor.domain.site import Criterion, Site
 from monitor.jobs.anomaly import budget_of_each
 from monitor.jobs.anomaly_beside import load_beside
 from monitor.jobs.anomaly_fan import LIMIT, find_horizon_s, judge_fans, list_moving
-from monitor.jobs.samples import load_displacements
+from monitor.jobs.samples import load_watched
 from monitor.store.database.engine import Database
 from monitor.store.models.proofs import Proof, add_proof, digest_forecasters, find_shown_since, load_proof_facts
 from monitor.store.models.registry import ModelRow
@@ -113,10 +113,10 @@ def prove_serving(
     """Test the checkpoint that serves a detector on the site's record as it is now, and keep what came of it."""
     from detection.anomaly.jobs import judge  # loads numpy, and torch for a network
 
-    clock, step_s = go_on(now), site.slowest_motion_s
+    clock, step_s = go_on(now), site.watched_step_s
     assert step_s is not None
     with db.read() as c:
-        samples = {s.label: s.timed for s in load_displacements(c, site, since, now)}
+        samples = {s.label: s.timed for s in load_watched(c, site, since, now)}
         beside = load_beside(c, site, serving.kind, since, now)
     card = judge(Scoring(serving.kind, samples, step_s, serving.path, beside=beside), budget_of_each(site.anomaly))
     with db.write() as c:

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.instants import epoch_s
-from monitor.domain.instruments.watched import Watched, find_motion
+from monitor.domain.instruments.watched import Watched, find_motion, find_watched_motion
 from monitor.domain.observation import Reading, Timed, is_fit
 from monitor.domain.site import SeriesSpec, Site, Station
 from monitor.store.readings.observations import load_ids, stream_readings
@@ -55,6 +55,11 @@ def load_displacements(
             rate of an instrument.
     """
     return read_all(c, find_motion(site, load_ids(c, site.id)), since, now, grid_s)
+
+
+def load_watched(c: Connection, site: Site, since: datetime, now: datetime) -> list[Samples]:
+    """Of the displacement series those that detectors look at together; arguments as those of `load_displacements`."""
+    return read_all(c, find_watched_motion(site, load_ids(c, site.id)), since, now)
 
 
 def read_all(

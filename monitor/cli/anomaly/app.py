@@ -212,7 +212,7 @@ def _keep_proofs(site: str, config: Path | None, *, as_json: bool) -> None:
 
     service, db = open_service(config)
     chosen = pick_site(service, site)
-    step_s = chosen.slowest_motion_s or 0.0
+    step_s = chosen.watched_step_s or 0.0
     for detector in chosen.anomaly.detectors:
         if find_asking(chosen, detector) is None:
             continue
@@ -319,18 +319,18 @@ def _read_bench(
     from detection.anomaly.registry import FANS, list_detectors
     from monitor.jobs.anomaly_beside import load_beside
     from monitor.jobs.forecasts.train import HISTORY_STEPS
-    from monitor.jobs.samples import history_since, load_displacements
+    from monitor.jobs.samples import history_since, load_watched
 
     assert site is not None
     service, db = open_service(config)
     chosen, now = pick_site(service, site), datetime.now(UTC)
     point_to_the_past(db, chosen, now)
-    step_s = chosen.slowest_motion_s
+    step_s = chosen.watched_step_s
     if step_s is None:
         raise InputError(f"site {site} declares no series of displacement")
     since = history_since(now, step_s, HISTORY_STEPS)
     with db.read() as c:
-        moved = load_displacements(c, chosen, since, now)
+        moved = load_watched(c, chosen, since, now)
         read = load_beside(c, chosen, "quantities-ae", since, now)
     if not moved:
         raise InputError(f"site {site} has no readings of displacement")

@@ -135,6 +135,19 @@ def find_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]
     return found
 
 
+def find_watched_motion(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Watched]:
+    """The motion that detectors look at together, each `watched_step_s`; arguments as those of `find_motion`."""
+    step_s = site.watched_step_s or 0.0
+    all_typed = all(spec.by_hand for spec in site.moving)
+    stations = {station.id: station for station in site.stations}
+
+    def belongs(name: str, quantity: str) -> bool:
+        spec = stations[name].find_series(quantity) if name in stations else None
+        return spec is not None and spec.interval_s <= step_s and (all_typed or not spec.by_hand)
+
+    return find_motion(site, {key: series_id for key, series_id in ids.items() if belongs(*key)})
+
+
 def find_beside(site: Site, ids: Mapping[tuple[str, str], int]) -> dict[str, SeriesSpec]:
     """What a network may read beside the motion, by `station.quantity`; arguments as those of `find_motion`.
 
@@ -153,17 +166,19 @@ def find_beside(site: Site, ids: Mapping[tuple[str, str], int]) -> dict[str, Ser
 def list_groups(site: Site, ids: Mapping[tuple[str, str], int]) -> list[Group]:
     """What is looked at of a site, its motion first; arguments as those of `find_motion`.
 
-    What people type by hand has a check of its own, and what comes from scenes is not regular.
+    What people type by hand has a check of its own, and what comes from scenes is not regular. Motion that a person
+    types, or that comes more rarely than once a day, is a group of its own beside instruments that measure more often.
     """
-    motion = find_motion(site, ids)
-    step_s, done = site.slowest_motion_s, {one.series_id for one in motion}
+    motion = find_watched_motion(site, ids)
+    step_s, done = site.watched_step_s, {one.series_id for one in motion}
+    moving = {one.series_id for one in find_motion(site, ids)}
     others: dict[tuple[str, float], list[Watched]] = {}
     stations = {station.id: station for station in site.stations}
     for (name, quantity), series_id in sorted(ids.items()):
         if series_id in done or (station := stations.get(name)) is None:
             continue
         spec = station.find_series(quantity)
-        if spec is None or spec.by_hand or spec.source:
+        if spec is None or spec.source or (spec.by_hand and series_id not in moving):
             continue
         if WATCHED.get(quantity, OWN).checks:
             key = quantity, spec.interval_s

@@ -64,4 +64,4 @@ def make_record(
 
 
 def _intervals(site: Site) -> list[float]:
-    return [p.interval_s for s in site.stations for p in s.series if p.quantity.startswith(("displacement", "crack"))]
+    return [spec.interval_s for spec in site.moving]

@@ -33,6 +33,7 @@ from monitor.jobs.samples import (
     grid_step_s,
     history_since,
     load_displacements,
+    load_watched,
     slope_azimuth_deg,
     step_s,
 )
@@ -89,7 +90,7 @@ def _why_count(c: Connection, site: Site, detector: str, now: datetime) -> str |
         return f"the one before it is {(now - active.created_at).days} days old"
     if is_untested(c, site, detector, now):
         return "no test of what serves is stored, and anomalies count for the level here"
-    return why_stale(active, site.anomaly, site.slowest_motion_s or 0.0, list_beside(c, site, detector))
+    return why_stale(active, site.anomaly, site.watched_step_s or 0.0, list_beside(c, site, detector))
 
 
 def _test_again(db: Database, site: Site, detector: str, now: datetime) -> str:
@@ -125,7 +126,7 @@ def train_one(
     clock = clock or go_on(now)
     folder = Path(config.paths.models) / site.id
     folder.mkdir(parents=True, exist_ok=True)
-    interval_s = site.slowest_motion_s
+    interval_s = site.slowest_motion_s if task == "forecast" else site.watched_step_s
     if interval_s is None:
         return "no displacement series declared"
     with db.read() as c:
@@ -201,7 +202,7 @@ def _read_own(
     if is_forecast and (probe := load_displacements(c, site, history_since(now, interval_s, HISTORY_STEPS), now)):
         step = step_s(probe, min(site.forecast.horizons_s))
     since = history_since(now, step, HISTORY_STEPS)
-    samples = load_displacements(c, site, since, now, grid_s=step if is_forecast else 0.0)
+    samples = load_displacements(c, site, since, now, grid_s=step) if is_forecast else load_watched(c, site, since, now)
     return samples, step, load_driving(c, site, since, now, (kind,))
 
 

@@ -138,7 +138,7 @@ def measure_detectors(c: Connection, site: Site, now: datetime, since: datetime 
         alarms, places, known = _load_alarms(c, site, detector, begin, now, spans, others)
         counted = _count_epochs(c, site, detector, begin, now, spans)
         epochs = sum(n for i, n in counted.items() if i not in others)
-        months = epochs * (site.slowest_motion_s or 0.0) / MONTH_S
+        months = epochs * (site.watched_step_s or 0.0) / MONTH_S
         factor = 1.0 if last is None else float(last.factor)
         found.append(Measured(detector, begin, now, months, alarms, places, known, 0.0, factor))
     shares = share_budget(site.anomaly.budget_per_sensor_month, {m.detector: m.alarms for m in found})

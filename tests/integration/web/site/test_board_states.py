@@ -89,7 +89,7 @@ max_silence = "2d"
 """
 TYPED = {"mistyped", "weather"}
 # without snow the panel of `snow_ice` would be `solar`; what detectors suspect is tried in `test_instruments`
-SENT = [*sorted(RANKS.keys() - TYPED - {"solar", "offset", "drift", "suspected"}), "well"]
+SENT = [*sorted(RANKS.keys() - TYPED - {"solar", "drift", "suspected"}), "well"]
 
 
 def find_faults(kind, back):
@@ -116,6 +116,8 @@ def find_faults(kind, back):
             said["satellites"] = 5
         case "clock" if back < 1.6:
             said["s"] = 3630
+        case "offset" if back < 6:
+            said["mm"] = 12.0
         case "unusable" if back < 2:
             said["mm"] = 9999.0
     return said
