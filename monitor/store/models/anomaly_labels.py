@@ -1,6 +1,6 @@
 """What people say of anomalies: confirmed or dismissed, with the cause; kept with who and when, the newest counts."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -61,10 +61,21 @@ class AnomalyRun:
     newest: Mapping[str, datetime] = field(default_factory=dict, compare=False)
 
 
-def pause_of(site: Site) -> timedelta:
-    """Epochs farther apart than this are two happenings: twice the slowest interval, six hours at least."""
-    slowest = max((spec.interval_s for s in site.stations for spec in s.series), default=0.0)
-    return max(SHORTEST_PAUSE, timedelta(seconds=2.0 * slowest))
+def find_pauses(site: Site) -> Callable[[Any], timedelta]:
+    """What says of a row of a series: epochs farther apart than this are two happenings.
+
+    Twice its interval, six hours at least; twice the step of the detectors where they look at it more rarely. What is
+    no more declared counts as the slowest of the site.
+    """
+    stations, step_s = {station.id: station for station in site.stations}, site.watched_step_s or 0.0
+    slowest_s = max((spec.interval_s for station in site.stations for spec in station.series), default=0.0)
+
+    def find(row: Any) -> timedelta:
+        spec = stations[row.station].find_series(row.quantity) if row.station in stations else None
+        interval_s = slowest_s if spec is None else spec.interval_s
+        return max(SHORTEST_PAUSE, timedelta(seconds=2.0 * max(interval_s, step_s)))
+
+    return find
 
 
 def load_runs(
@@ -76,15 +87,15 @@ def load_runs(
     are the same from whatever day it is looked at. All that is said of a series while its unit is wrong is one
     happening under that name, since its first reading so.
     """
-    a, pause = t.anomaly.c, pause_of(site)
+    a, pause_of = t.anomaly.c, find_pauses(site)
     chosen = t.series.c.site == site.id if series_ids is None else a.series_id.in_(series_ids)
-    rows = _go_back(c, _read_alerts(c, chosen, a.at > since, a.at <= now), since, pause)
+    rows = _go_back(c, _read_alerts(c, chosen, a.at > since, a.at <= now), since, pause_of)
     ids = {row.series_id for row in rows}
     first = min((row.at for row in rows), default=since)
     wrong = _list_believed(c, site, ids, now)
     ways_back = {(one.series_id, one.back_at) for one in wrong}  # from another unit: no fault
     rows = [row for row in rows if row.detector != CHECK or (row.series_id, row.at) not in ways_back]
-    found = [_sum_up(*one) for one in _divide(rows, pause, load_labels(c, ids, first), wrong)]
+    found = [_sum_up(*one) for one in _divide(rows, pause_of, load_labels(c, ids, first), wrong)]
     found = [run for run in _join_wrong(found, wrong) if run.to_at > since]
     labelled = _add_labels(c, found, min((run.from_at for run in found), default=since))
     return sorted(labelled, key=lambda run: (run.from_at, run.station, run.quantity))
@@ -114,24 +125,27 @@ def _read_alerts(c: Connection, *where: ColumnElement[bool]) -> list[Any]:
     return list(c.execute(query))
 
 
-def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause: timedelta) -> list[Any]:
+def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause_of: Callable[[Any], timedelta]) -> list[Any]:
     """Alerts since an instant, and those before it that belong to the same happenings.
 
     Each step back is twice as long as the one before, and asks for the series alone that were not at their begin yet.
     """
     a, found = t.anomaly.c, list(rows)
     begins: dict[int, datetime] = {}
+    of: dict[int, timedelta] = {}
     for row in rows:
         begins.setdefault(row.series_id, row.at)
-    low, reach = since, pause
-    while begins := {i: at for i, at in begins.items() if at - low <= pause}:
+        if row.series_id not in of:
+            of[row.series_id] = pause_of(row)
+    low, reach = since, max(of.values(), default=SHORTEST_PAUSE)
+    while begins := {i: at for i, at in begins.items() if at - low <= of[i]}:
         high, low = low, low - reach
         earlier: dict[int, list[Any]] = {}
         for row in _read_alerts(c, a.series_id.in_(begins), a.at > low, a.at <= high):
             earlier.setdefault(row.series_id, []).append(row)
         for series_id, mine in earlier.items():
             for row in reversed(mine):
-                if begins[series_id] - row.at > pause:
+                if begins[series_id] - row.at > of[series_id]:
                     break
                 begins[series_id] = row.at
                 found.append(row)
@@ -140,7 +154,10 @@ def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause: timedel
 
 
 def _divide(
-    rows: Sequence[Any], pause: timedelta, labels: Mapping[int, Sequence[Any]], wrong: Sequence[WrongUnit]
+    rows: Sequence[Any],
+    pause_of: Callable[[Any], timedelta],
+    labels: Mapping[int, Sequence[Any]],
+    wrong: Sequence[WrongUnit],
 ) -> list[tuple[list[Any], int]]:
     """Alerts by happening, and the number of the word that each goes beyond; arguments in order of series and time.
 
@@ -151,6 +168,7 @@ def _divide(
     found: list[tuple[list[Any], int]] = []
     for series_id, of_series in groupby(rows, attrgetter("series_id")):
         mine = list(of_series)
+        pause = pause_of(mine[0])
         words, seen = labels.get(series_id, ()), dict[int, list[Any]]()
         units = [one for one in wrong if one.series_id == series_id]
         last, beyond = list[Any](), 0

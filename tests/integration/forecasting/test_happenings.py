@@ -1,5 +1,6 @@
 """A happening is the same from whatever day it is looked at: its begin, its kind, and what a person said of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from monitor.config.service import ServiceConfig
 from monitor.domain.alert import Actor
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
+from monitor.domain.site import SeriesSpec
 from monitor.errors import RefusedError
 from monitor.jobs.instruments.run import SUSPECT_FOR, run
 from monitor.store.alerting.sites import save_site
@@ -91,6 +93,17 @@ def test_it_begins_where_the_pause_before_it_was_long(watched: Database) -> None
     report(watched, [0.0, 0.25, 1.0, 1.5, 2.0, 2.5], [9.0, 9.0, 2.0, 2.0, 2.0, 2.0], ["spike"] * 2 + ["step"] * 4)
     (seen,) = look(watched, 3.0, 1.2 * DAY)
     assert (seen.from_at, seen.kind, seen.score) == (BEGUN + 1.0 * DAY, "step", 2.0)
+
+
+@ON_SQLITE
+def test_a_well_that_is_read_once_a_month_joins_no_happenings_of_a_rover(watched: Database) -> None:
+    first, *others = SITE.stations
+    well = SeriesSpec("G2", "groundwater_level", "m", 30 * 86400.0, 90 * 86400.0, by_hand=True)
+    site = replace(SITE, stations=(first, replace(others[0], series=(*others[0].series, well)), *others[1:]))
+    report(watched, [0.0, 10.0, 10.2], [2.0, 2.0, 2.0], ["spike"] * 3)
+    with watched.read() as c:
+        found = load_runs(c, site, BEGUN - DAY, BEGUN + 20 * DAY)
+    assert [run.from_at - BEGUN for run in found] == [timedelta(0), 10 * DAY]
 
 
 @ON_SQLITE
