@@ -28,7 +28,7 @@ UNIT = (
 )
 COUNTED = (
     r"(?:needed|hits?|data epochs?|epochs?|stations?|readings?|windows?|looks?|times|standard errors?|errors|steps?"
-    r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|messages?|filters"
+    r"|of the bound|open|open alerts?|alerts?|not acknowledged|sessions?|series|sites?|rows?|tables?|messages?|filters"
     r"|recipients?|notified|attempts?|footprints?|more|independent|issue times|targets|forecasts?|codes?"
     r"|ok|shown|others?|scored|confirmed|with the message|not reached)\b"
 )
