@@ -10,7 +10,7 @@ from monitor.domain.duty.quiet import Quiet
 from monitor.domain.fusion import Fusion
 from monitor.domain.kinds import Kind
 from monitor.domain.names import fold_name, is_same_person
-from monitor.domain.quantities import QUANTITIES, Walls
+from monitor.domain.quantities import MOVING, QUANTITIES, Walls
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,12 +401,7 @@ class Site:
     @property
     def moving(self) -> list[SeriesSpec]:
         """All series of what moves."""
-        return [
-            spec
-            for station in self.stations
-            for spec in station.series
-            if spec.quantity.startswith(("displacement", "crack"))
-        ]
+        return [spec for station in self.stations for spec in station.series if spec.quantity.startswith(MOVING)]
 
     @property
     def anomalies_vote(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain.instants import spell
+from monitor.domain.quantities import MOVING
 from monitor.domain.site import ForecastPlan, Site
 from monitor.store.models.anomalies import AnomalyRow, latest_by_series
 from monitor.store.models.proofs import digest_forecasters
@@ -65,8 +66,7 @@ def score_fans(
 
 def list_moving(c: Connection, site: Site) -> list[int]:
     """Series of a site that may have forecasts of movement."""
-    moving = ("displacement", "crack")
-    return [i for i, name in load_series_names(c, site.id).items() if name.partition(".")[2].startswith(moving)]
+    return [i for i, name in load_series_names(c, site.id).items() if name.partition(".")[2].startswith(MOVING)]
 
 
 def judge_fans(fans: list[ScoredFan]) -> Iterator[tuple[datetime, float, str, str]]:

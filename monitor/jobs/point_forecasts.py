@@ -27,12 +27,10 @@ from monitor.domain.canonical import canonical_json
 from monitor.domain.instants import epoch_s, parse
 from monitor.domain.site import Site
 from monitor.errors import JobError
-from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, read_table
+from monitor.jobs.points import AT_ONCE, LEARN_FROM, TABLES, Tables, go_through, read_table
 from monitor.jobs.worker import run_all_in_workers, run_in_worker
 from monitor.store.database.engine import Database
-from monitor.store.job_runs import IDLE
 from monitor.store.models.point_forecasts import (
-    AskedIssue,
     Ended,
     IssueHorizon,
     PointIssue,
@@ -43,8 +41,7 @@ from monitor.store.models.point_forecasts import (
     open_issue,
     save_forecasts,
 )
-from monitor.store.readings.points import list_point_ids
-from monitor.worker.compute import is_stopping
+from monitor.store.readings.points import AskedSet, list_point_ids
 from monitor.worker.records import Task
 
 CHOOSE: Final = Task("forecasting.serving.points:choose_rule", Choosing, Chosen)
@@ -60,17 +57,7 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     with db.read() as c:
         due = list_due(c, site.id)
-    said, failed = [], []
-    for asked in due:
-        try:
-            said.append(f"{asked.name}: {_issue(db, config.compute, asked, now)}")
-        except JobError as error:
-            if is_stopping():
-                raise
-            failed.append(f"{asked.name}: {error}")
-    if failed:
-        raise JobError("; ".join([*failed, *said]))
-    return "; ".join(said) or IDLE
+    return go_through(due, lambda asked: _issue(db, config.compute, asked, now))
 
 
 def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
@@ -84,7 +71,7 @@ def repeats(db: Database, plan: ComputeSection, issue_id: int) -> bool:
     return tally.end().digest == digest
 
 
-def _issue(db: Database, plan: ComputeSection, asked: AskedIssue, now: datetime) -> str:
+def _issue(db: Database, plan: ComputeSection, asked: AskedSet, now: datetime) -> str:
     ids, rules, chosen = _prepare(db, plan, asked)
     with db.write() as c:
         issue_id = open_issue(c, asked, rules, now)
@@ -120,7 +107,7 @@ def _describe(rules: PointIssue, found: Ended) -> str:
     return "; ".join([f"{found.points} points forecast{until}", *more, *none])
 
 
-def _prepare(db: Database, plan: ComputeSection, asked: AskedIssue) -> tuple[list[int], PointIssue, Chosen]:
+def _prepare(db: Database, plan: ComputeSection, asked: AskedSet) -> tuple[list[int], PointIssue, Chosen]:
     """The points, and the rules that a thousand of them give."""
     with db.read() as c:
         ids = list_point_ids(c, asked.point_set_id, asked.last_point_id)
@@ -146,40 +133,24 @@ def _record(dates: Sequence[str], values: np.ndarray) -> PointRecord:
 
 
 def _forecast(
-    db: Database, plan: ComputeSection, asked: AskedIssue, ids: list[int], rules: PointIssue, chosen: Chosen
+    db: Database, plan: ComputeSection, asked: AskedSet, ids: list[int], rules: PointIssue, chosen: Chosen
 ) -> Iterator[Piece]:
     """Every point, table by table in the order of ids; nothing where no horizon can be served."""
     if not _can_serve(chosen) or rules.newest_at is None:
         return
+    end_s, widest_mm = epoch_s(rules.newest_at), None if asked.jump_mm is None else asked.jump_mm / 2.0
+
+    def make(_: list[int], dates: list[str], values: np.ndarray) -> Forecasting:
+        return Forecasting(_record(dates, values), end_s, chosen.step_s, chosen.rows, chosen.horizons, widest_mm)
+
     tables = iter(range(0, len(ids), AT_ONCE))
     while some := list(islice(tables, TABLES)):
         shares = [ids[first : first + AT_ONCE] for first in some]
-        asks = _Tables(db, asked, shares, rules.newest_at, chosen)
+        asks = Tables(db, asked, shares, make)
         for share, answer in zip(shares, run_all_in_workers(plan, FORECAST, asks), strict=True):
             if len(answer.points) != len(share):
                 raise JobError("the answer of the worker is not about the points of the question")
             yield share, answer.points
-
-
-class _Tables(Sequence[Forecasting]):
-    """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
-
-    def __init__(
-        self, db: Database, asked: AskedIssue, shares: list[list[int]], newest_at: datetime, chosen: Chosen
-    ) -> None:
-        self._db, self._asked, self._shares, self._chosen = db, asked, shares, chosen
-        self._end_s = epoch_s(newest_at)
-
-    def __len__(self) -> int:
-        return len(self._shares)
-
-    def __getitem__(self, index: int) -> Forecasting:  # type: ignore[override]  # nobody takes a slice
-        dates, values = read_table(self._db, self._asked.unit, self._asked.known_at, self._shares[index])
-        jump_mm = self._asked.jump_mm
-        return Forecasting(
-            _record(dates, values), self._end_s, self._chosen.step_s, self._chosen.rows, self._chosen.horizons,
-            None if jump_mm is None else jump_mm / 2.0,
-        )  # fmt: skip
 
 
 class _Tally:

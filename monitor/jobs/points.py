@@ -3,12 +3,12 @@
 A look is a function of stored rows: what had come in when a delivery was through. It can be made again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from math import ceil
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -35,10 +35,12 @@ from monitor.store.models.point_looks import (
     load_look,
 )
 from monitor.store.readings.point_tables import load_point_table
-from monitor.store.readings.points import find_nearest, list_point_ids, load_places
+from monitor.store.readings.points import AskedSet, find_nearest, list_point_ids, load_places
 from monitor.worker.compute import is_stopping
 from monitor.worker.records import Task
 
+Asked = TypeVar("Asked", bound=AskedSet)
+Question = TypeVar("Question")
 COUNT: Final = Task("detection.anomaly.points.look:count_thresholds", Counting, Counted)
 LOOK: Final = Task("detection.anomaly.points.look:look", Looking, Looked)
 LEARN_FROM: Final = 1000  # points that thresholds are counted on, as in the bench
@@ -59,19 +61,30 @@ def run(db: Database, config: ServiceConfig, site: Site, now: datetime) -> str:
     """
     with db.read() as c:
         due = list_due(c, site.id)
+
+    def look(asked: AskedLook) -> str:
+        found = make_look(db, config.compute, site, asked)
+        with db.write() as c:
+            return describe_look(found) if add_look(c, asked, found, now) else ""
+
+    return go_through(due, look)
+
+
+def go_through(due: Sequence[Asked], act: Callable[[Asked], str]) -> str:
+    """Do the same with every set; returns one line of what was said of each that has something to say.
+
+    Raises:
+        JobError: it failed at some sets, once it was done with the others.
+    """
     said, failed = [], []
     for asked in due:
         try:
-            found = make_look(db, config.compute, site, asked)
+            if text := act(asked):
+                said.append(f"{asked.name}: {text}")
         except JobError as error:
             if is_stopping():
                 raise
             failed.append(f"{asked.name}: {error}")
-            continue
-        with db.write() as c:
-            is_first = add_look(c, asked, found, now)
-        if is_first:
-            said.append(f"{asked.name}: {describe_look(found)}")
     if failed:
         raise JobError("; ".join([*failed, *said]))
     return "; ".join(said) or IDLE
@@ -117,11 +130,18 @@ def make_look(db: Database, plan: ComputeSection, site: Site, asked: AskedLook) 
         return _sign(asked, replace(empty, reason=counted.reason))
     blocks = ceil(len(ids) / AT_ONCE)
     shares = [ids[k::blocks] for k in range(blocks)]  # each is spread over the whole set, so that all have one middle
-    found = _Found()
+    found, dates_of = _Found(), dict[int, list[str]]()
+
+    def make(share: list[int], dates: list[str], values: Array) -> Looking:
+        dates_of[share[0]] = dates
+        known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in (from_at, first_at))
+        since = np.where(np.array(share) <= asked.after_point_id, known, fresh)
+        return Looking(PointTable(values, step_s), counted.thresholds, since, asked.jump_mm)
+
     for begin in range(0, blocks, TABLES):
-        tables = _Tables(db, asked, shares[begin : begin + TABLES], counted, step_s, (from_at, first_at))
-        for share, answer in zip(tables.shares, run_all_in_workers(plan, LOOK, tables), strict=True):
-            found.add(share, tables.dates[share[0]], answer)
+        some = shares[begin : begin + TABLES]
+        for share, answer in zip(some, run_all_in_workers(plan, LOOK, Tables(db, asked, some, make)), strict=True):
+            found.add(share, dates_of.pop(share[0]), answer)
     happenings, left_out = _name(db, site, asked, found, from_at, step_s)
     is_any_point_new = bool(ids) and ids[-1] > asked.after_point_id
     at = sorted({d for d in found.dates if d > (min(from_at, first_at) if is_any_point_new else from_at)})
@@ -148,27 +168,22 @@ def read_table(db: Database, unit: str, known_at: datetime, ids: Sequence[int]) 
     return dates, values * convert(1.0, unit, "mm")
 
 
-class _Tables(Sequence[Looking]):
+class Tables(Sequence[Question]):
     """Questions to workers, each read from the database when it is asked for: a million points fit into no memory."""
 
     def __init__(
-        self, db: Database, asked: AskedLook, shares: list[list[int]], counted: Counted, step_s: float,
-        since: tuple[str, str],
+        self, db: Database, asked: AskedSet, shares: list[list[int]],
+        make: Callable[[list[int], list[str], Array], Question],
     ) -> None:  # fmt: skip
-        self._db, self._asked, self._counted, self._step_s, self._since = db, asked, counted, step_s, since
-        self.shares = shares
-        self.dates: dict[int, list[str]] = {}
+        """Of each share of points `make` makes the question, of the points, their dates and values in mm."""
+        self._db, self._asked, self._shares, self._make = db, asked, shares, make
 
     def __len__(self) -> int:
-        return len(self.shares)
+        return len(self._shares)
 
-    def __getitem__(self, index: int) -> Looking:  # type: ignore[override]  # nobody takes a slice
-        share = self.shares[index]
-        dates, values = read_table(self._db, self._asked.unit, self._asked.known_at, share)
-        self.dates[share[0]] = dates
-        known, fresh = (int(np.searchsorted(np.array(dates), at, side="right")) for at in self._since)
-        since = np.where(np.array(share) <= self._asked.after_point_id, known, fresh)
-        return Looking(PointTable(values, self._step_s), self._counted.thresholds, since, self._asked.jump_mm)
+    def __getitem__(self, index: int) -> Question:  # type: ignore[override]  # nobody takes a slice
+        share = self._shares[index]
+        return self._make(share, *read_table(self._db, self._asked.unit, self._asked.known_at, share))
 
 
 class _Found:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Path, Request
+from fastapi import Path, Query, Request
 
 from monitor.config.service import ServiceConfig, parse_site
 from monitor.domain.site import Site
@@ -21,6 +21,8 @@ COOKIE = "slopeward_session"
 DEVICE = "slopeward_device"  # outlives the session: who logged in here before
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL stores none
 AlertId = Annotated[int, Path(ge=1, lt=1 << 63)]  # what a key of the database can be
+Find = Annotated[str, Query(max_length=64)]  # a part of the name of an instrument or of its parent
+InState = Annotated[str, Query(max_length=16)]
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ TIMES: Final = ("gpst", "utc")
 TIMES_KEPT: Final = 20_000  # of a series, for its usual step
 
 
+_Key = tuple[str, str, str]  # station, quantity, unit
+_Sampling = tuple[timedelta | None, int, timedelta | None]  # as `describe_gaps` has it
+
+
 @dataclass(slots=True)
 class _Series:
     """What is known of one series."""
@@ -62,18 +66,18 @@ def understand_known(path: Path, form: str, answers: Mapping[str, str], said: Sa
     if form == "gnss" and (place := find_place(path)) is not None:
         stations = dict.fromkeys(station for station, _, _ in series)
         said = replace(said, places=tuple(StationPlace(station, *place) for station in stations))
+    sampled = {key: describe_gaps(one.times) for key, one in series.items()}
     sensors = tuple(
-        Sensor(station, quantity, unit, None if (step := describe_gaps(one.times)[0]) is None else step.total_seconds())
-        for (station, quantity, unit), one in series.items()
+        Sensor(*key, None if step is None else step.total_seconds()) for key, (step, _, _) in sampled.items()
     )
     return Guess(
-        None, tuple(_tell(form, said, series, refused, is_whole=is_whole)), (), sensors, form, said
+        None, tuple(_tell(form, said, series, sampled, refused, is_whole=is_whole)), (), sensors, form, said
     )  # fmt: skip
 
 
-def _gather(values: Iterable[Value]) -> tuple[dict[tuple[str, str, str], _Series], list[str], bool]:
+def _gather(values: Iterable[Value]) -> tuple[dict[_Key, _Series], list[str], bool]:
     """The series of a file, why values are refused, and whether that is all of it."""
-    series: dict[tuple[str, str, str], _Series] = {}
+    series: dict[_Key, _Series] = {}
     refused: list[str] = []
     count = 0
     for count, value in enumerate(islice(values, LOOK_VALUES), 1):  # noqa: B007 - the last one is the answer
@@ -88,8 +92,9 @@ def _gather(values: Iterable[Value]) -> tuple[dict[tuple[str, str, str], _Series
 
 
 def _tell(
-    form: str, said: Said, series: Mapping[tuple[str, str, str], _Series], refused: list[str], *, is_whole: bool
-) -> list[tuple[str, str]]:
+    form: str, said: Said, series: Mapping[_Key, _Series], sampled: Mapping[_Key, _Sampling], refused: list[str], *,
+    is_whole: bool,
+) -> list[tuple[str, str]]:  # fmt: skip
     stations = list(dict.fromkeys(station for station, _, _ in series))
     more = "" if is_whole else ", and there are more"
     facts = [
@@ -100,10 +105,10 @@ def _tell(
     times = sorted(at for one in series.values() for at in (one.times[:1] + one.times[-1:]))
     facts += [("time", f"UTC, {times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M}")] if times else []
     facts += [("place", f"{p.station}: {p.latitude:.5f}, {p.longitude:.5f}") for p in said.places[:SERIES_SHOWN]]
-    for (station, quantity, unit), one in islice(series.items(), SERIES_SHOWN):
+    for number, (key, (step, gaps, longest)) in enumerate(islice(sampled.items(), SERIES_SHOWN)):
+        station, quantity, unit = key
         facts.append((f"{station}.{quantity}", f"station {station}: {quantity} in {unit}"))
-        step, gaps, longest = describe_gaps(one.times)
-        if one is next(iter(series.values())) and step is not None:
+        if number == 0 and step is not None:
             text = f"every {_spell(step)}"
             facts.append(("sampling", f"{text}; {gaps} gaps, the longest {_spell(longest)}" if longest else text))
     facts += [("refused", f"{len(refused):,} × {refused[0]}")] if refused else []

@@ -9,6 +9,7 @@ from typing import Final
 from monitor.domain.instants import FUTURE_TOLERANCE, spell_about
 from monitor.domain.instruments.board import ACTIONS, PAGED, SUSPECTED
 from monitor.domain.observation import Link
+from monitor.domain.quantities import MOVING
 from monitor.jobs.instruments.battery import Day, Expectation, find_lost_charge
 from monitor.store.readings.gaps import Gap
 from monitor.store.readings.hand_readings import Typed
@@ -24,7 +25,6 @@ LOST_SATELLITES: Final = 0.6  # of the usual number
 LOST_SIGNAL_DB: Final = 15.0
 FROST_DEGC: Final = 1.0
 SNOW_M: Final = 0.05
-MOTION: Final = ("displacement", "crack")  # of other quantities nobody counted false alarms of detectors on the board
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,8 @@ def check_anomalies(rows: Iterable[tuple[str, str, datetime, str | None]]) -> li
         if cause == "movement":
             continue
         state = SUSPECTED.get(cause or kind, "suspected")
-        if cause is None and state in PAGED and not quantity.startswith(MOTION):
+        # of other quantities nobody counted false alarms of detectors on the board
+        if cause is None and state in PAGED and not quantity.startswith(MOVING):
             state = "suspected"  # it sends no notice
         by = f", {cause} says a person" if cause not in {None, "unknown"} else ""
         found[state, quantity] = _found(

@@ -131,23 +131,20 @@ def _go_back(c: Connection, rows: Sequence[Any], since: datetime, pause_of: Call
     Each step back is twice as long as the one before, and asks for the series alone that were not at their begin yet.
     """
     a, found = t.anomaly.c, list(rows)
-    begins: dict[int, datetime] = {}
-    of: dict[int, timedelta] = {}
+    begins: dict[int, Any] = {}
     for row in rows:
-        begins.setdefault(row.series_id, row.at)
-        if row.series_id not in of:
-            of[row.series_id] = pause_of(row)
-    low, reach = since, max(of.values(), default=SHORTEST_PAUSE)
-    while begins := {i: at for i, at in begins.items() if at - low <= of[i]}:
+        begins.setdefault(row.series_id, row)
+    low, reach = since, max(map(pause_of, begins.values()), default=SHORTEST_PAUSE)
+    while begins := {i: row for i, row in begins.items() if row.at - low <= pause_of(row)}:
         high, low = low, low - reach
         earlier: dict[int, list[Any]] = {}
         for row in _read_alerts(c, a.series_id.in_(begins), a.at > low, a.at <= high):
             earlier.setdefault(row.series_id, []).append(row)
         for series_id, mine in earlier.items():
             for row in reversed(mine):
-                if begins[series_id] - row.at > of[series_id]:
+                if begins[series_id].at - row.at > pause_of(row):
                     break
-                begins[series_id] = row.at
+                begins[series_id] = row
                 found.append(row)
         reach *= 2
     return sorted(found, key=attrgetter("series_id", "at", "detector"))

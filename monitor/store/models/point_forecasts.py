@@ -1,7 +1,7 @@
 """Forecasts of satellite points: what is due, an issue with its rules, and one row per point, the newest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from monitor.errors import NotFoundError
 from monitor.store.database.bulk import insert_rows
 from monitor.store.database.engine import insert as upsert
-from monitor.store.readings.points import find_newest_point, list_newest_deliveries
+from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
 from monitor.store.schema.views import load_view
 
@@ -22,31 +22,6 @@ _COLUMNS: Final = {
     "point_id": "bigint", "point_issue_id": "bigint", **dict.fromkeys(_NUMBERS, "float8"), "on_line": "int4",
     "reason": "text",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class AskedIssue:
-    """What an issue reads: with this alone it can be made again.
-
-    Attributes:
-        site: whose set it is.
-        point_set_id: the set.
-        name: of the set.
-        unit: of its values.
-        delivery_id: the newest delivery.
-        known_at: when that was through; what came in later is not read.
-        last_point_id: the newest point of the set then.
-        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
-    """
-
-    site: str
-    point_set_id: int
-    name: str
-    unit: str
-    delivery_id: int
-    known_at: datetime
-    last_point_id: int
-    jump_mm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +62,14 @@ class Ended:
     digest: str
 
 
-def list_due(c: Connection, site: str) -> list[AskedIssue]:
+def list_due(c: Connection, site: str) -> list[AskedSet]:
     """The sets of a site of which something came in since they were forecast to the end."""
     i = t.point_issue.c
     ended = select(i.point_set_id, func.max(i.delivery_id).label("id")).where(i.site == site, i.ended_at.is_not(None))
-    return [
-        AskedIssue(
-            site, r.point_set_id, r.name, r.unit, r.delivery_id, r.received_at, find_newest_point(c, r.point_set_id),
-            r.jump_mm,
-        )
-        for r in list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
-    ]  # fmt: skip
+    return list_newest_deliveries(c, site, ended.group_by(i.point_set_id))
 
 
-def open_issue(c: Connection, asked: AskedIssue, found: PointIssue, now: datetime) -> int:
+def open_issue(c: Connection, asked: AskedSet, found: PointIssue, now: datetime) -> int:
     """Begin an issue, or go on with one of the same delivery that did not end; returns its id."""
     i, h = t.point_issue.c, t.point_issue_horizon
     row = {
@@ -116,7 +85,7 @@ def open_issue(c: Connection, asked: AskedIssue, found: PointIssue, now: datetim
     ).scalar_one()
     c.execute(delete(h).where(h.c.point_issue_id == kept))
     if found.horizons:
-        c.execute(insert(h), [_pick(one) | {"point_issue_id": kept} for one in found.horizons])
+        c.execute(insert(h), [asdict(one) | {"point_issue_id": kept} for one in found.horizons])
     return int(kept)
 
 
@@ -186,7 +155,7 @@ def load_largest(c: Connection, site: str, most: int) -> list[dict[str, Any]]:
     return found
 
 
-def load_asked(c: Connection, issue_id: int) -> tuple[AskedIssue, str]:
+def load_asked(c: Connection, issue_id: int) -> tuple[AskedSet, str]:
     """What an issue read, and its digest.
 
     Raises:
@@ -200,10 +169,4 @@ def load_asked(c: Connection, issue_id: int) -> tuple[AskedIssue, str]:
     ).first()  # fmt: skip
     if row is None:
         raise NotFoundError(f"there is no issue of points with the number {issue_id}")
-    return AskedIssue(
-        row.site, row.point_set_id, row.name, row.unit, row.delivery_id, row.known_at, row.last_point_id, row.jump_mm
-    ), row.digest
-
-
-def _pick(one: IssueHorizon) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in IssueHorizon.__slots__}
+    return AskedSet(**{f.name: getattr(row, f.name) for f in fields(AskedSet)}), row.digest

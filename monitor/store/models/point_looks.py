@@ -1,7 +1,7 @@
 """Looks of the detectors at satellite points: what was looked at, what was found, and what is due."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,37 +9,21 @@ from sqlalchemy import Connection, Select, func, insert, select
 
 from monitor.errors import NotFoundError
 from monitor.store.database.engine import insert as upsert
-from monitor.store.readings.points import find_newest_point, list_newest_deliveries
+from monitor.store.readings.points import AskedSet, list_newest_deliveries
 from monitor.store.schema import tables as t
 
 
 @dataclass(frozen=True, slots=True)
-class AskedLook:
+class AskedLook(AskedSet):
     """What a look looks at: with this alone it can be made again.
 
     Attributes:
-        site: whose set it is.
-        point_set_id: the set.
-        name: of the set.
-        unit: of its values.
-        delivery_id: the newest delivery.
-        known_at: when that was through; what came in later is not looked at.
-        last_point_id: the newest point of the set then.
         after_point_id: points up to this one were looked at before; 0: none.
         from_at: acquisitions after it are new to those; None: there was no look.
-        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
     """
 
-    site: str
-    point_set_id: int
-    name: str
-    unit: str
-    delivery_id: int
-    known_at: datetime
-    last_point_id: int
     after_point_id: int
     from_at: datetime | None
-    jump_mm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +93,11 @@ def list_due(c: Connection, site: str) -> list[AskedLook]:
     """The sets of a site of which something came in since they were looked at."""
     k = t.point_look.c
     looked = select(k.point_set_id, func.max(k.delivery_id).label("id")).where(k.site == site).group_by(k.point_set_id)
-    return [
-        AskedLook(
-            site, r.point_set_id, r.name, r.unit, r.delivery_id, r.received_at, find_newest_point(c, r.point_set_id),
-            *_find_before(c, r.point_set_id), r.jump_mm,
-        )
-        for r in list_newest_deliveries(c, site, looked)
-    ]  # fmt: skip
+    due = []
+    for one in list_newest_deliveries(c, site, looked):
+        after_point_id, from_at = _find_before(c, one.point_set_id)
+        due.append(AskedLook(**asdict(one), after_point_id=after_point_id, from_at=from_at))
+    return due
 
 
 def _find_before(c: Connection, set_id: int) -> tuple[int, datetime | None]:

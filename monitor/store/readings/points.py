@@ -59,14 +59,28 @@ class PointValue:
     sigma: float | None = None
 
 
-class Delivered(NamedTuple):
-    """A set of which something came in; `jump_mm` as `find_jump`."""
+@dataclass(frozen=True, slots=True)
+class AskedSet:
+    """What a look at a set or an issue of forecasts reads of it: with this it can be made again.
 
+    Attributes:
+        site: whose set it is.
+        point_set_id: the set.
+        name: of the set.
+        unit: of its values.
+        delivery_id: the newest delivery.
+        known_at: when that was through; what came in later is not read.
+        last_point_id: the newest point of the set then.
+        jump_mm: by how much a wrong number of cycles changes a value; None where nobody knows it.
+    """
+
+    site: str
     point_set_id: int
     name: str
     unit: str
     delivery_id: int
-    received_at: datetime
+    known_at: datetime
+    last_point_id: int
     jump_mm: float | None
 
 
@@ -201,7 +215,7 @@ def add_delivery(
     )  # fmt: skip
 
 
-def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[Delivered]:
+def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[AskedSet]:
     """The newest delivery of each set of a site that is newer than what was done, by name.
 
     Args:
@@ -220,7 +234,12 @@ def list_newest_deliveries(c: Connection, site: str, done: Select[Any]) -> list[
         .where(func.coalesce(before.c.id, 0) < latest.c.id)
         .order_by(s.name)
     ).all()
-    return [Delivered(r.id, r.name, r.unit, r.delivery, r.received_at, find_jump(r.meta)) for r in rows]
+    return [
+        AskedSet(
+            site, r.id, r.name, r.unit, r.delivery, r.received_at, find_newest_point(c, r.id), find_jump(r.meta)
+        )
+        for r in rows
+    ]  # fmt: skip
 
 
 def find_jump(meta: Any) -> float | None:

@@ -1,8 +1,8 @@
 """Refreshes: the changing parts of a page as JSON, and a stream of lines that say when to ask for them."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from monitor.domain.instants import spell
@@ -10,7 +10,7 @@ from monitor.web.access.callers import SERVICE_ALERTS, person_of, sites_shown
 from monitor.web.access.guard import csrf_token
 from monitor.web.access.rules import narrow
 from monitor.web.access.veil import trouble_for, veil_of
-from monitor.web.context import AlertId, context_of, token_of
+from monitor.web.context import AlertId, Find, InState, context_of, token_of
 from monitor.web.parts.collect import collect_alert, collect_overview, collect_site_parts
 from monitor.web.parts.instruments import collect_instruments
 from monitor.web.parts.templating import render_part, service_banner
@@ -55,8 +55,8 @@ def refresh_site(request: Request, site: str) -> JSONResponse:
 def refresh_instruments(
     request: Request,
     site: str,
-    find: Annotated[str, Query(max_length=64)] = "",
-    state: Annotated[str, Query(max_length=16)] = "",
+    find: Find = "",
+    state: InState = "",
 ) -> JSONResponse:
     """Parts of the board of instruments, as it was asked for."""
     context = context_of(request)

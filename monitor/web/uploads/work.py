@@ -157,10 +157,7 @@ class Workshop:
             site = self.find_site(c, upload.site)
         try:
             if site is None:
-                text = write_site(
-                    site_id, find_place(found.known, upload.answers), found.zone, found.sensors, (), found.known
-                )
-                site = parse_site(text, f"{site_id}.toml")
+                site = parse_site(_write_new(upload, site_id, found), f"{site_id}.toml")
         except ConfigError:
             return None  # it cannot be accepted as it stands: that says why
         return tell_unjudged(site, found.sensors)
@@ -184,9 +181,7 @@ class Workshop:
             version = find_version(c, site_id)
             source = None if version is None else load_site_source(c, version)
         if source is None:
-            return write_site(
-                site_id, find_place(found.known, upload.answers), found.zone, found.sensors, bounds, found.known
-            )
+            return _write_new(upload, site_id, found, bounds)
         if upload.is_new and upload.site != site_id:
             raise RefusedError(
                 f"there is a site {site_id!r} already: choose it where the file is sent, or another name"
@@ -345,6 +340,11 @@ def list_absent(site: Site | None, sensors: tuple[Sensor, ...]) -> list[str]:
     """The stations of a table that a site does not name; all of them where it is new."""
     absent = sensors if site is None else find_absent(site, sensors)
     return list(dict.fromkeys(s.station for s in absent))
+
+
+def _write_new(upload: Upload, site_id: str, found: Understood, bounds: Sequence[Bounds] = ()) -> str:
+    place = find_place(found.known, upload.answers)
+    return write_site(site_id, place, found.zone, found.sensors, bounds, found.known)
 
 
 def _count(upload: Upload, result: FileResult) -> Upload:

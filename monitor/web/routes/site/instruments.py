@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from monitor.domain.instants import parse
@@ -14,7 +14,7 @@ from monitor.store.models.anomaly_budget import set_factor
 from monitor.store.models.anomaly_labels import add_label, find_run, load_runs
 from monitor.web.access.callers import actor_of
 from monitor.web.access.told import go_back
-from monitor.web.context import NO_NUL, context_of
+from monitor.web.context import NO_NUL, Find, InState, context_of
 from monitor.web.parts.collect import find_card
 from monitor.web.parts.instruments import LISTED, collect_instruments
 from monitor.web.parts.templating import render
@@ -26,8 +26,8 @@ router = APIRouter()
 def show_instruments(
     request: Request,
     site: str,
-    find: Annotated[str, Query(max_length=64)] = "",
-    state: Annotated[str, Query(max_length=16)] = "",
+    find: Find = "",
+    state: InState = "",
 ) -> HTMLResponse:
     """The board: instruments with state, reason, battery, and what is to be done; the gravest first."""
     context = context_of(request)
