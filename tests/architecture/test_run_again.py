@@ -1,4 +1,7 @@
-"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again."""
+"""`tests/run.sh`: what fails twice fails the run; what passes alone is named; many failures are not tried again.
+
+Where pytest itself breaks off, all run once more.
+"""
 
 import shutil
 import subprocess
@@ -22,6 +25,48 @@ def test_broken(k):
     raise AssertionError("every time")
 """
 
+BREAKS = """
+from pathlib import Path
+import pytest
+BREAKS_OFF = {times}
+
+@pytest.fixture
+def report_breaks(request):
+    def breaks(*_, **__):
+        raise SystemExit("no hook may do this")
+    marks = list(Path(__file__).parent.glob("mark*"))
+    if len(marks) < BREAKS_OFF:
+        Path(__file__).with_name(f"mark{{len(marks)}}").touch()
+        request.config.hook.pytest_runtest_logreport = breaks
+
+def test_it(report_breaks):
+    pass
+
+@pytest.mark.parametrize("k", range(20))
+def test_others(k):
+    pass
+"""
+
+
+def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "tests").mkdir()
+    for name in ("run.sh", "broken_off.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
+    (folder / "tests" / "test_it.py").write_text(tests)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return subprocess.run(
+        [folder / "tests" / "run.sh", "-p", "no:randomly", "--rootdir", ".", *options],
+        capture_output=True, text=True, check=False, timeout=250,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 3)])
+def test_a_run_that_pytest_broke_off_is_made_once_more(tmp_path: Path, times: int, code: int) -> None:
+    done = run(tmp_path, BREAKS.format(times=times), "-n", "2", "--dist", "worksteal")
+    said = done.stdout.partition("pytest broke off, mend before anything else:")[2]
+    assert (done.returncode, "no hook may do this" in said) == (code, True), done.stdout
+    assert ("21 passed" in done.stdout) == (times == 1)
+
 
 @pytest.mark.parametrize(
     ("broken", "code", "said"),
@@ -29,13 +74,6 @@ def test_broken(k):
      (3, 1, "4 failed")],
 )  # fmt: skip
 def test_only_what_fails_twice_fails(tmp_path: Path, broken: int, code: int, said: str) -> None:
-    (tmp_path / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "run.sh", tmp_path / "tests")
-    (tmp_path / "tests" / "test_it.py").write_text(TESTS.format(broken=broken))
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    done = subprocess.run(
-        [tmp_path / "tests" / "run.sh", "-p", "no:randomly", "--rootdir", "."],
-        capture_output=True, text=True, check=False, timeout=250,
-    )  # fmt: skip
+    done = run(tmp_path, TESTS.format(broken=broken))
     assert (done.returncode, said in done.stdout) == (code, True), done.stdout
     assert ("once more, alone" in done.stdout) == (broken < 3)

@@ -32,6 +32,7 @@ from detection.imagery.raster.terrain import derive_terrain, open_terrain
 from detection.imagery.raster.tiling import cut
 from detection.imagery.registry import build, find_entry
 from detection.imagery.scene.scene import read_scene
+from tests.data.forked import fork, run_forked
 
 OUTPUTS = ["landslides.geojson", "landslides.gpkg", "mask.tif", "preview.png", "prob.tif", "qa.tif", "run.json"]
 
@@ -143,10 +144,7 @@ PLACES = {
 
 def run_killed(place: str, payload: dict) -> int:
     """Run in a child that is killed by signal 9 at this place; the third file at the renaming."""
-    child = os.fork()
-    if child == 0:
-        _die_at(place, payload)
-    return os.waitpid(child, 0)[1]
+    return run_forked(lambda: _die_at(place, payload))
 
 
 def _die_at(place: str, payload: dict) -> None:
@@ -161,10 +159,7 @@ def _die_at(place: str, payload: dict) -> None:
         return None
 
     setattr(holder, name, die)
-    try:
-        detect(payload)
-    finally:
-        os._exit(0)  # not reached when the place was
+    detect(payload)
 
 
 def test_a_killed_run_is_mended_by_the_next(tmp_path):
@@ -185,15 +180,13 @@ def test_a_killed_run_is_mended_by_the_next(tmp_path):
 
 def make_killed(asked: FilesAsked, place: str) -> int:
     """Make the files of a result in a child that is killed by signal 9 at this place."""
-    child = os.fork()
-    if child == 0:
+
+    def make_and_die():
         holder, name = PLACES[place]
         setattr(holder, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-        try:
-            make_files(asked)
-        finally:
-            os._exit(0)  # not reached when the place was
-    return os.waitpid(child, 0)[1]
+        make_files(asked)
+
+    return run_forked(make_and_die)
 
 
 def test_files_that_are_made_later_have_the_same_bytes(tmp_path):
@@ -302,38 +295,37 @@ def test_each_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 def place_killed(asked: FilesAsked, after: int) -> int:
     """Make the files in a child that is killed before a rename or removal in their folder; 0: it came to its end."""
-    child = os.fork()
-    if child == 0:
-        left = [None] * after
+    left = [None] * after
 
-        def count(real):
-            def act(path, *arguments, **options):
-                if asked.out_dir in (path.parent, path.parent.parent):
-                    if not left:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    left.pop()
-                return real(path, *arguments, **options)
+    def count(real):
+        def act(path, *arguments, **options):
+            if asked.out_dir in (path.parent, path.parent.parent):
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left.pop()
+            return real(path, *arguments, **options)
 
-            return act
+        return act
 
+    def make_counting():
         Path.replace, Path.unlink = count(Path.replace), count(Path.unlink)
-        try:
-            make_files(asked)
-        finally:
-            os._exit(0)
-    return os.waitpid(child, 0)[1]
+        make_files(asked)
+
+    return run_forked(make_counting)
 
 
 def test_of_two_processes_one_waits_for_the_other(tmp_path):
     """Neither empties the workplace of the other."""
     out = tmp_path / "out"
     out.mkdir()
+
+    def take():
+        with outputs.open_workplace(out):
+            os._exit(7)
+
     with outputs.open_workplace(out) as work:
         (work / "half").write_text("mine")
-        child = os.fork()
-        if child == 0:
-            with outputs.open_workplace(out):
-                os._exit(7)
+        child = fork(take)
         time.sleep(0.3)
         assert (work / "half").read_text() == "mine"
         assert os.waitpid(child, os.WNOHANG) == (0, 0)

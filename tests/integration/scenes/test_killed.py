@@ -33,6 +33,7 @@ from tests.conftest import ON_SQLITE
 from tests.data.crossing import cross
 from tests.data.drawn_scenes import SITE as DRAWN_SITE
 from tests.data.drawn_scenes import add_site, draw, make_config, may, of_drawings
+from tests.data.forked import run_forked
 
 LATER = may(20)
 TAKEN, NOW = datetime(2026, 5, 7, 10, tzinfo=UTC), datetime(2026, 5, 7, 13, tzinfo=UTC)
@@ -95,13 +96,7 @@ def watch(url: str, inbox: Path, die_at: str | None = None) -> str:
 
 def watch_killed(url: str, inbox: Path, place: str) -> int:
     """The same in a child; how it ended."""
-    child = os.fork()
-    if child == 0:
-        try:
-            watch(url, inbox, PLACES[place])
-        finally:
-            os._exit(0)  # not reached when the place was
-    return os.waitpid(child, 0)[1]
+    return run_forked(lambda: watch(url, inbox, PLACES[place]))
 
 
 def list_rows(url: str) -> dict[str, list]:
@@ -198,15 +193,13 @@ def test_kills_while_the_other_files_are_made_cost_no_probability(read, tmp_path
     shutil.copytree(kept, folder)
     values = read_map((kept / "prob.tif").read_bytes())
     assert (kept / "prob.tif").read_bytes() != undisturbed["prob.tif"], "it was packed before"
+
+    def make_killed():
+        setattr(outputs, place, partial(die_in_the_middle, getattr(outputs, place)))
+        make()
+
     for _ in range(2):
-        child = os.fork()
-        if child == 0:
-            try:
-                setattr(outputs, place, partial(die_in_the_middle, getattr(outputs, place)))
-                make()
-            finally:
-                os._exit(0)  # not reached when the place was
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert run_forked(make_killed) == signal.SIGKILL
         assert read_map((folder / "prob.tif").read_bytes()) == values
         assert is_making(folder)
     make()
