@@ -1,8 +1,9 @@
-"""Stations, footprints and outlines as features of GeoJSON (RFC 7946), and as layers of a GeoPackage."""
+"""Stations, footprints, outlines and satellite points as features of GeoJSON (RFC 7946) or a layer of a GeoPackage."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,8 @@ _SQL: Final = {"real": "REAL", "integer": "INTEGER", "boolean": "BOOLEAN", "inst
 STATIONS: Final = "stations"
 SEEN: Final = 2.0  # a movement of so many of its standard errors has a direction
 OUTLINES: Final = "outlines"
-LAYERS: Final = (STATIONS, "footprints", OUTLINES)
+POINTS: Final = ("insar-points", "point-forecasts")  # tables whose rows lie somewhere
+LAYERS: Final = (STATIONS, "footprints", OUTLINES, *POINTS)
 FORMATS: Final = ("geojson", "gpkg")
 
 
@@ -135,21 +137,30 @@ def list_outlines(
             yield _feature(str(row["outline_id"]), json.loads(row["geometry"]), rest)
 
 
+def list_points(
+    c: Connection, name: str, site: str, *, from_at: datetime | None = None, to_at: datetime | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of a table of `POINTS`, each where its satellite point lies."""
+    for row in read_rows(c, name, site, from_at=from_at, to_at=to_at):
+        place = _point(row.pop("longitude"), row.pop("latitude"), row.get("height_m"))
+        yield _feature(f"{row['point_set']}/{row['pid']}", place, row)
+
+
 def write_map(
     c: Connection, name: str, site: str, path: Path, kind: str, now: datetime, *,
     from_at: datetime | None = None, to_at: datetime | None = None, most: int | None = None,
 ) -> int:  # fmt: skip
-    """A layer of a site as a file; returns how many of it have a place, and writes none where that is 0.
+    """A layer of a site as a file, feature by feature; returns how many of it have a place, and writes none where 0.
 
     Args:
         c: a read transaction.
         name: one of `LAYERS`.
         site: site.
-        path: a new file.
+        path: a new file; what stands in it is of no use where this raises.
         kind: geojson or gpkg.
         now: kept as the last change of a GeoPackage.
-        from_at: what is seen on images after this instant.
-        to_at: on images up to this instant.
+        from_at: what is seen on images (or of points: stands for times) after this instant.
+        to_at: up to this instant.
         most: features at most; None: all.
 
     Raises:
@@ -165,34 +176,58 @@ def write_map(
         found = list_stations(c, site, now)
     elif name == OUTLINES:
         found = list_outlines(c, site, from_at=from_at, to_at=to_at)
+    elif name in POINTS:
+        found = list_points(c, name, site, from_at=from_at, to_at=to_at)
     else:
         found = list_footprints(c, site, from_at=from_at, to_at=to_at)
-    placed: list[dict[str, Any]] = []
-    for one in found:
-        if one["geometry"] is None:
-            continue
-        if len(placed) == most:
-            raise RefusedError(f"more than {most} {name}: ask for a shorter range, or use `slopeward export`")
-        placed.append(one)
-    if not placed:
+    written = 0
+
+    def place() -> Iterator[dict[str, Any]]:
+        nonlocal written
+        for one in found:
+            if one["geometry"] is None:
+                continue
+            if written == most:
+                raise RefusedError(f"more than {most} {name}: ask for a shorter range, or use `slopeward export`")
+            written += 1
+            yield one
+
+    placed = place()
+    first = next(placed, None)
+    if first is None:
         return 0
     if kind == "geojson":
-        text = json.dumps({"type": "FeatureCollection", "features": placed}, ensure_ascii=False, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        _write_collection(chain((first,), placed), path)
     else:
-        _write_layer(placed, path, name, now)
-    return len(placed)
+        _write_layer(first, placed, path, name, now)
+    return written
 
 
-def _write_layer(features: list[dict[str, Any]], path: Path, layer: str, now: datetime) -> None:
+def _write_collection(features: Iterable[dict[str, Any]], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for number, one in enumerate(features):
+            file.write(", " if number else "")
+            file.write(json.dumps(one, ensure_ascii=False, allow_nan=False))
+        file.write("]}\n")
+
+
+def _write_layer(
+    first: dict[str, Any], others: Iterable[dict[str, Any]], path: Path, layer: str, now: datetime
+) -> None:
     from detection.imagery.footprints.geopackage import write_geopackage
 
-    columns = {name: _SQL[kind_of(name)] for name in features[0]["properties"]}
-    rows = [{"geometry": one["geometry"], **one["properties"]} for one in features]
+    columns = {name: _SQL[kind_of(name)] for name in first["properties"]}
+    rows = ({"geometry": one["geometry"], **one["properties"]} for one in chain((first,), others))
     if layer == STATIONS:
         write_geopackage(
             path, rows, columns, table=layer, changed_at=now, kind="POINT", description="Stations of a slope"
         )
+    elif layer in POINTS:
+        write_geopackage(
+            path, rows, columns, table=layer.replace("-", "_"), changed_at=now, kind="POINT",
+            description="Satellite points of a slope",
+        )  # fmt: skip
     else:
         write_geopackage(path, rows, columns, table=layer, changed_at=now)
 

@@ -6,7 +6,9 @@ Ours because pyogrio brings a second GDAL (100 MB) and writes the time of day; i
 import sqlite3
 import struct
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,7 @@ from detection.imagery.raster.overlay import shapes_of
 APPLICATION_ID = 0x47504B47  # "GPKG"
 VERSION = 10300
 LONLAT, CARTESIAN = 4326, -1
+BLOCK = 5000  # features held at a time
 # Little-endian header with the envelope min x, max x, min y, max y (clause 2.1.3).
 FLAGS = 0b0000_0011
 TABLES = """
@@ -51,7 +54,7 @@ def write_geopackage(
     kind: Literal["MULTIPOLYGON", "POINT"] = "MULTIPOLYGON",
     description: str = "Probable landslides found on one scene",
 ) -> None:
-    """Write features with a GeoJSON `geometry` as one layer; polygons become multipolygons.
+    """Write features with a GeoJSON `geometry` as one layer, block by block; polygons become multipolygons.
 
     Args:
         path: the file; it must not be there.
@@ -64,11 +67,8 @@ def write_geopackage(
         description: of the layer, for people.
     """
     srs = LONLAT if placed else CARTESIAN
-    rows = list(features)
-    outlines = shapes_of([row["geometry"] for row in rows])
-    outlines = _make_multiple(outlines) if kind == "MULTIPOLYGON" else outlines
-    bounds, blobs = shapely.bounds(outlines), shapely.to_wkb(outlines, byte_order=1, output_dimension=2)
-    with sqlite3.connect(path, isolation_level=None) as db:
+    whole: NDArray[np.floating] | None = None
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA page_size = 4096")
         db.execute("PRAGMA journal_mode = OFF")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -88,18 +88,25 @@ def write_geopackage(
         # the names are the program's own
         holes = ", ".join("?" * (1 + len(columns)))
         quoted = ", ".join(["geom", *(f'"{name}"' for name in columns)])
-        db.executemany(
-            f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})',  # noqa: S608
-            (
-                (_write_header(srs, box) + wkb, *(row.get(name) for name in columns))
-                for row, box, wkb in zip(rows, bounds, blobs, strict=True)
-            ),
-        )
-        if rows:
-            whole = *bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0)
-            db.execute("UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?", tuple(map(float, whole)))
+        insert = f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})'  # noqa: S608
+        coming = iter(features)
+        while rows := list(islice(coming, BLOCK)):
+            outlines = shapes_of([row["geometry"] for row in rows])
+            outlines = _make_multiple(outlines) if kind == "MULTIPOLYGON" else outlines
+            bounds, blobs = shapely.bounds(outlines), shapely.to_wkb(outlines, byte_order=1, output_dimension=2)
+            db.executemany(
+                insert,
+                (
+                    (_write_header(srs, box) + wkb, *(row.get(name) for name in columns))
+                    for row, box, wkb in zip(rows, bounds, blobs, strict=True)
+                ),
+            )
+            seen = bounds if whole is None else np.vstack([whole, bounds])
+            whole = np.hstack([seen[:, :2].min(axis=0), seen[:, 2:].max(axis=0)])
+        if whole is not None:
+            box = tuple(map(float, whole))
+            db.execute("UPDATE gpkg_contents SET min_x = ?, min_y = ?, max_x = ?, max_y = ?", box)
         db.execute("COMMIT")
-    db.close()
 
 
 def _make_multiple(outlines: NDArray[Any]) -> NDArray[Any]:

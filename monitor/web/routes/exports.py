@@ -24,7 +24,7 @@ from monitor.worker import compute
 
 router = APIRouter(prefix="/api/v1", tags=["export"])
 MOST_ROWS: Final = 500_000  # of one file; the verb knows no bound
-MOST_FOOTPRINTS: Final = 20_000  # of one map: they are held in memory
+MOST_FOOTPRINTS: Final = 20_000  # of one map: outlines are large
 AT_ONCE: Final = 2  # files that are written or sent at the same time
 LONGEST_S: Final = 900.0  # for which a reader may take
 PIECE: Final = 1 << 18
@@ -125,7 +125,7 @@ def _collection(features: list[dict[str, Any]]) -> JSONResponse:
 def send_file(
     request: Request, site: str, table: str, form: str, from_: From = None, to: To = None, station: str | None = None
 ) -> StreamingResponse:
-    """A table as CSV or Parquet; `stations` and `footprints` as GeoPackage or GeoJSON."""
+    """A table as CSV or Parquet; stations, footprints, outlines and satellite points as GeoPackage or GeoJSON."""
     context, span = context_of(request), _read_span(from_, to)
     compute.sweep_folders()  # of a page that was killed
     name = f"{site}-{table}.{form}"
@@ -135,7 +135,8 @@ def send_file(
             find_card(c, site)
             if form in FORMATS:
                 return write_table(_bound(read_rows(c, table, site, station=station, **span)), path, form)
-            return maps.write_map(c, table, site, path, form, context.clock(), most=MOST_FOOTPRINTS, **span)
+            most = MOST_ROWS if table in maps.POINTS else MOST_FOOTPRINTS
+            return maps.write_map(c, table, site, path, form, context.clock(), most=most, **span)
 
     with compute.own_folder() as folder:
         sending, size = _write(folder / "file", write, f"site {site!r} has no {table} in that range")

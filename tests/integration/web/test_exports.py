@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pyogrio
 import pystac
 import pytest
+import shapely
 
 from monitor.domain.instants import spell
 from monitor.domain.observation import Observation
@@ -88,7 +89,11 @@ def test_wrong_questions_are_one_line(client, monkeypatch):
     monkeypatch.setattr(exports, "MOST_ROWS", 10)
     for path, status, word in (
         ("export/passwords.csv", 404, "there are: observations"),
-        ("export/observations.xml", 404, "stations, footprints, outlines come as geojson, gpkg"),
+        (
+            "export/observations.xml",
+            404,
+            "stations, footprints, outlines, insar-points, point-forecasts come as geojson, gpkg",
+        ),
         ("export/observations.csv?from=yesterday", 409, "range:"),
         ("export/observations.csv?from=0001-01-01T00:00:00%2B01:00", 409, "range:"),
         ("export/instruments.csv?from=2026-01-01T00:00:00Z", 409, "as of now"),
@@ -112,7 +117,8 @@ def test_what_people_wrote_cannot_become_a_formula(client, filled_database):
 
 @ONCE
 def test_maps_open_in_a_gis(client, tmp_path):
-    for name, kind in (("stations", "Point"), ("footprints", "MultiPolygon")):
+    kinds = {"stations": "Point", "footprints": "MultiPolygon", "insar-points": "Point", "point-forecasts": "Point"}
+    for name, kind in kinds.items():
         path = tmp_path / f"{name}.gpkg"
         path.write_bytes(client.get(f"{SITE}/export/{name}.gpkg").content)
         told = pyogrio.read_info(path)
@@ -120,6 +126,11 @@ def test_maps_open_in_a_gis(client, tmp_path):
         listed = client.get(f"{SITE}/export/{name}.geojson").json()
         assert told["features"] == len(listed["features"]) > 0
         assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    _, _, places, (names, newest_mm) = pyogrio.raw.read(
+        tmp_path / "insar-points.gpkg", columns=["pid", "value_mm"], where="n > 3"
+    )
+    assert dict(zip(names, newest_mm, strict=True)) == {"p0": -3.0, "p1": -3.0}
+    assert shapely.from_wkb(places[1]).coords[0] == pytest.approx((8.9, 46.2001), abs=1e-12)
     shown = client.get(f"{SITE}/stations.geojson")
     assert shown.headers["content-type"] == "application/geo+json"
     one = next(f["properties"] for f in shown.json()["features"] if f["properties"]["station"] == "G1")

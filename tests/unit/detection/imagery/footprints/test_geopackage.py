@@ -2,12 +2,14 @@
 
 import sqlite3
 import struct
+import weakref
 from datetime import UTC, datetime
 
 import pytest
 import shapely
 from shapely.geometry import mapping
 
+from detection.imagery.footprints import geopackage
 from detection.imagery.footprints.geopackage import write_geopackage
 
 AT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -27,6 +29,26 @@ def write(path, features=FEATURES, **options):
 
 def test_the_same_features_give_the_same_bytes(tmp_path):
     assert write(tmp_path / "a.gpkg").read_bytes() == write(tmp_path / "b.gpkg").read_bytes()
+
+
+def test_blocks_do_not_show_and_no_more_than_one_is_held(tmp_path, monkeypatch):
+    whole = write(tmp_path / "a.gpkg").read_bytes()
+    monkeypatch.setattr(geopackage, "BLOCK", 1)
+    alive = weakref.WeakSet()
+
+    class Feature(dict):
+        __hash__ = object.__hash__
+
+    def give():
+        for one in FEATURES * 5:
+            assert len(alive) <= 2  # that of the block before, and this one
+            given = Feature(one)
+            alive.add(given)
+            yield given
+            del given
+
+    write(tmp_path / "b.gpkg", give())
+    assert write(tmp_path / "c.gpkg", iter(FEATURES)).read_bytes() == whole
 
 
 def test_the_tables_are_those_of_the_standard(tmp_path):
